@@ -1,0 +1,136 @@
+//! The command line.
+
+use std::io;
+use std::time::Duration;
+
+use lexopt::{Arg, Parser, ValueExt};
+use load::meter::Meter;
+use load::peer::Target;
+
+pub(crate) const USAGE: &str = "\
+load WORK --port PORT --pid PID [options]      drives the WebSocket server on 127.0.0.1:PORT, whose process is PID
+
+  echo         every connection keeps --in-flight messages of --size bytes on their way
+  fanout       the first of --connections publishes with --in-flight messages on their way, all of them receive
+  blocked      --rate messages a second over all connections, sent on time whatever comes back
+  handshakes   --connections at a time connect, upgrade, close, again
+  idle         opens connections up to each of --steps and reads the server's resident memory there
+  hold         --connections wait while the server blocks its JavaScript for --block-seconds, then must answer
+
+  --path PATH          /api/websocket        --size BYTES          64, at least 2 (a JSON string)
+  --connections N      50                    --in-flight N         16
+  --warmup SECONDS     1                     --seconds SECONDS     3
+  --rate PER_SECOND    5000                  --steps N,N,...       6000,12000,18000
+  --settle SECONDS     1.5                   --touch               idle: each connection echoes one message first
+  --block-seconds N    60";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Echo,
+    Fanout,
+    Idle,
+    Handshakes,
+    Blocked,
+    Hold,
+}
+
+impl Work {
+    const ALL: [Work; 6] =
+        [Work::Echo, Work::Fanout, Work::Idle, Work::Handshakes, Work::Blocked, Work::Hold];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Work::Echo => "echo",
+            Work::Fanout => "fanout",
+            Work::Idle => "idle",
+            Work::Handshakes => "handshakes",
+            Work::Blocked => "blocked",
+            Work::Hold => "hold",
+        }
+    }
+}
+
+/// A parsed command line.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) work: Work,
+    pub(crate) target: Target,
+    pub(crate) size: usize,
+    pub(crate) connections: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) rate: u64,
+    pub(crate) steps: Vec<usize>,
+    pub(crate) touch: bool,
+    pub(crate) settle: Duration,
+    pub(crate) block: Duration,
+    warmup: Duration,
+    seconds: Duration,
+}
+
+impl Options {
+    pub(crate) fn from_args() -> Result<Options, lexopt::Error> {
+        let (mut work, mut port, mut pid) = (None, None, None);
+        let mut path = "/api/websocket".to_owned();
+        let (mut size, mut connections, mut in_flight, mut rate) = (64, 50, 16, 5000);
+        let (mut warmup, mut seconds, mut settle, mut block) = (1.0, 3.0, 1.5, 60.0);
+        let (mut steps, mut touch) = (vec![6000, 12_000, 18_000], false);
+        let mut args = Parser::from_env();
+        while let Some(arg) = args.next()? {
+            match arg {
+                Arg::Value(name) if work.is_none() => {
+                    work = Work::ALL.into_iter().find(|w| w.name() == name);
+                    if work.is_none() {
+                        return Err(format!("no work is called {name:?}").into());
+                    }
+                }
+                Arg::Long("port") => port = Some(args.value()?.parse()?),
+                Arg::Long("pid") => pid = Some(args.value()?.parse()?),
+                Arg::Long("path") => path = args.value()?.string()?,
+                Arg::Long("size") => size = args.value()?.parse()?,
+                Arg::Long("connections") => connections = args.value()?.parse()?,
+                Arg::Long("in-flight") => in_flight = args.value()?.parse()?,
+                Arg::Long("rate") => rate = args.value()?.parse()?,
+                Arg::Long("steps") => {
+                    let list = args.value()?.string()?;
+                    steps = list
+                        .split(',')
+                        .map(|n| n.parse().map_err(|_| format!("--steps {list}: {n} is no number")))
+                        .collect::<Result<_, _>>()?;
+                }
+                Arg::Long("touch") => touch = true,
+                Arg::Long("warmup") => warmup = args.value()?.parse()?,
+                Arg::Long("seconds") => seconds = args.value()?.parse()?,
+                Arg::Long("settle") => settle = args.value()?.parse()?,
+                Arg::Long("block-seconds") => block = args.value()?.parse()?,
+                _ => return Err(arg.unexpected()),
+            }
+        }
+        let target = Target::new(port.ok_or("--port is missing")?, pid.ok_or("--pid is missing")?, &path);
+        let work = work.ok_or("the work is missing")?;
+        if size < 2 || connections == 0 || in_flight == 0 || rate == 0 || !steps.is_sorted() || steps.len() < 2
+        {
+            return Err("--size is at least 2, --steps rise, no number is 0".into());
+        }
+        let span = |seconds: f64| Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string());
+        Ok(Options {
+            work,
+            target,
+            size,
+            connections,
+            in_flight,
+            rate,
+            steps,
+            touch,
+            settle: span(settle)?,
+            block: span(block)?,
+            warmup: span(warmup)?,
+            seconds: span(seconds)?,
+        })
+    }
+
+    /// A meter whose warm-up begins now.
+    pub(crate) fn meter(&self) -> io::Result<Meter> {
+        Meter::new(self.target.pid, self.warmup, self.seconds)
+    }
+}

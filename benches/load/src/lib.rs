@@ -1,0 +1,11 @@
+//! What the load generator (`load`) and the floor (`floor`) share.
+//!
+//! - [`frame`]: RFC 6455 frames, pure.
+//! - [`net`]: sockets and epoll, thin.
+//! - [`peer`]: one client connection.
+//! - [`meter`]: the measured window: latency, CPU time, memory.
+
+pub mod frame;
+pub mod meter;
+pub mod net;
+pub mod peer;

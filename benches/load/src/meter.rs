@@ -1,0 +1,180 @@
+//! The measured window: messages, latency, and the CPU time and memory of the server process.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+use serde::Serialize;
+
+/// One run, printed as one line of JSON. Fields that a work does not measure are left out.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Name of the work.
+    pub work: &'static str,
+    /// Bytes of payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// Connections held.
+    pub connections: usize,
+    /// Messages on their way at any time: per connection, or of the publisher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<usize>,
+    /// Messages (deliveries, handshakes) in the window.
+    pub messages: u64,
+    /// Length of the window.
+    pub seconds: f64,
+    /// Messages a second.
+    pub throughput: f64,
+    /// CPU microseconds of the server process, user and system, all its threads, per message.
+    pub cpu_us_per_message: f64,
+    /// Share of one core that the server took in the window.
+    pub server_cpu: f64,
+    /// Share of one core that this generator took in the window.
+    pub generator_cpu: f64,
+    /// Share of one core that everything else on the machine took: above some hundredths the run was disturbed.
+    pub others_cpu: f64,
+    /// Median latency, microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_us: Option<f64>,
+    /// 99th percentile, microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_us: Option<f64>,
+    /// 99.9th percentile, microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p999_us: Option<f64>,
+    /// Worst, microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_us: Option<f64>,
+    /// Resident bytes of the server process after each step of connections: `[connections, bytes]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rss: Vec<(usize, u64)>,
+    /// Bytes a connection: the slope from the first step to the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_connection: Option<f64>,
+    /// Connections that were still there, and answered, at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alive: Option<usize>,
+    /// Pings of the server that were answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pings: Option<u64>,
+}
+
+/// CPU time at one moment, nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Cpu {
+    server: u64,
+    own: u64,
+    machine: u64,
+}
+
+/// Counts between the end of the warm-up and the end of the window; what happens outside is not counted.
+pub struct Meter {
+    base: Instant,
+    pid: i32,
+    open_at: u64,
+    end_at: u64,
+    started: Option<(u64, Cpu)>,
+    count: u64,
+    latency: Histogram<u64>,
+}
+
+impl Meter {
+    /// A window of `seconds` that opens after `warmup`, from now. `pid` is the server's.
+    pub fn new(pid: i32, warmup: Duration, seconds: Duration) -> io::Result<Meter> {
+        let open_at = warmup.as_nanos() as u64;
+        Ok(Meter {
+            base: Instant::now(),
+            pid,
+            open_at,
+            end_at: open_at + seconds.as_nanos() as u64,
+            started: None,
+            count: 0,
+            // 100 ns to 2 minutes, in three digits.
+            latency: Histogram::new_with_bounds(100, 120_000_000_000, 3).map_err(io::Error::other)?,
+        })
+    }
+
+    /// Nanoseconds since the meter was made.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.base.elapsed().as_nanos() as u64
+    }
+
+    /// Once a turn: opens the window when it is time; `false` when it is over.
+    pub fn running(&mut self) -> io::Result<bool> {
+        let now = self.now();
+        if self.started.is_none() && now >= self.open_at {
+            // The window's length counts from when it really opened.
+            self.end_at += now - self.open_at;
+            self.started = Some((now, cpu(self.pid)?));
+        }
+        Ok(now < self.end_at)
+    }
+
+    /// One message that took `nanos`.
+    #[inline]
+    pub fn record(&mut self, nanos: u64) {
+        if self.started.is_some() {
+            self.count += 1;
+            self.latency.saturating_record(nanos);
+        }
+    }
+
+    /// Closes the window.
+    pub fn report(self, work: &'static str) -> io::Result<Report> {
+        let now = self.now();
+        let Some((start, before)) = self.started else {
+            return Err(io::Error::other("the window never opened"));
+        };
+        let after = cpu(self.pid)?;
+        let nanos = (now - start) as f64;
+        let server = (after.server - before.server) as f64;
+        let own = (after.own - before.own) as f64;
+        let machine = after.machine.saturating_sub(before.machine) as f64;
+        let micros = |q: f64| (self.count > 0).then(|| self.latency.value_at_quantile(q) as f64 / 1e3);
+        Ok(Report {
+            work,
+            messages: self.count,
+            seconds: nanos / 1e9,
+            throughput: self.count as f64 / (nanos / 1e9),
+            cpu_us_per_message: server / 1e3 / self.count as f64,
+            server_cpu: server / nanos,
+            generator_cpu: own / nanos,
+            others_cpu: ((machine - server - own) / nanos).max(0.0),
+            p50_us: micros(0.5),
+            p99_us: micros(0.99),
+            p999_us: micros(0.999),
+            max_us: micros(1.0),
+            ..Report::default()
+        })
+    }
+}
+
+fn cpu(pid: i32) -> io::Result<Cpu> {
+    // The process clock counts every thread, those that have ended too, in nanoseconds; /proc/<pid>/stat has ticks of 10 ms.
+    let nanos = |clock| clock_gettime(clock).map(|t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
+    Ok(Cpu {
+        server: nanos(clock_getcpuclockid(Pid::from_raw(pid))?)?,
+        own: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID)?,
+        machine: machine_busy()?,
+    })
+}
+
+/// Nanoseconds that all cores were busy, from the ticks (10 ms) of /proc/stat.
+fn machine_busy() -> io::Result<u64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let ticks = stat.split_whitespace().skip(1).take(8).map(|field| field.parse().unwrap_or(0u64));
+    // user nice system idle iowait irq softirq steal
+    Ok(ticks.enumerate().filter(|(i, _)| !matches!(i, 3 | 4)).map(|(_, t)| t).sum::<u64>() * 10_000_000)
+}
+
+/// Resident bytes of a process, exact: `VmRSS` lags by what each core has not added yet, some 100 KiB.
+pub fn resident_bytes(pid: i32) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| io::Error::other("no Rss line in smaps_rollup"))
+}

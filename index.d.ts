@@ -1,0 +1,891 @@
+/// <reference types="node" />
+
+import { EventEmitter } from 'node:events';
+import type { Server as HttpServer, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
+import type { Duplex } from 'node:stream';
+
+/**
+ * WebSockets on the HTTP server that an application already has. Node's thread takes part in the upgrade only; from
+ * then on the socket belongs to Rust threads, so that a blocked event loop delays no message and ends no connection.
+ *
+ * Takes the upgrades of one path. Those of other paths are left to the server's other `upgrade` listeners; one that
+ * nobody wants is answered by the server's `request` handler, as if there were no `upgrade` listener.
+ *
+ * With an `https` server, or a socket that isn't Node's own, the bytes pass through Node (a stream bridge): all of this
+ * works there too, but a blocked event loop then delays messages.
+ *
+ * Listeners run in the asynchronous context in which the manager was made, one event after another; microtasks run
+ * between events. A listener that throws or rejects ends up in the `error` event, with `ERR_LISTENER`.
+ *
+ * @typeParam Data - type of `connection.data`; follows from `auth.authenticate` if that is given
+ *
+ * @example
+ * ```js
+ * const manager = new WebSocketManager(server, { auth: { jwt: { secret: process.env.JWT_SECRET } } });
+ * manager.on('message', (connection, data) => connection.send(data));
+ * await manager.sendToUser('42', { hello: 'world' });
+ * ```
+ */
+export class WebSocketManager<Data = unknown> extends EventEmitter {
+  /**
+   * Starts listening at once. Without `options`, the environment variable `JWT_SECRET` has to hold the secret that
+   * tokens are signed with.
+   *
+   * @param server - the `http.Server` or `https.Server`; it need not listen yet. When it closes, the manager does.
+   * @throws TypeError `ERR_INVALID_SERVER` if `server` is no HTTP server
+   * @throws TypeError `ERR_INVALID_OPTION` for an option of the wrong type, or options that exclude each other
+   * @throws TypeError `ERR_UNKNOWN_OPTION` for an option that does not exist
+   * @throws TypeError `ERR_AUTH_REQUIRED` if neither `auth` nor `JWT_SECRET` says who may connect
+   * @throws RangeError `ERR_OPTION_OUT_OF_RANGE` for an option whose value is not permitted
+   * @throws Error `ERR_NAME_TAKEN` if this process has a manager of that name
+   * @throws Error `ERR_INTERNAL` if the system gives no threads
+   */
+  constructor(server: HttpServer | HttpsServer, options?: WebSocketManagerOptions<Data>);
+
+  /** The option `name`. */
+  readonly name: string;
+  /** The option `path`. */
+  readonly path: string;
+  /** The connections of this process. */
+  readonly connections: ConnectionManager<Data>;
+
+  /**
+   * Sends to all connections of a user.
+   *
+   * The promise may be left alone: a rejection that nobody handles is no unhandled one.
+   *
+   * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
+   * @param data - see {@link Sendable}
+   * @returns to how many it went; nobody there is no error
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` if JSON has nothing for `data`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`, or `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  sendToUser(userId: string | number, data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
+
+  /**
+   * Sends to all connections in a room.
+   *
+   * @param room - 1 to 256 bytes of UTF-8; an integer becomes decimal
+   * @param data - see {@link Sendable}
+   * @throws (rejects) as {@link WebSocketManager.sendToUser}
+   */
+  sendToRoom(room: string | number, data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
+
+  /**
+   * Sends to every connection. The message is encoded once, however many get it.
+   *
+   * @param data - see {@link Sendable}
+   * @throws (rejects) as {@link WebSocketManager.sendToUser}
+   */
+  broadcast(data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
+
+  /**
+   * Closes all connections of a user.
+   *
+   * @param code - close code, default 4002 (`CloseCode.DISCONNECTED`); one that may be sent: 1000-1003, 1007-1014, 3000-4999
+   * @param reason - at most 123 bytes of UTF-8, default empty
+   * @returns how many connections were told
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  disconnectUser(userId: string | number, code?: number, reason?: string): Promise<number>;
+
+  /**
+   * Whether the user has at least one open connection.
+   *
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  isOnline(userId: string | number): Promise<boolean>;
+
+  /**
+   * Takes an upgrade that the application routes itself, whatever its path. The socket is taken at once, and answered
+   * also where the promise rejects, except for the rejections marked "untouched".
+   *
+   * May be called after an `await`: what the socket has read meanwhile is taken along.
+   *
+   * @param req - the request of the server's `upgrade` event
+   * @param socket - its socket, or any other `Duplex` that carries the connection
+   * @param head - its first bytes
+   * @param identity - who it is. Then nothing else is asked for; the origin is checked all the same. Without it, the option `auth` decides.
+   * @returns the open connection
+   * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_INVALID_IDENTITY`: untouched
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: untouched
+   * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already (untouched), or the client left meanwhile
+   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`
+   */
+  handleUpgrade(
+    req: IncomingMessage,
+    socket: Duplex,
+    head?: Uint8Array | null,
+    identity?: Identity<Data>,
+  ): Promise<Connection<Data>>;
+
+  /**
+   * Resolves when messages can be sent and received. Doesn't wait for the HTTP server to listen.
+   *
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  ready(): Promise<void>;
+
+  /** A reading of all counters. Costs some microseconds; doesn't throw, also after `close()`. */
+  stats(): Stats;
+
+  /**
+   * Refuses new connections, closes those that are there, and frees everything. Runs by itself, with code 1001, when
+   * the HTTP server closes. Keeps the process alive until it is done, and no longer: afterwards nothing of the manager
+   * does. Further calls answer the same promise.
+   *
+   * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_UNKNOWN_OPTION`: nothing was closed
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`: nothing was closed
+   */
+  close(options?: CloseOptions): Promise<void>;
+
+  /** {@link WebSocketManager.close} without options, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+
+  on<E extends keyof WebSocketManagerEvents<Data>>(event: E, listener: WebSocketManagerListener<E, Data>): this;
+  addListener<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    listener: WebSocketManagerListener<E, Data>,
+  ): this;
+  prependListener<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    listener: WebSocketManagerListener<E, Data>,
+  ): this;
+  once<E extends keyof WebSocketManagerEvents<Data>>(event: E, listener: WebSocketManagerListener<E, Data>): this;
+  prependOnceListener<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    listener: WebSocketManagerListener<E, Data>,
+  ): this;
+  off<E extends keyof WebSocketManagerEvents<Data>>(event: E, listener: WebSocketManagerListener<E, Data>): this;
+  removeListener<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    listener: WebSocketManagerListener<E, Data>,
+  ): this;
+  removeAllListeners(event?: keyof WebSocketManagerEvents<Data>): this;
+  emit<E extends keyof WebSocketManagerEvents<Data>>(event: E, ...args: WebSocketManagerEvents<Data>[E]): boolean;
+}
+
+/**
+ * The manager of that name in this process (in a worker thread: in that thread), for code that is not where the server
+ * is made, such as route handlers. Survives bundling and module reloads.
+ *
+ * @param name - default `'default'`
+ * @throws TypeError `ERR_INVALID_ARG` if `name` is no string
+ * @throws Error `ERR_NO_MANAGER` if there is none; the message says what to do
+ */
+export function getWebSocketManager<Data = unknown>(name?: string): WebSocketManager<Data>;
+
+/** Events of a {@link WebSocketManager}, by their arguments. An event that nobody listens to costs nothing. */
+export interface WebSocketManagerEvents<Data = unknown> {
+  /** A connection has opened. */
+  connection: [connection: Connection<Data>];
+  /**
+   * A message came: text as a string, binary as a Buffer. Every message, also those that the option `relay` passes on,
+   * and text that isn't JSON. Under a flood, a connection whose messages have not been taken is no longer read:
+   * see `limits.eventBytesPerConnection`.
+   */
+  message:
+    | [connection: Connection<Data>, data: string, isBinary: false]
+    | [connection: Connection<Data>, data: Buffer, isBinary: true];
+  /**
+   * A connection has ended. `code` is the client's, or the one it was closed with, see {@link CloseCode}; 1006 if there
+   * was no close frame.
+   */
+  disconnect: [connection: Connection<Data>, code: number, reason: string];
+  /** A connection's outbox overflowed: what waited was dropped, and the connection is being closed with 4004. */
+  slow: [connection: Connection<Data>, dropped: Dropped];
+  /** The link between servers has changed. Never happens with a single server. */
+  broker: [status: BrokerStatus];
+  /**
+   * Something in the application failed: a listener (`ERR_LISTENER`), `auth.authenticate` (`ERR_AUTH_FAILED`,
+   * `ERR_INVALID_IDENTITY`); or a socket could not be taken over (`ERR_HANDOVER`). Without a listener it becomes a process
+   * warning instead of an exception.
+   */
+  error: [error: WebSocketError];
+}
+
+/** A listener of an event. What it answers is ignored, but for a promise: its rejection becomes an `error` event. */
+export type WebSocketManagerListener<E extends keyof WebSocketManagerEvents<Data>, Data = unknown> = (
+  ...args: WebSocketManagerEvents<Data>[E]
+) => unknown;
+
+/** Options of a {@link WebSocketManager}. `undefined` is the default everywhere; numbers are integers. */
+export interface WebSocketManagerOptions<Data = unknown> {
+  /**
+   * Name within the process, for {@link getWebSocketManager}. 1 to 64 bytes.
+   *
+   * @defaultValue `'default'`
+   */
+  name?: string | undefined;
+  /**
+   * Pathname whose upgrades are taken, compared exactly but for a trailing slash; the query is no part of it. Begins
+   * with `/`, holds no `?` and no `#`, at most 1,024 bytes.
+   *
+   * @defaultValue `'/api/websocket'`
+   */
+  path?: string | undefined;
+  /**
+   * Subprotocols of the application, most wanted first: the first one that the client offers is agreed on. At most 32
+   * unique tokens; `'bearer'` is taken, for it carries tokens.
+   *
+   * @defaultValue `[]`
+   */
+  protocols?: readonly string[] | undefined;
+  /**
+   * Who may connect: whoever has a valid JWT, whomever a function lets in, or `'anonymous'`, everybody, each
+   * connection being a user of its own under a random id.
+   *
+   * @defaultValue `{ jwt: { secret: process.env.JWT_SECRET } }` if that is set; else the constructor throws
+   */
+  auth?: 'anonymous' | JwtAuth | CallbackAuth<Data> | undefined;
+  /**
+   * How a client learns that it may not connect. `'http'`: by an HTTP answer with a JSON body, which browsers hide from
+   * scripts (they see 1006). `'close'`: the connection is opened and closed at once with 4401 or 4403; costs a
+   * handshake for each.
+   *
+   * @defaultValue `'http'`
+   */
+  rejectWith?: 'http' | 'close' | undefined;
+  /**
+   * Which pages may connect, by the `Origin` header that browsers send; clients that send none always may. `'*'`: any.
+   * A list: `scheme://host[:port]`, or with one wildcard label in front, `https://*.example.com`.
+   *
+   * @defaultValue pages of the same host as in the `Host` header
+   */
+  allowedOrigins?: '*' | readonly string[] | undefined;
+  /**
+   * How dead connections are found.
+   *
+   * @defaultValue `{}`
+   */
+  heartbeat?: HeartbeatOptions | undefined;
+  /**
+   * What bounds memory and time.
+   *
+   * @defaultValue `{}`
+   */
+  limits?: LimitOptions | undefined;
+  /**
+   * What happens to a client's message without JavaScript: text that is JSON goes to all connections of the sender's
+   * user (`'user'`), or of the rooms that the connection is in (`'rooms'`), the sender's own included. `false`: nothing.
+   * What can't be relayed gets an error frame, `{"error":{"code","message"}}`, and the connection stays open.
+   * Listeners of `message` get every message in any case.
+   *
+   * @defaultValue `'user'`
+   */
+  relay?: 'user' | 'rooms' | false | undefined;
+  /**
+   * Worker threads that the connections are spread over. 1 to 64. Each costs a thread and
+   * `limits.readBufferBytes` of memory.
+   *
+   * @defaultValue the number of available cores, at most 4
+   */
+  threads?: number | undefined;
+}
+
+/** `auth` by JSON Web Tokens (RFC 7519), verified in Rust. */
+export interface JwtAuth {
+  /**
+   * How tokens are verified. A token is taken from `Authorization: Bearer <token>`, else from the subprotocols
+   * (`new WebSocket(url, ['bearer', token])`; it is never echoed), else from the query, else from a cookie; the last two only
+   * if switched on. An invalid token is refused, never skipped for the next.
+   *
+   * @defaultValue `{ secret: process.env.JWT_SECRET }` if `auth` is not given at all
+   */
+  jwt: JwtSecretOptions | JwtPublicKeyOptions;
+}
+
+/** What all JWT options have. Claims become `connection.data`. */
+export interface JwtOptions {
+  /**
+   * Permitted `iss`, one or several; the claim is then required.
+   *
+   * @defaultValue not checked
+   */
+  issuer?: string | readonly string[] | undefined;
+  /**
+   * `aud` must hold this, or one of these; the claim is then required.
+   *
+   * @defaultValue not checked
+   */
+  audience?: string | readonly string[] | undefined;
+  /**
+   * The claim that holds the user id, a non-empty string or an integer.
+   *
+   * @defaultValue `'sub'`
+   */
+  userIdClaim?: string | undefined;
+  /**
+   * How far the clocks of the issuer and of this server may differ, for `exp` and `nbf`. Seconds, 0 to 300.
+   *
+   * @defaultValue `5`
+   */
+  leewaySeconds?: number | undefined;
+  /**
+   * Whether a token without `exp` is refused. One that has it ends its connection when it expires, with 4001.
+   *
+   * @defaultValue `true`
+   */
+  requireExp?: boolean | undefined;
+  /**
+   * Name of a cookie that may carry the token. Browsers send cookies whichever page connects, so it can't be used
+   * together with `allowedOrigins: '*'`.
+   *
+   * @defaultValue none: cookies are not read
+   */
+  cookie?: string | undefined;
+  /**
+   * Name of a query parameter that may carry the token. URLs end up in the logs of proxies: the last resort.
+   *
+   * @defaultValue none: the query is not read
+   */
+  query?: string | undefined;
+}
+
+/** JWTs that are signed with a shared secret. */
+export interface JwtSecretOptions extends JwtOptions {
+  /**
+   * The shared secret, not empty. As long as the hash of the algorithm, at least.
+   *
+   * @defaultValue `process.env.JWT_SECRET` if `auth` is not given at all
+   */
+  secret: string | Uint8Array;
+  /** Excluded by `secret`. */
+  publicKey?: undefined;
+  /**
+   * Permitted algorithms.
+   *
+   * @defaultValue `['HS256']` with a secret; with a public key what the key is: `RS256`, `ES256`, `ES384` or `EdDSA`
+   */
+  algorithms?: readonly ('HS256' | 'HS384' | 'HS512')[] | undefined;
+}
+
+/** JWTs that are signed with a private key. */
+export interface JwtPublicKeyOptions extends JwtOptions {
+  /**
+   * The public key in PEM: RSA, EC on P-256 or P-384, or Ed25519.
+   *
+   * @defaultValue none
+   */
+  publicKey: string | Uint8Array;
+  /** Excluded by `publicKey`. */
+  secret?: undefined;
+  /**
+   * Permitted algorithms, which must be of the key's kind. ES512 is not supported.
+   *
+   * @defaultValue `['HS256']` with a secret; with a public key what the key is: `RS256`, `ES256`, `ES384` or `EdDSA`
+   */
+  algorithms?:
+    | readonly ('RS256' | 'RS384' | 'RS512' | 'PS256' | 'PS384' | 'PS512' | 'ES256' | 'ES384' | 'EdDSA')[]
+    | undefined;
+}
+
+/** `auth` by a function of the application. */
+export interface CallbackAuth<Data = unknown> {
+  /**
+   * Says who a client is; `null`, `undefined` or `false` if it may not connect (401). May be asynchronous, within
+   * `limits.handshakeTimeoutMs`; bytes that the client sends meanwhile are kept. If it throws, rejects, or answers
+   * something that is no identity, the client gets 500 without the reason, and the reason is an `error` event.
+   *
+   * @defaultValue none
+   */
+  authenticate(
+    req: AuthenticateRequest,
+  ): Identity<Data> | null | undefined | false | PromiseLike<Identity<Data> | null | undefined | false>;
+}
+
+/** What `auth.authenticate` is asked about. */
+export interface AuthenticateRequest {
+  /** Request target with its query, as the client sent it. */
+  url: string;
+  /** Request method. */
+  method: string;
+  /** Request headers with lower-case names, as Node reads them. */
+  headers: IncomingHttpHeaders;
+  /** Address of the client as Node saw it; empty for a Unix-domain socket. Behind a proxy it is the proxy's. */
+  remoteAddress: string;
+}
+
+/** Who is connected. */
+export interface Identity<Data = unknown> {
+  /** The user, who may have many connections. 1 to 256 bytes of UTF-8; an integer becomes decimal. */
+  userId: string | number;
+  /** Rooms that the connection is in from the beginning. */
+  rooms?: readonly (string | number)[] | undefined;
+  /** What becomes `connection.data`. Stays in JavaScript, as it is. */
+  data?: Data | undefined;
+  /** When the connection is to be closed with 4001. */
+  expiresAt?: Date | undefined;
+}
+
+/** How dead connections are found. Pings are spread evenly over the connections; one costs 8 bytes and their packets. */
+export interface HeartbeatOptions {
+  /**
+   * How often a connection is pinged that says nothing by itself. Milliseconds, 100 to 3,600,000.
+   *
+   * @defaultValue `30000`
+   */
+  intervalMs?: number | undefined;
+  /**
+   * How long after a ping a sign of life may take before the connection is closed with 4003; any traffic is one.
+   * Milliseconds, 100 to 3,600,000.
+   *
+   * @defaultValue `10000`
+   */
+  timeoutMs?: number | undefined;
+}
+
+/** What bounds memory and time. */
+export interface LimitOptions {
+  /**
+   * Largest message that a client may send, over all its fragments; a larger one closes with 1009. Bytes, 1 to
+   * 268,435,456. A connection can make the server hold this much.
+   *
+   * @defaultValue `1048576`
+   */
+  maxPayload?: number | undefined;
+  /**
+   * Bytes that may wait to be written to one connection. Past it the connection is closed as a slow consumer, with 4004.
+   * One message always fits an empty outbox; a larger one is refused with `ERR_TOO_LARGE`. Bytes, 1,024 to
+   * 1,073,741,824. A connection that doesn't read can make the server hold this much.
+   *
+   * @defaultValue `1048576`
+   */
+  outboxBytes?: number | undefined;
+  /**
+   * Connections at a time, handshakes included; further ones get 503. 1 to 10,000,000. An idle connection costs less than
+   * 2,000 bytes.
+   *
+   * @defaultValue no limit
+   */
+  maxConnections?: number | undefined;
+  /**
+   * Time from the upgrade to the connection, `auth.authenticate` included; then 408. Milliseconds, 10 to 600,000.
+   *
+   * @defaultValue `10000`
+   */
+  handshakeTimeoutMs?: number | undefined;
+  /**
+   * How long the client may take to answer a close frame before the socket is cut off. Milliseconds, 10 to 600,000.
+   *
+   * @defaultValue `5000`
+   */
+  closeTimeoutMs?: number | undefined;
+  /**
+   * Longest request target; then 414. Bytes, 16 to 65,536. Node's own limit, `--max-http-header-size`, comes first.
+   *
+   * @defaultValue `8192`
+   */
+  maxUrlBytes?: number | undefined;
+  /**
+   * All request headers together; then 431. Bytes, 256 to 1,048,576. Node's own limit, `--max-http-header-size`, comes first.
+   *
+   * @defaultValue `16384`
+   */
+  maxHeaderBytes?: number | undefined;
+  /**
+   * Messages of one connection that may wait for listeners; past it the connection is not read until they have been
+   * taken. One message always fits. Bytes, 1,024 to 1,073,741,824.
+   *
+   * @defaultValue `262144`
+   */
+  eventBytesPerConnection?: number | undefined;
+  /**
+   * The same over all connections. Bytes, 65,536 to 4,294,967,296.
+   *
+   * @defaultValue `33554432`
+   */
+  eventBytes?: number | undefined;
+  /**
+   * Read buffer of a worker thread, shared by its connections: the most that one `recv` brings. Bytes, 1 to 16,777,216;
+   * one per thread.
+   *
+   * @defaultValue `65536`
+   */
+  readBufferBytes?: number | undefined;
+}
+
+/**
+ * What can be sent. A string goes as text, as it is (lone surrogates become U+FFFD). A Buffer, typed array, DataView,
+ * ArrayBuffer or SharedArrayBuffer goes as binary, and is copied before the call returns. Anything else goes as the text
+ * that `JSON.stringify` makes of it; where that throws or makes nothing, the call fails with `ERR_NOT_SERIALIZABLE`.
+ */
+export type Sendable = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer | JsonSendable;
+
+/** What `JSON.stringify` has a text for, as far as a type can say. */
+export type JsonSendable = number | boolean | null | object;
+
+/** Options of a delivery. */
+export interface DeliveryOptions {
+  /**
+   * `'cluster'`: reject if servers other than this one could not be reached. With a single server there are none.
+   *
+   * @defaultValue none
+   */
+  require?: 'cluster' | undefined;
+}
+
+/** What became of a message. */
+export interface Delivery {
+  /** It was handed on to every server that has a recipient. */
+  status: 'published';
+  /** At most so many servers have a recipient; 0 is certain: there was nobody. */
+  nodes: number;
+  /** Connections of this process into whose outbox it was put: not arrivals. */
+  local: number;
+}
+
+/** Options of {@link WebSocketManager.close}. */
+export interface CloseOptions {
+  /**
+   * Spreads the closing of the connections evenly over so much time, so that the clients don't all come back at once.
+   * Milliseconds, 0 to 86,400,000. After it, clients have `limits.closeTimeoutMs` to answer.
+   *
+   * @defaultValue `0`
+   */
+  drainMs?: number | undefined;
+  /**
+   * Close code that the connections are told; one that may be sent: 1000-1003, 1007-1014, 3000-4999.
+   *
+   * @defaultValue `1001`
+   */
+  code?: number | undefined;
+  /**
+   * Reason that the connections are told, at most 123 bytes of UTF-8.
+   *
+   * @defaultValue `''`
+   */
+  reason?: string | undefined;
+}
+
+/**
+ * One WebSocket connection. There is one object per connection from the time JavaScript first sees it until its
+ * `disconnect`. Afterwards it still says who it was; `send()` answers `false`, and the rest does nothing.
+ */
+export interface Connection<Data = unknown> {
+  /** Unique over all connections of all servers. */
+  readonly id: string;
+  /** The user it belongs to. */
+  readonly userId: string;
+  /** The subprotocol agreed on; empty if none. */
+  readonly protocol: string;
+  /** Address of the client as Node saw it; empty for a Unix-domain socket. */
+  readonly remoteAddress: string;
+  /**
+   * The application's own: `data` of the identity, or the claims of the JWT, else `undefined`. It may be set to anything,
+   * and lasts as long as the object.
+   */
+  data: Data;
+  /** The rooms it is in, as of now. */
+  readonly rooms: string[];
+  /** Bytes that wait to be written. */
+  readonly bufferedAmount: number;
+  /** `false` once it was closed from here, or has ended. */
+  readonly isOpen: boolean;
+
+  /**
+   * Queues a message. Not ordered against `sendToUser` and the like.
+   *
+   * @returns whether it was queued: `false` if the connection is closing or closed, or has just overflowed its outbox
+   * (it is then closed with 4004)
+   * @throws TypeError `ERR_NOT_SERIALIZABLE` if JSON has nothing for `data`
+   * @throws RangeError `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
+   */
+  send(data: Sendable): boolean;
+
+  /**
+   * Closes the connection, after what is queued.
+   *
+   * @param code - close code, default 1000; one that may be sent: 1000-1003, 1007-1014, 3000-4999
+   * @param reason - at most 123 bytes of UTF-8, default empty
+   * @throws TypeError `ERR_INVALID_ARG`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  close(code?: number, reason?: string): void;
+
+  /**
+   * Puts the connection into a room; does nothing if it is in there.
+   *
+   * @param room - 1 to 256 bytes of UTF-8; an integer becomes decimal
+   * @throws TypeError `ERR_INVALID_ARG`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  join(room: string | number): void;
+
+  /**
+   * Takes the connection out of a room; does nothing if it isn't in there.
+   *
+   * @param room - as in `join`
+   * @throws TypeError `ERR_INVALID_ARG`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  leave(room: string | number): void;
+}
+
+/** The connections of this process. What is sent here passes no broker, and reaches no other server. */
+export interface ConnectionManager<Data = unknown> extends Iterable<Connection<Data>> {
+  /** Open connections. */
+  readonly size: number;
+  /** Users that have at least one. */
+  readonly userCount: number;
+
+  /** Ids of the users that have at least one. */
+  users(): string[];
+
+  /**
+   * The connection of that id, if it is open.
+   *
+   * @throws TypeError `ERR_INVALID_ARG` if `id` is no string
+   */
+  get(id: string): Connection<Data> | undefined;
+
+  /**
+   * The open connections of a user. Makes objects for those that JavaScript has not seen yet.
+   *
+   * @throws TypeError `ERR_INVALID_ARG`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  ofUser(userId: string | number): Connection<Data>[];
+
+  /**
+   * The open connections in a room. Makes objects for those that JavaScript has not seen yet.
+   *
+   * @throws TypeError `ERR_INVALID_ARG`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  inRoom(room: string | number): Connection<Data>[];
+
+  /**
+   * Sends to all connections of a user in this process.
+   *
+   * @returns into how many outboxes it was put; 0 once the manager is closing
+   * @throws TypeError `ERR_INVALID_ARG`, `ERR_NOT_SERIALIZABLE`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`, `ERR_TOO_LARGE`
+   */
+  sendToUser(userId: string | number, data: Sendable): number;
+
+  /**
+   * Sends to all connections of this process.
+   *
+   * @returns into how many outboxes it was put; 0 once the manager is closing
+   * @throws TypeError `ERR_NOT_SERIALIZABLE`
+   * @throws RangeError `ERR_TOO_LARGE`
+   */
+  broadcast(data: Sendable): number;
+
+  /**
+   * All open connections. Makes an object for each, some hundred bytes: for many connections, prefer `users()`,
+   * `ofUser()` and `inRoom()`.
+   */
+  [Symbol.iterator](): IterableIterator<Connection<Data>>;
+}
+
+/** What was dropped for a slow consumer. */
+export interface Dropped {
+  /** Bytes that waited in the outbox, frame heads included. */
+  droppedBytes: number;
+  /** Messages of them. */
+  droppedMessages: number;
+}
+
+/** State of the link between servers. */
+export interface BrokerStatus {
+  /** With a single server always `'up'`. */
+  state: 'up';
+}
+
+/** Counters, most of them since the manager was made. */
+export interface Stats {
+  /** Open connections. */
+  connections: number;
+  /** Users with at least one. */
+  users: number;
+  /** Rooms with at least one. */
+  rooms: number;
+  /** Handshakes under way, and connections that are being closed. */
+  handshakes: number;
+  /** Connections opened. */
+  opened: number;
+  /** Handshakes refused, by error code. */
+  refused: Partial<Record<ErrorCode, number>>;
+  /** Connections ended, by close code. */
+  closed: Record<number, number>;
+  /** Messages. */
+  messages: {
+    /** Read from clients. */
+    received: number;
+    /** Handed to the kernel. */
+    sent: number;
+    /** Passed on by the relay. */
+    relayed: number;
+    /** Refused by the relay, with an error frame. */
+    notRelayed: number;
+    /** Queued, then dropped: the connection was slow, or ended. */
+    dropped: number;
+    /** Ignored, because they came after the close had begun. */
+    afterClose: number;
+  };
+  /** Bytes. */
+  bytes: {
+    /** Payload read from clients. */
+    received: number;
+    /** Handed to the kernel, frame heads and control frames included. */
+    sent: number;
+  };
+  /** Pings sent by the heartbeat. */
+  pings: number;
+  /** Bytes of messages that wait for listeners. */
+  eventBytes: number;
+  /** Worker threads; 0 after `close()`. */
+  threads: number;
+  /** The link between servers. */
+  broker: {
+    /** `'memory'`: a single server. */
+    kind: 'memory';
+    /** With a single server always `'up'`. */
+    state: 'up';
+  };
+}
+
+/** What this package throws, rejects with and emits. */
+export interface WebSocketError extends Error {
+  /** What happened: stable, and safe to compare. The message is for people, and may change. */
+  code: ErrorCode;
+  /** What was thrown by the application's own code, where there is such. */
+  cause?: unknown;
+}
+
+/** Every error code, by itself. Those with an HTTP status refuse an upgrade, and are the `code` in its JSON body. */
+export const ErrorCode: {
+  /** An option has the wrong type, or options that exclude each other were given. */
+  readonly ERR_INVALID_OPTION: 'ERR_INVALID_OPTION';
+  /** An option has the right type, but a value that is not permitted. */
+  readonly ERR_OPTION_OUT_OF_RANGE: 'ERR_OPTION_OUT_OF_RANGE';
+  /** There is no option of this name. */
+  readonly ERR_UNKNOWN_OPTION: 'ERR_UNKNOWN_OPTION';
+  /** Neither the option `auth` nor the environment variable `JWT_SECRET` says who may connect. */
+  readonly ERR_AUTH_REQUIRED: 'ERR_AUTH_REQUIRED';
+  /** The first argument of the constructor is no HTTP server. */
+  readonly ERR_INVALID_SERVER: 'ERR_INVALID_SERVER';
+  /** An argument has the wrong type. */
+  readonly ERR_INVALID_ARG: 'ERR_INVALID_ARG';
+  /** An argument has the right type, but a value that is not permitted. */
+  readonly ERR_ARG_OUT_OF_RANGE: 'ERR_ARG_OUT_OF_RANGE';
+  /** The message is larger than `limits.outboxBytes`, so that no connection could ever take it. Also in an error frame. */
+  readonly ERR_TOO_LARGE: 'ERR_TOO_LARGE';
+  /** `JSON.stringify` threw, or has nothing for the data. */
+  readonly ERR_NOT_SERIALIZABLE: 'ERR_NOT_SERIALIZABLE';
+  /** `close()` was called. */
+  readonly ERR_CLOSED: 'ERR_CLOSED';
+  /** This process has a manager of that name. */
+  readonly ERR_NAME_TAKEN: 'ERR_NAME_TAKEN';
+  /** This process has no manager of that name. */
+  readonly ERR_NO_MANAGER: 'ERR_NO_MANAGER';
+  /** The socket can't be taken over: it is closed, taken, or the system gives no descriptor. */
+  readonly ERR_HANDOVER: 'ERR_HANDOVER';
+  /** A listener threw or rejected; `cause` is what it threw. */
+  readonly ERR_LISTENER: 'ERR_LISTENER';
+  /** The native addon can't be loaded on this platform; thrown when the package is loaded. */
+  readonly ERR_NATIVE_MISSING: 'ERR_NATIVE_MISSING';
+  /** A defect of this package, or two incompatible releases of it in one process. */
+  readonly ERR_INTERNAL: 'ERR_INTERNAL';
+  /** 405: the request is no GET. */
+  readonly ERR_BAD_METHOD: 'ERR_BAD_METHOD';
+  /** 400: the request is not HTTP/1.1. */
+  readonly ERR_BAD_HTTP_VERSION: 'ERR_BAD_HTTP_VERSION';
+  /** 400: the `Upgrade` header does not name `websocket`. */
+  readonly ERR_BAD_UPGRADE: 'ERR_BAD_UPGRADE';
+  /** 400: the `Connection` header does not name `upgrade`. */
+  readonly ERR_BAD_CONNECTION: 'ERR_BAD_CONNECTION';
+  /** 400: there is not exactly one `Host` header with a valid host. */
+  readonly ERR_BAD_HOST: 'ERR_BAD_HOST';
+  /** 426: `Sec-WebSocket-Version` is not 13. */
+  readonly ERR_BAD_VERSION: 'ERR_BAD_VERSION';
+  /** 400: `Sec-WebSocket-Key` is not 16 bytes in base64. */
+  readonly ERR_BAD_KEY: 'ERR_BAD_KEY';
+  /** 400: `Sec-WebSocket-Protocol` is no list of unique tokens. */
+  readonly ERR_BAD_PROTOCOL: 'ERR_BAD_PROTOCOL';
+  /** 403: `allowedOrigins` does not permit the page. */
+  readonly ERR_ORIGIN_REFUSED: 'ERR_ORIGIN_REFUSED';
+  /** 414: the request target is longer than `limits.maxUrlBytes`. */
+  readonly ERR_URL_TOO_LONG: 'ERR_URL_TOO_LONG';
+  /** 431: the request headers are larger than `limits.maxHeaderBytes`. */
+  readonly ERR_HEADERS_TOO_LARGE: 'ERR_HEADERS_TOO_LARGE';
+  /** 401: the request carries no token. */
+  readonly ERR_TOKEN_MISSING: 'ERR_TOKEN_MISSING';
+  /** 401: the token is malformed, is signed by another key, or its claims do not fit. */
+  readonly ERR_TOKEN_INVALID: 'ERR_TOKEN_INVALID';
+  /** 401: the token has expired. */
+  readonly ERR_TOKEN_EXPIRED: 'ERR_TOKEN_EXPIRED';
+  /** 401: `auth.authenticate` answered `null`, `undefined` or `false`. */
+  readonly ERR_UNAUTHORIZED: 'ERR_UNAUTHORIZED';
+  /** 500: `auth.authenticate` threw or rejected. The client is not told what. */
+  readonly ERR_AUTH_FAILED: 'ERR_AUTH_FAILED';
+  /** 500: `auth.authenticate` answered something that is no identity. */
+  readonly ERR_INVALID_IDENTITY: 'ERR_INVALID_IDENTITY';
+  /** 408: the handshake took longer than `limits.handshakeTimeoutMs`. */
+  readonly ERR_HANDSHAKE_TIMEOUT: 'ERR_HANDSHAKE_TIMEOUT';
+  /** 503: there are `limits.maxConnections` already. */
+  readonly ERR_TOO_MANY_CONNECTIONS: 'ERR_TOO_MANY_CONNECTIONS';
+  /** 503: `close()` was called. */
+  readonly ERR_SHUTTING_DOWN: 'ERR_SHUTTING_DOWN';
+  /** In an error frame to a client: its text is not JSON, and was not relayed. */
+  readonly ERR_INVALID_JSON: 'ERR_INVALID_JSON';
+  /** In an error frame to a client: only text is relayed. */
+  readonly ERR_BINARY_NOT_RELAYED: 'ERR_BINARY_NOT_RELAYED';
+  /** In an error frame to a client: `relay` is `'rooms'`, and the connection is in none. */
+  readonly ERR_NOT_IN_ROOM: 'ERR_NOT_IN_ROOM';
+};
+
+/** One of the error codes. */
+export type ErrorCode = keyof typeof ErrorCode;
+
+/**
+ * Close codes that this package uses or reports (RFC 6455, section 7.4). Applications may use others. "Reconnect": whether the
+ * same client should connect again by itself, after a random pause.
+ */
+export const CloseCode: {
+  /** The connection has served its purpose. Don't reconnect. */
+  readonly NORMAL: 1000;
+  /** The server shuts down, or the page was left. Reconnect. */
+  readonly GOING_AWAY: 1001;
+  /** The peer broke the WebSocket protocol. Don't reconnect. */
+  readonly PROTOCOL: 1002;
+  /** The peer sent a kind of data that is not taken. Don't reconnect. */
+  readonly UNSUPPORTED: 1003;
+  /** The peer closed without a code. Only reported, never sent. Don't reconnect. */
+  readonly NO_STATUS: 1005;
+  /** The connection ended without a close frame. Only reported, never sent. Reconnect. */
+  readonly ABNORMAL: 1006;
+  /** A text message or a close reason was not UTF-8. Don't reconnect. */
+  readonly BAD_UTF8: 1007;
+  /** A message was against the server's policy. Don't reconnect. */
+  readonly POLICY: 1008;
+  /** A message was larger than `limits.maxPayload`. Don't reconnect. */
+  readonly TOO_LARGE: 1009;
+  /** The server failed. Reconnect. */
+  readonly INTERNAL: 1011;
+  /** The server restarts, and has drained the connection. Reconnect. */
+  readonly RESTART: 1012;
+  /** The token, or `expiresAt` of the identity, expired. Reconnect, with a fresh one. */
+  readonly TOKEN_EXPIRED: 4001;
+  /** The application disconnected the user. Don't reconnect. */
+  readonly DISCONNECTED: 4002;
+  /** There was no sign of life within `heartbeat.timeoutMs`. Reconnect. */
+  readonly HEARTBEAT: 4003;
+  /** The client did not read, and `limits.outboxBytes` were waiting for it. Reconnect. */
+  readonly SLOW_CONSUMER: 4004;
+  /** The handshake had no valid credentials (`rejectWith: 'close'`). Don't reconnect. */
+  readonly UNAUTHORIZED: 4401;
+  /** The page's origin is not permitted (`rejectWith: 'close'`). Don't reconnect. */
+  readonly FORBIDDEN: 4403;
+};
+
+/** One of the close codes that this package uses. */
+export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];

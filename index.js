@@ -1,0 +1,15 @@
+'use strict';
+
+const { invalidArg } = require('./lib/error');
+const { CloseCode, ErrorCode } = require('./lib/catalogue');
+const { WebSocketManager } = require('./lib/manager');
+const { findManager } = require('./lib/registry');
+
+/** The manager of that name in this process. Documented in index.d.ts. */
+function getWebSocketManager(name = 'default') {
+  if (typeof name !== 'string') throw invalidArg('name', 'a string', name);
+  return findManager(name);
+}
+
+// One by one, so that Node finds the names when an ES module imports this file.
+module.exports = { WebSocketManager, getWebSocketManager, CloseCode, ErrorCode };

@@ -1,0 +1,89 @@
+'use strict';
+
+const { failure, invalidArg, argOutOfRange } = require('./error');
+
+/** Bytes of UTF-8 that a user id or a room's name may have. */
+const MAX_ID_BYTES = 256;
+/** Bytes of UTF-8 that fit into a close frame behind its code (RFC 6455, section 5.5). */
+const MAX_REASON_BYTES = 123;
+/** Longest wait that `close()` takes: a day. */
+const MAX_DRAIN_MS = 86_400_000;
+
+/**
+ * A user id or a room's name: a non-empty string of at most 256 bytes of UTF-8, or an integer, which becomes decimal.
+ * Lone surrogates are refused: as UTF-8 they would all be the same character, and so two ids could be one.
+ */
+function toId(value, name) {
+  if (typeof value === 'string') {
+    if (value.length === 0) throw argOutOfRange(name, 'a non-empty string', value);
+    // No UTF-16 unit takes more than three bytes, so most ids need no counting.
+    if (value.length * 3 > MAX_ID_BYTES && Buffer.byteLength(value) > MAX_ID_BYTES) {
+      throw argOutOfRange(name, `at most ${MAX_ID_BYTES} bytes of UTF-8`, value);
+    }
+    if (!value.isWellFormed()) throw argOutOfRange(name, 'well-formed Unicode', value);
+    return value;
+  }
+  if (typeof value !== 'number') throw invalidArg(name, 'a string or an integer', value);
+  if (!Number.isSafeInteger(value)) throw argOutOfRange(name, 'a safe integer', value);
+  return String(value);
+}
+
+/** True for codes that an application may send (RFC 6455, section 7.4, and the IANA registry). */
+function isSendable(code) {
+  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+}
+
+/** A close code, or `fallback` for `undefined`. */
+function toCloseCode(value, fallback, name = 'code') {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number') throw invalidArg(name, 'a number', value);
+  if (!Number.isInteger(value) || !isSendable(value)) {
+    throw argOutOfRange(name, 'a close code that may be sent (1000-1003, 1007-1014, 3000-4999)', value);
+  }
+  return value;
+}
+
+/** The reason of a close, or an empty one for `undefined`. */
+function toReason(value, name = 'reason') {
+  if (value === undefined) return '';
+  if (typeof value !== 'string') throw invalidArg(name, 'a string', value);
+  if (value.length * 3 > MAX_REASON_BYTES && Buffer.byteLength(value) > MAX_REASON_BYTES) {
+    throw argOutOfRange(name, `at most ${MAX_REASON_BYTES} bytes of UTF-8`, value);
+  }
+  return value;
+}
+
+/** An options argument: an object with none but the `known` keys. `undefined` is an empty one. */
+function toOptions(value, known, name = 'options') {
+  if (value === undefined) return {};
+  if (typeof value !== 'object' || value === null) throw invalidArg(name, 'an object', value);
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key)) {
+      throw failure(
+        TypeError,
+        'ERR_UNKNOWN_OPTION',
+        `Unknown option "${key}"; known are ${known.map((k) => `"${k}"`).join(', ')}`,
+      );
+    }
+  }
+  return value;
+}
+
+/** The options of a delivery. With one server, every delivery is one of the whole cluster. */
+function checkDeliveryOptions(value) {
+  if (value === undefined) return;
+  const { require: required } = toOptions(value, ['require']);
+  if (required !== undefined && required !== 'cluster') throw invalidArg('options.require', '"cluster"', required);
+}
+
+/** The options of `close()`, complete. */
+function toCloseOptions(value) {
+  const { drainMs = 0, code, reason } = toOptions(value, ['drainMs', 'code', 'reason']);
+  if (typeof drainMs !== 'number') throw invalidArg('options.drainMs', 'a number of milliseconds', drainMs);
+  if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > MAX_DRAIN_MS) {
+    throw argOutOfRange('options.drainMs', `an integer from 0 to ${MAX_DRAIN_MS} ms`, drainMs);
+  }
+  return { drainMs, code: toCloseCode(code, 1001, 'options.code'), reason: toReason(reason, 'options.reason') };
+}
+
+module.exports = { toId, toCloseCode, toReason, checkDeliveryOptions, toCloseOptions };

@@ -1,0 +1,90 @@
+'use strict';
+
+/** How long a socket may take to pass on its last bytes and close, once its connection is over. */
+const LINGER_MS = 5000;
+
+const nothing = () => {};
+
+/**
+ * Carries the bytes of a connection whose socket has no descriptor to take: TLS, or any other `Duplex`. Both ways
+ * with backpressure. From here on the socket is the bridge's alone: `write`, `end` and `destroy` of the object do
+ * nothing for anyone else, because other `upgrade` listeners of the server (another WebSocket server, a framework's)
+ * are used to answering and ending what they don't know.
+ */
+class Bridge {
+  #native;
+  #socket;
+  #write;
+  #end;
+  #destroy;
+  #over = false;
+
+  /** `onGone` is called once, when the socket is closed and no event of the addon's concerns it any more. */
+  constructor(native, socket, onGone) {
+    this.#native = native;
+    this.#socket = socket;
+    this.#seize(socket);
+    socket.setTimeout?.(0);
+    socket.setNoDelay?.(true);
+    socket.on('error', nothing);
+    socket.on('data', (chunk) => {
+      if (!native.feed(typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk)) socket.pause();
+    });
+    socket.on('end', () => native.end());
+    socket.on('close', () => {
+      this.#over = true;
+      native.abort();
+      onGone();
+    });
+    socket.resume();
+  }
+
+  #seize(socket) {
+    this.#write = socket.write.bind(socket);
+    this.#end = socket.end.bind(socket);
+    this.#destroy = socket.destroy.bind(socket);
+    socket.write = () => false;
+    socket.end = () => socket;
+    socket.destroySoon = nothing;
+    // The stream's own failures come with an error, and must have their way.
+    socket.destroy = (error) => (error ? this.#destroy(error) : socket);
+  }
+
+  /** BRIDGE_READABLE: the addon has bytes for the socket. */
+  readable() {
+    if (this.#over) return;
+    const bytes = this.#native.take();
+    if (bytes === null) return;
+    this.#write(bytes, (error) => {
+      if (error) {
+        this.#native.abort();
+      } else {
+        this.#native.ack();
+        this.readable();
+      }
+    });
+  }
+
+  /** BRIDGE_DRAIN: the addon takes bytes again. */
+  drained() {
+    this.#socket.resume();
+  }
+
+  /** BRIDGE_END: the connection is over. */
+  finish(abort) {
+    if (this.#over) return;
+    this.#over = true;
+    if (abort) {
+      this.#destroy();
+      return;
+    }
+    const timer = setTimeout(() => this.#destroy(), LINGER_MS);
+    timer.unref();
+    this.#socket.on('close', () => clearTimeout(timer));
+    // What the peer still sends is read and dropped, or the end of its stream would never be seen.
+    this.#socket.resume();
+    this.#end(() => this.#destroy());
+  }
+}
+
+module.exports = { Bridge };

@@ -1,0 +1,13 @@
+'use strict';
+
+const { catalogue } = require('./native');
+
+const { errorCodes, closeCodes } = catalogue();
+
+/** Every error code of the package, by itself: `ErrorCode.ERR_CLOSED === 'ERR_CLOSED'`. */
+const ErrorCode = Object.freeze(Object.fromEntries(errorCodes.map(({ code }) => [code, code])));
+
+/** Every close code the package knows, by name: `CloseCode.SLOW_CONSUMER === 4004`. */
+const CloseCode = Object.freeze(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
+
+module.exports = { ErrorCode, CloseCode };

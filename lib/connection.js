@@ -1,0 +1,110 @@
+'use strict';
+
+const { toCloseCode, toId, toReason } = require('./argument');
+const { toPayload } = require('./payload');
+
+let end;
+
+/** One WebSocket connection. Documented in index.d.ts. */
+class Connection {
+  #native;
+  #number;
+  #key;
+  #userId;
+  #protocol;
+  #remoteAddress;
+  #data;
+  /** JSON of the claims until someone asks for `data`. */
+  #claims;
+  #open = true;
+
+  /** Made by the directory only. `info` is the addon's description of connection `number`. */
+  constructor(native, number, info, data) {
+    this.#native = native;
+    this.#number = number;
+    this.#key = info.key;
+    this.#userId = info.userId;
+    this.#protocol = info.protocol;
+    this.#remoteAddress = info.remoteAddress;
+    this.#data = data;
+    this.#claims = data === undefined ? info.data : null;
+  }
+
+  static {
+    end = (connection) => {
+      connection.#open = false;
+    };
+  }
+
+  get id() {
+    return this.#key;
+  }
+
+  get userId() {
+    return this.#userId;
+  }
+
+  get protocol() {
+    return this.#protocol;
+  }
+
+  get remoteAddress() {
+    return this.#remoteAddress;
+  }
+
+  get data() {
+    if (this.#claims !== null) {
+      this.#data = JSON.parse(this.#claims);
+      this.#claims = null;
+    }
+    return this.#data;
+  }
+
+  set data(value) {
+    this.#claims = null;
+    this.#data = value;
+  }
+
+  get rooms() {
+    return this.#native.rooms(this.#number);
+  }
+
+  get bufferedAmount() {
+    return this.#native.bufferedAmount(this.#number);
+  }
+
+  get isOpen() {
+    return this.#open;
+  }
+
+  send(data) {
+    return this.#native.send(this.#number, typeof data === 'string' ? data : toPayload(data));
+  }
+
+  close(code, reason) {
+    const checkedCode = toCloseCode(code, 1000);
+    const checkedReason = toReason(reason);
+    this.#open = false;
+    this.#native.close(this.#number, checkedCode, checkedReason);
+  }
+
+  join(room) {
+    this.#native.join(this.#number, toId(room, 'room'));
+  }
+
+  leave(room) {
+    this.#native.leave(this.#number, toId(room, 'room'));
+  }
+
+  /** What `console.log` shows. Without `data`, which may hold what has no business in a log. */
+  [Symbol.for('nodejs.util.inspect.custom')](_depth, options, inspect) {
+    const { id, userId, protocol, remoteAddress, isOpen } = this;
+    return `Connection ${inspect({ id, userId, protocol, remoteAddress, isOpen }, options)}`;
+  }
+}
+
+module.exports = {
+  Connection,
+  /** Notes that the connection is gone. */
+  endConnection: (connection) => end(connection),
+};

@@ -1,0 +1,92 @@
+'use strict';
+
+/** Longest piece of a value that an error message repeats. */
+const SHOWN = 40;
+
+/**
+ * An error with a stable `code`.
+ *
+ * @param {ErrorConstructor} Type - `Error`, `TypeError` or `RangeError`
+ * @param {string} code - one of `ErrorCode`
+ * @param {string} message
+ * @param {unknown} [cause] - kept as `cause` if given
+ */
+function failure(Type, code, message, cause) {
+  const error = cause === undefined ? new Type(message) : new Type(message, { cause });
+  error.code = code;
+  return error;
+}
+
+/** A value in a few words. Calls nothing of the value's own, so that it can't throw. */
+function describe(value) {
+  if (value === null) return 'null';
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value.length > SHOWN ? `${value.slice(0, SHOWN)}…` : value);
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      return String(value);
+    case 'bigint':
+      return 'a bigint';
+    case 'symbol':
+      return 'a symbol';
+    case 'function':
+      return 'a function';
+    default:
+      return isArray(value) ? 'an array' : 'an object';
+  }
+}
+
+/** `Array.isArray`, which throws for a revoked proxy. */
+function isArray(value) {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
+/** An argument of the wrong type: `TypeError`, `ERR_INVALID_ARG`. */
+function invalidArg(name, expected, got) {
+  return failure(TypeError, 'ERR_INVALID_ARG', `"${name}" must be ${expected}; got ${describe(got)}`);
+}
+
+/** An argument that is out of its range: `RangeError`, `ERR_ARG_OUT_OF_RANGE`. */
+function argOutOfRange(name, expected, got) {
+  return failure(RangeError, 'ERR_ARG_OUT_OF_RANGE', `"${name}" must be ${expected}; got ${describe(got)}`);
+}
+
+/** What is thrown or rejected once `close()` was called. */
+function closedError() {
+  return failure(Error, 'ERR_CLOSED', 'The WebSocketManager is closed');
+}
+
+/** What was thrown, as text for a message. Whatever it is, this doesn't throw. */
+function reasonOf(thrown) {
+  try {
+    return String(thrown instanceof Object && 'message' in thrown ? thrown.message : thrown);
+  } catch {
+    return describe(thrown);
+  }
+}
+
+/**
+ * Hands an error to `process.emitWarning`, as text: an `Error` of another realm (a bundler's or test runner's
+ * context) would be refused there.
+ */
+function warn(error) {
+  let code = 'ERR_INTERNAL';
+  let detail = '';
+  try {
+    if (error instanceof Object) {
+      if (typeof error.code === 'string') code = error.code;
+      detail = [error, error.cause].map((part) => (typeof part?.stack === 'string' ? part.stack : '')).join('\n');
+    }
+  } catch {
+    // A getter of the thrown value threw: its text has to do.
+  }
+  process.emitWarning(reasonOf(error), { type: 'ActoryWebSocketWarning', code, detail: detail.trim() });
+}
+
+module.exports = { failure, describe, invalidArg, argOutOfRange, closedError, reasonOf, warn };

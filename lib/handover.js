@@ -1,0 +1,111 @@
+'use strict';
+
+const net = require('node:net');
+const tls = require('node:tls');
+const { Bridge } = require('./bridge');
+const { failure, invalidArg } = require('./error');
+const { registry } = require('./registry');
+
+/** Flags of the addon's `upgrade`. */
+const REPORT = 1;
+const TRUSTED = 2;
+
+const nothing = () => {};
+
+/** Descriptor of the socket, or -1 if its bytes have to go over a bridge. */
+function descriptorOf(socket) {
+  if (!(socket instanceof net.Socket) || socket instanceof tls.TLSSocket) return -1;
+  // What Node has yet to write would be lost, or come behind the 101.
+  if (socket.writableLength > 0) return -1;
+  const handle = socket._handle;
+  const kind = handle?.constructor?.name;
+  if (kind !== 'TCP' && kind !== 'Pipe') return -1;
+  return Number.isInteger(handle.fd) ? handle.fd : -1;
+}
+
+/** The request's head as the addon reads it: method, URL, version and the raw headers, a line each. */
+function joinHead(req) {
+  let head = `${req.method}\n${req.url}\n${req.httpVersion}`;
+  const { rawHeaders } = req;
+  for (let i = 0; i < rawHeaders.length; i += 1) {
+    const text = rawHeaders[i];
+    // Node's parser lets no line break through, unless it was told to be lenient: then one must not make two headers.
+    head += `\n${text.includes('\n') ? text.replaceAll('\n', ' ') : text}`;
+  }
+  return head;
+}
+
+/** What the stream has read since the upgrade, behind the bytes that came with it; `null` if there are none. */
+function firstBytes(socket, head) {
+  const chunks = head === null || head === undefined || head.length === 0 ? [] : [head];
+  for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
+    chunks.push(typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk);
+  }
+  if (chunks.length === 0) return null;
+  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
+}
+
+/** @throws {TypeError} `ERR_INVALID_ARG` for what isn't a request, a stream and its first bytes */
+function checkUpgrade(req, socket, head) {
+  const isRequest =
+    typeof req === 'object' &&
+    req !== null &&
+    typeof req.method === 'string' &&
+    typeof req.url === 'string' &&
+    typeof req.httpVersion === 'string' &&
+    Array.isArray(req.rawHeaders) &&
+    req.rawHeaders.every((text) => typeof text === 'string');
+  if (!isRequest) throw invalidArg('req', 'the http.IncomingMessage of an upgrade', req);
+  const isDuplex =
+    typeof socket === 'object' &&
+    socket !== null &&
+    ['on', 'read', 'write', 'end', 'destroy', 'pause', 'resume'].every((name) => typeof socket[name] === 'function');
+  if (!isDuplex) throw invalidArg('socket', 'the net.Socket or stream.Duplex of an upgrade', socket);
+  if (head !== undefined && head !== null && !(head instanceof Uint8Array)) {
+    throw invalidArg('head', 'a Buffer', head);
+  }
+}
+
+/** Takes sockets from Node and gives them to the addon, in the tick in which it is asked to. */
+class Handover {
+  #native;
+  #bridges = new Map();
+
+  constructor(native) {
+    this.#native = native;
+  }
+
+  /**
+   * Gives the socket away. Afterwards Node's object is destroyed, or serves as a bridge.
+   *
+   * @returns {{ticket: number, authenticate: boolean}}
+   * @throws {Error} `ERR_HANDOVER` or `ERR_CLOSED`: the socket is untouched
+   */
+  take(req, socket, head, flags, identity) {
+    const { claimed } = registry();
+    if (socket.destroyed) throw failure(Error, 'ERR_HANDOVER', 'The socket is closed already');
+    if (claimed.has(socket)) throw failure(Error, 'ERR_HANDOVER', 'A WebSocketManager has taken the socket already');
+    const remoteAddress = typeof socket.remoteAddress === 'string' ? socket.remoteAddress : '';
+    const first = firstBytes(socket, head);
+    const descriptor = descriptorOf(socket);
+    const taken = this.#native.upgrade(joinHead(req), first, descriptor, remoteAddress, flags, identity);
+    claimed.add(socket);
+    if (taken.bridge) {
+      const { id } = taken.bridge;
+      this.#bridges.set(id, new Bridge(taken.bridge, socket, () => this.#bridges.delete(id)));
+    } else {
+      // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Other
+      // `upgrade` listeners find a destroyed socket, and what they write to it goes nowhere.
+      socket.on('error', nothing);
+      socket.destroy();
+    }
+    return taken;
+  }
+
+  /** The bridge of that number, unless its socket is gone. */
+  bridge(id) {
+    return this.#bridges.get(id);
+  }
+}
+
+module.exports = { Handover, checkUpgrade, REPORT, TRUSTED };

@@ -1,0 +1,127 @@
+'use strict';
+
+const { closedError, failure, reasonOf } = require('./error');
+const { REPORT, TRUSTED } = require('./handover');
+const { toIdentity } = require('./identity');
+
+/**
+ * Upgrades under way whose outcome JavaScript has to know: those that it authenticates, and those that it was asked
+ * for by `handleUpgrade`. The addon reports each exactly once, by its ticket.
+ */
+class Handshakes {
+  #native;
+  #handover;
+  #auth;
+  #onError;
+  /** ticket -> { data, resolve, reject }; the functions only where someone waits. */
+  #pending = new Map();
+
+  /** `auth` is the option of that name if it has `authenticate`; `onError` is told what went wrong in it. */
+  constructor(native, handover, auth, onError) {
+    this.#native = native;
+    this.#handover = handover;
+    this.#auth = auth;
+    this.#onError = onError;
+  }
+
+  /** Takes the socket of an upgrade that nobody waits for. */
+  begin(req, socket, head) {
+    this.#take(req, socket, head, this.#auth === undefined ? 0 : REPORT, undefined, undefined);
+  }
+
+  /**
+   * Takes the socket of an upgrade. Resolves with the connection's number and description.
+   *
+   * @param {object} [identity] - as the application gave it; without one, auth decides
+   */
+  complete(req, socket, head, identity) {
+    const known = identity === undefined ? undefined : toIdentity(identity);
+    return new Promise((resolve, reject) => {
+      const flags = known === undefined ? REPORT : REPORT | TRUSTED;
+      this.#take(req, socket, head, flags, known, { resolve, reject });
+    });
+  }
+
+  #take(req, socket, head, flags, known, waiting) {
+    // Read before the socket is gone: it is where the address comes from.
+    const { remoteAddress } = socket;
+    const { ticket, authenticate } = this.#handover.take(req, socket, head, flags, known?.native);
+    if (flags & REPORT) {
+      this.#pending.set(ticket, { data: known?.data, resolve: waiting?.resolve, reject: waiting?.reject });
+    }
+    if (authenticate) {
+      const { url, method, headers } = req;
+      this.#authenticate(ticket, { url, method, headers, remoteAddress: remoteAddress ?? '' });
+    }
+  }
+
+  #authenticate(ticket, request) {
+    try {
+      const answer = this.#auth.authenticate(request);
+      if (typeof answer?.then === 'function') {
+        Promise.resolve(answer).then(
+          (identity) => this.#settle(ticket, identity),
+          (thrown) => this.#fail(ticket, thrown),
+        );
+      } else {
+        this.#settle(ticket, answer);
+      }
+    } catch (thrown) {
+      this.#fail(ticket, thrown);
+    }
+  }
+
+  #settle(ticket, answer) {
+    if (answer === null || answer === undefined || answer === false) {
+      this.#native.authenticated(ticket, null, 'ERR_UNAUTHORIZED');
+      return;
+    }
+    let identity;
+    try {
+      identity = toIdentity(answer);
+    } catch (error) {
+      this.#native.authenticated(ticket, null, 'ERR_INVALID_IDENTITY');
+      this.#onError(error);
+      return;
+    }
+    // Unknown here: the client has left, or the deadline has passed, and that was reported already.
+    const handshake = this.#pending.get(ticket);
+    if (handshake === undefined) return;
+    handshake.data = identity.data;
+    this.#native.authenticated(ticket, identity.native);
+  }
+
+  #fail(ticket, thrown) {
+    this.#native.authenticated(ticket, null, 'ERR_AUTH_FAILED');
+    this.#onError(failure(Error, 'ERR_AUTH_FAILED', `auth.authenticate failed: ${reasonOf(thrown)}`, thrown));
+  }
+
+  /** `data` of the identity that an upgrade under way was given. */
+  dataOf(ticket) {
+    return this.#pending.get(ticket)?.data;
+  }
+
+  /** UPGRADED: the handshake is done. `connection` goes to whoever waits for it. */
+  upgraded(ticket, connection) {
+    const handshake = this.#pending.get(ticket);
+    this.#pending.delete(ticket);
+    handshake?.resolve?.(connection);
+  }
+
+  /** REFUSED: `answer` is the code and the message. */
+  refused(ticket, answer) {
+    const handshake = this.#pending.get(ticket);
+    this.#pending.delete(ticket);
+    if (handshake?.reject === undefined) return;
+    const space = answer.indexOf(' ');
+    handshake.reject(failure(Error, answer.slice(0, space), answer.slice(space + 1)));
+  }
+
+  /** The engine is gone, and no more will be reported. */
+  close() {
+    for (const { reject } of this.#pending.values()) reject?.(closedError());
+    this.#pending.clear();
+  }
+}
+
+module.exports = { Handshakes };

@@ -1,0 +1,22 @@
+'use strict';
+
+/** Longest interval that Node's timers take, about 25 days: the timer is there to be, not to fire. */
+const FOR_EVER = 2 ** 31 - 1;
+
+/** Keeps the event loop alive while something is under way that it doesn't know of: the addon's threads don't count. */
+class Hold {
+  #count = 0;
+  #timer;
+
+  take() {
+    if (this.#count === 0) this.#timer = setInterval(() => {}, FOR_EVER);
+    this.#count += 1;
+  }
+
+  release() {
+    this.#count -= 1;
+    if (this.#count === 0) clearInterval(this.#timer);
+  }
+}
+
+module.exports = { Hold };

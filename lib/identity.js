@@ -1,0 +1,38 @@
+'use strict';
+
+const { types } = require('node:util');
+const { toId } = require('./argument');
+const { failure, invalidArg, reasonOf } = require('./error');
+
+/**
+ * Checks what `authenticate` answered, or what `handleUpgrade` was given, and takes it apart: the part that goes to
+ * the addon, and `data`, which stays in JavaScript.
+ *
+ * @throws {TypeError} `ERR_INVALID_IDENTITY`, with the `cause`
+ */
+function toIdentity(value) {
+  try {
+    if (typeof value !== 'object' || value === null) throw invalidArg('identity', 'an object', value);
+    const { userId, rooms, data, expiresAt } = value;
+    const native = { userId: toId(userId, 'identity.userId') };
+    if (rooms !== undefined) native.rooms = toRooms(rooms);
+    if (expiresAt !== undefined) native.expiresAt = toUnixMs(expiresAt);
+    return { native, data };
+  } catch (cause) {
+    throw failure(TypeError, 'ERR_INVALID_IDENTITY', `Not an identity: ${reasonOf(cause)}`, cause);
+  }
+}
+
+function toRooms(rooms) {
+  if (!Array.isArray(rooms)) throw invalidArg('identity.rooms', 'an array', rooms);
+  return Array.from(rooms, (room, index) => toId(room, `identity.rooms[${index}]`));
+}
+
+function toUnixMs(expiresAt) {
+  const ms = types.isDate(expiresAt) ? Date.prototype.getTime.call(expiresAt) : Number.NaN;
+  if (Number.isNaN(ms)) throw invalidArg('identity.expiresAt', 'a valid Date', expiresAt);
+  // A time before 1970 is as much over as 1970 is.
+  return Math.max(ms, 0);
+}
+
+module.exports = { toIdentity };

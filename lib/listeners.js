@@ -1,0 +1,111 @@
+'use strict';
+
+const { failure, reasonOf, warn } = require('./error');
+
+/** What `setInterest` takes, by event. */
+const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8 };
+
+/**
+ * Calls the listeners of a manager, each on its own: one that throws or rejects keeps neither the next one nor the
+ * next event from its turn. Keeps the lists of the frequent events ready, so that a message costs no look-up.
+ */
+class Listeners {
+  #manager;
+  #onInterest;
+  #interest = 0;
+  #connection = [];
+  #message = [];
+  #disconnect = [];
+  #slow = [];
+  /** One function per event for rejections, so that a message allocates none. */
+  #rejected = {};
+
+  /** `onInterest(bits)` is told which events have listeners, whenever that changes. */
+  constructor(manager, onInterest) {
+    this.#manager = manager;
+    this.#onInterest = onInterest;
+    for (const name of Object.keys(BITS)) this.#rejected[name] = (thrown) => this.#failed(name, thrown);
+  }
+
+  /** Listeners of `name` came or went; of any event, if `name` is undefined. */
+  refresh(name) {
+    if (name === undefined) {
+      for (const each of Object.keys(BITS)) this.#reload(each);
+    } else if (Object.hasOwn(BITS, name)) {
+      this.#reload(name);
+    } else {
+      return;
+    }
+    // Whoever listens to anything has to know the connection that it is about, so openings come along with all else.
+    let interest = 0;
+    if (this.#message.length > 0) interest |= BITS.message | BITS.connection;
+    if (this.#disconnect.length > 0) interest |= BITS.disconnect | BITS.connection;
+    if (this.#slow.length > 0) interest |= BITS.slow | BITS.connection;
+    if (this.#connection.length > 0) interest |= BITS.connection;
+    if (interest === this.#interest) return;
+    this.#interest = interest;
+    this.#onInterest(interest);
+  }
+
+  #reload(name) {
+    // Raw, for `once` to take itself off; a copy, so that a list stays as it is while it is being called.
+    const list = this.#manager.rawListeners(name);
+    if (name === 'message') this.#message = list;
+    else if (name === 'connection') this.#connection = list;
+    else if (name === 'disconnect') this.#disconnect = list;
+    else this.#slow = list;
+  }
+
+  connection(connection) {
+    this.#call('connection', this.#connection, 1, connection);
+  }
+
+  message(connection, data, isBinary) {
+    this.#call('message', this.#message, 3, connection, data, isBinary);
+  }
+
+  disconnect(connection, code, reason) {
+    this.#call('disconnect', this.#disconnect, 3, connection, code, reason);
+  }
+
+  slow(connection, dropped) {
+    this.#call('slow', this.#slow, 2, connection, dropped);
+  }
+
+  /** With the number of arguments said, rather than gathered: a message shall allocate nothing here. */
+  #call(name, list, arity, a, b, c) {
+    const manager = this.#manager;
+    for (let i = 0; i < list.length; i += 1) {
+      try {
+        const listener = list[i];
+        const answer =
+          arity === 3 ? listener.call(manager, a, b, c) : arity === 1 ? listener.call(manager, a) : listener.call(manager, a, b);
+        if (typeof answer === 'object' && answer !== null && typeof answer.then === 'function') {
+          answer.then(undefined, this.#rejected[name]);
+        }
+      } catch (thrown) {
+        this.#failed(name, thrown);
+      }
+    }
+  }
+
+  #failed(name, thrown) {
+    this.error(failure(Error, 'ERR_LISTENER', `A listener of '${name}' failed: ${reasonOf(thrown)}`, thrown));
+  }
+
+  /** Gives an error to the listeners of 'error'; where there is none, or one fails, it becomes a process warning. */
+  error(error) {
+    const list = this.#manager.rawListeners('error');
+    if (list.length === 0) warn(error);
+    for (const listener of list) {
+      try {
+        const answer = listener.call(this.#manager, error);
+        if (typeof answer?.then === 'function') answer.then(undefined, warn);
+      } catch (thrown) {
+        warn(thrown);
+      }
+    }
+  }
+}
+
+module.exports = { Listeners };

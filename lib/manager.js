@@ -1,0 +1,293 @@
+'use strict';
+
+const { EventEmitter } = require('node:events');
+const { checkDeliveryOptions, toCloseCode, toCloseOptions, toId, toReason } = require('./argument');
+const { ConnectionManager } = require('./connections');
+const { Directory } = require('./directory');
+const { closedError, failure } = require('./error');
+const { Handover, checkUpgrade } = require('./handover');
+const { Handshakes } = require('./handshakes');
+const { Hold } = require('./hold');
+const { Listeners } = require('./listeners');
+const { NativeManager } = require('./native');
+const { toPayload } = require('./payload');
+const { Pump } = require('./pump');
+const { checkNameIsFree, registry } = require('./registry');
+const { checkServer, listen, refuse } = require('./upgrade');
+
+/** Kinds of events in the addon's batches. */
+const OPEN = 1;
+const TEXT = 2;
+const BINARY = 3;
+const CLOSE = 4;
+const SLOW = 5;
+const UPGRADED = 6;
+const REFUSED = 7;
+const CLOSED = 8;
+const BRIDGE_READABLE = 9;
+const BRIDGE_DRAIN = 10;
+const BRIDGE_END = 11;
+
+const nothing = () => {};
+
+/** A promise that may be left alone: its rejection is never an unhandled one. */
+function handled(promise) {
+  promise.then(undefined, nothing);
+  return promise;
+}
+
+/** What `work` answers or throws, as such a promise. */
+function promised(work) {
+  try {
+    return Promise.resolve(work());
+  } catch (error) {
+    return handled(Promise.reject(error));
+  }
+}
+
+/** WebSockets on a Node HTTP server, run by Rust. Documented in index.d.ts. */
+class WebSocketManager extends EventEmitter {
+  #native;
+  #connections;
+  #directory;
+  #handover;
+  #handshakes;
+  #listeners;
+  #pump;
+  #hold = new Hold();
+  #stopListening;
+  /** The promise of `close()`, once it was called. */
+  #closing = null;
+  #onClosed = nothing;
+
+  constructor(server, options) {
+    super();
+    checkServer(server);
+    checkNameIsFree(typeof options?.name === 'string' ? options.name : 'default');
+    this.#pump = new Pump(this.#dispatch);
+    const native = new NativeManager(options, process.env.JWT_SECRET || undefined, this.#pump.wake);
+    this.#native = native;
+    this.#pump.start(native);
+    this.#listeners = new Listeners(this, (bits) => native.setInterest(bits));
+    this.#directory = new Directory(native);
+    this.#connections = new ConnectionManager(native, this.#directory, () => this.#closing !== null);
+    this.#handover = new Handover(native);
+    this.#handshakes = new Handshakes(
+      native,
+      this.#handover,
+      native.authMode === 'authenticate' ? options.auth : undefined,
+      (error) => this.#listeners.error(error),
+    );
+
+    const stopUpgrades = listen(server, native.path, (req, socket, head) => this.#accept(req, socket, head));
+    const onServerClose = () => this.close({ code: 1001 });
+    server.on('close', onServerClose);
+    this.#stopListening = () => {
+      stopUpgrades();
+      server.removeListener('close', onServerClose);
+    };
+    registry().managers.set(native.name, this);
+    warnAboutRedis();
+  }
+
+  get name() {
+    return this.#native.name;
+  }
+
+  get path() {
+    return this.#native.path;
+  }
+
+  get connections() {
+    return this.#connections;
+  }
+
+  sendToUser(userId, data, options) {
+    return this.#deliver(options, () => this.#native.sendToUser(toId(userId, 'userId'), toPayload(data)));
+  }
+
+  sendToRoom(room, data, options) {
+    return this.#deliver(options, () => this.#native.sendToRoom(toId(room, 'room'), toPayload(data)));
+  }
+
+  broadcast(data, options) {
+    return this.#deliver(options, () => this.#native.broadcast(toPayload(data)));
+  }
+
+  #deliver(options, send) {
+    return promised(() => {
+      this.#checkOpen();
+      checkDeliveryOptions(options);
+      return send();
+    });
+  }
+
+  disconnectUser(userId, code, reason) {
+    return promised(() => {
+      this.#checkOpen();
+      return this.#native.disconnectUser(toId(userId, 'userId'), toCloseCode(code, 4002), toReason(reason));
+    });
+  }
+
+  isOnline(userId) {
+    return promised(() => {
+      this.#checkOpen();
+      return this.#native.isOnline(toId(userId, 'userId'));
+    });
+  }
+
+  handleUpgrade(req, socket, head, identity) {
+    return promised(() => {
+      this.#checkOpen();
+      checkUpgrade(req, socket, head);
+      const connection = this.#handshakes.complete(req, socket, head, identity);
+      this.#hold.take();
+      const release = () => this.#hold.release();
+      connection.then(release, release);
+      return connection;
+    });
+  }
+
+  ready() {
+    return promised(() => this.#checkOpen());
+  }
+
+  stats() {
+    return JSON.parse(this.#native.stats());
+  }
+
+  close(options) {
+    if (this.#closing !== null) return this.#closing;
+    return promised(() => {
+      const { drainMs, code, reason } = toCloseOptions(options);
+      this.#hold.take();
+      this.#closing = new Promise((resolve) => {
+        this.#onClosed = resolve;
+      });
+      this.#native.shutdown(drainMs, code, reason);
+      return this.#closing;
+    });
+  }
+
+  #checkOpen() {
+    if (this.#closing !== null) throw closedError();
+  }
+
+  /** An upgrade of our path. */
+  #accept(req, socket, head) {
+    try {
+      this.#handshakes.begin(req, socket, head);
+    } catch (error) {
+      const closing = this.#closing !== null;
+      refuse(socket, closing ? failure(Error, 'ERR_SHUTTING_DOWN', 'The server is shutting down') : error);
+      if (!closing) this.#listeners.error(error);
+    }
+  }
+
+  #dispatch = (kind, id, a, b) => {
+    switch (kind) {
+      case TEXT:
+      case BINARY: {
+        const connection = this.#directory.get(id);
+        if (connection !== undefined) this.#listeners.message(connection, a, kind === BINARY);
+        break;
+      }
+      case OPEN:
+        this.#listeners.connection(this.#directory.adopt(id, b, this.#handshakes.dataOf(a)));
+        break;
+      case CLOSE: {
+        const connection = this.#directory.forget(id);
+        if (connection !== undefined) this.#listeners.disconnect(connection, a, b);
+        break;
+      }
+      case SLOW: {
+        const connection = this.#directory.get(id);
+        if (connection !== undefined) this.#listeners.slow(connection, { droppedBytes: a, droppedMessages: b });
+        break;
+      }
+      case UPGRADED:
+        this.#handshakes.upgraded(a, this.#directory.adopt(id, b, this.#handshakes.dataOf(a)));
+        break;
+      case REFUSED:
+        this.#handshakes.refused(a, b);
+        break;
+      case BRIDGE_READABLE:
+        this.#handover.bridge(id)?.readable();
+        break;
+      case BRIDGE_DRAIN:
+        this.#handover.bridge(id)?.drained();
+        break;
+      case BRIDGE_END:
+        this.#handover.bridge(id)?.finish(a !== 0);
+        break;
+      case CLOSED:
+        this.#finish();
+        break;
+    }
+  };
+
+  /** The addon has shut down: nothing comes from it any more. */
+  #finish() {
+    this.#pump.stop();
+    this.#stopListening();
+    this.#handshakes.close();
+    this.#directory.clear();
+    const { managers } = registry();
+    if (managers.get(this.name) === this) managers.delete(this.name);
+    this.#hold.release();
+    this.#onClosed();
+  }
+
+  // Every way in which listeners come and go ends in one of these, so the addon always knows which events to send.
+
+  on(name, listener) {
+    super.on(name, listener);
+    this.#listeners.refresh(name);
+    return this;
+  }
+
+  addListener(name, listener) {
+    return this.on(name, listener);
+  }
+
+  prependListener(name, listener) {
+    super.prependListener(name, listener);
+    this.#listeners.refresh(name);
+    return this;
+  }
+
+  removeListener(name, listener) {
+    super.removeListener(name, listener);
+    this.#listeners.refresh(name);
+    return this;
+  }
+
+  off(name, listener) {
+    return this.removeListener(name, listener);
+  }
+
+  removeAllListeners(...names) {
+    super.removeAllListeners(...names);
+    this.#listeners.refresh(names[0]);
+    return this;
+  }
+}
+
+if (Symbol.asyncDispose !== undefined) {
+  WebSocketManager.prototype[Symbol.asyncDispose] = function asyncDispose() {
+    return this.close();
+  };
+}
+
+/** Once per process: whoever has set REDIS_URL counts on messages that cross servers. */
+function warnAboutRedis() {
+  const { warned } = registry();
+  if (!process.env.REDIS_URL || warned.has('ACTORY_WS_NO_REDIS')) return;
+  warned.add('ACTORY_WS_NO_REDIS');
+  process.emitWarning(
+    'REDIS_URL is set, but this version of @actory/websocket runs on a single server: messages reach connections of this process only',
+    { type: 'ActoryWebSocketWarning', code: 'ACTORY_WS_NO_REDIS' },
+  );
+}
+
+module.exports = { WebSocketManager };

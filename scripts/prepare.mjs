@@ -1,0 +1,123 @@
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { root, run } from './run.mjs';
+
+/** Something that is missing and that a person has to see to. */
+export class Missing extends Error {}
+
+/** The full path of a command, or undefined. */
+export function which(command) {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const path = join(folder, command);
+    if (folder !== '' && existsSync(path)) return path;
+  }
+}
+
+/** What a machine needs beside Node, npm and cargo: a command that shows it is there, and its Debian packages. */
+export const LINKER = { commands: ['cc'], packages: ['gcc', 'libc6-dev'], use: 'linking Rust' };
+export const OPENSSL = { commands: ['openssl'], packages: ['openssl'], use: 'the keys of the tests' };
+export const CHROMIUM = {
+  commands: ['chromium', 'chromium-browser', 'google-chrome'],
+  packages: ['chromium'],
+  use: "the demo's end-to-end test",
+};
+
+const lacks = ({ commands }) => !commands.some((command) => which(command));
+
+/**
+ * Installs the Debian packages of those needs that are not met.
+ *
+ * @throws {Missing} if one can't be
+ */
+export async function installPackages(needs) {
+  const missing = needs.filter(lacks);
+  if (missing.length === 0) return;
+  const packages = missing.flatMap((need) => need.packages);
+  const list = packages.join(' ');
+  const by = missing.map(({ commands, use }) => `${commands[0]} (for ${use})`).join(', ');
+  const help = `Missing on this machine: ${by}. On Debian and Ubuntu: apt-get install ${list}`;
+  if (!which('apt-get')) throw new Missing(help);
+  const asRoot = process.getuid() === 0;
+  if (!asRoot && !which('sudo')) throw new Missing(`${help} (not root, and there is no sudo)`);
+
+  console.log(`Installing ${list}, for ${missing.map(({ use }) => use).join(' and ')}`);
+  const aptGet = (...args) => {
+    const command = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args];
+    if (!asRoot) command.unshift('sudo', '-n');
+    return run(command[0], command.slice(1), { quiet: true });
+  };
+  await aptGet('update');
+  const result = await aptGet('install', '-y', '--no-install-recommends', ...packages);
+  if (!result.ok || missing.some(lacks)) {
+    throw new Missing(`${help}\napt-get: ${result.reason}\n${result.output.trim().split('\n').slice(-5).join('\n')}`);
+  }
+}
+
+/** @throws {Missing} if there is no cargo */
+export function checkCargo() {
+  if (which('cargo')) return;
+  throw new Missing('Missing on this machine: cargo. The package is built from Rust 1.88 or later (https://rustup.rs)');
+}
+
+/** Adds rustfmt and clippy where rustup runs the toolchain; tells which of them are still missing. */
+export async function installRustComponents() {
+  const missing = async () => {
+    const rows = [];
+    for (const [component, subcommand] of [
+      ['rustfmt', 'fmt'],
+      ['clippy', 'clippy'],
+    ]) {
+      if (!(await run('cargo', [subcommand, '--version'], { quiet: true })).ok) rows.push(component);
+    }
+    return rows;
+  };
+  const components = await missing();
+  if (components.length === 0 || !which('rustup')) return components;
+  console.log(`Adding ${components.join(' and ')} to the Rust toolchain`);
+  await run('rustup', ['component', 'add', ...components], { quiet: true });
+  return missing();
+}
+
+/** `npm ci`, if there are no node_modules or the lock is newer. */
+export async function installNodeModules() {
+  const installed = join(root, 'node_modules', '.package-lock.json');
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs) {
+    return;
+  }
+  console.log('Installing the npm packages (npm ci)');
+  const { ok, output, reason } = await run('npm', ['ci', '--no-fund', '--no-audit'], { quiet: true });
+  if (!ok) throw new Missing(`npm ci failed: ${reason}\n${output}`);
+}
+
+/** The newest change under a path, folders included, so that a file that went away counts as well. */
+function newest(path) {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return 0;
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))));
+}
+
+/** Whether an addon for this machine is there and nothing that it is built from is newer. */
+export function addonIsBuilt() {
+  if (!existsSync(join(root, 'native.js'))) return false;
+  const prefix = `actory-websocket.${process.platform}-${process.arch}`;
+  const addons = readdirSync(root).filter((name) => name.startsWith(prefix) && name.endsWith('.node'));
+  const built = Math.max(0, ...addons.map((name) => newest(join(root, name))));
+  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src'];
+  return built > Math.max(...sources.map((name) => newest(join(root, name))));
+}
+
+/**
+ * All that it takes to `require` the package from a clean clone: npm packages, a linker, the addon.
+ *
+ * @throws {Missing} if that can't be had
+ */
+export async function prepareAddon() {
+  checkCargo();
+  await installPackages([LINKER]);
+  await installNodeModules();
+  if (addonIsBuilt()) return;
+  console.log('Building the addon (npm run build:debug); the first time takes a minute or two');
+  const { ok, output, reason } = await run('npm', ['run', '--silent', 'build:debug'], { quiet: true });
+  if (!ok) throw new Missing(`The addon could not be built: ${reason}\n${output}`);
+}

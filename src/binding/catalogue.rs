@@ -1,0 +1,59 @@
+//! The catalogues of codes and options, so that JavaScript, the documentation and the tests share the one truth.
+
+use napi_derive::napi;
+
+use super::options::option_paths;
+use crate::engine::close::CLOSE_CODES;
+use crate::engine::error::ERROR_CODES;
+
+/// An error code.
+#[napi(object)]
+pub struct NativeErrorCode {
+    /// `ERR_…`
+    pub code: String,
+    /// What it means.
+    pub meaning: String,
+}
+
+/// A close code.
+#[napi(object)]
+pub struct NativeCloseCode {
+    /// Number on the wire.
+    pub code: u32,
+    /// Name in `CloseCode`.
+    pub name: String,
+    /// What it means.
+    pub meaning: String,
+    /// Whether the client should connect again.
+    pub reconnect: bool,
+}
+
+/// Everything that has a stable name.
+#[napi(object)]
+pub struct NativeCatalogue {
+    /// Error codes.
+    pub error_codes: Vec<NativeErrorCode>,
+    /// Close codes.
+    pub close_codes: Vec<NativeCloseCode>,
+    /// Full paths of all options.
+    pub options: Vec<String>,
+}
+
+/// See [`NativeCatalogue`].
+#[napi(catch_unwind)]
+pub fn catalogue() -> NativeCatalogue {
+    let error_codes = ERROR_CODES
+        .iter()
+        .map(|(code, meaning)| NativeErrorCode { code: (*code).into(), meaning: (*meaning).into() })
+        .collect();
+    let close_codes = CLOSE_CODES
+        .iter()
+        .map(|info| NativeCloseCode {
+            code: info.code.into(),
+            name: info.name.into(),
+            meaning: info.meaning.into(),
+            reconnect: info.reconnect,
+        })
+        .collect();
+    NativeCatalogue { error_codes, close_codes, options: option_paths().into_iter().map(Into::into).collect() }
+}

@@ -1,0 +1,404 @@
+//! The manager as JavaScript sees it: the engine, one short method per call. The JavaScript side checks types and
+//! ids before it calls; what gets here all the same ends in a clean error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::bindgen_prelude::{Array, Either, Function, Result, Uint8ArraySlice, Unknown};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi::{Env, Error, Status};
+use napi_derive::napi;
+
+use super::batch::{self, NativeInfo};
+use super::bridge::NativeBridge;
+use super::options;
+use super::raise::{throw, throw_error};
+use crate::engine::auth::{Identity, parse_id};
+use crate::engine::broker::{Channel, Delivery};
+use crate::engine::config::Auth;
+use crate::engine::error::Code;
+use crate::engine::events::Interest;
+use crate::engine::frame::Message;
+use crate::engine::handle::Handle;
+use crate::engine::handshake::RequestHead;
+use crate::engine::{Engine, Taken, Upgrade};
+
+/// Events of one batch, at most.
+const BATCH: usize = 256;
+/// Flags of `upgrade`.
+const REPORT: u32 = 1;
+const TRUSTED: u32 = 2;
+
+type Data<'a> = Either<String, Uint8ArraySlice<'a>>;
+
+fn message<'a>(data: &'a Data<'_>) -> Message<'a> {
+    match data {
+        Either::A(text) => Message::Text(text),
+        Either::B(bytes) => Message::Binary(bytes),
+    }
+}
+
+/// Who a client is, as `authenticate` and `handleUpgrade` say it.
+#[napi(object)]
+pub struct NativeIdentity {
+    /// The user.
+    pub user_id: String,
+    /// Rooms to be in from the beginning.
+    pub rooms: Option<Vec<String>>,
+    /// When the connection has to end, in Unix milliseconds.
+    pub expires_at: Option<f64>,
+    /// Whether OPEN shall cross whatever the interest.
+    pub announce: Option<bool>,
+}
+
+impl NativeIdentity {
+    fn parse(self, env: &Env) -> Result<(Identity, bool)> {
+        let check = |text: &str| {
+            parse_id(text).map_err(|error| throw(env, Code::InvalidIdentity, &format!("an id {error}")))
+        };
+        let rooms = self.rooms.unwrap_or_default();
+        let identity = Identity {
+            user_id: check(&self.user_id)?,
+            rooms: rooms.iter().map(|room| check(room)).collect::<Result<_>>()?,
+            data: None,
+            expires_at: self.expires_at.map(|at| at.max(0.0) as u64),
+        };
+        Ok((identity, self.announce.unwrap_or(false)))
+    }
+}
+
+/// What became of an upgrade on the spot.
+#[napi(object, object_from_js = false)]
+pub struct NativeTicket {
+    /// Number under which events speak of it.
+    pub ticket: f64,
+    /// Whether `authenticated` has to be called.
+    pub authenticate: bool,
+    /// The bridge, if the socket had no descriptor.
+    pub bridge: Option<NativeBridge>,
+}
+
+/// Outcome of publishing.
+#[napi(object)]
+pub struct NativeDelivery {
+    /// `published`
+    pub status: String,
+    /// Servers that have the recipient, at most.
+    pub nodes: u32,
+    /// Connections here.
+    pub local: u32,
+}
+
+impl From<Delivery> for NativeDelivery {
+    fn from(delivery: Delivery) -> Self {
+        NativeDelivery {
+            status: delivery.status.as_str().to_owned(),
+            nodes: delivery.nodes,
+            local: delivery.local,
+        }
+    }
+}
+
+/// An engine, owned by the JavaScript environment that made it.
+#[napi]
+pub struct NativeManager {
+    engine: Arc<Engine>,
+}
+
+#[napi]
+impl NativeManager {
+    /// Starts an engine. `wake` is called on the JavaScript thread when `drain` has something; it does not
+    /// keep the event loop alive.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(
+        env: Env,
+        options: Option<Object<'_>>,
+        jwt_secret_from_env: Option<String>,
+        wake: Function<'_, (), ()>,
+    ) -> Result<Self> {
+        let config = options::parse(&env, options, jwt_secret_from_env)?;
+        let wake = wake
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .callee_handled::<false>()
+            .max_queue_size::<1>()
+            .build_callback(|_| Ok(()))?;
+        let notify = Box::new(move || {
+            // Full means that a call is on its way already; closing, that nobody is left to be told.
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        });
+        let engine = Arc::new(Engine::start(config, notify).map_err(|error| throw_error(&env, &error))?);
+        // A Worker that exits, or a test environment that is torn down, takes its threads and sockets with it.
+        let weak = Arc::downgrade(&engine);
+        env.add_env_cleanup_hook(weak, |engine| {
+            if let Some(engine) = engine.upgrade() {
+                engine.abort();
+            }
+        })?;
+        Ok(NativeManager { engine })
+    }
+
+    /// Name within the process.
+    #[napi(getter, catch_unwind)]
+    pub fn name(&self) -> String {
+        self.engine.config().name.clone()
+    }
+
+    /// Pathname of the upgrades to take.
+    #[napi(getter, catch_unwind)]
+    pub fn path(&self) -> String {
+        self.engine.config().path.clone()
+    }
+
+    /// Who decides who may connect.
+    #[napi(getter, catch_unwind)]
+    pub fn auth_mode(&self) -> &'static str {
+        match self.engine.config().auth {
+            Auth::Anonymous => "anonymous",
+            Auth::Jwt(_) => "jwt",
+            Auth::Callback => "authenticate",
+        }
+    }
+
+    /// Largest message that can be sent.
+    #[napi(getter, catch_unwind)]
+    pub fn outbox_bytes(&self) -> f64 {
+        self.engine.config().limits.outbox_bytes as f64
+    }
+
+    /// Sets which kinds of events cross.
+    #[napi(catch_unwind)]
+    pub fn set_interest(&self, bits: u32) {
+        self.engine.set_interest(Interest(bits as u8));
+    }
+
+    /// Takes the socket of an upgrade. See the SPEC of the arguments in `lib/handover.js`.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments, reason = "one crossing per upgrade, and an object would cost more")]
+    pub fn upgrade(
+        &self,
+        env: Env,
+        head: String,
+        first: Option<Uint8ArraySlice<'_>>,
+        fd: i32,
+        remote_address: String,
+        flags: u32,
+        identity: Option<NativeIdentity>,
+    ) -> Result<NativeTicket> {
+        let Some(head) = RequestHead::parse_joined(&head) else {
+            return Err(throw(&env, Code::Handover, "the request's head can't be read"));
+        };
+        let identity = match identity {
+            Some(identity) if flags & TRUSTED != 0 => Some(identity.parse(&env)?.0),
+            _ => None,
+        };
+        let (taken, bridge) = if fd < 0 {
+            let bridge = self.engine.bridge();
+            (Taken::Bridge(bridge.clone()), Some(NativeBridge::new(bridge)))
+        } else {
+            let taken = Taken::duplicate(fd)
+                .map_err(|error| throw(&env, Code::Handover, &format!("can't take the socket: {error}")))?;
+            (taken, None)
+        };
+        let upgrade = Upgrade {
+            head,
+            first: first.map(|bytes| bytes.to_vec()).unwrap_or_default(),
+            remote: remote_address,
+            report: flags & REPORT != 0,
+            identity,
+        };
+        let ticket = self.engine.upgrade(taken, upgrade).map_err(|error| throw_error(&env, &error))?;
+        Ok(NativeTicket { ticket: ticket.number as f64, authenticate: ticket.ask, bridge })
+    }
+
+    /// Says who the client of an upgrade is, or with which code it is refused. False: too late.
+    #[napi(catch_unwind)]
+    pub fn authenticated(
+        &self,
+        env: Env,
+        ticket: f64,
+        identity: Option<NativeIdentity>,
+        refusal_code: Option<String>,
+    ) -> Result<bool> {
+        let answer = match identity {
+            Some(identity) => Ok(identity.parse(&env)?),
+            None => Err(refusal_code.as_deref().and_then(Code::parse).unwrap_or(Code::Unauthorized)),
+        };
+        Ok(self.engine.settle(ticket as u64, answer))
+    }
+
+    /// A batch of events; empty: there is nothing left. What is sent from here on goes out with `flush`.
+    #[napi(catch_unwind)]
+    pub fn drain<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
+        let events = self.engine.drain(BATCH);
+        batch::write(env, &self.engine, events)
+    }
+
+    /// Lets go what was sent since `drain`.
+    #[napi(catch_unwind)]
+    pub fn flush(&self) {
+        self.engine.flush();
+    }
+
+    /// Queues a message to one connection; whether it was queued.
+    #[napi(catch_unwind)]
+    pub fn send(&self, env: Env, id: f64, data: Data<'_>) -> Result<bool> {
+        self.engine.send(id as u64, message(&data)).map_err(|error| throw_error(&env, &error))
+    }
+
+    /// Closes one connection.
+    #[napi(catch_unwind)]
+    pub fn close(&self, id: f64, code: u32, reason: String) {
+        if let Some(handle) = self.engine.get(id as u64) {
+            handle.close(code as u16, &reason);
+        }
+    }
+
+    /// Puts a connection into a room.
+    #[napi(catch_unwind)]
+    pub fn join(&self, env: Env, id: f64, room: String) -> Result<()> {
+        let room = parse_id(&room).map_err(|error| throw(&env, Code::InvalidArg, &format!("room {error}")))?;
+        self.engine.join(id as u64, &room);
+        Ok(())
+    }
+
+    /// Takes a connection out of a room.
+    #[napi(catch_unwind)]
+    pub fn leave(&self, id: f64, room: String) {
+        self.engine.leave(id as u64, &room);
+    }
+
+    /// Describes an open connection.
+    #[napi(catch_unwind)]
+    pub fn describe(&self, id: f64) -> Option<NativeInfo> {
+        self.engine.get(id as u64).map(|handle| batch::describe(&self.engine, &handle))
+    }
+
+    /// The rooms a connection is in.
+    #[napi(catch_unwind)]
+    pub fn rooms(&self, id: f64) -> Vec<String> {
+        self.engine.rooms_of(id as u64).iter().map(ToString::to_string).collect()
+    }
+
+    /// Bytes not yet handed to the kernel.
+    #[napi(catch_unwind)]
+    pub fn buffered_amount(&self, id: f64) -> f64 {
+        self.engine.get(id as u64).map_or(0.0, |handle| handle.buffered() as f64)
+    }
+
+    /// JavaScript holds an object for the connection from now on. False: it is gone.
+    #[napi(catch_unwind)]
+    pub fn mark_seen(&self, id: f64) -> bool {
+        self.engine.get(id as u64).is_some_and(|handle| {
+            handle.mark_seen();
+            handle.is_open()
+        })
+    }
+
+    /// Publishes to a user.
+    #[napi(catch_unwind)]
+    pub fn send_to_user(&self, env: Env, user_id: String, data: Data<'_>) -> Result<NativeDelivery> {
+        self.publish(&env, Channel::User(&user_id), &data)
+    }
+
+    /// Publishes to a room.
+    #[napi(catch_unwind)]
+    pub fn send_to_room(&self, env: Env, room: String, data: Data<'_>) -> Result<NativeDelivery> {
+        self.publish(&env, Channel::Room(&room), &data)
+    }
+
+    /// Publishes to everyone.
+    #[napi(catch_unwind)]
+    pub fn broadcast(&self, env: Env, data: Data<'_>) -> Result<NativeDelivery> {
+        self.publish(&env, Channel::Everyone, &data)
+    }
+
+    fn publish(&self, env: &Env, channel: Channel<'_>, data: &Data<'_>) -> Result<NativeDelivery> {
+        let delivery = self.engine.publish(channel, message(data)).map_err(|error| throw_error(env, &error))?;
+        Ok(delivery.into())
+    }
+
+    /// Sends to a user's connections here; how many.
+    #[napi(catch_unwind)]
+    pub fn local_send_to_user(&self, env: Env, user_id: String, data: Data<'_>) -> Result<u32> {
+        self.deliver_local(&env, Channel::User(&user_id), &data)
+    }
+
+    /// Sends to all connections here; how many.
+    #[napi(catch_unwind)]
+    pub fn local_broadcast(&self, env: Env, data: Data<'_>) -> Result<u32> {
+        self.deliver_local(&env, Channel::Everyone, &data)
+    }
+
+    fn deliver_local(&self, env: &Env, channel: Channel<'_>, data: &Data<'_>) -> Result<u32> {
+        self.engine.deliver_local(channel, message(data)).map_err(|error| throw_error(env, &error))
+    }
+
+    /// Closes a user's connections; how many.
+    #[napi(catch_unwind)]
+    pub fn disconnect_user(&self, user_id: String, code: u32, reason: String) -> u32 {
+        self.engine.disconnect_user(&user_id, code as u16, &reason) as u32
+    }
+
+    /// Whether a user has a connection.
+    #[napi(catch_unwind)]
+    pub fn is_online(&self, user_id: String) -> bool {
+        !self.engine.members(Channel::User(&user_id)).is_empty()
+    }
+
+    /// Number of connections.
+    #[napi(catch_unwind)]
+    pub fn size(&self) -> u32 {
+        self.engine.len() as u32
+    }
+
+    /// Number of users.
+    #[napi(catch_unwind)]
+    pub fn user_count(&self) -> u32 {
+        self.engine.user_count() as u32
+    }
+
+    /// Ids of all users.
+    #[napi(catch_unwind)]
+    pub fn users(&self) -> Vec<String> {
+        self.engine.users().iter().map(ToString::to_string).collect()
+    }
+
+    /// Ids of all connections.
+    #[napi(catch_unwind)]
+    pub fn ids(&self) -> Vec<f64> {
+        ids(&self.engine.members(Channel::Everyone))
+    }
+
+    /// Ids of a user's connections.
+    #[napi(catch_unwind)]
+    pub fn ids_of_user(&self, user_id: String) -> Vec<f64> {
+        ids(&self.engine.members(Channel::User(&user_id)))
+    }
+
+    /// Ids of a room's connections.
+    #[napi(catch_unwind)]
+    pub fn ids_in_room(&self, room: String) -> Vec<f64> {
+        ids(&self.engine.members(Channel::Room(&room)))
+    }
+
+    /// All counters, as JSON.
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> Result<String> {
+        serde_json::to_string(&self.engine.stats())
+            .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))
+    }
+
+    /// Closes everything; CLOSED tells when it is done.
+    #[napi(catch_unwind)]
+    pub fn shutdown(&self, drain_ms: f64, code: u32, reason: String) {
+        let drain = Duration::from_millis(drain_ms.clamp(0.0, 86_400_000.0) as u64);
+        self.engine.shutdown(drain, code as u16, &reason);
+    }
+}
+
+fn ids(handles: &[Arc<Handle>]) -> Vec<f64> {
+    let mut ids: Vec<f64> = handles.iter().map(|handle| handle.id as f64).collect();
+    ids.sort_unstable_by(f64::total_cmp);
+    ids
+}

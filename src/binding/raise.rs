@@ -1,0 +1,23 @@
+//! Errors on their way to JavaScript: of the right class, with a stable `code`.
+
+use napi::{Env, Error, Status};
+
+use crate::engine::error::{self, Code, ErrorClass};
+
+/// Throws `message` as the class that belongs to `code`, and answers the error that a binding method returns then.
+pub(super) fn throw(env: &Env, code: Code, message: &str) -> Error {
+    let thrown = match code.class() {
+        ErrorClass::Type => env.throw_type_error(message, Some(code.as_str())),
+        ErrorClass::Range => env.throw_range_error(message, Some(code.as_str())),
+        ErrorClass::Error => env.throw_error(message, Some(code.as_str())),
+    };
+    match thrown {
+        Ok(()) => Error::new(Status::PendingException, String::new()),
+        Err(error) => error,
+    }
+}
+
+/// [`throw`] for an error of the engine.
+pub(super) fn throw_error(env: &Env, error: &error::Error) -> Error {
+    throw(env, error.kind, &error.message)
+}

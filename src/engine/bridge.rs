@@ -1,0 +1,238 @@
+//! The stream bridge: a connection whose bytes Node carries, because there is no descriptor to take (TLS, a
+//! `Duplex`, a platform without descriptors). Two bounded buffers with backpressure both ways.
+//!
+//! Node feeds what its socket reads and takes what the socket shall write; the connection's task sees
+//! a socket like any other. What passes here passes through Node's thread, so a blocked loop delays it.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+use tokio::io::ReadBuf;
+
+use super::events::{Event, Events};
+
+/// Number of a bridge, for events.
+pub type BridgeId = u64;
+
+/// Node is told to pause its socket from here on, and to resume when half is read.
+const INBOUND_LIMIT: usize = 64 * 1024;
+/// Bytes that wait for Node to take them; past it the outbox fills, with its own limit.
+const OUTBOUND_LIMIT: usize = 64 * 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Bridge {
+    id: BridgeId,
+    events: Weak<Events>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inbound: VecDeque<Bytes>,
+    inbound_len: usize,
+    /// Node was told to pause.
+    paused: bool,
+    /// The socket's readable side ended.
+    ended: bool,
+    /// The socket failed or closed: nothing can be written any more.
+    broken: bool,
+    outbound: Vec<u8>,
+    /// Node was told that there are bytes, and has not yet found none.
+    readable_told: bool,
+    /// Node writes the bytes it took; until it says so, no more are given.
+    taken: bool,
+    /// Our side has said its last.
+    finished: bool,
+    end_told: bool,
+    abort: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Bridge {
+    /// A bridge whose events go to `events`.
+    pub fn new(id: BridgeId, events: &Arc<Events>) -> Arc<Bridge> {
+        Arc::new(Bridge { id, events: Arc::downgrade(events), state: Mutex::default() })
+    }
+
+    /// See [`BridgeId`].
+    pub fn id(&self) -> BridgeId {
+        self.id
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(events) = self.events.upgrade() {
+            events.push(event);
+        }
+    }
+
+    /// Bytes that Node's socket read. False: pause the socket until [`Event::BridgeDrain`].
+    pub fn feed(&self, bytes: &[u8]) -> bool {
+        let (waker, more) = {
+            let mut state = self.state.lock();
+            if state.finished || bytes.is_empty() {
+                return true;
+            }
+            state.inbound_len += bytes.len();
+            state.inbound.push_back(Bytes::copy_from_slice(bytes));
+            state.paused = state.inbound_len >= INBOUND_LIMIT;
+            (state.reader.take(), !state.paused)
+        };
+        waker.into_iter().for_each(Waker::wake);
+        more
+    }
+
+    /// The readable side of Node's socket ended.
+    pub fn end(&self) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            state.reader.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Node's socket failed or closed.
+    pub fn abort(&self) {
+        let wakers = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            state.broken = true;
+            [state.reader.take(), state.writer.take()]
+        };
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// The next bytes for Node's socket. None if there are none now; [`Event::BridgeReadable`] tells when there are.
+    /// After some were given, [`Bridge::ack`] has to come before more are.
+    pub fn take(&self) -> Option<Vec<u8>> {
+        let (bytes, waker) = {
+            let mut state = self.state.lock();
+            if state.taken {
+                return None;
+            }
+            if state.outbound.is_empty() {
+                state.readable_told = false;
+                drop(state);
+                self.tell_end();
+                return None;
+            }
+            state.taken = true;
+            (std::mem::take(&mut state.outbound), state.writer.take())
+        };
+        waker.into_iter().for_each(Waker::wake);
+        Some(bytes)
+    }
+
+    /// Node's socket has passed on what was taken.
+    pub fn ack(&self) {
+        self.state.lock().taken = false;
+    }
+
+    fn tell_end(&self) {
+        let abort = {
+            let mut state = self.state.lock();
+            let due = state.finished && !state.end_told && (state.abort || state.outbound.is_empty());
+            if !due {
+                return;
+            }
+            state.end_told = true;
+            state.abort
+        };
+        self.tell(Event::BridgeEnd { id: self.id, abort });
+    }
+
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let drained = {
+            let mut state = self.state.lock();
+            if state.inbound.is_empty() {
+                if state.ended {
+                    return Poll::Ready(Ok(()));
+                }
+                state.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            while let Some(chunk) = state.inbound.front_mut() {
+                let n = chunk.len().min(buffer.remaining());
+                buffer.put_slice(&chunk[..n]);
+                chunk.advance(n);
+                let empty = chunk.is_empty();
+                state.inbound_len -= n;
+                if !empty {
+                    break;
+                }
+                state.inbound.pop_front();
+            }
+            let drained = state.paused && state.inbound_len <= INBOUND_LIMIT / 2;
+            state.paused &= !drained;
+            drained
+        };
+        if drained {
+            self.tell(Event::BridgeDrain { id: self.id });
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let (written, tell) = {
+            let mut state = self.state.lock();
+            if state.broken || state.finished {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            let room = OUTBOUND_LIMIT.saturating_sub(state.outbound.len());
+            if room == 0 {
+                state.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            let mut left = room;
+            for slice in slices {
+                let n = slice.len().min(left);
+                state.outbound.extend_from_slice(&slice[..n]);
+                left -= n;
+            }
+            let tell = room > left && !std::mem::replace(&mut state.readable_told, true);
+            (room - left, tell)
+        };
+        if tell {
+            self.tell(Event::BridgeReadable { id: self.id });
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    /// Our side ends after what was written.
+    pub(super) fn shutdown(&self) {
+        self.state.lock().finished = true;
+        self.tell_end();
+    }
+
+    pub(super) fn abort_on_drop(&self) {
+        self.state.lock().abort = true;
+    }
+
+    /// The connection is gone.
+    pub(super) fn dropped(&self) {
+        {
+            let mut state = self.state.lock();
+            state.finished = true;
+            state.inbound.clear();
+        }
+        self.tell_end();
+    }
+
+    pub(super) async fn closed_by_peer(&self) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.ended || state.broken {
+                return Poll::Ready(());
+            }
+            state.reader = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

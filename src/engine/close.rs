@@ -1,0 +1,128 @@
+//! Catalogue of close codes (RFC 6455 section 7.4): what they mean and whether a client should reconnect.
+
+/// The purpose of the connection has been fulfilled.
+pub const NORMAL: u16 = 1000;
+/// The server shuts down.
+pub const GOING_AWAY: u16 = 1001;
+/// The peer broke the WebSocket protocol.
+pub const PROTOCOL: u16 = 1002;
+/// A kind of data this endpoint does not take.
+pub const UNSUPPORTED: u16 = 1003;
+/// Nothing was said; only ever reported, never sent.
+pub const NO_STATUS: u16 = 1005;
+/// The connection ended without a close frame; only ever reported, never sent.
+pub const ABNORMAL: u16 = 1006;
+/// Text that is not UTF-8.
+pub const BAD_UTF8: u16 = 1007;
+/// A message against the server's policy.
+pub const POLICY: u16 = 1008;
+/// A message larger than `limits.maxPayload`.
+pub const TOO_LARGE: u16 = 1009;
+/// The server failed.
+pub const INTERNAL: u16 = 1011;
+/// The server restarts and drains its connections.
+pub const RESTART: u16 = 1012;
+/// The token of the connection expired.
+pub const TOKEN_EXPIRED: u16 = 4001;
+/// The app disconnected the user.
+pub const DISCONNECTED: u16 = 4002;
+/// No sign of life within the heartbeat's timeout.
+pub const HEARTBEAT: u16 = 4003;
+/// The client did not read fast enough.
+pub const SLOW_CONSUMER: u16 = 4004;
+/// The handshake had no valid credentials (`rejectWith: 'close'`).
+pub const UNAUTHORIZED: u16 = 4401;
+/// The handshake came from an origin that is not permitted (`rejectWith: 'close'`).
+pub const FORBIDDEN: u16 = 4403;
+
+/// One close code and what a client should make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseInfo {
+    /// The code in the close frame.
+    pub code: u16,
+    /// Its name, as in the constants here and in `CloseCode` of JavaScript.
+    pub name: &'static str,
+    /// One line that says what happened.
+    pub meaning: &'static str,
+    /// Whether the same client should connect again by itself, after a random pause.
+    pub reconnect: bool,
+}
+
+const fn info(code: u16, name: &'static str, reconnect: bool, meaning: &'static str) -> CloseInfo {
+    CloseInfo { code, name, meaning, reconnect }
+}
+
+/// Every code this package closes with or reports, in ascending order.
+/// Applications may close with further codes (see [`is_sendable`]).
+pub const CLOSE_CODES: &[CloseInfo] = &[
+    info(NORMAL, "NORMAL", false, "The connection has served its purpose."),
+    info(GOING_AWAY, "GOING_AWAY", true, "The server shuts down, or the page was left."),
+    info(PROTOCOL, "PROTOCOL", false, "The peer broke the WebSocket protocol."),
+    info(UNSUPPORTED, "UNSUPPORTED", false, "The peer sent a kind of data that is not taken."),
+    info(NO_STATUS, "NO_STATUS", false, "The peer closed without a code. Only reported, never sent."),
+    info(
+        ABNORMAL,
+        "ABNORMAL",
+        true,
+        "The connection ended without a close frame. Only reported, never sent.",
+    ),
+    info(BAD_UTF8, "BAD_UTF8", false, "A text message or close reason was not UTF-8."),
+    info(POLICY, "POLICY", false, "A message was against the server's policy."),
+    info(TOO_LARGE, "TOO_LARGE", false, "A message was larger than limits.maxPayload."),
+    info(INTERNAL, "INTERNAL", true, "The server failed."),
+    info(RESTART, "RESTART", true, "The server restarts and has drained the connection."),
+    info(TOKEN_EXPIRED, "TOKEN_EXPIRED", true, "The token expired. Reconnect with a fresh one."),
+    info(DISCONNECTED, "DISCONNECTED", false, "The application disconnected the user."),
+    info(HEARTBEAT, "HEARTBEAT", true, "There was no sign of life within heartbeat.timeoutMs."),
+    info(
+        SLOW_CONSUMER,
+        "SLOW_CONSUMER",
+        true,
+        "The client did not read, and limits.outboxBytes were waiting.",
+    ),
+    info(
+        UNAUTHORIZED,
+        "UNAUTHORIZED",
+        false,
+        "The handshake had no valid credentials (rejectWith: 'close').",
+    ),
+    info(FORBIDDEN, "FORBIDDEN", false, "The page's origin is not permitted (rejectWith: 'close')."),
+];
+
+/// Whether an endpoint may put this code into a close frame: 1000 to 1003, 1007 to 1014 and 3000 to 4999
+/// (RFC 6455 section 7.4 and the IANA registry). 1004, 1005, 1006 and 1015 are reserved.
+pub const fn is_sendable(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_ascend_and_names_are_unique_and_screaming() {
+        assert!(CLOSE_CODES.windows(2).all(|pair| pair[0].code < pair[1].code));
+        for (i, info) in CLOSE_CODES.iter().enumerate() {
+            assert!(info.name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'));
+            assert!(CLOSE_CODES[..i].iter().all(|other| other.name != info.name), "{}", info.name);
+            assert!(info.meaning.ends_with('.'), "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn every_code_of_the_catalogue_but_the_reported_ones_may_be_sent() {
+        for info in CLOSE_CODES {
+            assert_eq!(is_sendable(info.code), !matches!(info.code, NO_STATUS | ABNORMAL), "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn reserved_and_unassigned_codes_may_not_be_sent() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
+            assert!(!is_sendable(code), "{code}");
+        }
+        for code in [1000, 1003, 1007, 1014, 3000, 4999] {
+            assert!(is_sendable(code), "{code}");
+        }
+    }
+}

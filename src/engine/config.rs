@@ -1,0 +1,364 @@
+//! One configuration of the engine: every option, its default and its permitted range in one place.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::auth::jwt::Verifier;
+use super::error::{Code, ConfigError, quote};
+use super::handshake::OriginPattern;
+use super::handshake::is_token;
+
+/// The subprotocol under which browsers send their token; an app can't have it for its own.
+pub const BEARER: &str = "bearer";
+/// Most subprotocols an app can name.
+pub const MAX_PROTOCOLS: usize = 32;
+/// Most bytes of [`Config::name`].
+pub const MAX_NAME_BYTES: usize = 64;
+/// Most bytes of [`Config::path`].
+pub const MAX_PATH_BYTES: usize = 1024;
+
+/// Everything a manager can be told. [`Config::new`] has all defaults; [`Config::validate`] says whether the values fit.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name within the process. Default `default`; 1 to 64 bytes.
+    pub name: String,
+    /// Pathname whose upgrades are taken; a trailing slash is ignored on both sides.
+    /// Default `/api/websocket`; at most 1,024 bytes, begins with `/`, no `?` and no `#`.
+    pub path: String,
+    /// Subprotocols of the app, most wanted first. Default none; at most 32 unique tokens (RFC 9110 section 5.6.2).
+    pub protocols: Vec<String>,
+    /// Who may connect. No default.
+    pub auth: Auth,
+    /// How a browser learns that it was refused. Default [`RejectWith::Http`].
+    pub reject_with: RejectWith,
+    /// Which pages may connect. Default [`Origins::SameHost`].
+    pub origins: Origins,
+    /// When peers are asked for a sign of life.
+    pub heartbeat: Heartbeat,
+    /// What bounds memory and time.
+    pub limits: Limits,
+    /// What happens to a message of a client. Default [`Relay::User`].
+    pub relay: Relay,
+    /// Worker threads. Default the number of available cores, at most 4; 1 to 64.
+    /// Each costs a thread and a read buffer.
+    pub threads: usize,
+}
+
+/// Who may connect, and how that is found out.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// Everybody; each connection is a user of its own under a random id.
+    Anonymous,
+    /// The bearer of a valid JWT.
+    Jwt(Arc<Verifier>),
+    /// Whoever a callback outside the engine lets in.
+    Callback,
+}
+
+/// Whom a client's message is sent to without the app's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relay {
+    /// All connections of the sender's own user.
+    User,
+    /// The rooms the connection is in.
+    Rooms,
+    /// Nobody.
+    Off,
+}
+
+/// How a handshake without valid credentials is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectWith {
+    /// By an HTTP answer. Browsers show scripts nothing but 1006.
+    Http,
+    /// By accepting, and closing at once with 4401 or 4403, which scripts can see.
+    Close,
+}
+
+/// Which values of the `Origin` header may connect. Requests without one always may: they come from no browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Host and port as in the `Host` header; a missing port is 80 or 443 by the origin's scheme.
+    SameHost,
+    /// Any, `null` too: there is no check.
+    Any,
+    /// Those that fit one of these.
+    List(Vec<OriginPattern>),
+}
+
+/// When peers are asked for a sign of life. Costs one ping and one pong (8 bytes and their packets) per interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Longest silence before a ping. Default 30 s; 100 ms to 1 h.
+    pub interval: Duration,
+    /// Longest silence after a ping before the connection is ended. Default 10 s; 100 ms to 1 h.
+    pub timeout: Duration,
+}
+
+/// What bounds memory and time. All sizes are bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message, over all its fragments. Default 1 MiB; 1 to 256 MiB. A connection can make us hold this much.
+    pub max_payload: usize,
+    /// Most bytes waiting to be written to one connection. Default 1 MiB; 1 KiB to 1 GiB.
+    pub outbox_bytes: usize,
+    /// Most connections at a time. Default no limit (`usize::MAX`); 1 to 10,000,000.
+    pub max_connections: usize,
+    /// Longest time from the upgrade to the 101. Default 10 s; 10 ms to 10 min.
+    pub handshake_timeout: Duration,
+    /// Longest wait for the peer's part of the closing handshake. Default 5 s; 10 ms to 10 min.
+    pub close_timeout: Duration,
+    /// Longest request target. Default 8 KiB; 16 bytes to 64 KiB.
+    pub max_url_bytes: usize,
+    /// Most bytes of all request headers. Default 16 KiB; 256 bytes to 1 MiB.
+    pub max_header_bytes: usize,
+    /// Messages of one connection that wait for listeners; one message always fits. Default 256 KiB; 1 KiB to 1 GiB.
+    pub event_bytes_per_connection: usize,
+    /// The same over all connections. Default 32 MiB; 64 KiB to 4 GiB.
+    pub event_bytes: usize,
+    /// Read buffer of one worker thread, shared by all its connections. Default 64 KiB; 1 byte to 16 MiB.
+    pub read_buffer_bytes: usize,
+}
+
+impl Config {
+    /// All defaults but `auth`, which has none.
+    pub fn new(auth: Auth) -> Self {
+        Self {
+            name: "default".to_owned(),
+            path: "/api/websocket".to_owned(),
+            protocols: Vec::new(),
+            auth,
+            reject_with: RejectWith::Http,
+            origins: Origins::SameHost,
+            heartbeat: Heartbeat { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) },
+            limits: Limits::default(),
+            relay: Relay::User,
+            threads: available_parallelism().map_or(1, |cores| cores.get().min(4)),
+        }
+    }
+
+    /// Whether every value is one that is permitted.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_name(&self.name)?;
+        check_path(&self.path)?;
+        check_protocols(&self.protocols)?;
+        for number in NUMBERS {
+            let value = (number.get)(self);
+            if number.unlimited && value == u64::MAX {
+                continue;
+            }
+            if !(number.min..=number.max).contains(&value) {
+                return Err(ConfigError::out_of_range(number.path, &number.expected(), &value.to_string()));
+            }
+        }
+        if let Auth::Jwt(verifier) = &self.auth
+            && verifier.sources().cookie.is_some()
+            && self.origins == Origins::Any
+        {
+            return Err(ConfigError::new(
+                Code::OptionOutOfRange,
+                "auth.jwt.cookie",
+                "auth.jwt.cookie can't be used with allowedOrigins '*': any page could connect as its visitor",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_payload: 1 << 20,
+            outbox_bytes: 1 << 20,
+            max_connections: usize::MAX,
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            max_url_bytes: 8 << 10,
+            max_header_bytes: 16 << 10,
+            event_bytes_per_connection: 256 << 10,
+            event_bytes: 32 << 20,
+            read_buffer_bytes: 64 << 10,
+        }
+    }
+}
+
+/// A number of the configuration: its option, its range, and how it is read and written.
+/// [`Config::validate`] and the options' parser share this table, so that a range is written once.
+pub struct Number {
+    /// Full path of the option.
+    pub path: &'static str,
+    /// What it counts, for messages.
+    pub unit: &'static str,
+    /// Smallest permitted value.
+    pub min: u64,
+    /// Largest permitted value.
+    pub max: u64,
+    /// Whether `u64::MAX` stands for "no limit".
+    pub unlimited: bool,
+    /// Reads it.
+    pub get: fn(&Config) -> u64,
+    /// Writes it.
+    pub set: fn(&mut Config, u64),
+}
+
+impl Number {
+    /// What is expected, for messages.
+    pub fn expected(&self) -> String {
+        format!("an integer from {} to {} ({})", self.min, self.max, self.unit)
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+macro_rules! numbers {
+    (@get usize $value:expr) => { u64::try_from($value).unwrap_or(u64::MAX) };
+    (@get millis $value:expr) => { u64::try_from($value.as_millis()).unwrap_or(u64::MAX) };
+    (@set usize $value:expr) => { usize::try_from($value).unwrap_or(usize::MAX) };
+    (@set millis $value:expr) => { Duration::from_millis($value) };
+    ($($path:literal, $kind:ident $($field:ident).+, $min:literal..=$max:literal $unit:literal, unlimited: $unlimited:literal;)+) => {
+        /// Every number of the configuration, in the order of the documentation.
+        pub const NUMBERS: &[Number] = &[$(Number {
+            path: $path,
+            unit: $unit,
+            min: $min,
+            max: $max,
+            unlimited: $unlimited,
+            get: |config| numbers!(@get $kind config.$($field).+),
+            set: |config, value| config.$($field).+ = numbers!(@set $kind value),
+        },)+];
+    };
+}
+
+numbers! {
+    "heartbeat.intervalMs", millis heartbeat.interval, 100..=3_600_000 "milliseconds", unlimited: false;
+    "heartbeat.timeoutMs", millis heartbeat.timeout, 100..=3_600_000 "milliseconds", unlimited: false;
+    "limits.maxPayload", usize limits.max_payload, 1..=268_435_456 "bytes", unlimited: false;
+    "limits.outboxBytes", usize limits.outbox_bytes, 1024..=1_073_741_824 "bytes", unlimited: false;
+    "limits.maxConnections", usize limits.max_connections, 1..=10_000_000 "connections", unlimited: true;
+    "limits.handshakeTimeoutMs", millis limits.handshake_timeout, 10..=600_000 "milliseconds", unlimited: false;
+    "limits.closeTimeoutMs", millis limits.close_timeout, 10..=600_000 "milliseconds", unlimited: false;
+    "limits.maxUrlBytes", usize limits.max_url_bytes, 16..=65_536 "bytes", unlimited: false;
+    "limits.maxHeaderBytes", usize limits.max_header_bytes, 256..=1_048_576 "bytes", unlimited: false;
+    "limits.eventBytesPerConnection", usize limits.event_bytes_per_connection, 1024..=1_073_741_824 "bytes", unlimited: false;
+    "limits.eventBytes", usize limits.event_bytes, 65_536..=4_294_967_296 "bytes", unlimited: false;
+    "limits.readBufferBytes", usize limits.read_buffer_bytes, 1..=16_777_216 "bytes", unlimited: false;
+    "threads", usize threads, 1..=64 "threads", unlimited: false;
+}
+
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(ConfigError::out_of_range("name", "a string of 1 to 64 bytes", &quote(name)))
+}
+
+fn check_path(path: &str) -> Result<(), ConfigError> {
+    if path.starts_with('/') && path.len() <= MAX_PATH_BYTES && !path.contains(['?', '#']) {
+        return Ok(());
+    }
+    let expected = "a pathname that begins with '/', without '?' and '#', of at most 1024 bytes";
+    Err(ConfigError::out_of_range("path", expected, &quote(path)))
+}
+
+fn check_protocols(protocols: &[String]) -> Result<(), ConfigError> {
+    let refuse = |expected: &str, got: String| Err(ConfigError::out_of_range("protocols", expected, &got));
+    if protocols.len() > MAX_PROTOCOLS {
+        return refuse("at most 32 subprotocols", protocols.len().to_string());
+    }
+    for (i, protocol) in protocols.iter().enumerate() {
+        if !is_token(protocol) {
+            return refuse("a list of tokens (letters, digits and !#$%&'*+-.^_`|~)", quote(protocol));
+        }
+        if protocol.eq_ignore_ascii_case(BEARER) {
+            return refuse("subprotocols other than 'bearer', which is reserved for tokens", quote(protocol));
+        }
+        if protocols[..i].contains(protocol) {
+            return refuse("a list without duplicates", format!("{} twice", quote(protocol)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(Auth::Anonymous)
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(config().validate(), Ok(()));
+    }
+
+    #[test]
+    fn every_number_takes_its_bounds_and_nothing_outside_them() {
+        for number in NUMBERS {
+            for (value, valid) in
+                [(number.min, true), (number.max, true), (number.min - 1, false), (number.max + 1, false)]
+            {
+                let mut config = config();
+                (number.set)(&mut config, value);
+                assert_eq!((number.get)(&config), value, "{number:?}");
+                match config.validate() {
+                    Ok(()) => assert!(valid, "{number:?} took {value}"),
+                    Err(error) => {
+                        assert!(!valid, "{error}");
+                        assert_eq!(error.code(), "ERR_OPTION_OUT_OF_RANGE");
+                        assert_eq!(error.option, number.path);
+                        assert!(error.message.contains(&value.to_string()), "{error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_limit_is_a_valid_number_of_connections_only() {
+        for number in NUMBERS {
+            let mut config = config();
+            (number.set)(&mut config, u64::MAX);
+            assert_eq!(config.validate().is_ok(), number.path == "limits.maxConnections", "{number:?}");
+        }
+    }
+
+    #[test]
+    fn names_paths_and_subprotocols_outside_their_range_are_refused_by_name() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = config();
+            change(&mut config);
+            config.validate().err().map(|error| (error.option.clone(), error.code()))
+        };
+        let code = "ERR_OPTION_OUT_OF_RANGE";
+        for change in [|c: &mut Config| c.name.clear(), |c: &mut Config| c.name = "x".repeat(65)] {
+            assert_eq!(refused(change), Some(("name".to_owned(), code)));
+        }
+        let paths: [fn(&mut Config); 5] = [
+            |c| c.path.clear(),
+            |c| c.path = "ws".into(),
+            |c| c.path = "/a?b".into(),
+            |c| c.path = "/a#b".into(),
+            |c| c.path = "/".repeat(1025),
+        ];
+        for change in paths {
+            assert_eq!(refused(change), Some(("path".to_owned(), code)));
+        }
+        let protocols: [fn(&mut Config); 5] = [
+            |c| c.protocols = vec![String::new()],
+            |c| c.protocols = vec!["a b".into()],
+            |c| c.protocols = vec!["Bearer".into()],
+            |c| c.protocols = vec!["a".into(), "b".into(), "a".into()],
+            |c| c.protocols = (0..33).map(|i| format!("p{i}")).collect(),
+        ];
+        for change in protocols {
+            assert_eq!(refused(change), Some(("protocols".to_owned(), code)));
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! A connection: the one task that reads, drives the protocol, writes and ends it.
+//!
+//! A hand-written future, so that an idle connection costs as little memory as its state. A turn carries out orders,
+//! reads what one `recv` brings, routes it, and flushes the outbox once. All connections of a worker read into one
+//! buffer that belongs to the worker's thread.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Sleep;
+
+use super::Shared;
+use super::close;
+use super::events::{Event, Interest};
+use super::frame::{self, Message, Opcode, Span, Walker};
+use super::handle::{Handle, Orders};
+use super::live::Live;
+use super::outbox::Outbox;
+use super::protocol::{Protocol, Step};
+use super::router;
+use super::socket::Socket;
+use super::worker::{self, Key};
+
+thread_local! {
+    /// What `recv` reads into.
+    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// What tungstenite answers is gathered here before it goes to the outbox.
+    static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Messages flow.
+    Open,
+    /// Our close frame is out or on its way; the peer's is awaited.
+    Closing,
+    /// Nothing more will be said. What waits is flushed, then our direction is ended; the peer's bytes are
+    /// read and dropped until it ends its own, so that no reset overtakes our last frame.
+    Draining,
+    /// Both close frames were exchanged: flush, and end.
+    Flushing,
+    /// Our direction is ended; the peer's end is awaited.
+    HalfClosed,
+    /// Over.
+    Over,
+}
+
+/// Why the connection ended, as told to JavaScript.
+#[derive(Debug)]
+struct End {
+    code: u16,
+    reason: Box<str>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+    socket: Socket,
+    key: Key,
+    expires_at: Option<u64>,
+    walker: Walker,
+    protocol: Option<Protocol>,
+    phase: Phase,
+    /// The unwritten rest of a write that the kernel cut short.
+    writing: Option<Box<Outbox>>,
+    /// Frames that came with the handshake.
+    first: Option<Box<[u8]>>,
+    end: Option<Box<End>>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Its beginning was told, so its end has to be.
+    announced: bool,
+    _live: Live,
+}
+
+impl Connection {
+    /// Takes over a socket. To be called on the worker that will run it. `first` are bytes that the client sent
+    /// after its handshake.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handle: Arc<Handle>,
+        socket: Socket,
+        first: Vec<u8>,
+        expires_at: Option<u64>,
+        live: Live,
+    ) -> Self {
+        let key = worker::adopt(&handle, expires_at);
+        Connection {
+            shared,
+            handle,
+            socket,
+            key,
+            expires_at,
+            walker: Walker::default(),
+            protocol: None,
+            phase: Phase::Open,
+            writing: None,
+            first: (!first.is_empty()).then(|| first.into_boxed_slice()),
+            end: None,
+            deadline: None,
+            announced: false,
+            _live: live,
+        }
+    }
+
+    /// Writes the handshake's answer, before anything else goes out.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(super) async fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes).await
+    }
+
+    /// Notes that the connection's beginning was told to the embedder.
+    pub(super) fn announced(&mut self) {
+        self.announced = true;
+        self.counters().opened.add(1);
+    }
+
+    /// Stops taking and giving messages. What the end is told to be is what comes first.
+    fn leave(&mut self, code: u16, reason: &str) {
+        self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into() }));
+        if self.handle.shut() {
+            self.shared.registry.remove(&self.handle);
+        }
+    }
+
+    fn set_deadline(&mut self) {
+        self.deadline = Some(Box::pin(tokio::time::sleep(self.shared.config.limits.close_timeout)));
+    }
+
+    /// Begins the close handshake from our side.
+    fn begin_close(&mut self, code: u16, reason: &str) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.leave(code, reason);
+        self.say_close(code, reason);
+        self.phase = Phase::Closing;
+        self.set_deadline();
+    }
+
+    fn say_close(&mut self, code: u16, reason: &str) {
+        let max_payload = self.shared.config.limits.max_payload;
+        let protocol = self.protocol.get_or_insert_with(|| Protocol::borrow(max_payload));
+        ANSWER.with_borrow_mut(|answer| {
+            answer.clear();
+            protocol.close(code, reason, answer);
+            if !answer.is_empty() {
+                self.handle.push_control(answer);
+            }
+        });
+    }
+
+    /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection).
+    fn fail(&mut self, code: u16, reason: &str) {
+        self.leave(code, reason);
+        self.say_close(code, reason);
+        self.phase = Phase::Draining;
+        self.set_deadline();
+    }
+
+    fn obey(&mut self, orders: Orders) {
+        self.handle.done(orders);
+        if orders.abort() {
+            self.leave(close::GOING_AWAY, "");
+            self.over(true);
+            return;
+        }
+        if orders.dead() && self.phase == Phase::Open {
+            // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
+            self.leave(close::HEARTBEAT, "no answer to ping");
+            self.say_close(close::HEARTBEAT, "no answer to ping");
+            self.phase = Phase::Flushing;
+            self.deadline = Some(Box::pin(tokio::time::sleep(std::time::Duration::ZERO)));
+            return;
+        }
+        if orders.slow() && self.phase == Phase::Open {
+            self.leave(close::SLOW_CONSUMER, "too slow");
+            let mut dropped = self.handle.cut_outbox();
+            if let Some(writing) = &mut self.writing {
+                let rest = writing.cut();
+                dropped.messages += rest.messages;
+                dropped.bytes += rest.bytes;
+                if writing.is_empty() {
+                    self.writing = None;
+                }
+            }
+            self.handle.sent(dropped.bytes as usize);
+            self.counters().messages_dropped.add(dropped.messages);
+            if self.handle.is_seen() || self.shared.events.wants(Interest::SLOW) {
+                self.handle.mark_seen();
+                self.shared.events.push(Event::Slow { handle: self.handle.clone(), dropped });
+            }
+            self.say_close(close::SLOW_CONSUMER, "too slow");
+            self.phase = Phase::Closing;
+            self.set_deadline();
+        }
+        if orders.close()
+            && let Some(request) = self.handle.take_close()
+        {
+            self.begin_close(request.code, &request.reason);
+        }
+    }
+
+    fn counters(&self) -> &super::stats::WorkerCounters {
+        &self.handle.mailbox().counters
+    }
+
+    /// The end, now. With `reset`, what the kernel still holds for the peer is thrown away.
+    fn over(&mut self, reset: bool) {
+        if reset {
+            self.socket.reset_on_drop();
+        }
+        self.phase = Phase::Over;
+    }
+
+    /// The socket failed or ended under us.
+    fn lost(&mut self) {
+        self.leave(close::ABNORMAL, "");
+        self.over(false);
+    }
+
+    /// Reads and routes what is there. Gives up after one full buffer so that others get their turn.
+    fn read(&mut self, cx: &mut Context<'_>) {
+        if let Some(first) = self.first.take() {
+            let mut first = first.into_vec();
+            self.take_in(&mut first);
+        }
+        loop {
+            match self.phase {
+                Phase::Flushing | Phase::Over => return,
+                Phase::Open if self.handle.is_paused() || self.shared.events.must_pause(&self.handle) => return,
+                _ => {}
+            }
+            let read_on = READ.with_borrow_mut(|buffer| {
+                if buffer.is_empty() {
+                    buffer.resize(self.shared.config.limits.read_buffer_bytes, 0);
+                }
+                match self.socket.poll_read(cx, buffer) {
+                    Poll::Pending => false,
+                    Poll::Ready(Ok(0)) => {
+                        self.lost();
+                        false
+                    }
+                    Poll::Ready(Ok(n)) => {
+                        self.handle.mark_alive();
+                        self.take_in(&mut buffer[..n]);
+                        if n == buffer.len() {
+                            cx.waker().wake_by_ref();
+                        }
+                        // Less than a full buffer: the next call only asks to be woken.
+                        n < buffer.len()
+                    }
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => true,
+                    Poll::Ready(Err(_)) => {
+                        self.lost();
+                        false
+                    }
+                }
+            });
+            if !read_on {
+                return;
+            }
+        }
+    }
+
+    /// Routes bytes that were read.
+    fn take_in(&mut self, bytes: &mut [u8]) {
+        let max_payload = self.shared.config.limits.max_payload;
+        let mut at = 0;
+        while at < bytes.len() && matches!(self.phase, Phase::Open | Phase::Closing) {
+            match self.walker.next(&bytes[at..], max_payload) {
+                Span::Whole { opcode, head_len, len, mask } if self.protocol.is_none() => {
+                    let payload = &mut bytes[at + head_len..at + len];
+                    if opcode != Opcode::Pong {
+                        frame::unmask(payload, mask);
+                        self.plain(opcode, payload);
+                    }
+                    at += len;
+                }
+                Span::Whole { len, .. } => {
+                    self.opaque(&bytes[at..at + len]);
+                    at += len;
+                }
+                Span::Opaque(len) => {
+                    self.opaque(&bytes[at..at + len]);
+                    at += len;
+                }
+            }
+        }
+    }
+
+    fn plain(&mut self, opcode: Opcode, payload: &[u8]) {
+        if opcode == Opcode::Binary {
+            router::on_message(&self.shared, &self.handle, Message::Binary(payload));
+            return;
+        }
+        match simdutf8::basic::from_utf8(payload) {
+            Ok(text) => router::on_message(&self.shared, &self.handle, Message::Text(text)),
+            Err(_) => self.fail(close::BAD_UTF8, "invalid UTF-8"),
+        }
+    }
+
+    /// Lets tungstenite see bytes.
+    fn opaque(&mut self, mut bytes: &[u8]) {
+        let max_payload = self.shared.config.limits.max_payload;
+        let mut protocol = self.protocol.take().unwrap_or_else(|| Protocol::borrow(max_payload));
+        let mut answer = ANSWER.take();
+        answer.clear();
+        let step = loop {
+            match protocol.feed(&mut bytes, &mut answer) {
+                Step::Text(text) => self.message(Message::Text(text.as_str())),
+                Step::Binary(data) => self.message(Message::Binary(&data)),
+                Step::PeerCloses { code, reason } => self.leave(code, &reason),
+                step => break step,
+            }
+        };
+        if !answer.is_empty() {
+            self.handle.push_control(&answer);
+        }
+        ANSWER.set(answer);
+        match step {
+            Step::Closed => {
+                self.phase = Phase::Flushing;
+                self.set_deadline();
+            }
+            Step::Broken { code, reason } => {
+                self.protocol = Some(protocol);
+                self.fail(code, reason);
+            }
+            _ if self.phase == Phase::Open && self.walker.at_message_end() => protocol.give_back(),
+            _ => self.protocol = Some(protocol),
+        }
+    }
+
+    fn message(&mut self, message: Message<'_>) {
+        if self.phase == Phase::Open && self.handle.is_open() {
+            router::on_message(&self.shared, &self.handle, message);
+        } else {
+            self.counters().messages_after_close.add(1);
+        }
+    }
+
+    /// Writes what waits. False if the kernel takes no more now.
+    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            let mut outbox = match self.writing.take() {
+                Some(writing) => *writing,
+                None => self.handle.take_outbox(),
+            };
+            let mut total = 0;
+            while !outbox.is_empty() {
+                match outbox.with_slices(|slices| self.socket.poll_write(cx, slices)) {
+                    Poll::Ready(Ok(0)) => {
+                        self.lost();
+                        return true;
+                    }
+                    Poll::Ready(Ok(n)) => {
+                        outbox.advance(n);
+                        total += n;
+                    }
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // The peer is gone (EPIPE, ECONNRESET): not "later", but the end.
+                    Poll::Ready(Err(_)) => {
+                        self.counters().messages_dropped.add(u64::from(outbox.messages()));
+                        self.lost();
+                        return true;
+                    }
+                    Poll::Pending => {
+                        self.handle.sent(total);
+                        self.counters().bytes_out.add(total as u64);
+                        self.writing = Some(Box::new(outbox));
+                        // Take the rest when this is written; until then pushes need not wake the task.
+                        return false;
+                    }
+                }
+            }
+            if total == 0 {
+                return true;
+            }
+            self.handle.sent(total);
+            let counters = self.counters();
+            counters.bytes_out.add(total as u64);
+            counters.messages_out.add(u64::from(outbox.messages()));
+        }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let orders = this.handle.enter(cx.waker());
+        if !orders.is_empty() {
+            this.obey(orders);
+        }
+        if this.phase != Phase::Over {
+            this.read(cx);
+        }
+        let flushed = this.phase == Phase::Over || this.flush(cx);
+        if flushed && matches!(this.phase, Phase::Flushing | Phase::Draining) {
+            this.end_writing(cx);
+        }
+        if let Some(deadline) = &mut this.deadline
+            && this.phase != Phase::Over
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            this.over(!flushed);
+        }
+        if this.phase == Phase::Over { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Connection {
+    /// Everything is said.
+    fn end_writing(&mut self, cx: &mut Context<'_>) {
+        let _ = self.socket.poll_shutdown(cx);
+        if self.phase == Phase::Flushing {
+            self.over(false);
+        } else {
+            self.phase = Phase::HalfClosed;
+            // Asks to be woken for what the peer still sends.
+            self.read(cx);
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// However the task ended, also when its worker was stopped: the registry forgets the connection, what
+    /// was not sent is counted, and who holds an object for it is told.
+    fn drop(&mut self) {
+        self.leave(close::ABNORMAL, "");
+        worker::release(self.key, self.expires_at);
+        let unsent = self.handle.take_outbox().messages()
+            + self.writing.take().map_or(0, |writing| writing.messages());
+        self.counters().messages_dropped.add(u64::from(unsent));
+        let End { code, reason } =
+            self.end.take().map_or(End { code: close::ABNORMAL, reason: Box::default() }, |end| *end);
+        if !self.announced {
+            return;
+        }
+        self.shared.counters.closed(code);
+        if self.handle.is_seen() || self.shared.events.wants(Interest::DISCONNECT) {
+            self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason });
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Fan-out on this server: from a channel to the outboxes of its connections.
+
+use std::sync::Arc;
+
+use super::broker::Channel;
+use super::frame::{Frame, Message};
+use super::handle::{Handle, Pushed};
+use super::registry::Registry;
+
+/// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
+/// Answers into how many. A recipient that is too slow is closed and not waited for.
+pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, outbox_limit: usize) -> u32 {
+    let frame = Frame::new(message);
+    let mut queued = 0;
+    let mut push = |handle: &Arc<Handle>| {
+        queued += u32::from(handle.push(&frame, outbox_limit) == Pushed::Queued);
+    };
+    match channel {
+        Channel::User(user) => registry.user(user).iter().for_each(|group| group.for_each(&mut push)),
+        Channel::Room(room) => registry.room(room).iter().for_each(|group| group.for_each(&mut push)),
+        Channel::Everyone => registry.everyone().iter().for_each(|group| group.for_each(&mut push)),
+    }
+    queued
+}

@@ -1,0 +1,240 @@
+//! Every error code of the package in one catalogue: what Rust raises and what the JavaScript side raises.
+//!
+//! Codes are part of the public API and never change their meaning; messages are for people and may change.
+
+use std::fmt;
+
+/// The JavaScript class an error is thrown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// `Error`
+    Error,
+    /// `TypeError`: a value of the wrong type, or something missing or unknown.
+    Type,
+    /// `RangeError`: the right type, but a value that is not permitted.
+    Range,
+}
+
+macro_rules! catalogue {
+    ($($variant:ident, $code:literal, $class:ident, $status:literal, $meaning:literal;)+) => {
+        /// A stable error code. `as_str` is what JavaScript sees as `error.code`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Code {
+            /// The code as users see it, `ERR_…`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// One line that says what the code means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+
+            /// The JavaScript class that carries this code.
+            pub const fn class(self) -> ErrorClass {
+                match self { $(Self::$variant => ErrorClass::$class,)+ }
+            }
+
+            /// The HTTP status an upgrade is refused with; 0 for codes that refuse no upgrade.
+            pub const fn http_status(self) -> u16 {
+                match self { $(Self::$variant => $status,)+ }
+            }
+
+            /// The code with this text, if there is one.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($code => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        /// All codes with their meanings, in the order of the documentation.
+        pub const ERROR_CODES: &[(&str, &str)] = &[$(($code, $meaning),)+];
+    };
+}
+
+catalogue! {
+    // Options.
+    InvalidOption, "ERR_INVALID_OPTION", Type, 0, "An option has the wrong type, or options that exclude each other were given.";
+    OptionOutOfRange, "ERR_OPTION_OUT_OF_RANGE", Range, 0, "An option has the right type but a value that is not permitted.";
+    UnknownOption, "ERR_UNKNOWN_OPTION", Type, 0, "An option of this name does not exist.";
+    AuthRequired, "ERR_AUTH_REQUIRED", Type, 0, "Neither the option auth nor the environment variable JWT_SECRET says who may connect.";
+    InvalidServer, "ERR_INVALID_SERVER", Type, 0, "The first argument is not an HTTP or HTTPS server.";
+    // Calls.
+    InvalidArg, "ERR_INVALID_ARG", Type, 0, "An argument has the wrong type.";
+    ArgOutOfRange, "ERR_ARG_OUT_OF_RANGE", Range, 0, "An argument has the right type but a value that is not permitted.";
+    TooLarge, "ERR_TOO_LARGE", Range, 0, "The message is larger than limits.outboxBytes, so no connection could ever take it.";
+    NotSerializable, "ERR_NOT_SERIALIZABLE", Type, 0, "JSON.stringify threw or gave nothing for the data.";
+    Closed, "ERR_CLOSED", Error, 0, "The manager was closed, or is closing.";
+    NameTaken, "ERR_NAME_TAKEN", Error, 0, "Another manager of this process has the name already.";
+    NoManager, "ERR_NO_MANAGER", Error, 0, "No manager of this name was constructed in this process.";
+    Handover, "ERR_HANDOVER", Error, 0, "The socket cannot be taken over from Node.";
+    Listener, "ERR_LISTENER", Error, 0, "An event listener threw or rejected; cause holds what it threw.";
+    NativeMissing, "ERR_NATIVE_MISSING", Error, 0, "The native addon for this platform cannot be loaded.";
+    Internal, "ERR_INTERNAL", Error, 0, "A defect of this package.";
+    // Refused upgrades.
+    BadMethod, "ERR_BAD_METHOD", Error, 405, "The upgrade request is not a GET.";
+    BadHttpVersion, "ERR_BAD_HTTP_VERSION", Error, 400, "The upgrade request is not HTTP/1.1 or a later 1.x.";
+    BadUpgrade, "ERR_BAD_UPGRADE", Error, 400, "The Upgrade header does not name websocket.";
+    BadConnection, "ERR_BAD_CONNECTION", Error, 400, "The Connection header does not name upgrade.";
+    BadHost, "ERR_BAD_HOST", Error, 400, "There is not exactly one Host header with a valid host.";
+    BadVersion, "ERR_BAD_VERSION", Error, 426, "Sec-WebSocket-Version is missing or is not 13.";
+    BadKey, "ERR_BAD_KEY", Error, 400, "There is not exactly one Sec-WebSocket-Key of 16 bytes in base64.";
+    BadProtocol, "ERR_BAD_PROTOCOL", Error, 400, "Sec-WebSocket-Protocol is not a list of unique tokens.";
+    OriginRefused, "ERR_ORIGIN_REFUSED", Error, 403, "allowedOrigins does not permit the origin of the page.";
+    UrlTooLong, "ERR_URL_TOO_LONG", Error, 414, "The request target is longer than limits.maxUrlBytes.";
+    HeadersTooLarge, "ERR_HEADERS_TOO_LARGE", Error, 431, "The request headers are larger than limits.maxHeaderBytes.";
+    TokenMissing, "ERR_TOKEN_MISSING", Error, 401, "The request carries no token.";
+    TokenInvalid, "ERR_TOKEN_INVALID", Error, 401, "The token is malformed, is signed by another key, or its claims do not fit.";
+    TokenExpired, "ERR_TOKEN_EXPIRED", Error, 401, "The token has expired.";
+    Unauthorized, "ERR_UNAUTHORIZED", Error, 401, "authenticate returned null.";
+    AuthFailed, "ERR_AUTH_FAILED", Error, 500, "authenticate threw or rejected.";
+    InvalidIdentity, "ERR_INVALID_IDENTITY", Error, 500, "authenticate returned something that is not an identity.";
+    HandshakeTimeout, "ERR_HANDSHAKE_TIMEOUT", Error, 408, "The handshake took longer than limits.handshakeTimeoutMs.";
+    TooManyConnections, "ERR_TOO_MANY_CONNECTIONS", Error, 503, "limits.maxConnections is reached.";
+    ShuttingDown, "ERR_SHUTTING_DOWN", Error, 503, "The manager is closing.";
+    // Error frames to clients (and ERR_TOO_LARGE above).
+    InvalidJson, "ERR_INVALID_JSON", Error, 0, "A text message under a relay is not JSON; it was not relayed.";
+    BinaryNotRelayed, "ERR_BINARY_NOT_RELAYED", Error, 0, "A binary message came under a relay; only text is relayed.";
+    NotInRoom, "ERR_NOT_IN_ROOM", Error, 0, "relay is 'rooms' and the connection is in none; the message was not relayed.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an engine call fails with: a stable code and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Which error it is.
+    pub kind: Code,
+    /// A sentence for people; never holds a secret.
+    pub message: String,
+}
+
+impl Error {
+    /// An error of this kind that says `message`.
+    pub fn new(kind: Code, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// The stable code, `ERR_…`.
+    pub const fn code(&self) -> &'static str {
+        self.kind.as_str()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Why options do not make a [`Config`](super::config::Config).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// `InvalidOption`, `OptionOutOfRange`, `UnknownOption` or `AuthRequired`.
+    pub kind: Code,
+    /// Full path of the option, such as `limits.maxPayload`; empty for the options as a whole.
+    pub option: String,
+    /// A sentence that names the option, what was expected and what was got; never holds a secret.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// The right type, but a value that is not permitted: `<option> must be <expected>, got <got>`.
+    pub fn out_of_range(option: &str, expected: &str, got: &str) -> Self {
+        Self::mismatch(Code::OptionOutOfRange, option, expected, got)
+    }
+
+    /// A value of the wrong type: `<option> must be <expected>, got <got>`.
+    pub fn invalid(option: &str, expected: &str, got: &str) -> Self {
+        Self::mismatch(Code::InvalidOption, option, expected, got)
+    }
+
+    /// An error with its own sentence, for what does not fit "must be …, got …".
+    pub fn new(kind: Code, option: &str, message: impl Into<String>) -> Self {
+        Self { kind, option: option.to_owned(), message: message.into() }
+    }
+
+    /// The stable code, `ERR_…`.
+    pub const fn code(&self) -> &'static str {
+        self.kind.as_str()
+    }
+
+    fn mismatch(kind: Code, option: &str, expected: &str, got: &str) -> Self {
+        Self::new(kind, option, format!("{option} must be {expected}, got {got}"))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Quotes a value for a message: control characters escaped, at most 40 characters of it.
+pub fn quote(text: &str) -> String {
+    const SHOWN: usize = 40;
+    let mut head: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        head.push('…');
+    }
+    format!("'{head}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_code_is_unique_screaming_and_has_a_one_line_meaning() {
+        let mut seen = HashSet::new();
+        for (code, meaning) in ERROR_CODES {
+            assert!(seen.insert(code), "{code} twice");
+            assert!(code.starts_with("ERR_"), "{code}");
+            assert!(code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{code}");
+            assert!(meaning.ends_with('.') && !meaning.contains('\n'), "{code}: {meaning}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_found_again_by_its_text() {
+        for (text, meaning) in ERROR_CODES {
+            let code = Code::parse(text);
+            assert_eq!(code.map(Code::as_str), Some(*text));
+            assert_eq!(code.map(Code::meaning), Some(*meaning));
+        }
+        assert_eq!(Code::parse("ERR_NO_SUCH_CODE"), None);
+    }
+
+    #[test]
+    fn refusals_have_a_status_of_an_error() {
+        for code in ERROR_CODES.iter().filter_map(|(code, _)| Code::parse(code)) {
+            assert!(matches!(code.http_status(), 0 | 400..=599), "{code}");
+        }
+    }
+
+    #[test]
+    fn config_errors_name_the_option_what_was_expected_and_what_was_got() {
+        let error = ConfigError::out_of_range("limits.maxPayload", "an integer from 1 to 9", "10");
+        assert_eq!(error.to_string(), "limits.maxPayload must be an integer from 1 to 9, got 10");
+        assert_eq!((error.code(), error.kind.class()), ("ERR_OPTION_OUT_OF_RANGE", ErrorClass::Range));
+    }
+
+    #[test]
+    fn quoted_values_are_short_and_on_one_line() {
+        assert_eq!(quote("a\nb"), "'a\\nb'");
+        assert_eq!(quote(&"ä".repeat(40)), format!("'{}'", "ä".repeat(40)));
+        assert_eq!(quote(&"ä".repeat(41)), format!("'{}…'", "ä".repeat(40)));
+    }
+}

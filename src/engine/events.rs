@@ -1,0 +1,214 @@
+//! Events on their way to the embedder (JavaScript, or a test).
+//!
+//! One bounded queue. The embedder is told once that there is something and then drains batches until the queue
+//! is empty. Only kinds of events that someone listens for are queued. A connection whose messages are not taken
+//! fast enough is no longer read, so that TCP pushes back on the client: memory is bounded and nothing is dropped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::bridge::BridgeId;
+use super::frame::Message;
+use super::handle::Handle;
+use super::outbox::Dropped;
+
+/// What a queued message counts beyond its payload, so that a flood of empty ones is bounded too.
+const MESSAGE_OVERHEAD: usize = 64;
+
+/// Kinds of events that can be left out when nobody listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest(pub u8);
+
+impl Interest {
+    /// Connections that opened.
+    pub const CONNECTION: Interest = Interest(1);
+    /// Messages.
+    pub const MESSAGE: Interest = Interest(2);
+    /// Connections that ended.
+    pub const DISCONNECT: Interest = Interest(4);
+    /// Connections that are closed as slow consumers.
+    pub const SLOW: Interest = Interest(8);
+    /// Everything.
+    pub const ALL: Interest = Interest(15);
+}
+
+/// Something that happened.
+#[allow(missing_docs, reason = "the fields are named for what they are")]
+#[derive(Debug)]
+pub enum Event {
+    /// A connection opened; `ticket` is the upgrade's that it came from.
+    Open { handle: Arc<Handle>, ticket: u64 },
+    /// A text message.
+    Text { handle: Arc<Handle>, text: String },
+    /// A binary message.
+    Binary { handle: Arc<Handle>, bytes: Vec<u8> },
+    /// A connection ended.
+    Close { handle: Arc<Handle>, code: u16, reason: Box<str> },
+    /// A connection's outbox overflowed; it is being closed.
+    Slow { handle: Arc<Handle>, dropped: Dropped },
+    /// An upgrade whose result was asked for succeeded.
+    Upgraded { handle: Arc<Handle>, ticket: u64 },
+    /// An upgrade whose result was asked for was refused.
+    Refused { ticket: u64, code: &'static str, message: String },
+    /// A bridge has bytes for its socket.
+    BridgeReadable { id: BridgeId },
+    /// A bridge takes bytes from its socket again.
+    BridgeDrain { id: BridgeId },
+    /// A bridge is done with its socket.
+    BridgeEnd { id: BridgeId, abort: bool },
+    /// The engine has shut down. Nothing follows.
+    Closed,
+}
+
+impl Event {
+    fn message(&self) -> Option<(&Arc<Handle>, usize)> {
+        match self {
+            Event::Text { handle, text } => Some((handle, text.len() + MESSAGE_OVERHEAD)),
+            Event::Binary { handle, bytes } => Some((handle, bytes.len() + MESSAGE_OVERHEAD)),
+            _ => None,
+        }
+    }
+}
+
+/// See the module.
+pub struct Events {
+    queue: Mutex<Queue>,
+    interest: AtomicU8,
+    /// Bytes of messages in the queue.
+    bytes: AtomicUsize,
+    limit: usize,
+    limit_per_connection: usize,
+    notify: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    /// The embedder knows that there are events, and has not yet found the queue empty.
+    notified: bool,
+    /// Connections that wait for the whole queue to shrink.
+    waiting: Vec<Arc<Handle>>,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// `notify` is called from any thread when the queue stops being empty; limits are in bytes.
+    pub fn new(notify: Box<dyn Fn() + Send + Sync>, limit: usize, limit_per_connection: usize) -> Self {
+        Events {
+            queue: Mutex::default(),
+            interest: AtomicU8::new(0),
+            bytes: AtomicUsize::new(0),
+            limit,
+            limit_per_connection,
+            notify,
+        }
+    }
+
+    /// Sets the kinds of events that are queued from now on.
+    pub fn set_interest(&self, interest: Interest) {
+        self.interest.store(interest.0, Ordering::Release);
+    }
+
+    /// True if someone listens for this kind.
+    pub fn wants(&self, kind: Interest) -> bool {
+        self.interest.load(Ordering::Acquire) & kind.0 != 0
+    }
+
+    /// Queues an event, whatever the interest.
+    pub fn push(&self, event: Event) {
+        let notify = {
+            let mut queue = self.queue.lock();
+            queue.events.push_back(event);
+            !std::mem::replace(&mut queue.notified, true)
+        };
+        if notify {
+            (self.notify)();
+        }
+    }
+
+    /// Queues a message, if someone listens. Copies the payload.
+    pub fn push_message(&self, handle: &Arc<Handle>, message: Message<'_>) {
+        if !self.wants(Interest::MESSAGE) {
+            return;
+        }
+        let handle = handle.clone();
+        let event = match message {
+            Message::Text(text) => Event::Text { handle, text: text.into() },
+            Message::Binary(bytes) => Event::Binary { handle, bytes: bytes.into() },
+        };
+        if let Some((handle, size)) = event.message() {
+            handle.pending_events().fetch_add(size, Ordering::SeqCst);
+            self.bytes.fetch_add(size, Ordering::SeqCst);
+            handle.mark_seen();
+        }
+        self.push(event);
+    }
+
+    fn is_behind(&self, handle: &Handle) -> bool {
+        handle.pending_events().load(Ordering::SeqCst) >= self.limit_per_connection
+            || self.bytes.load(Ordering::SeqCst) >= self.limit
+    }
+
+    /// True if the connection should not be read for now. It is then woken when it may.
+    pub(super) fn must_pause(&self, handle: &Arc<Handle>) -> bool {
+        if !self.is_behind(handle) {
+            return false;
+        }
+        let mut queue = self.queue.lock();
+        handle.set_paused(true);
+        // Looked at again under the lock that drains take: a drain in between would have woken nobody.
+        if !self.is_behind(handle) {
+            handle.set_paused(false);
+            return false;
+        }
+        if handle.pending_events().load(Ordering::SeqCst) < self.limit_per_connection {
+            queue.waiting.push(handle.clone());
+        }
+        true
+    }
+
+    /// Takes at most `max` events. An empty answer means that the queue was empty, and that the next event
+    /// notifies again.
+    pub fn drain(&self, max: usize) -> VecDeque<Event> {
+        let mut resumed = Vec::new();
+        let batch = {
+            let mut queue = self.queue.lock();
+            let batch = if queue.events.len() <= max {
+                std::mem::take(&mut queue.events)
+            } else {
+                queue.events.drain(..max).collect()
+            };
+            if batch.is_empty() {
+                queue.notified = false;
+            }
+            for (handle, size) in batch.iter().filter_map(Event::message) {
+                let left = handle.pending_events().fetch_sub(size, Ordering::SeqCst) - size;
+                self.bytes.fetch_sub(size, Ordering::SeqCst);
+                if left <= self.limit_per_connection / 2 && handle.is_paused() {
+                    resumed.push(handle.clone());
+                }
+            }
+            if self.bytes.load(Ordering::SeqCst) <= self.limit / 2 {
+                resumed.append(&mut queue.waiting);
+            }
+            batch
+        };
+        for handle in resumed {
+            handle.resume();
+        }
+        batch
+    }
+
+    /// Bytes of messages that wait.
+    pub fn pending_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}

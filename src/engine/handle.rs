@@ -1,0 +1,345 @@
+//! The handle of a connection: what everyone but its own task holds of it.
+//!
+//! Anyone may push frames and ask for things; only the task that owns the connection reads, writes and ends it.
+//! A push marks the connection as scheduled and wakes its task once, however many pushes follow before it runs.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use super::frame::Frame;
+use super::outbox::Outbox;
+use super::worker::Mailbox;
+
+/// Process-wide number of a connection, never used twice by one engine.
+pub type ConnectionId = u64;
+
+/// Registered, and messages are taken for it.
+const OPEN: u32 = 1;
+/// Its task will look at the outbox before it sleeps.
+const SCHEDULED: u32 = 1 << 1;
+/// The outbox overflowed.
+const SLOW: u32 = 1 << 2;
+/// Not read for now: JavaScript is behind with its messages.
+const PAUSED: u32 = 1 << 3;
+/// JavaScript has an object for it, so its end has to be told.
+const SEEN: u32 = 1 << 4;
+/// A close was asked for: see `closing`.
+const CLOSE: u32 = 1 << 5;
+/// To be ended at once, without more words.
+const ABORT: u32 = 1 << 6;
+/// The heartbeat got no answer.
+const DEAD: u32 = 1 << 7;
+
+/// What a task is asked to do, taken all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orders(u32);
+
+impl Orders {
+    /// Nothing is asked.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+    /// The outbox overflowed: drop what waits, close with 4004.
+    pub fn slow(self) -> bool {
+        self.0 & SLOW != 0
+    }
+    /// Close with the request in [`Handle::take_close`].
+    pub fn close(self) -> bool {
+        self.0 & CLOSE != 0
+    }
+    /// End at once.
+    pub fn abort(self) -> bool {
+        self.0 & ABORT != 0
+    }
+    /// The peer is silent: close with 4003.
+    pub fn dead(self) -> bool {
+        self.0 & DEAD != 0
+    }
+}
+
+/// Why and how to close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseRequest {
+    /// Close code to send.
+    pub code: u16,
+    /// Reason to send, at most 123 bytes.
+    pub reason: Box<str>,
+}
+
+/// What does not change over a connection's life.
+#[derive(Debug, Default)]
+pub struct Peer {
+    /// Subprotocol agreed on, empty if none.
+    pub protocol: Box<str>,
+    /// Address of the client as Node saw it.
+    pub remote: Box<str>,
+    /// JSON that came with the identity: the claims of a JWT.
+    pub data: Option<Box<str>>,
+}
+
+/// What came of pushing a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It will be written, unless the connection ends first.
+    Queued,
+    /// The connection is closing or gone.
+    Closed,
+    /// The outbox is full: the connection is being closed as a slow consumer.
+    Full,
+}
+
+/// Shared state of one connection.
+#[derive(Debug)]
+pub struct Handle {
+    /// See [`ConnectionId`].
+    pub id: ConnectionId,
+    /// The user it belongs to.
+    pub user: Arc<str>,
+    /// See [`Peer`].
+    pub peer: Peer,
+    mailbox: Arc<Mailbox>,
+    waker: OnceLock<Waker>,
+    flags: AtomicU32,
+    outbox: Mutex<Outbox>,
+    /// Bytes in the outbox and in the write that is under way.
+    queued: AtomicUsize,
+    /// Bytes of messages that wait for JavaScript.
+    pending_events: AtomicUsize,
+    closing: Mutex<Option<Box<CloseRequest>>>,
+    rooms: Mutex<Vec<Arc<str>>>,
+    /// Something arrived since the last ping.
+    alive: AtomicBool,
+    /// Since when a ping is unanswered, in the worker's milliseconds; 0: none is.
+    awaiting_since: AtomicU64,
+}
+
+impl Handle {
+    /// A handle of a connection that is about to be registered.
+    pub fn new(id: ConnectionId, user: Arc<str>, peer: Peer, mailbox: Arc<Mailbox>) -> Self {
+        Handle {
+            id,
+            user,
+            peer,
+            mailbox,
+            waker: OnceLock::new(),
+            flags: AtomicU32::new(OPEN),
+            outbox: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            pending_events: AtomicUsize::new(0),
+            closing: Mutex::default(),
+            rooms: Mutex::default(),
+            alive: AtomicBool::new(true),
+            awaiting_since: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a frame of a message. `limit` is the outbox' size; one frame always fits an empty outbox.
+    pub fn push(self: &Arc<Self>, frame: &Frame<'_>, limit: usize) -> Pushed {
+        if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
+            return Pushed::Closed;
+        }
+        let len = frame.wire_len();
+        {
+            let mut outbox = self.outbox.lock();
+            let queued = self.queued.load(Ordering::Relaxed);
+            if queued > 0 && queued + len > limit {
+                drop(outbox);
+                self.order(SLOW);
+                return Pushed::Full;
+            }
+            self.queued.fetch_add(len, Ordering::Relaxed);
+            outbox.push(frame);
+        }
+        self.schedule();
+        Pushed::Queued
+    }
+
+    /// Queues encoded control frames, past the limit: there are never many.
+    pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
+        {
+            let mut outbox = self.outbox.lock();
+            self.queued.fetch_add(frames.len(), Ordering::Relaxed);
+            outbox.push_control(frames);
+        }
+        self.schedule();
+    }
+
+    /// Makes the task run soon.
+    fn schedule(self: &Arc<Self>) {
+        if self.flags.fetch_or(SCHEDULED, Ordering::AcqRel) & SCHEDULED == 0 {
+            self.mailbox.wake(self);
+        }
+    }
+
+    /// The mailbox of the worker that owns the connection.
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Wakes the task. For the worker that owns it.
+    pub(super) fn wake_here(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Orders always wake: a task that waits for the kernel to take more is scheduled and yet asleep.
+    fn order(self: &Arc<Self>, order: u32) {
+        if self.flags.fetch_or(order, Ordering::AcqRel) & order == 0 {
+            self.mailbox.wake(self);
+        }
+    }
+
+    /// Asks for a close. The first request counts; after it no more messages are taken.
+    pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
+        self.closing.lock().get_or_insert_with(|| Box::new(CloseRequest { code, reason: reason.into() }));
+        self.order(CLOSE);
+    }
+
+    /// Asks for the end, at once.
+    pub fn abort(self: &Arc<Self>) {
+        self.order(ABORT);
+    }
+
+    /// True from registration until a close begins.
+    pub fn is_open(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & OPEN != 0
+    }
+
+    /// Bytes not yet handed to the kernel.
+    pub fn buffered(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Notes that JavaScript holds an object for the connection, so that its end is told.
+    pub fn mark_seen(&self) {
+        self.flags.fetch_or(SEEN, Ordering::AcqRel);
+    }
+
+    /// See [`Handle::mark_seen`].
+    pub fn is_seen(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SEEN != 0
+    }
+
+    /// The rooms it is in. Changed by the registry only.
+    pub(super) fn rooms(&self) -> &Mutex<Vec<Arc<str>>> {
+        &self.rooms
+    }
+
+    // What follows is for the task that owns the connection.
+
+    /// Sets the waker, once, and says that the outbox will be looked at: pushes until [`Handle::take_outbox`]
+    /// need not wake.
+    pub(super) fn enter(&self, waker: &Waker) -> Orders {
+        if self.waker.get().is_none() {
+            let _ = self.waker.set(waker.clone());
+        }
+        let flags = self.flags.fetch_or(SCHEDULED, Ordering::AcqRel);
+        Orders(flags & (SLOW | CLOSE | ABORT | DEAD))
+    }
+
+    /// Forgets orders that were carried out.
+    pub(super) fn done(&self, orders: Orders) {
+        self.flags.fetch_and(!orders.0, Ordering::AcqRel);
+    }
+
+    /// Stops taking messages. True the first time.
+    pub(super) fn shut(&self) -> bool {
+        self.flags.fetch_and(!OPEN, Ordering::AcqRel) & OPEN != 0
+    }
+
+    /// See [`Orders::close`].
+    pub(super) fn take_close(&self) -> Option<Box<CloseRequest>> {
+        self.closing.lock().take()
+    }
+
+    /// Takes everything that gathered. From here on a push wakes the task again.
+    pub(super) fn take_outbox(&self) -> Outbox {
+        self.flags.fetch_and(!SCHEDULED, Ordering::AcqRel);
+        std::mem::take(&mut *self.outbox.lock())
+    }
+
+    /// Drops what gathered, for a connection that is closed as slow.
+    pub(super) fn cut_outbox(&self) -> super::outbox::Dropped {
+        self.outbox.lock().cut()
+    }
+
+    /// Notes bytes that left the outbox, written or dropped.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that the connection isn't read for now, or is again. Answers what was.
+    pub(super) fn set_paused(&self, paused: bool) -> bool {
+        let before = if paused {
+            self.flags.fetch_or(PAUSED, Ordering::SeqCst)
+        } else {
+            self.flags.fetch_and(!PAUSED, Ordering::SeqCst)
+        };
+        before & PAUSED != 0
+    }
+
+    /// True while the connection isn't read because JavaScript is behind.
+    pub(super) fn is_paused(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & PAUSED != 0
+    }
+
+    /// Lets a paused connection be read again.
+    pub(super) fn resume(self: &Arc<Self>) {
+        if self.set_paused(false) {
+            self.mailbox.wake(self);
+        }
+    }
+
+    /// Bytes of messages that wait for JavaScript.
+    pub(super) fn pending_events(&self) -> &AtomicUsize {
+        &self.pending_events
+    }
+
+    /// Something arrived.
+    pub(super) fn mark_alive(&self) {
+        if !self.alive.load(Ordering::Relaxed) {
+            self.alive.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The heartbeat's ping hand came by: notes the ping that is to be sent now.
+    pub(super) fn on_ping(&self, now: u64) {
+        if self.alive.swap(false, Ordering::Relaxed) || self.awaiting_since.load(Ordering::Relaxed) == 0 {
+            self.awaiting_since.store(now.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// The heartbeat's deadline hand came by. True if the peer has been silent for `timeout` since a ping.
+    /// The clock stands still while we don't read.
+    pub(super) fn is_overdue(&self, now: u64, timeout: u64) -> bool {
+        let since = self.awaiting_since.load(Ordering::Relaxed);
+        if since == 0 {
+            return false;
+        }
+        if self.alive.load(Ordering::Relaxed) {
+            self.awaiting_since.store(0, Ordering::Relaxed);
+            return false;
+        }
+        if self.is_paused() {
+            self.restart_clock(now);
+            return false;
+        }
+        now.saturating_sub(since) >= timeout
+    }
+
+    /// Lets the wait for an answer begin anew, after a time in which nobody could have read it.
+    pub(super) fn restart_clock(&self, now: u64) {
+        if self.awaiting_since.load(Ordering::Relaxed) != 0 {
+            self.awaiting_since.store(now.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the connection with the heartbeat's code.
+    pub(super) fn declare_dead(self: &Arc<Self>) {
+        self.order(DEAD);
+    }
+}

@@ -1,0 +1,413 @@
+//! The engine: sockets in, messages out. It knows nothing of Node.
+//!
+//! [`Engine`] is the façade. A socket comes in through [`Engine::upgrade`] and runs from then on on a worker
+//! thread; what happens comes out of [`Engine::drain`].
+
+pub mod auth;
+pub mod bridge;
+pub mod broker;
+pub mod close;
+pub mod config;
+mod connection;
+mod delivery;
+pub mod error;
+pub mod events;
+pub mod frame;
+pub mod handle;
+pub mod handshake;
+mod heartbeat;
+mod live;
+mod outbox;
+mod protocol;
+mod registry;
+mod router;
+mod socket;
+pub mod stats;
+mod upgrade;
+mod worker;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use bridge::Bridge;
+use broker::{Broker, Channel, Delivery, MemoryBroker};
+use config::Config;
+use error::{Code, Error};
+use events::{Event, Events, Interest};
+use frame::{Frame, Message};
+use handle::{ConnectionId, Handle, Pushed};
+use live::Census;
+use registry::Registry;
+use stats::{BrokerStats, SharedCounters, Stats};
+use upgrade::{Attempt, examine, random_name};
+use worker::Worker;
+
+pub use outbox::Dropped;
+pub use socket::Taken;
+pub use upgrade::{Answer, Ticket, Upgrade};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: Config,
+    registry: Arc<Registry>,
+    events: Arc<Events>,
+    broker: Box<dyn Broker>,
+    counters: SharedCounters,
+    census: Census,
+    /// Upgrades whose client the embedder is asked about.
+    asking: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    closing: watch::Sender<bool>,
+    last_id: AtomicU64,
+}
+
+impl Shared {
+    fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A running engine. Dropping it ends everything at once; [`Engine::shutdown`] does it politely.
+#[derive(Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    workers: Mutex<Vec<Worker>>,
+    mailboxes: Vec<Arc<worker::Mailbox>>,
+    next_worker: AtomicUsize,
+    last_ticket: AtomicU64,
+    shutting_down: AtomicBool,
+    /// Random name of this engine, the first part of its connections' public ids.
+    node: String,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+impl Engine {
+    /// Starts the worker threads. `notify` is called, from any thread, when [`Engine::drain`] has something;
+    /// not again until a drain has found nothing.
+    ///
+    /// # Errors
+    /// `ERR_INTERNAL` with what the system says when it gives no threads or descriptors. The config has to be valid.
+    pub fn start(config: Config, notify: Box<dyn Fn() + Send + Sync>) -> Result<Engine, Error> {
+        let registry = Arc::new(Registry::default());
+        let limits = config.limits;
+        let broker = MemoryBroker::new(registry.clone(), limits.outbox_bytes);
+        let heartbeat = (config.heartbeat.interval, config.heartbeat.timeout);
+        let workers: Vec<Worker> = (0..config.threads)
+            .map(|index| Worker::start(index, heartbeat))
+            .collect::<io::Result<_>>()
+            .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
+        let shared = Shared {
+            registry,
+            events: Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection)),
+            broker: Box::new(broker),
+            counters: SharedCounters::default(),
+            census: Census::default(),
+            asking: Mutex::default(),
+            closing: watch::Sender::new(false),
+            last_id: AtomicU64::new(0),
+            config,
+        };
+        let inner = Inner {
+            shared: Arc::new(shared),
+            mailboxes: workers.iter().map(|worker| worker.mailbox.clone()).collect(),
+            workers: Mutex::new(workers),
+            next_worker: AtomicUsize::new(0),
+            last_ticket: AtomicU64::new(0),
+            shutting_down: AtomicBool::new(false),
+            node: random_name().chars().take(8).collect(),
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.shared().config
+    }
+
+    /// A connection's public id: unique over servers.
+    pub fn public_id(&self, id: ConnectionId) -> String {
+        format!("{}-{id}", self.inner.node)
+    }
+
+    /// Takes an upgrade. Returns at once; the rest happens on a worker.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after [`Engine::shutdown`]. A request that is refused is no error here: the client is told.
+    pub fn upgrade(&self, taken: Taken, mut upgrade: Upgrade) -> Result<Ticket, Error> {
+        let inner = &self.inner;
+        if inner.shutting_down.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let shared = inner.shared.clone();
+        let ticket = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
+        let (response, protocol, mut decision) = examine(&shared, &mut upgrade, ticket);
+        let live = match shared.census.enter(shared.config.limits.max_connections) {
+            Some(live) => live,
+            None => {
+                shared.asking.lock().remove(&ticket);
+                decision = Err(handshake::Refusal::new(Code::TooManyConnections, "the server is full"));
+                // Refusals count too, or a shutdown would cut them off; there is always room for them.
+                shared.census.enter(usize::MAX).ok_or_else(closed)?
+            }
+        };
+        let ask = matches!(decision, Ok(upgrade::Who::Asked(_)));
+        let index = inner.next_worker.fetch_add(1, Ordering::Relaxed);
+        let workers = inner.workers.lock();
+        let Some(worker) = workers.get(index % workers.len().max(1)) else {
+            return Err(closed());
+        };
+        let attempt = Attempt {
+            shared,
+            mailbox: worker.mailbox.clone(),
+            upgrade,
+            ticket,
+            response,
+            protocol,
+            decision,
+            live,
+        };
+        worker.runtime.spawn(attempt.run(taken));
+        Ok(Ticket { number: ticket, ask })
+    }
+
+    /// Answers who the client of an upgrade is. False if that comes too late.
+    pub fn settle(&self, ticket: u64, answer: Answer) -> bool {
+        let asked = self.shared().asking.lock().remove(&ticket);
+        asked.is_some_and(|asked| asked.send(answer).is_ok())
+    }
+
+    /// A bridge for an upgrade whose socket has no descriptor.
+    pub fn bridge(&self) -> Arc<Bridge> {
+        Bridge::new(self.shared().next_id(), &self.shared().events)
+    }
+
+    /// Sets which kinds of events are queued.
+    pub fn set_interest(&self, interest: Interest) {
+        self.shared().events.set_interest(interest);
+    }
+
+    /// Takes at most `max` events. Wake-ups that this thread causes from here on wait for [`Engine::flush`].
+    /// An empty answer means that there were none.
+    pub fn drain(&self, max: usize) -> VecDeque<Event> {
+        worker::cork();
+        let events = self.shared().events.drain(max);
+        if events.is_empty() {
+            self.flush();
+        }
+        events
+    }
+
+    /// Lets go what was sent since [`Engine::drain`].
+    pub fn flush(&self) {
+        worker::uncork(self.inner.mailboxes.iter());
+    }
+
+    /// Publishes a message through the broker.
+    ///
+    /// # Errors
+    /// `ERR_TOO_LARGE` for what no outbox could take, `ERR_CLOSED` after a shutdown.
+    pub fn publish(&self, channel: Channel<'_>, message: Message<'_>) -> Result<Delivery, Error> {
+        self.check(message)?;
+        Ok(self.shared().broker.publish(channel, message))
+    }
+
+    /// Delivers to connections of this server only, past the broker. Answers into how many outboxes.
+    ///
+    /// # Errors
+    /// As [`Engine::publish`].
+    pub fn deliver_local(&self, channel: Channel<'_>, message: Message<'_>) -> Result<u32, Error> {
+        self.check(message)?;
+        let shared = self.shared();
+        Ok(delivery::deliver(&shared.registry, channel, message, shared.config.limits.outbox_bytes))
+    }
+
+    /// Queues a message to one connection. Answers whether it was queued.
+    ///
+    /// # Errors
+    /// `ERR_TOO_LARGE` for what no outbox could take.
+    pub fn send(&self, id: ConnectionId, message: Message<'_>) -> Result<bool, Error> {
+        let limit = self.check_size(message)?;
+        let Some(handle) = self.get(id) else { return Ok(false) };
+        Ok(handle.push(&Frame::new(message), limit) == Pushed::Queued)
+    }
+
+    fn check(&self, message: Message<'_>) -> Result<(), Error> {
+        if self.inner.shutting_down.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        self.check_size(message).map(|_| ())
+    }
+
+    fn check_size(&self, message: Message<'_>) -> Result<usize, Error> {
+        let limit = self.shared().config.limits.outbox_bytes;
+        let size = message.payload().len();
+        if size > limit {
+            let text = format!("a message of {size} bytes is larger than limits.outboxBytes ({limit})");
+            return Err(Error::new(Code::TooLarge, text));
+        }
+        Ok(limit)
+    }
+
+    /// Looks a connection up.
+    pub fn get(&self, id: ConnectionId) -> Option<Arc<Handle>> {
+        self.shared().registry.get(id)
+    }
+
+    /// Puts a connection into a room.
+    pub fn join(&self, id: ConnectionId, room: &Arc<str>) {
+        if let Some(handle) = self.get(id) {
+            self.shared().registry.join(&handle, room);
+        }
+    }
+
+    /// Takes a connection out of a room.
+    pub fn leave(&self, id: ConnectionId, room: &str) {
+        if let Some(handle) = self.get(id) {
+            self.shared().registry.leave(&handle, room);
+        }
+    }
+
+    /// The rooms a connection is in.
+    pub fn rooms_of(&self, id: ConnectionId) -> Vec<Arc<str>> {
+        self.get(id).map_or_else(Vec::new, |handle| self.shared().registry.rooms_of(&handle))
+    }
+
+    /// The connections here that a channel names.
+    pub fn members(&self, channel: Channel<'_>) -> Vec<Arc<Handle>> {
+        let registry = &self.shared().registry;
+        match channel {
+            Channel::User(user) => registry.user(user).map_or_else(Vec::new, |group| group.snapshot()),
+            Channel::Room(room) => registry.room(room).map_or_else(Vec::new, |group| group.snapshot()),
+            Channel::Everyone => registry.everyone().iter().flat_map(|group| group.snapshot()).collect(),
+        }
+    }
+
+    /// Closes all connections of a user. Answers how many.
+    pub fn disconnect_user(&self, user: &str, code: u16, reason: &str) -> usize {
+        let members = self.members(Channel::User(user));
+        members.iter().for_each(|handle| handle.close(code, reason));
+        members.len()
+    }
+
+    /// Names of the users that are connected here.
+    pub fn users(&self) -> Vec<Arc<str>> {
+        self.shared().registry.users()
+    }
+
+    /// Number of open connections.
+    pub fn len(&self) -> usize {
+        self.shared().registry.len()
+    }
+
+    /// True if nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of users with a connection here.
+    pub fn user_count(&self) -> usize {
+        self.shared().registry.user_count()
+    }
+
+    /// A reading of all counters.
+    pub fn stats(&self) -> Stats {
+        let shared = self.shared();
+        let broker = BrokerStats { kind: shared.broker.kind(), state: "up" };
+        let counters = self.inner.mailboxes.iter().map(|mailbox| &mailbox.counters);
+        let mut stats = Stats::collect(counters, &shared.counters, broker);
+        stats.connections = shared.registry.len();
+        stats.users = shared.registry.user_count();
+        stats.rooms = shared.registry.room_count();
+        stats.handshakes = shared.census.count().saturating_sub(stats.connections);
+        stats.event_bytes = shared.events.pending_bytes();
+        stats
+    }
+
+    /// Closes everything: new upgrades are refused, handshakes under way get a 503, connections are closed with
+    /// `code`, spread over `drain`, and have `limits.close_timeout` to answer. Then what is left is cut off and
+    /// the threads end. [`Event::Closed`] comes last. Only the first call does anything.
+    pub fn shutdown(&self, drain: Duration, code: u16, reason: &str) {
+        if self.inner.shutting_down.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.shared().closing.send_replace(true);
+        let inner = self.inner.clone();
+        let reason: Box<str> = reason.into();
+        let work = move || inner.wind_down(drain, code, &reason);
+        let thread = std::thread::Builder::new().name("actory-ws-close".into()).spawn(work);
+        if thread.is_err() {
+            self.abort();
+            self.shared().events.push(Event::Closed);
+        }
+    }
+
+    /// Ends everything at once. Blocks until the threads have ended.
+    pub fn abort(&self) {
+        self.inner.shutting_down.store(true, Ordering::Release);
+        self.inner.stop_workers();
+    }
+}
+
+impl Inner {
+    fn wind_down(&self, drain: Duration, code: u16, reason: &str) {
+        let shared = &self.shared;
+        let begin = Instant::now();
+        let connections: Vec<Arc<Handle>> =
+            shared.registry.everyone().iter().flat_map(|group| group.snapshot()).collect();
+        let count = connections.len() as u32;
+        for (index, handle) in connections.into_iter().enumerate() {
+            let due = drain.mul_f64(index as f64 / f64::from(count));
+            // In steps, so that many connections don't each cost a sleep, and stragglers end the wait.
+            if let Some(pause) = due.checked_sub(begin.elapsed())
+                && pause > Duration::from_millis(1)
+                && shared.census.wait_until_empty(Instant::now() + pause)
+            {
+                break;
+            }
+            handle.close(code, reason);
+        }
+        // A handshake that was past the point of refusal may have become a connection meanwhile.
+        let deadline = Instant::now() + shared.config.limits.close_timeout + Duration::from_millis(250);
+        while !shared.census.wait_until_empty((Instant::now() + Duration::from_millis(50)).min(deadline))
+            && Instant::now() < deadline
+        {
+            shared.registry.everyone().iter().for_each(|group| {
+                group.snapshot().iter().for_each(|handle| handle.close(code, reason));
+            });
+        }
+        self.stop_workers();
+        shared.events.push(Event::Closed);
+    }
+
+    /// Tasks that are left are dropped with their worker, which ends their sockets.
+    fn stop_workers(&self) {
+        let mut workers = self.workers.lock();
+        workers.iter_mut().for_each(Worker::stop);
+        workers.clear();
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "the manager is closed")
+}

@@ -1,0 +1,229 @@
+//! Who is connected here: connections by id, by user and by room.
+//!
+//! Sharded, and locked for short: a lookup holds a shard just long enough to clone a reference. Users, rooms and
+//! "everyone" are all [`Group`]s. Delivery holds the group's lock, so every member gets a group's messages in one order.
+//! No I/O happens here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use parking_lot::Mutex;
+
+use super::handle::{ConnectionId, Handle};
+
+/// A power of two; enough that threads rarely meet on one.
+const SHARDS: usize = 32;
+
+/// Connections that get the same messages.
+#[derive(Debug, Default)]
+pub struct Group {
+    members: Mutex<HashMap<ConnectionId, Arc<Handle>>>,
+}
+
+impl Group {
+    /// Visits every member while the group is locked, so that what is pushed comes in one order for all.
+    pub fn for_each(&self, visit: impl FnMut(&Arc<Handle>)) {
+        self.members.lock().values().for_each(visit);
+    }
+
+    /// A copy of the list, for work that takes longer or that changes groups.
+    pub fn snapshot(&self) -> Vec<Arc<Handle>> {
+        self.members.lock().values().cloned().collect()
+    }
+}
+
+/// Groups by name.
+#[derive(Debug)]
+struct Index {
+    shards: Box<[Mutex<HashMap<Arc<str>, Arc<Group>>>]>,
+    hasher: hashbrown::DefaultHashBuilder,
+    len: AtomicUsize,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Index { shards, hasher: Default::default(), len: AtomicUsize::new(0) }
+    }
+}
+
+impl Index {
+    fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Group>>> {
+        use std::hash::BuildHasher;
+        let hash = self.hasher.hash_one(name) as usize;
+        &self.shards[(hash >> 7) % SHARDS]
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<Group>> {
+        self.shard(name).lock().get(name).cloned()
+    }
+
+    /// Answers whether the member is the group's first.
+    fn join(&self, name: &Arc<str>, handle: &Arc<Handle>) -> bool {
+        let mut shard = self.shard(name).lock();
+        let group = match shard.entry(name.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.len.fetch_add(1, Ordering::Relaxed);
+                entry.insert(Arc::default())
+            }
+        };
+        let mut members = group.members.lock();
+        members.insert(handle.id, handle.clone());
+        members.len() == 1
+    }
+
+    /// Answers whether the member was the group's last.
+    fn leave(&self, name: &str, id: ConnectionId) -> bool {
+        let mut shard = self.shard(name).lock();
+        let Some(group) = shard.get(name) else { return false };
+        let empty = {
+            let mut members = group.members.lock();
+            members.remove(&id).is_some() && members.is_empty()
+        };
+        if empty {
+            shard.remove(name);
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            // A burst of a million users must not keep its table for ever.
+            if shard.len() < shard.capacity() / 8 {
+                let len = shard.len();
+                shard.shrink_to(len * 2);
+            }
+        }
+        empty
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.shards.iter().flat_map(|shard| shard.lock().keys().cloned().collect::<Vec<_>>()).collect()
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Registry {
+    connections: ById,
+    users: Index,
+    rooms: Index,
+}
+
+#[derive(Debug)]
+struct ById {
+    shards: Box<[Group]>,
+    len: AtomicUsize,
+}
+
+impl Default for ById {
+    fn default() -> Self {
+        ById { shards: (0..SHARDS).map(|_| Group::default()).collect(), len: AtomicUsize::new(0) }
+    }
+}
+
+impl ById {
+    fn shard(&self, id: ConnectionId) -> &Group {
+        &self.shards[(id as usize) % SHARDS]
+    }
+}
+
+impl Registry {
+    /// Adds a connection under its id, its user and `rooms`.
+    pub fn add(&self, handle: &Arc<Handle>, rooms: &[Arc<str>]) {
+        self.connections.shard(handle.id).members.lock().insert(handle.id, handle.clone());
+        self.connections.len.fetch_add(1, Ordering::Relaxed);
+        self.users.join(&handle.user, handle);
+        for room in rooms {
+            self.join(handle, room);
+        }
+    }
+
+    /// Removes a connection from everything it is in. Calling it again does nothing.
+    pub fn remove(&self, handle: &Arc<Handle>) {
+        {
+            let mut members = self.connections.shard(handle.id).members.lock();
+            if members.remove(&handle.id).is_none() {
+                return;
+            }
+            if members.len() < members.capacity() / 8 {
+                let len = members.len();
+                members.shrink_to(len * 2);
+            }
+        }
+        self.connections.len.fetch_sub(1, Ordering::Relaxed);
+        self.users.leave(&handle.user, handle.id);
+        let rooms = std::mem::take(&mut *handle.rooms().lock());
+        for room in rooms {
+            self.rooms.leave(&room, handle.id);
+        }
+    }
+
+    /// Puts a connection into a room. Does nothing if it is there already, or is no longer open.
+    pub fn join(&self, handle: &Arc<Handle>, room: &Arc<str>) {
+        // The lock on the list makes joins and the final removal exclude each other.
+        let mut rooms = handle.rooms().lock();
+        if !handle.is_open() || rooms.contains(room) {
+            return;
+        }
+        rooms.push(room.clone());
+        self.rooms.join(room, handle);
+    }
+
+    /// Takes a connection out of a room.
+    pub fn leave(&self, handle: &Handle, room: &str) {
+        let mut rooms = handle.rooms().lock();
+        if let Some(at) = rooms.iter().position(|name| &**name == room) {
+            rooms.swap_remove(at);
+            self.rooms.leave(room, handle.id);
+        }
+    }
+
+    /// The rooms that a connection is in.
+    pub fn rooms_of(&self, handle: &Handle) -> Vec<Arc<str>> {
+        handle.rooms().lock().clone()
+    }
+
+    /// Looks a connection up.
+    pub fn get(&self, id: ConnectionId) -> Option<Arc<Handle>> {
+        self.connections.shard(id).members.lock().get(&id).cloned()
+    }
+
+    /// The connections of a user.
+    pub fn user(&self, user: &str) -> Option<Arc<Group>> {
+        self.users.get(user)
+    }
+
+    /// The connections in a room.
+    pub fn room(&self, room: &str) -> Option<Arc<Group>> {
+        self.rooms.get(room)
+    }
+
+    /// All connections, in parts. One order holds per part and so per connection.
+    pub fn everyone(&self) -> &[Group] {
+        &self.connections.shards
+    }
+
+    /// Number of connections.
+    pub fn len(&self) -> usize {
+        self.connections.len.load(Ordering::Relaxed)
+    }
+
+    /// True if nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of users with a connection.
+    pub fn user_count(&self) -> usize {
+        self.users.len.load(Ordering::Relaxed)
+    }
+
+    /// Number of rooms with a connection.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len.load(Ordering::Relaxed)
+    }
+
+    /// Names of all users with a connection.
+    pub fn users(&self) -> Vec<Arc<str>> {
+        self.users.names()
+    }
+}

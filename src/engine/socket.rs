@@ -1,0 +1,204 @@
+//! The socket of a connection: taken over from Node by its descriptor, or a bridge where there is none.
+//!
+//! The only place with `unsafe` code: a descriptor's number, which is all that Node can give, is borrowed for as
+//! long as it takes to duplicate it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+use super::bridge::Bridge;
+
+/// A socket that is ours but not yet registered with a worker.
+#[derive(Debug)]
+pub enum Taken {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// A Unix-domain socket.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+    /// Bytes that Node carries: TLS, or any other stream.
+    Bridge(Arc<Bridge>),
+}
+
+impl Taken {
+    /// Duplicates a descriptor (`F_DUPFD_CLOEXEC`) that stays open for the length of the call. The original may
+    /// be closed afterwards: that sends nothing to the peer, the connection lives on in the duplicate.
+    ///
+    /// # Errors
+    /// What `fcntl` says, and `InvalidInput` for what is neither a TCP nor a Unix stream socket.
+    #[cfg(unix)]
+    #[allow(unsafe_code)]
+    pub fn duplicate(descriptor: i32) -> io::Result<Taken> {
+        use std::os::fd::BorrowedFd;
+
+        if descriptor < 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a descriptor"));
+        }
+        // SAFETY: the number isn't -1, and the caller keeps it open during this call. Were it closed or another's
+        // all the same, `fcntl` would fail or we would own a duplicate of that: no memory depends on it.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        let socket = socket2::Socket::from(borrowed.try_clone_to_owned()?);
+        let address = socket.local_addr()?;
+        if socket.r#type()? != socket2::Type::STREAM {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
+        }
+        socket.set_nonblocking(true)?;
+        if address.is_ipv4() || address.is_ipv6() {
+            // Small frames must not wait for an acknowledgement; we coalesce ourselves.
+            socket.set_tcp_nodelay(true)?;
+            Ok(Taken::Tcp(socket.into()))
+        } else if address.is_unix() {
+            Ok(Taken::Unix(socket.into()))
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a TCP nor a Unix socket"))
+        }
+    }
+
+    /// There are no descriptors to take here.
+    ///
+    /// # Errors
+    /// Always `Unsupported`: use a bridge.
+    #[cfg(not(unix))]
+    pub fn duplicate(_descriptor: i32) -> io::Result<Taken> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "no descriptors on this platform"))
+    }
+
+    /// Registers the socket with the runtime of the current thread.
+    pub(super) fn register(self) -> io::Result<Socket> {
+        Ok(match self {
+            Taken::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
+            #[cfg(unix)]
+            Taken::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
+            Taken::Bridge(bridge) => Socket::Bridge(bridge),
+        })
+    }
+}
+
+/// A registered socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix-domain socket.
+    #[cfg(unix)]
+    Unix(UnixStream),
+    /// See [`Taken::Bridge`].
+    Bridge(Arc<Bridge>),
+}
+
+impl Socket {
+    /// Reads into `buffer`. 0 is the end of the stream.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let read = match self {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            #[cfg(unix)]
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Socket::Bridge(bridge) => bridge.poll_read(cx, &mut buffer),
+        };
+        read.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Writes what the kernel takes.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match (self, slices) {
+            // `send` costs less than `writev` with one slice.
+            (Socket::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Socket::Tcp(stream), many) => Pin::new(stream).poll_write_vectored(cx, many),
+            #[cfg(unix)]
+            (Socket::Unix(stream), many) => Pin::new(stream).poll_write_vectored(cx, many),
+            (Socket::Bridge(bridge), many) => bridge.poll_write(cx, many),
+        }
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let n = std::future::poll_fn(|cx| self.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Ends our direction after what was written, and drops what the peer still sends until it ends its own:
+    /// closing at once could send a reset that overtakes our last bytes. To be run under a deadline.
+    pub(super) async fn finish(&mut self) {
+        let mut scrap = [0; 1024];
+        if std::future::poll_fn(|cx| self.poll_shutdown(cx)).await.is_ok() {
+            while let Ok(1..) = std::future::poll_fn(|cx| self.poll_read(cx, &mut scrap)).await {}
+        }
+    }
+
+    /// Ends our direction: the peer reads an end of stream after what was written.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(unix)]
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Bridge(bridge) => {
+                bridge.shutdown();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Makes the coming drop a reset (RST): what the kernel still holds for the peer is thrown away, its memory
+    /// is free at once, and the peer learns that it did not get everything.
+    pub(super) fn reset_on_drop(&self) {
+        match self {
+            Socket::Tcp(stream) => {
+                let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+            }
+            #[cfg(unix)]
+            Socket::Unix(_) => {}
+            Socket::Bridge(bridge) => bridge.abort_on_drop(),
+        }
+    }
+
+    /// Completes when the peer has closed its direction. For the time before the connection is open, in which
+    /// nothing is read: early frames stay where they are.
+    pub(super) async fn closed_by_peer(&self) {
+        loop {
+            let closed = match self {
+                Socket::Tcp(stream) => stream.ready(Interest::READABLE).await.map(|r| r.is_read_closed()),
+                #[cfg(unix)]
+                Socket::Unix(stream) => stream.ready(Interest::READABLE).await.map(|r| r.is_read_closed()),
+                Socket::Bridge(bridge) => {
+                    bridge.closed_by_peer().await;
+                    Ok(true)
+                }
+            };
+            if closed.unwrap_or(true) {
+                return;
+            }
+            // Readable because of early frames: readiness can't say more, so look again from time to time.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Socket::Bridge(bridge) = self {
+            bridge.dropped();
+        }
+    }
+}

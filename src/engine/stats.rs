@@ -1,0 +1,170 @@
+//! Counters. Each worker has its own and is their only writer; a reader adds them up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+/// A counter with one writing thread: a plain load and store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds. Only the owning thread may.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Reads, from any thread.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker counts.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Messages read.
+    pub messages_in: Counter,
+    /// Payload bytes of them.
+    pub bytes_in: Counter,
+    /// Messages wholly handed to the kernel.
+    pub messages_out: Counter,
+    /// Bytes handed to the kernel, frame heads and control frames included.
+    pub bytes_out: Counter,
+    /// Messages that were queued and then dropped, because their connection was slow or ended.
+    pub messages_dropped: Counter,
+    /// Messages that came after we had begun to close the connection, and were ignored.
+    pub messages_after_close: Counter,
+    /// Messages that a relay passed on.
+    pub messages_relayed: Counter,
+    /// Messages that a relay refused with an error frame.
+    pub messages_not_relayed: Counter,
+    /// Pings sent by the heartbeat.
+    pub pings: Counter,
+    /// Connections opened.
+    pub opened: Counter,
+}
+
+/// What is counted rarely, by any thread.
+#[derive(Debug, Default)]
+pub struct SharedCounters {
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    closed: Mutex<BTreeMap<u16, u64>>,
+}
+
+impl SharedCounters {
+    /// Counts a refused handshake by its error code.
+    pub fn refused(&self, code: &'static str) {
+        *self.refused.lock().entry(code).or_default() += 1;
+    }
+
+    /// Counts an ended connection by its close code.
+    pub fn closed(&self, code: u16) {
+        *self.closed.lock().entry(code).or_default() += 1;
+    }
+}
+
+/// A reading of everything, in the shape that JavaScript sees.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// Open connections.
+    pub connections: usize,
+    /// Users with at least one.
+    pub users: usize,
+    /// Rooms with at least one.
+    pub rooms: usize,
+    /// Handshakes under way.
+    pub handshakes: usize,
+    /// Connections opened since the start.
+    pub opened: u64,
+    /// Handshakes refused since the start, by error code.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Connections ended since the start, by close code.
+    pub closed: BTreeMap<u16, u64>,
+    /// Messages.
+    pub messages: MessageStats,
+    /// Bytes.
+    pub bytes: ByteStats,
+    /// Pings sent by the heartbeat.
+    pub pings: u64,
+    /// Bytes of messages that wait for JavaScript.
+    pub event_bytes: usize,
+    /// Worker threads.
+    pub threads: usize,
+    /// How servers reach each other.
+    pub broker: BrokerStats,
+}
+
+/// See [`WorkerCounters`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageStats {
+    /// Read.
+    pub received: u64,
+    /// Handed to the kernel.
+    pub sent: u64,
+    /// Passed on by the relay.
+    pub relayed: u64,
+    /// Refused by the relay, with an error frame.
+    pub not_relayed: u64,
+    /// Queued, then dropped.
+    pub dropped: u64,
+    /// Ignored, for they came after the close had begun.
+    pub after_close: u64,
+}
+
+/// See [`WorkerCounters`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ByteStats {
+    /// Payload bytes read.
+    pub received: u64,
+    /// Bytes written, frame heads included.
+    pub sent: u64,
+}
+
+/// The broker's part.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerStats {
+    /// Which one: `memory`.
+    pub kind: &'static str,
+    /// `up`, `degraded` or `down`.
+    pub state: &'static str,
+}
+
+impl Stats {
+    /// Adds the counters up; what is not counted but measured is filled in by the caller.
+    pub fn collect<'a>(
+        workers: impl Iterator<Item = &'a WorkerCounters> + Clone,
+        shared: &SharedCounters,
+        broker: BrokerStats,
+    ) -> Stats {
+        let sum = |pick: fn(&WorkerCounters) -> &Counter| workers.clone().map(|w| pick(w).get()).sum();
+        Stats {
+            connections: 0,
+            users: 0,
+            rooms: 0,
+            handshakes: 0,
+            opened: sum(|w| &w.opened),
+            refused: shared.refused.lock().clone(),
+            closed: shared.closed.lock().clone(),
+            messages: MessageStats {
+                received: sum(|w| &w.messages_in),
+                sent: sum(|w| &w.messages_out),
+                relayed: sum(|w| &w.messages_relayed),
+                not_relayed: sum(|w| &w.messages_not_relayed),
+                dropped: sum(|w| &w.messages_dropped),
+                after_close: sum(|w| &w.messages_after_close),
+            },
+            bytes: ByteStats { received: sum(|w| &w.bytes_in), sent: sum(|w| &w.bytes_out) },
+            pings: sum(|w| &w.pings),
+            event_bytes: 0,
+            threads: workers.clone().count(),
+            broker,
+        }
+    }
+}

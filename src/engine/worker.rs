@@ -1,0 +1,309 @@
+//! Worker threads. Each runs a single-threaded runtime and owns the connections that were given to it.
+//!
+//! One runtime per thread, first in, first out, so that a busy connection can't starve another: tokio's shared
+//! scheduler looks at its global queue only now and then, and its tail latency shows that. What other threads
+//! push to a worker's connections goes through its mailbox, which wakes it once per batch.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::close;
+use super::frame;
+use super::handle::Handle;
+use super::heartbeat::Wheel;
+use super::stats::WorkerCounters;
+
+/// Polls of tasks between two looks at the sockets. Higher than tokio's 61, so that a fan-out to many
+/// connections isn't interrupted by an `epoll_wait` every few microseconds.
+const EVENT_INTERVAL: u32 = 256;
+
+/// Milliseconds since 1970. For token expiry only.
+pub(super) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// How other threads reach a worker.
+#[derive(Debug)]
+pub struct Mailbox {
+    id: usize,
+    state: Mutex<Mail>,
+    /// See [`WorkerCounters`].
+    pub counters: WorkerCounters,
+}
+
+#[derive(Debug, Default)]
+struct Mail {
+    /// Connections to wake.
+    handles: Vec<Arc<Handle>>,
+    /// The worker was woken and has not yet taken its mail.
+    woken: bool,
+    stop: bool,
+    waker: Option<Waker>,
+}
+
+thread_local! {
+    /// The mailbox of the worker that this thread is; 0: it is none.
+    static HERE: Cell<usize> = const { Cell::new(0) };
+    /// Wake-ups from this thread are held back.
+    static CORKED: Cell<bool> = const { Cell::new(false) };
+    static LOCAL: RefCell<Local> = RefCell::new(Local::default());
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        Mailbox {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            state: Mutex::default(),
+            counters: WorkerCounters::default(),
+        }
+    }
+}
+
+impl Mailbox {
+    /// Wakes a connection's task: directly on its own thread, through the mailbox from others.
+    pub(super) fn wake(&self, handle: &Arc<Handle>) {
+        if HERE.get() == self.id {
+            handle.wake_here();
+            return;
+        }
+        let waker = {
+            let mut mail = self.state.lock();
+            mail.handles.push(handle.clone());
+            if mail.woken || CORKED.get() {
+                return;
+            }
+            mail.woken = true;
+            mail.waker.clone()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes the worker if mail was held back.
+    fn uncork(&self) {
+        let waker = {
+            let mut mail = self.state.lock();
+            if mail.handles.is_empty() || std::mem::replace(&mut mail.woken, true) {
+                return;
+            }
+            mail.waker.clone()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn stop(&self) {
+        let waker = {
+            let mut mail = self.state.lock();
+            mail.stop = true;
+            mail.woken = true;
+            mail.waker.clone()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let handles = {
+            let mut mail = self.state.lock();
+            if mail.stop {
+                return Poll::Ready(());
+            }
+            if !mail.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                mail.waker = Some(cx.waker().clone());
+            }
+            mail.woken = false;
+            std::mem::take(&mut mail.handles)
+        };
+        for handle in handles {
+            handle.wake_here();
+        }
+        Poll::Pending
+    }
+}
+
+/// Holds back the wake-ups that this thread causes, so that a batch of sends becomes one wake-up per worker.
+pub(super) fn cork() {
+    CORKED.set(true);
+}
+
+/// Ends [`cork`] and lets out what was held back.
+pub(super) fn uncork<'a>(mailboxes: impl Iterator<Item = &'a Arc<Mailbox>>) {
+    if CORKED.replace(false) {
+        mailboxes.for_each(|mailbox| mailbox.uncork());
+    }
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// See [`Mailbox`].
+    pub mailbox: Arc<Mailbox>,
+    /// Spawns tasks on the worker.
+    pub runtime: tokio::runtime::Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// What the system says when it gives no thread, or no epoll descriptor.
+    pub fn start(index: usize, heartbeat: (Duration, Duration)) -> io::Result<Worker> {
+        let mailbox = Arc::new(Mailbox::default());
+        let runtime =
+            Builder::new_current_thread().enable_io().enable_time().event_interval(EVENT_INTERVAL).build()?;
+        let handle = runtime.handle().clone();
+        let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({
+            let mailbox = mailbox.clone();
+            move || run(&mailbox, runtime, heartbeat)
+        })?;
+        Ok(Worker { mailbox, runtime: handle, thread: Some(thread) })
+    }
+
+    /// Ends the thread, and with it every task on it, and waits for it. Called twice, does nothing more.
+    pub fn stop(&mut self) {
+        self.mailbox.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, (interval, timeout): (Duration, Duration)) {
+    HERE.set(mailbox.id);
+    LOCAL.with_borrow_mut(|local| {
+        local.heartbeat = Some((interval, timeout));
+        local.mailbox = Some(mailbox.clone());
+    });
+    runtime.block_on(std::future::poll_fn(|cx| mailbox.poll(cx)));
+    // Tasks are dropped here, on their own thread, where their slab still is.
+    drop(runtime);
+}
+
+/// What belongs to the worker's thread alone.
+#[derive(Default)]
+struct Local {
+    connections: Slab<Arc<Handle>>,
+    /// When which connection's token expires, in Unix milliseconds.
+    expiries: BTreeSet<(u64, usize)>,
+    heartbeat: Option<(Duration, Duration)>,
+    mailbox: Option<Arc<Mailbox>>,
+    sweeping: bool,
+}
+
+/// Number of a connection in its worker's slab.
+pub(super) type Key = usize;
+
+/// Puts a connection under the care of this worker's sweeper: heartbeat and token expiry.
+pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Key {
+    LOCAL.with_borrow_mut(|local| {
+        let key = local.connections.insert(handle.clone());
+        if let Some(at) = expires_at {
+            local.expiries.insert((at, key));
+        }
+        if let Some(heartbeat) = local.heartbeat
+            && !std::mem::replace(&mut local.sweeping, true)
+        {
+            tokio::spawn(sweep(heartbeat));
+        }
+        key
+    })
+}
+
+/// Ends the care.
+pub(super) fn release(key: Key, expires_at: Option<u64>) {
+    LOCAL.with_borrow_mut(|local| {
+        local.connections.try_remove(key);
+        if let Some(at) = expires_at {
+            local.expiries.remove(&(at, key));
+        }
+        if local.connections.is_empty() && local.connections.capacity() > 1024 {
+            local.connections = Slab::new();
+        }
+    });
+}
+
+/// Runs while the worker has connections.
+async fn sweep((interval, timeout): (Duration, Duration)) {
+    let epoch = Instant::now();
+    let mut wheel = Wheel::new(interval, timeout, 0);
+    let mut tick = tokio::time::interval(wheel.tick().min(Duration::from_millis(100)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let now = tick.tick().await.saturating_duration_since(epoch).as_millis() as u64;
+        let now = now.max(epoch.elapsed().as_millis() as u64);
+        let goes_on = LOCAL.with_borrow_mut(|local| {
+            local.turn(&mut wheel, now);
+            local.expire();
+            local.sweeping = !local.connections.is_empty();
+            local.sweeping
+        });
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+impl Local {
+    fn slot<'a>(&'a self, wheel: &Wheel, slot: usize) -> impl Iterator<Item = &'a Arc<Handle>> + use<'a> {
+        let step = wheel.slots();
+        (slot..self.connections.capacity()).step_by(step).filter_map(|key| self.connections.get(key))
+    }
+
+    fn turn(&self, wheel: &mut Wheel, now: u64) {
+        let turn = wheel.turn(now);
+        if turn.stalled {
+            self.connections.iter().for_each(|(_, handle)| handle.restart_clock(now));
+        } else {
+            for (slot, _) in turn.check.slots(wheel) {
+                for handle in self.slot(wheel, slot) {
+                    if handle.is_overdue(now, wheel.timeout_ms()) {
+                        handle.declare_dead();
+                    }
+                }
+            }
+        }
+        for (slot, due) in turn.ping.slots(wheel) {
+            for handle in self.slot(wheel, slot).filter(|handle| handle.is_open()) {
+                handle.on_ping(due);
+                handle.push_control(&frame::PING);
+                if let Some(mailbox) = &self.mailbox {
+                    mailbox.counters.pings.add(1);
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        if self.expiries.is_empty() {
+            return;
+        }
+        let now = unix_ms();
+        while let Some(&(at, key)) = self.expiries.first()
+            && at <= now
+        {
+            self.expiries.pop_first();
+            if let Some(handle) = self.connections.get(key) {
+                handle.close(close::TOKEN_EXPIRED, "token expired");
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Scenario tests: the engine on real loopback sockets, without Node.
