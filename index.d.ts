@@ -121,7 +121,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   handleUpgrade(
     req: IncomingMessage,
     socket: Duplex,
-    head?: Uint8Array | null,
+    head?: Buffer | Uint8Array | null,
     identity?: Identity<Data>,
   ): Promise<Connection<Data>>;
 
@@ -148,7 +148,10 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /** {@link WebSocketManager.close} without options, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 
-  on<E extends keyof WebSocketManagerEvents<Data>>(event: E, listener: WebSocketManagerListener<E, Data>): this;
+  on<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    listener: WebSocketManagerListener<E, Data>,
+  ): this;
   addListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
@@ -157,18 +160,27 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  once<E extends keyof WebSocketManagerEvents<Data>>(event: E, listener: WebSocketManagerListener<E, Data>): this;
+  once<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    listener: WebSocketManagerListener<E, Data>,
+  ): this;
   prependOnceListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  off<E extends keyof WebSocketManagerEvents<Data>>(event: E, listener: WebSocketManagerListener<E, Data>): this;
+  off<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    listener: WebSocketManagerListener<E, Data>,
+  ): this;
   removeListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
   removeAllListeners(event?: keyof WebSocketManagerEvents<Data>): this;
-  emit<E extends keyof WebSocketManagerEvents<Data>>(event: E, ...args: WebSocketManagerEvents<Data>[E]): boolean;
+  emit<E extends keyof WebSocketManagerEvents<Data>>(
+    event: E,
+    ...args: WebSocketManagerEvents<Data>[E]
+  ): boolean;
 }
 
 /**

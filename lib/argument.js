@@ -73,7 +73,8 @@ function toOptions(value, known, name = 'options') {
 function checkDeliveryOptions(value) {
   if (value === undefined) return;
   const { require: required } = toOptions(value, ['require']);
-  if (required !== undefined && required !== 'cluster') throw invalidArg('options.require', '"cluster"', required);
+  if (required !== undefined && required !== 'cluster')
+    throw invalidArg('options.require', '"cluster"', required);
 }
 
 /** The options of `close()`, complete. */
@@ -83,7 +84,11 @@ function toCloseOptions(value) {
   if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > MAX_DRAIN_MS) {
     throw argOutOfRange('options.drainMs', `an integer from 0 to ${MAX_DRAIN_MS} ms`, drainMs);
   }
-  return { drainMs, code: toCloseCode(code, 1001, 'options.code'), reason: toReason(reason, 'options.reason') };
+  return {
+    drainMs,
+    code: toCloseCode(code, 1001, 'options.code'),
+    reason: toReason(reason, 'options.reason'),
+  };
 }
 
 module.exports = { toId, toCloseCode, toReason, checkDeliveryOptions, toCloseOptions };

@@ -27,7 +27,7 @@ class Connection {
     this.#protocol = info.protocol;
     this.#remoteAddress = info.remoteAddress;
     this.#data = data;
-    this.#claims = data === undefined ? info.data : null;
+    this.#claims = data === undefined ? (info.data ?? null) : null;
   }
 
   static {

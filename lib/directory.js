@@ -16,12 +16,18 @@ class Directory {
 
   /** The object of connection `number`, made if need be; `undefined` if there is no such connection. */
   get(number) {
-    return this.#seen.get(number) ?? this.#meet(number);
+    const connection = this.#seen.get(number);
+    if (connection !== undefined) return connection;
+    // Only one that is still open once it is marked has its end told, so that its object does not stay for ever.
+    return this.#native.markSeen(number) ? this.ofEvent(number) : undefined;
   }
 
-  #meet(number) {
-    // Marked before it is described: what ends in between is told by its CLOSE event, and nothing stays behind.
-    if (!this.#native.markSeen(number)) return undefined;
+  /**
+   * The object of the connection that an event of the current batch is about. The event itself has marked it as seen.
+   */
+  ofEvent(number) {
+    const connection = this.#seen.get(number);
+    if (connection !== undefined) return connection;
     const info = this.#native.describe(number);
     return info === null ? undefined : this.adopt(number, info, undefined);
   }
@@ -36,9 +42,9 @@ class Directory {
     return connection;
   }
 
-  /** The connection is gone. Answers its object, if there is one. */
-  forget(number) {
-    const connection = this.#seen.get(number);
+  /** The connection of an event is gone. Answers its object, made for a last time if `wanted` and nobody had seen it. */
+  forget(number, wanted) {
+    const connection = wanted ? this.ofEvent(number) : this.#seen.get(number);
     if (connection !== undefined) {
       this.#seen.delete(number);
       endConnection(connection);

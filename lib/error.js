@@ -81,7 +81,9 @@ function warn(error) {
   try {
     if (error instanceof Object) {
       if (typeof error.code === 'string') code = error.code;
-      detail = [error, error.cause].map((part) => (typeof part?.stack === 'string' ? part.stack : '')).join('\n');
+      detail = [error, error.cause]
+        .map((part) => (typeof part?.stack === 'string' ? part.stack : ''))
+        .join('\n');
     }
   } catch {
     // A getter of the thrown value threw: its text has to do.

@@ -59,7 +59,9 @@ function checkUpgrade(req, socket, head) {
   const isDuplex =
     typeof socket === 'object' &&
     socket !== null &&
-    ['on', 'read', 'write', 'end', 'destroy', 'pause', 'resume'].every((name) => typeof socket[name] === 'function');
+    ['on', 'read', 'write', 'end', 'destroy', 'pause', 'resume'].every(
+      (name) => typeof socket[name] === 'function',
+    );
   if (!isDuplex) throw invalidArg('socket', 'the net.Socket or stream.Duplex of an upgrade', socket);
   if (head !== undefined && head !== null && !(head instanceof Uint8Array)) {
     throw invalidArg('head', 'a Buffer', head);
@@ -69,10 +71,13 @@ function checkUpgrade(req, socket, head) {
 /** Takes sockets from Node and gives them to the addon, in the tick in which it is asked to. */
 class Handover {
   #native;
+  #onBridge;
   #bridges = new Map();
 
-  constructor(native) {
+  /** `onBridge` is told when a socket stays with Node. */
+  constructor(native, onBridge) {
     this.#native = native;
+    this.#onBridge = onBridge;
   }
 
   /**
@@ -84,7 +89,8 @@ class Handover {
   take(req, socket, head, flags, identity) {
     const { claimed } = registry();
     if (socket.destroyed) throw failure(Error, 'ERR_HANDOVER', 'The socket is closed already');
-    if (claimed.has(socket)) throw failure(Error, 'ERR_HANDOVER', 'A WebSocketManager has taken the socket already');
+    if (claimed.has(socket))
+      throw failure(Error, 'ERR_HANDOVER', 'A WebSocketManager has taken the socket already');
     const remoteAddress = typeof socket.remoteAddress === 'string' ? socket.remoteAddress : '';
     const first = firstBytes(socket, head);
     const descriptor = descriptorOf(socket);
@@ -93,6 +99,7 @@ class Handover {
     if (taken.bridge) {
       const { id } = taken.bridge;
       this.#bridges.set(id, new Bridge(taken.bridge, socket, () => this.#bridges.delete(id)));
+      this.#onBridge();
     } else {
       // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Other
       // `upgrade` listeners find a destroyed socket, and what they write to it goes nowhere.

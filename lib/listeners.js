@@ -36,12 +36,11 @@ class Listeners {
     } else {
       return;
     }
-    // Whoever listens to anything has to know the connection that it is about, so openings come along with all else.
     let interest = 0;
-    if (this.#message.length > 0) interest |= BITS.message | BITS.connection;
-    if (this.#disconnect.length > 0) interest |= BITS.disconnect | BITS.connection;
-    if (this.#slow.length > 0) interest |= BITS.slow | BITS.connection;
     if (this.#connection.length > 0) interest |= BITS.connection;
+    if (this.#message.length > 0) interest |= BITS.message;
+    if (this.#disconnect.length > 0) interest |= BITS.disconnect;
+    if (this.#slow.length > 0) interest |= BITS.slow;
     if (interest === this.#interest) return;
     this.#interest = interest;
     this.#onInterest(interest);
@@ -79,7 +78,11 @@ class Listeners {
       try {
         const listener = list[i];
         const answer =
-          arity === 3 ? listener.call(manager, a, b, c) : arity === 1 ? listener.call(manager, a) : listener.call(manager, a, b);
+          arity === 3
+            ? listener.call(manager, a, b, c)
+            : arity === 1
+              ? listener.call(manager, a)
+              : listener.call(manager, a, b);
         if (typeof answer === 'object' && answer !== null && typeof answer.then === 'function') {
           answer.then(undefined, this.#rejected[name]);
         }

@@ -13,6 +13,7 @@ const { NativeManager } = require('./native');
 const { toPayload } = require('./payload');
 const { Pump } = require('./pump');
 const { checkNameIsFree, registry } = require('./registry');
+const { ServerWatch } = require('./server-watch');
 const { checkServer, listen, refuse } = require('./upgrade');
 
 /** Kinds of events in the addon's batches. */
@@ -71,7 +72,8 @@ class WebSocketManager extends EventEmitter {
     this.#listeners = new Listeners(this, (bits) => native.setInterest(bits));
     this.#directory = new Directory(native);
     this.#connections = new ConnectionManager(native, this.#directory, () => this.#closing !== null);
-    this.#handover = new Handover(native);
+    const watch = new ServerWatch(server, () => this.close({ code: 1001 }));
+    this.#handover = new Handover(native, () => watch.bridged());
     this.#handshakes = new Handshakes(
       native,
       this.#handover,
@@ -80,11 +82,9 @@ class WebSocketManager extends EventEmitter {
     );
 
     const stopUpgrades = listen(server, native.path, (req, socket, head) => this.#accept(req, socket, head));
-    const onServerClose = () => this.close({ code: 1001 });
-    server.on('close', onServerClose);
     this.#stopListening = () => {
       stopUpgrades();
-      server.removeListener('close', onServerClose);
+      watch.stop();
     };
     registry().managers.set(native.name, this);
     warnAboutRedis();
@@ -188,7 +188,7 @@ class WebSocketManager extends EventEmitter {
     switch (kind) {
       case TEXT:
       case BINARY: {
-        const connection = this.#directory.get(id);
+        const connection = this.#directory.ofEvent(id);
         if (connection !== undefined) this.#listeners.message(connection, a, kind === BINARY);
         break;
       }
@@ -196,13 +196,14 @@ class WebSocketManager extends EventEmitter {
         this.#listeners.connection(this.#directory.adopt(id, b, this.#handshakes.dataOf(a)));
         break;
       case CLOSE: {
-        const connection = this.#directory.forget(id);
+        const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
         if (connection !== undefined) this.#listeners.disconnect(connection, a, b);
         break;
       }
       case SLOW: {
-        const connection = this.#directory.get(id);
-        if (connection !== undefined) this.#listeners.slow(connection, { droppedBytes: a, droppedMessages: b });
+        const connection = this.#directory.ofEvent(id);
+        if (connection !== undefined)
+          this.#listeners.slow(connection, { droppedBytes: a, droppedMessages: b });
         break;
       }
       case UPGRADED:

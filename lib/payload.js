@@ -22,7 +22,8 @@ function toPayload(data) {
 
 function viewBytes(view) {
   try {
-    if (types.isUint8Array(view) && !types.isSharedArrayBuffer(view.buffer)) return view.byteLength === 0 ? EMPTY : view;
+    if (types.isUint8Array(view) && !types.isSharedArrayBuffer(view.buffer))
+      return view.byteLength === 0 ? EMPTY : view;
     return bufferBytes(view.buffer, view.byteOffset, view.byteLength);
   } catch (cause) {
     // A view on a buffer that was detached or has shrunk.

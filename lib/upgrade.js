@@ -93,7 +93,8 @@ function passOn(server, ours, req, socket, head) {
     return;
   }
   let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`;
-  for (let i = 0; i < req.rawHeaders.length; i += 2) text += `${req.rawHeaders[i]}: ${req.rawHeaders[i + 1]}\r\n`;
+  for (let i = 0; i < req.rawHeaders.length; i += 2)
+    text += `${req.rawHeaders[i]}: ${req.rawHeaders[i + 1]}\r\n`;
   const bytes = Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]);
 
   const away = server.rawListeners('upgrade');

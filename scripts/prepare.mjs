@@ -49,14 +49,18 @@ export async function installPackages(needs) {
   await aptGet('update');
   const result = await aptGet('install', '-y', '--no-install-recommends', ...packages);
   if (!result.ok || missing.some(lacks)) {
-    throw new Missing(`${help}\napt-get: ${result.reason}\n${result.output.trim().split('\n').slice(-5).join('\n')}`);
+    throw new Missing(
+      `${help}\napt-get: ${result.reason}\n${result.output.trim().split('\n').slice(-5).join('\n')}`,
+    );
   }
 }
 
 /** @throws {Missing} if there is no cargo */
 export function checkCargo() {
   if (which('cargo')) return;
-  throw new Missing('Missing on this machine: cargo. The package is built from Rust 1.88 or later (https://rustup.rs)');
+  throw new Missing(
+    'Missing on this machine: cargo. The package is built from Rust 1.88 or later (https://rustup.rs)',
+  );
 }
 
 /** Adds rustfmt and clippy where rustup runs the toolchain; tells which of them are still missing. */
@@ -81,7 +85,10 @@ export async function installRustComponents() {
 /** `npm ci`, if there are no node_modules or the lock is newer. */
 export async function installNodeModules() {
   const installed = join(root, 'node_modules', '.package-lock.json');
-  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs) {
+  if (
+    existsSync(installed) &&
+    statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs
+  ) {
     return;
   }
   console.log('Installing the npm packages (npm ci)');

@@ -1,19 +1,19 @@
 // The npm package `ws` on Node's http server.
-import { createServer } from 'node:http'
-import { WebSocketServer } from 'ws'
-import { mode, onRequest, ready } from './options.mjs'
+import { createServer } from 'node:http';
+import { WebSocketServer } from 'ws';
+import { mode, onRequest, ready } from './options.mjs';
 
-const server = createServer(onRequest)
-const wss = new WebSocketServer({ server, perMessageDeflate: false, clientTracking: mode === 'fanout' })
+const server = createServer(onRequest);
+const wss = new WebSocketServer({ server, perMessageDeflate: false });
 
 wss.on('connection', (socket) => {
-  socket.on('error', () => {})
+  socket.on('error', () => {});
   if (mode === 'fanout') {
     socket.on('message', (data) => {
-      for (const client of wss.clients) client.send(data, { binary: false })
-    })
+      for (const client of wss.clients) client.send(data, { binary: false });
+    });
   } else {
-    socket.on('message', (data, binary) => socket.send(data, { binary }))
+    socket.on('message', (data, binary) => socket.send(data, { binary }));
   }
-})
-server.listen(0, '127.0.0.1', 4096, () => ready(server.address().port))
+});
+server.listen(0, '127.0.0.1', 4096, () => ready(server.address().port));

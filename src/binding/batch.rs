@@ -2,9 +2,10 @@
 //! One array of primitives costs a fraction of an object per event.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use napi::bindgen_prelude::{Array, Buffer, Result, ToNapiValue};
 use napi::Env;
+use napi::bindgen_prelude::{Array, Buffer, Result, ToNapiValue};
 use napi_derive::napi;
 
 use crate::engine::Engine;
@@ -52,9 +53,17 @@ pub(super) fn describe(engine: &Engine, handle: &Handle) -> NativeInfo {
 struct Writer<'env> {
     array: Array<'env>,
     at: u32,
+    subjects: Vec<Arc<Handle>>,
 }
 
 impl Writer<'_> {
+    /// Keeps the connection of an event, unless it is that of the one before too.
+    fn about(&mut self, handle: Arc<Handle>) {
+        if self.subjects.last().is_none_or(|last| !Arc::ptr_eq(last, &handle)) {
+            self.subjects.push(handle);
+        }
+    }
+
     fn put<A: ToNapiValue, B: ToNapiValue>(&mut self, kind: u32, id: u64, a: A, b: B) -> Result<()> {
         self.array.set(self.at, kind)?;
         self.array.set(self.at + 1, id as f64)?;
@@ -65,21 +74,35 @@ impl Writer<'_> {
     }
 }
 
-/// Writes a batch.
-pub(super) fn write<'env>(env: &'env Env, engine: &Engine, events: VecDeque<Event>) -> Result<Array<'env>> {
-    let mut out = Writer { array: env.create_array(events.len() as u32 * 4)?, at: 0 };
+/// Writes a batch. With it come the connections that it speaks of without describing them: JavaScript may not know
+/// them yet, and they may be gone from the registry.
+pub(super) fn write<'env>(
+    env: &'env Env,
+    engine: &Engine,
+    events: VecDeque<Event>,
+) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
+    let array = env.create_array(events.len() as u32 * 4)?;
+    let mut out = Writer { array, at: 0, subjects: Vec::new() };
     for event in events {
         match event {
-            Event::Text { handle, text } => out.put(TEXT, handle.id, text, 0)?,
-            Event::Binary { handle, bytes } => out.put(BINARY, handle.id, Buffer::from(bytes), 0)?,
+            Event::Text { handle, text } => {
+                out.put(TEXT, handle.id, text, 0)?;
+                out.about(handle);
+            }
+            Event::Binary { handle, bytes } => {
+                out.put(BINARY, handle.id, Buffer::from(bytes), 0)?;
+                out.about(handle);
+            }
             Event::Open { handle, ticket } => {
                 out.put(OPEN, handle.id, ticket as f64, describe(engine, &handle))?;
             }
             Event::Close { handle, code, reason } => {
                 out.put(CLOSE, handle.id, u32::from(code), String::from(reason))?;
+                out.about(handle);
             }
             Event::Slow { handle, dropped } => {
                 out.put(SLOW, handle.id, dropped.bytes as f64, dropped.messages as f64)?;
+                out.about(handle);
             }
             Event::Upgraded { handle, ticket } => {
                 out.put(UPGRADED, handle.id, ticket as f64, describe(engine, &handle))?;
@@ -93,5 +116,5 @@ pub(super) fn write<'env>(env: &'env Env, engine: &Engine, events: VecDeque<Even
             Event::BridgeEnd { id, abort } => out.put(BRIDGE_END, id, u32::from(abort), 0)?,
         }
     }
-    Ok(out.array)
+    Ok((out.array, out.subjects))
 }

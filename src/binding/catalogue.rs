@@ -55,5 +55,9 @@ pub fn catalogue() -> NativeCatalogue {
             reconnect: info.reconnect,
         })
         .collect();
-    NativeCatalogue { error_codes, close_codes, options: option_paths().into_iter().map(Into::into).collect() }
+    NativeCatalogue {
+        error_codes,
+        close_codes,
+        options: option_paths().into_iter().map(Into::into).collect(),
+    }
 }

@@ -8,6 +8,7 @@ use napi::bindgen_prelude::{Array, Either, Function, Result, Uint8ArraySlice, Un
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Env, Error, Status};
 use napi_derive::napi;
+use parking_lot::Mutex;
 
 use super::batch::{self, NativeInfo};
 use super::bridge::NativeBridge;
@@ -103,6 +104,8 @@ impl From<Delivery> for NativeDelivery {
 #[napi]
 pub struct NativeManager {
     engine: Arc<Engine>,
+    /// The connections that the latest batch speaks of, so that `describe` knows them also after their end.
+    subjects: Mutex<Vec<Arc<Handle>>>,
 }
 
 #[napi]
@@ -112,7 +115,7 @@ impl NativeManager {
     #[napi(constructor, catch_unwind)]
     pub fn new(
         env: Env,
-        options: Option<Object<'_>>,
+        options: Unknown<'_>,
         jwt_secret_from_env: Option<String>,
         wake: Function<'_, (), ()>,
     ) -> Result<Self> {
@@ -135,7 +138,7 @@ impl NativeManager {
                 engine.abort();
             }
         })?;
-        Ok(NativeManager { engine })
+        Ok(NativeManager { engine, subjects: Mutex::default() })
     }
 
     /// Name within the process.
@@ -231,7 +234,9 @@ impl NativeManager {
     #[napi(catch_unwind)]
     pub fn drain<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
         let events = self.engine.drain(BATCH);
-        batch::write(env, &self.engine, events)
+        let (array, subjects) = batch::write(env, &self.engine, events)?;
+        *self.subjects.lock() = subjects;
+        Ok(array)
     }
 
     /// Lets go what was sent since `drain`.
@@ -257,7 +262,8 @@ impl NativeManager {
     /// Puts a connection into a room.
     #[napi(catch_unwind)]
     pub fn join(&self, env: Env, id: f64, room: String) -> Result<()> {
-        let room = parse_id(&room).map_err(|error| throw(&env, Code::InvalidArg, &format!("room {error}")))?;
+        let room =
+            parse_id(&room).map_err(|error| throw(&env, Code::InvalidArg, &format!("room {error}")))?;
         self.engine.join(id as u64, &room);
         Ok(())
     }
@@ -268,10 +274,12 @@ impl NativeManager {
         self.engine.leave(id as u64, &room);
     }
 
-    /// Describes an open connection.
+    /// Describes a connection that is open, or that the latest batch speaks of.
     #[napi(catch_unwind)]
     pub fn describe(&self, id: f64) -> Option<NativeInfo> {
-        self.engine.get(id as u64).map(|handle| batch::describe(&self.engine, &handle))
+        let id = id as u64;
+        let subject = || self.subjects.lock().iter().find(|handle| handle.id == id).cloned();
+        self.engine.get(id).or_else(subject).map(|handle| batch::describe(&self.engine, &handle))
     }
 
     /// The rooms a connection is in.
@@ -314,7 +322,8 @@ impl NativeManager {
     }
 
     fn publish(&self, env: &Env, channel: Channel<'_>, data: &Data<'_>) -> Result<NativeDelivery> {
-        let delivery = self.engine.publish(channel, message(data)).map_err(|error| throw_error(env, &error))?;
+        let delivery =
+            self.engine.publish(channel, message(data)).map_err(|error| throw_error(env, &error))?;
         Ok(delivery.into())
     }
 

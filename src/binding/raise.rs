@@ -6,6 +6,8 @@ use crate::engine::error::{self, Code, ErrorClass};
 
 /// Throws `message` as the class that belongs to `code`, and answers the error that a binding method returns then.
 pub(super) fn throw(env: &Env, code: Code, message: &str) -> Error {
+    // A NUL would end the message in C, and napi refuses it.
+    let message = &message.replace('\0', "\\0");
     let thrown = match code.class() {
         ErrorClass::Type => env.throw_type_error(message, Some(code.as_str())),
         ErrorClass::Range => env.throw_range_error(message, Some(code.as_str())),

@@ -178,16 +178,15 @@ impl Bridge {
         Poll::Ready(Ok(()))
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let (written, tell) = {
             let mut state = self.state.lock();
             if state.broken || state.finished {
-                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
             let room = OUTBOUND_LIMIT.saturating_sub(state.outbound.len());
             if room == 0 {
-                state.writer = Some(cx.waker().clone());
-                return Poll::Pending;
+                return Err(io::ErrorKind::WouldBlock.into());
             }
             let mut left = room;
             for slice in slices {
@@ -201,7 +200,16 @@ impl Bridge {
         if tell {
             self.tell(Event::BridgeReadable { id: self.id });
         }
-        Poll::Ready(Ok(written))
+        Ok(written)
+    }
+
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state.lock();
+        if state.outbound.len() < OUTBOUND_LIMIT || state.broken || state.finished {
+            return Poll::Ready(Ok(()));
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Our side ends after what was written.

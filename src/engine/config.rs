@@ -276,7 +276,7 @@ fn check_protocols(protocols: &[String]) -> Result<(), ConfigError> {
             return refuse("a list of tokens (letters, digits and !#$%&'*+-.^_`|~)", quote(protocol));
         }
         if protocol.eq_ignore_ascii_case(BEARER) {
-            return refuse("subprotocols other than 'bearer', which is reserved for tokens", quote(protocol));
+            return refuse("a list without 'bearer', which is reserved for tokens", quote(protocol));
         }
         if protocols[..i].contains(protocol) {
             return refuse("a list without duplicates", format!("{} twice", quote(protocol)));

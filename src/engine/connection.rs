@@ -19,11 +19,11 @@ use super::events::{Event, Interest};
 use super::frame::{self, Message, Opcode, Span, Walker};
 use super::handle::{Handle, Orders};
 use super::live::Live;
-use super::outbox::Outbox;
 use super::protocol::{Protocol, Step};
 use super::router;
 use super::socket::Socket;
 use super::worker::{self, Key};
+use super::writer::Flushed;
 
 thread_local! {
     /// What `recv` reads into.
@@ -62,14 +62,12 @@ struct End {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     handle: Arc<Handle>,
-    socket: Socket,
+    socket: Arc<Socket>,
     key: Key,
     expires_at: Option<u64>,
     walker: Walker,
     protocol: Option<Protocol>,
     phase: Phase,
-    /// The unwritten rest of a write that the kernel cut short.
-    writing: Option<Box<Outbox>>,
     /// Frames that came with the handshake.
     first: Option<Box<[u8]>>,
     end: Option<Box<End>>,
@@ -90,7 +88,8 @@ impl Connection {
         expires_at: Option<u64>,
         live: Live,
     ) -> Self {
-        let key = worker::adopt(&handle, expires_at);
+        let socket = Arc::new(socket);
+        let key = worker::adopt(&handle, &socket, expires_at);
         Connection {
             shared,
             handle,
@@ -100,7 +99,6 @@ impl Connection {
             walker: Walker::default(),
             protocol: None,
             phase: Phase::Open,
-            writing: None,
             first: (!first.is_empty()).then(|| first.into_boxed_slice()),
             end: None,
             deadline: None,
@@ -173,6 +171,10 @@ impl Connection {
             self.over(true);
             return;
         }
+        if orders.lost() {
+            self.lost();
+            return;
+        }
         if orders.dead() && self.phase == Phase::Open {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
             self.leave(close::HEARTBEAT, "no answer to ping");
@@ -183,16 +185,7 @@ impl Connection {
         }
         if orders.slow() && self.phase == Phase::Open {
             self.leave(close::SLOW_CONSUMER, "too slow");
-            let mut dropped = self.handle.cut_outbox();
-            if let Some(writing) = &mut self.writing {
-                let rest = writing.cut();
-                dropped.messages += rest.messages;
-                dropped.bytes += rest.bytes;
-                if writing.is_empty() {
-                    self.writing = None;
-                }
-            }
-            self.handle.sent(dropped.bytes as usize);
+            let dropped = self.handle.writer().cut();
             self.counters().messages_dropped.add(dropped.messages);
             if self.handle.is_seen() || self.shared.events.wants(Interest::SLOW) {
                 self.handle.mark_seen();
@@ -236,7 +229,9 @@ impl Connection {
         loop {
             match self.phase {
                 Phase::Flushing | Phase::Over => return,
-                Phase::Open if self.handle.is_paused() || self.shared.events.must_pause(&self.handle) => return,
+                Phase::Open if self.handle.is_paused() || self.shared.events.must_pause(&self.handle) => {
+                    return;
+                }
                 _ => {}
             }
             let read_on = READ.with_borrow_mut(|buffer| {
@@ -351,45 +346,18 @@ impl Connection {
     /// Writes what waits. False if the kernel takes no more now.
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            let mut outbox = match self.writing.take() {
-                Some(writing) => *writing,
-                None => self.handle.take_outbox(),
-            };
-            let mut total = 0;
-            while !outbox.is_empty() {
-                match outbox.with_slices(|slices| self.socket.poll_write(cx, slices)) {
-                    Poll::Ready(Ok(0)) => {
-                        self.lost();
-                        return true;
-                    }
-                    Poll::Ready(Ok(n)) => {
-                        outbox.advance(n);
-                        total += n;
-                    }
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                    // The peer is gone (EPIPE, ECONNRESET): not "later", but the end.
-                    Poll::Ready(Err(_)) => {
-                        self.counters().messages_dropped.add(u64::from(outbox.messages()));
-                        self.lost();
-                        return true;
-                    }
-                    Poll::Pending => {
-                        self.handle.sent(total);
-                        self.counters().bytes_out.add(total as u64);
-                        self.writing = Some(Box::new(outbox));
-                        // Take the rest when this is written; until then pushes need not wake the task.
-                        return false;
-                    }
-                }
+            match self.handle.writer().flush(&self.socket, self.counters()) {
+                Flushed::Done => return true,
+                Flushed::Blocked => match self.socket.poll_write_ready(cx) {
+                    Poll::Ready(Ok(())) => self.handle.writer().unblock(),
+                    Poll::Ready(Err(_)) => break,
+                    Poll::Pending => return false,
+                },
+                Flushed::Lost => break,
             }
-            if total == 0 {
-                return true;
-            }
-            self.handle.sent(total);
-            let counters = self.counters();
-            counters.bytes_out.add(total as u64);
-            counters.messages_out.add(u64::from(outbox.messages()));
         }
+        self.lost();
+        true
     }
 }
 
@@ -415,6 +383,7 @@ impl Future for Connection {
         {
             this.over(!flushed);
         }
+        this.handle.leave();
         if this.phase == Phase::Over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -422,7 +391,7 @@ impl Future for Connection {
 impl Connection {
     /// Everything is said.
     fn end_writing(&mut self, cx: &mut Context<'_>) {
-        let _ = self.socket.poll_shutdown(cx);
+        self.socket.shutdown();
         if self.phase == Phase::Flushing {
             self.over(false);
         } else {
@@ -439,9 +408,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave(close::ABNORMAL, "");
         worker::release(self.key, self.expires_at);
-        let unsent = self.handle.take_outbox().messages()
-            + self.writing.take().map_or(0, |writing| writing.messages());
-        self.counters().messages_dropped.add(u64::from(unsent));
+        self.counters().messages_dropped.add(self.handle.writer().abandon());
         let End { code, reason } =
             self.end.take().map_or(End { code: close::ABNORMAL, reason: Box::default() }, |end| *end);
         if !self.announced {

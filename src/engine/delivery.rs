@@ -17,6 +17,9 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
     };
     match channel {
         Channel::User(user) => registry.user(user).iter().for_each(|group| group.for_each(&mut push)),
+        Channel::SameUser(handle) => {
+            handle.user_group().get().into_iter().for_each(|group| group.for_each(&mut push));
+        }
         Channel::Room(room) => registry.room(room).iter().for_each(|group| group.for_each(&mut push)),
         Channel::Everyone => registry.everyone().iter().for_each(|group| group.for_each(&mut push)),
     }

@@ -3,6 +3,7 @@
 //! Anyone may push frames and ask for things; only the task that owns the connection reads, writes and ends it.
 //! A push marks the connection as scheduled and wakes its task once, however many pushes follow before it runs.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -10,28 +11,31 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::frame::Frame;
-use super::outbox::Outbox;
+use super::registry::Group;
 use super::worker::Mailbox;
+use super::writer::{Push, Writer};
 
 /// Process-wide number of a connection, never used twice by one engine.
 pub type ConnectionId = u64;
 
 /// Registered, and messages are taken for it.
 const OPEN: u32 = 1;
-/// Its task will look at the outbox before it sleeps.
-const SCHEDULED: u32 = 1 << 1;
 /// The outbox overflowed.
-const SLOW: u32 = 1 << 2;
+const SLOW: u32 = 1 << 1;
 /// Not read for now: JavaScript is behind with its messages.
-const PAUSED: u32 = 1 << 3;
+const PAUSED: u32 = 1 << 2;
 /// JavaScript has an object for it, so its end has to be told.
-const SEEN: u32 = 1 << 4;
+const SEEN: u32 = 1 << 3;
 /// A close was asked for: see `closing`.
-const CLOSE: u32 = 1 << 5;
+const CLOSE: u32 = 1 << 4;
 /// To be ended at once, without more words.
-const ABORT: u32 = 1 << 6;
+const ABORT: u32 = 1 << 5;
 /// The heartbeat got no answer.
-const DEAD: u32 = 1 << 7;
+const DEAD: u32 = 1 << 6;
+/// A write failed.
+const LOST: u32 = 1 << 7;
+/// All that a task is asked to do.
+const ORDERS: u32 = SLOW | CLOSE | ABORT | DEAD | LOST;
 
 /// What a task is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,10 @@ impl Orders {
     /// End at once.
     pub fn abort(self) -> bool {
         self.0 & ABORT != 0
+    }
+    /// The socket failed.
+    pub fn lost(self) -> bool {
+        self.0 & LOST != 0
     }
     /// The peer is silent: close with 4003.
     pub fn dead(self) -> bool {
@@ -91,6 +99,11 @@ pub enum Pushed {
     Full,
 }
 
+thread_local! {
+    /// The connection whose task this thread runs: it looks at its outbox last, so that its own pushes need not wake it.
+    static RUNNING: Cell<*const Handle> = const { Cell::new(std::ptr::null()) };
+}
+
 /// Shared state of one connection.
 #[derive(Debug)]
 pub struct Handle {
@@ -103,9 +116,11 @@ pub struct Handle {
     mailbox: Arc<Mailbox>,
     waker: OnceLock<Waker>,
     flags: AtomicU32,
-    outbox: Mutex<Outbox>,
-    /// Bytes in the outbox and in the write that is under way.
-    queued: AtomicUsize,
+    writer: Writer,
+    /// Its number in its worker's table.
+    key: AtomicUsize,
+    /// Set once, when the connection is registered: saves the relay a lookup per message.
+    user_group: OnceLock<Arc<Group>>,
     /// Bytes of messages that wait for JavaScript.
     pending_events: AtomicUsize,
     closing: Mutex<Option<Box<CloseRequest>>>,
@@ -126,8 +141,9 @@ impl Handle {
             mailbox,
             waker: OnceLock::new(),
             flags: AtomicU32::new(OPEN),
-            outbox: Mutex::default(),
-            queued: AtomicUsize::new(0),
+            writer: Writer::new(),
+            key: AtomicUsize::new(usize::MAX),
+            user_group: OnceLock::new(),
             pending_events: AtomicUsize::new(0),
             closing: Mutex::default(),
             rooms: Mutex::default(),
@@ -141,36 +157,27 @@ impl Handle {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
-        let len = frame.wire_len();
-        {
-            let mut outbox = self.outbox.lock();
-            let queued = self.queued.load(Ordering::Relaxed);
-            if queued > 0 && queued + len > limit {
-                drop(outbox);
+        match self.writer.push(frame, limit) {
+            Push::Wake => self.schedule(),
+            Push::Scheduled => {}
+            Push::Full => {
                 self.order(SLOW);
                 return Pushed::Full;
             }
-            self.queued.fetch_add(len, Ordering::Relaxed);
-            outbox.push(frame);
         }
-        self.schedule();
         Pushed::Queued
     }
 
     /// Queues encoded control frames, past the limit: there are never many.
     pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
-        {
-            let mut outbox = self.outbox.lock();
-            self.queued.fetch_add(frames.len(), Ordering::Relaxed);
-            outbox.push_control(frames);
+        if self.writer.push_control(frames) {
+            self.schedule();
         }
-        self.schedule();
     }
 
-    /// Makes the task run soon.
     fn schedule(self: &Arc<Self>) {
-        if self.flags.fetch_or(SCHEDULED, Ordering::AcqRel) & SCHEDULED == 0 {
-            self.mailbox.wake(self);
+        if !std::ptr::eq(RUNNING.get(), Arc::as_ptr(self)) {
+            self.mailbox.flush(self.key.load(Ordering::Relaxed));
         }
     }
 
@@ -186,7 +193,7 @@ impl Handle {
         }
     }
 
-    /// Orders always wake: a task that waits for the kernel to take more is scheduled and yet asleep.
+    /// Orders wake the task, which a push does not.
     fn order(self: &Arc<Self>, order: u32) {
         if self.flags.fetch_or(order, Ordering::AcqRel) & order == 0 {
             self.mailbox.wake(self);
@@ -211,7 +218,7 @@ impl Handle {
 
     /// Bytes not yet handed to the kernel.
     pub fn buffered(&self) -> usize {
-        self.queued.load(Ordering::Relaxed)
+        self.writer.queued()
     }
 
     /// Notes that JavaScript holds an object for the connection, so that its end is told.
@@ -224,6 +231,11 @@ impl Handle {
         self.flags.load(Ordering::Acquire) & SEEN != 0
     }
 
+    /// The connections of its user. Set by the registry, when the connection is registered.
+    pub(super) fn user_group(&self) -> &OnceLock<Arc<Group>> {
+        &self.user_group
+    }
+
     /// The rooms it is in. Changed by the registry only.
     pub(super) fn rooms(&self) -> &Mutex<Vec<Arc<str>>> {
         &self.rooms
@@ -231,14 +243,18 @@ impl Handle {
 
     // What follows is for the task that owns the connection.
 
-    /// Sets the waker, once, and says that the outbox will be looked at: pushes until [`Handle::take_outbox`]
-    /// need not wake.
-    pub(super) fn enter(&self, waker: &Waker) -> Orders {
+    /// The task's turn begins: its own pushes don't wake it until [`Handle::leave`].
+    pub(super) fn enter(self: &Arc<Self>, waker: &Waker) -> Orders {
         if self.waker.get().is_none() {
             let _ = self.waker.set(waker.clone());
         }
-        let flags = self.flags.fetch_or(SCHEDULED, Ordering::AcqRel);
-        Orders(flags & (SLOW | CLOSE | ABORT | DEAD))
+        RUNNING.set(Arc::as_ptr(self));
+        Orders(self.flags.load(Ordering::Acquire) & ORDERS)
+    }
+
+    /// The task's turn ends.
+    pub(super) fn leave(&self) {
+        RUNNING.set(std::ptr::null());
     }
 
     /// Forgets orders that were carried out.
@@ -256,20 +272,19 @@ impl Handle {
         self.closing.lock().take()
     }
 
-    /// Takes everything that gathered. From here on a push wakes the task again.
-    pub(super) fn take_outbox(&self) -> Outbox {
-        self.flags.fetch_and(!SCHEDULED, Ordering::AcqRel);
-        std::mem::take(&mut *self.outbox.lock())
+    /// The writing side.
+    pub(super) fn writer(&self) -> &Writer {
+        &self.writer
     }
 
-    /// Drops what gathered, for a connection that is closed as slow.
-    pub(super) fn cut_outbox(&self) -> super::outbox::Dropped {
-        self.outbox.lock().cut()
+    /// Sets its number in its worker's table, before anyone else knows the handle.
+    pub(super) fn set_key(&self, key: usize) {
+        self.key.store(key, Ordering::Relaxed);
     }
 
-    /// Notes bytes that left the outbox, written or dropped.
-    pub(super) fn sent(&self, bytes: usize) {
-        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+    /// The socket failed under a write that was not the task's own.
+    pub(super) fn declare_lost(self: &Arc<Self>) {
+        self.order(LOST);
     }
 
     /// Notes that the connection isn't read for now, or is again. Answers what was.

@@ -24,9 +24,10 @@ pub struct Live(Arc<Inner>);
 impl Census {
     /// Counts one more, unless there are `limit` already.
     pub fn enter(&self, limit: usize) -> Option<Live> {
-        let entered = self.0.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < limit).then_some(count + 1)
-        });
+        let entered = self
+            .0
+            .count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < limit).then_some(count + 1));
         entered.ok().map(|_| Live(self.0.clone()))
     }
 

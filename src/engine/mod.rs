@@ -25,6 +25,7 @@ mod socket;
 pub mod stats;
 mod upgrade;
 mod worker;
+mod writer;
 
 use std::collections::VecDeque;
 use std::io;
@@ -298,6 +299,9 @@ impl Engine {
         let registry = &self.shared().registry;
         match channel {
             Channel::User(user) => registry.user(user).map_or_else(Vec::new, |group| group.snapshot()),
+            Channel::SameUser(handle) => {
+                handle.user_group().get().map_or_else(Vec::new, |group| group.snapshot())
+            }
             Channel::Room(room) => registry.room(room).map_or_else(Vec::new, |group| group.snapshot()),
             Channel::Everyone => registry.everyone().iter().flat_map(|group| group.snapshot()).collect(),
         }

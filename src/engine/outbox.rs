@@ -107,6 +107,24 @@ impl Outbox {
         self.tail.extend_from_slice(frames);
     }
 
+    /// Adds everything of a newer outbox, of which nothing is written yet.
+    pub fn append(&mut self, mut newer: Outbox) {
+        if self.is_empty() {
+            *self = newer;
+            return;
+        }
+        if newer.is_empty() {
+            return;
+        }
+        if !self.tail.is_empty() {
+            let gathered = std::mem::take(&mut self.tail);
+            self.queue.push_back(gathered.into());
+        }
+        self.queue.append(&mut newer.queue);
+        self.tail = std::mem::take(&mut newer.tail);
+        self.messages = self.messages.saturating_add(newer.messages);
+    }
+
     /// The slices to write next, at most [`MAX_SLICES`].
     pub fn with_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
         if self.queue.is_empty() {
@@ -222,7 +240,8 @@ mod tests {
         for step in [1, 2, 3, 7, 100, 1500, 1 << 20] {
             let mut outbox = Outbox::default();
             let mut expected = Vec::new();
-            for (len, fill) in [(3, 'a'), (2000, 'b'), (1, 'c'), (0, 'd'), (1024, 'e'), (1025, 'f'), (9, 'g')] {
+            for (len, fill) in [(3, 'a'), (2000, 'b'), (1, 'c'), (0, 'd'), (1024, 'e'), (1025, 'f'), (9, 'g')]
+            {
                 expected.extend(push(&mut outbox, &text(len, fill)));
             }
             assert_eq!(drain(&mut outbox, step), expected, "{step}");

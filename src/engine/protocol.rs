@@ -9,9 +9,11 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{
+    CloseFrame, Message, Role, WebSocketConfig, WebSocketContext,
+};
 
 use super::close;
 

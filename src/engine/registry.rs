@@ -34,10 +34,12 @@ impl Group {
     }
 }
 
+type Shard = Mutex<HashMap<Arc<str>, Arc<Group>>>;
+
 /// Groups by name.
 #[derive(Debug)]
 struct Index {
-    shards: Box<[Mutex<HashMap<Arc<str>, Arc<Group>>>]>,
+    shards: Box<[Shard]>,
     hasher: hashbrown::DefaultHashBuilder,
     len: AtomicUsize,
 }
@@ -50,7 +52,7 @@ impl Default for Index {
 }
 
 impl Index {
-    fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Group>>> {
+    fn shard(&self, name: &str) -> &Shard {
         use std::hash::BuildHasher;
         let hash = self.hasher.hash_one(name) as usize;
         &self.shards[(hash >> 7) % SHARDS]
@@ -60,8 +62,8 @@ impl Index {
         self.shard(name).lock().get(name).cloned()
     }
 
-    /// Answers whether the member is the group's first.
-    fn join(&self, name: &Arc<str>, handle: &Arc<Handle>) -> bool {
+    /// Answers the group.
+    fn join(&self, name: &Arc<str>, handle: &Arc<Handle>) -> Arc<Group> {
         let mut shard = self.shard(name).lock();
         let group = match shard.entry(name.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -70,9 +72,8 @@ impl Index {
                 entry.insert(Arc::default())
             }
         };
-        let mut members = group.members.lock();
-        members.insert(handle.id, handle.clone());
-        members.len() == 1
+        group.members.lock().insert(handle.id, handle.clone());
+        group.clone()
     }
 
     /// Answers whether the member was the group's last.
@@ -131,7 +132,8 @@ impl Registry {
     pub fn add(&self, handle: &Arc<Handle>, rooms: &[Arc<str>]) {
         self.connections.shard(handle.id).members.lock().insert(handle.id, handle.clone());
         self.connections.len.fetch_add(1, Ordering::Relaxed);
-        self.users.join(&handle.user, handle);
+        let group = self.users.join(&handle.user, handle);
+        let _ = handle.user_group().set(group);
         for room in rooms {
             self.join(handle, room);
         }

@@ -20,7 +20,7 @@ pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message
     let relayed = match shared.config.relay {
         Relay::Off => return,
         Relay::User => check(shared, message).map(|()| {
-            shared.broker.publish(Channel::User(&handle.user), message);
+            shared.broker.publish(Channel::SameUser(handle), message);
         }),
         Relay::Rooms => check(shared, message).and_then(|()| {
             let rooms = shared.registry.rooms_of(handle);

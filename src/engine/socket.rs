@@ -4,11 +4,11 @@
 //! long as it takes to duplicate it.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::net::Shutdown;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -94,70 +94,92 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Reads into `buffer`. 0 is the end of the stream.
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let read = match self {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+    /// Reads into `buffer`. 0 is the end of the stream. A read that doesn't fill the buffer has emptied the socket
+    /// (edge-triggered epoll(7) permits that conclusion), so the next call asks to be woken and costs no system call.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        macro_rules! read {
+            ($stream:expr) => {
+                loop {
+                    ready!($stream.poll_read_ready(cx))?;
+                    match $stream.try_read(buffer) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Ok(n) if n > 0 && n < buffer.len() => {
+                            // Forgets the readiness: what `try_io` does when its operation would block.
+                            let _ = $stream.try_io(Interest::READABLE, would_block);
+                            return Poll::Ready(Ok(n));
+                        }
+                        done => return Poll::Ready(done),
+                    }
+                }
+            };
+        }
+        match self {
+            Socket::Tcp(stream) => read!(stream),
             #[cfg(unix)]
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Socket::Bridge(bridge) => bridge.poll_read(cx, &mut buffer),
-        };
-        read.map_ok(|()| buffer.filled().len())
+            Socket::Unix(stream) => read!(stream),
+            Socket::Bridge(bridge) => {
+                let mut buffer = ReadBuf::new(buffer);
+                bridge.poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            }
+        }
     }
 
-    /// Writes what the kernel takes.
-    pub(super) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    /// Writes what the kernel takes, or answers `WouldBlock`.
+    pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
             // `send` costs less than `writev` with one slice.
-            (Socket::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
-            (Socket::Tcp(stream), many) => Pin::new(stream).poll_write_vectored(cx, many),
+            (Socket::Tcp(stream), [one]) => stream.try_write(one),
+            (Socket::Tcp(stream), many) => stream.try_write_vectored(many),
             #[cfg(unix)]
-            (Socket::Unix(stream), many) => Pin::new(stream).poll_write_vectored(cx, many),
-            (Socket::Bridge(bridge), many) => bridge.poll_write(cx, many),
+            (Socket::Unix(stream), many) => stream.try_write_vectored(many),
+            (Socket::Bridge(bridge), many) => bridge.try_write(many),
+        }
+    }
+
+    /// Completes when there may be room for a write.
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(stream) => stream.poll_write_ready(cx),
+            #[cfg(unix)]
+            Socket::Unix(stream) => stream.poll_write_ready(cx),
+            Socket::Bridge(bridge) => bridge.poll_write_ready(cx),
         }
     }
 
     /// Writes all of `bytes`.
-    pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let n = std::future::poll_fn(|cx| self.poll_write(cx, &[IoSlice::new(bytes)])).await?;
-            if n == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            std::future::poll_fn(|cx| self.poll_write_ready(cx)).await?;
+            match self.try_write(&[IoSlice::new(bytes)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
-            bytes = &bytes[n..];
         }
         Ok(())
     }
 
     /// Ends our direction after what was written, and drops what the peer still sends until it ends its own:
     /// closing at once could send a reset that overtakes our last bytes. To be run under a deadline.
-    pub(super) async fn finish(&mut self) {
+    pub(super) async fn finish(&self) {
         let mut scrap = [0; 1024];
-        if std::future::poll_fn(|cx| self.poll_shutdown(cx)).await.is_ok() {
-            while let Ok(1..) = std::future::poll_fn(|cx| self.poll_read(cx, &mut scrap)).await {}
-        }
+        self.shutdown();
+        while let Ok(1..) = std::future::poll_fn(|cx| self.poll_read(cx, &mut scrap)).await {}
     }
 
     /// Ends our direction: the peer reads an end of stream after what was written.
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+    pub(super) fn shutdown(&self) {
+        // That the peer is gone already is no news worth having.
+        let _ = match self {
+            Socket::Tcp(stream) => socket2::SockRef::from(stream).shutdown(Shutdown::Write),
             #[cfg(unix)]
-            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => socket2::SockRef::from(stream).shutdown(Shutdown::Write),
             Socket::Bridge(bridge) => {
                 bridge.shutdown();
-                Poll::Ready(Ok(()))
+                Ok(())
             }
-        }
+        };
     }
 
     /// Makes the coming drop a reset (RST): what the kernel still holds for the peer is thrown away, its memory
@@ -193,6 +215,10 @@ impl Socket {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
     }
+}
+
+fn would_block() -> io::Result<()> {
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 impl Drop for Socket {

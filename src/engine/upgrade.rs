@@ -120,7 +120,9 @@ impl Attempt {
                 let Auth::Jwt(verifier) = &self.shared.config.auth else {
                     return Err(Refusal::new(Code::Internal, "no verifier"));
                 };
-                verifier.authenticate(accept.token.as_ref(), unix_ms() / 1000).map(|identity| (identity, false))
+                verifier
+                    .authenticate(accept.token.as_ref(), unix_ms() / 1000)
+                    .map(|identity| (identity, false))
             }
             Who::Asked(answer) => match answer.await {
                 Ok(Ok(answer)) => Ok(answer),
@@ -133,15 +135,9 @@ impl Attempt {
     async fn open(self, socket: Socket, identity: Identity, announce: Announce) {
         let shared = self.shared;
         let id = shared.next_id();
-        let peer = Peer {
-            protocol: self.protocol.into(),
-            remote: self.upgrade.remote.into(),
-            data: identity.data,
-        };
+        let peer =
+            Peer { protocol: self.protocol.into(), remote: self.upgrade.remote.into(), data: identity.data };
         let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.mailbox));
-        // Registered before the client can know that it is connected: whatever is sent to its user from the
-        // moment it sees the connection open reaches it.
-        shared.registry.add(&handle, &identity.rooms);
         let mut connection = Connection::new(
             shared.clone(),
             handle.clone(),
@@ -150,6 +146,9 @@ impl Attempt {
             identity.expires_at,
             self.live,
         );
+        // Registered before the client can know that it is connected: whatever is sent to its user from the
+        // moment it sees the connection open reaches it.
+        shared.registry.add(&handle, &identity.rooms);
         if connection.answer(&self.response).await.is_err() {
             if self.upgrade.report {
                 let message = "the client left during the handshake".to_owned();
@@ -180,11 +179,13 @@ impl Attempt {
         }
     }
 
-    async fn refuse(self, mut socket: Socket, refusal: &Refusal) {
+    async fn refuse(self, socket: Socket, refusal: &Refusal) {
         self.shared.counters.refused(refusal.code);
         self.report_refusal(refusal.code, &refusal.message);
         let answer = match refusal.close_code() {
-            Some(code) if self.shared.config.reject_with == RejectWith::Close && !self.response.is_empty() => {
+            Some(code)
+                if self.shared.config.reject_with == RejectWith::Close && !self.response.is_empty() =>
+            {
                 let mut answer = self.response.clone();
                 answer.extend(frame::encode_close(code, refusal.code));
                 answer
@@ -216,7 +217,11 @@ pub(super) fn random_name() -> String {
 }
 
 /// Looks at a request: what is answered if all goes well, and how it is found out who it is.
-pub(super) fn examine(shared: &Shared, upgrade: &mut Upgrade, ticket: u64) -> (Vec<u8>, String, Result<Who, Refusal>) {
+pub(super) fn examine(
+    shared: &Shared,
+    upgrade: &mut Upgrade,
+    ticket: u64,
+) -> (Vec<u8>, String, Result<Who, Refusal>) {
     let config = &shared.config;
     let checked = match upgrade.identity {
         // Who is vouched for needs no token; the page it comes from is checked all the same.
@@ -229,7 +234,8 @@ pub(super) fn examine(shared: &Shared, upgrade: &mut Upgrade, ticket: u64) -> (V
         Err(refusal) => {
             // With `rejectWith: 'close'` a refusal that has a close code is told after a 101.
             let accept = refusal.close_code().and_then(|_| handshake::accept(&upgrade.head, config).ok());
-            let response = accept.map_or_else(Vec::new, |accept| handshake::response_101(&accept, accept.answer()));
+            let response =
+                accept.map_or_else(Vec::new, |accept| handshake::response_101(&accept, accept.answer()));
             return (response, String::new(), Err(refusal));
         }
     };
@@ -247,4 +253,3 @@ pub(super) fn examine(shared: &Shared, upgrade: &mut Upgrade, ticket: u64) -> (V
     };
     (response, protocol, Ok(who))
 }
-

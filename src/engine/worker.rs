@@ -5,7 +5,7 @@
 //! push to a worker's connections goes through its mailbox, which wakes it once per batch.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,11 +22,17 @@ use super::close;
 use super::frame;
 use super::handle::Handle;
 use super::heartbeat::Wheel;
+use super::socket::Socket;
 use super::stats::WorkerCounters;
+use super::writer::Flushed;
 
 /// Polls of tasks between two looks at the sockets. Higher than tokio's 61, so that a fan-out to many
 /// connections isn't interrupted by an `epoll_wait` every few microseconds.
 const EVENT_INTERVAL: u32 = 256;
+/// Connections that are written between two looks at the sockets, see [`Pacer`].
+const PORTION: usize = 64;
+/// Entries that an idle list keeps room for.
+const KEPT: usize = 1024;
 
 /// Milliseconds since 1970. For token expiry only.
 pub(super) fn unix_ms() -> u64 {
@@ -44,8 +50,10 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Mail {
-    /// Connections to wake.
-    handles: Vec<Arc<Handle>>,
+    /// Connections whose tasks are to run.
+    wakes: Vec<Arc<Handle>>,
+    /// Connections that have something to write.
+    flushes: Vec<Key>,
     /// The worker was woken and has not yet taken its mail.
     woken: bool,
     stop: bool,
@@ -57,6 +65,7 @@ thread_local! {
     static HERE: Cell<usize> = const { Cell::new(0) };
     /// Wake-ups from this thread are held back.
     static CORKED: Cell<bool> = const { Cell::new(false) };
+    static PACER: RefCell<Pacer> = RefCell::new(Pacer::default());
     static LOCAL: RefCell<Local> = RefCell::new(Local::default());
 }
 
@@ -72,15 +81,28 @@ impl Default for Mailbox {
 }
 
 impl Mailbox {
-    /// Wakes a connection's task: directly on its own thread, through the mailbox from others.
+    /// Wakes a connection's task, from any thread.
     pub(super) fn wake(&self, handle: &Arc<Handle>) {
         if HERE.get() == self.id {
             handle.wake_here();
-            return;
+        } else {
+            self.post(|mail| mail.wakes.push(handle.clone()));
         }
+    }
+
+    /// Has a connection's outbox written, from any thread.
+    pub(super) fn flush(&self, key: Key) {
+        if HERE.get() == self.id {
+            PACER.with_borrow_mut(|pacer| pacer.add(std::iter::once(key)));
+        } else {
+            self.post(|mail| mail.flushes.push(key));
+        }
+    }
+
+    fn post(&self, put: impl FnOnce(&mut Mail)) {
         let waker = {
             let mut mail = self.state.lock();
-            mail.handles.push(handle.clone());
+            put(&mut mail);
             if mail.woken || CORKED.get() {
                 return;
             }
@@ -94,7 +116,8 @@ impl Mailbox {
     fn uncork(&self) {
         let waker = {
             let mut mail = self.state.lock();
-            if mail.handles.is_empty() || std::mem::replace(&mut mail.woken, true) {
+            let none = mail.wakes.is_empty() && mail.flushes.is_empty();
+            if none || std::mem::replace(&mut mail.woken, true) {
                 return;
             }
             mail.waker.clone()
@@ -113,7 +136,7 @@ impl Mailbox {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let handles = {
+        let (wakes, flushes) = {
             let mut mail = self.state.lock();
             if mail.stop {
                 return Poll::Ready(());
@@ -122,12 +145,59 @@ impl Mailbox {
                 mail.waker = Some(cx.waker().clone());
             }
             mail.woken = false;
-            std::mem::take(&mut mail.handles)
+            (std::mem::take(&mut mail.wakes), std::mem::take(&mut mail.flushes))
         };
-        for handle in handles {
-            handle.wake_here();
-        }
+        wakes.iter().for_each(|handle| handle.wake_here());
+        PACER.with_borrow_mut(|pacer| pacer.add(flushes.into_iter()));
         Poll::Pending
+    }
+}
+
+/// Writes what was pushed to connections in portions, with a look at the sockets between them.
+///
+/// A fan-out to thousands would otherwise be one long stretch, and what arrives meanwhile would wait
+/// behind it. This way the next message is read while most of the previous one's recipients still wait, and both
+/// go out to them in one write: the busier, the fewer writes. No task runs for it: a fan-out touches
+/// no more of a connection than its outbox and its socket.
+#[derive(Default)]
+struct Pacer {
+    waiting: VecDeque<Key>,
+    idle: Option<Waker>,
+}
+
+impl Pacer {
+    fn add(&mut self, keys: impl Iterator<Item = Key>) {
+        self.waiting.extend(keys);
+        if !self.waiting.is_empty()
+            && let Some(waker) = self.idle.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Takes a portion; empty if nothing waits, and then the next [`Pacer::add`] wakes.
+    fn portion(&mut self, portion: &mut Vec<Key>, waker: &Waker) {
+        portion.extend(self.waiting.drain(..self.waiting.len().min(PORTION)));
+        if portion.is_empty() {
+            self.idle = Some(waker.clone());
+            self.waiting.shrink_to(KEPT);
+        }
+    }
+}
+
+async fn pace() {
+    let mut portion = Vec::with_capacity(PORTION);
+    loop {
+        std::future::poll_fn(|cx| {
+            PACER.with_borrow_mut(|pacer| pacer.portion(&mut portion, cx.waker()));
+            if portion.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        LOCAL.with_borrow(|local| portion.drain(..).for_each(|key| local.flush(key)));
+        if PACER.with_borrow(|pacer| !pacer.waiting.is_empty()) {
+            // Goes on after the sockets were looked at and what they woke has run.
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -193,6 +263,7 @@ fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, (interval, timeout): (Duration,
         local.heartbeat = Some((interval, timeout));
         local.mailbox = Some(mailbox.clone());
     });
+    runtime.spawn(pace());
     runtime.block_on(std::future::poll_fn(|cx| mailbox.poll(cx)));
     // Tasks are dropped here, on their own thread, where their slab still is.
     drop(runtime);
@@ -201,7 +272,7 @@ fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, (interval, timeout): (Duration,
 /// What belongs to the worker's thread alone.
 #[derive(Default)]
 struct Local {
-    connections: Slab<Arc<Handle>>,
+    connections: Slab<(Arc<Handle>, Arc<Socket>)>,
     /// When which connection's token expires, in Unix milliseconds.
     expiries: BTreeSet<(u64, usize)>,
     heartbeat: Option<(Duration, Duration)>,
@@ -213,9 +284,10 @@ struct Local {
 pub(super) type Key = usize;
 
 /// Puts a connection under the care of this worker's sweeper: heartbeat and token expiry.
-pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Key {
+pub(super) fn adopt(handle: &Arc<Handle>, socket: &Arc<Socket>, expires_at: Option<u64>) -> Key {
     LOCAL.with_borrow_mut(|local| {
-        let key = local.connections.insert(handle.clone());
+        let key = local.connections.insert((handle.clone(), socket.clone()));
+        handle.set_key(key);
         if let Some(at) = expires_at {
             local.expiries.insert((at, key));
         }
@@ -263,15 +335,30 @@ async fn sweep((interval, timeout): (Duration, Duration)) {
 }
 
 impl Local {
+    /// Writes what others pushed to a connection. The number may be of one that has ended, or of its successor
+    /// with nothing to write: both do no harm.
+    fn flush(&self, key: Key) {
+        let (Some((handle, socket)), Some(mailbox)) = (self.connections.get(key), &self.mailbox) else {
+            return;
+        };
+        match handle.writer().flush(socket, &mailbox.counters) {
+            Flushed::Done => {}
+            Flushed::Blocked => handle.wake_here(),
+            Flushed::Lost => handle.declare_lost(),
+        }
+    }
+
     fn slot<'a>(&'a self, wheel: &Wheel, slot: usize) -> impl Iterator<Item = &'a Arc<Handle>> + use<'a> {
         let step = wheel.slots();
-        (slot..self.connections.capacity()).step_by(step).filter_map(|key| self.connections.get(key))
+        (slot..self.connections.capacity())
+            .step_by(step)
+            .filter_map(|key| self.connections.get(key).map(|(handle, _)| handle))
     }
 
     fn turn(&self, wheel: &mut Wheel, now: u64) {
         let turn = wheel.turn(now);
         if turn.stalled {
-            self.connections.iter().for_each(|(_, handle)| handle.restart_clock(now));
+            self.connections.iter().for_each(|(_, (handle, _))| handle.restart_clock(now));
         } else {
             for (slot, _) in turn.check.slots(wheel) {
                 for handle in self.slot(wheel, slot) {
@@ -301,7 +388,7 @@ impl Local {
             && at <= now
         {
             self.expiries.pop_first();
-            if let Some(handle) = self.connections.get(key) {
+            if let Some((handle, _)) = self.connections.get(key) {
                 handle.close(close::TOKEN_EXPIRED, "token expired");
             }
         }

@@ -1,1 +1,15 @@
 //! Scenario tests: the engine on real loopback sockets, without Node.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bridge;
+mod client;
+mod events;
+mod frames;
+mod handshake;
+mod harness;
+mod heartbeat;
+mod lifecycle;
+mod relay;
+mod slow;
+mod stress;
+mod violations;

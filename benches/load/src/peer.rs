@@ -43,8 +43,8 @@ impl Target {
 pub enum State {
     /// Goes on.
     Open,
-    /// The server sent a close frame.
-    Closing,
+    /// The server sent a close frame with this code (1005: without one).
+    Closing(u16),
     /// The stream ended.
     Ended,
 }
@@ -87,11 +87,15 @@ impl Peer {
                 if !head.starts_with(b"HTTP/1.1 101") || !head.windows(ACCEPT.len()).any(|w| w == ACCEPT) {
                     return Err(io::Error::other(String::from_utf8_lossy(head).into_owned()));
                 }
-                self.carry.drain(..end + 4);
-                if self.carry.is_empty() {
-                    // 18,000 idle connections: none keeps a buffer for an answer it has had.
-                    self.carry = Vec::new();
+                // A ping may have come in one piece with the 101; no read to come would look at it.
+                let early = self.carry.split_off(end + 4);
+                let too_early = |_: &Header, _: &[u8]| Err(io::Error::other("a message before any was sent"));
+                let (state, used) = self.frames(&early, too_early)?;
+                if state != State::Open {
+                    return Err(io::Error::other("the server closed the connection at once"));
                 }
+                // 18,000 idle connections: none keeps a buffer for an answer it has had.
+                self.carry = early[used..].to_vec();
                 return Ok(true);
             }
         }
@@ -137,33 +141,50 @@ impl Peer {
                 Some(0) => return Ok(State::Ended),
                 Some(got) => got,
             };
-            let mut rest = &buf[..kept + got];
-            while let Some(header) = Header::parse(rest) {
-                let end = header.header_len + header.payload_len;
-                let Some(payload) = rest.get(header.header_len..end) else { break };
-                if header.mask.is_some() || header.first & 0x70 != 0 {
-                    return Err(io::Error::other("a frame that no server may send"));
-                }
-                match header.opcode() {
-                    PING => {
-                        self.pings += 1;
-                        let pong = client_frame(PONG, payload);
-                        self.send(&pong)?;
-                    }
-                    PONG => {}
-                    CLOSE => return Ok(State::Closing),
-                    _ => on_message(&header, payload)?,
-                }
-                rest = &rest[end..];
+            let bytes = &buf[..kept + got];
+            let (state, used) = self.frames(bytes, &mut on_message)?;
+            if state != State::Open {
+                return Ok(state);
             }
-            if kept > 0 || !rest.is_empty() {
+            if kept > 0 || used < bytes.len() {
                 self.carry.clear();
-                self.carry.extend_from_slice(rest);
+                self.carry.extend_from_slice(&bytes[used..]);
             }
             if got < READ {
                 return Ok(State::Open);
             }
         }
+    }
+
+    /// Walks the whole frames at the front of `bytes`, and says how many bytes they were.
+    #[inline]
+    fn frames(
+        &mut self,
+        bytes: &[u8],
+        mut on_message: impl FnMut(&Header, &[u8]) -> io::Result<()>,
+    ) -> io::Result<(State, usize)> {
+        let mut at = 0;
+        while let Some(header) = Header::parse(&bytes[at..]) {
+            let (body, end) = (at + header.header_len, at + header.header_len + header.payload_len);
+            let Some(payload) = bytes.get(body..end) else { break };
+            if header.mask.is_some() || header.first & 0x70 != 0 {
+                return Err(io::Error::other("a frame that no server may send"));
+            }
+            match header.opcode() {
+                PING => {
+                    self.pings += 1;
+                    self.send(&client_frame(PONG, payload))?;
+                }
+                PONG => {}
+                CLOSE => {
+                    let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                    return Ok((State::Closing(code), at));
+                }
+                _ => on_message(&header, payload)?,
+            }
+            at = end;
+        }
+        Ok((State::Open, at))
     }
 }
 

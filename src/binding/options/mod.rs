@@ -7,13 +7,14 @@ mod value;
 
 use std::sync::Arc;
 
+use napi::Env;
 use napi::bindgen_prelude::Unknown;
-use napi::{Env, Status};
 
 use self::value::{Value, Wrong, join};
+use super::raise::throw;
 use crate::engine::auth::jwt::{JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, parse_algorithm};
-use crate::engine::config::{Auth, Config, NUMBERS, Number, Origins, RejectWith, Relay};
-use crate::engine::error::{Code, ConfigError, ErrorClass, quote};
+use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
+use crate::engine::error::{Code, ConfigError, quote};
 
 /// Parses the options, `undefined` included. `jwt_secret` is what the environment has for when `auth` is left out.
 ///
@@ -24,31 +25,9 @@ pub(crate) fn parse(env: &Env, options: Unknown<'_>, jwt_secret: Option<String>)
     build(options, jwt_secret).map_err(|error| throw(env, error.kind, &error.message))
 }
 
-/// What JavaScript calls the way of authentication: `anonymous`, `jwt` or `authenticate`.
-pub(crate) fn auth_mode(config: &Config) -> &'static str {
-    match config.auth {
-        Auth::Anonymous => "anonymous",
-        Auth::Jwt(_) => "jwt",
-        Auth::Callback => "authenticate",
-    }
-}
-
 /// Full paths of all options; those that hold others come before them.
 pub(crate) fn option_paths() -> Vec<&'static str> {
     OPTIONS.iter().map(|option| option.path).chain(NUMBERS.iter().map(|number| number.path)).collect()
-}
-
-/// Throws an error of the code's class, with `code`, in JavaScript. Return what comes back at once.
-pub(crate) fn throw(env: &Env, code: Code, message: &str) -> napi::Error {
-    // A NUL would end the message, or the process' patience with it.
-    let message = message.replace('\0', "\\0");
-    let thrown = match code.class() {
-        ErrorClass::Type => env.throw_type_error(&message, Some(code.as_str())),
-        ErrorClass::Range => env.throw_range_error(&message, Some(code.as_str())),
-        ErrorClass::Error => env.throw_error(&message, Some(code.as_str())),
-    };
-    // It can only fail when the environment is going away; then nobody will see this either.
-    thrown.err().unwrap_or_else(|| napi::Error::new(Status::PendingException, ""))
 }
 
 /// An option that is no plain number.
@@ -179,6 +158,9 @@ const OPTIONS: &[Opt] = &[
     opt("limits", "an object", |_, value| value.object()),
 ];
 
+/// Options whose value no message shows: a slip may put the secret into any of them.
+const SECRETS: [&str; 4] = ["auth", "auth.jwt", "auth.jwt.secret", "auth.jwt.publicKey"];
+
 /// What is known so far.
 struct Draft {
     config: Config,
@@ -209,6 +191,40 @@ impl Draft {
     }
 }
 
+impl AuthDraft {
+    fn build(self) -> Result<Auth, ConfigError> {
+        let refuse = |got: &str| {
+            let expected = "'anonymous', { jwt: {…} } or { authenticate: function }";
+            Err(ConfigError::invalid("auth", expected, got))
+        };
+        match (self.anonymous, self.jwt, self.authenticate) {
+            (true, ..) => Ok(Auth::Anonymous),
+            (_, Some(_), true) => refuse("an object with both"),
+            (_, Some(jwt), false) => jwt.build(),
+            (_, None, true) => Ok(Auth::Callback),
+            (_, None, false) => refuse("an object with neither"),
+        }
+    }
+}
+
+impl JwtDraft {
+    fn build(self) -> Result<Auth, ConfigError> {
+        let key = match (self.secret, self.public_key) {
+            (Some(secret), None) => Key::Secret(secret),
+            (None, Some(pem)) => Key::PublicPem(pem),
+            (secret, _) => {
+                let got = if secret.is_some() { "both" } else { "neither" };
+                return Err(ConfigError::invalid(
+                    "auth.jwt",
+                    "an object with either secret or publicKey",
+                    got,
+                ));
+            }
+        };
+        Ok(Auth::Jwt(Arc::new(Verifier::new(key, self.options)?)))
+    }
+}
+
 fn build(options: Value, jwt_secret: Option<String>) -> Result<Config, ConfigError> {
     let mut draft = Draft { config: Config::new(Auth::Anonymous), auth: None };
     match options {
@@ -225,19 +241,85 @@ fn build(options: Value, jwt_secret: Option<String>) -> Result<Config, ConfigErr
     Ok(config)
 }
 
-fn apply_members(
-    draft: &mut Draft,
-    path: &str,
-    members: Vec<(String, Value)>,
-) -> Result<(), ConfigError> {
+fn from_environment(jwt_secret: Option<String>) -> Result<Auth, ConfigError> {
+    let Some(secret) = jwt_secret.filter(|secret| !secret.is_empty()) else {
+        let message = "the option auth is missing and JWT_SECRET is not set: say who may connect, by \
+                       auth: { jwt: {…} }, auth: { authenticate } or auth: 'anonymous'";
+        return Err(ConfigError::new(Code::AuthRequired, "auth", message));
+    };
+    let verifier = Verifier::new(Key::Secret(secret.into_bytes()), JwtOptions::default());
+    let verifier = verifier.map_err(|error| {
+        ConfigError::new(error.kind, "auth", format!("{} (from the environment's JWT_SECRET)", error.message))
+    })?;
+    Ok(Auth::Jwt(Arc::new(verifier)))
+}
+
+fn apply_members(draft: &mut Draft, path: &str, members: Vec<(String, Value)>) -> Result<(), ConfigError> {
     members.into_iter().try_for_each(|(name, value)| apply(draft, path, &name, value))
 }
 
 fn apply(draft: &mut Draft, parent: &str, name: &str, value: Value) -> Result<(), ConfigError> {
     let path = join(parent, name);
-    let (got, kind) = (value.describe(), value.kind());
-    if let Some(Number { min, max, set, .. }) = NUMBERS.iter().find(|number| number.path == path) {
-        todo!("{got}{kind}{min}{max}{set:?}")
+    let got = if SECRETS.contains(&path.as_str()) { value.kind() } else { value.describe() };
+    let mut inner = Vec::new();
+    let value = match value {
+        Value::Undefined if is_option(&path) => return Ok(()),
+        Value::Object(members) => {
+            inner = members;
+            Value::Object(Vec::new())
+        }
+        value => value,
+    };
+    if let Some(number) = NUMBERS.iter().find(|number| number.path == path) {
+        let result =
+            value.integer(number.min, number.max).map(|value| (number.set)(&mut draft.config, value));
+        explain(result, &path, &number.expected(), &got)?;
+    } else if let Some(option) = OPTIONS.iter().find(|option| option.path == path) {
+        explain((option.set)(draft, value), &path, option.expected, &got)?;
+    } else {
+        return Err(unknown(parent, name));
     }
-    Ok(())
+    apply_members(draft, &path, inner)
+}
+
+fn explain(result: Result<(), Wrong>, path: &str, expected: &str, got: &str) -> Result<(), ConfigError> {
+    result.map_err(|wrong| match wrong {
+        Wrong::Type => ConfigError::invalid(path, expected, got),
+        Wrong::Value => ConfigError::out_of_range(path, expected, got),
+        Wrong::Error(error) => error,
+    })
+}
+
+/// Says which option was probably meant: the one of the most similar name, if any is similar.
+fn unknown(parent: &str, name: &str) -> ConfigError {
+    /// Longer names are no slips, and comparing takes time.
+    const LONGEST: usize = 64;
+    let distance = |path: &str| {
+        let known = path.rsplit('.').next().unwrap_or(path);
+        strsim::osa_distance(&known.to_lowercase(), &name.to_lowercase())
+    };
+    let nearest = option_paths()
+        .into_iter()
+        .filter(|_| name.len() <= LONGEST)
+        .map(|path| (distance(path), !is_member(parent, path), path))
+        .min()
+        .filter(|(distance, ..)| *distance <= 1 + name.len() / 4);
+    let hint = nearest.map_or_else(String::new, |(_, _, path)| format!("; did you mean {path}?"));
+    let place = if parent.is_empty() { String::new() } else { format!(" in {parent}") };
+    let message = format!("unknown option {}{place}{hint}", quote(name));
+    ConfigError::new(Code::UnknownOption, &join(parent, name), message)
+}
+
+fn is_option(path: &str) -> bool {
+    option_paths().contains(&path)
+}
+
+fn is_member(parent: &str, path: &str) -> bool {
+    path.rsplit_once('.').map_or("", |(parent, _)| parent) == parent
+}
+
+/// The names of the options directly under this one.
+fn members(parent: &str) -> Vec<&'static str> {
+    let members = option_paths().into_iter().filter(|path| is_member(parent, path));
+    members.map(|path| path.rsplit('.').next().unwrap_or(path)).collect()
 }

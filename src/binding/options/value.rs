@@ -172,17 +172,21 @@ fn read_list(list: &Object<'_>) -> napi::Result<Value> {
 
 fn read_members(object: &Object<'_>, path: &str, members: &Members) -> napi::Result<Value> {
     let known = members(path);
-    let mut read_members = Vec::new();
+    let mut found = Vec::new();
+    if known.is_empty() {
+        return Ok(Value::Object(found));
+    }
     // What the object itself has beyond the table; what it inherits may be somebody's polyfill.
     let own = object.get_all_property_names(
         KeyCollectionMode::OwnOnly,
-        KeyFilter::Enumerable | KeyFilter::SkipSymbols,
+        KeyFilter::Enumerable,
         KeyConversion::NumbersToStrings,
     )?;
-    let unknown_allowed = known.is_empty();
     for index in 0..own.get_array_length()? {
-        let name: String = own.get_element(index)?;
-        if !unknown_allowed && !known.contains(&name.as_str()) {
+        // A symbol is no option, but no slip of the pen either.
+        if let Value::Text(name) = read(own.get_element(index)?, "", &|_| Vec::new())?
+            && !known.contains(&name.as_str())
+        {
             // One is enough for an error.
             return Ok(Value::Object(vec![(name, Value::Undefined)]));
         }
@@ -201,10 +205,10 @@ fn read_members(object: &Object<'_>, path: &str, members: &Members) -> napi::Res
             read(value, &full, members)?
         };
         if value != Value::Undefined {
-            read_members.push((name.to_owned(), value));
+            found.push((name.to_owned(), value));
         }
     }
-    Ok(Value::Object(read_members))
+    Ok(Value::Object(found))
 }
 
 /// The full path of a member.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -121,8 +122,8 @@ impl Verifier {
         }
     }
 
-    /// The identity that a token proves at this time. Costs one signature check: about 1 µs for a secret, 100 µs and more
-    /// for a public key.
+    /// The identity that a token proves at this time. Costs one signature check: about 1 µs for a secret,
+    /// 40 µs for Ed25519, 0.2 ms for RSA, 0.3 ms for P-256 and 1.2 ms for P-384.
     pub fn verify(&self, token: &str, now_unix_secs: u64) -> Result<Identity, Refusal> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(invalid("the token is longer than 8 KiB"));
@@ -142,10 +143,11 @@ impl Verifier {
 
     /// The claims as JSON text, once the signature over them holds.
     fn verified_payload(&self, token: &str) -> Result<String, Refusal> {
-        let mut parts = token.split('.');
-        let (Some(_), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let parts = token.rsplit_once('.').and_then(|(signed, signature)| {
+            let (_, payload) = signed.split_once('.')?;
+            Some((signed, payload, signature))
+        });
+        let Some((signed, payload, signature)) = parts else {
             return Err(invalid("the token is not of the form header.claims.signature"));
         };
         // Names only algorithms that this package knows; "none" is not among them.
@@ -160,10 +162,9 @@ impl Verifier {
         }
         let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid("the token is not base64url"));
         let (signature, claims) = (decode(signature)?, decode(payload)?);
-        let signed = &token.as_bytes()[..token.len() - signature_length(token)];
         // The provider is named, for the one that the crate looks up panics in a process that has none or two.
         let verifier = (DEFAULT_PROVIDER.verifier_factory)(&header.alg, &self.key);
-        match verifier.map(|verifier| verifier.verify(signed, &signature)) {
+        match verifier.map(|verifier| verifier.verify(signed.as_bytes(), &signature)) {
             Ok(Ok(())) => String::from_utf8(claims).map_err(|_| invalid("the token's claims are not UTF-8")),
             _ => Err(invalid("the token's signature does not fit")),
         }
@@ -206,7 +207,7 @@ impl Verifier {
         Ok(())
     }
 
-    fn user_id(&self, claims: &Map<String, Value>) -> Result<std::sync::Arc<str>, Refusal> {
+    fn user_id(&self, claims: &Map<String, Value>) -> Result<Arc<str>, Refusal> {
         let name = &self.options.user_id_claim;
         let id = match claims.get(name) {
             Some(Value::String(text)) => parse_id(text),
@@ -227,7 +228,7 @@ pub fn parse_algorithm(name: &str) -> Result<Algorithm, ConfigError> {
         ConfigError::out_of_range(
             ALGORITHMS,
             &format!(
-                "of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA{hint}"
+                "some of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA{hint}"
             ),
             &quote(name),
         )
@@ -284,11 +285,6 @@ fn check_options(options: &JwtOptions) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The last part of the token with the dot before it.
-fn signature_length(token: &str) -> usize {
-    token.rsplit('.').next().map_or(0, |signature| signature.len() + 1)
-}
-
 /// A NumericDate (RFC 7519 section 2): seconds, not necessarily whole.
 fn number(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Refusal> {
     match claims.get(name).map(Value::as_f64) {
@@ -301,3 +297,6 @@ fn number(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Refusa
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::TokenInvalid, message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,136 @@ fn in_cookies<'a>(head: &'a RequestHead, name: &str) -> Option<Cow<'a, str>> {
     let found = cookies.find(|cookie| cookie.name() == name)?;
     Some(Cow::Owned(found.value_trimmed().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(target: &str, headers: &[(&str, &str)]) -> RequestHead {
+        RequestHead {
+            method: "GET".into(),
+            target: target.into(),
+            version: (1, 1),
+            headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        }
+    }
+
+    fn all_sources() -> Sources {
+        Sources { cookie: Some("session".into()), query: Some("token".into()) }
+    }
+
+    /// The token and its source under all sources, or the code of the refusal.
+    fn found(target: &str, headers: &[(&str, &str)]) -> Result<Option<(String, TokenSource)>, &'static str> {
+        let found = find(&head(target, headers), &all_sources());
+        found.map(|token| token.map(|token| (token.value, token.source))).map_err(|refusal| refusal.code)
+    }
+
+    fn at(value: &str, source: TokenSource) -> Result<Option<(String, TokenSource)>, &'static str> {
+        Ok(Some((value.into(), source)))
+    }
+
+    const INVALID: Result<Option<(String, TokenSource)>, &str> = Err("ERR_TOKEN_INVALID");
+
+    #[test]
+    fn the_header_goes_before_the_subprotocol_before_the_query_before_the_cookie() {
+        let header = ("authorization", "Bearer h");
+        let protocol = ("Sec-WebSocket-Protocol", "bearer, p");
+        let cookie = ("Cookie", "session=c");
+        let query = "/?token=q";
+        assert_eq!(found(query, &[cookie, protocol, header]), at("h", TokenSource::Header));
+        assert_eq!(found(query, &[cookie, protocol]), at("p", TokenSource::Subprotocol));
+        assert_eq!(found(query, &[cookie]), at("q", TokenSource::Query));
+        assert_eq!(found("/", &[cookie]), at("c", TokenSource::Cookie));
+        assert_eq!(found("/", &[]), Ok(None));
+    }
+
+    #[test]
+    fn query_and_cookie_are_read_only_if_they_are_named() {
+        let head = head("/?token=q", &[("Cookie", "session=c")]);
+        assert_eq!(find(&head, &Sources::default()), Ok(None));
+    }
+
+    #[test]
+    fn the_scheme_of_the_header_has_no_case_and_others_are_left_alone() {
+        assert_eq!(found("/", &[("Authorization", "bEARER  x")]), at("x", TokenSource::Header));
+        assert_eq!(found("/?token=q", &[("Authorization", "Basic YTpi")]), at("q", TokenSource::Query));
+        assert_eq!(found("/?token=q", &[("Authorization", "Bearerx y")]), at("q", TokenSource::Query));
+        let both = [("Authorization", "Basic YTpi"), ("Authorization", "Bearer x")];
+        assert_eq!(found("/", &both), at("x", TokenSource::Header));
+    }
+
+    #[test]
+    fn a_source_without_a_readable_token_refuses_instead_of_leaving_it_to_the_next() {
+        let cookie = ("Cookie", "session=c");
+        assert_eq!(found("/", &[("Authorization", "Bearer"), cookie]), INVALID);
+        assert_eq!(
+            found("/", &[("Authorization", "Bearer a"), ("Authorization", "Bearer b"), cookie]),
+            INVALID
+        );
+        assert_eq!(found("/", &[("Sec-WebSocket-Protocol", "chat, bearer"), cookie]), INVALID);
+        assert_eq!(found("/?token=", &[cookie]), INVALID);
+        assert_eq!(found("/?token", &[cookie]), INVALID);
+        assert_eq!(found("/?token=a&token=b", &[cookie]), INVALID);
+        assert_eq!(found("/", &[("Cookie", "session=")]), INVALID);
+    }
+
+    #[test]
+    fn the_token_of_the_subprotocols_is_what_follows_bearer() {
+        for lines in [&["bearer, x.y"][..], &["chat, bearer,x.y, mqtt"], &["bearer", "x.y"]] {
+            let headers: Vec<_> = lines.iter().map(|line| ("Sec-WebSocket-Protocol", *line)).collect();
+            assert_eq!(found("/", &headers), at("x.y", TokenSource::Subprotocol), "{lines:?}");
+        }
+        assert_eq!(found("/", &[("Sec-WebSocket-Protocol", "Bearer, x.y")]), Ok(None));
+    }
+
+    #[test]
+    fn the_query_is_percent_decoded() {
+        assert_eq!(found("/a?b=c&%74oken=x%2Ey&d", &[]), at("x.y", TokenSource::Query));
+        assert_eq!(found("/?token=a?b=c", &[]), at("a?b=c", TokenSource::Query));
+        assert_eq!(found("/?token=%ff%", &[]), at("\u{fffd}%", TokenSource::Query));
+        assert_eq!(found("/token=a?Token=b", &[]), Ok(None));
+    }
+
+    #[test]
+    fn the_first_cookie_of_the_name_counts() {
+        let headers = [("cookie", "a=session; session=\"x=y\" ;session=z"), ("Cookie", "session=w")];
+        assert_eq!(found("/", &headers), at("x=y", TokenSource::Cookie));
+        assert_eq!(
+            found("/", &[("Cookie", "a=b"), ("Cookie", ";;=;x; session=w")]),
+            at("w", TokenSource::Cookie)
+        );
+        assert_eq!(found("/", &[("Cookie", "Session=x; session2=y; session")]), Ok(None));
+    }
+
+    #[test]
+    fn debug_does_not_show_the_token() {
+        let token = Token { value: "hunter2".into(), source: TokenSource::Query };
+        assert_eq!(format!("{token:?}"), "Token { value: \"[redacted]\", source: Query }");
+    }
+
+    #[test]
+    fn the_token_in_a_target_is_redacted_and_nothing_else() {
+        for (target, shown) in [
+            ("/a?token=x", "/a?token=[redacted]"),
+            ("/a?b=token&token=x.y&c=%20", "/a?b=token&token=[redacted]&c=%20"),
+            ("/a?%74oken=x&token=y", "/a?%74oken=[redacted]&token=[redacted]"),
+            ("/a?token=x=y?z#w", "/a?token=[redacted]"),
+        ] {
+            assert_eq!(redact_target(target, "token"), shown);
+        }
+        for target in ["", "/", "/token=x", "/?", "/?token", "/?tokens=x&Token=y&&=", "*"] {
+            assert_eq!(redact_target(target, "token"), target);
+            assert!(matches!(redact_target(target, "token"), Cow::Borrowed(_)));
+        }
+    }
+
+    #[test]
+    fn whatever_is_found_in_a_query_is_redacted_in_it() {
+        for target in
+            ["/?token=secret1", "/?a&token=secret1&", "/?%74%6f%6B%65n=secret1", "/?x?token=1&token=secret1"]
+        {
+            assert_eq!(found(target, &[]), at("secret1", TokenSource::Query), "{target}");
+            assert!(!redact_target(target, "token").contains("secret1"), "{target}");
+        }
+    }
+}

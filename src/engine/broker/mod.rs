@@ -12,12 +12,15 @@ use serde::Serialize;
 pub use memory::MemoryBroker;
 
 use super::frame::Message;
+use super::handle::Handle;
 
 /// To whom a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Channel<'a> {
     /// All connections of a user.
     User(&'a str),
+    /// All connections of the user that this connection here belongs to: as `User`, without the lookup.
+    SameUser(&'a Handle),
     /// All connections in a room.
     Room(&'a str),
     /// All connections.

@@ -151,3 +151,158 @@ impl Authority {
         valid.then(|| Self { host: host.to_ascii_lowercase(), port })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Whether a page of this origin may connect to this host; the code if not.
+    fn outcome(origins: &[&str], host: &str, permitted: &Origins) -> Result<(), &'static str> {
+        let lines = origins.iter().map(|origin| ("oRigin".to_owned(), (*origin).to_owned()));
+        let head = RequestHead {
+            method: "GET".into(),
+            target: "/".into(),
+            version: (1, 1),
+            headers: lines.chain([("Host".to_owned(), host.to_owned())]).collect(),
+        };
+        check_origin(&head, permitted).map_err(|refusal| {
+            assert_eq!((refusal.status, refusal.close_code()), (403, Some(4403)));
+            refusal.code
+        })
+    }
+
+    fn list(patterns: &[&str]) -> Origins {
+        Origins::List(patterns.iter().map(|pattern| pattern.parse().unwrap()).collect())
+    }
+
+    const REFUSED: Result<(), &str> = Err("ERR_ORIGIN_REFUSED");
+
+    #[test]
+    fn a_request_without_origin_passes() {
+        for permitted in [Origins::SameHost, Origins::Any, list(&["https://a.b"])] {
+            assert_eq!(outcome(&[], "example.com", &permitted), Ok(()));
+        }
+    }
+
+    #[test]
+    fn by_default_a_page_connects_to_the_host_it_came_from() {
+        for (origin, host) in [
+            ("https://example.com", "example.com"),
+            ("http://example.com", "example.com:80"),
+            ("https://example.com", "example.com:443"),
+            ("https://example.com:443", "example.com"),
+            ("https://EXAMPLE.com", "Example.COM"),
+            ("http://localhost:3000", "localhost:3000"),
+            ("http://[::1]:3000", "[::1]:3000"),
+        ] {
+            assert_eq!(outcome(&[origin], host, &Origins::SameHost), Ok(()), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn by_default_a_page_of_another_host_or_port_is_refused() {
+        for (origin, host) in [
+            ("https://evil.example", "example.com"),
+            ("https://sub.example.com", "example.com"),
+            ("https://example.com.evil.example", "example.com"),
+            ("http://example.com", "example.com:443"),
+            ("https://example.com", "example.com:80"),
+            ("http://localhost:3001", "localhost:3000"),
+            ("http://localhost", "localhost:3000"),
+            ("chrome-extension://abc", "abc"),
+            ("example.com", "example.com"),
+            ("https://example.com/", "example.com"),
+            ("https://user@example.com", "example.com"),
+            ("https://example.com", ""),
+            ("", "example.com"),
+        ] {
+            assert_eq!(outcome(&[origin], host, &Origins::SameHost), REFUSED, "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn null_and_several_origins_are_refused_unless_any_is_permitted() {
+        for origins in [&["null"][..], &["https://a.b", "https://a.b"], &["https://a.b https://a.b"]] {
+            assert_eq!(outcome(origins, "a.b", &Origins::SameHost), REFUSED);
+            assert_eq!(outcome(origins, "a.b", &list(&["https://a.b"])), REFUSED);
+            assert_eq!(outcome(origins, "a.b", &Origins::Any), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_list_permits_its_origins_and_no_others_whatever_the_host() {
+        let permitted =
+            list(&["https://a.b", "http://localhost:3000", "capacitor://localhost", "https://[::1]"]);
+        for origin in [
+            "https://a.b",
+            "https://A.B:443",
+            "http://localhost:3000",
+            "capacitor://localhost",
+            "https://[::1]:443",
+        ] {
+            assert_eq!(outcome(&[origin], "x.y", &permitted), Ok(()), "{origin}");
+        }
+        for origin in ["http://a.b", "https://a.b:8443", "https://c.a.b", "http://localhost", "https://x.y"] {
+            assert_eq!(outcome(&[origin], "x.y", &permitted), REFUSED, "{origin}");
+        }
+        assert_eq!(outcome(&["https://a.b"], "a.b", &list(&[])), REFUSED);
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_exactly_one_label() {
+        let permitted = list(&["https://*.example.com", "http://*.local:3000"]);
+        for origin in ["https://a.example.com", "https://b-1.EXAMPLE.com:443", "http://box.local:3000"] {
+            assert_eq!(outcome(&[origin], "x", &permitted), Ok(()), "{origin}");
+        }
+        for origin in [
+            "https://example.com",
+            "https://.example.com",
+            "https://a.b.example.com",
+            "https://evilexample.com",
+            "https://a.example.com.evil.example",
+            "http://a.example.com",
+            "https://a.example.com:8443",
+            "http://box.local",
+        ] {
+            assert_eq!(outcome(&[origin], "x", &permitted), REFUSED, "{origin}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_could_never_match_are_config_errors() {
+        for text in [
+            "",
+            "*",
+            "null",
+            "a.b",
+            "https://",
+            "https://a.b/",
+            "https://a.b/c",
+            "https://*",
+            "https://*.",
+            "*://a.b",
+            "https://a.*.b",
+            "https://*.*.b",
+            "https://a*.b",
+            "https://a.b:*",
+            "https://a.b:x",
+            "https://ä.de",
+            "https://*.[::1]",
+            "//a.b",
+            "1s://a.b",
+            "https://*.a.b://*.c",
+        ] {
+            let error = text.parse::<OriginPattern>().unwrap_err();
+            assert_eq!((error.code(), error.option.as_str()), ("ERR_OPTION_OUT_OF_RANGE", "allowedOrigins"));
+        }
+    }
+
+    #[test]
+    fn patterns_are_shown_as_they_are_written() {
+        for text in ["https://a.b", "https://*.a.b:8443", "http://[::1]:3000"] {
+            assert_eq!(text.parse::<OriginPattern>().unwrap().to_string(), text);
+        }
+    }
+}

@@ -1,1 +1,320 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+
+use super::*;
+use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
+use crate::engine::config::{Auth, Config, Origins};
+
+/// The example of RFC 6455 section 1.3.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+fn head() -> RequestHead {
+    let headers = [
+        ("Host", "example.com"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", KEY),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    RequestHead {
+        method: "GET".into(),
+        target: "/api/websocket".into(),
+        version: (1, 1),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+    }
+}
+
+/// The head above with this header replaced by these lines.
+fn with(name: &str, values: &[&str]) -> RequestHead {
+    let mut head = head();
+    head.headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
+    head.headers.extend(values.iter().map(|value| (name.to_owned(), (*value).to_owned())));
+    head
+}
+
+fn config() -> Config {
+    Config::new(Auth::Anonymous)
+}
+
+fn jwt_config() -> Config {
+    let verifier = Verifier::new(Key::Secret(b"secret".to_vec()), JwtOptions::default()).unwrap();
+    Config::new(Auth::Jwt(Arc::new(verifier)))
+}
+
+fn code(head: &RequestHead) -> Result<(), (u16, &'static str)> {
+    check(head, &config()).map(drop).map_err(|refusal| (refusal.status, refusal.code))
+}
+
+/// What is answered to these lines of `Sec-WebSocket-Protocol`.
+fn answer(offered: &[&str], wanted: &[&str]) -> Result<Option<String>, &'static str> {
+    let mut config = config();
+    config.protocols = wanted.iter().map(|name| (*name).to_owned()).collect();
+    let accept = check(&with("Sec-WebSocket-Protocol", offered), &config);
+    accept.map(|accept| accept.answer().map(str::to_owned)).map_err(|refusal| refusal.code)
+}
+
+#[test]
+fn the_example_of_the_rfc_is_accepted_with_its_key() {
+    let accept = check(&head(), &config()).unwrap();
+    assert_eq!(accept.accept_key, ACCEPT);
+    assert_eq!((accept.protocol, accept.bearer, accept.token), (None, false, None));
+}
+
+#[test]
+fn the_101_has_what_the_rfc_asks_for() {
+    let accept = check(&head(), &config()).unwrap();
+    let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    assert_eq!(response_101(&accept, None), format!("{expected}\r\n").into_bytes());
+    let chat = format!("{expected}Sec-WebSocket-Protocol: chat\r\n\r\n");
+    assert_eq!(response_101(&accept, Some("chat")), chat.into_bytes());
+    assert_eq!(response_101(&accept, Some("a\r\nSet-Cookie: b")), response_101(&accept, None));
+}
+
+#[test]
+fn only_get_is_upgraded() {
+    for method in ["POST", "get", "", "CONNECT", "GET "] {
+        let head = RequestHead { method: method.into(), ..head() };
+        let refusal = check(&head, &config()).unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (405, "ERR_BAD_METHOD"));
+        assert_eq!(refusal.headers, [("Allow", "GET".to_owned())]);
+    }
+}
+
+#[test]
+fn http_1_1_and_later_1_x_is_upgraded() {
+    for (version, valid) in
+        [((1, 1), true), ((1, 2), true), ((1, 0), false), ((0, 9), false), ((2, 0), false), ((2, 1), false)]
+    {
+        let expected = if valid { Ok(()) } else { Err((400, "ERR_BAD_HTTP_VERSION")) };
+        assert_eq!(code(&RequestHead { version, ..head() }), expected, "{version:?}");
+    }
+}
+
+#[test]
+fn there_must_be_exactly_one_host_that_is_one() {
+    for host in ["example.com", "localhost:3000", "[::1]:3000", "127.0.0.1", "my_box.local:80", "a:"] {
+        assert_eq!(code(&with("Host", &[host])), Ok(()), "{host}");
+    }
+    let bad = [
+        "", " ", "a b", "a,b", "user@a", "a/b", "a:b", "a:+80", "a:99999", "a:80:80", ":80", "[::1", "[x]",
+        "ä.de",
+    ];
+    for host in bad {
+        assert_eq!(code(&with("Host", &[host])), Err((400, "ERR_BAD_HOST")), "{host}");
+    }
+    for hosts in [&[][..], &["a", "a"]] {
+        assert_eq!(code(&with("Host", hosts)), Err((400, "ERR_BAD_HOST")));
+    }
+}
+
+#[test]
+fn upgrade_must_name_websocket_in_whatever_case_and_place() {
+    for lines in [&["WebSocket"][..], &["h2c, websocket"], &["h2c", "websocket"], &[" websocket\t"]] {
+        assert_eq!(code(&with("upgrade", lines)), Ok(()), "{lines:?}");
+    }
+    for lines in [&[][..], &[""], &["h2c"], &["websockets"], &["websocket/13"], &["web socket"]] {
+        assert_eq!(code(&with("Upgrade", lines)), Err((400, "ERR_BAD_UPGRADE")), "{lines:?}");
+    }
+}
+
+#[test]
+fn connection_must_name_upgrade_in_whatever_case_and_place() {
+    for lines in [&["upgrade"][..], &["keep-alive, Upgrade"], &["keep-alive", "UPGRADE"], &["a,,upgrade,"]] {
+        assert_eq!(code(&with("connection", lines)), Ok(()), "{lines:?}");
+    }
+    for lines in [&[][..], &["keep-alive"], &["upgraded"], &["keep-alive upgrade"]] {
+        assert_eq!(code(&with("Connection", lines)), Err((400, "ERR_BAD_CONNECTION")), "{lines:?}");
+    }
+}
+
+#[test]
+fn another_or_no_version_is_told_which_one_is_spoken() {
+    for lines in [&[][..], &["8"], &["14"], &["013"], &["13, 8"], &["13", "13"], &[""]] {
+        let refusal = check(&with("Sec-WebSocket-Version", lines), &config()).unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (426, "ERR_BAD_VERSION"), "{lines:?}");
+        let answer = String::from_utf8(refusal.response()).unwrap();
+        assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{answer}");
+        assert!(answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
+        assert!(answer.contains("\r\nConnection: close, Upgrade\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn there_must_be_exactly_one_key_of_16_bytes() {
+    for key in [KEY, "AAAAAAAAAAAAAAAAAAAAAA==", " dGhlIHNhbXBsZSBub25jZQ== ", "//////////////////////=="] {
+        assert_eq!(code(&with("Sec-WebSocket-Key", &[key])), Ok(()), "{key}");
+    }
+    let bad = [
+        "",
+        "dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25jZQ=",
+        "dGhlIHNhbXBsZSBub25jZQ===",
+        "dGhlIHNhbXBsZSBub25jZWE=",
+        "dGhlIHNhbXBsZSBub25j",
+        "dGhlIHNhbXBsZSBub2-_ZQ==",
+        "dGhlIHNhbXBs ZSBub25jZQ==",
+        "ääääääääääää",
+    ];
+    for key in bad {
+        assert_eq!(code(&with("Sec-WebSocket-Key", &[key])), Err((400, "ERR_BAD_KEY")), "{key}");
+    }
+    for keys in [&[][..], &[KEY, KEY]] {
+        assert_eq!(code(&with("Sec-WebSocket-Key", keys)), Err((400, "ERR_BAD_KEY")));
+    }
+}
+
+#[test]
+fn the_first_subprotocol_of_the_app_that_was_offered_is_chosen() {
+    assert_eq!(answer(&["a, b"], &["b", "a"]), Ok(Some("b".into())));
+    assert_eq!(answer(&["a", "b"], &["c", "b"]), Ok(Some("b".into())));
+    assert_eq!(answer(&["a,b"], &["A"]), Ok(None));
+    assert_eq!(answer(&["a"], &[]), Ok(None));
+    assert_eq!(answer(&[], &["a"]), Ok(None));
+}
+
+#[test]
+fn offered_subprotocols_must_be_unique_tokens() {
+    for lines in
+        [&["a, a"][..], &["a", "a"], &["a,"], &[""], &["a,,b"], &["a b"], &["a\"b"], &["ä"], &["a/b"]]
+    {
+        assert_eq!(answer(lines, &["a"]), Err("ERR_BAD_PROTOCOL"), "{lines:?}");
+    }
+}
+
+#[test]
+fn bearer_is_answered_when_it_was_offered_and_the_app_has_none_of_its_own() {
+    assert_eq!(answer(&["bearer, x.y.z"], &[]), Ok(Some("bearer".into())));
+    assert_eq!(answer(&["bearer", "x.y.z"], &["chat"]), Ok(Some("bearer".into())));
+    assert_eq!(answer(&["chat, bearer, x.y.z"], &["chat"]), Ok(Some("chat".into())));
+    assert_eq!(answer(&["bearer, x.y.z, chat"], &["chat"]), Ok(Some("chat".into())));
+}
+
+#[test]
+fn the_token_is_never_echoed_even_if_the_app_has_a_subprotocol_of_that_name() {
+    assert_eq!(answer(&["bearer, chat"], &["chat"]), Ok(Some("bearer".into())));
+    let refusal = check(&with("Sec-WebSocket-Protocol", &["bearer, to ken"]), &jwt_config()).unwrap_err();
+    assert!(!refusal.message.contains("to ken"), "{}", refusal.message);
+}
+
+#[test]
+fn a_token_is_looked_for_under_jwt_only() {
+    let head = with("Authorization", &["Bearer x.y.z"]);
+    assert_eq!(check(&head, &jwt_config()).unwrap().token.unwrap().value, "x.y.z");
+    for auth in [Auth::Anonymous, Auth::Callback] {
+        assert_eq!(check(&head, &Config::new(auth)).unwrap().token, None);
+    }
+    let empty = with("Authorization", &["Bearer"]);
+    assert_eq!(check(&empty, &jwt_config()).unwrap_err().code, "ERR_TOKEN_INVALID");
+    assert!(check(&empty, &config()).is_ok());
+}
+
+#[test]
+fn a_request_without_token_passes_on_to_the_verifier() {
+    assert_eq!(check(&head(), &jwt_config()).unwrap().token, None);
+}
+
+#[test]
+fn sizes_are_checked_before_anything_else() {
+    let mut config = config();
+    config.limits.max_url_bytes = 16;
+    let mut long = RequestHead { method: "POST".into(), target: "/".repeat(16), headers: vec![], ..head() };
+    assert_eq!(check(&long, &config).unwrap_err().code, "ERR_BAD_METHOD");
+    long.target.push('/');
+    let refusal = check(&long, &config).unwrap_err();
+    assert_eq!((refusal.status, refusal.code), (414, "ERR_URL_TOO_LONG"));
+
+    let bytes: usize = head().headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    config.limits.max_header_bytes = bytes;
+    assert!(check(&head(), &config).is_ok());
+    config.limits.max_header_bytes = bytes - 1;
+    let refusal = check(&head(), &config).unwrap_err();
+    assert_eq!((refusal.status, refusal.code), (431, "ERR_HEADERS_TOO_LARGE"));
+}
+
+#[test]
+fn accept_leaves_origin_and_token_aside() {
+    let mut head = with("Origin", &["https://evil.example"]);
+    head.headers.push(("Authorization".into(), "Bearer".into()));
+    let config = jwt_config();
+    assert_eq!(accept(&head, &config).unwrap().accept_key, ACCEPT);
+    assert_eq!(check(&head, &config).unwrap_err().code, "ERR_ORIGIN_REFUSED");
+    let any = Config { origins: Origins::Any, ..config };
+    assert_eq!(check(&head, &any).unwrap_err().code, "ERR_TOKEN_INVALID");
+}
+
+#[test]
+fn a_joined_head_comes_back_as_it_was() {
+    let head = RequestHead::parse_joined("GET\n/a?b=c\n1.1\nHost\nx\nA\n\na\n 2 ").unwrap();
+    assert_eq!((head.method.as_str(), head.target.as_str(), head.version), ("GET", "/a?b=c", (1, 1)));
+    assert_eq!(head.header("HOST"), Some("x"));
+    assert_eq!(head.headers_all("a").collect::<Vec<_>>(), ["", "2"]);
+    assert_eq!(head.header("b"), None);
+    assert!(RequestHead::parse_joined("GET\n/\n1.1").unwrap().headers.is_empty());
+}
+
+#[test]
+fn what_is_no_joined_head_is_none() {
+    for joined in
+        ["", "GET", "GET\n/", "GET\n/\n1", "GET\n/\n1.", "GET\n/\n+1.1", "GET\n/\n1.256", "GET\n/\n1.1\nHost"]
+    {
+        assert!(RequestHead::parse_joined(joined).is_none(), "{joined:?}");
+    }
+}
+
+#[test]
+fn no_byte_of_a_head_makes_it_panic() {
+    let headers = "\nHost\na.b:80\nUpgrade\nwebsocket\nConnection\nupgrade\nSec-WebSocket-Version\n13\n\
+                   Sec-WebSocket-Key\ndGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol\nbearer, a.b\n\
+                   Origin\nhttp://a.b\nAuthorization\nBearer x\nCookie\na=\"b\"";
+    let joined = format!("GET\n/?a=%41&b\n1.1{headers}");
+    let mut config = jwt_config();
+    assert!(check(&RequestHead::parse_joined(&joined).unwrap(), &config).is_ok());
+    for origins in [Origins::SameHost, Origins::List(vec!["http://*.b".parse().unwrap()])] {
+        config.origins = origins;
+        for (index, _) in joined.char_indices() {
+            for new in
+                ["", "\n", "\0", "%", "[", "]", ":", ",", "=", "\"", ";", "ä", "\u{10ffff}", "https://"]
+            {
+                let changed = format!("{}{new}{}", &joined[..index], &joined[index + 1..]);
+                if let Some(head) = RequestHead::parse_joined(&changed) {
+                    let _ = check(&head, &config).map_err(|refusal| refusal.response());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_a_whole_http_answer_with_json() {
+    let refusal = Refusal::new(Code::TokenMissing, "say \"who\"");
+    let answer = String::from_utf8(refusal.response()).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"), "{head}");
+    assert!(head.contains("\r\nWWW-Authenticate: Bearer"), "{head}");
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+    assert_eq!(body, r#"{"code":"ERR_TOKEN_MISSING","message":"say \"who\""}"#);
+}
+
+#[test]
+fn every_code_that_refuses_has_a_reason_phrase_of_its_status() {
+    for (text, _) in crate::engine::error::ERROR_CODES {
+        let code = Code::parse(text).unwrap();
+        let answer = String::from_utf8(Refusal::new(code, "x").response()).unwrap();
+        let status = if code.http_status() == 0 { 500 } else { code.http_status() };
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert_eq!(answer.contains("Internal Server Error"), status == 500, "{answer}");
+    }
+}
+
+#[test]
+fn what_a_script_could_act_on_has_a_close_code() {
+    let close_code = |code| Refusal::new(code, "").close_code();
+    assert_eq!(close_code(Code::TokenMissing), Some(4401));
+    assert_eq!(close_code(Code::Unauthorized), Some(4401));
+    assert_eq!(close_code(Code::OriginRefused), Some(4403));
+    assert_eq!(close_code(Code::BadKey), None);
+    assert_eq!(close_code(Code::AuthFailed), None);
+}

@@ -14,7 +14,8 @@ use connection::{Connection, READ, ROOM};
 use lexopt::{Arg, Parser, ValueExt};
 use load::net::{self, Poll};
 
-const USAGE: &str = "floor [--mode echo|fanout] [--port 0] [--block-ms 0 --period-ms 250] [--max-seconds 300]";
+const USAGE: &str =
+    "floor [--mode echo|fanout] [--port 0] [--block-ms 0 --period-ms 250] [--max-seconds 300]";
 const LISTENER: u64 = u64::MAX;
 
 struct Options {

@@ -36,7 +36,8 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
                 if now == 0 {
                     now = meter.now();
                 }
-                let sent_at = times.pop_front().ok_or_else(|| io::Error::other("more echoes than messages"))?;
+                let sent_at =
+                    times.pop_front().ok_or_else(|| io::Error::other("more echoes than messages"))?;
                 meter.record(now - sent_at);
                 Ok(())
             })?;

@@ -39,7 +39,10 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
             let slot = &mut next_slot[token as usize];
             let mut now = 0;
             let state = peers[token as usize].read(&mut buf, |header, payload| {
-                if header.first != 0x80 | TEXT || payload.len() != text.len() || (*slot == 0 && payload != text) {
+                if header.first != 0x80 | TEXT
+                    || payload.len() != text.len()
+                    || (*slot == 0 && payload != text)
+                {
                     return Err(io::Error::other("a delivery differs from what was published"));
                 }
                 if missing[*slot] == 0 {
@@ -70,10 +73,5 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
         }
     }
     let report = meter.report("fanout")?;
-    Ok(Report {
-        size: Some(options.size),
-        connections: members,
-        in_flight: Some(in_flight),
-        ..report
-    })
+    Ok(Report { size: Some(options.size), connections: members, in_flight: Some(in_flight), ..report })
 }

@@ -28,7 +28,9 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     while meter.running()? {
         poll.wait(Some(1000), &mut ready)?;
         if ready.is_empty() {
-            return Err(io::Error::other("nothing happened for a second: the server neither answers nor closes"));
+            return Err(io::Error::other(
+                "nothing happened for a second: the server neither answers nor closes",
+            ));
         }
         for &(token, _) in &ready {
             let attempt = &mut attempts[token as usize];
@@ -44,7 +46,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
             loop {
                 match attempt.peer.read(&mut buf, |_, _| Ok(())) {
                     Ok(State::Open) => break,
-                    Ok(State::Closing) => {}
+                    Ok(State::Closing(_)) => {}
                     Ok(State::Ended) | Err(_) => {
                         *attempt = begin(options, &poll, &meter, &mut number, token)?;
                         break;

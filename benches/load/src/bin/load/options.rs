@@ -22,7 +22,7 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
   --warmup SECONDS     1                     --seconds SECONDS     3
   --rate PER_SECOND    5000                  --steps N,N,...       6000,12000,18000
   --settle SECONDS     1.5                   --touch               idle: each connection echoes one message first
-  --block-seconds N    60";
+  --block-seconds N    60                    --churn N             idle: opened and closed before the first step, 20000";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub(crate) struct Options {
     pub(crate) rate: u64,
     pub(crate) steps: Vec<usize>,
     pub(crate) touch: bool,
+    pub(crate) churn: usize,
     pub(crate) settle: Duration,
     pub(crate) block: Duration,
     warmup: Duration,
@@ -74,7 +75,7 @@ impl Options {
         let mut path = "/api/websocket".to_owned();
         let (mut size, mut connections, mut in_flight, mut rate) = (64, 50, 16, 5000);
         let (mut warmup, mut seconds, mut settle, mut block) = (1.0, 3.0, 1.5, 60.0);
-        let (mut steps, mut touch) = (vec![6000, 12_000, 18_000], false);
+        let (mut steps, mut touch, mut churn) = (vec![6000, 12_000, 18_000], false, 20_000);
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
@@ -98,6 +99,7 @@ impl Options {
                         .map(|n| n.parse().map_err(|_| format!("--steps {list}: {n} is no number")))
                         .collect::<Result<_, _>>()?;
                 }
+                Arg::Long("churn") => churn = args.value()?.parse()?,
                 Arg::Long("touch") => touch = true,
                 Arg::Long("warmup") => warmup = args.value()?.parse()?,
                 Arg::Long("seconds") => seconds = args.value()?.parse()?,
@@ -108,7 +110,12 @@ impl Options {
         }
         let target = Target::new(port.ok_or("--port is missing")?, pid.ok_or("--pid is missing")?, &path);
         let work = work.ok_or("the work is missing")?;
-        if size < 2 || connections == 0 || in_flight == 0 || rate == 0 || !steps.is_sorted() || steps.len() < 2
+        if size < 2
+            || connections == 0
+            || in_flight == 0
+            || rate == 0
+            || !steps.is_sorted()
+            || steps.len() < 2
         {
             return Err("--size is at least 2, --steps rise, no number is 0".into());
         }
@@ -122,6 +129,7 @@ impl Options {
             rate,
             steps,
             touch,
+            churn,
             settle: span(settle)?,
             block: span(block)?,
             warmup: span(warmup)?,

@@ -1,9 +1,10 @@
 //! Connections that only wait: `idle` weighs them, `hold` sees whether they outlive a blocked JavaScript thread.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use load::frame::{TEXT, client_frame, json_text};
+use load::frame::{CLOSE, TEXT, client_frame, json_text};
 use load::meter::{Report, resident_bytes};
 use load::net::{Poll, http_get};
 use load::peer::{self, Peer, State};
@@ -15,13 +16,22 @@ struct Park {
     poll: Poll,
     peers: Vec<Option<Peer>>,
     answered: usize,
+    /// How those that are gone ended, and how many did so.
+    ends: BTreeMap<String, usize>,
     buf: Vec<u8>,
     ready: Vec<(u64, bool)>,
 }
 
 impl Park {
     fn new() -> io::Result<Park> {
-        Ok(Park { poll: Poll::new()?, peers: Vec::new(), answered: 0, buf: Vec::new(), ready: Vec::new() })
+        Ok(Park {
+            poll: Poll::new()?,
+            peers: Vec::new(),
+            answered: 0,
+            ends: BTreeMap::new(),
+            buf: Vec::new(),
+            ready: Vec::new(),
+        })
     }
 
     fn grow(&mut self, options: &Options, count: usize) -> io::Result<()> {
@@ -46,9 +56,14 @@ impl Park {
                     *answered += 1;
                     Ok(())
                 });
-                if !matches!(state, Ok(State::Open)) {
-                    *place = None;
-                }
+                let end = match state {
+                    Ok(State::Open) => continue,
+                    Ok(State::Closing(code)) => format!("closed by the server with {code}"),
+                    Ok(State::Ended) => "ended by the server without a close frame".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                *self.ends.entry(end).or_default() += 1;
+                *place = None;
             }
         }
         Ok(())
@@ -65,13 +80,30 @@ impl Park {
         Ok(self.answered)
     }
 
-    fn alive(&self) -> usize {
+    /// Says on standard error how connections were lost, if any were, and how many are left.
+    fn left(&self) -> usize {
+        for (end, count) in &self.ends {
+            eprintln!("{count} {end}");
+        }
         self.peers.iter().flatten().count()
     }
 }
 
+/// Opens and closes connections, a few at a time: what the server's runtime grows by once, it grows by now.
+fn churn(options: &Options) -> io::Result<()> {
+    const AT_ONCE: usize = 100;
+    let close = client_frame(CLOSE, &1000u16.to_be_bytes());
+    for first in (0..options.churn).step_by(AT_ONCE) {
+        for mut peer in peer::open(&options.target, AT_ONCE, first)? {
+            peer.send(&close)?;
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn idle(options: &Options) -> io::Result<Report> {
     let started = Instant::now();
+    churn(options)?;
     let mut park = Park::new()?;
     let mut rss = Vec::new();
     for &step in &options.steps {
@@ -84,8 +116,9 @@ pub(crate) fn idle(options: &Options) -> io::Result<Report> {
         http_get(options.target.port, "/gc")?;
         park.serve(Instant::now() + options.settle, None)?;
         rss.push((step, resident_bytes(options.target.pid)?));
-        if park.alive() < step {
-            return Err(io::Error::other(format!("{} of {step} connections are left", park.alive())));
+        let left = park.left();
+        if left < step {
+            return Err(io::Error::other(format!("{left} of {step} connections are left")));
         }
     }
     let (first, last) = (rss[0], rss[rss.len() - 1]);
@@ -106,6 +139,7 @@ pub(crate) fn hold(options: &Options) -> io::Result<Report> {
     http_get(options.target.port, &format!("/block?ms={}", options.block.as_millis()))?;
     park.serve(started + options.block + Duration::from_secs(3), None)?;
     let alive = park.touch(0)?;
+    park.left();
     Ok(Report {
         work: "hold",
         connections: options.connections,

@@ -1,0 +1,307 @@
+'use strict';
+
+const { once } = require('node:events');
+const { host } = require('./support/host');
+const { RawClient, connect, refused, upgradeRequest } = require('./support/client');
+const { SECRET, sign } = require('./support/token');
+
+const byJwt = (jwt) => ({ auth: { jwt: { secret: SECRET, ...jwt } } });
+const bearer = (token) => ({ headers: { authorization: `Bearer ${token}` } });
+/** A host whose function says who connects. */
+const asking = (authenticate, options) => host({ relay: false, ...options, auth: { authenticate } });
+/** The next 'error' of a manager. A tuple, for `once` of 'error' would reject. */
+const nextError = (manager) => new Promise((resolve) => manager.once('error', resolve));
+
+describe("auth: 'anonymous'", () => {
+  test('makes each connection a user of its own', async () => {
+    const { pair, manager } = await host();
+    const a = await pair();
+    const b = await pair();
+    expect(a.connection.userId).toMatch(/^[\w-]{20,}$/);
+    expect(a.connection.userId).not.toBe(b.connection.userId);
+    expect(a.connection.data).toBeUndefined();
+    expect(manager.connections.userCount).toBe(2);
+  });
+});
+
+describe('auth.jwt', () => {
+  test('takes the user id and the data from the claims', async () => {
+    const { pair } = await host(byJwt());
+    const { connection } = await pair(bearer(sign({ sub: 'u1', theme: 'dark' })));
+    expect(connection.userId).toBe('u1');
+    expect(connection.data).toMatchObject({ sub: 'u1', theme: 'dark' });
+    expect(connection.data).toBe(connection.data);
+    connection.data.seen = true;
+    expect(connection.data.seen).toBe(true);
+    connection.data = 5;
+    expect(connection.data).toBe(5);
+  });
+
+  test('makes a numeric claim decimal', async () => {
+    const { pair } = await host(byJwt({ userIdClaim: 'uid' }));
+    const { connection } = await pair(bearer(sign({ uid: 42 })));
+    expect(connection.userId).toBe('42');
+  });
+
+  test('takes the token from the subprotocols and never echoes it', async () => {
+    const { pair } = await host(byJwt());
+    const { client, connection } = await pair({ protocols: ['bearer', sign({ sub: 'u2' })] });
+    expect(client.socket.protocol).toBe('bearer');
+    expect(connection.userId).toBe('u2');
+  });
+
+  test('takes the token from the query and a cookie where that is switched on', async () => {
+    const { pair, url } = await host(byJwt({ query: 'token', cookie: 'session' }));
+    expect((await pair({}, `${url}?token=${sign({ sub: 'q' })}`)).connection.userId).toBe('q');
+    const cookie = { headers: { cookie: `a=b; session=${sign({ sub: 'c' })}` } };
+    expect((await pair(cookie)).connection.userId).toBe('c');
+  });
+
+  test.each([
+    ['none', {}, 'ERR_TOKEN_MISSING'],
+    ['one of another secret', bearer(sign({ sub: 'u' }, 'another secret')), 'ERR_TOKEN_INVALID'],
+    ['one that has expired', bearer(sign({ sub: 'u', exp: 1 })), 'ERR_TOKEN_EXPIRED'],
+    ['one without a user', bearer(sign({})), 'ERR_TOKEN_INVALID'],
+  ])('refuses %s', async (_what, client, code) => {
+    const context = await host(byJwt());
+    const answer = await context.refused(client);
+    expect(answer).toMatchObject({ status: 401, body: { code, message: expect.any(String) } });
+    expect(answer.headers['www-authenticate']).toMatch(/^Bearer/);
+    expect(context.manager.stats().refused).toEqual({ [code]: 1 });
+  });
+
+  test('closes a connection whose token expires, with 4001', async () => {
+    const { connect: open } = await host(byJwt({ leewaySeconds: 0 }));
+    const client = await open(bearer(sign({ sub: 'u', exp: Math.floor(Date.now() / 1000) + 1 })));
+    expect((await client.closed).code).toBe(4001);
+  });
+
+  test('comes from JWT_SECRET where there is no option', async () => {
+    process.env.JWT_SECRET = SECRET;
+    try {
+      const { pair } = await host({ auth: undefined });
+      expect((await pair(bearer(sign({ sub: 'env' })))).connection.userId).toBe('env');
+    } finally {
+      delete process.env.JWT_SECRET;
+    }
+  });
+});
+
+describe('auth.authenticate', () => {
+  const throwing = (value) => {
+    throw value;
+  };
+  const leak = () => throwing(new Error('the database password is 123'));
+
+  test('is asked with the request, and says who it is', async () => {
+    const requests = [];
+    const data = { session: new Map([['a', 1]]) };
+    const { pair, port } = await asking((request) => {
+      requests.push(request);
+      return { userId: 7, rooms: ['lobby', 8], data };
+    });
+    const { connection } = await pair(
+      { headers: { 'x-tenant': 'acme' } },
+      `ws://127.0.0.1:${port}/api/websocket?who=me`,
+    );
+    expect(requests).toEqual([
+      {
+        url: '/api/websocket?who=me',
+        method: 'GET',
+        headers: expect.objectContaining({ 'x-tenant': 'acme', upgrade: 'websocket' }),
+        remoteAddress: '127.0.0.1',
+      },
+    ]);
+    expect(connection.userId).toBe('7');
+    expect(connection.rooms.sort()).toEqual(['8', 'lobby']);
+    expect(connection.data).toBe(data);
+  });
+
+  test('keeps its data for a connection that nobody listened for', async () => {
+    const data = {};
+    const { connect: open, manager } = await asking(async () => ({ userId: 'u', data }));
+    await open();
+    const [connection] = manager.connections.ofUser('u');
+    expect(connection.data).toBe(data);
+  });
+
+  test('is called as a method of its object', async () => {
+    class Auth {
+      #users = ['me'];
+      authenticate() {
+        return { userId: this.#users[0] };
+      }
+    }
+    const { pair } = await host({ auth: new Auth() });
+    expect((await pair()).connection.userId).toBe('me');
+  });
+
+  test.each([
+    ['null', () => null],
+    ['undefined', () => undefined],
+    ['false', async () => false],
+  ])('refuses by %s with 401', async (_what, authenticate) => {
+    const context = await asking(authenticate);
+    expect(await context.refused()).toMatchObject({ status: 401, body: { code: 'ERR_UNAUTHORIZED' } });
+  });
+
+  test.each([
+    ['throws', leak],
+    ['rejects', async () => leak()],
+    ['answers with a thenable that throws', () => Object.defineProperty({}, 'then', { value: leak })],
+    ['answers with a getter that throws', () => Object.defineProperty({}, 'then', { get: leak })],
+    ['throws something odd', () => throwing(Object.create(null))],
+    ['throws nothing', () => throwing(undefined)],
+  ])('that %s gets 500 without the reason, and an error event with it', async (what, authenticate) => {
+    const context = await asking(authenticate);
+    const failed = nextError(context.manager);
+    const answer = await context.refused();
+    expect(answer).toMatchObject({ status: 500, body: { code: 'ERR_AUTH_FAILED' } });
+    expect(JSON.stringify(answer)).not.toContain('password');
+    const error = await failed;
+    expect(error.code).toBe('ERR_AUTH_FAILED');
+    if (!what.includes('something') && !what.includes('nothing'))
+      expect(error.cause.message).toContain('password');
+  });
+
+  const tooMany = 'ä'.repeat(129);
+  test.each([
+    ['true', true],
+    ['a string', 'u'],
+    ['no user', {}],
+    ['an empty user', { userId: '' }],
+    ['a long user', { userId: tooMany }],
+    ['half a character', { userId: '\ud800' }],
+    ['a fraction', { userId: 1.5 }],
+    ['NaN', { userId: Number.NaN }],
+    ['a huge number', { userId: 2 ** 60 }],
+    ['a bigint', { userId: 1n }],
+    ['rooms that are no array', { userId: 'u', rooms: 'lobby' }],
+    ['an empty room', { userId: 'u', rooms: [''] }],
+    ['a hole for a room', { userId: 'u', rooms: new Array(1) }],
+    ['a number as expiry', { userId: 'u', expiresAt: 5 }],
+    ['an invalid date', { userId: 'u', expiresAt: new Date('x') }],
+    [
+      'a getter that throws',
+      {
+        get userId() {
+          throw new Error('x');
+        },
+      },
+    ],
+    [
+      'a revoked proxy',
+      (() => {
+        const { proxy, revoke } = Proxy.revocable({}, {});
+        revoke();
+        return proxy;
+      })(),
+    ],
+  ])('that answers with %s gets 500 and an error event', async (what, identity) => {
+    const context = await asking(() => identity);
+    const failed = nextError(context.manager);
+    // What can't even be looked at for a `then` counts as thrown.
+    const code = what === 'a revoked proxy' ? 'ERR_AUTH_FAILED' : 'ERR_INVALID_IDENTITY';
+    expect(await context.refused()).toMatchObject({ status: 500, body: { code } });
+    expect(await failed).toMatchObject({ code, cause: expect.anything() });
+  });
+
+  test('that never settles gets 408 at the deadline', async () => {
+    const context = await asking(() => new Promise(() => {}), { limits: { handshakeTimeoutMs: 50 } });
+    expect(await context.refused()).toMatchObject({ status: 408, body: { code: 'ERR_HANDSHAKE_TIMEOUT' } });
+    expect(context.manager.stats().handshakes).toBe(0);
+  });
+
+  test.each([
+    ['an identity', () => ({ userId: 'late', data: {} })],
+    ['null', () => null],
+    ['nonsense', () => ({})],
+    ['an error', () => Promise.reject(new Error('late'))],
+  ])('that settles with %s after the deadline changes nothing', async (what, answer) => {
+    let settle;
+    const authenticate = () =>
+      new Promise((resolve) => {
+        settle = () => resolve(answer());
+      });
+    const context = await asking(authenticate, { limits: { handshakeTimeoutMs: 50 } });
+    const fails = what === 'nonsense' || what === 'an error';
+    const failed = fails && nextError(context.manager);
+    expect((await context.refused()).status).toBe(408);
+    settle();
+    await failed;
+    expect(context.manager.connections.size).toBe(0);
+  });
+
+  test('that settles after the client left changes nothing', async () => {
+    let settle;
+    const authenticate = jest.fn(() => ({ userId: 'stays' }));
+    const called = new Promise((resolve) => {
+      authenticate.mockImplementationOnce(() => {
+        resolve();
+        return new Promise((answer) => {
+          settle = () => answer({ userId: 'gone', data: {} });
+        });
+      });
+    });
+    const { port, manager, pair } = await asking(authenticate);
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest());
+    await called;
+    client.socket.destroy();
+    while (manager.stats().handshakes > 0) await new Promise(setImmediate);
+    settle();
+    await pair();
+    expect(manager.connections.users()).toEqual(['stays']);
+  });
+
+  test('gives a connection until expiresAt', async () => {
+    const { connect: open } = await asking(() => ({ userId: 'u', expiresAt: new Date(Date.now() + 200) }));
+    const client = await open();
+    expect((await client.closed).code).toBe(4001);
+  });
+
+  test('takes an expiry that is over as over', async () => {
+    const { connect: open } = await asking(() => ({ userId: 'u', expiresAt: new Date(-5) }));
+    expect((await (await open()).closed).code).toBe(4001);
+  });
+});
+
+describe('the origin', () => {
+  test('must be the host by default', async () => {
+    const context = await host();
+    await context.connect({ origin: `http://127.0.0.1:${context.port}` });
+    expect(await context.refused({ origin: 'https://evil.example' })).toMatchObject({
+      status: 403,
+      body: { code: 'ERR_ORIGIN_REFUSED' },
+    });
+  });
+
+  test('may be one of a list', async () => {
+    const context = await host({ allowedOrigins: ['https://*.example.com'] });
+    await context.connect({ origin: 'https://app.example.com' });
+    expect((await context.refused({ origin: 'https://example.org' })).status).toBe(403);
+  });
+});
+
+describe('rejectWith', () => {
+  test("'close' opens, and closes with a code that scripts can see", async () => {
+    const { url } = await host({ ...byJwt(), rejectWith: 'close' });
+    const client = await connect(url);
+    expect((await client.closed).code).toBe(4401);
+  });
+
+  test("'http' is the default", async () => {
+    const { url } = await host(byJwt());
+    expect((await refused(url)).status).toBe(401);
+  });
+});
+
+test('subprotocols: the first of ours that the client offers', async () => {
+  const { pair, manager } = await host({ protocols: ['v2', 'v1'] });
+  const { client, connection } = await pair({ protocols: ['v1', 'v2', 'x'] });
+  expect([client.socket.protocol, connection.protocol]).toEqual(['v2', 'v2']);
+  const gone = once(manager, 'disconnect');
+  client.close();
+  await gone;
+  expect(connection.protocol).toBe('v2');
+});

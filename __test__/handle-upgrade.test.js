@@ -1,0 +1,212 @@
+'use strict';
+
+const http = require('node:http');
+const { Duplex } = require('node:stream');
+const { once } = require('node:events');
+const { host, manage, listening } = require('./support/host');
+const { RawClient, connect, refused, upgradeRequest, frame } = require('./support/client');
+
+/** A server whose own listener gives upgrades of `/mine` to `take`, with the manager listening on another path. */
+async function routing(take, options) {
+  const server = http.createServer();
+  const manager = manage(server, { relay: false, ...options });
+  server.on('upgrade', (req, socket, head) => {
+    if (req.url.startsWith('/mine')) take(manager, req, socket, head);
+  });
+  await listening(server);
+  const { port } = server.address();
+  return { manager, port, url: `ws://127.0.0.1:${port}/mine` };
+}
+
+/** The promise of the next call of handleUpgrade, wrapped, for it to be awaited elsewhere. */
+function handing(identity, before = () => undefined) {
+  let answer;
+  const called = new Promise((resolve) => {
+    answer = resolve;
+  });
+  const take = async (manager, req, socket, head) => {
+    const wait = before(req, socket);
+    if (wait) await wait;
+    answer({ promise: manager.handleUpgrade(req, socket, head, identity), socket });
+  };
+  return { take, called };
+}
+
+describe('handleUpgrade', () => {
+  test('resolves with the connection, on any path', async () => {
+    const { take, called } = handing();
+    const { url } = await routing(take);
+    const client = await connect(url);
+    const connection = await (await called).promise;
+    expect(connection.isOpen).toBe(true);
+    connection.send('hello');
+    expect(await client.next()).toBe('hello');
+  });
+
+  test('takes an identity instead of asking who it is', async () => {
+    const data = { mine: true };
+    const { take, called } = handing({ userId: 9, rooms: ['r'], data });
+    const authenticate = jest.fn(() => null);
+    const { url, manager } = await routing(take, { auth: { authenticate } });
+    const met = once(manager, 'connection');
+    await connect(url);
+    const connection = await (await called).promise;
+    expect([connection.userId, connection.rooms, connection.data]).toEqual(['9', ['r'], data]);
+    expect((await met)[0]).toBe(connection);
+    expect(authenticate).not.toHaveBeenCalled();
+  });
+
+  test('checks the origin also where an identity is given', async () => {
+    const { take, called } = handing({ userId: 'u' });
+    const { url } = await routing(take);
+    expect((await refused(url, { origin: 'https://evil.example' })).status).toBe(403);
+    await expect((await called).promise).rejects.toMatchObject({ code: 'ERR_ORIGIN_REFUSED' });
+  });
+
+  test('asks who it is without an identity, and rejects with the refusal', async () => {
+    const { take, called } = handing();
+    const { url } = await routing(take, { auth: { authenticate: async () => null } });
+    expect((await refused(url)).body.code).toBe('ERR_UNAUTHORIZED');
+    await expect((await called).promise).rejects.toMatchObject({ name: 'Error', code: 'ERR_UNAUTHORIZED' });
+  });
+
+  test('takes along what the socket read during an await', async () => {
+    let more;
+    const { take, called } = handing({ userId: 'u' }, (_req, socket) => {
+      // The second write has arrived when the socket has something to read.
+      const readable = once(socket, 'readable');
+      more();
+      return readable;
+    });
+    const { port, manager } = await routing(take);
+    manager.on('message', (connection, data) => connection.send(data));
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    more = () => client.write(frame('late'));
+    client.write(upgradeRequest('/mine'), frame('in the head'));
+    await called;
+    await client.said('\x81\x0bin the head\x81\x04late');
+  });
+
+  test('takes any duplex stream', async () => {
+    const server = http.createServer();
+    const manager = manage(server, { relay: false });
+    manager.on('message', (connection, data) => connection.send(data));
+    // Two ends of a pipe.
+    const make = () =>
+      new Duplex({
+        read() {},
+        write(chunk, _encoding, done) {
+          this.other.push(chunk);
+          done();
+        },
+        final(done) {
+          this.other.push(null);
+          done();
+        },
+      });
+    const [near, far] = [make(), make()];
+    near.other = far;
+    far.other = near;
+    const req = Object.assign(new http.IncomingMessage(null), {
+      method: 'GET',
+      url: '/x',
+      httpVersion: '1.1',
+      rawHeaders: [
+        ...['Host', 'x', 'Upgrade', 'websocket', 'Connection', 'Upgrade', 'Sec-WebSocket-Version', '13'],
+        ...['Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='],
+      ],
+    });
+    let said = '';
+    const heard = new Promise((resolve) => {
+      far.on('data', (chunk) => {
+        said += chunk.toString('latin1');
+        if (said.endsWith('\x81\x04pipe')) resolve();
+      });
+    });
+    const connection = await manager.handleUpgrade(req, near, undefined, { userId: 'u' });
+    expect(connection.remoteAddress).toBe('');
+    far.write(frame('pipe'));
+    await heard;
+    expect(said).toMatch(/^HTTP\/1\.1 101 /);
+    const gone = once(manager, 'disconnect');
+    far.end();
+    expect((await gone)[1]).toBe(1006);
+  });
+
+  test('rejects, and leaves the socket alone, for what is no upgrade', async () => {
+    const { manager } = await host();
+    const req = { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: [] };
+    const socket = new Duplex({ read() {}, write() {} });
+    const invalid = [
+      [undefined, socket],
+      [{}, socket],
+      [{ ...req, rawHeaders: [5] }, socket],
+      [{ ...req, url: undefined }, socket],
+      [req, undefined],
+      [req, {}],
+      [req, 'socket'],
+      [req, socket, 'head'],
+      [req, socket, 5],
+    ];
+    for (const args of invalid) {
+      await expect(manager.handleUpgrade(...args)).rejects.toMatchObject({
+        name: 'TypeError',
+        code: 'ERR_INVALID_ARG',
+      });
+    }
+    for (const identity of [null, 5, {}, { userId: '' }]) {
+      await expect(manager.handleUpgrade(req, socket, null, identity)).rejects.toMatchObject({
+        code: 'ERR_INVALID_IDENTITY',
+      });
+    }
+    expect(socket.destroyed).toBe(false);
+    expect(socket.eventNames()).not.toContain('data');
+  });
+
+  test('rejects for a socket that is closed, or was taken', async () => {
+    const { take, called } = handing({ userId: 'u' });
+    const { url, manager } = await routing((...args) => {
+      const [, req, socket, head] = args;
+      take(...args);
+      second = manager.handleUpgrade(req, socket, head, { userId: 'u' });
+    });
+    let second;
+    await connect(url);
+    await (await called).promise;
+    await expect(second).rejects.toMatchObject({ code: 'ERR_HANDOVER' });
+    expect(manager.connections.size).toBe(1);
+  });
+
+  test('may be called before the manager’s own listener sees the upgrade', async () => {
+    const server = http.createServer();
+    const manager = manage(server, { relay: false });
+    let promise;
+    server.prependListener('upgrade', (req, socket, head) => {
+      promise = manager.handleUpgrade(req, socket, head, { userId: 'mine' });
+    });
+    await listening(server);
+    await connect(`ws://127.0.0.1:${server.address().port}/api/websocket`);
+    expect((await promise).userId).toBe('mine');
+    expect(manager.connections.size).toBe(1);
+  });
+
+  test('rejects when the client leaves meanwhile', async () => {
+    const { take, called } = handing();
+    let asked;
+    const asking = new Promise((resolve) => {
+      asked = resolve;
+    });
+    const authenticate = () => {
+      asked();
+      return new Promise(() => {});
+    };
+    const { port, manager } = await routing(take, { auth: { authenticate } });
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest('/mine'));
+    const { promise } = await called;
+    await asking;
+    client.socket.destroy();
+    await expect(promise).rejects.toMatchObject({ code: 'ERR_HANDOVER' });
+    expect(manager.connections.size).toBe(0);
+  });
+});

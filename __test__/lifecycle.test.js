@@ -1,0 +1,298 @@
+'use strict';
+
+const http = require('node:http');
+const { once } = require('node:events');
+const { WebSocketManager, getWebSocketManager } = require('..');
+const { closeAfterwards } = require('./support/cleanup');
+const { host, manage, listening } = require('./support/host');
+const { RawClient, upgradeRequest } = require('./support/client');
+const { program } = require('./support/program');
+
+describe('close', () => {
+  test('tells the clients, ends the manager, and answers one promise', async () => {
+    const { manager, server, connect: open } = await host();
+    const client = await open();
+    const gone = once(manager, 'disconnect');
+    const first = manager.close({ code: 1012, reason: 'deploy' });
+    expect(manager.close()).toBe(first);
+    expect(manager.close({ drainMs: 'nonsense' })).toBe(first);
+    expect(await client.closed).toEqual({ code: 1012, reason: 'deploy' });
+    await first;
+    expect((await gone).slice(1)).toEqual([1012, 'deploy']);
+    expect(server.listenerCount('upgrade')).toBe(0);
+    expect(server.listenerCount('close')).toBe(0);
+    expect(manager.connections.size).toBe(0);
+  });
+
+  test('uses 1001 where nothing is said', async () => {
+    const { manager, connect: open } = await host();
+    const client = await open();
+    await manager.close();
+    expect(await client.closed).toEqual({ code: 1001, reason: '' });
+  });
+
+  test('comes with the end of the HTTP server', async () => {
+    const { manager, server, connect: open } = await host();
+    const client = await open();
+    const ended = once(server, 'close');
+    server.close();
+    await ended;
+    expect(await client.closed).toEqual({ code: 1001, reason: '' });
+    await manager.close();
+  });
+
+  test('spreads the closing over drainMs', async () => {
+    const { manager, connect: open } = await host();
+    const clients = [await open(), await open(), await open(), await open()];
+    const start = performance.now();
+    await manager.close({ drainMs: 400 });
+    for (const client of clients) expect((await client.closed).code).toBe(1001);
+    expect(performance.now() - start).toBeGreaterThan(250);
+  });
+
+  test('does not wait for clients that do not answer longer than closeTimeoutMs', async () => {
+    const { manager, port } = await host({ limits: { closeTimeoutMs: 50 } });
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest());
+    await client.said('\r\n\r\n');
+    await manager.close();
+    expect(await client.ended).toContain('\x88\x02\x03\xe9');
+  });
+
+  test('refuses handshakes under way, and those that come later', async () => {
+    let asked;
+    const asking = new Promise((resolve) => {
+      asked = resolve;
+    });
+    const authenticate = () => {
+      asked();
+      return new Promise(() => {});
+    };
+    const { manager, port, refused } = await host({ auth: { authenticate } });
+    const waiting = new RawClient({ port, host: '127.0.0.1' });
+    waiting.write(upgradeRequest());
+    await asking;
+    const closed = manager.close({ drainMs: 100 });
+    expect(await waiting.ended).toMatch(/^HTTP\/1\.1 503 [\s\S]*ERR_SHUTTING_DOWN/);
+    await closed;
+    expect((await refused()).status).toBe(404);
+  });
+
+  test('refuses upgrades with 503 while it drains', async () => {
+    const { manager, connect: open, refused } = await host({ limits: { closeTimeoutMs: 300 } });
+    const mute = await open();
+    mute.socket.pause();
+    const closed = manager.close();
+    expect(await refused()).toMatchObject({ status: 503, body: { code: 'ERR_SHUTTING_DOWN' } });
+    mute.socket.resume();
+    await closed;
+  });
+
+  test('in the middle of sends lets each of them be answered', async () => {
+    const { manager, pair } = await host();
+    const { connection } = await pair();
+    const error = expect.objectContaining({ name: 'Error', code: 'ERR_CLOSED' });
+    const sends = [];
+    for (let i = 0; i < 100; i += 1) sends.push(manager.broadcast(i));
+    const closed = manager.close();
+    expect(await Promise.all(sends)).toHaveLength(100);
+    const later = [
+      () => manager.broadcast('x'),
+      () => manager.sendToUser('u', 'x'),
+      () => manager.sendToRoom('r', 'x'),
+      () => manager.disconnectUser('u'),
+      () => manager.isOnline('u'),
+      () => manager.ready(),
+      () => manager.handleUpgrade({}, {}),
+    ];
+    for (const call of later) await expect(call()).rejects.toEqual(error);
+    connection.send('x');
+    await closed;
+    for (const call of later) await expect(call()).rejects.toEqual(error);
+    expect(connection.send('x')).toBe(false);
+    expect([manager.connections.broadcast('x'), manager.connections.sendToUser('u', 'x')]).toEqual([0, 0]);
+    expect([...manager.connections, ...manager.connections.users()]).toEqual([]);
+    expect(manager.stats()).toMatchObject({ connections: 0, users: 0, opened: 1, closed: { 1001: 1 } });
+  });
+
+  test.each([
+    ['TypeError', 'ERR_INVALID_ARG', [null, 5, 'now', { drainMs: '5' }, { code: '1001' }, { reason: 5 }]],
+    ['TypeError', 'ERR_UNKNOWN_OPTION', [{ drain: 5 }]],
+    [
+      'RangeError',
+      'ERR_ARG_OUT_OF_RANGE',
+      [
+        { drainMs: -1 },
+        { drainMs: 0.5 },
+        { drainMs: 1e9 },
+        { code: 1005 },
+        { code: 5000 },
+        { reason: 'ä'.repeat(62) },
+      ],
+    ],
+  ])('rejects with %s %s and closes nothing', async (name, code, values) => {
+    const { manager, connect: open } = await host();
+    for (const value of values) await expect(manager.close(value)).rejects.toMatchObject({ name, code });
+    await open();
+  });
+
+  test('is what `await using` does', async () => {
+    const { manager } = await host();
+    await manager[Symbol.asyncDispose]();
+    await expect(manager.ready()).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+  });
+
+  test('may be called from any listener', async () => {
+    for (const event of ['connection', 'message', 'disconnect']) {
+      const { manager, connect: open } = await host();
+      const closed = new Promise((resolve) => {
+        manager.on(event, () => resolve(manager.close()));
+      });
+      const client = await open();
+      client.send('1');
+      if (event === 'disconnect') client.close();
+      await closed;
+    }
+  });
+});
+
+describe('ready', () => {
+  test('does not wait for the server to listen', async () => {
+    await manage(http.createServer()).ready();
+  });
+});
+
+describe('names', () => {
+  test('find a manager, and only one', async () => {
+    const { manager, server } = await host();
+    expect(getWebSocketManager()).toBe(manager);
+    expect(() => new WebSocketManager(server, { auth: 'anonymous' })).toThrow(
+      expect.objectContaining({ name: 'Error', code: 'ERR_NAME_TAKEN' }),
+    );
+    const other = manage(server, { name: 'other' });
+    expect(getWebSocketManager('other')).toBe(other);
+  });
+
+  test('are free again once their manager is closed', async () => {
+    const { manager, server } = await host();
+    await manager.close();
+    expect(() => getWebSocketManager()).toThrow(expect.objectContaining({ code: 'ERR_NO_MANAGER' }));
+    expect(getWebSocketManager.bind(null, 'default')).toThrow('new WebSocketManager(server)');
+    expect(manage(server)).toBe(getWebSocketManager());
+  });
+
+  test.each([[5], [null], [{}]])('can not be %p', (name) => {
+    expect(() => getWebSocketManager(name)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG' }));
+  });
+
+  test('are shared by all copies of the module', async () => {
+    const { manager, server, port } = await host({ relay: false });
+    await jest.isolateModulesAsync(async () => {
+      const copy = require('..');
+      expect(copy.WebSocketManager).not.toBe(WebSocketManager);
+      expect(copy.getWebSocketManager()).toBe(manager);
+      const second = new copy.WebSocketManager(server, { name: 'copy', path: '/copy', auth: 'anonymous' });
+      closeAfterwards(() => second.close());
+      expect(getWebSocketManager('copy')).toBe(second);
+    });
+    // Both know that nobody but them listens.
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest('/nobody'));
+    expect(await client.said('\r\n\r\n')).toMatch(/^HTTP\/1\.1 404 /);
+  });
+
+  test('of a registry of another release are refused', () => {
+    jest.isolateModules(() => {
+      const { registry } = require('../lib/registry');
+      const key = Symbol.for('@actory/websocket');
+      const descriptor = Object.getOwnPropertyDescriptor(globalThis, key);
+      expect(descriptor.writable).toBe(false);
+      expect(registry().version).toBe(1);
+    });
+  });
+});
+
+describe('a process', () => {
+  test('ends by itself after the server was closed, with clients still there', async () => {
+    const { exit, line } = program('server.js', { env: { THEN: 'close' } });
+    expect(await line()).toBe('client closed 1001');
+    expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
+  });
+
+  test('ends by itself after close() of a manager whose server never listened', async () => {
+    const { exit } = program('unlistened.js');
+    expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
+  });
+
+  test('that gets SIGTERM with connections open tells them and ends', async () => {
+    const { child, exit, line } = program('server.js', { env: { THEN: 'wait' } });
+    expect(await line()).toBe('ready');
+    child.kill('SIGTERM');
+    expect(await line()).toBe('client closed 1001');
+    expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
+  });
+
+  test('that has no handler for SIGTERM dies of it', async () => {
+    const { child, exit, line } = program('server.js', { env: { THEN: 'die' } });
+    expect(await line()).toBe('ready');
+    child.kill('SIGTERM');
+    expect(await exit).toMatchObject({ code: null, signal: 'SIGTERM' });
+  });
+
+  test('may leave by process.exit with connections open', async () => {
+    const { exit, line } = program('server.js', { env: { THEN: 'exit' } });
+    expect(await line()).toBe('ready');
+    expect(await exit).toEqual({ code: 3, signal: null, errors: '' });
+  });
+
+  test('outlives whatever its listeners throw, and promises that nobody awaits', async () => {
+    const { exit, line } = program('careless.js');
+    expect(await line()).toBe('alive');
+    const { code, errors } = await exit;
+    expect(code).toBe(0);
+    expect(errors.match(/\[ERR_LISTENER\]/g)).toHaveLength(3);
+  });
+
+  test('dies of what a nextTick callback of its own throws, as ever', async () => {
+    const { exit } = program('careless.js', { env: { TICK: '1' } });
+    const { code, errors } = await exit;
+    expect(code).not.toBe(0);
+    expect(errors).toContain('from a tick');
+  });
+
+  test('is warned once if it sets REDIS_URL', async () => {
+    const { exit } = program('unlistened.js', { env: { REDIS_URL: 'redis://localhost' } });
+    const { code, errors } = await exit;
+    expect(code).toBe(0);
+    expect(errors.match(/\[ACTORY_WS_NO_REDIS\]/g)).toHaveLength(1);
+  });
+
+  test('without the addon is told what to do', async () => {
+    const { exit } = program('no-addon.js');
+    const { code, errors } = await exit;
+    expect([code, errors]).toEqual([0, '']);
+  });
+});
+
+describe('modules', () => {
+  test('are one, for require and import', async () => {
+    const { exit } = program('imports.mjs');
+    expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
+  });
+
+  test('work in worker threads, each with managers of its own', async () => {
+    const { exit, line } = program('workers.js');
+    for (const text of ['worker echoed', 'main echoed', 'worker left, main echoed'])
+      expect(await line()).toBe(text);
+    expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
+  });
+});
+
+test('a server of many managers that come and go has no listeners left', async () => {
+  const server = await listening(http.createServer());
+  for (let i = 0; i < 20; i += 1) {
+    const manager = new WebSocketManager(server, { auth: 'anonymous', threads: 1 });
+    await manager.close();
+  }
+  expect(server.eventNames()).not.toContain('upgrade');
+});

@@ -1,0 +1,422 @@
+'use strict';
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { EventEmitter, once } = require('node:events');
+const http = require('node:http');
+const { host, manage, listening } = require('./support/host');
+const { connect } = require('./support/client');
+
+const EVENTS = ['connection', 'message', 'disconnect'];
+const thrown = new Error('thrown by a listener');
+
+/** Resolves with the arguments of the next warning that the package gives. */
+function nextWarning() {
+  return new Promise((resolve) => {
+    jest.spyOn(process, 'emitWarning').mockImplementation((...args) => resolve(args));
+  });
+}
+
+afterEach(() => jest.restoreAllMocks());
+
+/** The arguments of the next event. Unlike `once` of node:events, it doesn't mind an 'error' event meanwhile. */
+const nextEvent = (manager, event) =>
+  new Promise((resolve) => manager.once(event, (...args) => resolve(args)));
+
+/** A promise of another kind. */
+const thenable = (then) => Object.defineProperty({}, 'then', { value: then });
+
+/** Makes each of the three events happen once. */
+async function visit(url) {
+  const client = await connect(url);
+  client.send('"x"');
+  await client.ping();
+  return client.close();
+}
+
+describe('a listener that', () => {
+  const ways = {
+    throws() {
+      throw thrown;
+    },
+    async rejects() {
+      throw thrown;
+    },
+    async 'rejects later'() {
+      await new Promise(setImmediate);
+      throw thrown;
+    },
+    'answers with a thenable that rejects'() {
+      return thenable((_resolve, reject) => reject(thrown));
+    },
+    'answers with a thenable that throws'() {
+      return thenable(() => {
+        throw thrown;
+      });
+    },
+  };
+  const cases = Object.entries(ways).flatMap(([way, listener]) =>
+    EVENTS.map((event) => [way, event, listener]),
+  );
+
+  test.each(cases)(
+    "%s on '%s' becomes an 'error' event, and the next one is called",
+    async (_way, event, listener) => {
+      const { manager, url } = await host();
+      const errors = [];
+      manager.on('error', (error) => errors.push(error));
+      manager.on(event, listener);
+      const next = nextEvent(manager, event);
+      const gone = nextEvent(manager, 'disconnect');
+      await visit(url);
+      await next;
+      await gone;
+      await new Promise(setImmediate);
+      expect(errors).toEqual([expect.objectContaining({ code: 'ERR_LISTENER', cause: thrown })]);
+      expect(errors[0].message).toContain(event);
+      const goneAgain = nextEvent(manager, 'disconnect');
+      await visit(url);
+      await goneAgain;
+    },
+  );
+
+  test.each([
+    ['an object without prototype', Object.create(null)],
+    ['undefined', undefined],
+    ['a symbol', Symbol('odd')],
+    [
+      'a proxy that is revoked',
+      (() => {
+        const { proxy, revoke } = Proxy.revocable({}, {});
+        revoke();
+        return proxy;
+      })(),
+    ],
+    [
+      'an error whose message throws',
+      {
+        get message() {
+          throw new Error('no');
+        },
+        get code() {
+          throw new Error('no');
+        },
+      },
+    ],
+  ])('throws %s harms nobody', async (_what, odd) => {
+    const { manager, url } = await host();
+    manager.on('connection', () => {
+      throw odd;
+    });
+    const warning = nextWarning();
+    await visit(url);
+    const [message, options] = await warning;
+    expect(message).toContain("listener of 'connection'");
+    expect(options.code).toBe('ERR_LISTENER');
+  });
+
+  test("throws with nobody listening to 'error' becomes a process warning", async () => {
+    const { manager, url } = await host();
+    manager.on('connection', () => {
+      throw thrown;
+    });
+    const warning = nextWarning();
+    await visit(url);
+    const [message, { type, code, detail }] = await warning;
+    expect(message).toContain(thrown.message);
+    expect([type, code]).toEqual(['ActoryWebSocketWarning', 'ERR_LISTENER']);
+    expect(detail).toContain(__filename);
+  });
+
+  test.each(['throws', 'rejects'])("%s on 'error' itself becomes a process warning", async (way) => {
+    const { manager, url } = await host();
+    manager.on('connection', ways.throws);
+    const second = new Error('from the error listener');
+    manager.on(
+      'error',
+      way === 'throws'
+        ? () => {
+            throw second;
+          }
+        : async () => {
+            throw second;
+          },
+    );
+    const seen = nextEvent(manager, 'connection');
+    const warning = nextWarning();
+    await visit(url);
+    await seen;
+    expect((await warning)[0]).toContain(second.message);
+  });
+});
+
+describe('interest', () => {
+  /** Which messages came, by the listeners that were there. */
+  test('follows listeners however they come and go', async () => {
+    const { manager, connect: open } = await host({ relay: false });
+    const client = await open();
+    const seen = [];
+    const listener = (_connection, data) => seen.push(data);
+    /** Sends a message and waits until it has passed. */
+    const pass = async (text) => {
+      client.send(text);
+      await client.ping();
+      // What was read before the pong is in the queue: a turn of the loop brings it.
+      const other = await open();
+      const gone = once(manager, 'disconnect');
+      other.close();
+      await gone;
+    };
+    const ways = [
+      [() => manager.on('message', listener), () => manager.off('message', listener)],
+      [() => manager.addListener('message', listener), () => manager.removeListener('message', listener)],
+      [() => manager.prependListener('message', listener), () => manager.removeAllListeners('message')],
+      [() => manager.once('message', listener), () => {}],
+      [() => manager.prependOnceListener('message', listener), () => {}],
+      [() => manager.on('message', listener), () => manager.removeAllListeners()],
+    ];
+    for (const [index, [add, remove]] of ways.entries()) {
+      add();
+      await pass(`heard ${index}`);
+      remove();
+      await pass(`unheard ${index}`);
+    }
+    expect(seen).toEqual(ways.map((_, index) => `heard ${index}`));
+  });
+
+  test('leaves the events of Node’s emitter alone', async () => {
+    const { manager } = await host();
+    const names = [];
+    manager.on('newListener', (name) => names.push(name));
+    manager.on('removeListener', (name) => names.push(`-${name}`));
+    const listener = () => {};
+    manager.once('message', listener).off('message', listener);
+    expect(names).toEqual(['removeListener', 'message', '-message']);
+    expect(manager.listenerCount('message')).toBe(0);
+    expect(manager.eventNames()).toEqual(['newListener', 'removeListener']);
+  });
+
+  test('is there for the promises and iterators of node:events', async () => {
+    const { manager, url } = await host({ relay: false });
+    const messages = require('node:events').on(manager, 'message');
+    const met = once(manager, 'connection');
+    const client = await connect(url);
+    client.send('a');
+    client.send('b');
+    const [connection, ...rest] = await met;
+    expect(rest).toEqual([]);
+    expect((await messages.next()).value).toEqual([connection, 'a', false]);
+    expect((await messages.next()).value).toEqual([connection, 'b', false]);
+    await messages.return();
+    expect(manager.listenerCount('message')).toBe(0);
+  });
+
+  test('of someone who comes late has the connections that were there before', async () => {
+    const { manager, connect: open } = await host({ relay: false });
+    const client = await open();
+    const message = once(manager, 'message');
+    client.send('late');
+    const [connection, data] = await message;
+    expect([connection.isOpen, data]).toEqual([true, 'late']);
+    const gone = once(manager, 'disconnect');
+    client.close(4000, 'x');
+    expect(await gone).toEqual([connection, 4000, 'x']);
+    expect(connection.isOpen).toBe(false);
+  });
+
+  test("in 'disconnect' alone, of someone who comes late, has connections never seen before", async () => {
+    const { manager, connect: open } = await host({ auth: { authenticate: () => ({ userId: 'u' }) } });
+    const client = await open();
+    const gone = once(manager, 'disconnect');
+    client.close(4000, 'x');
+    const [connection, code, reason] = await gone;
+    expect([connection.userId, connection.isOpen, code, reason]).toEqual(['u', false, 4000, 'x']);
+  });
+});
+
+describe('events', () => {
+  test('tell text from binary', async () => {
+    const { manager, connect: open } = await host({ relay: false });
+    const seen = [];
+    const enough = new Promise((resolve) => {
+      manager.on('message', (_connection, data, isBinary) => {
+        seen.push([data, isBinary]);
+        if (seen.length === 4) resolve();
+      });
+    });
+    const client = await open();
+    for (const data of ['', 'täxt', Buffer.alloc(0), Buffer.from([0, 255])]) client.send(data);
+    await enough;
+    expect(seen).toEqual([
+      ['', false],
+      ['täxt', false],
+      [Buffer.alloc(0), true],
+      [Buffer.from([0, 255]), true],
+    ]);
+    expect(Buffer.isBuffer(seen[3][0])).toBe(true);
+  });
+
+  test('of one connection come in order, and the end comes last', async () => {
+    const { manager, connect: open } = await host({ relay: false });
+    const seen = [];
+    manager.on('connection', () => seen.push('open'));
+    manager.on('message', (_connection, data) => seen.push(data));
+    const gone = once(manager, 'disconnect');
+    const client = await open();
+    for (let i = 0; i < 1000; i += 1) client.send(String(i));
+    client.close();
+    await gone;
+    expect(seen).toEqual(['open', ...Array.from({ length: 1000 }, (_, i) => String(i))]);
+  });
+
+  test('have microtasks and ticks run between them', async () => {
+    const { manager, connect: open } = await host({ relay: false });
+    const seen = [];
+    const enough = new Promise((resolve) => {
+      manager.on('message', async (_connection, data) => {
+        seen.push(`sync ${data}`);
+        process.nextTick(() => seen.push(`tick ${data}`));
+        await null;
+        await null;
+        seen.push(`micro ${data}`);
+        if (data === '2') resolve();
+      });
+    });
+    const client = await open();
+    // Blocks this thread until all three have surely been read, so that they come in one batch.
+    client.socket._socket.write(
+      Buffer.concat(['0', '1', '2'].map((text) => require('./support/client').frame(text))),
+    );
+    await enough;
+    await new Promise(setImmediate);
+    expect(seen.filter((line) => line.endsWith('0')).map((line) => seen.indexOf(line))).toEqual([0, 1, 2]);
+    expect(seen.filter((line) => line.endsWith('1')).map((line) => seen.indexOf(line))).toEqual([3, 4, 5]);
+  });
+
+  test('run in the asynchronous context of the construction', async () => {
+    const storage = new AsyncLocalStorage();
+    const server = http.createServer();
+    const manager = storage.run('construction', () => manage(server, { relay: false }));
+    await listening(server);
+    const url = `ws://127.0.0.1:${server.address().port}/api/websocket`;
+    const stores = [];
+    const gone = new Promise((resolve) => {
+      storage.run('listener', () => {
+        for (const event of EVENTS) manager.on(event, () => stores.push(storage.getStore()));
+        manager.on('disconnect', resolve);
+      });
+    });
+    await storage.run('client', () => visit(url));
+    await gone;
+    expect(stores).toEqual(['construction', 'construction', 'construction']);
+  });
+
+  test('leave Node its turn under a flood', async () => {
+    const { manager, connect: open } = await host({ relay: false });
+    let turns = 0;
+    let done = false;
+    const turn = () => {
+      turns += 1;
+      if (!done) setImmediate(turn);
+    };
+    let longest = 0;
+    let sinceTurn = 0;
+    let lastTurn = 0;
+    const total = 5000;
+    let seen = 0;
+    const enough = new Promise((resolve) => {
+      manager.on('message', () => {
+        if (turns !== lastTurn) {
+          lastTurn = turns;
+          sinceTurn = 0;
+        }
+        sinceTurn += 1;
+        longest = Math.max(longest, sinceTurn);
+        seen += 1;
+        if (seen === total) resolve();
+      });
+    });
+    const client = await open();
+    turn();
+    for (let i = 0; i < total; i += 1) client.send('x');
+    await enough;
+    done = true;
+    // The pump's own wake-ups and Node's turns alternate: at most two batches between two turns.
+    expect(longest).toBeLessThanOrEqual(512);
+  });
+
+  test('that the application emits by itself are plain events', async () => {
+    const { manager } = await host();
+    expect(manager).toBeInstanceOf(EventEmitter);
+    expect(manager.emit('connection', 1)).toBe(false);
+    manager.on('connection', (value) => expect(value).toBe(2));
+    expect(manager.emit('connection', 2)).toBe(true);
+    expect(() => manager.emit('error', thrown)).toThrow(thrown);
+  });
+
+  test('come also when their listener takes itself off, or adds another, meanwhile', async () => {
+    const { manager, url } = await host();
+    const calls = [];
+    const first = () => {
+      calls.push('first');
+      manager.off('connection', first);
+      manager.on('connection', () => calls.push('added'));
+    };
+    manager.on('connection', first);
+    manager.on('connection', () => calls.push('second'));
+    await visit(url);
+    expect(calls).toEqual(['first', 'second']);
+    await visit(url);
+    expect(calls).toEqual(['first', 'second', 'second', 'added']);
+  });
+});
+
+describe('backpressure', () => {
+  test('stops reading a connection whose messages JavaScript does not take, and only that one', async () => {
+    const { manager, connect: open } = await host({
+      relay: false,
+      limits: { eventBytesPerConnection: 1024, eventBytes: 65_536 },
+    });
+    let seen = 0;
+    const total = 3000;
+    const enough = new Promise((resolve) => {
+      manager.on('message', (connection, data) => {
+        if (data === 'hello') connection.send('here');
+        else seen += 1;
+        if (seen === total) resolve();
+      });
+    });
+    const flood = await open();
+    for (let i = 0; i < total; i += 1) flood.send('x'.repeat(500));
+    const other = await open();
+    other.send('hello');
+    expect(await other.next()).toBe('here');
+    await enough;
+    expect(manager.stats().eventBytes).toBeLessThanOrEqual(65_536 + 1024);
+  });
+});
+
+describe("'slow'", () => {
+  test('tells of a client that does not read, which is closed with 4004 while others see nothing', async () => {
+    const { manager, pair } = await host({
+      relay: false,
+      limits: { outboxBytes: 65_536, closeTimeoutMs: 50 },
+    });
+    const slow = await pair();
+    const other = await pair();
+    slow.client.socket.pause();
+    const told = once(manager, 'slow');
+    const gone = once(manager, 'disconnect');
+    const chunk = Buffer.alloc(60_000);
+    while (slow.connection.send(chunk)) await new Promise(setImmediate);
+    const [connection, dropped] = await told;
+    expect(connection).toBe(slow.connection);
+    expect(dropped.droppedMessages).toBeGreaterThanOrEqual(1);
+    expect(dropped.droppedBytes).toBeGreaterThanOrEqual(60_000);
+    expect((await gone).slice(0, 2)).toEqual([connection, 4004]);
+    expect(connection.send('x')).toBe(false);
+    other.connection.send('fine');
+    expect(await other.client.next()).toBe('fine');
+    slow.client.socket.resume();
+    slow.client.socket.terminate();
+  });
+});

@@ -1,0 +1,251 @@
+'use strict';
+
+const http = require('node:http');
+const { catalogue } = require('../native.js');
+const { WebSocketManager } = require('..');
+const { SECRET } = require('./support/token');
+
+/** An integer's range: what is just outside it, and what is no integer. */
+const integer = (min, max) => ({
+  wrong: ['5', null, true, {}, [], () => {}, 5n],
+  outside: [min - 1, max + 1, min + 0.5, Number.NaN, Number.POSITIVE_INFINITY, -Number.MAX_VALUE],
+  right: [min, max, undefined],
+});
+
+const text = ['no'];
+const notAnObject = [5, 'text', null, true, () => {}, [], new Date(0), new Uint8Array(1)];
+
+/**
+ * Every option: values of the wrong type, values of the right type that are not permitted, values that are.
+ * Below `auth.jwt`, next to a secret.
+ */
+const OPTIONS = {
+  name: {
+    wrong: [5, null, {}, text],
+    outside: ['', 'x'.repeat(65)],
+    right: ['n', 'ä'.repeat(32), undefined],
+  },
+  path: {
+    wrong: [5, null, text, /x/],
+    outside: ['', 'ws', '/a?b', '/a#b', `/${'x'.repeat(1024)}`],
+    right: ['/', '/a/b/', undefined],
+  },
+  protocols: {
+    wrong: ['chat', 5, null, {}, [5], [null]],
+    outside: [
+      [''],
+      ['a b'],
+      ['bearer'],
+      ['a', 'a'],
+      Array.from({ length: 33 }, (_, i) => `p${i}`),
+      new Array(2000),
+    ],
+    right: [[], ['chat', 'v2.chat'], undefined],
+  },
+  auth: {
+    wrong: [5, null, true, [], () => {}, {}, { authenticate: () => null, jwt: { secret: SECRET } }],
+    outside: ['', 'nobody'],
+    right: ['anonymous'],
+  },
+  'auth.authenticate': { wrong: [5, null, 'f', {}], outside: [], right: [() => null] },
+  'auth.jwt': { wrong: [...notAnObject, {}], outside: [], right: [{ secret: SECRET }] },
+  'auth.jwt.secret': {
+    wrong: [5, null, {}, [], new Float64Array(4), new ArrayBuffer(8)],
+    outside: ['', new Uint8Array(0)],
+    right: [SECRET, Buffer.from(SECRET), new Uint8Array(32)],
+  },
+  'auth.jwt.publicKey': {
+    wrong: [5, null, {}],
+    outside: ['', 'not PEM', new Uint8Array(3)],
+    right: [],
+    alone: true,
+  },
+  'auth.jwt.algorithms': {
+    wrong: ['HS256', 5, null, {}, [5]],
+    outside: [[], ['none'], ['HS256', 'RS256'], ['ES512'], ['hs256']],
+    right: [['HS256', 'HS512'], undefined],
+  },
+  'auth.jwt.issuer': {
+    wrong: [5, null, {}, [5]],
+    outside: ['', [], ['']],
+    right: ['me', ['me', 'you'], undefined],
+  },
+  'auth.jwt.audience': {
+    wrong: [5, null, {}, [5]],
+    outside: ['', [], ['']],
+    right: ['me', ['me'], undefined],
+  },
+  'auth.jwt.userIdClaim': { wrong: [5, null, text], outside: [''], right: ['uid', undefined] },
+  'auth.jwt.leewaySeconds': integer(0, 300),
+  'auth.jwt.requireExp': { wrong: [5, null, 'yes', {}], outside: [], right: [true, false, undefined] },
+  'auth.jwt.cookie': { wrong: [5, null, text], outside: ['', 'a b', 'a=b'], right: ['session', undefined] },
+  'auth.jwt.query': { wrong: [5, null, text], outside: [''], right: ['token', undefined] },
+  rejectWith: { wrong: [5, null, true, {}], outside: ['', 'silence'], right: ['http', 'close', undefined] },
+  allowedOrigins: {
+    wrong: [5, null, true, {}, [5]],
+    outside: ['', 'https://a.example', ['a.example'], ['https://a.example/x'], ['https://*.*.example']],
+    right: ['*', [], ['https://a.example', 'https://*.b.example:8443'], undefined],
+  },
+  heartbeat: { wrong: notAnObject, outside: [], right: [{}, undefined] },
+  'heartbeat.intervalMs': integer(100, 3_600_000),
+  'heartbeat.timeoutMs': integer(100, 3_600_000),
+  limits: { wrong: notAnObject, outside: [], right: [{}, undefined] },
+  'limits.maxPayload': integer(1, 268_435_456),
+  'limits.outboxBytes': integer(1024, 1_073_741_824),
+  'limits.maxConnections': integer(1, 10_000_000),
+  'limits.handshakeTimeoutMs': integer(10, 600_000),
+  'limits.closeTimeoutMs': integer(10, 600_000),
+  'limits.maxUrlBytes': integer(16, 65_536),
+  'limits.maxHeaderBytes': integer(256, 1_048_576),
+  'limits.eventBytesPerConnection': integer(1024, 1_073_741_824),
+  'limits.eventBytes': integer(65_536, 4_294_967_296),
+  'limits.readBufferBytes': integer(1, 16_777_216),
+  relay: { wrong: [5, null, {}, []], outside: [true, '', 'all'], right: ['user', 'rooms', false, undefined] },
+  threads: { ...integer(1, 64), right: [1, 2, undefined] },
+};
+
+/** Options with `value` at `path`, and what else is needed for them to be complete. */
+function withOption(path, value, { alone = false } = {}) {
+  const base = path.startsWith('auth.jwt.')
+    ? { auth: { jwt: alone ? {} : { secret: SECRET } } }
+    : path.startsWith('auth.')
+      ? { auth: {} }
+      : { auth: 'anonymous' };
+  const names = path.split('.');
+  const last = names.pop();
+  let place = base;
+  for (const name of names) {
+    place[name] ??= {};
+    place = place[name];
+  }
+  place[last] = value;
+  return base;
+}
+
+const server = http.createServer();
+
+/** What the constructor throws. */
+function thrownBy(options) {
+  try {
+    new WebSocketManager(server, options);
+  } catch (error) {
+    return error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+const show = (value) => {
+  try {
+    return JSON.stringify(value)?.slice(0, 60) ?? String(value);
+  } catch {
+    return String(value);
+  }
+};
+
+test('the table below has every option there is', () => {
+  expect(Object.keys(OPTIONS).sort()).toEqual([...catalogue().options].sort());
+});
+
+describe.each(Object.entries(OPTIONS))('option %s', (path, { wrong, outside, right, alone }) => {
+  const cases = (values) => values.map((value) => [show(value), value]);
+
+  test.each(cases(wrong))('of the wrong type: %s', (_shown, value) => {
+    const error = thrownBy(withOption(path, value, { alone }));
+    expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_INVALID_OPTION' });
+    expect(error.message).toContain(path);
+    expect(error.message).toMatch(/must be .+, got /);
+  });
+
+  if (outside.length > 0) {
+    test.each(cases(outside))('not permitted: %s', (_shown, value) => {
+      const error = thrownBy(withOption(path, value, { alone }));
+      expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_OPTION_OUT_OF_RANGE' });
+      expect(error.message).toContain(path);
+    });
+  }
+
+  if (right.length > 0) {
+    test.each(cases(right))('permitted: %s', async (_shown, value) => {
+      const manager = new WebSocketManager(server, { threads: 1, ...withOption(path, value) });
+      await manager.close();
+    });
+  }
+});
+
+describe('options', () => {
+  test.each([[5], ['text'], [null], [true], [() => {}], [[]], [new Date(0)]])('can not be %p', (options) => {
+    expect(thrownBy(options)).toMatchObject({ name: 'TypeError', code: 'ERR_INVALID_OPTION' });
+  });
+
+  test.each([
+    [{ pth: '/x' }, 'path'],
+    [{ redis: {} }, undefined],
+    [{ limits: { maxPayLoad: 1 } }, 'limits.maxPayload'],
+    [{ heartbeat: { interval: 1 } }, 'heartbeat.intervalMs'],
+    [{ auth: { JWT: {} } }, 'auth.jwt'],
+    [{ auth: { jwt: { secret: SECRET, issuers: [] } } }, 'auth.jwt.issuer'],
+    [{ maxPayload: 1 }, 'limits.maxPayload'],
+    [{ 'limits.maxPayload': 1 }, undefined],
+    [{ undefined: undefined }, undefined],
+  ])('that do not exist are named: %j', (options, meant) => {
+    const error = thrownBy({ auth: 'anonymous', ...options });
+    expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_UNKNOWN_OPTION' });
+    if (meant) expect(error.message).toContain(meant);
+  });
+
+  test('are required to say who may connect', () => {
+    for (const options of [undefined, {}, { auth: undefined }]) {
+      const error = thrownBy(options);
+      expect(error).toMatchObject({ name: 'TypeError', code: 'ERR_AUTH_REQUIRED' });
+      expect(error.message).toContain('JWT_SECRET');
+    }
+  });
+
+  test('never show a secret', () => {
+    const secret = 'hunter2-hunter2-hunter2';
+    for (const jwt of [
+      { secret, publicKey: secret },
+      { publicKey: secret },
+      { secret: [secret] },
+      { secret, algorithms: ['none'] },
+    ]) {
+      expect(thrownBy({ auth: { jwt } }).message).not.toContain('hunter2');
+    }
+  });
+
+  test('refuse a cookie together with every origin', () => {
+    const error = thrownBy({ auth: { jwt: { secret: SECRET, cookie: 'session' } }, allowedOrigins: '*' });
+    expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_OPTION_OUT_OF_RANGE' });
+  });
+
+  test('whose getters throw, throw that', () => {
+    const thrown = new Error('mine');
+    const options = {
+      auth: 'anonymous',
+      get path() {
+        throw thrown;
+      },
+    };
+    expect(thrownBy(options)).toBe(thrown);
+  });
+
+  test('leave nothing behind when they are wrong', async () => {
+    expect(thrownBy({ auth: 'anonymous', threads: 0 }).code).toBe('ERR_OPTION_OUT_OF_RANGE');
+    expect(server.listenerCount('upgrade')).toBe(0);
+    const manager = new WebSocketManager(server, { auth: 'anonymous' });
+    expect([manager.name, manager.path]).toEqual(['default', '/api/websocket']);
+    await manager.close();
+  });
+});
+
+describe('the server', () => {
+  const express = Object.assign(() => {}, http.createServer().constructor.prototype);
+  test.each([[undefined], [null], [3000], ['server'], [{}], [express], [new (require('node:net').Server)()]])(
+    'can not be %p',
+    (value) => {
+      expect(() => new WebSocketManager(value, { auth: 'anonymous' })).toThrow(
+        expect.objectContaining({ name: 'TypeError', code: 'ERR_INVALID_SERVER' }),
+      );
+    },
+  );
+});

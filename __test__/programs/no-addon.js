@@ -1,0 +1,26 @@
+'use strict';
+
+// What loading the package says where there is no addon.
+
+const assert = require('node:assert');
+const Module = require('node:module');
+
+const load = Module._load;
+Module._load = function refuse(request, ...rest) {
+  if (request.endsWith('native.js') && !request.includes('./native.js/')) {
+    if (request === '../native.js')
+      throw new Error("Cannot find module './actory-websocket.node'\nRequire stack: …");
+  }
+  return load.call(this, request, ...rest);
+};
+
+assert.throws(
+  () => require('../..'),
+  (error) => {
+    assert.equal(error.code, 'ERR_NATIVE_MISSING');
+    assert.match(error.message, new RegExp(`${process.platform}-${process.arch}`));
+    assert.match(error.message, /npm run build/);
+    assert.match(error.cause.message, /Cannot find module/);
+    return true;
+  },
+);

@@ -1,0 +1,340 @@
+'use strict';
+
+const http = require('node:http');
+const https = require('node:https');
+const os = require('node:os');
+const path = require('node:path');
+const { execFileSync } = require('node:child_process');
+const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
+const { once } = require('node:events');
+const { WebSocketServer } = require('ws');
+const { closeAfterwards } = require('./support/cleanup');
+const { host, manage, listening } = require('./support/host');
+const { RawClient, connect, refused, upgradeRequest, frame } = require('./support/client');
+
+/** Answers every message with itself. */
+const echo = (connection, data) => connection.send(data);
+
+/** An answer to a plain request. */
+async function get(port, target, headers = {}) {
+  const request = http.get({ port, host: '127.0.0.1', path: target, headers });
+  const [response] = await once(request, 'response');
+  return { status: response.statusCode, body: Buffer.concat(await response.toArray()).toString() };
+}
+
+describe('an upgrade of our path', () => {
+  test('becomes a connection that Node knows nothing more of', async () => {
+    const { server, manager, connect: open } = await host({ relay: false });
+    manager.on('message', echo);
+    const client = await open();
+    client.send('hello');
+    expect(await client.next()).toBe('hello');
+    expect(await new Promise((resolve) => server.getConnections((_, count) => resolve(count)))).toBe(0);
+    expect(manager.connections.size).toBe(1);
+  });
+
+  test.each(['/api/websocket', '/api/websocket/', '/api/websocket?a=1', '/api/websocket/?a=/b/'])(
+    'is recognised in %s',
+    async (target) => {
+      const { port } = await host();
+      await connect(`ws://127.0.0.1:${port}${target}`);
+    },
+  );
+
+  test.each(['/', '/api', '/api/websocket/x', '/API/websocket', '/api/websocket//', '/x?/api/websocket'])(
+    'is not recognised in %s',
+    async (target) => {
+      const { port } = await host(
+        {},
+        http.createServer((_req, res) => res.writeHead(418).end()),
+      );
+      expect((await refused(`ws://127.0.0.1:${port}${target}`)).status).toBe(418);
+    },
+  );
+
+  test('is recognised in the absolute form of a request target', async () => {
+    const { port } = await host();
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest(`http://127.0.0.1:${port}/api/websocket?x=1`));
+    expect(await client.said('\r\n\r\n')).toMatch(/^HTTP\/1\.1 101 /);
+  });
+
+  test('keeps the frames that came in one piece with its head', async () => {
+    const { port, manager } = await host({ relay: false });
+    manager.on('message', echo);
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest(), frame('one'), frame('two'), frame('three').subarray(0, 3));
+    await client.said('\x81\x03one\x81\x03two');
+    client.write(frame('three').subarray(3));
+  });
+
+  test('keeps the frames that come while authenticate is at work', async () => {
+    let admit;
+    const asked = new Promise((resolve) => {
+      admit = resolve;
+    });
+    const { port, manager } = await host({
+      relay: false,
+      auth: { authenticate: () => new Promise((resolve) => admit(() => resolve({ userId: 'u' }))) },
+    });
+    manager.on('message', echo);
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest(), frame('early'));
+    const let_in = await asked;
+    client.write(frame('later'));
+    let_in();
+    await client.said('\x81\x05early\x81\x05later');
+  });
+
+  test('works with heads that come in pieces', async () => {
+    const { port } = await host();
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.socket.setNoDelay(true);
+    for (const byte of Buffer.from(upgradeRequest())) client.socket.write(Buffer.of(byte));
+    expect(await client.said('\r\n\r\n')).toMatch(/^HTTP\/1\.1 101 /);
+  });
+
+  test('works on a Unix-domain socket', async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'actory-ws-'));
+    closeAfterwards(() => rmSync(folder, { recursive: true }));
+    const file = path.join(folder, 'socket');
+    const server = http.createServer();
+    const manager = manage(server, { relay: false });
+    manager.on('message', echo);
+    await listening(server, file);
+    const met = once(manager, 'connection');
+    const client = await connect(`ws+unix:${file}:/api/websocket`);
+    const [connection] = await met;
+    expect(connection.remoteAddress).toBe('');
+    client.send('over a file');
+    expect(await client.next()).toBe('over a file');
+  });
+
+  test('tells the address of the client', async () => {
+    const { pair } = await host();
+    const { connection } = await pair();
+    expect(connection.remoteAddress).toBe('127.0.0.1');
+  });
+});
+
+describe('an upgrade of another path', () => {
+  test('goes to the manager that has it', async () => {
+    const server = http.createServer();
+    const first = manage(server, { name: 'first', path: '/first' });
+    const second = manage(server, { name: 'second', path: '/second' });
+    await listening(server);
+    const { port } = server.address();
+    await connect(`ws://127.0.0.1:${port}/first`);
+    await connect(`ws://127.0.0.1:${port}/second`);
+    await connect(`ws://127.0.0.1:${port}/second`);
+    expect([first.connections.size, second.connections.size]).toEqual([1, 2]);
+  });
+
+  test('goes to the newest of the managers that have it', async () => {
+    const server = http.createServer();
+    const older = manage(server, { name: 'older' });
+    const newer = manage(server, { name: 'newer' });
+    await listening(server);
+    await connect(`ws://127.0.0.1:${server.address().port}/api/websocket`);
+    expect([older.connections.size, newer.connections.size]).toEqual([0, 1]);
+  });
+
+  test.each(['before', 'after'])('is left to a ws server that was there %s the manager', async (when) => {
+    const server = http.createServer((_req, res) => res.writeHead(418).end());
+    const addOther = () => {
+      const other = new WebSocketServer({ server, path: '/other' });
+      other.on('connection', (socket) => socket.on('message', (data) => socket.send(`other ${data}`)));
+    };
+    if (when === 'before') addOther();
+    const manager = manage(server, { relay: false });
+    manager.on('message', echo);
+    if (when === 'after') addOther();
+    await listening(server);
+    const { port } = server.address();
+
+    const theirs = await connect(`ws://127.0.0.1:${port}/other`);
+    theirs.send('x');
+    expect(await theirs.next()).toBe('other x');
+    // The ws server answers 400 to every path but its own, ours included: that must not reach us.
+    const ours = await connect(`ws://127.0.0.1:${port}/api/websocket`);
+    ours.send('y');
+    expect(await ours.next()).toBe('y');
+    // And an upgrade that is nobody's is the other's to refuse.
+    expect((await refused(`ws://127.0.0.1:${port}/nobody`)).status).toBe(400);
+    theirs.socket.terminate();
+  });
+
+  test('reaches a listener that claims it later', async () => {
+    const server = http.createServer((_req, res) => res.writeHead(418).end());
+    manage(server);
+    let claimed;
+    server.on('upgrade', (_req, socket) => {
+      claimed = socket;
+      setImmediate(() => socket.end('HTTP/1.1 299 Later\r\nConnection: close\r\n\r\n'));
+    });
+    await listening(server);
+    expect((await refused(`ws://127.0.0.1:${server.address().port}/x`)).status).toBe(299);
+    expect(claimed).toBeDefined();
+  });
+});
+
+describe('an upgrade that nobody claims', () => {
+  test('is a request like any other, header and all', async () => {
+    const server = http.createServer((req, res) => {
+      res.writeHead(418, { 'X-Upgrade': req.headers.upgrade });
+      res.end(`${req.method} ${req.url}`);
+    });
+    manage(server, { name: 'a', path: '/a' });
+    manage(server, { name: 'b', path: '/b' });
+    await listening(server);
+    const answer = await refused(`ws://127.0.0.1:${server.address().port}/c?d`);
+    expect(answer).toMatchObject({ status: 418, body: 'GET /c?d' });
+    expect(answer.headers['x-upgrade']).toBe('websocket');
+  });
+
+  test('keeps its body and the connection, as clients that offer h2c need it', async () => {
+    const server = http.createServer(async (req, res) => {
+      res.end(`${req.method} ${Buffer.concat(await req.toArray())}.`);
+    });
+    const manager = manage(server, { relay: false });
+    manager.on('message', echo);
+    await listening(server);
+    const client = new RawClient({ port: server.address().port, host: '127.0.0.1' });
+    const offer = 'Host: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n';
+    client.write(`POST /p HTTP/1.1\r\n${offer}Content-Length: 10\r\n\r\n01234`);
+    client.write('56789');
+    await client.said('POST 0123456789.');
+    client.write(`POST /p HTTP/1.1\r\n${offer}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`);
+    await client.said('POST abc.');
+    client.write('PUT /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx');
+    await client.said('PUT x.');
+    client.write(upgradeRequest(), frame('still ours'));
+    await client.said('\x81\x0astill ours');
+  });
+
+  test('gets 404 where there is no request listener', async () => {
+    const { port } = await host();
+    expect((await refused(`ws://127.0.0.1:${port}/c`)).status).toBe(404);
+  });
+
+  test('is the business of Node once the manager is closed', async () => {
+    const server = http.createServer((_req, res) => res.end('plain'));
+    const manager = manage(server);
+    await listening(server);
+    await manager.close();
+    expect(server.listenerCount('upgrade')).toBe(0);
+    const headers = { connection: 'Upgrade', upgrade: 'websocket' };
+    expect(await get(server.address().port, '/api/websocket', headers)).toEqual({
+      status: 200,
+      body: 'plain',
+    });
+  });
+});
+
+describe('a TLS server', () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'actory-ws-tls-'));
+  const file = (name) => path.join(folder, name);
+  const subject = ['-subj', '/CN=localhost', '-days', '2'];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  execFileSync(
+    'openssl',
+    ['req', '-x509', ...kind, '-keyout', file('key'), '-out', file('cert'), ...subject],
+    {
+      stdio: 'ignore',
+    },
+  );
+  const secure = { key: readFileSync(file('key')), cert: readFileSync(file('cert')) };
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  async function secureHost(options) {
+    const server = https.createServer(secure, (_req, res) => res.writeHead(418).end());
+    const context = await host(options, server);
+    const base = `wss://127.0.0.1:${context.port}`;
+    const client = { rejectUnauthorized: false };
+    return {
+      ...context,
+      connect: (target = '/api/websocket') => connect(base + target, client),
+      base,
+      client,
+    };
+  }
+
+  test('has its connections carried over a bridge, both ways and in order', async () => {
+    const { manager, connect: open } = await secureHost({ relay: false, limits: { outboxBytes: 8 << 20 } });
+    manager.on('message', echo);
+    const client = await open();
+    client.send('hello');
+    expect(await client.next()).toBe('hello');
+    // More than the bridge and the socket take at once.
+    const big = Buffer.alloc(1 << 20);
+    for (let i = 0; i < big.length; i += 1) big[i] = (i * 31) >> 3;
+    for (let i = 0; i < 4; i += 1) client.send(big);
+    for (let i = 0; i < 4; i += 1) expect((await client.next()).equals(big)).toBe(true);
+    expect(await client.close(4321, 'done')).toEqual({ code: 4321, reason: 'done' });
+  });
+
+  test('tells listeners when a client closes, and when it vanishes', async () => {
+    const { manager, connect: open } = await secureHost();
+    const polite = await open();
+    let gone = once(manager, 'disconnect');
+    polite.close(4000, 'bye');
+    expect((await gone).slice(1)).toEqual([4000, 'bye']);
+    const rude = await open();
+    gone = once(manager, 'disconnect');
+    rude.socket.terminate();
+    expect((await gone).slice(1)).toEqual([1006, '']);
+    expect(manager.connections.size).toBe(0);
+  });
+
+  test('has its bridged sockets left alone by other listeners', async () => {
+    const { server, manager, connect: open, base, client } = await secureHost({ relay: false });
+    manager.on('message', echo);
+    const other = new WebSocketServer({ server, path: '/other' });
+    server.on('upgrade', (_req, socket) => {
+      if (_req.url === '/api/websocket') socket.destroy();
+    });
+    server.on('upgrade', async (_req, socket) => {
+      await null;
+      if (_req.url === '/api/websocket') socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
+    });
+    const ours = await open();
+    ours.send('mine');
+    expect(await ours.next()).toBe('mine');
+    const theirs = await connect(`${base}/other`, client);
+    theirs.socket.terminate();
+    other.close();
+  });
+
+  test('answers an upgrade that nobody claims like any request', async () => {
+    const { base, client } = await secureHost();
+    expect((await refused(`${base}/x`, client)).status).toBe(418);
+  });
+
+  test('takes its manager along when it closes, though its sockets are still open', async () => {
+    const { server, connect: open } = await secureHost();
+    const client = await open();
+    const closed = once(server, 'close');
+    server.close();
+    expect(await client.closed).toEqual({ code: 1001, reason: '' });
+    await closed;
+  });
+
+  test('slows a client down that sends more than its listeners take', async () => {
+    const { manager, connect: open } = await secureHost({
+      relay: false,
+      limits: { eventBytesPerConnection: 1024, eventBytes: 65_536 },
+    });
+    const client = await open();
+    const count = 200;
+    let seen = 0;
+    const all = new Promise((resolve) => {
+      manager.on('message', (_connection, data) => {
+        seen += 1;
+        expect(data.length).toBe(20_000);
+        if (seen === count) resolve();
+      });
+    });
+    for (let i = 0; i < count; i += 1) client.send('x'.repeat(20_000));
+    await all;
+  });
+});

@@ -1,0 +1,10 @@
+// The same types for ES modules, which have named exports only.
+
+// @ts-expect-error there is no default export
+// The same types for ES modules, which have named exports only.
+
+import whole, { CloseCode, ErrorCode, getWebSocketManager, type WebSocketManager } from '@actory/websocket';
+
+const manager: WebSocketManager = getWebSocketManager();
+
+export { CloseCode, ErrorCode, manager, whole };

@@ -1,0 +1,228 @@
+// Holds index.d.ts to how the package is used: what compiles here has to, and what is marked must not.
+
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import {
+  CloseCode,
+  type Connection,
+  type ConnectionManager,
+  type Delivery,
+  ErrorCode,
+  getWebSocketManager,
+  type Identity,
+  type Sendable,
+  type Stats,
+  type WebSocketError,
+  WebSocketManager,
+  type WebSocketManagerOptions,
+} from '../../index.js';
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<A, B>(..._: Same<A, B> extends true ? [] : ['types differ']): void {}
+
+const server = createServer();
+
+// Construction
+new WebSocketManager(server);
+new WebSocketManager(createSecureServer(), {});
+new WebSocketManager(server, { auth: 'anonymous', name: undefined, limits: undefined });
+// @ts-expect-error a server is needed
+new WebSocketManager();
+// @ts-expect-error a port is no server
+new WebSocketManager(3000);
+// @ts-expect-error misspelt
+new WebSocketManager(server, { pth: '/ws' });
+// @ts-expect-error 'anyone' is no auth
+new WebSocketManager(server, { auth: 'anyone' });
+// @ts-expect-error no Redis yet
+new WebSocketManager(server, { redis: false });
+// @ts-expect-error null is no default
+new WebSocketManager(server, { name: null });
+
+// Options
+const complete: Required<WebSocketManagerOptions> = {
+  name: 'default',
+  path: '/api/websocket',
+  protocols: ['chat'] as const,
+  auth: { jwt: { secret: 'x', algorithms: ['HS512'], issuer: 'me', audience: ['a', 'b'] as const } },
+  rejectWith: 'close',
+  allowedOrigins: ['https://*.example.com'],
+  heartbeat: { intervalMs: 30_000, timeoutMs: 10_000 },
+  limits: { maxPayload: 1, eventBytes: 65_536 },
+  relay: false,
+  threads: 2,
+};
+new WebSocketManager(server, complete);
+const jwt = (options: WebSocketManagerOptions['auth']) => options;
+jwt({ jwt: { secret: new Uint8Array(32), userIdClaim: 'uid', leewaySeconds: 0, requireExp: false } });
+jwt({ jwt: { publicKey: 'pem', algorithms: ['RS256', 'PS256'], cookie: 'session', query: 'token' } });
+// @ts-expect-error one of both keys
+jwt({ jwt: { secret: 'x', publicKey: 'y' } });
+// @ts-expect-error one of both keys
+jwt({ jwt: {} });
+// @ts-expect-error HMAC with a public key
+jwt({ jwt: { publicKey: 'y', algorithms: ['HS256'] } });
+// @ts-expect-error not supported
+jwt({ jwt: { publicKey: 'y', algorithms: ['ES512'] } });
+// @ts-expect-error no such relay
+new WebSocketManager(server, { relay: 'all' });
+// @ts-expect-error true says nothing
+new WebSocketManager(server, { relay: true });
+// @ts-expect-error seconds are a number
+new WebSocketManager(server, { heartbeat: { intervalMs: '30s' } });
+// @ts-expect-error misspelt
+new WebSocketManager(server, { limits: { maxPayLoad: 1 } });
+
+// Identities, and the type of data that follows from them
+interface Session {
+  theme: string;
+}
+const manager = new WebSocketManager(server, {
+  auth: {
+    async authenticate({ url, method, headers, remoteAddress }) {
+      same<[typeof url, typeof method, typeof remoteAddress], [string, string, string]>();
+      if (headers.authorization === undefined) return null;
+      const data: Session = { theme: 'dark' };
+      return { userId: 42, rooms: ['a', 7], expiresAt: new Date(), data };
+    },
+  },
+});
+same<typeof manager, WebSocketManager<Session>>();
+new WebSocketManager(server, { auth: { authenticate: () => false } });
+new WebSocketManager(server, { auth: { authenticate: () => ({ userId: 'x' }) } });
+// @ts-expect-error userId is missing
+new WebSocketManager(server, { auth: { authenticate: () => ({ user: 'x' }) } });
+// @ts-expect-error true is no identity
+new WebSocketManager(server, { auth: { authenticate: () => true } });
+// @ts-expect-error a Date, not a number
+({ userId: 'x', expiresAt: 5 }) satisfies Identity;
+
+// Events
+manager.on('connection', (connection) => {
+  same<typeof connection, Connection<Session>>();
+  connection.data.theme = 'light';
+  // @ts-expect-error not in Session
+  connection.data.colour = 'red';
+  // @ts-expect-error read-only
+  connection.userId = 'other';
+  // @ts-expect-error read-only
+  connection.rooms = [];
+});
+manager.once('message', async (connection, data, isBinary) => {
+  same<typeof data, string | Buffer>();
+  if (isBinary) same<typeof data, Buffer>();
+  else same<typeof data, string>();
+  connection.send(data);
+});
+manager.prependListener('disconnect', (connection, code, reason) => {
+  same<[typeof connection, typeof code, typeof reason], [Connection<Session>, number, string]>();
+});
+manager.addListener(
+  'slow',
+  (_connection, { droppedBytes, droppedMessages }) => droppedBytes + droppedMessages,
+);
+manager.prependOnceListener('broker', ({ state }) => same<typeof state, 'up'>());
+manager.on('error', (error) => {
+  same<typeof error, WebSocketError>();
+  if (error.code === ErrorCode.ERR_LISTENER) console.error(error.cause);
+});
+manager
+  .off('message', () => {})
+  .removeListener('error', () => {})
+  .removeAllListeners('slow')
+  .removeAllListeners();
+manager.setMaxListeners(20).listenerCount('message');
+// @ts-expect-error no such event
+manager.on('mesage', () => {});
+// @ts-expect-error one argument
+manager.on('connection', (_connection, _more: string) => {});
+// @ts-expect-error a code is a number
+manager.on('disconnect', (_connection, _code: string) => {});
+
+// Sending
+async function send() {
+  const delivery = await manager.sendToUser('u', { a: [1, null] }, { require: 'cluster' });
+  same<typeof delivery, Delivery>();
+  same<[Delivery['status'], Delivery['nodes'], Delivery['local']], ['published', number, number]>();
+  await manager.sendToUser(7, new Uint8Array(1));
+  await manager.sendToRoom('r', Buffer.from('x'));
+  await manager.broadcast(null);
+  const everything: Sendable[] = [
+    '',
+    0,
+    true,
+    null,
+    {},
+    [],
+    new DataView(new ArrayBuffer(1)),
+    new SharedArrayBuffer(1),
+  ];
+  await manager.broadcast(everything);
+  // @ts-expect-error JSON has nothing for it
+  await manager.broadcast(undefined);
+  // @ts-expect-error JSON has nothing for it
+  await manager.broadcast(1n);
+  // @ts-expect-error JSON has nothing for it
+  await manager.broadcast(Symbol('x'));
+  // @ts-expect-error no such requirement
+  await manager.broadcast('', { require: 'all' });
+  // @ts-expect-error a user id is a string or a number
+  await manager.sendToUser(null, '');
+  same<number, Awaited<ReturnType<typeof manager.disconnectUser>>>();
+  await manager.disconnectUser('u', 4999, 'bye');
+  same<boolean, Awaited<ReturnType<typeof manager.isOnline>>>();
+}
+
+// Connections
+function connections(all: ConnectionManager<Session>) {
+  same<[typeof all.size, typeof all.userCount], [number, number]>();
+  const list: Connection<Session>[] = [...all, ...all.ofUser('u'), ...all.inRoom(7)];
+  const found = all.get('id');
+  same<typeof found, Connection<Session> | undefined>();
+  // @ts-expect-error perhaps there is none
+  found.send('x');
+  found?.join('r');
+  found?.leave(7);
+  found?.close(CloseCode.POLICY, 'reason');
+  same<number, ReturnType<typeof all.broadcast> | ReturnType<typeof all.sendToUser>>();
+  same<string[], ReturnType<typeof all.users>>();
+  // @ts-expect-error read-only
+  all.size = 0;
+  return list;
+}
+connections(manager.connections);
+
+// Routing, finding, closing
+server.on('upgrade', (req, socket, head) => {
+  manager
+    .handleUpgrade(req, socket, head)
+    .then((connection) => same<typeof connection, Connection<Session>>());
+  manager.handleUpgrade(req, socket, head, { userId: 'u', data: { theme: 'dark' } });
+  // @ts-expect-error not a Session
+  manager.handleUpgrade(req, socket, head, { userId: 'u', data: 5 });
+});
+same<WebSocketManager<Session>, ReturnType<typeof getWebSocketManager<Session>>>();
+getWebSocketManager('admin').connections.size;
+async function lifetime() {
+  await using scoped = new WebSocketManager(server, { auth: 'anonymous' });
+  await scoped.ready();
+  const stats: Stats = scoped.stats();
+  same<typeof stats.refused.ERR_BAD_KEY, number | undefined>();
+  await scoped.close({ drainMs: 1000, code: CloseCode.RESTART, reason: 'deploy' });
+  // @ts-expect-error misspelt
+  await scoped.close({ drain: 1000 });
+  const [connection] = await once(scoped, 'connection');
+  return connection;
+}
+
+// Codes
+same<typeof CloseCode.SLOW_CONSUMER, 4004>();
+same<typeof ErrorCode.ERR_CLOSED, 'ERR_CLOSED'>();
+const code: CloseCode = 4004;
+// @ts-expect-error no code of this package
+const other: CloseCode = 4999;
+// @ts-expect-error read-only
+ErrorCode.ERR_CLOSED = 'ERR_CLOSED';
+
+export { code, lifetime, other, send };

@@ -1,0 +1,133 @@
+// `npm run bench`: every work on every server, interleaved, medians, one table, the targets. See README.md.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { prepare } from './runner/prepare.mjs';
+import { endAll, measure } from './runner/processes.mjs';
+import { medians, table, targets } from './runner/report.mjs';
+import { DISTURBED, SERVERS, WORKS } from './runner/works.mjs';
+
+const USAGE = `node benches/run.mjs [options]
+  --repeats N       runs of each work on each server, 5
+  --seconds N       measured window of a run, 3 (and --warmup N before it, 1.5)
+  --retries N       times that a run which other processes disturbed is tried again, 2
+  --only A,B        of the works ${WORKS.map((work) => work.name).join(', ')}
+  --servers A,B     of the servers ${SERVERS.join(', ')}
+  --strict          exit with 1 when a target is missed`;
+
+function options() {
+  const { values } = parseArgs({
+    options: {
+      repeats: { type: 'string', default: '5' },
+      seconds: { type: 'string', default: '3' },
+      warmup: { type: 'string', default: '1.5' },
+      retries: { type: 'string', default: '2' },
+      only: { type: 'string', default: WORKS.map((work) => work.name).join() },
+      servers: { type: 'string', default: SERVERS.join() },
+      strict: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  const pick = (list, known, what) => {
+    const names = list.split(',');
+    const unknown = names.find((name) => !known.includes(name));
+    if (unknown !== undefined) throw new Error(`no ${what} is called '${unknown}': ${known.join(', ')}`);
+    return known.filter((name) => names.includes(name));
+  };
+  const only = pick(
+    values.only,
+    WORKS.map((work) => work.name),
+    'work',
+  );
+  const number = (name, low, high) => {
+    const value = Number(values[name]);
+    if (!(value >= low && value <= high)) throw new Error(`--${name}: a number from ${low} to ${high}`);
+    return value;
+  };
+  return {
+    repeats: number('repeats', 1, 100),
+    seconds: number('seconds', 0.1, 120),
+    warmup: number('warmup', 0, 60),
+    retries: number('retries', 0, 20),
+    works: WORKS.filter((work) => only.includes(work.name)),
+    servers: pick(values.servers, SERVERS, 'server'),
+    strict: values.strict,
+  };
+}
+
+/** Tries again while other processes take a share of the cores; keeps the run with the least of that. */
+async function undisturbed(run, retries) {
+  let best = await run();
+  for (let tried = 0; tried < retries && best.others_cpu > DISTURBED; tried++) {
+    const again = await run();
+    if (!again.error && again.others_cpu < best.others_cpu) best = again;
+  }
+  return best;
+}
+
+async function main() {
+  const chosen = options();
+  if (availableParallelism() < 2) {
+    throw new Error('needs two cores: one for the server, one for the load generator');
+  }
+  const tools = prepare(chosen.servers);
+  const started = new Date();
+  const load = loadavg()[0];
+  const runs = [];
+  for (const work of chosen.works) {
+    const servers = chosen.servers.filter((server) => work.servers.includes(server));
+    const repeats = work.once ? 1 : chosen.repeats;
+    for (let repeat = 0; repeat < repeats; repeat++) {
+      for (const server of servers) {
+        process.stderr.write(`${work.name} ${repeat + 1}/${repeats} ${server}: `);
+        const result = await undisturbed(() => measure(tools, work, server, chosen), chosen.retries);
+        process.stderr.write(`${result.error ?? work.brief(result)}\n`);
+        runs.push({ ...result, work: work.name, server, repeat });
+      }
+    }
+  }
+  const figures = medians(runs);
+  const checks = targets(figures);
+  const failed = runs.filter((run) => run.error);
+  const disturbed = runs.filter((run) => run.others_cpu > DISTURBED).length;
+
+  console.log(`\n${table(figures)}\n`);
+  console.log(
+    `${cpus()[0].model}, ${availableParallelism()} cores; Node ${process.version}; ${tools.versions}.`,
+  );
+  console.log(
+    `Medians of ${chosen.repeats}, ${chosen.seconds} s each; load average ${load.toFixed(2)} before the first.`,
+  );
+  if (disturbed > 0) {
+    console.log(
+      `Disturbed: other processes took more than ${DISTURBED} of a core in ${disturbed} of ${runs.length} runs.`,
+    );
+  }
+  for (const run of failed)
+    console.log(`FAILED ${run.work} on ${run.server}, repeat ${run.repeat + 1}: ${run.error}`);
+  if (checks.length > 0) console.log(`\n${checks.map((check) => check.line).join('\n')}`);
+
+  const folder = new URL('./results/', import.meta.url);
+  mkdirSync(folder, { recursive: true });
+  const file = `${started.toISOString().replace(/[:.]/g, '-')}.json`;
+  writeFileSync(
+    new URL(file, folder),
+    `${JSON.stringify({ started, node: process.version, versions: tools.versions, load, figures, checks, runs }, null, 1)}\n`,
+  );
+  console.log(`\nEvery run: benches/results/${file}`);
+  return failed.length > 0 || (chosen.strict && checks.some((check) => !check.pass)) ? 1 : 0;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(130));
+process.on('exit', endAll);
+main().then(
+  (code) => process.exit(code),
+  (error) => {
+    console.error(error.message);
+    process.exit(2);
+  },
+);

@@ -1,0 +1,113 @@
+// What is measured: each work says how the server is started, how it is driven, and on which cores.
+
+export const SERVERS = ['floor', 'ws', 'uws', 'bun', 'actory'];
+
+/** A run in which everything else on the machine took more than this share of a core is disturbed. */
+export const DISTURBED = 0.1;
+
+const WITH_JAVASCRIPT = ['ws', 'uws', 'bun', 'actory'];
+const APART = { server: '0', generator: '1' };
+const SHARED = { server: '0,1', generator: '0,1' };
+
+const micros = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(1));
+const perMessage = (run) =>
+  `${Math.round(run.throughput)}/s, ${micros(run.cpu_us_per_message)} us CPU, p99 ${Math.round(run.p99_us)} us` +
+  (run.others_cpu > DISTURBED ? ` (disturbed: ${run.others_cpu.toFixed(2)} of a core)` : '');
+
+/**
+ * name: for `--only`; title: in the table; servers: those that can do it; cores: for `taskset`;
+ * mode, flags: of the server; load: of the generator; cost: the field that ratios are made of; brief: a run in a line.
+ * timed: takes --seconds and --warmup; once: not repeated.
+ */
+export const WORKS = [
+  {
+    name: 'echo-64',
+    title: 'echo 64 B, 16 in flight, 50 connections',
+    servers: SERVERS,
+    cores: APART,
+    mode: 'echo',
+    load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50'],
+    cost: 'cpu_us_per_message',
+    brief: perMessage,
+    timed: true,
+  },
+  {
+    name: 'echo-512',
+    title: 'echo 512 B, 1 in flight, 500 connections',
+    servers: SERVERS,
+    cores: APART,
+    mode: 'echo',
+    load: ['echo', '--size', '512', '--in-flight', '1', '--connections', '500'],
+    cost: 'cpu_us_per_message',
+    brief: perMessage,
+    timed: true,
+  },
+  {
+    name: 'js-echo',
+    title: 'echo 64 B x 16 by a JavaScript handler',
+    servers: WITH_JAVASCRIPT,
+    cores: APART,
+    mode: 'js-echo',
+    load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50'],
+    cost: 'cpu_us_per_message',
+    brief: perMessage,
+    timed: true,
+  },
+  {
+    name: 'fanout',
+    title: 'fan-out of 64 B to 1,000, 2 in flight (per delivery)',
+    servers: SERVERS,
+    cores: APART,
+    mode: 'fanout',
+    load: ['fanout', '--size', '64', '--in-flight', '2', '--connections', '1000', '--settle', '0.3'],
+    cost: 'cpu_us_per_message',
+    brief: perMessage,
+    timed: true,
+  },
+  {
+    name: 'handshakes',
+    title: 'connect, upgrade, close; 32 at a time',
+    servers: SERVERS,
+    cores: APART,
+    mode: 'handshakes',
+    load: ['handshakes', '--connections', '32'],
+    cost: 'cpu_us_per_message',
+    brief: perMessage,
+    timed: true,
+  },
+  {
+    name: 'blocked',
+    title: 'echo, 5,000/s, JavaScript busy 200 of 250 ms',
+    servers: SERVERS,
+    cores: SHARED,
+    mode: 'blocked',
+    flags: ['--block-ms', '200', '--period-ms', '250'],
+    load: ['blocked', '--rate', '5000', '--connections', '100'],
+    // The server's CPU time is its JavaScript's: nothing to compare.
+    cost: null,
+    brief: (run) => `p50 ${Math.round(run.p50_us)} us, p99 ${Math.round(run.p99_us)} us`,
+    timed: true,
+  },
+  {
+    name: 'idle',
+    title: 'idle, 6,000 to 18,000 connections (per connection)',
+    servers: SERVERS,
+    cores: APART,
+    mode: 'idle',
+    load: ['idle'],
+    cost: 'bytes_per_connection',
+    brief: (run) => `${Math.round(run.bytes_per_connection)} bytes a connection`,
+  },
+  {
+    name: 'hold',
+    title: 'JavaScript blocked for 60 s, 1,000 connections, heartbeat 1 s',
+    servers: ['actory'],
+    cores: SHARED,
+    mode: 'hold',
+    flags: ['--heartbeat-ms', '1000'],
+    load: ['hold', '--connections', '1000', '--block-seconds', '60'],
+    cost: null,
+    brief: (run) => `${run.alive} of ${run.connections} alive after ${run.pings} pings`,
+    once: true,
+  },
+];

@@ -1,0 +1,45 @@
+/** How far back the figures and the chart go. */
+export const KEEP_MS = 30_000;
+
+const now = () => performance.now();
+
+/** Round trips over the last half minute, and the one that is still under way. */
+export class Trips {
+  /** { at, ms }, oldest first. */
+  samples = [];
+  #pending = new Map();
+
+  /** One begins, under a name of its own. */
+  begin(key) {
+    this.#pending.set(key, now());
+  }
+
+  /** It is back. Answers with how long it took, or undefined if it was not known. */
+  end(key) {
+    const start = this.#pending.get(key);
+    if (start === undefined) return;
+    this.#pending.delete(key);
+    const at = now();
+    this.samples.push({ at, ms: at - start });
+    while (this.samples[0].at < at - KEEP_MS) this.samples.shift();
+    return at - start;
+  }
+
+  /** Those under way will not come back. */
+  forget() {
+    this.#pending.clear();
+  }
+
+  /** How long it takes now: the last one, or longer if one has been under way for longer. */
+  get current() {
+    const [oldest] = this.#pending.values();
+    const waiting = oldest === undefined ? 0 : now() - oldest;
+    const last = this.samples.at(-1)?.ms;
+    return last === undefined && waiting === 0 ? undefined : Math.max(last ?? 0, waiting);
+  }
+
+  /** Those that ended since `at`. */
+  since(at) {
+    return this.samples.filter((sample) => sample.at >= at);
+  }
+}

@@ -1,0 +1,266 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use super::*;
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn texts(list: &[&str]) -> Value {
+    Value::List(list.iter().map(|item| text(item)).collect())
+}
+
+/// Options with this value at this path, and a valid `auth` if the path leaves room for it.
+fn options(path: &str, value: Value) -> Value {
+    let mut names = path.rsplit('.');
+    let last = names.next().unwrap_or(path);
+    let mut value = Value::Object(vec![(last.to_owned(), value)]);
+    for name in names {
+        value = Value::Object(vec![(name.to_owned(), value)]);
+    }
+    // A key for the sake of the other options under auth.jwt.
+    if let Value::Object(members) = &mut value {
+        if !path.starts_with("auth") {
+            members.push(("auth".into(), text("anonymous")));
+        } else if let [(_, Value::Object(auth))] = &mut members[..]
+            && let [(jwt, Value::Object(jwt_members))] = &mut auth[..]
+            && jwt == "jwt"
+            && !matches!(last, "secret" | "publicKey")
+        {
+            jwt_members.push(("secret".into(), text("hunter2")));
+        }
+    }
+    value
+}
+
+fn set(path: &str, value: Value) -> Result<Config, ConfigError> {
+    build(options(path, value), None)
+}
+
+/// A wrong type and, where there is one, a value that is not permitted, for every option.
+fn wrong(path: &str) -> (Value, Option<Value>) {
+    if NUMBERS.iter().any(|number| number.path == path) {
+        return (text("5"), Some(Value::Number(0.0)));
+    }
+    match path {
+        "name" => (Value::Number(1.0), Some(text(""))),
+        "path" => (Value::Flag(true), Some(text("no-slash"))),
+        "protocols" => (text("chat"), Some(texts(&["bearer"]))),
+        "auth" => (Value::Number(1.0), Some(text("jwt"))),
+        "auth.jwt.secret" => (Value::Number(31337.0), Some(text(""))),
+        "auth.jwt.publicKey" => (Value::Number(31337.0), Some(text("no PEM"))),
+        "auth.jwt.algorithms" => (text("HS256"), Some(texts(&["none"]))),
+        "auth.jwt.issuer" | "auth.jwt.audience" => (Value::Number(1.0), Some(texts(&[]))),
+        "auth.jwt.userIdClaim" | "auth.jwt.cookie" | "auth.jwt.query" => (Value::Flag(false), Some(text(""))),
+        "auth.jwt.leewaySeconds" => (text("5"), Some(Value::Number(301.0))),
+        "auth.jwt.requireExp" => (Value::Number(1.0), None),
+        "rejectWith" => (Value::Flag(true), Some(text("json"))),
+        "allowedOrigins" => (Value::Flag(true), Some(texts(&["example.com"]))),
+        "relay" => (Value::Number(0.0), Some(Value::Flag(true))),
+        "auth.authenticate" | "auth.jwt" | "heartbeat" | "limits" => (text("x"), None),
+        _ => panic!("{path} is not tried"),
+    }
+}
+
+#[test]
+fn every_option_refuses_a_wrong_type_and_a_value_out_of_range_by_its_name() {
+    for path in option_paths() {
+        let (wrong_type, out_of_range) = wrong(path);
+        for wrong_type in [wrong_type, Value::Other("null"), Value::Other("a BigInt")] {
+            let error = set(path, wrong_type).unwrap_err();
+            assert_eq!((error.option.as_str(), error.code()), (path, "ERR_INVALID_OPTION"));
+            assert!(error.message.starts_with(&format!("{path} must be ")), "{error}");
+        }
+        if let Some(value) = out_of_range {
+            let error = set(path, value).unwrap_err();
+            assert_eq!((error.option.as_str(), error.code()), (path, "ERR_OPTION_OUT_OF_RANGE"));
+            assert!(error.message.starts_with(&format!("{path} must be ")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn undefined_is_the_default_of_every_option() {
+    let default = format!("{:?}", build(Value::Undefined, Some("hunter2".into())));
+    for path in option_paths().into_iter().filter(|path| !path.starts_with("auth")) {
+        let mut with_undefined = options(path, Value::Undefined);
+        if let Value::Object(members) = &mut with_undefined {
+            members.retain(|(name, _)| name != "auth");
+        }
+        assert_eq!(format!("{:?}", build(with_undefined, Some("hunter2".into()))), default, "{path}");
+    }
+}
+
+#[test]
+fn paths_are_unique_and_what_holds_others_comes_before_them() {
+    let paths = option_paths();
+    for (index, path) in paths.iter().enumerate() {
+        assert!(!paths[..index].contains(path), "{path} twice");
+        if let Some((parent, _)) = path.rsplit_once('.') {
+            assert!(paths[..index].contains(&parent), "{path} before {parent}");
+        }
+    }
+}
+
+#[test]
+fn every_option_arrives_in_the_config() {
+    assert_eq!(set("name", text("a")).unwrap().name, "a");
+    assert_eq!(set("path", text("/ws")).unwrap().path, "/ws");
+    assert_eq!(set("protocols", texts(&["b", "a"])).unwrap().protocols, ["b", "a"]);
+    assert_eq!(set("rejectWith", text("close")).unwrap().reject_with, RejectWith::Close);
+    assert_eq!(set("relay", text("rooms")).unwrap().relay, Relay::Rooms);
+    assert_eq!(set("relay", Value::Flag(false)).unwrap().relay, Relay::Off);
+    assert_eq!(set("allowedOrigins", text("*")).unwrap().origins, Origins::Any);
+    let list = Origins::List(vec!["https://*.a.b".parse().unwrap()]);
+    assert_eq!(set("allowedOrigins", texts(&["https://*.a.b"])).unwrap().origins, list);
+    assert_eq!(
+        set("heartbeat.intervalMs", Value::Number(250.0)).unwrap().heartbeat.interval.as_millis(),
+        250
+    );
+    for number in NUMBERS {
+        let config = set(number.path, Value::Number(number.max as f64)).unwrap();
+        assert_eq!((number.get)(&config), number.max, "{}", number.path);
+    }
+    assert_eq!(set("limits", Value::Object(vec![])).unwrap().limits.close_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn each_way_of_auth_is_recognized() {
+    let way = |auth: &Auth| match auth {
+        Auth::Anonymous => "anonymous",
+        Auth::Jwt(_) => "jwt",
+        Auth::Callback => "authenticate",
+    };
+    let mode = |options, secret: Option<&str>| {
+        build(options, secret.map(str::to_owned)).map(|config| way(&config.auth)).map_err(|error| error.kind)
+    };
+    assert_eq!(mode(Value::Undefined, Some("hunter2")), Ok("jwt"));
+    assert_eq!(mode(Value::Object(vec![]), Some("hunter2")), Ok("jwt"));
+    assert_eq!(mode(Value::Undefined, None), Err(Code::AuthRequired));
+    assert_eq!(mode(Value::Undefined, Some("")), Err(Code::AuthRequired));
+    assert_eq!(mode(options("auth", text("anonymous")), Some("hunter2")), Ok("anonymous"));
+    assert_eq!(mode(options("auth.authenticate", Value::Function), None), Ok("authenticate"));
+    assert_eq!(mode(options("auth.jwt.secret", text("hunter2")), None), Ok("jwt"));
+    assert_eq!(mode(options("auth.jwt.secret", Value::Bytes(vec![1])), None), Ok("jwt"));
+}
+
+#[test]
+fn ways_of_auth_and_kinds_of_keys_exclude_each_other() {
+    let function = || ("authenticate".to_owned(), Value::Function);
+    let jwt = |members: &[&str]| {
+        let members = members.iter().map(|name| ((*name).to_owned(), text("hunter2")));
+        ("jwt".to_owned(), Value::Object(members.collect()))
+    };
+    for (auth, option) in [
+        (vec![], "auth"),
+        (vec![function(), jwt(&["secret"])], "auth"),
+        (vec![jwt(&[])], "auth.jwt"),
+        (vec![jwt(&["secret", "publicKey"])], "auth.jwt"),
+    ] {
+        let options = Value::Object(vec![("auth".into(), Value::Object(auth))]);
+        let error = build(options, Some("hunter2".into())).unwrap_err();
+        assert_eq!((error.code(), error.option.as_str()), ("ERR_INVALID_OPTION", option), "{error}");
+    }
+}
+
+#[test]
+fn jwt_options_reach_the_verifier() {
+    let jwt = Value::Object(vec![
+        ("secret".into(), text("hunter2")),
+        ("algorithms".into(), texts(&["HS384", "HS512"])),
+        ("cookie".into(), text("session")),
+        ("query".into(), text("token")),
+        ("issuer".into(), text("me")),
+        ("audience".into(), texts(&["you", "him"])),
+        ("userIdClaim".into(), text("uid")),
+        ("leewaySeconds".into(), Value::Number(0.0)),
+        ("requireExp".into(), Value::Flag(false)),
+    ]);
+    let shown = format!("{:?}", set("auth.jwt", jwt).unwrap().auth);
+    for part in [
+        "[HS384, HS512]",
+        "Some(\"session\")",
+        "Some(\"token\")",
+        "[\"me\"]",
+        "[\"you\", \"him\"]",
+        "\"uid\"",
+        "leeway_seconds: 0",
+        "require_exp: false",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+}
+
+#[test]
+fn a_cookie_needs_an_origin_check() {
+    let mut options = options("auth.jwt.cookie", text("session"));
+    assert!(build(options.clone(), None).is_ok());
+    if let Value::Object(members) = &mut options {
+        members.push(("allowedOrigins".into(), text("*")));
+    }
+    let error = build(options, None).unwrap_err();
+    assert_eq!((error.code(), error.option.as_str()), ("ERR_OPTION_OUT_OF_RANGE", "auth.jwt.cookie"));
+}
+
+#[test]
+fn numbers_must_be_whole_and_finite() {
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.5, -1.0, -0.0, 1e300, 4294967297.0] {
+        let error = set("limits.maxPayload", Value::Number(number)).unwrap_err();
+        assert_eq!(error.code(), "ERR_OPTION_OUT_OF_RANGE", "{number}");
+        assert!(error.message.len() < 120, "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_option_is_refused_at_every_level_with_the_nearest_name() {
+    for (path, hint) in [
+        ("treads", Some("threads")),
+        ("allowedorigins", Some("allowedOrigins")),
+        ("maxPayload", Some("limits.maxPayload")),
+        ("secret", Some("auth.jwt.secret")),
+        ("heartbeat.interval", Some("heartbeat.intervalMs")),
+        ("limits.maxPaylod", Some("limits.maxPayload")),
+        ("auth.JWT", Some("auth.jwt")),
+        ("redis", None),
+        ("", None),
+        ("limits.limits", Some("limits")),
+    ] {
+        for value in [Value::Number(1.0), Value::Undefined] {
+            let error = set(path, value).unwrap_err();
+            assert_eq!((error.code(), error.option.as_str()), ("ERR_UNKNOWN_OPTION", path));
+            let expected = hint.map(|hint| format!("did you mean {hint}?"));
+            assert_eq!(error.message.split_once("; ").map(|(_, hint)| hint.to_owned()), expected, "{error}");
+        }
+    }
+    let long = set(&"x".repeat(100_000), Value::Undefined).unwrap_err();
+    assert!(long.message.len() < 100);
+}
+
+#[test]
+fn messages_never_show_secrets_and_show_little_of_the_rest() {
+    let private = "-----BEGIN PUBLIC KEY-----hunter2";
+    for (path, value) in [
+        ("auth.jwt.secret", text(private)),
+        ("auth.jwt.publicKey", text(private)),
+        ("auth.jwt.secret", texts(&["hunter2"])),
+        ("auth.jwt", text("hunter2")),
+        ("auth", text("hunter2")),
+        ("auth.jwt.cookie", text("a b")),
+        ("name", text(&"x".repeat(100_000))),
+    ] {
+        let error = set(path, value).unwrap_err();
+        assert!(!error.message.contains("hunter2"), "{error}");
+        assert!(error.message.len() < 200, "{error}");
+    }
+    let error = build(Value::Undefined, Some(private.into())).unwrap_err();
+    assert!(error.message.contains("JWT_SECRET") && !error.message.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn options_that_are_no_object_are_refused() {
+    for value in [text("x"), Value::Number(1.0), Value::List(vec![]), Value::Function, Value::Other("null")] {
+        assert_eq!(build(value, Some("hunter2".into())).unwrap_err().code(), "ERR_INVALID_OPTION");
+    }
+}

@@ -1,0 +1,300 @@
+//! What the embedder is told, and what happens when it does not listen, or not fast enough.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::client::{BINARY, CLOSE, Client, TEXT, close_payload, frame};
+use super::harness::{GLANCE, Request, Server, config, eventually, identity};
+use crate::engine::config::{Auth, Config, Relay};
+use crate::engine::events::{Event, Interest};
+use crate::engine::handle::ConnectionId;
+
+const PER_CONNECTION: usize = 16 * 1024;
+const READ: usize = 4096;
+/// What one more read may add to a queue that is full, small messages and their overhead included.
+const OVERSHOOT: usize = 20 * READ;
+
+fn server(total: usize) -> Server {
+    let mut config = Config { relay: Relay::Off, ..config() };
+    config.limits.event_bytes_per_connection = PER_CONNECTION;
+    config.limits.event_bytes = total;
+    config.limits.read_buffer_bytes = READ;
+    Server::start(config)
+}
+
+/// An open connection of which no event tells.
+fn unseen(server: &Server) -> Client {
+    let (mut client, _) = server.request(Request::default());
+    client.response().expect_101();
+    client
+}
+
+#[test]
+fn nobody_who_does_not_listen_is_told_anything() {
+    let server = server(1 << 20);
+    server.engine.set_interest(Interest(0));
+    for _ in 0..20 {
+        let mut client = unseen(&server);
+        client.text("1");
+        client.expect_alive();
+        client.close(1000, "");
+        client.expect_close(1000);
+    }
+    server.expect_empty();
+    assert!(server.event_within(GLANCE, |_| Some(())).is_none());
+    assert_eq!(server.engine.stats().opened, 20);
+}
+
+#[test]
+fn only_the_kinds_that_are_wanted_are_told() {
+    let kinds = [Interest::CONNECTION, Interest::MESSAGE, Interest::DISCONNECT];
+    for wanted in kinds {
+        let server = server(1 << 20);
+        server.engine.set_interest(wanted);
+        let mut client = unseen(&server);
+        client.text("1");
+        client.close(1000, "");
+        client.expect_close(1000);
+        server.expect_empty();
+        let mut told = Vec::new();
+        server.event_within(GLANCE, |event| {
+            told.push(match event {
+                Event::Open { .. } => "open",
+                Event::Text { .. } => "text",
+                Event::Close { .. } => "close",
+                _ => "other",
+            });
+            None::<()>
+        });
+        // Whoever heard of a connection is told of its end as well.
+        let expected = match wanted {
+            Interest::CONNECTION => &["open", "close"][..],
+            Interest::MESSAGE => &["text", "close"],
+            _ => &["close"],
+        };
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_to_be_reported_or_announced_is_told_whatever_the_interest() {
+    let server = Server::start(Config { auth: Auth::Callback, ..config() });
+    server.engine.set_interest(Interest(0));
+    for (report, announce) in [(true, false), (false, true), (true, true), (false, false)] {
+        let (mut client, ticket) = server.request(Request { report, ..Request::default() });
+        let number = ticket.unwrap().number;
+        assert!(server.engine.settle(number, Ok((identity("ada", &[]), announce))));
+        client.response().expect_101();
+        client.close(1000, "");
+        client.expect_close(1000);
+        server.expect_empty();
+        let mut told = (false, false, false);
+        server.event_within(GLANCE, |event| {
+            match event {
+                Event::Upgraded { ticket, .. } => told.0 |= *ticket == number,
+                Event::Open { ticket, .. } => told.1 |= *ticket == number,
+                Event::Close { .. } => told.2 = true,
+                other => panic!("{other:?}"),
+            }
+            None::<()>
+        });
+        assert_eq!(told, (report, announce, report || announce));
+        server.event_within(GLANCE, |_| None::<()>);
+        while server.event_within(GLANCE / 10, |_| Some(())).is_some() {}
+    }
+}
+
+#[test]
+fn listeners_get_every_message_as_it_came_in_its_place_between_beginning_and_end() {
+    for relay in [Relay::User, Relay::Off] {
+        let server = Server::start(Config { relay, ..config() });
+        server.engine.set_interest(Interest::ALL);
+        let (mut client, _) = server.request(Request::default());
+        client.response().expect_101();
+        let parts = [
+            frame(TEXT, b"no JSON"),
+            frame(BINARY, &[0, 255]),
+            frame(0x01, "gr".as_bytes()),
+            frame(0x80, "ün".as_bytes()),
+            frame(TEXT, b""),
+            frame(CLOSE, &close_payload(3000, "done")),
+        ];
+        client.send(&parts.concat());
+        let mut told = Vec::new();
+        server.event("the end", |event| {
+            told.push(match event {
+                Event::Open { .. } => "open".to_owned(),
+                Event::Text { text, .. } => format!("text {text}"),
+                Event::Binary { bytes, .. } => format!("binary {bytes:?}"),
+                Event::Close { code, reason, .. } => format!("close {code} {reason}"),
+                other => panic!("{other:?}"),
+            });
+            matches!(event, Event::Close { .. }).then_some(())
+        });
+        assert_eq!(
+            told,
+            ["open", "text no JSON", "binary [0, 255]", "text grün", "text ", "close 3000 done"]
+        );
+    }
+}
+
+/// A message with the number of its place, of about `len` bytes.
+fn numbered(number: usize, len: usize) -> Vec<u8> {
+    frame(TEXT, format!("{number} {}", "x".repeat(len)).as_bytes())
+}
+
+/// The connection and the number of the next message.
+fn next_number(server: &Server) -> (ConnectionId, usize) {
+    server.event("a message", |event| match event {
+        Event::Text { handle, text } => {
+            Some((handle.id, text.split(' ').next().unwrap().parse::<usize>().unwrap()))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn an_embedder_that_does_not_drain_pushes_back_on_the_client_and_loses_nothing() {
+    const COUNT: usize = 40_000;
+    for len in [1000, 10] {
+        let server = server(1 << 30);
+        let mut client = server.connect();
+        server.engine.set_interest(Interest::ALL);
+        let sent = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..COUNT {
+                    client.send(&numbered(number, len));
+                    sent.fetch_add(1, Ordering::Release);
+                }
+            });
+            eventually("the queue to be full", || server.engine.stats().event_bytes >= PER_CONNECTION);
+            std::thread::park_timeout(GLANCE);
+            let queued = server.engine.stats().event_bytes;
+            assert!(queued <= PER_CONNECTION + OVERSHOOT, "{queued}");
+            if len == 1000 {
+                // Forty megabytes: more than the kernel keeps. The client's sends block.
+                let stuck_at = sent.load(Ordering::Acquire);
+                std::thread::park_timeout(GLANCE);
+                assert_eq!(sent.load(Ordering::Acquire), stuck_at);
+                assert!(stuck_at < COUNT);
+            }
+            for number in 0..COUNT {
+                assert_eq!(next_number(&server).1, number);
+                let queued = server.engine.stats().event_bytes;
+                assert!(queued <= PER_CONNECTION + OVERSHOOT, "{queued}");
+            }
+        });
+        assert_eq!(server.engine.stats().event_bytes, 0);
+        client.expect_alive();
+    }
+}
+
+#[test]
+fn one_clients_flood_does_not_keep_the_messages_of_others_out() {
+    let server = server(1 << 30);
+    let mut flood = server.connect();
+    let mut other = server.connect();
+    server.engine.set_interest(Interest::ALL);
+    flood.send(&numbered(0, 1000).repeat(1000));
+    eventually("the flood's share to be used up", || server.engine.stats().event_bytes >= PER_CONNECTION);
+    other.send(&numbered(7, 10));
+    other.expect_alive();
+    flood.ping(b"");
+    flood.expect_silence(GLANCE);
+    while next_number(&server) != (other.id(), 7) {}
+    // Now that the queue was drained the flood is read on.
+    assert_eq!(next_number(&server).0, flood.id());
+}
+
+#[test]
+fn the_limit_over_all_connections_holds_and_everything_arrives_in_order() {
+    const CLIENTS: usize = 60;
+    const EACH: usize = 300;
+    const TOTAL: usize = 64 * 1024;
+    let server = server(TOTAL);
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    server.engine.set_interest(Interest::ALL);
+    std::thread::scope(|scope| {
+        for client in &clients {
+            let mut client = Client::new(client.socket.try_clone().unwrap());
+            scope.spawn(move || (0..EACH).for_each(|number| client.send(&numbered(number, 500))));
+        }
+        eventually("the queue to be full", || server.engine.stats().event_bytes >= TOTAL);
+        let mut next: std::collections::HashMap<ConnectionId, usize> = Default::default();
+        let threads = server.engine.config().threads;
+        for _ in 0..CLIENTS * EACH {
+            let (id, number) = next_number(&server);
+            let due = next.entry(id).or_default();
+            assert_eq!(number, *due);
+            *due += 1;
+            let queued = server.engine.stats().event_bytes;
+            assert!(queued <= TOTAL + threads * OVERSHOOT, "{queued}");
+        }
+    });
+    assert_eq!(server.engine.stats().event_bytes, 0);
+    for mut client in clients {
+        client.expect_alive();
+    }
+}
+
+#[test]
+fn a_message_larger_than_a_connections_share_passes_alone() {
+    let server = server(64 * 1024);
+    let mut client = server.connect();
+    server.engine.set_interest(Interest::ALL);
+    let large = numbered(0, 500_000);
+    let mut writer = Client::new(client.socket.try_clone().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(move || (0..5).for_each(|_| writer.send(&large)));
+        (0..5).for_each(|_| assert_eq!(next_number(&server).1, 0));
+    });
+    client.expect_alive();
+}
+
+#[test]
+fn a_paused_connection_can_be_closed_and_can_leave() {
+    let server = server(1 << 30);
+    for leave in 0..4 {
+        let mut client = server.connect();
+        server.engine.set_interest(Interest::ALL);
+        client.send(&numbered(0, 1000).repeat(100));
+        eventually("the queue to be full", || server.engine.stats().event_bytes >= PER_CONNECTION);
+        let id = client.id();
+        let code = match leave {
+            0 => {
+                client.handle().close(4002, "");
+                client.expect_close(4002);
+                client.close(4002, "");
+                client.expect_end();
+                4002
+            }
+            1 => {
+                client.close(3001, "");
+                3001
+            }
+            2 => {
+                client.finish();
+                1006
+            }
+            _ => {
+                client.reset();
+                1006
+            }
+        };
+        // The messages before the end come before it.
+        let mut messages = 0;
+        let end = server.event("the end", |event| match event {
+            Event::Text { handle, .. } if handle.id == id => {
+                messages += 1;
+                None
+            }
+            Event::Close { handle, code, .. } if handle.id == id => Some(*code),
+            _ => None,
+        });
+        assert_eq!(end, code, "{leave}");
+        assert!(messages >= PER_CONNECTION / 2000, "{leave}: {messages}");
+        while server.event_within(GLANCE / 10, |_| Some(())).is_some() {}
+        assert_eq!(server.engine.stats().event_bytes, 0);
+        server.expect_empty();
+    }
+}

@@ -1,0 +1,392 @@
+//! A server without Node: an engine, a listener on a free port, and the events, taken when a test asks for them.
+//!
+//! What Node does before the hand-over is done here: accept, read the request's head, give the descriptor away.
+//! Nothing sleeps; whoever waits for something waits on a condition with a generous deadline.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use socket2::Socket;
+
+use super::client::Client;
+use crate::engine::auth::Identity;
+use crate::engine::bridge::Bridge;
+use crate::engine::config::{Auth, Config};
+use crate::engine::error::Error;
+use crate::engine::events::{Event, Interest};
+use crate::engine::handle::ConnectionId;
+use crate::engine::handshake::RequestHead;
+use crate::engine::{Engine, Taken, Ticket, Upgrade};
+
+/// Longest wait for something that has to come. Only a test that fails waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long is looked on to see that something does not come. It would come within a millisecond.
+pub const GLANCE: Duration = Duration::from_millis(60);
+
+/// Events that all tests want; those of messages are for tests about events.
+const LIFE: Interest = Interest(Interest::CONNECTION.0 | Interest::DISCONNECT.0 | Interest::SLOW.0);
+
+/// A configuration for tests: everybody may connect, two workers.
+pub fn config() -> Config {
+    Config { threads: 2, ..Config::new(Auth::Anonymous) }
+}
+
+/// A user, in rooms.
+pub fn identity(user: &str, rooms: &[&str]) -> Identity {
+    Identity {
+        user_id: user.into(),
+        rooms: rooms.iter().map(|room| (*room).into()).collect(),
+        data: None,
+        expires_at: None,
+    }
+}
+
+/// An upgrade as a client asks for it, and what is to be done with it.
+pub struct Request {
+    /// Method and target of the first line.
+    pub line: String,
+    /// Header lines.
+    pub headers: Vec<String>,
+    /// What the client sends right after its head.
+    pub early: Vec<u8>,
+    /// How many bytes of that Node read along with the head.
+    pub taken: usize,
+    /// Who it is, if that is known.
+    pub identity: Option<Identity>,
+    /// Whether the outcome is to be reported.
+    pub report: bool,
+}
+
+/// Key and answer of RFC 6455, section 1.3.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+impl Default for Request {
+    fn default() -> Self {
+        let headers = [
+            "Host: localhost",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ];
+        Request {
+            line: "GET /api/websocket".into(),
+            headers: headers.map(String::from).into(),
+            early: Vec::new(),
+            taken: 0,
+            identity: None,
+            report: false,
+        }
+    }
+}
+
+impl Request {
+    /// A request of a user.
+    pub fn of(user: &str, rooms: &[&str]) -> Request {
+        Request { identity: Some(identity(user, rooms)), ..Request::default() }
+    }
+
+    /// With a header line more.
+    pub fn with(mut self, header: &str) -> Request {
+        self.headers.push(header.into());
+        self
+    }
+
+    /// Without the header of this name.
+    pub fn without(mut self, name: &str) -> Request {
+        self.headers.retain(|header| !header.starts_with(name));
+        self
+    }
+
+    /// The head's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        format!("{} HTTP/1.1\r\n{}\r\n\r\n", self.line, self.headers.join("\r\n")).into_bytes()
+    }
+}
+
+/// Parses what Node would hand over.
+fn parse(head: &[u8]) -> RequestHead {
+    let head = String::from_utf8(head.to_vec()).unwrap();
+    let mut lines = head.trim_end().split("\r\n");
+    let mut line = lines.next().unwrap().split(' ');
+    RequestHead {
+        method: line.next().unwrap().into(),
+        target: line.next().unwrap().into(),
+        version: (1, 1),
+        headers: lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.into(), v.into())).collect(),
+    }
+}
+
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// False if the deadline came first.
+    fn wait(&self, deadline: Instant) -> bool {
+        let mut rung = self.rung.lock();
+        while !*rung {
+            if self.changed.wait_until(&mut rung, deadline).timed_out() {
+                return false;
+            }
+        }
+        *rung = false;
+        true
+    }
+}
+
+/// Panics of worker threads, which their runtime would swallow.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+fn watch_for_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name().is_some_and(|name| name.starts_with("actory-ws")) {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            tell(info);
+        }));
+    });
+}
+
+/// See the module.
+pub struct Server {
+    pub engine: Engine,
+    listener: TcpListener,
+    /// Held from `connect` to `accept`, so that the two ends belong together.
+    accepting: Mutex<()>,
+    bell: Arc<Bell>,
+    /// Events that were drained and not yet asked for.
+    seen: Mutex<VecDeque<Event>>,
+}
+
+impl Server {
+    /// Starts an engine that tells of connections, but not of messages.
+    pub fn start(config: Config) -> Server {
+        watch_for_panics();
+        config.validate().unwrap();
+        let bell = Arc::new(Bell::default());
+        let notify = {
+            let bell = bell.clone();
+            move || bell.ring()
+        };
+        let engine = Engine::start(config, Box::new(notify)).unwrap();
+        engine.set_interest(LIFE);
+        Server {
+            engine,
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            accepting: Mutex::default(),
+            bell,
+            seen: Mutex::default(),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// A TCP connection: the client's end, and the one that Node would have.
+    pub fn pair(&self) -> (TcpStream, TcpStream) {
+        let _guard = self.accepting.lock();
+        let client = TcpStream::connect(self.address()).unwrap();
+        (client, self.listener.accept().unwrap().0)
+    }
+
+    /// Connects, asks for an upgrade and hands the socket over.
+    pub fn request(&self, request: Request) -> (Client, Result<Ticket, Error>) {
+        let (client, node) = self.pair();
+        self.hand_over(client.into(), node.into(), request)
+    }
+
+    /// Sends the request over `client` and hands over `node`, the other end, as Node would.
+    pub fn hand_over(
+        &self,
+        client: Socket,
+        mut node: Socket,
+        request: Request,
+    ) -> (Client, Result<Ticket, Error>) {
+        let head = request.bytes();
+        let mut client = Client::new(client);
+        client.send(&[&head[..], &request.early].concat());
+        let mut read = vec![0; head.len() + request.taken];
+        node.read_exact(&mut read).unwrap();
+        let taken = Taken::duplicate(node.as_raw_fd()).unwrap();
+        drop(node);
+        let upgrade = upgrade(&read[..head.len()], read[head.len()..].into(), &request);
+        (client, self.engine.upgrade(taken, upgrade))
+    }
+
+    /// An upgrade over a bridge. The head came through Node's parser; the rest is fed by the caller.
+    pub fn bridge(&self, request: &Request) -> (Arc<Bridge>, Ticket) {
+        let bridge = self.engine.bridge();
+        let upgrade = upgrade(&request.bytes(), Vec::new(), request);
+        let ticket = self.engine.upgrade(Taken::Bridge(bridge.clone()), upgrade).unwrap();
+        (bridge, ticket)
+    }
+
+    /// An open connection.
+    pub fn open(&self, request: Request) -> Client {
+        let (mut client, ticket) = self.request(request);
+        let number = ticket.unwrap().number;
+        client.response().expect_101();
+        client.handle = Some(self.event("the connection to open", |event| match event {
+            Event::Open { handle, ticket } if *ticket == number => Some(handle.clone()),
+            _ => None,
+        }));
+        client
+    }
+
+    /// An open connection of a user that nobody else is.
+    pub fn connect(&self) -> Client {
+        self.open(Request::default())
+    }
+
+    /// An open connection of this user.
+    pub fn connect_as(&self, user: &str) -> Client {
+        self.open(Request::of(user, &[]))
+    }
+
+    /// Waits for an event, and takes it. What comes before it is kept for who asks later.
+    pub fn event<T>(&self, what: &str, pick: impl FnMut(&Event) -> Option<T>) -> T {
+        self.event_within(PATIENCE, pick).unwrap_or_else(|| panic!("waited in vain for {what}"))
+    }
+
+    /// See [`Server::event`].
+    pub fn event_within<T>(
+        &self,
+        patience: Duration,
+        mut pick: impl FnMut(&Event) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + patience;
+        let mut looked_at = 0;
+        loop {
+            {
+                let mut seen = self.seen.lock();
+                // Another thread may have taken some of those that were looked at.
+                for at in looked_at.min(seen.len())..seen.len() {
+                    if let Some(found) = pick(&seen[at]) {
+                        seen.remove(at);
+                        return Some(found);
+                    }
+                }
+                let batch = self.engine.drain(256);
+                self.engine.flush();
+                looked_at = seen.len();
+                if !batch.is_empty() {
+                    seen.extend(batch);
+                    continue;
+                }
+            }
+            if !self.bell.wait(deadline) {
+                return None;
+            }
+        }
+    }
+
+    /// How a connection ended, as the embedder is told.
+    pub fn ended(&self, id: ConnectionId) -> (u16, String) {
+        self.event("the connection's end", |event| match event {
+            Event::Close { handle, code, reason } if handle.id == id => Some((*code, reason.to_string())),
+            _ => None,
+        })
+    }
+
+    /// The code and message with which an upgrade was refused, as the embedder is told.
+    pub fn refused(&self, number: u64) -> (&'static str, String) {
+        self.event("the refusal", |event| match event {
+            Event::Refused { ticket, code, message } if *ticket == number => Some((*code, message.clone())),
+            _ => None,
+        })
+    }
+
+    /// Takes all events and forgets them.
+    pub fn drop_events(&self) {
+        self.seen.lock().clear();
+        while !self.engine.drain(usize::MAX).is_empty() {
+            self.engine.flush();
+        }
+    }
+
+    /// Waits until nothing is left: no connection, user, room or handshake.
+    pub fn expect_empty(&self) {
+        eventually("nobody to be left", || {
+            let stats = self.engine.stats();
+            stats.connections + stats.users + stats.rooms + stats.handshakes == 0
+        });
+    }
+
+    /// Shuts down and waits for the last event.
+    pub fn shut_down(&self) {
+        self.engine.shutdown(Duration::ZERO, 1001, "");
+        self.expect_closed();
+    }
+
+    /// Waits for the end of a shutdown.
+    pub fn expect_closed(&self) {
+        self.event("the engine to close", |event| matches!(event, Event::Closed).then_some(()));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.engine.abort();
+        if !std::thread::panicking() {
+            assert_eq!(
+                PANICS.load(Ordering::SeqCst),
+                0,
+                "a worker panicked, of this server or of another test's"
+            );
+        }
+    }
+}
+
+fn upgrade(head: &[u8], first: Vec<u8>, request: &Request) -> Upgrade {
+    Upgrade {
+        head: parse(head),
+        first,
+        remote: "127.0.0.1".into(),
+        report: request.report,
+        identity: request.identity.clone(),
+    }
+}
+
+/// Waits for something of which no event tells.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Runs a scenario in a process of its own: one that counts the descriptors or threads of the whole process.
+pub fn alone(test: &str, scenario: impl FnOnce()) {
+    const MARK: &str = "ACTORY_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return scenario();
+    }
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let output = [run.stdout, run.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(run.status.success() && output.contains("1 passed"), "{output}");
+}

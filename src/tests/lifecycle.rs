@@ -1,0 +1,369 @@
+//! Beginnings and ends: of connections, many times, and of the engine.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Got, close_payload, frame};
+use super::harness::{GLANCE, PATIENCE, Request, Server, alone, config, eventually, identity};
+use crate::engine::broker::Channel;
+use crate::engine::config::{Auth, Config, Relay};
+use crate::engine::events::{Event, Interest};
+use crate::engine::frame::Message;
+
+fn count(directory: &str) -> usize {
+    fs::read_dir(directory).unwrap().count()
+}
+
+fn descriptors() -> usize {
+    count("/proc/self/fd")
+}
+
+fn threads() -> usize {
+    count("/proc/self/task")
+}
+
+/// Resident memory in KiB.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn with_close_timeout(timeout: Duration) -> Config {
+    let mut config = config();
+    config.limits.close_timeout = timeout;
+    config
+}
+
+/// Connects and leaves, each time in another way.
+fn come_and_go(server: &Server, count: usize) {
+    for n in 0..count {
+        let user = format!("user {}", n % 97);
+        let mut client = server.open(Request::of(&user, &["lobby", &format!("room {}", n % 13)]));
+        let id = client.id();
+        client.text("1");
+        match n % 6 {
+            0 => {
+                client.close(1000, "");
+                client.expect_close(1000);
+            }
+            1 => client.finish(),
+            2 => client.reset(),
+            3 => {
+                client.handle().close(4002, "");
+                client.expect_close(4002);
+                client.close(4002, "");
+            }
+            4 => client.send(&[0xFF; 20]),
+            _ => drop(client),
+        }
+        server.ended(id);
+    }
+}
+
+#[test]
+fn ten_thousand_connects_and_disconnects_leave_the_process_as_it_was() {
+    alone("tests::lifecycle::ten_thousand_connects_and_disconnects_leave_the_process_as_it_was", || {
+        let server = Server::start(config());
+        let round = |count: usize| {
+            std::thread::scope(|scope| {
+                (0..4).for_each(|_| drop(scope.spawn(|| come_and_go(&server, count / 4))));
+            });
+            server.expect_empty();
+        };
+        round(2000);
+        let before = (descriptors(), threads(), resident());
+        round(10_000);
+        let stats = server.engine.stats();
+        assert_eq!((stats.opened, stats.closed.values().sum::<u64>()), (12_000, 12_000));
+        assert_eq!(stats.event_bytes, 0);
+        eventually("all descriptors to be closed", || descriptors() == before.0);
+        assert_eq!(threads(), before.1);
+        let grown = resident().saturating_sub(before.2);
+        assert!(grown < 4096, "{grown} KiB more");
+    });
+}
+
+#[test]
+fn an_engine_that_is_dropped_takes_its_threads_and_sockets_with_it() {
+    alone("tests::lifecycle::an_engine_that_is_dropped_takes_its_threads_and_sockets_with_it", || {
+        let before = (descriptors(), threads());
+        for shut_down in [false, true] {
+            let server = Server::start(Config { auth: Auth::Callback, ..config() });
+            let mut open: Vec<Client> = (0..20).map(|_| server.connect_as("ada")).collect();
+            let waiting: Vec<_> = (0..20).map(|_| server.request(Request::default())).collect();
+            assert!(threads() > before.1 && descriptors() > before.0 + 80);
+            if shut_down {
+                server.engine.shutdown(PATIENCE, 1001, "");
+            }
+            drop(server);
+            for client in &mut open {
+                assert!(matches!(client.next(), Got::End | Got::Reset | Got::Frame(0x88, _)));
+            }
+            drop((open, waiting));
+            eventually("the threads to end", || threads() == before.1);
+            assert_eq!(descriptors(), before.0);
+        }
+    });
+}
+
+#[test]
+fn nothing_holds_on_to_a_connection_that_is_gone() {
+    let server = Server::start(config());
+    let mut handles = Vec::new();
+    for _ in 0..50 {
+        let mut client = server.open(Request::of("ada", &["lobby"]));
+        handles.push(Arc::downgrade(client.handle()));
+        client.text("1");
+        client.close(1000, "");
+        client.expect_close(1000);
+        server.ended(client.id());
+    }
+    eventually("the handles to be free", || handles.iter().all(|handle| handle.strong_count() == 0));
+}
+
+#[test]
+fn who_holds_on_to_a_connection_that_is_gone_can_do_no_harm() {
+    let server = Server::start(config());
+    let mut client = server.connect_as("ada");
+    let handle = client.handle().clone();
+    client.close(1000, "");
+    client.expect_close(1000);
+    server.ended(client.id());
+    handle.close(4002, "again");
+    handle.abort();
+    server.engine.join(handle.id, &"lobby".into());
+    assert_eq!(server.engine.send(handle.id, Message::Text("1")), Ok(false));
+    assert_eq!(server.engine.rooms_of(handle.id).len(), 0);
+    // One of another engine, whose threads have ended while it was open.
+    let other = Server::start(config());
+    let open = other.connect_as("ada");
+    let orphan = open.handle().clone();
+    drop((other, open));
+    assert!(!orphan.is_open());
+    orphan.close(4002, "again");
+    orphan.abort();
+    let weak = Arc::downgrade(&orphan);
+    drop(orphan);
+    assert_eq!(weak.strong_count(), 0, "nobody is left to keep it");
+    server.connect().expect_alive();
+}
+
+#[test]
+fn a_reset_ends_the_connection() {
+    let server = Server::start(config());
+    let mut client = server.connect_as("ada");
+    client.text("1");
+    client.expect_text("1");
+    let id = client.id();
+    client.reset();
+    assert_eq!(server.ended(id), (1006, String::new()));
+    server.expect_empty();
+}
+
+#[test]
+fn a_client_that_ends_its_direction_without_a_close_frame_gets_its_answers_and_is_gone() {
+    let server = Server::start(config());
+    for _ in 0..50 {
+        let mut client = server.connect_as("ada");
+        client.text("1");
+        client.finish();
+        client.expect_text("1");
+        client.expect_end();
+        assert_eq!(server.ended(client.id()), (1006, String::new()));
+    }
+    server.expect_empty();
+}
+
+#[test]
+fn a_connection_whose_token_expires_is_closed() {
+    let server = Server::start(config());
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+    let expiring = |at: u64| {
+        let mut request = Request::of("ada", &[]);
+        request.identity.as_mut().unwrap().expires_at = Some(at);
+        server.open(request)
+    };
+    let mut forever = expiring(u64::MAX);
+    for at in [0, now, now + 300] {
+        let mut client = expiring(at);
+        assert_eq!(client.expect_close(4001), "token expired");
+        let late = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+        assert!(late >= at, "not before its time");
+        client.close(4001, "");
+        client.expect_end();
+        assert_eq!(server.ended(client.id()).0, 4001);
+    }
+    forever.expect_alive();
+    // One that leaves in time leaves no expiry behind that could hit another.
+    for _ in 0..20 {
+        let mut client = expiring(now + 2000);
+        client.close(1000, "");
+        client.expect_close(1000);
+        server.ended(client.id());
+    }
+    forever.expect_alive();
+}
+
+#[test]
+fn a_shutdown_tells_everybody_waits_for_the_answers_and_is_over() {
+    let server = Server::start(config());
+    let mut clients: Vec<Client> = (0..100).map(|n| server.connect_as(&format!("user {}", n % 7))).collect();
+    let begin = Instant::now();
+    server.engine.shutdown(Duration::ZERO, 1001, "maintenance");
+    for client in &mut clients {
+        assert_eq!(client.expect_close(1001), "maintenance");
+        client.close(1001, "");
+        client.expect_end();
+    }
+    let mut ended = 0;
+    server.event("the engine to close", |event| {
+        match event {
+            Event::Close { code, .. } => {
+                assert_eq!(*code, 1001);
+                ended += 1;
+            }
+            Event::Closed => assert_eq!(ended, 100, "the end of everything comes last"),
+            other => panic!("{other:?}"),
+        }
+        matches!(event, Event::Closed).then_some(())
+    });
+    assert!(begin.elapsed() < Duration::from_secs(5), "nobody was waited for in vain");
+    // What comes now is refused, and a second shutdown does nothing.
+    server.engine.shutdown(Duration::ZERO, 1000, "");
+    assert_eq!(server.request(Request::default()).1.unwrap_err().code(), "ERR_CLOSED");
+    for channel in [Channel::Everyone, Channel::User("user 1")] {
+        assert_eq!(server.engine.publish(channel, Message::Text("1")).unwrap_err().code(), "ERR_CLOSED");
+        assert_eq!(
+            server.engine.deliver_local(channel, Message::Text("1")).unwrap_err().code(),
+            "ERR_CLOSED"
+        );
+    }
+    assert_eq!(server.engine.send(clients[0].id(), Message::Text("1")), Ok(false));
+    let closed = |event: &Event| matches!(event, Event::Closed).then_some(());
+    assert!(server.event_within(GLANCE, closed).is_none());
+    assert_eq!(server.engine.stats().connections, 0);
+}
+
+#[test]
+fn a_shutdown_with_nobody_there_is_over_at_once() {
+    let server = Server::start(config());
+    let begin = Instant::now();
+    server.engine.shutdown(PATIENCE, 1001, "");
+    server.expect_closed();
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_drain_spreads_the_close_frames() {
+    let server = Server::start(config());
+    let drain = Duration::from_millis(600);
+    let mut clients: Vec<Client> = (0..30).map(|_| server.connect()).collect();
+    let mut times: Vec<Instant> = std::thread::scope(|scope| {
+        let readers: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                scope.spawn(|| {
+                    client.expect_close(1012);
+                    let told = Instant::now();
+                    client.close(1012, "");
+                    client.expect_end();
+                    told
+                })
+            })
+            .collect();
+        server.engine.shutdown(drain, 1012, "");
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    times.sort_unstable();
+    let spread = times[29] - times[0];
+    assert!(spread > drain / 2, "{spread:?}");
+    server.expect_closed();
+}
+
+#[test]
+fn a_drain_is_over_when_everybody_has_left_by_themselves() {
+    let server = Server::start(config());
+    let mut clients: Vec<Client> = (0..10).map(|_| server.connect()).collect();
+    let begin = Instant::now();
+    server.engine.shutdown(PATIENCE * 10, 1012, "");
+    clients.iter_mut().for_each(|client| client.close(1000, ""));
+    server.expect_closed();
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn clients_that_do_not_answer_are_cut_off_after_the_deadline() {
+    let server = Server::start(with_close_timeout(Duration::from_millis(100)));
+    let mut silent: Vec<Client> = (0..10).map(|_| server.connect()).collect();
+    // One that would not even take the close frame.
+    let full = server.connect();
+    let message = "x".repeat(60_000);
+    while full.handle().buffered() < 500_000 {
+        assert_eq!(server.engine.send(full.id(), Message::Text(&message)), Ok(true));
+    }
+    server.engine.shutdown(Duration::ZERO, 1001, "");
+    for client in &mut silent {
+        client.expect_close(1001);
+        assert!(matches!(client.next(), Got::End | Got::Reset));
+    }
+    assert_eq!(server.ended(full.id()).0, 1001);
+    server.expect_closed();
+}
+
+#[test]
+fn a_shutdown_during_sends_and_upgrades_ends_cleanly() {
+    for _ in 0..5 {
+        let server =
+            Server::start(Config { relay: Relay::User, ..with_close_timeout(Duration::from_millis(100)) });
+        let mut clients: Vec<Client> = (0..10).map(|_| server.connect_as("ada")).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| while server.engine.publish(Channel::Everyone, Message::Text("1")).is_ok() {});
+            scope.spawn(|| {
+                // Whoever comes in the middle is either refused or told to go.
+                while let (mut client, Ok(_)) = server.request(Request::default()) {
+                    match client.response().status {
+                        101 => drop(client.expect_close(1001)),
+                        status => assert_eq!(status, 503),
+                    }
+                    if server.engine.publish(Channel::Everyone, Message::Text("1")).is_err() {
+                        break;
+                    }
+                }
+            });
+            for client in &mut clients {
+                let end = Client::new(client.socket.try_clone().unwrap());
+                scope.spawn(move || read_to_the_end(end));
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+            server.engine.shutdown(Duration::from_millis(10), 1001, "");
+        });
+        server.expect_closed();
+    }
+}
+
+/// Reads messages up to the close frame, answers it, and reads the end.
+fn read_to_the_end(mut client: Client) {
+    client.expect_close(1001);
+    client.try_send(&frame(0x88, &close_payload(1001, "")));
+    assert!(matches!(client.next(), Got::End | Got::Reset));
+}
+
+#[test]
+fn an_abort_ends_everything_at_once_whatever_is_under_way() {
+    let server = Server::start(Config { auth: Auth::Callback, ..config() });
+    let mut open: Vec<Client> = (0..10).map(|_| server.connect_as("ada")).collect();
+    let (mut waiting, ticket) = server.request(Request::default());
+    server.engine.abort();
+    for client in open.iter_mut().chain([&mut waiting]) {
+        assert!(matches!(client.next(), Got::End | Got::Reset));
+    }
+    open.iter().for_each(|client| assert_eq!(server.ended(client.id()).0, 1006));
+    assert!(!server.engine.settle(ticket.unwrap().number, Ok((identity("ada", &[]), true))));
+    server.expect_empty();
+    server.engine.abort();
+    server.engine.shutdown(Duration::ZERO, 1001, "");
+    assert_eq!(server.request(Request::default()).1.unwrap_err().code(), "ERR_CLOSED");
+    server.engine.set_interest(Interest::ALL);
+}

@@ -1,0 +1,286 @@
+//! Who gets what: the relays, and what the embedder sends.
+
+use std::collections::BTreeSet;
+
+use super::client::{BINARY, Client, Got, frame};
+use super::harness::{GLANCE, Request, Server, config};
+use crate::engine::broker::{Channel, Status};
+use crate::engine::config::{Config, Relay};
+use crate::engine::frame::Message;
+
+fn server(relay: Relay) -> Server {
+    Server::start(Config { relay, ..config() })
+}
+
+/// Reads so many texts.
+fn texts(client: &mut Client, count: usize) -> Vec<String> {
+    (0..count).map(|_| client.next_text()).collect()
+}
+
+#[test]
+fn a_users_message_goes_to_all_connections_of_the_user_and_to_nobody_else() {
+    let server = server(Relay::User);
+    let mut ada: Vec<Client> = (0..4).map(|_| server.connect_as("ada")).collect();
+    let mut bob = server.connect_as("bob");
+    ada[1].text("{\"n\": 1}");
+    ada.iter_mut().for_each(|client| client.expect_text("{\"n\": 1}"));
+    bob.expect_silence(GLANCE);
+    let stats = server.engine.stats();
+    assert_eq!((stats.messages.received, stats.messages.relayed, stats.messages.sent), (1, 1, 4));
+}
+
+#[test]
+fn all_devices_of_a_user_see_the_messages_of_two_senders_in_one_order() {
+    const EACH: usize = 2000;
+    let server = server(Relay::User);
+    let mut receivers: Vec<Client> = (0..3).map(|_| server.connect_as("ada")).collect();
+    let mut senders: Vec<Client> = (0..2).map(|_| server.connect_as("ada")).collect();
+    let seen: Vec<Vec<String>> = std::thread::scope(|scope| {
+        for (name, sender) in senders.iter_mut().enumerate() {
+            scope.spawn(move || {
+                let mut reader = Client::new(sender.socket.try_clone().unwrap());
+                let own = std::thread::spawn(move || texts(&mut reader, 2 * EACH).len());
+                (0..EACH).for_each(|n| sender.text(&format!("[{name},{n}]")));
+                assert_eq!(own.join().unwrap(), 2 * EACH);
+            });
+        }
+        let readers: Vec<_> =
+            receivers.iter_mut().map(|client| scope.spawn(|| texts(client, 2 * EACH))).collect();
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    assert_eq!(seen[0].iter().collect::<BTreeSet<_>>().len(), 2 * EACH, "everything once");
+    assert!(seen[0] == seen[1] && seen[1] == seen[2], "in one order");
+    for name in 0..2 {
+        let own: Vec<&String> = seen[0].iter().filter(|text| text.starts_with(&format!("[{name}"))).collect();
+        assert!(
+            own.iter().enumerate().all(|(n, text)| **text == format!("[{name},{n}]")),
+            "as they were sent"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_relayed_is_answered_with_an_error_frame_and_the_connection_stays() {
+    for (relay, rooms) in [(Relay::User, &[][..]), (Relay::Rooms, &["lobby"])] {
+        let server = server(relay);
+        let mut other = server.open(Request::of("ada", rooms));
+        let mut client = server.open(Request::of("ada", rooms));
+        for text in ["", "hello", "{", "{\"a\":1}}", "'a'", "NaN", "\u{FEFF}1", "1 2"] {
+            client.text(text);
+            client.expect_error("ERR_INVALID_JSON");
+        }
+        client.binary(b"1");
+        client.expect_error("ERR_BINARY_NOT_RELAYED");
+        client.send(&[frame(0x02, b"1"), frame(0x80, b"2")].concat());
+        client.expect_error("ERR_BINARY_NOT_RELAYED");
+        for text in ["1", " null ", "\"\\u0000\"", "[{}]", "{\"a\":{\"a\":[1e400]}}"] {
+            client.text(text);
+            client.expect_text(text);
+            other.expect_text(text);
+        }
+        assert_eq!(server.engine.stats().messages.not_relayed, 10);
+    }
+}
+
+#[test]
+fn json_that_is_nested_without_end_is_refused_not_followed() {
+    let server = server(Relay::User);
+    let mut client = server.connect();
+    client.text(&"[".repeat(500_000));
+    client.expect_error("ERR_INVALID_JSON");
+    client.expect_alive();
+}
+
+#[test]
+fn a_message_that_no_outbox_could_take_is_not_relayed() {
+    let mut config = config();
+    config.limits.outbox_bytes = 2000;
+    let server = Server::start(config);
+    let mut client = server.connect();
+    let text = |len: usize| format!("\"{}\"", "x".repeat(len - 2));
+    client.text(&text(2001));
+    client.expect_error("ERR_TOO_LARGE");
+    client.text(&text(2000));
+    client.expect_text(&text(2000));
+    let error = server.engine.send(client.id(), Message::Text(&text(2001))).unwrap_err();
+    assert_eq!(error.code(), "ERR_TOO_LARGE");
+    assert!(server.engine.publish(Channel::Everyone, Message::Binary(&[0; 2001])).is_err());
+}
+
+#[test]
+fn a_message_goes_to_everyone_in_the_senders_rooms() {
+    let server = server(Relay::Rooms);
+    let mut ada = server.open(Request::of("ada", &["red", "blue"]));
+    let mut bob = server.open(Request::of("bob", &["red"]));
+    let mut eve = server.open(Request::of("eve", &["green"]));
+    let mut zoe = server.open(Request::of("zoe", &[]));
+    bob.text("1");
+    bob.expect_text("1");
+    ada.expect_text("1");
+    // Once per room that the sender is in.
+    ada.text("2");
+    bob.expect_text("2");
+    assert_eq!(texts(&mut ada, 2), ["2", "2"]);
+    zoe.text("3");
+    zoe.expect_error("ERR_NOT_IN_ROOM");
+    eve.expect_silence(GLANCE);
+    assert_eq!(server.engine.stats().rooms, 3);
+}
+
+#[test]
+fn joining_and_leaving_changes_who_gets_a_rooms_messages() {
+    let server = server(Relay::Rooms);
+    let mut ada = server.connect_as("ada");
+    let mut bob = server.connect_as("bob");
+    let room = "lobby".into();
+    for _ in 0..2 {
+        server.engine.join(ada.id(), &room);
+        server.engine.join(bob.id(), &room);
+    }
+    ada.text("1");
+    ada.expect_text("1");
+    bob.expect_text("1");
+    server.engine.leave(ada.id(), "lobby");
+    server.engine.leave(ada.id(), "lobby");
+    ada.text("2");
+    ada.expect_error("ERR_NOT_IN_ROOM");
+    assert_eq!(server.engine.publish(Channel::Room("lobby"), Message::Text("3")).unwrap().local, 1);
+    bob.expect_text("3");
+    assert_eq!(server.engine.rooms_of(bob.id()), [room.clone()]);
+    bob.close(1000, "");
+    bob.expect_close(1000);
+    assert_eq!(server.engine.members(Channel::Room("lobby")).len(), 0);
+    assert_eq!(server.engine.stats().rooms, 0);
+    server.engine.join(bob.id(), &room);
+    assert_eq!(server.engine.stats().rooms, 0, "who is gone joins nothing");
+}
+
+#[test]
+fn without_a_relay_messages_go_nowhere_and_nothing_is_refused() {
+    let server = server(Relay::Off);
+    let mut client = server.connect_as("ada");
+    let mut other = server.connect_as("ada");
+    client.text("1");
+    client.text("no JSON");
+    client.binary(b"x");
+    client.expect_alive();
+    client.expect_silence(GLANCE);
+    other.expect_silence(GLANCE);
+    assert_eq!(server.engine.stats().messages.received, 3);
+}
+
+#[test]
+fn the_embedder_reaches_connections_users_rooms_and_everyone() {
+    let server = server(Relay::Off);
+    let mut ada = server.open(Request::of("ada", &["lobby"]));
+    let mut tab = server.open(Request::of("ada", &[]));
+    let mut bob = server.open(Request::of("bob", &["lobby"]));
+    let engine = &server.engine;
+    let cases = [(Channel::User("ada"), 2), (Channel::Room("lobby"), 2), (Channel::Everyone, 3)];
+    for (channel, count) in cases {
+        let delivery = engine.publish(channel, Message::Text("published")).unwrap();
+        assert_eq!((delivery.status, delivery.nodes, delivery.local), (Status::Published, 1, count));
+        assert_eq!(engine.deliver_local(channel, Message::Binary(b"local")).unwrap(), count);
+    }
+    for channel in [Channel::User("eve"), Channel::Room("nowhere")] {
+        let delivery = engine.publish(channel, Message::Text("lost")).unwrap();
+        assert_eq!((delivery.nodes, delivery.local), (0, 0));
+    }
+    assert_eq!(engine.send(bob.id(), Message::Text("to one")), Ok(true));
+    assert_eq!(engine.send(u64::MAX, Message::Text("to none")), Ok(false));
+    for (client, count) in [(&mut ada, 3), (&mut tab, 2), (&mut bob, 2)] {
+        for _ in 0..count {
+            client.expect_text("published");
+            client.expect(BINARY, b"local");
+        }
+    }
+    bob.expect_text("to one");
+    ada.expect_silence(GLANCE);
+}
+
+#[test]
+fn small_and_large_messages_keep_their_order() {
+    let server = server(Relay::Off);
+    let mut client = server.connect_as("ada");
+    let lens = [1, 2000, 3, 1024, 1025, 0, 70_000, 5, 1024, 1024, 9000];
+    let texts: Vec<String> = lens.iter().map(|len| "x".repeat(*len)).collect();
+    for _ in 0..5 {
+        for text in &texts {
+            assert_eq!(server.engine.send(client.id(), Message::Text(text)), Ok(true));
+        }
+        texts.iter().for_each(|text| client.expect_text(text));
+    }
+}
+
+#[test]
+fn what_is_sent_while_a_batch_is_handled_goes_out_with_its_end() {
+    let server = server(Relay::Off);
+    let mut client = server.connect_as("ada");
+    let other = Server::start(config());
+    let _stranger = other.connect();
+    // A batch of one engine, held open while another engine's begins and ends on the same thread.
+    server.engine.deliver_local(Channel::Everyone, Message::Text("0")).unwrap();
+    client.expect_text("0");
+    client.close(1000, "");
+    client.expect_close(1000);
+    let mut client = server.connect_as("ada");
+    assert!(!drain_something(&server).is_empty());
+    assert_eq!(server.engine.send(client.id(), Message::Text("1")), Ok(true));
+    other.engine.drain(1);
+    other.engine.flush();
+    server.engine.flush();
+    client.expect_text("1");
+}
+
+/// A batch that is not empty, without the end that `flush` gives it.
+fn drain_something(server: &Server) -> std::collections::VecDeque<crate::engine::events::Event> {
+    let mut stranger = server.connect();
+    stranger.close(1000, "");
+    stranger.expect_close(1000);
+    let mut batch = std::collections::VecDeque::new();
+    super::harness::eventually("events", || {
+        batch = server.engine.drain(1);
+        !batch.is_empty()
+    });
+    batch
+}
+
+#[test]
+fn disconnecting_a_user_closes_all_of_its_connections() {
+    let server = server(Relay::User);
+    let mut ada: Vec<Client> = (0..3).map(|_| server.connect_as("ada")).collect();
+    let mut bob = server.connect_as("bob");
+    assert_eq!(server.engine.disconnect_user("ada", 4002, "out"), 3);
+    for client in &mut ada {
+        assert_eq!(client.expect_close(4002), "out");
+        client.close(4002, "");
+        client.expect_end();
+        assert_eq!(server.ended(client.id()), (4002, "out".into()));
+    }
+    assert_eq!(server.engine.disconnect_user("ada", 4002, ""), 0);
+    assert_eq!(server.engine.users(), ["bob".into()]);
+    bob.expect_alive();
+}
+
+#[test]
+fn no_message_follows_a_close_frame_whoever_sends_meanwhile() {
+    let server = server(Relay::Off);
+    for _ in 0..30 {
+        let mut client = server.connect_as("ada");
+        let id = client.id();
+        std::thread::scope(|scope| {
+            let engine = &server.engine;
+            for _ in 0..2 {
+                scope.spawn(move || while engine.send(id, Message::Text("x")) == Ok(true) {});
+            }
+            scope.spawn(move || {
+                client.next_text();
+                client.handle().close(4002, "");
+                client.expect_close(4002);
+                client.close(4002, "");
+                let rest = client.next();
+                assert!(matches!(rest, Got::End | Got::Reset), "{rest:?} after the close frame");
+            });
+        });
+    }
+}

@@ -1,0 +1,218 @@
+//! Clients that do not read: their memory stays bounded, they are closed, and nobody else waits for them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Got, PING, frame};
+use super::harness::{Request, Server, config, eventually};
+use crate::engine::Dropped;
+use crate::engine::broker::Channel;
+use crate::engine::config::{Config, Relay};
+use crate::engine::events::Event;
+use crate::engine::frame::Message;
+
+const GIB: usize = 1 << 30;
+/// Longest round trip of a bystander that is no delay yet, on a machine that is busy with other tests.
+const NO_DELAY: Duration = Duration::from_secs(1);
+
+/// One worker, so that everybody shares it.
+fn server(relay: Relay, close_timeout: Duration) -> Server {
+    let mut config = Config { relay, threads: 1, ..config() };
+    config.limits.close_timeout = close_timeout;
+    Server::start(config)
+}
+
+/// A message of `len` bytes that begins with its number.
+fn numbered(number: usize, len: usize) -> String {
+    format!("{number:0>10}{}", "x".repeat(len - 10))
+}
+
+/// Sends messages of `len` bytes, a gibibyte in all if they were taken. Answers how many were, and sees that
+/// never more waits than the limit and one message.
+fn send_a_gibibyte(server: &Server, client: &Client, len: usize) -> usize {
+    let limit = server.engine.config().limits.outbox_bytes + len + 16;
+    let mut taken = 0;
+    for number in 0..GIB / len {
+        let message = numbered(taken, len);
+        let queued = server.engine.send(client.id(), Message::Text(&message)).unwrap();
+        let buffered = client.handle().buffered();
+        assert!(buffered <= limit, "{buffered} bytes wait");
+        taken += usize::from(queued);
+        // All that follow are refused alike.
+        if number - taken > 20_000 {
+            break;
+        }
+    }
+    taken
+}
+
+/// Goes back and forth while `work` runs; the longest trip.
+fn bystander<T>(client: &mut Client, work: impl FnOnce() -> T) -> (T, Duration) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let trips = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !done.load(Ordering::Acquire) {
+                let begin = Instant::now();
+                client.expect_alive();
+                longest = longest.max(begin.elapsed());
+            }
+            longest
+        });
+        let result = work();
+        done.store(true, Ordering::Release);
+        (result, trips.join().unwrap())
+    })
+}
+
+fn slow(server: &Server) -> Dropped {
+    server.event("the slow client to be told of", |event| match event {
+        Event::Slow { dropped, .. } => Some(*dropped),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_client_that_never_reads_a_gibibyte_is_cut_off_and_nobody_else_waits() {
+    for len in [64 * 1024, 200] {
+        let server = server(Relay::Off, Duration::from_millis(300));
+        let mut other = server.connect();
+        let client = server.connect();
+        let (taken, longest) = bystander(&mut other, || {
+            let taken = send_a_gibibyte(&server, &client, len);
+            assert_eq!(server.ended(client.id()).0, 4004);
+            taken
+        });
+        assert!(longest < NO_DELAY, "{longest:?}");
+        let dropped = slow(&server);
+        assert!(
+            dropped.messages > 0 && dropped.bytes as usize >= len * dropped.messages as usize,
+            "{dropped:?}"
+        );
+        assert_eq!(server.engine.len(), 1, "only the bystander is left");
+        // What was taken is either written or counted as dropped.
+        let messages = server.engine.stats().messages;
+        assert_eq!(messages.sent + messages.dropped, taken as u64);
+        assert!(messages.dropped >= dropped.messages);
+        // It wasn't closed politely, for it doesn't read, but by a reset.
+        let mut client = client;
+        let end = std::iter::repeat_with(|| client.next()).find(|got| !matches!(got, Got::Frame(..)));
+        assert_eq!(end, Some(Got::Reset));
+        drop((client, other));
+        server.expect_empty();
+    }
+}
+
+#[test]
+fn a_slow_client_that_reads_at_last_gets_whole_frames_in_order_and_the_reason() {
+    for len in [64 * 1024, 5000, 200] {
+        let server = server(Relay::Off, Duration::from_secs(60));
+        let mut client = server.connect();
+        let taken = send_a_gibibyte(&server, &client, len);
+        assert!(server.engine.is_empty(), "a connection that is being closed is no member");
+        let dropped = slow(&server);
+        let mut got = 0;
+        loop {
+            match client.next() {
+                Got::Frame(0x81, text) => {
+                    assert_eq!(String::from_utf8(text).unwrap(), numbered(got, len));
+                    got += 1;
+                }
+                Got::Frame(0x88, payload) => {
+                    assert_eq!(payload, super::client::close_payload(4004, "too slow"));
+                    break;
+                }
+                other => panic!("{other:?} after {got} messages"),
+            }
+        }
+        assert_eq!(got + dropped.messages as usize, taken);
+        client.close(4004, "");
+        client.expect_end();
+        assert_eq!(server.ended(client.id()), (4004, "too slow".into()));
+        assert_eq!(server.engine.stats().messages.dropped, dropped.messages);
+        assert_eq!(server.engine.stats().messages.sent, got as u64);
+        server.expect_empty();
+    }
+}
+
+#[test]
+fn a_device_that_never_reads_delays_neither_the_sender_nor_the_other_devices() {
+    let server = server(Relay::User, Duration::from_millis(100));
+    let mut sender = server.connect_as("ada");
+    let mut good = server.connect_as("ada");
+    let bad = server.connect_as("ada");
+    let text = format!("\"{}\"", "x".repeat(64 * 1024));
+    let mut longest = Duration::ZERO;
+    while bad.handle().is_open() {
+        let begin = Instant::now();
+        sender.text(&text);
+        sender.expect_text(&text);
+        good.expect_text(&text);
+        longest = longest.max(begin.elapsed());
+    }
+    assert!(longest < NO_DELAY, "{longest:?}");
+    assert_eq!(server.ended(bad.id()).0, 4004);
+    sender.text("1");
+    sender.expect_text("1");
+    good.expect_text("1");
+    assert_eq!(server.engine.members(Channel::User("ada")).len(), 2);
+}
+
+#[test]
+fn a_client_that_floods_with_what_must_be_answered_and_reads_nothing_is_cut_off() {
+    let pings = frame(PING, &[b'p'; 125]).repeat(100);
+    let junk = frame(0x81, b"no JSON").repeat(500);
+    for flood in [pings, junk] {
+        let server = server(Relay::User, Duration::from_millis(200));
+        let limits = server.engine.config().limits;
+        let mut other = server.connect();
+        let mut client = server.connect();
+        let handle = client.handle().clone();
+        let ((), longest) = bystander(&mut other, || {
+            let mut most = 0;
+            while client.try_send(&flood) {
+                most = most.max(handle.buffered());
+            }
+            // What one read brings may be answered before the limit is looked at.
+            assert!(most <= limits.outbox_bytes + 20 * limits.read_buffer_bytes, "{most} bytes wait");
+        });
+        assert!(longest < NO_DELAY, "{longest:?}");
+        assert_eq!(server.ended(client.id()).0, 4004);
+        drop((client, other));
+        server.expect_empty();
+    }
+}
+
+#[test]
+fn a_client_that_reads_now_and_then_is_not_slow() {
+    let server = server(Relay::Off, Duration::from_secs(60));
+    let mut client = server.connect();
+    let message = "x".repeat(10_000);
+    for _ in 0..300 {
+        // Far more at a time than the kernel keeps for one connection would be slow; this fits the outbox.
+        for _ in 0..50 {
+            assert_eq!(server.engine.send(client.id(), Message::Text(&message)), Ok(true));
+        }
+        (0..50).for_each(|_| client.expect_text(&message));
+    }
+    eventually("the outbox to be empty", || client.handle().buffered() == 0);
+    client.expect_alive();
+}
+
+#[test]
+fn the_largest_message_fits_an_empty_outbox_and_a_second_is_too_much() {
+    let mut config = Config { relay: Relay::Off, threads: 1, ..config() };
+    config.limits.outbox_bytes = 32 << 20;
+    let server = Server::start(config);
+    let mut client = server.open(Request::default());
+    let message = "x".repeat(32 << 20);
+    assert_eq!(server.engine.send(client.id(), Message::Text(&message)), Ok(true));
+    assert_eq!(server.engine.send(client.id(), Message::Text(&message)), Ok(false));
+    slow(&server);
+    // Its first byte may be out already; then it is finished.
+    let written = server.engine.stats().bytes.sent > 200;
+    if written {
+        client.expect_text(&message);
+    }
+    client.expect_close(4004);
+}
