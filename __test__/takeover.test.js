@@ -110,6 +110,28 @@ describe('an upgrade of our path', () => {
     expect(await client.next()).toBe('over a file');
   });
 
+  test('whose socket can not be taken gets 503, and an error event tells why', async () => {
+    const { server, manager, refused: refuse } = await host();
+    server.prependListener('upgrade', (_req, socket) => {
+      // A descriptor that is none.
+      Object.defineProperty(socket._handle, 'fd', { value: 2 ** 20 });
+    });
+    const failed = new Promise((resolve) => manager.once('error', resolve));
+    expect(await refuse()).toMatchObject({ status: 503, body: { code: 'ERR_HANDOVER' } });
+    expect(await failed).toMatchObject({ code: 'ERR_HANDOVER' });
+  });
+
+  test('whose socket a listener before us has destroyed is no error', async () => {
+    const { server, manager, port } = await host();
+    const errors = [];
+    manager.on('error', (error) => errors.push(error));
+    server.prependListener('upgrade', (_req, socket) => socket.destroy());
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest());
+    expect(await client.ended).toBe('');
+    expect([errors, manager.stats().handshakes]).toEqual([[], 0]);
+  });
+
   test('tells the address of the client', async () => {
     const { pair } = await host();
     const { connection } = await pair();
@@ -192,22 +214,41 @@ describe('an upgrade that nobody claims', () => {
     expect(answer.headers['x-upgrade']).toBe('websocket');
   });
 
-  test('keeps its body and the connection, as clients that offer h2c need it', async () => {
+  const offer = 'Host: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n';
+
+  test.each([
+    ['at once', ['Content-Length: 10\r\n\r\n0123456789']],
+    ['in pieces', ['Content-Length: 10\r\n\r\n01234', '56789']],
+    ['in pieces, the first one empty', ['Content-Length: 10\r\n\r\n', '0123456789']],
+    ['in chunks', ['Transfer-Encoding: chunked\r\n\r\n3\r\n012\r\n', '7\r\n3456789\r\n0\r\n\r\n']],
+  ])('keeps its body, as clients that offer h2c need it: %s', async (_how, [first, ...rest]) => {
+    const asked = [];
     const server = http.createServer(async (req, res) => {
+      asked.shift()?.();
       res.end(`${req.method} ${Buffer.concat(await req.toArray())}.`);
     });
+    manage(server);
+    await listening(server);
+    const client = new RawClient({ port: server.address().port, host: '127.0.0.1' });
+    const reached = new Promise((resolve) => asked.push(resolve));
+    client.write(`POST /p HTTP/1.1\r\n${offer}${first}`);
+    await reached;
+    for (const part of rest) client.write(part);
+    await client.said('POST 0123456789.');
+  });
+
+  test('leaves the connection for more requests, and for an upgrade of ours', async () => {
+    const server = http.createServer((req, res) => res.end(`${req.method} ${req.url}.`));
     const manager = manage(server, { relay: false });
     manager.on('message', echo);
     await listening(server);
     const client = new RawClient({ port: server.address().port, host: '127.0.0.1' });
-    const offer = 'Host: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n';
-    client.write(`POST /p HTTP/1.1\r\n${offer}Content-Length: 10\r\n\r\n01234`);
-    client.write('56789');
-    await client.said('POST 0123456789.');
-    client.write(`POST /p HTTP/1.1\r\n${offer}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`);
-    await client.said('POST abc.');
-    client.write('PUT /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx');
-    await client.said('PUT x.');
+    for (const target of ['/1', '/2']) {
+      client.write(`GET ${target} HTTP/1.1\r\n${offer}\r\n`);
+      await client.said(`GET ${target}.`);
+    }
+    client.write('PUT /3 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx');
+    await client.said('PUT /3.');
     client.write(upgradeRequest(), frame('still ours'));
     await client.said('\x81\x0astill ours');
   });

@@ -17,6 +17,11 @@ class Bridge {
   #write;
   #end;
   #destroy;
+  /** Bytes of the addon's are on their way into the socket. */
+  #writing = false;
+  /** No more bytes will come from the addon than it has. */
+  #ending = false;
+  /** The socket is closed, or will be without more of ours. */
   #over = false;
 
   /** `onGone` is called once, when the socket is closed and no event of the addon's concerns it any more. */
@@ -52,10 +57,15 @@ class Bridge {
 
   /** BRIDGE_READABLE: the addon has bytes for the socket. */
   readable() {
-    if (this.#over) return;
+    if (this.#over || this.#writing) return;
     const bytes = this.#native.take();
-    if (bytes === null) return;
+    if (bytes === null) {
+      if (this.#ending) this.#close();
+      return;
+    }
+    this.#writing = true;
     this.#write(bytes, (error) => {
+      this.#writing = false;
       if (error) {
         this.#native.abort();
       } else {
@@ -70,17 +80,24 @@ class Bridge {
     this.#socket.resume();
   }
 
-  /** BRIDGE_END: the connection is over. */
+  /** BRIDGE_END: the connection is over. What the addon still has for the socket goes out first, unless `abort`. */
   finish(abort) {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#over || (this.#ending && !abort)) return;
     if (abort) {
+      this.#over = true;
       this.#destroy();
-      return;
+    } else {
+      this.#ending = true;
+      // A peer that reads nothing more must not hold the socket.
+      const timer = setTimeout(() => this.#destroy(), LINGER_MS);
+      timer.unref();
+      this.#socket.on('close', () => clearTimeout(timer));
+      this.readable();
     }
-    const timer = setTimeout(() => this.#destroy(), LINGER_MS);
-    timer.unref();
-    this.#socket.on('close', () => clearTimeout(timer));
+  }
+
+  #close() {
+    this.#over = true;
     // What the peer still sends is read and dropped, or the end of its stream would never be seen.
     this.#socket.resume();
     this.#end(() => this.#destroy());

@@ -8,10 +8,13 @@ const { Connection, endConnection } = require('./connection');
  */
 class Directory {
   #native;
+  #dataOf;
   #seen = new Map();
 
-  constructor(native) {
+  /** `dataOf(number)` is what the application said about a connection that is just being made, or `undefined`. */
+  constructor(native, dataOf) {
     this.#native = native;
+    this.#dataOf = dataOf;
   }
 
   /** The object of connection `number`, made if need be; `undefined` if there is no such connection. */
@@ -29,14 +32,14 @@ class Directory {
     const connection = this.#seen.get(number);
     if (connection !== undefined) return connection;
     const info = this.#native.describe(number);
-    return info === null ? undefined : this.adopt(number, info, undefined);
+    return info === null ? undefined : this.adopt(number, info);
   }
 
   /** The object of a connection that the addon has just described. */
-  adopt(number, info, data) {
+  adopt(number, info) {
     let connection = this.#seen.get(number);
     if (connection === undefined) {
-      connection = new Connection(this.#native, number, info, data);
+      connection = new Connection(this.#native, number, info, this.#dataOf(number));
       this.#seen.set(number, connection);
     }
     return connection;

@@ -109,6 +109,11 @@ class Handover {
     return taken;
   }
 
+  /** The engine is gone: sockets that it has not yet spoken of the end of are ended. */
+  close() {
+    for (const bridge of this.#bridges.values()) bridge.finish(false);
+  }
+
   /** The bridge of that number, unless its socket is gone. */
   bridge(id) {
     return this.#bridges.get(id);

@@ -6,7 +6,8 @@ const { toIdentity } = require('./identity');
 
 /**
  * Upgrades under way whose outcome JavaScript has to know: those that it authenticates, and those that it was asked
- * for by `handleUpgrade`. The addon reports each exactly once, by its ticket.
+ * for by `handleUpgrade`. The addon reports each exactly once, by its ticket, which is also the number of the connection
+ * that comes of it.
  */
 class Handshakes {
   #native;

@@ -24,7 +24,7 @@ class Listeners {
   constructor(manager, onInterest) {
     this.#manager = manager;
     this.#onInterest = onInterest;
-    for (const name of Object.keys(BITS)) this.#rejected[name] = (thrown) => this.#failed(name, thrown);
+    for (const name of Object.keys(BITS)) this.#rejected[name] = (thrown) => this.failed(name, thrown);
   }
 
   /** Listeners of `name` came or went; of any event, if `name` is undefined. */
@@ -87,12 +87,13 @@ class Listeners {
           answer.then(undefined, this.#rejected[name]);
         }
       } catch (thrown) {
-        this.#failed(name, thrown);
+        this.failed(name, thrown);
       }
     }
   }
 
-  #failed(name, thrown) {
+  /** A listener threw or rejected. */
+  failed(name, thrown) {
     this.error(failure(Error, 'ERR_LISTENER', `A listener of '${name}' failed: ${reasonOf(thrown)}`, thrown));
   }
 

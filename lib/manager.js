@@ -70,7 +70,7 @@ class WebSocketManager extends EventEmitter {
     this.#native = native;
     this.#pump.start(native);
     this.#listeners = new Listeners(this, (bits) => native.setInterest(bits));
-    this.#directory = new Directory(native);
+    this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
     this.#connections = new ConnectionManager(native, this.#directory, () => this.#closing !== null);
     const watch = new ServerWatch(server, () => this.close({ code: 1001 }));
     this.#handover = new Handover(native, () => watch.bridged());
@@ -193,7 +193,7 @@ class WebSocketManager extends EventEmitter {
         break;
       }
       case OPEN:
-        this.#listeners.connection(this.#directory.adopt(id, b, this.#handshakes.dataOf(a)));
+        this.#listeners.connection(this.#directory.adopt(id, b));
         break;
       case CLOSE: {
         const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
@@ -207,7 +207,7 @@ class WebSocketManager extends EventEmitter {
         break;
       }
       case UPGRADED:
-        this.#handshakes.upgraded(a, this.#directory.adopt(id, b, this.#handshakes.dataOf(a)));
+        this.#handshakes.upgraded(id, this.#directory.adopt(id, b));
         break;
       case REFUSED:
         this.#handshakes.refused(a, b);
@@ -232,11 +232,17 @@ class WebSocketManager extends EventEmitter {
     this.#pump.stop();
     this.#stopListening();
     this.#handshakes.close();
+    this.#handover.close();
     this.#directory.clear();
     const { managers } = registry();
     if (managers.get(this.name) === this) managers.delete(this.name);
     this.#hold.release();
     this.#onClosed();
+  }
+
+  /** What an asynchronous listener rejects with where the application emits an event itself, with `captureRejections`. */
+  [Symbol.for('nodejs.rejection')](thrown, name) {
+    this.#listeners.failed(String(name), thrown);
   }
 
   // Every way in which listeners come and go ends in one of these, so the addon always knows which events to send.

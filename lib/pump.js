@@ -20,8 +20,9 @@ const NONE = [];
 const runMicrotasks = typeof process._tickCallback === 'function' ? process._tickCallback : () => {};
 
 /**
- * Brings events from the addon to `dispatch`. The addon wakes the pump once; the pump drains batches until it finds
- * none, and lets Node go on in between. What listeners send during a batch goes out in one go at its end.
+ * Brings events from the addon to `dispatch`, in the asynchronous context in which the pump was made. The addon wakes
+ * the pump once; the pump drains batches until it finds none, and lets Node go on in between. What listeners send during
+ * a batch goes out in one go at its end.
  */
 class Pump {
   #native = null;
@@ -55,11 +56,6 @@ class Pump {
   }
 
   #run() {
-    // Listeners see the asynchronous context in which the manager was made, whoever's turn it is now.
-    this.#context.runInAsyncScope(this.#turn, this);
-  }
-
-  #turn() {
     const deadline = performance.now() + TURN_MS;
     let budget = TURN_EVENTS;
     let more = true;
@@ -76,12 +72,8 @@ class Pump {
           if (budget <= 0 || performance.now() >= deadline) break;
         }
       }
-    } catch (error) {
-      // From a `process.nextTick` callback of the application: its own affair, but not the addon's to see.
-      setImmediate(() => {
-        throw error;
-      });
     } finally {
+      // Also where a `process.nextTick` callback of the application throws through here, as it may.
       if (more && this.#native !== null && !this.#waiting) {
         this.#waiting = true;
         setImmediate(this.#again);
@@ -93,6 +85,7 @@ class Pump {
   #hand(deadline, budget) {
     const native = this.#native;
     const dispatch = this.#dispatch;
+    const context = this.#context;
     let count = 0;
     try {
       while (count < budget && this.#next < this.#batch.length) {
@@ -100,7 +93,9 @@ class Pump {
         const at = this.#next;
         this.#next = at + WIDTH;
         count += 1;
-        dispatch(batch[at], batch[at + 1], batch[at + 2], batch[at + 3]);
+        // Ticks and microtasks have contexts of their own, and run outside: what a tick throws has to reach Node with its
+        // stack of contexts as it is at that moment.
+        context.runInAsyncScope(dispatch, undefined, batch[at], batch[at + 1], batch[at + 2], batch[at + 3]);
         runMicrotasks();
         if (count % CLOCK_EVERY === 0 && performance.now() >= deadline) break;
       }

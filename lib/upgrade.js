@@ -7,6 +7,8 @@ const { registry } = require('./registry');
 
 const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
+const nothing = () => {};
+
 /** @throws {TypeError} `ERR_INVALID_SERVER` for what never emits 'upgrade' */
 function checkServer(server) {
   const isServer =
@@ -82,19 +84,41 @@ function isLastOfOnlyOurs(server, ours, listener) {
   return all.at(-1) === listener && all.every((each) => ours.has(each));
 }
 
+/** Answers an upgrade that nobody wants as the request that it would be without `upgrade` listeners. */
+function passOn(server, ours, req, socket, head) {
+  if (server.listenerCount('request') === 0) {
+    socket.on('error', nothing);
+    socket.end(NOT_FOUND, () => socket.destroy());
+  } else if (socket !== req.socket || req.readableLength > 0) {
+    // Newer releases of Node read an upgrade's body themselves, and may have begun to.
+    respond(server, req, socket);
+  } else {
+    readAnew(server, ours, req, socket, head);
+  }
+}
+
+/** Has the server's handler answer on `socket`, and ends it then. */
+function respond(server, req, socket) {
+  const res = new http.ServerResponse(req);
+  res.shouldKeepAlive = false;
+  res.assignSocket(socket);
+  res.on('finish', () => {
+    res.detachSocket(socket);
+    socket.end(() => socket.destroy());
+  });
+  socket.on('error', nothing);
+  server.emit('request', req, res);
+}
+
 /**
  * Gives the connection back to the server, which reads the request anew, body and all, while no manager listens: then
  * it is no upgrade for Node but a request, and the connection may carry more of them.
  */
-function passOn(server, ours, req, socket, head) {
-  if (server.listenerCount('request') === 0) {
-    socket.on('error', () => {});
-    socket.end(NOT_FOUND, () => socket.destroy());
-    return;
-  }
+function readAnew(server, ours, req, socket, head) {
   let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`;
-  for (let i = 0; i < req.rawHeaders.length; i += 2)
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
     text += `${req.rawHeaders[i]}: ${req.rawHeaders[i + 1]}\r\n`;
+  }
   const bytes = Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]);
 
   const away = server.rawListeners('upgrade');
@@ -114,7 +138,7 @@ function passOn(server, ours, req, socket, head) {
 /** Answers an upgrade that the addon could not take, through Node's socket. */
 function refuse(socket, { code, message }) {
   const body = JSON.stringify({ code, message });
-  socket.on('error', () => {});
+  socket.on('error', nothing);
   socket.end(
     'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

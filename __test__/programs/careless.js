@@ -38,8 +38,7 @@ server.listen(0, '127.0.0.1', async () => {
   await once(client, 'open');
   client.send('1');
   client.close();
-  const gone = once(manager, 'disconnect');
-  await gone;
+  await new Promise((resolve) => manager.once('disconnect', resolve));
   await new Promise(setImmediate);
   console.log('alive');
   server.close();

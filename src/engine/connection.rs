@@ -32,6 +32,9 @@ thread_local! {
     static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Bytes of answers to pings that may wait beyond the outbox' limit.
+const MAX_ANSWERS: usize = 64 * 1024;
+
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -220,6 +223,19 @@ impl Connection {
         self.over(false);
     }
 
+    /// The peer ended its direction. What it said before is still answered, in case that it reads on.
+    fn ended(&mut self) {
+        self.leave(close::ABNORMAL, "");
+        if self.phase == Phase::HalfClosed {
+            self.over(false);
+            return;
+        }
+        self.phase = Phase::Flushing;
+        if self.deadline.is_none() {
+            self.set_deadline();
+        }
+    }
+
     /// Reads and routes what is there. Gives up after one full buffer so that others get their turn.
     fn read(&mut self, cx: &mut Context<'_>) {
         if let Some(first) = self.first.take() {
@@ -241,7 +257,7 @@ impl Connection {
                 match self.socket.poll_read(cx, buffer) {
                     Poll::Pending => false,
                     Poll::Ready(Ok(0)) => {
-                        self.lost();
+                        self.ended();
                         false
                     }
                     Poll::Ready(Ok(n)) => {
@@ -319,6 +335,10 @@ impl Connection {
         };
         if !answer.is_empty() {
             self.handle.push_control(&answer);
+            // A flood of pings whose answers nobody reads.
+            if self.handle.buffered() > self.shared.config.limits.outbox_bytes + MAX_ANSWERS {
+                self.handle.declare_slow();
+            }
         }
         ANSWER.set(answer);
         match step {

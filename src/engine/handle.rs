@@ -160,15 +160,16 @@ impl Handle {
         match self.writer.push(frame, limit) {
             Push::Wake => self.schedule(),
             Push::Scheduled => {}
+            Push::Shut => return Pushed::Closed,
             Push::Full => {
-                self.order(SLOW);
+                self.declare_slow();
                 return Pushed::Full;
             }
         }
         Pushed::Queued
     }
 
-    /// Queues encoded control frames, past the limit: there are never many.
+    /// Queues encoded control frames, past the limit: whoever provokes many is found slow.
     pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
         if self.writer.push_control(frames) {
             self.schedule();
@@ -264,7 +265,11 @@ impl Handle {
 
     /// Stops taking messages. True the first time.
     pub(super) fn shut(&self) -> bool {
-        self.flags.fetch_and(!OPEN, Ordering::AcqRel) & OPEN != 0
+        let first = self.flags.fetch_and(!OPEN, Ordering::AcqRel) & OPEN != 0;
+        if first {
+            self.writer.shut();
+        }
+        first
     }
 
     /// See [`Orders::close`].
@@ -304,6 +309,8 @@ impl Handle {
 
     /// Lets a paused connection be read again.
     pub(super) fn resume(self: &Arc<Self>) {
+        // Its signs of life lie unread: the heartbeat, which may come by first, must not take it for dead.
+        self.mark_alive();
         if self.set_paused(false) {
             self.mailbox.wake(self);
         }
@@ -351,6 +358,11 @@ impl Handle {
         if self.awaiting_since.load(Ordering::Relaxed) != 0 {
             self.awaiting_since.store(now.max(1), Ordering::Relaxed);
         }
+    }
+
+    /// Ends the connection as a slow consumer.
+    pub(super) fn declare_slow(self: &Arc<Self>) {
+        self.order(SLOW);
     }
 
     /// Ends the connection with the heartbeat's code.

@@ -13,22 +13,33 @@ pub struct Census(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     count: AtomicUsize,
+    /// How many of them take a place.
+    seated: AtomicUsize,
     lock: Mutex<()>,
     empty: Condvar,
 }
 
 /// One who counts until dropped.
 #[derive(Debug)]
-pub struct Live(Arc<Inner>);
+pub struct Live {
+    inner: Arc<Inner>,
+    seated: bool,
+}
 
 impl Census {
-    /// Counts one more, unless there are `limit` already.
+    /// Counts one more, who takes a place, unless `limit` are taken already.
     pub fn enter(&self, limit: usize) -> Option<Live> {
-        let entered = self
-            .0
-            .count
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < limit).then_some(count + 1));
-        entered.ok().map(|_| Live(self.0.clone()))
+        let step = |seated| (seated < limit).then_some(seated + 1);
+        self.0.seated.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).ok()?;
+        let mut live = self.pass();
+        live.seated = true;
+        Some(live)
+    }
+
+    /// Counts one more, who takes no place: a client that is only told why it was refused.
+    pub fn pass(&self) -> Live {
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+        Live { inner: self.0.clone(), seated: false }
     }
 
     /// How many there are.
@@ -48,11 +59,21 @@ impl Census {
     }
 }
 
+impl Live {
+    /// Gives the place to whoever comes, and counts on.
+    pub fn stand_up(&mut self) {
+        if std::mem::take(&mut self.seated) {
+            self.inner.seated.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 impl Drop for Live {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            drop(self.0.lock.lock());
-            self.0.empty.notify_all();
+        self.stand_up();
+        if self.inner.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            drop(self.inner.lock.lock());
+            self.inner.empty.notify_all();
         }
     }
 }

@@ -163,14 +163,16 @@ impl Engine {
         let shared = inner.shared.clone();
         let ticket = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
         let (response, protocol, mut decision) = examine(&shared, &mut upgrade, ticket);
-        let live = match shared.census.enter(shared.config.limits.max_connections) {
-            Some(live) => live,
-            None => {
+        // Refusals count too, or a shutdown would cut them off, but they take no place.
+        let place = decision.is_ok().then(|| shared.census.enter(shared.config.limits.max_connections));
+        let live = match place {
+            Some(Some(live)) => live,
+            Some(None) => {
                 shared.asking.lock().remove(&ticket);
                 decision = Err(handshake::Refusal::new(Code::TooManyConnections, "the server is full"));
-                // Refusals count too, or a shutdown would cut them off; there is always room for them.
-                shared.census.enter(usize::MAX).ok_or_else(closed)?
+                shared.census.pass()
             }
+            None => shared.census.pass(),
         };
         let ask = matches!(decision, Ok(upgrade::Who::Asked(_)));
         let index = inner.next_worker.fetch_add(1, Ordering::Relaxed);

@@ -14,35 +14,16 @@ use super::frame::{self, Encoded, Frame};
 
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
-/// Small frames are gathered in buffers that stay with the thread between writes, up to this many of up to this size.
-const SPARE_BUFFERS: usize = 32;
+/// Emptied outboxes that a thread keeps, with buffers of up to this size.
+const SPARE_OUTBOXES: usize = 64;
 const SPARE_CAPACITY: usize = 32 * 1024;
 /// First capacity of a gathering buffer.
 const FIRST_CAPACITY: usize = 512;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
-fn take_spare() -> Vec<u8> {
-    SPARE
-        .try_with(|spare| spare.borrow_mut().pop())
-        .ok()
-        .flatten()
-        .unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY))
-}
-
-fn put_spare(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > SPARE_CAPACITY {
-        return;
-    }
-    buffer.clear();
-    let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < SPARE_BUFFERS {
-            spare.push(buffer);
-        }
-    });
+    /// Boxed because that is how connections hold them: an idle one holds none.
+    #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
+    static SPARE: RefCell<Vec<Box<Outbox>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Frames in the order in which they go out. Used both for what gathers and for what is being written.
@@ -68,6 +49,26 @@ pub struct Dropped {
 }
 
 impl Outbox {
+    /// An empty outbox, if possible one that was [`recycled`](Outbox::recycle) on this thread, with its buffer.
+    pub fn spare() -> Box<Outbox> {
+        SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    }
+
+    /// Gives back an outbox that is empty.
+    pub fn recycle(mut self: Box<Self>) {
+        debug_assert!(self.is_empty());
+        if self.tail.capacity() > SPARE_CAPACITY || self.queue.capacity() > MAX_SLICES {
+            return;
+        }
+        self.messages = 0;
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_OUTBOXES {
+                spare.push(self);
+            }
+        });
+    }
+
     /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.tail.is_empty()
@@ -84,7 +85,7 @@ impl Outbox {
         match frame.encoded() {
             Encoded::Copied(head, payload) => {
                 if self.tail.capacity() == 0 {
-                    self.tail = take_spare();
+                    self.tail.reserve(FIRST_CAPACITY);
                 }
                 self.tail.extend_from_slice(head);
                 self.tail.extend_from_slice(payload);
@@ -102,7 +103,7 @@ impl Outbox {
     /// Adds control frames that are encoded already.
     pub fn push_control(&mut self, frames: &[u8]) {
         if self.tail.capacity() == 0 {
-            self.tail = take_spare();
+            self.tail.reserve(FIRST_CAPACITY);
         }
         self.tail.extend_from_slice(frames);
     }
@@ -158,7 +159,7 @@ impl Outbox {
         self.sent += written;
         if self.sent >= self.tail.len() {
             self.sent = 0;
-            put_spare(std::mem::take(&mut self.tail));
+            self.tail.clear();
         }
     }
 
@@ -196,12 +197,6 @@ impl Outbox {
         }
         self.messages = self.messages.saturating_sub(u32::try_from(dropped.messages).unwrap_or(u32::MAX));
         dropped
-    }
-}
-
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        put_spare(std::mem::take(&mut self.tail));
     }
 }
 

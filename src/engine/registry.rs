@@ -19,18 +19,84 @@ const SHARDS: usize = 32;
 /// Connections that get the same messages.
 #[derive(Debug, Default)]
 pub struct Group {
-    members: Mutex<HashMap<ConnectionId, Arc<Handle>>>,
+    members: Mutex<Members>,
+}
+
+/// Most users have one connection, which needs no table.
+#[derive(Debug, Default)]
+enum Members {
+    #[default]
+    None,
+    One(Arc<Handle>),
+    Many(HashMap<ConnectionId, Arc<Handle>>),
+}
+
+impl Members {
+    fn insert(&mut self, handle: Arc<Handle>) {
+        *self = match std::mem::take(self) {
+            Members::None => Members::One(handle),
+            Members::One(other) if other.id == handle.id => Members::One(other),
+            Members::One(other) => Members::Many([(other.id, other), (handle.id, handle)].into()),
+            Members::Many(mut table) => {
+                table.insert(handle.id, handle);
+                Members::Many(table)
+            }
+        };
+    }
+
+    /// Answers whether it was there.
+    fn remove(&mut self, id: ConnectionId) -> bool {
+        match self {
+            Members::One(handle) if handle.id == id => {
+                *self = Members::None;
+                true
+            }
+            Members::None | Members::One(_) => false,
+            Members::Many(table) => {
+                let removed = table.remove(&id).is_some();
+                match table.len() {
+                    0 => *self = Members::None,
+                    // A burst must not keep its table for ever.
+                    len if len < table.capacity() / 8 => table.shrink_to(len * 2),
+                    _ => {}
+                }
+                removed
+            }
+        }
+    }
+
+    fn get(&self, id: ConnectionId) -> Option<&Arc<Handle>> {
+        match self {
+            Members::One(handle) if handle.id == id => Some(handle),
+            Members::None | Members::One(_) => None,
+            Members::Many(table) => table.get(&id),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Members::None)
+    }
+
+    fn for_each(&self, visit: impl FnMut(&Arc<Handle>)) {
+        match self {
+            Members::None => {}
+            Members::One(handle) => std::iter::once(handle).for_each(visit),
+            Members::Many(table) => table.values().for_each(visit),
+        }
+    }
 }
 
 impl Group {
     /// Visits every member while the group is locked, so that what is pushed comes in one order for all.
     pub fn for_each(&self, visit: impl FnMut(&Arc<Handle>)) {
-        self.members.lock().values().for_each(visit);
+        self.members.lock().for_each(visit);
     }
 
     /// A copy of the list, for work that takes longer or that changes groups.
     pub fn snapshot(&self) -> Vec<Arc<Handle>> {
-        self.members.lock().values().cloned().collect()
+        let mut handles = Vec::new();
+        self.for_each(|handle| handles.push(handle.clone()));
+        handles
     }
 }
 
@@ -72,7 +138,7 @@ impl Index {
                 entry.insert(Arc::default())
             }
         };
-        group.members.lock().insert(handle.id, handle.clone());
+        group.members.lock().insert(handle.clone());
         group.clone()
     }
 
@@ -82,7 +148,7 @@ impl Index {
         let Some(group) = shard.get(name) else { return false };
         let empty = {
             let mut members = group.members.lock();
-            members.remove(&id).is_some() && members.is_empty()
+            members.remove(id) && members.is_empty()
         };
         if empty {
             shard.remove(name);
@@ -130,7 +196,7 @@ impl ById {
 impl Registry {
     /// Adds a connection under its id, its user and `rooms`.
     pub fn add(&self, handle: &Arc<Handle>, rooms: &[Arc<str>]) {
-        self.connections.shard(handle.id).members.lock().insert(handle.id, handle.clone());
+        self.connections.shard(handle.id).members.lock().insert(handle.clone());
         self.connections.len.fetch_add(1, Ordering::Relaxed);
         let group = self.users.join(&handle.user, handle);
         let _ = handle.user_group().set(group);
@@ -141,15 +207,8 @@ impl Registry {
 
     /// Removes a connection from everything it is in. Calling it again does nothing.
     pub fn remove(&self, handle: &Arc<Handle>) {
-        {
-            let mut members = self.connections.shard(handle.id).members.lock();
-            if members.remove(&handle.id).is_none() {
-                return;
-            }
-            if members.len() < members.capacity() / 8 {
-                let len = members.len();
-                members.shrink_to(len * 2);
-            }
+        if !self.connections.shard(handle.id).members.lock().remove(handle.id) {
+            return;
         }
         self.connections.len.fetch_sub(1, Ordering::Relaxed);
         self.users.leave(&handle.user, handle.id);
@@ -186,7 +245,7 @@ impl Registry {
 
     /// Looks a connection up.
     pub fn get(&self, id: ConnectionId) -> Option<Arc<Handle>> {
-        self.connections.shard(id).members.lock().get(&id).cloned()
+        self.connections.shard(id).members.lock().get(id).cloned()
     }
 
     /// The connections of a user.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::auth::Identity;
@@ -81,17 +82,17 @@ impl Attempt {
             self.forget();
             return;
         };
+        let deadline = Instant::now() + self.shared.config.limits.handshake_timeout;
         let decision = std::mem::replace(&mut self.decision, Ok(Who::Anyone));
         let outcome = match decision {
             Err(refusal) => Err(refusal),
             Ok(who) => {
-                let deadline = tokio::time::sleep(self.shared.config.limits.handshake_timeout);
                 let mut closing = self.shared.closing.subscribe();
                 tokio::select! {
                     biased;
                     who = self.identify(who) => who,
                     _ = closing.wait_for(|closing| *closing) => Err(Refusal::new(Code::ShuttingDown, "the server is shutting down")),
-                    () = deadline => Err(Refusal::new(Code::HandshakeTimeout, "the handshake took too long")),
+                    () = tokio::time::sleep_until(deadline) => Err(Refusal::new(Code::HandshakeTimeout, "the handshake took too long")),
                     () = socket.closed_by_peer() => {
                         self.report_refusal(Code::Handover.as_str(), "the client left during the handshake");
                         self.forget();
@@ -102,7 +103,7 @@ impl Attempt {
         };
         self.forget();
         match outcome {
-            Ok((identity, announce)) => self.open(socket, identity, announce).await,
+            Ok((identity, announce)) => self.open(socket, identity, announce, deadline).await,
             Err(refusal) => self.refuse(socket, &refusal).await,
         }
     }
@@ -132,9 +133,11 @@ impl Attempt {
         }
     }
 
-    async fn open(self, socket: Socket, identity: Identity, announce: Announce) {
+    async fn open(self, socket: Socket, identity: Identity, announce: Announce, deadline: Instant) {
         let shared = self.shared;
-        let id = shared.next_id();
+        // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
+        // came from.
+        let id = self.ticket;
         let peer =
             Peer { protocol: self.protocol.into(), remote: self.upgrade.remote.into(), data: identity.data };
         let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.mailbox));
@@ -149,10 +152,17 @@ impl Attempt {
         // Registered before the client can know that it is connected: whatever is sent to its user from the
         // moment it sees the connection open reaches it.
         shared.registry.add(&handle, &identity.rooms);
-        if connection.answer(&self.response).await.is_err() {
+        // The way to the client may be full of answers to earlier requests that it doesn't read.
+        let answered = tokio::time::timeout_at(deadline, connection.answer(&self.response)).await;
+        if !matches!(answered, Ok(Ok(()))) {
+            let (code, message) = match answered {
+                Ok(_) => (Code::Handover.as_str(), "the client left during the handshake".to_owned()),
+                Err(_) => {
+                    shared.counters.refused(Code::HandshakeTimeout.as_str());
+                    (Code::HandshakeTimeout.as_str(), "the client did not take the answer".to_owned())
+                }
+            };
             if self.upgrade.report {
-                let message = "the client left during the handshake".to_owned();
-                let code = Code::Handover.as_str();
                 shared.events.push(Event::Refused { ticket: self.ticket, code, message });
             }
             return;
@@ -179,9 +189,10 @@ impl Attempt {
         }
     }
 
-    async fn refuse(self, socket: Socket, refusal: &Refusal) {
+    async fn refuse(mut self, socket: Socket, refusal: &Refusal) {
         self.shared.counters.refused(refusal.code);
         self.report_refusal(refusal.code, &refusal.message);
+        self.live.stand_up();
         let answer = match refusal.close_code() {
             Some(code)
                 if self.shared.config.reject_with == RejectWith::Close && !self.response.is_empty() =>

@@ -102,6 +102,10 @@ impl Mailbox {
     fn post(&self, put: impl FnOnce(&mut Mail)) {
         let waker = {
             let mut mail = self.state.lock();
+            if mail.stop {
+                // Nobody reads it any more: what it holds would be kept for ever.
+                return;
+            }
             put(&mut mail);
             if mail.woken || CORKED.get() {
                 return;
@@ -126,12 +130,13 @@ impl Mailbox {
     }
 
     fn stop(&self) {
-        let waker = {
+        let (waker, unread) = {
             let mut mail = self.state.lock();
             mail.stop = true;
             mail.woken = true;
-            mail.waker.clone()
+            (mail.waker.take(), std::mem::take(&mut mail.wakes))
         };
+        drop(unread);
         waker.into_iter().for_each(Waker::wake);
     }
 
@@ -208,9 +213,9 @@ pub(super) fn cork() {
 
 /// Ends [`cork`] and lets out what was held back.
 pub(super) fn uncork<'a>(mailboxes: impl Iterator<Item = &'a Arc<Mailbox>>) {
-    if CORKED.replace(false) {
-        mailboxes.for_each(|mailbox| mailbox.uncork());
-    }
+    // Whether or not this thread is corked: another engine's uncorking may have come in between.
+    CORKED.set(false);
+    mailboxes.for_each(|mailbox| mailbox.uncork());
 }
 
 /// A running worker.

@@ -18,13 +18,16 @@ pub(super) struct Writer(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    outbox: Outbox,
+    /// None while there is nothing in it, which is most of the time.
+    outbox: Option<Box<Outbox>>,
     /// Bytes in the outbox and in the write that is under way.
     queued: usize,
     /// Somebody will empty the outbox without being told: a push need not wake.
     scheduled: bool,
     /// Nothing may be written before the task has seen that there is room.
     blocked: bool,
+    /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
+    shut: bool,
 }
 
 /// What came of a push.
@@ -34,8 +37,10 @@ pub(super) enum Push {
     Wake,
     /// Queued; it will be seen.
     Scheduled,
-    /// There was no room.
+    /// There was no room. No further message is taken, or the client would see a gap.
     Full,
+    /// Messages are no longer taken.
+    Shut,
 }
 
 /// What came of a flush.
@@ -52,26 +57,35 @@ pub(super) enum Flushed {
 impl Writer {
     /// A writer that gathers, until [`Writer::unblock`].
     pub(super) fn new() -> Self {
-        Writer(Mutex::new(State { outbox: Outbox::default(), queued: 0, scheduled: true, blocked: true }))
+        Writer(Mutex::new(State { outbox: None, queued: 0, scheduled: true, blocked: true, shut: false }))
     }
 
     /// Queues a message's frame. One frame always fits an empty outbox.
     pub(super) fn push(&self, frame: &Frame<'_>, limit: usize) -> Push {
         let len = frame.wire_len();
         let mut state = self.0.lock();
+        if state.shut {
+            return Push::Shut;
+        }
         if state.queued > 0 && state.queued + len > limit {
+            state.shut = true;
             return Push::Full;
         }
         state.queued += len;
-        state.outbox.push(frame);
+        state.outbox.get_or_insert_with(Outbox::spare).push(frame);
         if std::mem::replace(&mut state.scheduled, true) { Push::Scheduled } else { Push::Wake }
     }
 
-    /// Queues encoded control frames, past the limit: there are never many. Answers whether to wake.
+    /// Stops taking messages; control frames still are.
+    pub(super) fn shut(&self) {
+        self.0.lock().shut = true;
+    }
+
+    /// Queues encoded control frames, past the limit: whoever provokes many is found slow. Answers whether to wake.
     pub(super) fn push_control(&self, frames: &[u8]) -> bool {
         let mut state = self.0.lock();
         state.queued += frames.len();
-        state.outbox.push_control(frames);
+        state.outbox.get_or_insert_with(Outbox::spare).push_control(frames);
         !std::mem::replace(&mut state.scheduled, true)
     }
 
@@ -79,18 +93,16 @@ impl Writer {
     pub(super) fn flush(&self, socket: &Socket, counters: &WorkerCounters) -> Flushed {
         let mut sent = 0;
         loop {
-            let mut outbox = {
+            let outbox = {
                 let mut state = self.0.lock();
                 state.queued -= sent;
                 if state.blocked {
                     return Flushed::Blocked;
                 }
                 state.scheduled = false;
-                std::mem::take(&mut state.outbox)
+                state.outbox.take()
             };
-            if outbox.is_empty() {
-                return Flushed::Done;
-            }
+            let Some(mut outbox) = outbox else { return Flushed::Done };
             sent = 0;
             while !outbox.is_empty() {
                 match outbox.with_slices(|slices| socket.try_write(slices)) {
@@ -113,16 +125,19 @@ impl Writer {
             }
             counters.bytes_out.add(sent as u64);
             counters.messages_out.add(u64::from(outbox.messages()));
+            outbox.recycle();
         }
     }
 
-    fn put_back(&self, outbox: Outbox, sent: usize) {
+    fn put_back(&self, mut outbox: Box<Outbox>, sent: usize) {
         let mut state = self.0.lock();
         state.queued -= sent;
         state.scheduled = true;
         state.blocked = true;
-        let newer = std::mem::replace(&mut state.outbox, outbox);
-        state.outbox.append(newer);
+        if let Some(newer) = state.outbox.take() {
+            outbox.append(*newer);
+        }
+        state.outbox = Some(outbox);
     }
 
     /// There is room again.
@@ -133,7 +148,7 @@ impl Writer {
     /// Drops every frame that is not half out.
     pub(super) fn cut(&self) -> Dropped {
         let mut state = self.0.lock();
-        let dropped = state.outbox.cut();
+        let dropped = state.outbox.as_mut().map(|outbox| outbox.cut()).unwrap_or_default();
         state.queued = state.queued.saturating_sub(dropped.bytes as usize);
         dropped
     }
@@ -147,6 +162,6 @@ impl Writer {
     pub(super) fn abandon(&self) -> u64 {
         let mut state = self.0.lock();
         state.queued = 0;
-        u64::from(std::mem::take(&mut state.outbox).messages())
+        state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
     }
 }

@@ -124,7 +124,12 @@ fn every_refusal_arrives_as_an_http_answer_and_is_counted_and_reported() {
         (config(), key(&format!("{KEY}, {KEY}")), 400, "ERR_BAD_KEY"),
         (config(), Request::default().with("Sec-WebSocket-Protocol: a, a"), 400, "ERR_BAD_PROTOCOL"),
         (config(), origin(), 403, "ERR_ORIGIN_REFUSED"),
-        (with_limits(16, 16384), Request::default(), 414, "ERR_URL_TOO_LONG"),
+        (
+            with_limits(16, 16384),
+            Request { line: "GET /api/websocket/long".into(), ..Request::default() },
+            414,
+            "ERR_URL_TOO_LONG",
+        ),
         (
             with_limits(8192, 256),
             Request::default().with(&format!("X: {}", "x".repeat(256))),

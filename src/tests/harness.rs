@@ -125,27 +125,31 @@ fn parse(head: &[u8]) -> RequestHead {
     }
 }
 
+/// Counts how often it was rung, so that nobody who listens late misses it.
 #[derive(Default)]
 struct Bell {
-    rung: Mutex<bool>,
+    rings: Mutex<usize>,
     changed: Condvar,
 }
 
 impl Bell {
     fn ring(&self) {
-        *self.rung.lock() = true;
+        *self.rings.lock() += 1;
         self.changed.notify_all();
     }
 
-    /// False if the deadline came first.
-    fn wait(&self, deadline: Instant) -> bool {
-        let mut rung = self.rung.lock();
-        while !*rung {
-            if self.changed.wait_until(&mut rung, deadline).timed_out() {
+    fn rings(&self) -> usize {
+        *self.rings.lock()
+    }
+
+    /// Waits for a ring after so many. False if the deadline came first.
+    fn wait(&self, heard: usize, deadline: Instant) -> bool {
+        let mut rings = self.rings.lock();
+        while *rings == heard {
+            if self.changed.wait_until(&mut rings, deadline).timed_out() {
                 return false;
             }
         }
-        *rung = false;
         true
     }
 }
@@ -166,6 +170,13 @@ fn watch_for_panics() {
     });
 }
 
+/// Events that were drained and not yet asked for, each with its number.
+#[derive(Default)]
+struct Seen {
+    events: VecDeque<(usize, Event)>,
+    drained: usize,
+}
+
 /// See the module.
 pub struct Server {
     pub engine: Engine,
@@ -173,8 +184,7 @@ pub struct Server {
     /// Held from `connect` to `accept`, so that the two ends belong together.
     accepting: Mutex<()>,
     bell: Arc<Bell>,
-    /// Events that were drained and not yet asked for.
-    seen: Mutex<VecDeque<Event>>,
+    seen: Mutex<Seen>,
 }
 
 impl Server {
@@ -277,24 +287,28 @@ impl Server {
         let deadline = Instant::now() + patience;
         let mut looked_at = 0;
         loop {
+            let heard = self.bell.rings();
             {
                 let mut seen = self.seen.lock();
-                // Another thread may have taken some of those that were looked at.
-                for at in looked_at.min(seen.len())..seen.len() {
-                    if let Some(found) = pick(&seen[at]) {
-                        seen.remove(at);
+                let begin = seen.events.partition_point(|(number, _)| *number < looked_at);
+                for at in begin..seen.events.len() {
+                    if let Some(found) = pick(&seen.events[at].1) {
+                        seen.events.remove(at);
                         return Some(found);
                     }
                 }
+                looked_at = seen.drained;
                 let batch = self.engine.drain(256);
                 self.engine.flush();
-                looked_at = seen.len();
                 if !batch.is_empty() {
-                    seen.extend(batch);
+                    seen.drained += batch.len();
+                    seen.events.extend((looked_at..).zip(batch));
+                    // Others wait for what was taken here.
+                    self.bell.ring();
                     continue;
                 }
             }
-            if !self.bell.wait(deadline) {
+            if !self.bell.wait(heard, deadline) {
                 return None;
             }
         }
@@ -318,7 +332,7 @@ impl Server {
 
     /// Takes all events and forgets them.
     pub fn drop_events(&self) {
-        self.seen.lock().clear();
+        self.seen.lock().events.clear();
         while !self.engine.drain(usize::MAX).is_empty() {
             self.engine.flush();
         }

@@ -55,7 +55,11 @@ fn come_and_go(server: &Server, count: usize) {
                 client.expect_close(4002);
                 client.close(4002, "");
             }
-            4 => client.send(&[0xFF; 20]),
+            4 => {
+                client.send(&[0xFF; 20]);
+                client.expect_close(1002);
+                client.finish();
+            }
             _ => drop(client),
         }
         server.ended(id);

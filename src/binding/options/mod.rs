@@ -259,11 +259,15 @@ fn apply_members(draft: &mut Draft, path: &str, members: Vec<(String, Value)>) -
 }
 
 fn apply(draft: &mut Draft, parent: &str, name: &str, value: Value) -> Result<(), ConfigError> {
+    // By its name and place: joined, a name with a dot in it would look like a member of another option.
+    if !members(parent).contains(&name) {
+        return Err(unknown(parent, name));
+    }
     let path = join(parent, name);
     let got = if SECRETS.contains(&path.as_str()) { value.kind() } else { value.describe() };
     let mut inner = Vec::new();
     let value = match value {
-        Value::Undefined if is_option(&path) => return Ok(()),
+        Value::Undefined => return Ok(()),
         Value::Object(members) => {
             inner = members;
             Value::Object(Vec::new())
@@ -276,8 +280,6 @@ fn apply(draft: &mut Draft, parent: &str, name: &str, value: Value) -> Result<()
         explain(result, &path, &number.expected(), &got)?;
     } else if let Some(option) = OPTIONS.iter().find(|option| option.path == path) {
         explain((option.set)(draft, value), &path, option.expected, &got)?;
-    } else {
-        return Err(unknown(parent, name));
     }
     apply_members(draft, &path, inner)
 }
@@ -308,10 +310,6 @@ fn unknown(parent: &str, name: &str) -> ConfigError {
     let place = if parent.is_empty() { String::new() } else { format!(" in {parent}") };
     let message = format!("unknown option {}{place}{hint}", quote(name));
     ConfigError::new(Code::UnknownOption, &join(parent, name), message)
-}
-
-fn is_option(path: &str) -> bool {
-    option_paths().contains(&path)
 }
 
 fn is_member(parent: &str, path: &str) -> bool {

@@ -26,11 +26,9 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     }
     let (mut ready, mut buf) = (Vec::new(), vec![0; 4096]);
     while meter.running()? {
-        poll.wait(Some(1000), &mut ready)?;
+        poll.wait(Some(10_000), &mut ready)?;
         if ready.is_empty() {
-            return Err(io::Error::other(
-                "nothing happened for a second: the server neither answers nor closes",
-            ));
+            return Err(io::Error::other("nothing happened for 10 s: the server neither answers nor closes"));
         }
         for &(token, _) in &ready {
             let attempt = &mut attempts[token as usize];

@@ -1,0 +1,191 @@
+'use strict';
+
+// Holds index.d.ts to the code: each names every option, error code and close code, and nothing else.
+
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
+const ts = require('typescript');
+const { catalogue } = require('../native.js');
+const exported = require('..');
+
+const file = join(__dirname, '..', 'index.d.ts');
+const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
+
+/** Interfaces of the file, by name. */
+const interfaces = new Map(
+  source.statements.filter(ts.isInterfaceDeclaration).map((each) => [each.name.text, each]),
+);
+
+const textOf = (comment) => ts.getTextOfJSDocComment(comment) ?? '';
+
+/** What the doc comment of a node says: its text, and its tags by name. */
+function docOf(node) {
+  const [doc] = node.jsDoc ?? [];
+  const tags = new Map((doc?.tags ?? []).map((tag) => [tag.tagName.text, textOf(tag.comment)]));
+  return { text: textOf(doc?.comment), tags };
+}
+
+/** Interfaces of this file that a type is made of. */
+function namedIn(type) {
+  if (type === undefined) return [];
+  if (ts.isUnionTypeNode(type) || ts.isIntersectionTypeNode(type)) return type.types.flatMap(namedIn);
+  if (!ts.isTypeReferenceNode(type)) return [];
+  const found = interfaces.get(type.typeName.getText());
+  return found === undefined ? [] : [found];
+}
+
+/** Members of an interface and of those that it extends. */
+function membersOf(declaration) {
+  const parents = (declaration.heritageClauses ?? []).flatMap((clause) =>
+    clause.types.map((type) => interfaces.get(type.expression.getText())),
+  );
+  return [...declaration.members, ...parents.flatMap(membersOf)];
+}
+
+/** All options under an interface: path -> the nodes that declare it. `undefined?: undefined` only excludes. */
+function optionsOf(declaration, prefix = '', found = new Map()) {
+  for (const member of membersOf(declaration)) {
+    if (member.type?.kind === ts.SyntaxKind.UndefinedKeyword) continue;
+    const path = prefix + member.name.getText();
+    found.set(path, [...(found.get(path) ?? []), member]);
+    if (ts.isPropertySignature(member)) {
+      for (const inner of namedIn(member.type)) optionsOf(inner, `${path}.`, found);
+    }
+  }
+  return found;
+}
+
+/** Members of the type of a constant: name -> [doc, type]. */
+function constantOf(name) {
+  const declaration = source.statements
+    .filter(ts.isVariableStatement)
+    .flatMap((statement) => [...statement.declarationList.declarations])
+    .find((each) => each.name.getText() === name);
+  return new Map(
+    declaration.type.members.map((member) => [
+      member.name.getText(),
+      [docOf(member).text, member.type.getText()],
+    ]),
+  );
+}
+
+const options = optionsOf(interfaces.get('WebSocketManagerOptions'));
+const { errorCodes, closeCodes, options: paths } = catalogue();
+
+describe('index.d.ts', () => {
+  test('has every option, and no other', () => {
+    expect([...options.keys()].sort()).toEqual([...paths].sort());
+  });
+
+  test.each([...options])('says what %s is, and its default', (_path, members) => {
+    for (const member of members) {
+      const { text, tags } = docOf(member);
+      expect(text).not.toBe('');
+      expect(tags.get('defaultValue')).toBeTruthy();
+    }
+  });
+
+  const bounds = /(?:must be|from) .*?(\d[\d_]*) to (\d[\d_]*)/;
+  const server = require('node:http').createServer();
+  const numbers = [...options].filter(([, [member]]) => member.type?.getText().startsWith('number'));
+  test.each(numbers)('gives the range of %s as the code has it', (path, [member]) => {
+    // The code's own words come with the error for a value that is out of every range.
+    const names = path.split('.');
+    const value = names.reduceRight((inner, name) => ({ [name]: inner }), -1);
+    const base = path.startsWith('auth.')
+      ? { auth: { jwt: { secret: 'x', ...value.auth.jwt } } }
+      : { auth: 'anonymous', ...value };
+    let message = '';
+    try {
+      new exported.WebSocketManager(server, base);
+    } catch (error) {
+      ({ message } = error);
+    }
+    const [, min, max] = bounds.exec(message);
+    const grouped = (digits) => Number(digits).toLocaleString('en-US');
+    expect(docOf(member).text.replace(/\s+/g, ' ')).toContain(`${grouped(min)} to ${grouped(max)}`);
+  });
+
+  test('has every error code, with a meaning', () => {
+    const documented = constantOf('ErrorCode');
+    expect([...documented.keys()].sort()).toEqual(errorCodes.map(({ code }) => code).sort());
+    for (const [name, [text, type]] of documented) {
+      expect([name, type, text !== '']).toEqual([name, `'${name}'`, true]);
+    }
+    expect(Object.keys(exported.ErrorCode).sort()).toEqual([...documented.keys()].sort());
+    expect(Object.entries(exported.ErrorCode).every(([key, value]) => key === value)).toBe(true);
+  });
+
+  test('has every close code, with a meaning, and whether to reconnect', () => {
+    const documented = constantOf('CloseCode');
+    expect(Object.fromEntries([...documented].map(([name, [, type]]) => [name, Number(type)]))).toEqual(
+      Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])),
+    );
+    for (const { name, reconnect } of closeCodes) {
+      const [text] = documented.get(name);
+      expect([name, /Don't reconnect/.test(text), /(^|\. )Reconnect/.test(text)]).toEqual([
+        name,
+        !reconnect,
+        reconnect,
+      ]);
+    }
+    expect(exported.CloseCode).toEqual(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
+  });
+
+  test('has every event that there is, each with a comment', () => {
+    const events = interfaces.get('WebSocketManagerEvents').members;
+    expect(events.map((member) => member.name.getText())).toEqual([
+      ...['connection', 'message', 'disconnect', 'slow', 'broker', 'error'],
+    ]);
+    for (const event of events) expect(docOf(event).text).not.toBe('');
+  });
+
+  test('has every name that the package exports', () => {
+    const names = source.statements
+      .filter((statement) => ts.isClassDeclaration(statement) || ts.isFunctionDeclaration(statement))
+      .map((statement) => statement.name.text);
+    const constants = source.statements
+      .filter(ts.isVariableStatement)
+      .flatMap((statement) => statement.declarationList.declarations.map((each) => each.name.getText()));
+    expect([...names, ...constants].sort()).toEqual(Object.keys(exported).sort());
+  });
+
+  test.each(['WebSocketManager', 'Connection', 'ConnectionManager', 'Stats'])(
+    'has what %s has',
+    async (name) => {
+      const manager = new exported.WebSocketManager(server, { auth: 'anonymous' });
+      const declared = (
+        name === 'WebSocketManager' ? source.statements.find(ts.isClassDeclaration) : interfaces.get(name)
+      ).members
+        .filter((member) => member.name && !ts.isConstructorDeclaration(member))
+        .map((member) => member.name.getText());
+      const inherited = ['once', 'prependOnceListener', 'emit'];
+      const { Connection } = require('../lib/connection');
+      const own = {
+        WebSocketManager: Object.getOwnPropertyNames(exported.WebSocketManager.prototype),
+        Connection: Object.getOwnPropertyNames(Connection.prototype),
+        ConnectionManager: Object.getOwnPropertyNames(Object.getPrototypeOf(manager.connections)),
+        Stats: Object.keys(manager.stats()),
+      }[name];
+      const documented = declared.filter((each) => !each.startsWith('[') && !inherited.includes(each));
+      expect([...new Set(documented)].sort()).toEqual(own.filter((each) => each !== 'constructor').sort());
+      await manager.close();
+    },
+  );
+
+  test.each(['WebSocketManager', 'Connection', 'ConnectionManager'])(
+    'says of each method of %s what it throws',
+    (name) => {
+      const declaration =
+        name === 'WebSocketManager' ? source.statements.find(ts.isClassDeclaration) : interfaces.get(name);
+      const plain = ['stats', 'users'];
+      const emitter = /^(on|once|off|emit|\w+Listeners?)$/;
+      for (const member of declaration.members) {
+        const isMethod = ts.isMethodDeclaration(member) || ts.isMethodSignature(member);
+        const method = member.name?.getText() ?? '';
+        if (!isMethod || method.startsWith('[') || emitter.test(method) || plain.includes(method)) continue;
+        expect([method, docOf(member).tags.has('throws')]).toEqual([method, true]);
+      }
+    },
+  );
+});
