@@ -78,7 +78,8 @@ class Connection {
   }
 
   send(data) {
-    return this.#native.send(this.#number, typeof data === 'string' ? data : toPayload(data));
+    if (typeof data === 'string') return this.#native.sendText(this.#number, data);
+    return this.#native.send(this.#number, toPayload(data));
   }
 
   close(code, reason) {

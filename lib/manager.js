@@ -184,33 +184,34 @@ class WebSocketManager extends EventEmitter {
     }
   }
 
-  #dispatch = (kind, id, a, b) => {
+  /** Hands one event of the addon's to whom it concerns. */
+  #dispatch = (kind, id, number, payload) => {
     switch (kind) {
       case TEXT:
       case BINARY: {
         const connection = this.#directory.ofEvent(id);
-        if (connection !== undefined) this.#listeners.message(connection, a, kind === BINARY);
+        if (connection !== undefined) this.#listeners.message(connection, payload, kind === BINARY);
         break;
       }
       case OPEN:
-        this.#listeners.connection(this.#directory.adopt(id, b));
+        this.#listeners.connection(this.#directory.adopt(id, payload));
         break;
       case CLOSE: {
         const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
-        if (connection !== undefined) this.#listeners.disconnect(connection, a, b);
+        if (connection !== undefined) this.#listeners.disconnect(connection, number, payload);
         break;
       }
       case SLOW: {
         const connection = this.#directory.ofEvent(id);
-        if (connection !== undefined)
-          this.#listeners.slow(connection, { droppedBytes: a, droppedMessages: b });
+        const dropped = { droppedBytes: number, droppedMessages: payload };
+        if (connection !== undefined) this.#listeners.slow(connection, dropped);
         break;
       }
       case UPGRADED:
-        this.#handshakes.upgraded(id, this.#directory.adopt(id, b));
+        this.#handshakes.upgraded(id, this.#directory.adopt(id, payload));
         break;
       case REFUSED:
-        this.#handshakes.refused(a, b);
+        this.#handshakes.refused(number, payload);
         break;
       case BRIDGE_READABLE:
         this.#handover.bridge(id)?.readable();
@@ -219,7 +220,7 @@ class WebSocketManager extends EventEmitter {
         this.#handover.bridge(id)?.drained();
         break;
       case BRIDGE_END:
-        this.#handover.bridge(id)?.finish(a !== 0);
+        this.#handover.bridge(id)?.finish(number !== 0);
         break;
       case CLOSED:
         this.#finish();

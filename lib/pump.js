@@ -9,9 +9,19 @@ const TURN_EVENTS = 256;
 const TURN_MS = 2;
 /** Look at the clock once in so many events: a look costs about 50 ns, and a small event takes little more than ten. */
 const CLOCK_EVERY = 4;
-/** Fields of an event in a batch: kind, id, a, b. */
-const WIDTH = 4;
+/**
+ * A batch is an array: first a string of the numbers of all events, then what each of them carries. In the string an
+ * event has seven UTF-16 units: one for its kind, three for its id and three for its number, the lowest 16 bits first.
+ */
+const UNITS = 7;
 const NONE = [];
+
+/** The number of three units from `at` on. */
+function numberAt(units, at) {
+  return (
+    units.charCodeAt(at) + units.charCodeAt(at + 1) * 0x1_0000 + units.charCodeAt(at + 2) * 0x1_0000_0000
+  );
+}
 
 /**
  * Runs microtasks and `process.nextTick`, as Node does between two of its own callbacks (it is what its timers call);
@@ -29,14 +39,15 @@ class Pump {
   #dispatch;
   #context = new AsyncResource('ActoryWebSocket');
   #batch = NONE;
-  #next = 0;
+  /** Where in the batch the next event's payload is. */
+  #next = 1;
   #waiting = false;
   #again = () => {
     this.#waiting = false;
     this.#run();
   };
 
-  /** `dispatch(kind, id, a, b)` must not throw. */
+  /** `dispatch(kind, id, number, payload)` must not throw. */
   constructor(dispatch) {
     this.#dispatch = dispatch;
   }
@@ -62,7 +73,7 @@ class Pump {
     try {
       while (more && this.#native !== null) {
         if (this.#next >= this.#batch.length) {
-          this.#next = 0;
+          this.#next = 1;
           this.#batch = this.#native.drain();
         }
         if (this.#batch.length === 0) {
@@ -90,12 +101,21 @@ class Pump {
     try {
       while (count < budget && this.#next < this.#batch.length) {
         const batch = this.#batch;
-        const at = this.#next;
-        this.#next = at + WIDTH;
+        const next = this.#next;
+        this.#next = next + 1;
         count += 1;
+        const units = batch[0];
+        const at = (next - 1) * UNITS;
         // Ticks and microtasks have contexts of their own, and run outside: what a tick throws has to reach Node with its
         // stack of contexts as it is at that moment.
-        context.runInAsyncScope(dispatch, undefined, batch[at], batch[at + 1], batch[at + 2], batch[at + 3]);
+        context.runInAsyncScope(
+          dispatch,
+          undefined,
+          units.charCodeAt(at),
+          numberAt(units, at + 1),
+          numberAt(units, at + 4),
+          batch[next],
+        );
         runMicrotasks();
         if (count % CLOCK_EVERY === 0 && performance.now() >= deadline) break;
       }

@@ -11,10 +11,16 @@ export function endAll() {
   for (const child of children) child.kill('SIGKILL');
 }
 
+/** How a server is started; Node takes the work's own flags first. */
+function command(tools, work, server) {
+  const [program, ...rest] = tools.servers[server];
+  return program === process.execPath ? [program, ...(work.node ?? []), ...rest] : [program, ...rest];
+}
+
 /** One run: the generator's report, or `{ error }`. */
 export async function measure(tools, work, server, { seconds, warmup }) {
   const flags = ['--mode', work.mode, ...(work.flags ?? []), '--max-seconds', '280'];
-  const serving = start(work.cores.server, [...tools.servers[server], ...serverFlags(server, flags)]);
+  const serving = start(work.cores.server, [...command(tools, work, server), ...serverFlags(server, flags)]);
   try {
     const [port, pid] = await serving.line(/^READY (\d+) (\d+)$/m, START_MS);
     const load = start(work.cores.generator, [

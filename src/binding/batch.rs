@@ -1,5 +1,6 @@
-//! Events on their way to JavaScript: a batch is one flat array `kind, id, a, b, kind, id, a, b, …`.
-//! One array of primitives costs a fraction of an object per event.
+//! Events on their way to JavaScript. A batch is an array: first a string that holds the numbers of all events
+//! (`kind, id, number`, as UTF-16 units), then what each event carries. An object per event, or an array element per
+//! number, would cost more than all else that an event does: an element costs as much as a whole string of numbers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,17 +13,17 @@ use crate::engine::Engine;
 use crate::engine::events::Event;
 use crate::engine::handle::Handle;
 
-const OPEN: u32 = 1;
-const TEXT: u32 = 2;
-const BINARY: u32 = 3;
-const CLOSE: u32 = 4;
-const SLOW: u32 = 5;
-const UPGRADED: u32 = 6;
-const REFUSED: u32 = 7;
-const CLOSED: u32 = 8;
-const BRIDGE_READABLE: u32 = 9;
-const BRIDGE_DRAIN: u32 = 10;
-const BRIDGE_END: u32 = 11;
+const OPEN: u16 = 1;
+const TEXT: u16 = 2;
+const BINARY: u16 = 3;
+const CLOSE: u16 = 4;
+const SLOW: u16 = 5;
+const UPGRADED: u16 = 6;
+const REFUSED: u16 = 7;
+const CLOSED: u16 = 8;
+const BRIDGE_READABLE: u16 = 9;
+const BRIDGE_DRAIN: u16 = 10;
+const BRIDGE_END: u16 = 11;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]
@@ -50,9 +51,15 @@ pub(super) fn describe(engine: &Engine, handle: &Handle) -> NativeInfo {
     }
 }
 
+/// UTF-16 units of an event in the string of numbers: one for the kind, three each for the id and the number.
+const UNITS: usize = 7;
+/// What three units hold.
+const MAX_NUMBER: u64 = (1 << 48) - 1;
+
 struct Writer<'env> {
     array: Array<'env>,
     at: u32,
+    numbers: Vec<u16>,
     subjects: Vec<Arc<Handle>>,
 }
 
@@ -64,13 +71,17 @@ impl Writer<'_> {
         }
     }
 
-    fn put<A: ToNapiValue, B: ToNapiValue>(&mut self, kind: u32, id: u64, a: A, b: B) -> Result<()> {
-        self.array.set(self.at, kind)?;
-        self.array.set(self.at + 1, id as f64)?;
-        self.array.set(self.at + 2, a)?;
-        self.array.set(self.at + 3, b)?;
-        self.at += 4;
-        Ok(())
+    fn put(&mut self, kind: u16, id: u64, number: u64) {
+        self.at += 1;
+        self.numbers.push(kind);
+        for value in [id, number.min(MAX_NUMBER)] {
+            self.numbers.extend([value as u16, (value >> 16) as u16, (value >> 32) as u16]);
+        }
+    }
+
+    fn put_with<P: ToNapiValue>(&mut self, kind: u16, id: u64, number: u64, payload: P) -> Result<()> {
+        self.put(kind, id, number);
+        self.array.set(self.at, payload)
     }
 }
 
@@ -81,40 +92,45 @@ pub(super) fn write<'env>(
     engine: &Engine,
     events: VecDeque<Event>,
 ) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
-    let array = env.create_array(events.len() as u32 * 4)?;
-    let mut out = Writer { array, at: 0, subjects: Vec::new() };
+    if events.is_empty() {
+        return Ok((env.create_array(0)?, Vec::new()));
+    }
+    let array = env.create_array(events.len() as u32 + 1)?;
+    let numbers = Vec::with_capacity(events.len() * UNITS);
+    let mut out = Writer { array, at: 0, numbers, subjects: Vec::new() };
     for event in events {
         match event {
             Event::Text { handle, text } => {
-                out.put(TEXT, handle.id, text, 0)?;
+                out.put_with(TEXT, handle.id, 0, text)?;
                 out.about(handle);
             }
             Event::Binary { handle, bytes } => {
-                out.put(BINARY, handle.id, Buffer::from(bytes), 0)?;
+                out.put_with(BINARY, handle.id, 0, Buffer::from(bytes))?;
                 out.about(handle);
             }
             Event::Open { handle, ticket } => {
-                out.put(OPEN, handle.id, ticket as f64, describe(engine, &handle))?;
+                out.put_with(OPEN, handle.id, ticket, describe(engine, &handle))?;
             }
             Event::Close { handle, code, reason } => {
-                out.put(CLOSE, handle.id, u32::from(code), String::from(reason))?;
+                out.put_with(CLOSE, handle.id, code.into(), String::from(reason))?;
                 out.about(handle);
             }
             Event::Slow { handle, dropped } => {
-                out.put(SLOW, handle.id, dropped.bytes as f64, dropped.messages as f64)?;
+                out.put_with(SLOW, handle.id, dropped.bytes, dropped.messages as f64)?;
                 out.about(handle);
             }
             Event::Upgraded { handle, ticket } => {
-                out.put(UPGRADED, handle.id, ticket as f64, describe(engine, &handle))?;
+                out.put_with(UPGRADED, handle.id, ticket, describe(engine, &handle))?;
             }
             Event::Refused { ticket, code, message } => {
-                out.put(REFUSED, 0, ticket as f64, format!("{code} {message}"))?;
+                out.put_with(REFUSED, 0, ticket, format!("{code} {message}"))?;
             }
-            Event::Closed => out.put(CLOSED, 0, 0, 0)?,
-            Event::BridgeReadable { id } => out.put(BRIDGE_READABLE, id, 0, 0)?,
-            Event::BridgeDrain { id } => out.put(BRIDGE_DRAIN, id, 0, 0)?,
-            Event::BridgeEnd { id, abort } => out.put(BRIDGE_END, id, u32::from(abort), 0)?,
+            Event::Closed => out.put(CLOSED, 0, 0),
+            Event::BridgeReadable { id } => out.put(BRIDGE_READABLE, id, 0),
+            Event::BridgeDrain { id } => out.put(BRIDGE_DRAIN, id, 0),
+            Event::BridgeEnd { id, abort } => out.put(BRIDGE_END, id, abort.into()),
         }
     }
+    out.array.set(0, env.create_string_utf16(&out.numbers)?)?;
     Ok((out.array, out.subjects))
 }

@@ -212,6 +212,16 @@ impl Bridge {
         Poll::Pending
     }
 
+    /// Whether Node has taken everything, or never will; if not, the task is woken when it has.
+    pub(super) fn poll_taken(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.state.lock();
+        if state.outbound.is_empty() || state.broken {
+            return true;
+        }
+        state.writer = Some(cx.waker().clone());
+        false
+    }
+
     /// Our side ends after what was written.
     pub(super) fn shutdown(&self) {
         self.state.lock().finished = true;
@@ -228,6 +238,8 @@ impl Bridge {
             let mut state = self.state.lock();
             state.finished = true;
             state.inbound.clear();
+            // What Node has not taken by now it never will: its socket is not to wait for that.
+            state.abort |= !state.outbound.is_empty();
         }
         self.tell_end();
     }

@@ -183,7 +183,11 @@ impl Connection {
             self.leave(close::HEARTBEAT, "no answer to ping");
             self.say_close(close::HEARTBEAT, "no answer to ping");
             self.phase = Phase::Flushing;
-            self.deadline = Some(Box::pin(tokio::time::sleep(std::time::Duration::ZERO)));
+            if self.socket.is_bridge() {
+                self.set_deadline();
+            } else {
+                self.deadline = Some(Box::pin(tokio::time::sleep(std::time::Duration::ZERO)));
+            }
             return;
         }
         if orders.slow() && self.phase == Phase::Open {
@@ -393,7 +397,8 @@ impl Future for Connection {
         if this.phase != Phase::Over {
             this.read(cx);
         }
-        let flushed = this.phase == Phase::Over || this.flush(cx);
+        let flushed = this.phase == Phase::Over
+            || (this.flush(cx) && (this.phase == Phase::Open || this.socket.poll_passed_on(cx)));
         if flushed && matches!(this.phase, Phase::Flushing | Phase::Draining) {
             this.end_writing(cx);
         }

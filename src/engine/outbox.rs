@@ -15,10 +15,10 @@ use super::frame::{self, Encoded, Frame};
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
 /// Emptied outboxes that a thread keeps, with buffers of up to this size.
-const SPARE_OUTBOXES: usize = 64;
-const SPARE_CAPACITY: usize = 32 * 1024;
+const SPARE_OUTBOXES: usize = 1024;
+const SPARE_CAPACITY: usize = 4 * 1024;
 /// First capacity of a gathering buffer.
-const FIRST_CAPACITY: usize = 512;
+const FIRST_CAPACITY: usize = 256;
 
 thread_local! {
     /// Boxed because that is how connections hold them: an idle one holds none.

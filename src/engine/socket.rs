@@ -182,6 +182,20 @@ impl Socket {
         };
     }
 
+    /// Whether what was written is on its way without us: the kernel sees to it, a bridge's carrier has to take it
+    /// first. If not, the task is woken when it is.
+    pub(super) fn poll_passed_on(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Socket::Bridge(bridge) => bridge.poll_taken(cx),
+            _ => true,
+        }
+    }
+
+    /// True for a socket whose bytes Node carries.
+    pub(super) fn is_bridge(&self) -> bool {
+        matches!(self, Socket::Bridge(_))
+    }
+
     /// Makes the coming drop a reset (RST): what the kernel still holds for the peer is thrown away, its memory
     /// is free at once, and the peer learns that it did not get everything.
     pub(super) fn reset_on_drop(&self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, eventually, identity};
 use crate::engine::bridge::Bridge;
-use crate::engine::config::{Auth, Config, Relay};
+use crate::engine::config::{Auth, Config, Heartbeat, Relay};
 use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
 use crate::engine::frame::Message;
@@ -80,6 +80,10 @@ impl<'a> Carrier<'a> {
     /// Waits for the engine to be done with the socket; whether it is to be destroyed.
     fn expect_end(&mut self) -> bool {
         self.take_what_is_there();
+        self.wait_for_end()
+    }
+
+    fn wait_for_end(&self) -> bool {
         let id = self.bridge.id();
         self.server.event("the bridge's end", |event| match event {
             Event::BridgeEnd { id: of, abort } if *of == id => Some(*abort),
@@ -204,15 +208,12 @@ fn a_socket_that_takes_nothing_makes_the_connection_slow() {
                 }
             }
             carrier.expect(CLOSE, &close_payload(4004, "too slow"));
-            assert!((1..queued).contains(&got));
+            assert!(got < queued);
+            carrier.bridge.abort();
+            carrier.expect_end();
         } else {
             assert!(carrier.server.ended(handle.id).0 == 4004);
-            let id = carrier.bridge.id();
-            let abort = server.event("the bridge's end", |event| match event {
-                Event::BridgeEnd { id: of, abort } if *of == id => Some(*abort),
-                _ => None,
-            });
-            assert!(abort, "the socket is to be destroyed, with what it has not passed on");
+            assert!(carrier.wait_for_end(), "the socket is to be destroyed, with what it has not passed on");
         }
     }
     server.expect_empty();
@@ -233,6 +234,30 @@ fn the_end_and_the_failure_of_a_socket_end_the_connection() {
         carrier.expect_end();
         assert_eq!(server.ended(handle.id).0, 1006);
         server.expect_empty();
+    }
+}
+
+#[test]
+fn a_silent_client_is_told_over_the_bridge_and_one_whose_bytes_nobody_carries_is_given_up() {
+    let interval = Duration::from_millis(100);
+    let mut config = Config { heartbeat: Heartbeat { interval, timeout: interval }, ..config() };
+    config.limits.close_timeout = Duration::from_millis(300);
+    let server = Server::start(config);
+    for carried in [true, false] {
+        let (mut carrier, handle) = Carrier::open(&server, "ada");
+        if carried {
+            while carrier.out.first() != Some(&CLOSE) {
+                carrier.take();
+                while carrier.out.first() == Some(&PING) {
+                    carrier.out.drain(..2);
+                }
+            }
+            carrier.expect(CLOSE, &close_payload(4003, "no answer to ping"));
+            assert!(!carrier.expect_end());
+        } else {
+            assert!(carrier.wait_for_end(), "nothing was taken");
+        }
+        assert_eq!(server.ended(handle.id).0, 4003);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use socket2::{Domain, Socket, Type};
 
-use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
+use super::client::{BINARY, CLOSE, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, KEY, Request, Server, config, eventually, identity};
 use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
 use crate::engine::config::{Auth, Config, Origins, RejectWith};
@@ -327,9 +327,11 @@ fn clients_that_were_refused_and_stay_take_nobodys_place() {
     let mut config = jwt();
     config.limits.max_connections = 2;
     let server = Server::start(config);
-    let refused: Vec<Client> = (0..5).map(|_| server.request(Request::default()).0).collect();
-    for mut client in refused {
+    let mut refused = Vec::new();
+    for _ in 0..5 {
+        let (mut client, _) = server.request(Request::default());
         client.response().expect_refusal(401, "ERR_TOKEN_MISSING");
+        refused.push(client);
         let good = Request::default().with(&format!("Authorization: Bearer {}", token("ada", 60)));
         let (mut welcome, _) = server.request(good);
         welcome.response().expect_101();

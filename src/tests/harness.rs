@@ -21,6 +21,7 @@ use crate::engine::bridge::Bridge;
 use crate::engine::config::{Auth, Config};
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Interest};
+use crate::engine::frame::Message;
 use crate::engine::handle::ConnectionId;
 use crate::engine::handshake::RequestHead;
 use crate::engine::{Engine, Taken, Ticket, Upgrade};
@@ -328,6 +329,18 @@ impl Server {
             Event::Refused { ticket, code, message } if *ticket == number => Some((*code, message.clone())),
             _ => None,
         })
+    }
+
+    /// Sends to a client that does not read until the kernel takes no more, and some more.
+    pub fn clog(&self, client: &Client) {
+        let message = "x".repeat(60_000);
+        eventually("the way to the client to be full", || {
+            while client.handle().buffered() < 300_000 {
+                assert_eq!(self.engine.send(client.id(), Message::Text(&message)), Ok(true));
+            }
+            std::thread::park_timeout(GLANCE);
+            client.handle().buffered() >= 300_000
+        });
     }
 
     /// Takes all events and forgets them.

@@ -303,10 +303,7 @@ fn clients_that_do_not_answer_are_cut_off_after_the_deadline() {
     let mut silent: Vec<Client> = (0..10).map(|_| server.connect()).collect();
     // One that would not even take the close frame.
     let full = server.connect();
-    let message = "x".repeat(60_000);
-    while full.handle().buffered() < 500_000 {
-        assert_eq!(server.engine.send(full.id(), Message::Text(&message)), Ok(true));
-    }
+    server.clog(&full);
     server.engine.shutdown(Duration::ZERO, 1001, "");
     for client in &mut silent {
         client.expect_close(1001);

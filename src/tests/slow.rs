@@ -1,5 +1,6 @@
 //! Clients that do not read: their memory stays bounded, they are closed, and nobody else waits for them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ fn send_a_gibibyte(server: &Server, client: &Client, len: usize) -> usize {
         assert!(buffered <= limit, "{buffered} bytes wait");
         taken += usize::from(queued);
         // All that follow are refused alike.
-        if number - taken > 20_000 {
+        if number + 1 - taken > 20_000 {
             break;
         }
     }
@@ -59,9 +60,11 @@ fn bystander<T>(client: &mut Client, work: impl FnOnce() -> T) -> (T, Duration) 
             }
             longest
         });
-        let result = work();
+        // Also when the work panics, or its panic would never be seen.
+        let result = std::panic::catch_unwind(AssertUnwindSafe(work));
         done.store(true, Ordering::Release);
-        (result, trips.join().unwrap())
+        let longest = trips.join().unwrap();
+        (result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), longest)
     })
 }
 
