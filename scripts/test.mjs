@@ -112,8 +112,8 @@ const rows = [];
 for (const check of checks) rows.push(await perform(check));
 
 console.log(`\n=== summary (preparation took ${readied.toFixed(1)} s)`);
-for (const { name, ok, reason, passed, seconds } of rows) {
-  const what = ok ? `${passed} passed` : `FAILED: ${reason}`;
+for (const { name, ok, reason, passed, failed, seconds } of rows) {
+  const what = ok ? `${passed} passed` : `${passed} passed, ${failed} FAILED: ${reason}`;
   console.log(`${ok ? ' ' : '!'} ${name.padEnd(26)} ${seconds.toFixed(1).padStart(6)} s  ${what}`);
 }
 const total = (key) => rows.reduce((n, row) => n + row[key], 0);

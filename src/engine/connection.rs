@@ -268,7 +268,7 @@ impl Connection {
                         self.handle.mark_alive();
                         self.take_in(&mut buffer[..n]);
                         if n == buffer.len() {
-                            cx.waker().wake_by_ref();
+                            yield_turn(cx);
                         }
                         // Less than a full buffer: the next call only asks to be woken.
                         n < buffer.len()
@@ -372,6 +372,10 @@ impl Connection {
         loop {
             match self.handle.writer().flush(&self.socket, self.counters()) {
                 Flushed::Done => return true,
+                Flushed::More => {
+                    yield_turn(cx);
+                    return false;
+                }
                 Flushed::Blocked => match self.socket.poll_write_ready(cx) {
                     Poll::Ready(Ok(())) => self.handle.writer().unblock(),
                     Poll::Ready(Err(_)) => break,
@@ -383,6 +387,12 @@ impl Connection {
         self.lost();
         true
     }
+}
+
+/// Has the task go on after the sockets were looked at and what they woke has run. Were it just woken, the runtime
+/// would come back to it many times before it looks, and one client's flood would keep everybody else's unread.
+fn yield_turn(cx: &mut Context<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 impl Future for Connection {

@@ -349,6 +349,7 @@ impl Local {
         match handle.writer().flush(socket, &mailbox.counters) {
             Flushed::Done => {}
             Flushed::Blocked => handle.wake_here(),
+            Flushed::More => mailbox.flush(key),
             Flushed::Lost => handle.declare_lost(),
         }
     }

@@ -12,6 +12,9 @@ use super::outbox::{Dropped, Outbox};
 use super::socket::Socket;
 use super::stats::WorkerCounters;
 
+/// How often an outbox is emptied in one go, if another thread fills it meanwhile.
+const MAX_ROUNDS: usize = 4;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Writer(Mutex<State>);
@@ -28,6 +31,8 @@ struct State {
     blocked: bool,
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
     shut: bool,
+    /// Bytes of the message for which there was no room; 0: there was none. It counts as dropped.
+    overflow: usize,
 }
 
 /// What came of a push.
@@ -50,6 +55,8 @@ pub(super) enum Flushed {
     Done,
     /// The task has to wait until the socket is writable, and then say so.
     Blocked,
+    /// Others push as fast as we write: to be called again, after everybody else had a turn.
+    More,
     /// The peer is gone.
     Lost,
 }
@@ -57,7 +64,14 @@ pub(super) enum Flushed {
 impl Writer {
     /// A writer that gathers, until [`Writer::unblock`].
     pub(super) fn new() -> Self {
-        Writer(Mutex::new(State { outbox: None, queued: 0, scheduled: true, blocked: true, shut: false }))
+        Writer(Mutex::new(State {
+            outbox: None,
+            queued: 0,
+            scheduled: true,
+            blocked: true,
+            shut: false,
+            overflow: 0,
+        }))
     }
 
     /// Queues a message's frame. One frame always fits an empty outbox.
@@ -69,6 +83,7 @@ impl Writer {
         }
         if state.queued > 0 && state.queued + len > limit {
             state.shut = true;
+            state.overflow = len;
             return Push::Full;
         }
         state.queued += len;
@@ -92,12 +107,15 @@ impl Writer {
     /// Writes all that the kernel takes. For the worker only. The lock is not held while the kernel works.
     pub(super) fn flush(&self, socket: &Socket, counters: &WorkerCounters) -> Flushed {
         let mut sent = 0;
-        loop {
+        for round in 0.. {
             let outbox = {
                 let mut state = self.0.lock();
                 state.queued -= sent;
                 if state.blocked {
                     return Flushed::Blocked;
+                }
+                if round == MAX_ROUNDS && state.outbox.is_some() {
+                    return Flushed::More;
                 }
                 state.scheduled = false;
                 state.outbox.take()
@@ -127,6 +145,7 @@ impl Writer {
             counters.messages_out.add(u64::from(outbox.messages()));
             outbox.recycle();
         }
+        Flushed::More
     }
 
     fn put_back(&self, mut outbox: Box<Outbox>, sent: usize) {
@@ -148,8 +167,11 @@ impl Writer {
     /// Drops every frame that is not half out.
     pub(super) fn cut(&self) -> Dropped {
         let mut state = self.0.lock();
-        let dropped = state.outbox.as_mut().map(|outbox| outbox.cut()).unwrap_or_default();
+        let mut dropped = state.outbox.as_mut().map(|outbox| outbox.cut()).unwrap_or_default();
         state.queued = state.queued.saturating_sub(dropped.bytes as usize);
+        let overflow = std::mem::take(&mut state.overflow);
+        dropped.messages += u64::from(overflow > 0);
+        dropped.bytes += overflow as u64;
         dropped
     }
 

@@ -157,7 +157,10 @@ fn a_source_is_paused_while_the_embedder_is_behind_and_resumed_after() {
     let mut pauses = 0;
     let told = |number: &mut usize| {
         server.event("a message", |event| match event {
-            Event::Text { text, .. } => Some(assert_eq!(text.split(' ').next(), Some(&*number.to_string()))),
+            Event::Text { text, .. } => {
+                assert_eq!(text.split(' ').next(), Some(&*number.to_string()));
+                Some(())
+            }
             _ => None,
         });
         *number += 1;

@@ -109,6 +109,8 @@ pub struct Client {
     pub socket: Socket,
     /// What was read and not yet looked at.
     buffer: Vec<u8>,
+    /// A call has failed: a socket tells of a reset only once, to whichever call comes first.
+    reset: bool,
     /// The server's side of it, once it is open.
     pub handle: Option<Arc<Handle>>,
 }
@@ -118,7 +120,7 @@ impl Client {
         let _ = socket.set_tcp_nodelay(true);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client { socket, buffer: Vec::new(), handle: None }
+        Client { socket, buffer: Vec::new(), reset: false, handle: None }
     }
 
     pub fn handle(&self) -> &Arc<Handle> {
@@ -136,7 +138,8 @@ impl Client {
 
     /// Sends what it can; the server may have closed already.
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
-        self.socket.write_all(bytes).is_ok()
+        self.reset |= self.socket.write_all(bytes).is_err();
+        !self.reset
     }
 
     pub fn text(&mut self, text: &str) {
@@ -174,6 +177,7 @@ impl Client {
             }
             let mut chunk = [0; 64 * 1024];
             match self.socket.read(&mut chunk) {
+                Ok(0) if self.reset => return Err(Got::Reset),
                 Ok(0) => return Err(Got::End),
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -219,7 +223,11 @@ impl Client {
         match got {
             Ok(frame) => frame,
             Err(end) => {
-                assert!(end == Got::Reset || self.buffer.is_empty(), "half a frame: {:?}", self.buffer);
+                assert!(
+                    end == Got::Reset || self.buffer.is_empty(),
+                    "{} bytes of a frame",
+                    self.buffer.len()
+                );
                 end
             }
         }
@@ -284,8 +292,10 @@ impl Client {
             self.socket.set_read_timeout(Some(patience)).unwrap();
             let peeked = self.socket.peek(&mut [std::mem::MaybeUninit::uninit()]);
             self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
-            if peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
-                return None;
+            match peeked {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(_) => self.reset = true,
+                Ok(_) => {}
             }
         }
         Some(self.next())

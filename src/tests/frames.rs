@@ -141,7 +141,7 @@ fn sixteen_mebibytes_in_one_frame_or_many_arrive_under_a_raised_limit() {
     let server = Server::start(config);
     server.engine.set_interest(Interest::ALL);
     let mut client = server.connect();
-    let payload: Vec<u8> = (0..LEN).map(|at| (at * 31 >> 7) as u8).collect();
+    let payload: Vec<u8> = (0..LEN).map(|at| ((at * 31) >> 7) as u8).collect();
     let mut fragments: Vec<Vec<u8>> = payload.chunks(1_000_003).map(|part| frame(0x00, part)).collect();
     fragments[0][0] = 0x02;
     fragments.push(frame(0x80, b""));

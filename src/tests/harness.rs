@@ -8,7 +8,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use socket2::Socket;
 use super::client::Client;
 use crate::engine::auth::Identity;
 use crate::engine::bridge::Bridge;
-use crate::engine::config::{Auth, Config};
+use crate::engine::config::{Auth, Config, Heartbeat};
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Interest};
 use crate::engine::frame::Message;
@@ -34,9 +34,11 @@ pub const GLANCE: Duration = Duration::from_millis(60);
 /// Events that all tests want; those of messages are for tests about events.
 const LIFE: Interest = Interest(Interest::CONNECTION.0 | Interest::DISCONNECT.0 | Interest::SLOW.0);
 
-/// A configuration for tests: everybody may connect, two workers.
+/// A configuration for tests: everybody may connect, two workers, no pings between what is looked at.
 pub fn config() -> Config {
-    Config { threads: 2, ..Config::new(Auth::Anonymous) }
+    let hour = Duration::from_secs(3600);
+    let heartbeat = Heartbeat { interval: hour, timeout: hour };
+    Config { threads: 2, heartbeat, ..Config::new(Auth::Anonymous) }
 }
 
 /// A user, in rooms.
@@ -391,6 +393,15 @@ fn upgrade(head: &[u8], first: Vec<u8>, request: &Request) -> Upgrade {
         remote: "127.0.0.1".into(),
         report: request.report,
         identity: request.identity.clone(),
+    }
+}
+
+/// Sets a flag when it goes, also when that is because of a panic: other threads of the test wait for it.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
