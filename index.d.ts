@@ -439,7 +439,7 @@ export interface Identity<Data = unknown> {
 /** How dead connections are found. Pings are spread evenly over the connections; one costs 8 bytes and their packets. */
 export interface HeartbeatOptions {
   /**
-   * How often a connection is pinged that says nothing by itself. Milliseconds, 100 to 3,600,000.
+   * How often every connection is pinged, whatever else it says: proxies want to see traffic both ways. Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `30000`
    */
@@ -565,7 +565,7 @@ export interface CloseOptions {
   /**
    * Close code that the connections are told; one that may be sent: 1000-1003, 1007-1014, 3000-4999.
    *
-   * @defaultValue `1001`
+   * @defaultValue `1001`, and `1012` (the server restarts) with `drainMs`
    */
   code?: number | undefined;
   /**

@@ -41,12 +41,12 @@ describe('close', () => {
     await manager.close();
   });
 
-  test('spreads the closing over drainMs', async () => {
+  test('spreads the closing over drainMs, with the code of a restart', async () => {
     const { manager, connect: open } = await host();
     const clients = [await open(), await open(), await open(), await open()];
     const start = performance.now();
     await manager.close({ drainMs: 400 });
-    for (const client of clients) expect((await client.closed).code).toBe(1001);
+    for (const client of clients) expect((await client.closed).code).toBe(1012);
     expect(performance.now() - start).toBeGreaterThan(250);
   });
 

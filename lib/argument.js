@@ -86,7 +86,8 @@ function toCloseOptions(value) {
   }
   return {
     drainMs,
-    code: toCloseCode(code, 1001, 'options.code'),
+    // A drain is a server that comes back (1012), anything else one that goes (1001).
+    code: toCloseCode(code, drainMs > 0 ? 1012 : 1001, 'options.code'),
     reason: toReason(reason, 'options.reason'),
   };
 }

@@ -106,6 +106,7 @@ function sendJson(res, status, body) {
 const files = {
   '/': ['index.html', 'text/html; charset=utf-8'],
   '/style.css': ['style.css', 'text/css; charset=utf-8'],
+  '/chat.css': ['chat.css', 'text/css; charset=utf-8'],
   '/icon.svg': ['icon.svg', 'image/svg+xml'],
   '/client.mjs': ['client.mjs', 'text/javascript; charset=utf-8'],
   '/link.mjs': ['link.mjs', 'text/javascript; charset=utf-8'],

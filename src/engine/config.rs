@@ -91,9 +91,9 @@ pub enum Origins {
 /// When peers are asked for a sign of life. Costs one ping and one pong (8 bytes and their packets) per interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Longest silence before a ping. Default 30 s; 100 ms to 1 h.
+    /// Time between two pings. Default 30 s; 100 ms to 1 h.
     pub interval: Duration,
-    /// Longest silence after a ping before the connection is ended. Default 10 s; 100 ms to 1 h.
+    /// Longest silence after a ping before the connection is ended; any traffic counts. Default 10 s; 100 ms to 1 h.
     pub timeout: Duration,
 }
 

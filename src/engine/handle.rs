@@ -205,6 +205,7 @@ impl Handle {
     /// Asks for a close. The first request counts; after it no more messages are taken.
     pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
         self.closing.lock().get_or_insert_with(|| Box::new(CloseRequest { code, reason: reason.into() }));
+        self.writer.shut();
         self.order(CLOSE);
     }
 

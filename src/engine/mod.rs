@@ -178,6 +178,7 @@ impl Engine {
         let index = inner.next_worker.fetch_add(1, Ordering::Relaxed);
         let workers = inner.workers.lock();
         let Some(worker) = workers.get(index % workers.len().max(1)) else {
+            shared.asking.lock().remove(&ticket);
             return Err(closed());
         };
         let attempt = Attempt {

@@ -19,8 +19,9 @@ use super::close;
 
 /// Bytes that tungstenite takes at a time, and allocates for a context.
 const READ_BUFFER: usize = 4 * 1024;
-/// Contexts that a worker keeps for reuse.
+/// Contexts that a worker keeps for reuse, unless they took a message larger than this: their buffer stays that large.
 const SPARE_CONTEXTS: usize = 16;
+const SPARE_MESSAGE: usize = 64 * 1024;
 /// Longest reason of a close frame: a control frame's 125 bytes less the code (RFC 6455, section 5.5).
 pub(super) const MAX_REASON: usize = 123;
 
@@ -33,6 +34,8 @@ thread_local! {
 pub struct Protocol {
     context: Box<WebSocketContext>,
     max_payload: usize,
+    /// Size of the largest message so far.
+    largest: usize,
 }
 
 /// What came of feeding bytes.
@@ -98,13 +101,17 @@ impl Protocol {
                 .write_buffer_size(0)
                 .max_message_size(Some(max_payload))
                 .max_frame_size(Some(max_payload));
-            Protocol { context: Box::new(WebSocketContext::new(Role::Server, Some(config))), max_payload }
+            let context = Box::new(WebSocketContext::new(Role::Server, Some(config)));
+            Protocol { context, max_payload, largest: 0 }
         })
     }
 
     /// Gives back a context that is between messages and has not begun to close.
     pub(super) fn give_back(self) {
         debug_assert!(self.context.can_write());
+        if self.largest > SPARE_MESSAGE {
+            return;
+        }
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARE_CONTEXTS {
@@ -118,8 +125,14 @@ impl Protocol {
         let mut io = Io { input, output };
         loop {
             return match self.context.read(&mut io) {
-                Ok(Message::Text(text)) => Step::Text(text),
-                Ok(Message::Binary(bytes)) => Step::Binary(bytes),
+                Ok(Message::Text(text)) => {
+                    self.largest = self.largest.max(text.len());
+                    Step::Text(text)
+                }
+                Ok(Message::Binary(bytes)) => {
+                    self.largest = self.largest.max(bytes.len());
+                    Step::Binary(bytes)
+                }
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
                 Ok(Message::Close(frame)) => match frame {
                     Some(frame) => {

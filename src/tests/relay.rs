@@ -263,6 +263,23 @@ fn disconnecting_a_user_closes_all_of_its_connections() {
 }
 
 #[test]
+fn messages_from_before_a_close_arrive_and_those_from_after_it_are_not_taken() {
+    let server = server(Relay::Off);
+    for _ in 0..100 {
+        let mut client = server.connect_as("ada");
+        let engine = &server.engine;
+        assert_eq!(engine.send(client.id(), Message::Text("before")), Ok(true));
+        client.handle().close(4002, "out");
+        assert_eq!(engine.send(client.id(), Message::Text("after")), Ok(false));
+        assert_eq!(engine.publish(Channel::User("ada"), Message::Text("after")).unwrap().local, 0);
+        client.expect_text("before");
+        client.expect_close(4002);
+        client.close(4002, "");
+        client.expect_end();
+    }
+}
+
+#[test]
 fn no_message_follows_a_close_frame_whoever_sends_meanwhile() {
     let server = server(Relay::Off);
     for _ in 0..30 {

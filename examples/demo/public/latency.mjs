@@ -30,12 +30,13 @@ export class Trips {
     this.#pending.clear();
   }
 
-  /** How long it takes now: the last one, or longer if one has been under way for longer. */
+  /** How long it takes now: the median of the last five, or longer if one has been under way for longer. */
   get current() {
     const [oldest] = this.#pending.values();
     const waiting = oldest === undefined ? 0 : now() - oldest;
-    const last = this.samples.at(-1)?.ms;
-    return last === undefined && waiting === 0 ? undefined : Math.max(last ?? 0, waiting);
+    const last = this.samples.slice(-5).map(({ ms }) => ms);
+    const median = last.sort((a, b) => a - b)[last.length >> 1];
+    return median === undefined && waiting === 0 ? undefined : Math.max(median ?? 0, waiting);
   }
 
   /** Those that ended since `at`. */
