@@ -40,6 +40,8 @@ const MAX_ANSWERS: usize = 64 * 1024;
 enum Phase {
     /// Messages flow.
     Open,
+    /// The peer broke the rules. No more is read; JavaScript may still answer what came before.
+    Failing,
     /// Our close frame is out or on its way; the peer's is awaited.
     Closing,
     /// Nothing more will be said. What waits is flushed, then our direction is ended; the peer's bytes are
@@ -159,8 +161,28 @@ impl Connection {
         });
     }
 
-    /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection).
+    /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection). What it said before is answered
+    /// first: if JavaScript has yet to deal with messages, the end waits for that.
     fn fail(&mut self, code: u16, reason: &str) {
+        if self.phase == Phase::Open && self.shared.events.must_settle(&self.handle) {
+            self.end = Some(Box::new(End { code, reason: reason.into() }));
+            self.phase = Phase::Failing;
+            self.set_deadline();
+            return;
+        }
+        self.fail_now(code, reason);
+    }
+
+    /// JavaScript has dealt with what came before the violation, or took too long.
+    fn fail_at_last(&mut self) {
+        if self.phase == Phase::Failing
+            && let Some(End { code, reason }) = self.end.take().map(|end| *end)
+        {
+            self.fail_now(code, &reason);
+        }
+    }
+
+    fn fail_now(&mut self, code: u16, reason: &str) {
         self.leave(code, reason);
         self.say_close(code, reason);
         self.phase = Phase::Draining;
@@ -177,6 +199,9 @@ impl Connection {
         if orders.lost() {
             self.lost();
             return;
+        }
+        if orders.settled() {
+            self.fail_at_last();
         }
         if orders.dead() && self.phase == Phase::Open {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
@@ -248,7 +273,7 @@ impl Connection {
         }
         loop {
             match self.phase {
-                Phase::Flushing | Phase::Over => return,
+                Phase::Failing | Phase::Flushing | Phase::Over => return,
                 Phase::Open if self.handle.is_paused() || self.shared.events.must_pause(&self.handle) => {
                     return;
                 }
@@ -408,7 +433,8 @@ impl Future for Connection {
             this.read(cx);
         }
         let flushed = this.phase == Phase::Over
-            || (this.flush(cx) && (this.phase == Phase::Open || this.socket.poll_passed_on(cx)));
+            || (this.flush(cx)
+                && (matches!(this.phase, Phase::Open | Phase::Failing) || this.socket.poll_passed_on(cx)));
         if flushed && matches!(this.phase, Phase::Flushing | Phase::Draining) {
             this.end_writing(cx);
         }
@@ -416,7 +442,12 @@ impl Future for Connection {
             && this.phase != Phase::Over
             && deadline.as_mut().poll(cx).is_ready()
         {
-            this.over(!flushed);
+            if this.phase == Phase::Failing {
+                this.fail_at_last();
+                cx.waker().wake_by_ref();
+            } else {
+                this.over(!flushed);
+            }
         }
         this.handle.leave();
         if this.phase == Phase::Over { Poll::Ready(()) } else { Poll::Pending }

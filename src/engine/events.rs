@@ -91,6 +91,12 @@ struct Queue {
     notified: bool,
     /// Connections that wait for the whole queue to shrink.
     waiting: Vec<Arc<Handle>>,
+    /// How many events were ever queued, taken, and dealt with: what the embedder sent in return is in the outboxes.
+    pushed: u64,
+    taken: u64,
+    settled: u64,
+    /// Connections that wait until so many events are dealt with, in that order.
+    settling: VecDeque<(u64, Arc<Handle>)>,
 }
 
 impl std::fmt::Debug for Events {
@@ -127,6 +133,7 @@ impl Events {
         let notify = {
             let mut queue = self.queue.lock();
             queue.events.push_back(event);
+            queue.pushed += 1;
             !std::mem::replace(&mut queue.notified, true)
         };
         if notify {
@@ -189,6 +196,7 @@ impl Events {
             if batch.is_empty() {
                 queue.notified = false;
             }
+            queue.taken += batch.len() as u64;
             for (handle, size) in batch.iter().filter_map(Event::message) {
                 let left = handle.pending_events().fetch_sub(size, Ordering::SeqCst) - size;
                 self.bytes.fetch_sub(size, Ordering::SeqCst);
@@ -205,6 +213,35 @@ impl Events {
             handle.resume();
         }
         batch
+    }
+
+    /// The embedder has dealt with all that it took.
+    pub fn settle(&self) {
+        let mut settled = Vec::new();
+        {
+            let mut queue = self.queue.lock();
+            queue.settled = queue.taken;
+            while queue.settling.front().is_some_and(|(count, _)| *count <= queue.settled) {
+                settled.extend(queue.settling.pop_front().map(|(_, handle)| handle));
+            }
+        }
+        for handle in settled {
+            handle.declare_settled();
+        }
+    }
+
+    /// True if the embedder has yet to deal with events that are queued now. The connection is woken when it has.
+    pub(super) fn must_settle(&self, handle: &Arc<Handle>) -> bool {
+        if !self.wants(Interest::MESSAGE) {
+            return false;
+        }
+        let mut queue = self.queue.lock();
+        let count = queue.pushed;
+        let wait = count > queue.settled;
+        if wait {
+            queue.settling.push_back((count, handle.clone()));
+        }
+        wait
     }
 
     /// Bytes of messages that wait.

@@ -34,8 +34,10 @@ const ABORT: u32 = 1 << 5;
 const DEAD: u32 = 1 << 6;
 /// A write failed.
 const LOST: u32 = 1 << 7;
+/// The embedder has dealt with the messages that came before the peer broke the rules.
+const SETTLED: u32 = 1 << 8;
 /// All that a task is asked to do.
-const ORDERS: u32 = SLOW | CLOSE | ABORT | DEAD | LOST;
+const ORDERS: u32 = SLOW | CLOSE | ABORT | DEAD | LOST | SETTLED;
 
 /// What a task is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,10 @@ impl Orders {
     /// End at once.
     pub fn abort(self) -> bool {
         self.0 & ABORT != 0
+    }
+    /// What came before a violation is dealt with.
+    pub fn settled(self) -> bool {
+        self.0 & SETTLED != 0
     }
     /// The socket failed.
     pub fn lost(self) -> bool {
@@ -360,6 +366,11 @@ impl Handle {
         if self.awaiting_since.load(Ordering::Relaxed) != 0 {
             self.awaiting_since.store(now.max(1), Ordering::Relaxed);
         }
+    }
+
+    /// Lets a connection that waits for the embedder go on to its end.
+    pub(super) fn declare_settled(self: &Arc<Self>) {
+        self.order(SETTLED);
     }
 
     /// Ends the connection as a slow consumer.

@@ -222,8 +222,9 @@ impl Engine {
         events
     }
 
-    /// Lets go what was sent since [`Engine::drain`].
+    /// What was drained is dealt with: lets go what was sent in return.
     pub fn flush(&self) {
+        self.shared().events.settle();
         worker::uncork(self.inner.mailboxes.iter());
     }
 

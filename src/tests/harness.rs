@@ -248,10 +248,15 @@ impl Server {
 
     /// An upgrade over a bridge. The head came through Node's parser; the rest is fed by the caller.
     pub fn bridge(&self, request: &Request) -> (Arc<Bridge>, Ticket) {
+        self.try_bridge(request).unwrap()
+    }
+
+    /// None after a shutdown.
+    pub fn try_bridge(&self, request: &Request) -> Option<(Arc<Bridge>, Ticket)> {
         let bridge = self.engine.bridge();
         let upgrade = upgrade(&request.bytes(), Vec::new(), request);
-        let ticket = self.engine.upgrade(Taken::Bridge(bridge.clone()), upgrade).unwrap();
-        (bridge, ticket)
+        let ticket = self.engine.upgrade(Taken::Bridge(bridge.clone()), upgrade).ok()?;
+        Some((bridge, ticket))
     }
 
     /// An open connection.

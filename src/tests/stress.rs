@@ -1,15 +1,19 @@
 //! Everything at once, at random, for a few seconds: no panic, no deadlock, nothing left.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::client::{BINARY, CLOSE, Client, Got, PING, TEXT, close_payload, frame};
 use super::harness::{Request, Server, SetOnDrop, config, identity};
+use crate::engine::bridge::{Bridge, BridgeId};
 use crate::engine::broker::Channel;
 use crate::engine::config::{Auth, Config, Heartbeat, Relay};
 use crate::engine::error::Code;
-use crate::engine::events::Interest;
+use crate::engine::events::{Event, Interest};
 use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 
@@ -94,6 +98,52 @@ fn live(server: &Server, dice: &mut Dice) {
     }
 }
 
+/// Bridges whose bytes the draining thread carries.
+type Bridges = Mutex<HashMap<BridgeId, Arc<Bridge>>>;
+
+/// The life of a client whose bytes are carried.
+fn live_over_a_bridge(server: &Server, bridges: &Bridges, dice: &mut Dice) {
+    let known = dice.roll(2) == 0;
+    let request =
+        Request { identity: known.then(|| identity(dice.pick(&USERS), &ROOMS)), ..Request::default() };
+    let Some((bridge, ticket)) = server.try_bridge(&request) else { return };
+    bridges.lock().insert(bridge.id(), bridge.clone());
+    if ticket.ask && dice.roll(8) > 0 {
+        server.engine.settle(ticket.number, Ok((identity(dice.pick(&USERS), &ROOMS), false)));
+    }
+    for _ in 0..dice.roll(30) {
+        let bytes = frame(TEXT, format!("\"{}\"", "x".repeat(dice.roll(3000))).as_bytes());
+        let cut = dice.roll(bytes.len() + 1);
+        if !bridge.feed(&bytes[..cut]) || !bridge.feed(&bytes[cut..]) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+    match dice.roll(4) {
+        0 => bridge.abort(),
+        1 => bridge.end(),
+        2 => drop(bridge.feed(&frame(CLOSE, &close_payload(3000, "")))),
+        _ => drop(bridge.feed(&frame(0x83, b""))),
+    }
+}
+
+/// What Node does for bridges.
+fn carry(bridges: &Bridges, event: &Event) {
+    match event {
+        Event::BridgeReadable { id } => {
+            if let Some(bridge) = bridges.lock().get(id) {
+                while bridge.take().is_some() {
+                    bridge.ack();
+                }
+            }
+        }
+        Event::BridgeEnd { id, .. } => {
+            let bridge = bridges.lock().remove(id);
+            bridge.into_iter().for_each(|bridge| bridge.abort());
+        }
+        _ => {}
+    }
+}
+
 /// Reads to the end, which has to come.
 fn read_out(mut client: Client) {
     while let Got::Frame(first, _) = client.next() {
@@ -114,8 +164,9 @@ fn meddle(server: &Server, dice: &mut Dice) {
     let members = engine.members(channel);
     let one: Option<&Arc<Handle>> = (!members.is_empty()).then(|| &members[dice.roll(members.len())]);
     match (dice.roll(40), one) {
-        (0..10, _) => drop(engine.publish(channel, message).unwrap()),
-        (10..15, _) => drop(engine.deliver_local(channel, message).unwrap()),
+        // Errors tell of a shutdown.
+        (0..10, _) => drop(engine.publish(channel, message)),
+        (10..15, _) => drop(engine.deliver_local(channel, message)),
         (15..25, Some(one)) => drop(engine.send(one.id, message).unwrap()),
         (25..30, Some(one)) => engine.join(one.id, &dice.pick(&ROOMS).into()),
         (30..34, Some(one)) => engine.leave(one.id, dice.pick(&ROOMS)),
@@ -135,12 +186,12 @@ fn a_few_seconds_of_everything_leave_nothing_behind() {
     // Threads meet differently every time anyhow; the seed tells at least what they were up to.
     let seed = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     println!("seed {seed}");
-    for relay in [Relay::User, Relay::Rooms] {
-        everything(relay, seed);
+    for (relay, shutdown) in [(Relay::User, false), (Relay::Rooms, true)] {
+        everything(relay, shutdown, seed);
     }
 }
 
-fn everything(relay: Relay, seed: u64) {
+fn everything(relay: Relay, shutdown: bool, seed: u64) {
     let heartbeat = Heartbeat { interval: Duration::from_millis(100), timeout: Duration::from_millis(200) };
     let mut config = Config { relay, heartbeat, auth: Auth::Callback, threads: 3, ..config() };
     config.limits.close_timeout = Duration::from_millis(200);
@@ -155,15 +206,21 @@ fn everything(relay: Relay, seed: u64) {
     let goes_on = || Instant::now() < end;
     let lives = AtomicUsize::new(0);
     let done = AtomicBool::new(false);
+    let closed = AtomicBool::new(false);
+    let bridges = Bridges::default();
     std::thread::scope(|scope| {
         let dice = |n: u64| Dice(seed ^ (n.wrapping_mul(0x1234_5678_9ABC_DEF1) | 1));
         let clients: Vec<_> = (0..8)
             .map(|n| {
                 let mut dice = dice(n);
-                let (server, lives) = (&server, &lives);
+                let (server, lives, bridges) = (&server, &lives, &bridges);
                 scope.spawn(move || {
                     while goes_on() {
-                        live(server, &mut dice);
+                        if dice.roll(5) == 0 {
+                            live_over_a_bridge(server, bridges, &mut dice);
+                        } else {
+                            live(server, &mut dice);
+                        }
                         lives.fetch_add(1, Ordering::Relaxed);
                     }
                 })
@@ -183,22 +240,37 @@ fn everything(relay: Relay, seed: u64) {
         }
         // Drains in batches of all sizes, and sometimes rests.
         let mut dice = dice(20);
-        let (server, done) = (&server, &done);
+        let (server, done, bridges, closed) = (&server, &done, &bridges, &closed);
         scope.spawn(move || {
             while !done.load(Ordering::Acquire) {
-                if server.engine.drain(1 + dice.roll(300)).is_empty() || dice.roll(50) == 0 {
+                let batch = server.engine.drain(1 + dice.roll(300));
+                batch.iter().for_each(|event| carry(bridges, event));
+                closed.fetch_or(batch.iter().any(|event| matches!(event, Event::Closed)), Ordering::Relaxed);
+                server.engine.flush();
+                if batch.is_empty() || dice.roll(50) == 0 {
                     std::thread::park_timeout(Duration::from_millis(1 + dice.roll(10) as u64));
                 }
-                server.engine.flush();
             }
         });
         let _done = SetOnDrop(done);
+        if shutdown {
+            while Instant::now() < end - TIME / 3 {
+                std::thread::park_timeout(TIME / 30);
+            }
+            server.engine.shutdown(TIME / 10, 1001, "");
+        }
         clients.into_iter().for_each(|client| client.join().unwrap());
     });
     assert!(lives.load(Ordering::Relaxed) > 50, "{lives:?} lives in {TIME:?}");
     server.engine.set_interest(Interest::DISCONNECT);
-    server.drop_events();
-    server.expect_empty();
-    assert_eq!(server.engine.stats().event_bytes, 0);
-    server.shut_down();
+    if !closed.load(Ordering::Relaxed) {
+        if !shutdown {
+            server.drop_events();
+            server.expect_empty();
+            server.engine.shutdown(Duration::ZERO, 1001, "");
+        }
+        server.expect_closed();
+    }
+    let stats = server.engine.stats();
+    assert_eq!(stats.connections + stats.users + stats.rooms + stats.handshakes, 0);
 }

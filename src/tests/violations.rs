@@ -1,8 +1,13 @@
 //! Frames as a client may not send them. Each time: the close frame, then the end of our direction, in this order;
 //! the connection is no longer a member of anything, and the embedder is told the code.
 
+use std::time::Duration;
+
 use super::client::{BINARY, CLOSE, Got, PING, PONG, TEXT, close_payload, frame, head, unmasked};
-use super::harness::{Server, config};
+use super::harness::{Server, config, eventually};
+use crate::engine::config::{Config, Relay};
+use crate::engine::events::{Event, Interest};
+use crate::engine::frame::Message;
 
 const READS: [usize; 3] = [1, 7, 64 * 1024];
 const LIMIT: usize = 1000;
@@ -200,5 +205,35 @@ fn one_clients_violation_is_nobody_elses() {
         drop(cut);
         good.send(&[frame(0x01, b"\"whole"), frame(0x80, b"\"")].concat());
         good.expect_text("\"whole\"");
+    }
+}
+
+#[test]
+fn what_the_embedder_says_to_messages_before_a_violation_goes_out_before_the_close_frame() {
+    let mut config = Config { relay: Relay::Off, ..config() };
+    config.limits.close_timeout = Duration::from_millis(100);
+    let server = Server::start(config);
+    server.engine.set_interest(Interest::ALL);
+    for answers in [true, false] {
+        let mut client = server.connect();
+        client.send(&[frame(TEXT, b"question"), frame(TEXT, b"\xFF")].concat());
+        if answers {
+            eventually("the question", || {
+                let batch = server.engine.drain(256);
+                for event in &batch {
+                    if let Event::Text { handle, .. } = event {
+                        assert_eq!(server.engine.send(handle.id, Message::Text("answer")), Ok(true));
+                    }
+                }
+                server.engine.flush();
+                !batch.is_empty()
+            });
+            client.expect_text("answer");
+        }
+        // One that has nothing to say is not waited for longer than for a client.
+        client.expect_close(1007);
+        client.expect_end();
+        client.finish();
+        assert_eq!(server.ended(client.id()).0, 1007);
     }
 }
