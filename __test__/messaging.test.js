@@ -1,5 +1,6 @@
 'use strict';
 
+const { RawClient, frame, upgradeRequest } = require('./support/client');
 const { host } = require('./support/host');
 
 /** Users by the query: `?alice`. */
@@ -260,4 +261,28 @@ describe('disconnectUser', () => {
     expect(await manager.disconnectUser('bob', 4321, 'out')).toBe(1);
     expect(await manager.isOnline('alice')).toBe(false);
   });
+});
+
+test('what a client said before it broke the protocol is answered before the close frame', async () => {
+  const { manager, port } = await host({ relay: false });
+  manager.on('message', (connection, text) => connection.send(`${text}!`));
+  const client = new RawClient({ port, host: '127.0.0.1' });
+  const reservedBit = Buffer.from(frame('oops'));
+  reservedBit[0] |= 0x40;
+  client.write(upgradeRequest(), frame('one'), frame('two'), reservedBit, frame('three'));
+  const said = await client.ended;
+  const frames = said.slice(said.indexOf('\r\n\r\n') + 4);
+  expect(frames.startsWith('\x81\x04one!\x81\x04two!\x88')).toBe(true);
+  expect(frames).toContain('\x03\xea');
+  expect(frames).not.toContain('three');
+});
+
+test('a listener of one manager reaches the connections of another at once', async () => {
+  const one = await host({ relay: false });
+  const other = await host({ relay: false, name: 'other' });
+  const { client: receiver, connection } = await other.pair();
+  one.manager.on('message', (_connection, text) => connection.send(text));
+  const { client: sender } = await one.pair();
+  sender.send('over there');
+  expect(await receiver.next()).toBe('over there');
 });

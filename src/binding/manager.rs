@@ -48,23 +48,20 @@ pub struct NativeIdentity {
     pub rooms: Option<Vec<String>>,
     /// When the connection has to end, in Unix milliseconds.
     pub expires_at: Option<f64>,
-    /// Whether OPEN shall cross whatever the interest.
-    pub announce: Option<bool>,
 }
 
 impl NativeIdentity {
-    fn parse(self, env: &Env) -> Result<(Identity, bool)> {
+    fn parse(self, env: &Env) -> Result<Identity> {
         let check = |text: &str| {
             parse_id(text).map_err(|error| throw(env, Code::InvalidIdentity, &format!("an id {error}")))
         };
         let rooms = self.rooms.unwrap_or_default();
-        let identity = Identity {
+        Ok(Identity {
             user_id: check(&self.user_id)?,
             rooms: rooms.iter().map(|room| check(room)).collect::<Result<_>>()?,
             data: None,
             expires_at: self.expires_at.map(|at| at.max(0.0) as u64),
-        };
-        Ok((identity, self.announce.unwrap_or(false)))
+        })
     }
 }
 
@@ -192,15 +189,17 @@ impl NativeManager {
             return Err(throw(&env, Code::Handover, "the request's head can't be read"));
         };
         let identity = match identity {
-            Some(identity) if flags & TRUSTED != 0 => Some(identity.parse(&env)?.0),
+            Some(identity) if flags & TRUSTED != 0 => Some(identity.parse(&env)?),
             _ => None,
         };
         let (taken, bridge) = if fd < 0 {
             let bridge = self.engine.bridge();
             (Taken::Bridge(bridge.clone()), Some(NativeBridge::new(bridge)))
         } else {
-            let taken = Taken::duplicate(fd)
-                .map_err(|error| throw(&env, Code::Handover, &format!("can't take the socket: {error}")))?;
+            let taken = Taken::duplicate(fd).map_err(|error| {
+                self.engine.count_refused(Code::Handover);
+                throw(&env, Code::Handover, &format!("can't take the socket: {error}"))
+            })?;
             (taken, None)
         };
         let upgrade = Upgrade {
@@ -234,7 +233,9 @@ impl NativeManager {
     #[napi(catch_unwind)]
     pub fn drain<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
         let events = self.engine.drain(BATCH);
-        let (array, subjects) = batch::write(env, &self.engine, events)?;
+        // Out of memory, or the environment is going: nobody will flush.
+        let (array, subjects) =
+            batch::write(env, &self.engine, events).inspect_err(|_| self.engine.flush())?;
         *self.subjects.lock() = subjects;
         Ok(array)
     }

@@ -196,11 +196,7 @@ impl Connection {
             self.over(true);
             return;
         }
-        if orders.lost() {
-            self.lost();
-            return;
-        }
-        if orders.settled() {
+        if orders.settled() || orders.dead() || orders.slow() || orders.close() {
             self.fail_at_last();
         }
         if orders.dead() && self.phase == Phase::Open {
@@ -432,6 +428,10 @@ impl Future for Connection {
         if this.phase != Phase::Over {
             this.read(cx);
         }
+        if orders.lost() && this.phase != Phase::Over {
+            // After the read: what the peer said before it left has arrived all the same.
+            this.lost();
+        }
         let flushed = this.phase == Phase::Over
             || (this.flush(cx)
                 && (matches!(this.phase, Phase::Open | Phase::Failing) || this.socket.poll_passed_on(cx)));
@@ -472,16 +472,17 @@ impl Drop for Connection {
     /// However the task ended, also when its worker was stopped: the registry forgets the connection, what
     /// was not sent is counted, and who holds an object for it is told.
     fn drop(&mut self) {
+        self.handle.leave();
         self.leave(close::ABNORMAL, "");
         worker::release(self.key, self.expires_at);
         self.counters().messages_dropped.add(self.handle.writer().abandon());
         let End { code, reason } =
             self.end.take().map_or(End { code: close::ABNORMAL, reason: Box::default() }, |end| *end);
-        if !self.announced {
-            return;
+        if self.announced {
+            self.shared.counters.closed(code);
         }
-        self.shared.counters.closed(code);
-        if self.handle.is_seen() || self.shared.events.wants(Interest::DISCONNECT) {
+        // Who looked it up may hold an object for a connection whose 101 could not be written.
+        if self.handle.is_seen() || (self.announced && self.shared.events.wants(Interest::DISCONNECT)) {
             self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason });
         }
     }

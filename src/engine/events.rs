@@ -89,7 +89,9 @@ struct Queue {
     events: VecDeque<Event>,
     /// The embedder knows that there are events, and has not yet found the queue empty.
     notified: bool,
-    /// Connections that wait for the whole queue to shrink.
+    /// The whole queue was full and has not yet shrunk to half: nobody is read that adds to it.
+    congested: bool,
+    /// Connections that wait for that, each once.
     waiting: Vec<Arc<Handle>>,
     /// How many events were ever queued, taken, and dealt with: what the embedder sent in return is in the outboxes.
     pushed: u64,
@@ -97,6 +99,14 @@ struct Queue {
     settled: u64,
     /// Connections that wait until so many events are dealt with, in that order.
     settling: VecDeque<(u64, Arc<Handle>)>,
+}
+
+impl Queue {
+    fn wait(&mut self, handle: &Arc<Handle>) {
+        if !handle.set_waiting(true) {
+            self.waiting.push(handle.clone());
+        }
+    }
 }
 
 impl std::fmt::Debug for Events {
@@ -132,8 +142,11 @@ impl Events {
     pub fn push(&self, event: Event) {
         let notify = {
             let mut queue = self.queue.lock();
-            queue.events.push_back(event);
             queue.pushed += 1;
+            if let Some((handle, _)) = event.message() {
+                handle.set_last_event(queue.pushed);
+            }
+            queue.events.push_back(event);
             !std::mem::replace(&mut queue.notified, true)
         };
         if notify {
@@ -159,27 +172,26 @@ impl Events {
         self.push(event);
     }
 
-    fn is_behind(&self, handle: &Handle) -> bool {
-        handle.pending_events().load(Ordering::SeqCst) >= self.limit_per_connection
-            || self.bytes.load(Ordering::SeqCst) >= self.limit
-    }
-
     /// True if the connection should not be read for now. It is then woken when it may.
     pub(super) fn must_pause(&self, handle: &Arc<Handle>) -> bool {
-        if !self.is_behind(handle) {
+        let own = || handle.pending_events().load(Ordering::SeqCst) >= self.limit_per_connection;
+        let all = || self.bytes.load(Ordering::SeqCst) > self.limit / 2;
+        if !own() && !all() {
             return false;
         }
         let mut queue = self.queue.lock();
+        queue.congested |= self.bytes.load(Ordering::SeqCst) >= self.limit;
         handle.set_paused(true);
         // Looked at again under the lock that drains take: a drain in between would have woken nobody.
-        if !self.is_behind(handle) {
-            handle.set_paused(false);
-            return false;
+        if own() {
+            return true;
         }
-        if handle.pending_events().load(Ordering::SeqCst) < self.limit_per_connection {
-            queue.waiting.push(handle.clone());
+        if queue.congested {
+            queue.wait(handle);
+            return true;
         }
-        true
+        handle.set_paused(false);
+        false
     }
 
     /// Takes at most `max` events. An empty answer means that the queue was empty, and that the next event
@@ -201,11 +213,19 @@ impl Events {
                 let left = handle.pending_events().fetch_sub(size, Ordering::SeqCst) - size;
                 self.bytes.fetch_sub(size, Ordering::SeqCst);
                 if left <= self.limit_per_connection / 2 && handle.is_paused() {
-                    resumed.push(handle.clone());
+                    if queue.congested {
+                        queue.wait(handle);
+                    } else {
+                        resumed.push(handle.clone());
+                    }
                 }
             }
             if self.bytes.load(Ordering::SeqCst) <= self.limit / 2 {
-                resumed.append(&mut queue.waiting);
+                queue.congested = false;
+                for handle in queue.waiting.drain(..) {
+                    handle.set_waiting(false);
+                    resumed.push(handle);
+                }
             }
             batch
         };
@@ -230,16 +250,15 @@ impl Events {
         }
     }
 
-    /// True if the embedder has yet to deal with events that are queued now. The connection is woken when it has.
+    /// True if the embedder has yet to deal with messages of the connection. It is woken when that is done.
     pub(super) fn must_settle(&self, handle: &Arc<Handle>) -> bool {
-        if !self.wants(Interest::MESSAGE) {
-            return false;
-        }
         let mut queue = self.queue.lock();
-        let count = queue.pushed;
+        let count = handle.last_event();
         let wait = count > queue.settled;
         if wait {
-            queue.settling.push_back((count, handle.clone()));
+            // In order of the counts, which differ by what other connections queued meanwhile.
+            let at = queue.settling.partition_point(|(other, _)| *other <= count);
+            queue.settling.insert(at, (count, handle.clone()));
         }
         wait
     }

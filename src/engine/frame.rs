@@ -323,12 +323,12 @@ pub fn end_of_frame_at(bytes: &[u8], offset: usize) -> usize {
     end.min(bytes.len())
 }
 
-/// How many messages (not control frames) begin in bytes that are whole frames.
-pub fn count_messages(bytes: &[u8]) -> u64 {
+/// How many messages (not control frames) end behind the byte at `offset`, in bytes that are whole frames.
+pub fn count_messages(bytes: &[u8], offset: usize) -> u64 {
     let (mut at, mut count) = (0, 0);
     while let Some(head) = bytes.get(at..).and_then(Head::parse) {
-        count += u64::from(matches!(head.opcode(), 0x1 | 0x2));
         at = at.saturating_add(head.total() as usize);
+        count += u64::from(matches!(head.opcode(), 0x1 | 0x2) && at > offset);
     }
     count
 }
@@ -460,6 +460,8 @@ mod tests {
         for (offset, end) in [(0, 0), (1, 5), (4, 5), (5, 5), (6, 7), (7, 7), (8, 10), (10, 10)] {
             assert_eq!(end_of_frame_at(&bytes, offset), end, "{offset}");
         }
-        assert_eq!(count_messages(&bytes), 2);
+        for (offset, count) in [(0, 2), (4, 2), (5, 1), (9, 1), (10, 0)] {
+            assert_eq!(count_messages(&bytes, offset), count, "{offset}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The handle of a connection: what everyone but its own task holds of it.
 //!
-//! Anyone may push frames and ask for things; only the task that owns the connection reads, writes and ends it.
-//! A push marks the connection as scheduled and wakes its task once, however many pushes follow before it runs.
+//! Anyone may push frames and ask for things; only the worker that owns the connection reads and writes, and only its
+//! task ends it. A push has the worker write soon, once for however many pushes follow before it gets to it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -36,6 +36,8 @@ const DEAD: u32 = 1 << 6;
 const LOST: u32 = 1 << 7;
 /// The embedder has dealt with the messages that came before the peer broke the rules.
 const SETTLED: u32 = 1 << 8;
+/// In the list of those that wait for the queue to JavaScript to shrink.
+const WAITING: u32 = 1 << 9;
 /// All that a task is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | ABORT | DEAD | LOST | SETTLED;
 
@@ -127,6 +129,8 @@ pub struct Handle {
     user_group: OnceLock<Arc<Group>>,
     /// Bytes of messages that wait for JavaScript.
     pending_events: AtomicUsize,
+    /// Number of the last message that was queued for JavaScript.
+    last_event: AtomicU64,
     waker: OnceLock<Waker>,
     /// Since when a ping is unanswered, in the worker's milliseconds; 0: none is.
     awaiting_since: AtomicU64,
@@ -152,6 +156,7 @@ impl Handle {
             key: AtomicUsize::new(usize::MAX),
             user_group: OnceLock::new(),
             pending_events: AtomicUsize::new(0),
+            last_event: AtomicU64::new(0),
             closing: Mutex::default(),
             rooms: Mutex::default(),
             alive: AtomicBool::new(true),
@@ -322,6 +327,26 @@ impl Handle {
         if self.set_paused(false) {
             self.mailbox.wake(self);
         }
+    }
+
+    /// Notes whether it is in the list of those that wait. Answers what was.
+    pub(super) fn set_waiting(&self, waiting: bool) -> bool {
+        let before = if waiting {
+            self.flags.fetch_or(WAITING, Ordering::AcqRel)
+        } else {
+            self.flags.fetch_and(!WAITING, Ordering::AcqRel)
+        };
+        before & WAITING != 0
+    }
+
+    /// Notes the number of its last message that was queued for JavaScript.
+    pub(super) fn set_last_event(&self, number: u64) {
+        self.last_event.store(number, Ordering::Relaxed);
+    }
+
+    /// See [`Handle::set_last_event`]; 0: there was none.
+    pub(super) fn last_event(&self) -> u64 {
+        self.last_event.load(Ordering::Relaxed)
     }
 
     /// Bytes of messages that wait for JavaScript.

@@ -83,6 +83,8 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
+    /// Tells this process' engines apart, never 0.
+    number: usize,
     shared: Arc<Shared>,
     workers: Mutex<Vec<Worker>>,
     mailboxes: Vec<Arc<worker::Mailbox>>,
@@ -106,12 +108,14 @@ impl Engine {
     /// # Errors
     /// `ERR_INTERNAL` with what the system says when it gives no threads or descriptors. The config has to be valid.
     pub fn start(config: Config, notify: Box<dyn Fn() + Send + Sync>) -> Result<Engine, Error> {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
         let broker = MemoryBroker::new(registry.clone(), limits.outbox_bytes);
         let heartbeat = (config.heartbeat.interval, config.heartbeat.timeout);
         let workers: Vec<Worker> = (0..config.threads)
-            .map(|index| Worker::start(index, heartbeat))
+            .map(|index| Worker::start(number, index, heartbeat))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
         let shared = Shared {
@@ -126,6 +130,7 @@ impl Engine {
             config,
         };
         let inner = Inner {
+            number,
             shared: Arc::new(shared),
             mailboxes: workers.iter().map(|worker| worker.mailbox.clone()).collect(),
             workers: Mutex::new(workers),
@@ -158,6 +163,7 @@ impl Engine {
     pub fn upgrade(&self, taken: Taken, mut upgrade: Upgrade) -> Result<Ticket, Error> {
         let inner = &self.inner;
         if inner.shutting_down.load(Ordering::Acquire) {
+            self.count_refused(Code::ShuttingDown);
             return Err(closed());
         }
         let shared = inner.shared.clone();
@@ -195,6 +201,11 @@ impl Engine {
         Ok(Ticket { number: ticket, ask })
     }
 
+    /// Counts an upgrade that was refused before it got here.
+    pub fn count_refused(&self, code: Code) {
+        self.shared().counters.refused(code.as_str());
+    }
+
     /// Answers who the client of an upgrade is. False if that comes too late.
     pub fn settle(&self, ticket: u64, answer: Answer) -> bool {
         let asked = self.shared().asking.lock().remove(&ticket);
@@ -214,7 +225,9 @@ impl Engine {
     /// Takes at most `max` events. Wake-ups that this thread causes from here on wait for [`Engine::flush`].
     /// An empty answer means that there were none.
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
-        worker::cork();
+        // Who asks for more has dealt with what it took before.
+        self.shared().events.settle();
+        worker::cork(self.inner.number);
         let events = self.shared().events.drain(max);
         if events.is_empty() {
             self.flush();
@@ -222,10 +235,9 @@ impl Engine {
         events
     }
 
-    /// What was drained is dealt with: lets go what was sent in return.
+    /// Lets go what was sent since [`Engine::drain`].
     pub fn flush(&self) {
-        self.shared().events.settle();
-        worker::uncork(self.inner.mailboxes.iter());
+        worker::uncork(self.inner.number, self.inner.mailboxes.iter());
     }
 
     /// Publishes a message through the broker.
@@ -348,6 +360,7 @@ impl Engine {
         stats.users = shared.registry.user_count();
         stats.rooms = shared.registry.room_count();
         stats.handshakes = shared.census.count().saturating_sub(stats.connections);
+        stats.threads = self.inner.workers.lock().len();
         stats.event_bytes = shared.events.pending_bytes();
         stats
     }

@@ -1,6 +1,6 @@
 //! The outbox: what waits to be written to one connection.
 //!
-//! Bounded in bytes. Pushing never blocks and never writes; the connection's task takes all that has gathered
+//! Bounded in bytes. Pushing never blocks and never writes; the connection's worker takes all that has gathered
 //! and writes it with one vectored write, so a busy connection coalesces by itself and an idle one sends at once.
 //! Every chunk is a sequence of whole frames; only the first can be partly written.
 
@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::frame::{self, Encoded, Frame};
 
@@ -77,6 +77,16 @@ impl Outbox {
     /// Messages pushed since the outbox was new.
     pub fn messages(&self) -> u32 {
         self.messages
+    }
+
+    /// After a write that was cut short: answers how many messages are wholly written, and counts them no more.
+    /// Costs a walk over what is left.
+    pub fn take_written(&mut self) -> u64 {
+        let mut chunks = self.queue.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]]);
+        let first = chunks.next().map_or(0, |chunk| frame::count_messages(chunk, self.sent));
+        let left = first + chunks.map(|chunk| frame::count_messages(chunk, 0)).sum::<u64>();
+        let left = u32::try_from(left).unwrap_or(u32::MAX).min(self.messages);
+        u64::from(std::mem::replace(&mut self.messages, left) - left)
     }
 
     /// Adds a message's frame. Small ones are copied, large ones shared.
@@ -169,7 +179,7 @@ impl Outbox {
         let mut dropped = Dropped::default();
         let mut count = |bytes: &[u8]| {
             dropped.bytes += bytes.len() as u64;
-            dropped.messages += frame::count_messages(bytes);
+            dropped.messages += frame::count_messages(bytes, 0);
         };
         if let Some(mut first) = self.queue.pop_front() {
             for chunk in self.queue.drain(..) {
@@ -181,11 +191,10 @@ impl Outbox {
             count(&first[end..]);
             first.truncate(end);
             if self.sent < first.len() {
-                first.advance(self.sent);
-                // From here on the chunk begins inside a frame, which is fine: nothing is cut from it again.
                 self.queue.push_back(first);
+            } else {
+                self.sent = 0;
             }
-            self.sent = 0;
         } else {
             let end = frame::end_of_frame_at(&self.tail, self.sent);
             count(&self.tail[end..]);

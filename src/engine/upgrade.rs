@@ -48,10 +48,7 @@ pub struct Ticket {
 }
 
 /// The embedder's answer for [`Auth::Callback`].
-pub type Answer = Result<(Identity, Announce), Code>;
-
-/// Whether the connection's beginning is told whatever the interest.
-pub type Announce = bool;
+pub type Answer = Result<Identity, Code>;
 
 /// How it is found out who the client is.
 pub(super) enum Who {
@@ -78,6 +75,7 @@ impl Attempt {
     /// Runs to the end. The connection goes on as a task of its own, so that this one's memory is freed.
     pub(super) async fn run(mut self, taken: Taken) {
         let Ok(socket) = taken.register() else {
+            self.shared.counters.refused(Code::Handover.as_str());
             self.report_refusal(Code::Handover.as_str(), "the socket can't be registered");
             self.forget();
             return;
@@ -103,7 +101,7 @@ impl Attempt {
         };
         self.forget();
         match outcome {
-            Ok((identity, announce)) => self.open(socket, identity, announce, deadline).await,
+            Ok(identity) => self.open(socket, identity, deadline).await,
             Err(refusal) => self.refuse(socket, &refusal).await,
         }
     }
@@ -113,17 +111,15 @@ impl Attempt {
         self.shared.asking.lock().remove(&self.ticket);
     }
 
-    async fn identify(&self, who: Who) -> Result<(Identity, Announce), Refusal> {
+    async fn identify(&self, who: Who) -> Result<Identity, Refusal> {
         match who {
-            Who::Known(identity) => Ok((identity, false)),
-            Who::Anyone => Ok((anonymous(), false)),
+            Who::Known(identity) => Ok(identity),
+            Who::Anyone => Ok(anonymous()),
             Who::Bearer(accept) => {
                 let Auth::Jwt(verifier) = &self.shared.config.auth else {
                     return Err(Refusal::new(Code::Internal, "no verifier"));
                 };
-                verifier
-                    .authenticate(accept.token.as_ref(), unix_ms() / 1000)
-                    .map(|identity| (identity, false))
+                verifier.authenticate(accept.token.as_ref(), unix_ms() / 1000)
             }
             Who::Asked(answer) => match answer.await {
                 Ok(Ok(answer)) => Ok(answer),
@@ -133,7 +129,7 @@ impl Attempt {
         }
     }
 
-    async fn open(self, socket: Socket, identity: Identity, announce: Announce, deadline: Instant) {
+    async fn open(self, socket: Socket, identity: Identity, deadline: Instant) {
         let shared = self.shared;
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
@@ -172,7 +168,7 @@ impl Attempt {
             handle.mark_seen();
             shared.events.push(Event::Upgraded { handle: handle.clone(), ticket: self.ticket });
         }
-        if announce || shared.events.wants(Interest::CONNECTION) {
+        if shared.events.wants(Interest::CONNECTION) {
             handle.mark_seen();
             shared.events.push(Event::Open { handle, ticket: self.ticket });
         }

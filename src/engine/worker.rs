@@ -43,6 +43,8 @@ pub(super) fn unix_ms() -> u64 {
 #[derive(Debug)]
 pub struct Mailbox {
     id: usize,
+    /// Number of the engine that the worker belongs to.
+    engine: usize,
     state: Mutex<Mail>,
     /// See [`WorkerCounters`].
     pub counters: WorkerCounters,
@@ -63,24 +65,24 @@ struct Mail {
 thread_local! {
     /// The mailbox of the worker that this thread is; 0: it is none.
     static HERE: Cell<usize> = const { Cell::new(0) };
-    /// Wake-ups from this thread are held back.
-    static CORKED: Cell<bool> = const { Cell::new(false) };
+    /// The engine whose workers this thread does not wake for now; 0: it wakes all.
+    static CORKED: Cell<usize> = const { Cell::new(0) };
     static PACER: RefCell<Pacer> = RefCell::new(Pacer::default());
     static LOCAL: RefCell<Local> = RefCell::new(Local::default());
 }
 
-impl Default for Mailbox {
-    fn default() -> Self {
+impl Mailbox {
+    /// A mailbox of a worker of the engine with this number.
+    pub(super) fn new(engine: usize) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         Mailbox {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
+            engine,
             state: Mutex::default(),
             counters: WorkerCounters::default(),
         }
     }
-}
 
-impl Mailbox {
     /// Wakes a connection's task, from any thread.
     pub(super) fn wake(&self, handle: &Arc<Handle>) {
         if HERE.get() == self.id {
@@ -107,7 +109,7 @@ impl Mailbox {
                 return;
             }
             put(&mut mail);
-            if mail.woken || CORKED.get() {
+            if mail.woken || CORKED.get() == self.engine {
                 return;
             }
             mail.woken = true;
@@ -206,15 +208,18 @@ async fn pace() {
     }
 }
 
-/// Holds back the wake-ups that this thread causes, so that a batch of sends becomes one wake-up per worker.
-pub(super) fn cork() {
-    CORKED.set(true);
+/// Holds back the wake-ups that this thread causes at an engine's workers, so that a batch of sends becomes one
+/// wake-up per worker. Other engines' workers are woken as ever: nobody would let out what was held back for them.
+pub(super) fn cork(engine: usize) {
+    CORKED.set(engine);
 }
 
 /// Ends [`cork`] and lets out what was held back.
-pub(super) fn uncork<'a>(mailboxes: impl Iterator<Item = &'a Arc<Mailbox>>) {
-    // Whether or not this thread is corked: another engine's uncorking may have come in between.
-    CORKED.set(false);
+pub(super) fn uncork<'a>(engine: usize, mailboxes: impl Iterator<Item = &'a Arc<Mailbox>>) {
+    if CORKED.get() == engine {
+        CORKED.set(0);
+    }
+    // Also if another engine's cork has come in between.
     mailboxes.for_each(|mailbox| mailbox.uncork());
 }
 
@@ -233,8 +238,8 @@ impl Worker {
     ///
     /// # Errors
     /// What the system says when it gives no thread, or no epoll descriptor.
-    pub fn start(index: usize, heartbeat: (Duration, Duration)) -> io::Result<Worker> {
-        let mailbox = Arc::new(Mailbox::default());
+    pub fn start(engine: usize, index: usize, heartbeat: (Duration, Duration)) -> io::Result<Worker> {
+        let mailbox = Arc::new(Mailbox::new(engine));
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().event_interval(EVENT_INTERVAL).build()?;
         let handle = runtime.handle().clone();

@@ -130,13 +130,12 @@ impl Writer {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        counters.bytes_out.add(sent as u64);
-                        self.put_back(outbox, sent);
+                        self.put_back(outbox, sent, counters);
                         return Flushed::Blocked;
                     }
                     // EPIPE, ECONNRESET: not "later", but the end.
                     _ => {
-                        self.put_back(outbox, sent);
+                        self.put_back(outbox, sent, counters);
                         return Flushed::Lost;
                     }
                 }
@@ -148,7 +147,9 @@ impl Writer {
         Flushed::More
     }
 
-    fn put_back(&self, mut outbox: Box<Outbox>, sent: usize) {
+    fn put_back(&self, mut outbox: Box<Outbox>, sent: usize, counters: &WorkerCounters) {
+        counters.bytes_out.add(sent as u64);
+        counters.messages_out.add(outbox.take_written());
         let mut state = self.0.lock();
         state.queued -= sent;
         state.scheduled = true;
@@ -184,6 +185,7 @@ impl Writer {
     pub(super) fn abandon(&self) -> u64 {
         let mut state = self.0.lock();
         state.queued = 0;
-        state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
+        let overflow = u64::from(std::mem::take(&mut state.overflow) > 0);
+        overflow + state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
     }
 }

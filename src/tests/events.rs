@@ -76,28 +76,27 @@ fn only_the_kinds_that_are_wanted_are_told() {
 }
 
 #[test]
-fn an_upgrade_that_is_to_be_reported_or_announced_is_told_whatever_the_interest() {
+fn an_upgrade_that_is_to_be_reported_is_told_whatever_the_interest() {
     let server = Server::start(Config { auth: Auth::Callback, ..config() });
     server.engine.set_interest(Interest(0));
-    for (report, announce) in [(true, false), (false, true), (true, true), (false, false)] {
+    for report in [true, false] {
         let (mut client, ticket) = server.request(Request { report, ..Request::default() });
         let number = ticket.unwrap().number;
-        assert!(server.engine.settle(number, Ok((identity("ada", &[]), announce))));
+        assert!(server.engine.settle(number, Ok(identity("ada", &[]))));
         client.response().expect_101();
         client.close(1000, "");
         client.expect_close(1000);
         server.expect_empty();
-        let mut told = (false, false, false);
+        let mut told = (false, false);
         server.event_within(GLANCE, |event| {
             match event {
                 Event::Upgraded { ticket, .. } => told.0 |= *ticket == number,
-                Event::Open { ticket, .. } => told.1 |= *ticket == number,
-                Event::Close { .. } => told.2 = true,
+                Event::Close { .. } => told.1 = true,
                 other => panic!("{other:?}"),
             }
             None::<()>
         });
-        assert_eq!(told, (report, announce, report || announce));
+        assert_eq!(told, (report, report));
         server.event_within(GLANCE, |_| None::<()>);
         while server.event_within(GLANCE / 10, |_| Some(())).is_some() {}
     }

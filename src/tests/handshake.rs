@@ -193,7 +193,7 @@ fn the_embedder_lets_a_client_in_or_not() {
     let ticket = ticket.unwrap();
     assert!(ticket.ask);
     client.expect_silence(GLANCE);
-    assert!(server.engine.settle(ticket.number, Ok((identity("ada", &["lobby"]), false))));
+    assert!(server.engine.settle(ticket.number, Ok(identity("ada", &["lobby"]))));
     client.response().expect_101();
     let handle = server.event("the connection", |event| match event {
         Event::Open { handle, .. } => Some(handle.clone()),
@@ -219,7 +219,7 @@ fn an_embedder_that_never_answers_costs_the_client_a_408() {
     client.response().expect_refusal(408, "ERR_HANDSHAKE_TIMEOUT");
     client.expect_end();
     assert_eq!(server.refused(number).0, "ERR_HANDSHAKE_TIMEOUT");
-    assert!(!server.engine.settle(number, Ok((identity("ada", &[]), false))), "that comes too late");
+    assert!(!server.engine.settle(number, Ok(identity("ada", &[]))), "that comes too late");
     drop(client);
     server.expect_empty();
     assert_eq!(server.engine.stats().opened, 0);
@@ -239,7 +239,7 @@ fn a_client_that_leaves_while_the_embedder_thinks_leaves_nothing_behind() {
             drop(client)
         }
         assert_eq!(server.refused(number).0, "ERR_HANDOVER");
-        assert!(!server.engine.settle(number, Ok((identity("ada", &[]), false))));
+        assert!(!server.engine.settle(number, Ok(identity("ada", &[]))));
         server.expect_empty();
     }
     assert_eq!(server.engine.stats().opened, 0);
@@ -252,7 +252,7 @@ fn an_answer_that_crosses_the_clients_leaving_leaves_nothing_behind() {
         let (client, ticket) = server.request(Request::default());
         let number = ticket.unwrap().number;
         let client = (round % 2 == 0).then_some(client);
-        server.engine.settle(number, Ok((identity("ada", &["lobby"]), false)));
+        server.engine.settle(number, Ok(identity("ada", &["lobby"])));
         if let Some(client) = client {
             client.reset();
         }
@@ -268,7 +268,7 @@ fn frames_that_come_before_the_embedder_has_decided_are_not_lost() {
         let request = Request { early: early.clone(), taken, ..Request::default() };
         let (mut client, ticket) = server.request(request);
         client.text("4");
-        assert!(server.engine.settle(ticket.unwrap().number, Ok((identity(&taken.to_string(), &[]), false))));
+        assert!(server.engine.settle(ticket.unwrap().number, Ok(identity(&taken.to_string(), &[]))));
         client.response().expect_101();
         client.expect_text("1");
         client.expect(PONG, b"2");
@@ -351,7 +351,7 @@ fn a_shutdown_refuses_handshakes_that_wait_for_the_embedder() {
         client.response().expect_refusal(503, "ERR_SHUTTING_DOWN");
         let number = ticket.as_ref().unwrap().number;
         assert_eq!(server.refused(number).0, "ERR_SHUTTING_DOWN");
-        assert!(!server.engine.settle(number, Ok((identity("ada", &[]), false))));
+        assert!(!server.engine.settle(number, Ok(identity("ada", &[]))));
     }
     drop(waiting);
     server.expect_closed();

@@ -366,12 +366,6 @@ impl Server {
         });
     }
 
-    /// Shuts down and waits for the last event.
-    pub fn shut_down(&self) {
-        self.engine.shutdown(Duration::ZERO, 1001, "");
-        self.expect_closed();
-    }
-
     /// Waits for the end of a shutdown.
     pub fn expect_closed(&self) {
         self.event("the engine to close", |event| matches!(event, Event::Closed).then_some(()));

@@ -49,8 +49,7 @@ fn live(server: &Server, dice: &mut Dice) {
     let (mut client, ticket) = server.request(request);
     let Ok(ticket) = ticket else { return };
     if ticket.ask {
-        let answer =
-            if dice.roll(4) == 0 { Err(Code::Unauthorized) } else { Ok((identity(user, rooms), true)) };
+        let answer = if dice.roll(4) == 0 { Err(Code::Unauthorized) } else { Ok(identity(user, rooms)) };
         match dice.roll(10) {
             0 => return,
             1 => return client.reset(),
@@ -109,7 +108,7 @@ fn live_over_a_bridge(server: &Server, bridges: &Bridges, dice: &mut Dice) {
     let Some((bridge, ticket)) = server.try_bridge(&request) else { return };
     bridges.lock().insert(bridge.id(), bridge.clone());
     if ticket.ask && dice.roll(8) > 0 {
-        server.engine.settle(ticket.number, Ok((identity(dice.pick(&USERS), &ROOMS), false)));
+        server.engine.settle(ticket.number, Ok(identity(dice.pick(&USERS), &ROOMS)));
     }
     for _ in 0..dice.roll(30) {
         let bytes = frame(TEXT, format!("\"{}\"", "x".repeat(dice.roll(3000))).as_bytes());
