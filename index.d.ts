@@ -9,8 +9,9 @@ import type { Duplex } from 'node:stream';
  * WebSockets on the HTTP server that an application already has. Node's thread takes part in the upgrade only; from
  * then on the socket belongs to Rust threads, so that a blocked event loop delays no message and ends no connection.
  *
- * Takes the upgrades of one path. Those of other paths are left to the server's other `upgrade` listeners; one that
- * nobody wants is answered by the server's `request` handler, as if there were no `upgrade` listener.
+ * Takes the upgrades of one path, also before listeners that were there earlier. Those of other paths are left to the
+ * server's other `upgrade` listeners, which then have to refuse what nobody wants. Where only managers listen, such an
+ * upgrade is answered by the server's `request` handler, as if there were no `upgrade` listener.
  *
  * With an `https` server, or a socket that isn't Node's own, the bytes pass through Node (a stream bridge): all of this
  * works there too, but a blocked event loop then delays messages.
@@ -22,7 +23,7 @@ import type { Duplex } from 'node:stream';
  *
  * @example
  * ```js
- * const manager = new WebSocketManager(server, { auth: { jwt: { secret: process.env.JWT_SECRET } } });
+ * const manager = new WebSocketManager(server, { auth: { jwt: { secret: process.env.JWT_SECRET } }, relay: false });
  * manager.on('message', (connection, data) => connection.send(data));
  * await manager.sendToUser('42', { hello: 'world' });
  * ```
@@ -148,30 +149,37 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /** {@link WebSocketManager.close} without options, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 
+  on(event: 'message', listener: MessageListener<Data>): this;
   on<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  addListener(event: 'message', listener: MessageListener<Data>): this;
   addListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  prependListener(event: 'message', listener: MessageListener<Data>): this;
   prependListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  once(event: 'message', listener: MessageListener<Data>): this;
   once<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  prependOnceListener(event: 'message', listener: MessageListener<Data>): this;
   prependOnceListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  off(event: 'message', listener: MessageListener<Data>): this;
   off<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  removeListener(event: 'message', listener: MessageListener<Data>): this;
   removeListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
@@ -202,9 +210,7 @@ export interface WebSocketManagerEvents<Data = unknown> {
    * and text that isn't JSON. Under a flood, a connection whose messages have not been taken is no longer read:
    * see `limits.eventBytesPerConnection`.
    */
-  message:
-    | [connection: Connection<Data>, data: string, isBinary: false]
-    | [connection: Connection<Data>, data: Buffer, isBinary: true];
+  message: [connection: Connection<Data>, data: string | Buffer, isBinary: boolean];
   /**
    * A connection has ended. `code` is the client's, or the one it was closed with, see {@link CloseCode}; 1006 if there
    * was no close frame.
@@ -227,6 +233,13 @@ export type WebSocketManagerListener<E extends keyof WebSocketManagerEvents<Data
   ...args: WebSocketManagerEvents<Data>[E]
 ) => unknown;
 
+/** A listener of `message` with all three parameters, in which `isBinary` tells the type of `data`. */
+export type MessageListener<Data = unknown> = (
+  ...args:
+    | [connection: Connection<Data>, data: string, isBinary: false]
+    | [connection: Connection<Data>, data: Buffer, isBinary: true]
+) => unknown;
+
 /** Options of a {@link WebSocketManager}. `undefined` is the default everywhere; numbers are integers. */
 export interface WebSocketManagerOptions<Data = unknown> {
   /**
@@ -237,7 +250,8 @@ export interface WebSocketManagerOptions<Data = unknown> {
   name?: string | undefined;
   /**
    * Pathname whose upgrades are taken, compared exactly but for a trailing slash; the query is no part of it. Begins
-   * with `/`, holds no `?` and no `#`, at most 1,024 bytes.
+   * with `/`, holds no `?` and no `#`, at most 1,024 bytes. A server has one manager per path, until that is closed: a
+   * second one throws `ERR_OPTION_OUT_OF_RANGE`.
    *
    * @defaultValue `'/api/websocket'`
    */
@@ -287,7 +301,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
    * What happens to a client's message without JavaScript: text that is JSON goes to all connections of the sender's
    * user (`'user'`), or of the rooms that the connection is in (`'rooms'`), the sender's own included. `false`: nothing.
    * What can't be relayed gets an error frame, `{"error":{"code","message"}}`, and the connection stays open.
-   * Listeners of `message` get every message in any case.
+   * Listeners of `message` get every message in any case: `false` is for applications that answer them by themselves.
    *
    * @defaultValue `'user'`
    */
@@ -305,7 +319,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
 export interface JwtAuth {
   /**
    * How tokens are verified. A token is taken from `Authorization: Bearer <token>`, else from the subprotocols
-   * (`new WebSocket(url, ['bearer', token])`; it is never echoed), else from the query, else from a cookie; the last two only
+   * (`new WebSocket(url, ['bearer', token])`, the token right behind `'bearer'`; it is never echoed), else from the query, else from a cookie; the last two only
    * if switched on. An invalid token is refused, never skipped for the next.
    *
    * @defaultValue `{ secret: process.env.JWT_SECRET }` if `auth` is not given at all
@@ -363,11 +377,12 @@ export interface JwtOptions {
 /** JWTs that are signed with a shared secret. */
 export interface JwtSecretOptions extends JwtOptions {
   /**
-   * The shared secret, not empty. As long as the hash of the algorithm, at least.
+   * The shared secret, not empty. It should be as long as the hash of the algorithm, at least: 32 bytes for HS256.
+   * `undefined` compiles, for an environment variable may be missing, but the constructor throws then.
    *
    * @defaultValue `process.env.JWT_SECRET` if `auth` is not given at all
    */
-  secret: string | Uint8Array;
+  secret: string | Uint8Array | undefined;
   /** Excluded by `secret`. */
   publicKey?: undefined;
   /**
@@ -424,7 +439,7 @@ export interface AuthenticateRequest {
   remoteAddress: string;
 }
 
-/** Who is connected. */
+/** Who is connected. Other keys than these are refused, with `ERR_INVALID_IDENTITY`. */
 export interface Identity<Data = unknown> {
   /** The user, who may have many connections. 1 to 256 bytes of UTF-8; an integer becomes decimal. */
   userId: string | number;
@@ -432,7 +447,10 @@ export interface Identity<Data = unknown> {
   rooms?: readonly (string | number)[] | undefined;
   /** What becomes `connection.data`. Stays in JavaScript, as it is. */
   data?: Data | undefined;
-  /** When the connection is to be closed with 4001. */
+  /**
+   * When the connection is to be closed with 4001. If it is over already when `auth.authenticate` answers, the client is
+   * refused with `ERR_TOKEN_EXPIRED`.
+   */
   expiresAt?: Date | undefined;
 }
 
@@ -585,7 +603,7 @@ export interface Connection<Data = unknown> {
   readonly id: string;
   /** The user it belongs to. */
   readonly userId: string;
-  /** The subprotocol agreed on; empty if none. */
+  /** The subprotocol agreed on: one of `protocols`, else `'bearer'` if the client offered that; empty if none. */
   readonly protocol: string;
   /** Address of the client as Node saw it; empty for a Unix-domain socket. */
   readonly remoteAddress: string;
@@ -833,7 +851,7 @@ export const ErrorCode: {
   readonly ERR_TOKEN_MISSING: 'ERR_TOKEN_MISSING';
   /** 401: the token is malformed, is signed by another key, or its claims do not fit. */
   readonly ERR_TOKEN_INVALID: 'ERR_TOKEN_INVALID';
-  /** 401: the token has expired. */
+  /** 401: the token, or `expiresAt` of the identity, has expired. */
   readonly ERR_TOKEN_EXPIRED: 'ERR_TOKEN_EXPIRED';
   /** 401: `auth.authenticate` answered `null`, `undefined` or `false`. */
   readonly ERR_UNAUTHORIZED: 'ERR_UNAUTHORIZED';

@@ -260,9 +260,16 @@ describe('auth.authenticate', () => {
     expect((await client.closed).code).toBe(4001);
   });
 
-  test('takes an expiry that is over as over', async () => {
-    const { connect: open } = await asking(() => ({ userId: 'u', expiresAt: new Date(-5) }));
-    expect((await (await open()).closed).code).toBe(4001);
+  test.each([-5, Date.now() - 1000])('refuses an identity that is over: %d', async (ms) => {
+    const { refused: refuse } = await asking(() => ({ userId: 'u', expiresAt: new Date(ms) }));
+    expect(await refuse()).toMatchObject({ status: 401, body: { code: 'ERR_TOKEN_EXPIRED' } });
+  });
+
+  test('that answers with a key that no identity has is told which', async () => {
+    const context = await asking(() => ({ userId: 'u', room: 'lobby' }));
+    const failed = nextError(context.manager);
+    expect(await context.refused()).toMatchObject({ status: 500, body: { code: 'ERR_INVALID_IDENTITY' } });
+    expect((await failed).message).toContain('"room"');
   });
 });
 

@@ -3,6 +3,7 @@
 const http = require('node:http');
 const { Duplex } = require('node:stream');
 const { once } = require('node:events');
+const { closeAfterwards } = require('./support/cleanup');
 const { host, manage, listening } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest, frame } = require('./support/client');
 
@@ -154,7 +155,7 @@ describe('handleUpgrade', () => {
         code: 'ERR_INVALID_ARG',
       });
     }
-    for (const identity of [null, 5, {}, { userId: '' }]) {
+    for (const identity of [null, 5, {}, { userId: '' }, { userId: 'u', room: 'r' }]) {
       await expect(manager.handleUpgrade(req, socket, null, identity)).rejects.toMatchObject({
         code: 'ERR_INVALID_IDENTITY',
       });
@@ -208,5 +209,79 @@ describe('handleUpgrade', () => {
     client.socket.destroy();
     await expect(promise).rejects.toMatchObject({ code: 'ERR_HANDOVER' });
     expect(manager.connections.size).toBe(0);
+  });
+});
+
+describe('a Duplex that throws', () => {
+  /** Carries what goes through a socket; `broken` names the method that throws. */
+  function carrier(socket, broken) {
+    const stream = new Duplex({
+      read() {},
+      write(chunk, _encoding, done) {
+        socket.write(chunk, done);
+      },
+      final(done) {
+        socket.end(done);
+      },
+      destroy(error, done) {
+        socket.destroy();
+        done(error);
+      },
+    });
+    closeAfterwards(() => socket.destroy());
+    stream.setTimeout = () => stream;
+    stream.setNoDelay = () => stream;
+    socket.on('data', (chunk) => stream.push(chunk));
+    socket.on('close', () => stream.push(null));
+    stream[broken] = () => {
+      throw new Error('broken');
+    };
+    return stream;
+  }
+
+  /** The outcome of an upgrade over such a stream. */
+  async function upgradeOver(broken) {
+    let answer;
+    const outcome = new Promise((resolve) => {
+      answer = resolve;
+    });
+    const { port, manager } = await routing(
+      (mine, req, socket, head) => {
+        const stream = carrier(socket, broken);
+        mine.handleUpgrade(req, stream, head, { userId: 'u' }).then(
+          (connection) => answer({ connection, stream }),
+          (error) => answer({ error, stream }),
+        );
+        // The client answers no close frame, and nobody needs to wait for that.
+      },
+      { limits: { closeTimeoutMs: 50 } },
+    );
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest('/mine'));
+    return { manager, client, ...(await outcome) };
+  }
+
+  const noneLeft = async (manager) => {
+    while (manager.connections.size + manager.stats().handshakes > 0) await new Promise(setImmediate);
+  };
+
+  test.each(['on', 'resume', 'setTimeout', 'setNoDelay'])('in %s is not taken', async (broken) => {
+    const { manager, error, stream } = await upgradeOver(broken);
+    expect(error).toMatchObject({ code: 'ERR_HANDOVER', cause: { message: 'broken' } });
+    expect(stream.destroyed).toBe(true);
+    await noneLeft(manager);
+  });
+
+  test.each(['_write', 'write'])('in %s ends its connection', async (broken) => {
+    const { manager, stream } = await upgradeOver(broken);
+    await noneLeft(manager);
+    expect(stream.destroyed).toBe(true);
+  });
+
+  test.each(['end', 'destroy', '_destroy', 'pause'])('in %s harms nobody', async (broken) => {
+    const { manager, connection } = await upgradeOver(broken);
+    connection.close();
+    await manager.disconnectUser('u');
+    await manager.close();
   });
 });

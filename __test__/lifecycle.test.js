@@ -168,7 +168,7 @@ describe('names', () => {
     expect(() => new WebSocketManager(server, { auth: 'anonymous' })).toThrow(
       expect.objectContaining({ name: 'Error', code: 'ERR_NAME_TAKEN' }),
     );
-    const other = manage(server, { name: 'other' });
+    const other = manage(server, { name: 'other', path: '/other' });
     expect(getWebSocketManager('other')).toBe(other);
   });
 

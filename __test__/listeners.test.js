@@ -145,7 +145,9 @@ describe('a listener that', () => {
     const warning = nextWarning();
     await visit(url);
     await seen;
-    expect((await warning)[0]).toContain(second.message);
+    const [message, { code, detail }] = await warning;
+    expect([message, code]).toEqual([`A listener of 'error' failed: ${second.message}`, 'ERR_LISTENER']);
+    expect(detail).toContain(__filename);
   });
 });
 

@@ -249,3 +249,32 @@ describe('the server', () => {
     },
   );
 });
+
+describe('a path', () => {
+  const inUse = { name: 'RangeError', code: 'ERR_OPTION_OUT_OF_RANGE' };
+
+  test('has one manager of a server, until that is closed', async () => {
+    const server = http.createServer();
+    const first = new WebSocketManager(server, { auth: 'anonymous', path: '/a' });
+    for (const path of ['/a', '/a/']) {
+      const second = () => new WebSocketManager(server, { auth: 'anonymous', name: 'b', path });
+      expect(second).toThrow(expect.objectContaining(inUse));
+      expect(second).toThrow(/"path".*"default"/);
+    }
+    expect(server.listenerCount('upgrade')).toBe(1);
+    const elsewhere = new WebSocketManager(http.createServer(), { auth: 'anonymous', name: 'b', path: '/a' });
+    await Promise.all([first.close(), elsewhere.close()]);
+    await new WebSocketManager(server, { auth: 'anonymous', name: 'b', path: '/a' }).close();
+  });
+
+  test.each(['prependListener', 'on'])('and a name are free after %s of the server threw', async (method) => {
+    const server = http.createServer();
+    server[method] = () => {
+      throw new Error('broken');
+    };
+    expect(() => new WebSocketManager(server, { auth: 'anonymous' })).toThrow('broken');
+    delete server[method];
+    expect(server.listenerCount('upgrade')).toBe(0);
+    await new WebSocketManager(server, { auth: 'anonymous' }).close();
+  });
+});

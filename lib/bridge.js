@@ -9,11 +9,13 @@ const nothing = () => {};
  * Carries the bytes of a connection whose socket has no descriptor to take: TLS, or any other `Duplex`. Both ways
  * with backpressure. From here on the socket is the bridge's alone: `write`, `end` and `destroy` of the object do
  * nothing for anyone else, because other `upgrade` listeners of the server (another WebSocket server, a framework's)
- * are used to answering and ending what they don't know.
+ * are used to answering and ending what they don't know. A socket may be anyone's: where it throws, the connection ends
+ * as if the socket had failed.
  */
 class Bridge {
   #native;
   #socket;
+  #onGone;
   #write;
   #end;
   #destroy;
@@ -24,24 +26,61 @@ class Bridge {
   /** The socket is closed, or will be without more of ours. */
   #over = false;
 
-  /** `onGone` is called once, when the socket is closed and no event of the addon's concerns it any more. */
+  /**
+   * `onGone` is called when the socket is closed and no event of the addon's concerns it any more.
+   *
+   * @throws what the socket throws; the connection is ended then
+   */
   constructor(native, socket, onGone) {
     this.#native = native;
     this.#socket = socket;
-    this.#seize(socket);
+    this.#onGone = onGone;
+    try {
+      this.#seize(socket);
+      this.#listen(socket);
+      socket.resume();
+    } catch (error) {
+      this.#fail();
+      throw error;
+    }
+  }
+
+  #listen(socket) {
+    const native = this.#native;
     socket.setTimeout?.(0);
     socket.setNoDelay?.(true);
     socket.on('error', nothing);
     socket.on('data', (chunk) => {
-      if (!native.feed(typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk)) socket.pause();
+      const hasRoom = native.feed(typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk);
+      if (!hasRoom) this.#guard(() => socket.pause());
     });
     socket.on('end', () => native.end());
     socket.on('close', () => {
       this.#over = true;
       native.abort();
-      onGone();
+      this.#onGone();
     });
-    socket.resume();
+  }
+
+  /** Does what calls the socket. */
+  #guard(work) {
+    try {
+      work();
+    } catch {
+      this.#fail();
+    }
+  }
+
+  /** The socket has thrown. */
+  #fail() {
+    this.#over = true;
+    this.#native.abort();
+    try {
+      this.#destroy?.();
+    } catch {
+      // It does not even let itself be destroyed.
+    }
+    this.#onGone();
   }
 
   #seize(socket) {
@@ -52,12 +91,18 @@ class Bridge {
     socket.end = () => socket;
     socket.destroySoon = nothing;
     // The stream's own failures come with an error, and must have their way.
-    socket.destroy = (error) => (error ? this.#destroy(error) : socket);
+    socket.destroy = (error) => {
+      if (error) this.#guard(() => this.#destroy(error));
+      return socket;
+    };
   }
 
   /** BRIDGE_READABLE: the addon has bytes for the socket. */
   readable() {
-    if (this.#over || this.#writing) return;
+    if (!this.#over && !this.#writing) this.#guard(() => this.#forward());
+  }
+
+  #forward() {
     const bytes = this.#native.take();
     if (bytes === null) {
       if (this.#ending) this.#close();
@@ -77,19 +122,23 @@ class Bridge {
 
   /** BRIDGE_DRAIN: the addon takes bytes again. */
   drained() {
-    this.#socket.resume();
+    this.#guard(() => this.#socket.resume());
   }
 
   /** BRIDGE_END: the connection is over. What the addon still has for the socket goes out first, unless `abort`. */
   finish(abort) {
     if (this.#over || (this.#ending && !abort)) return;
+    this.#guard(() => this.#finish(abort));
+  }
+
+  #finish(abort) {
     if (abort) {
       this.#over = true;
       this.#destroy();
     } else {
       this.#ending = true;
       // A peer that reads nothing more must not hold the socket.
-      const timer = setTimeout(() => this.#destroy(), LINGER_MS);
+      const timer = setTimeout(() => this.#guard(() => this.#destroy()), LINGER_MS);
       timer.unref();
       this.#socket.on('close', () => clearTimeout(timer));
       this.readable();
@@ -100,7 +149,7 @@ class Bridge {
     this.#over = true;
     // What the peer still sends is read and dropped, or the end of its stream would never be seen.
     this.#socket.resume();
-    this.#end(() => this.#destroy());
+    this.#end(() => this.#guard(() => this.#destroy()));
   }
 }
 

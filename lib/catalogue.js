@@ -10,4 +10,9 @@ const ErrorCode = Object.freeze(Object.fromEntries(errorCodes.map(({ code }) => 
 /** Every close code the package knows, by name: `CloseCode.SLOW_CONSUMER === 4004`. */
 const CloseCode = Object.freeze(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
 
-module.exports = { ErrorCode, CloseCode };
+const meanings = new Map(errorCodes.map(({ code, meaning }) => [code, meaning]));
+
+/** What an error code means, in words that may be told to anyone; `undefined` for what is none. */
+const meaningOf = (code) => meanings.get(code);
+
+module.exports = { ErrorCode, CloseCode, meaningOf };

@@ -3,7 +3,7 @@
 const net = require('node:net');
 const tls = require('node:tls');
 const { Bridge } = require('./bridge');
-const { failure, invalidArg } = require('./error');
+const { failure, invalidArg, reasonOf } = require('./error');
 const { registry } = require('./registry');
 
 /** Flags of the addon's `upgrade`. */
@@ -84,7 +84,8 @@ class Handover {
    * Gives the socket away. Afterwards Node's object is destroyed, or serves as a bridge.
    *
    * @returns {{ticket: number, authenticate: boolean}}
-   * @throws {Error} `ERR_HANDOVER` or `ERR_CLOSED`: the socket is untouched
+   * @throws {Error} `ERR_HANDOVER` or `ERR_CLOSED`: the socket is untouched, or, if it was to be a bridge and threw
+   * itself, ended
    */
   take(req, socket, head, flags, identity) {
     const { claimed } = registry();
@@ -97,9 +98,7 @@ class Handover {
     const taken = this.#native.upgrade(joinHead(req), first, descriptor, remoteAddress, flags, identity);
     claimed.add(socket);
     if (taken.bridge) {
-      const { id } = taken.bridge;
-      this.#bridges.set(id, new Bridge(taken.bridge, socket, () => this.#bridges.delete(id)));
-      this.#onBridge();
+      this.#bridge(taken.bridge, socket);
     } else {
       // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Other
       // `upgrade` listeners find a destroyed socket, and what they write to it goes nowhere.
@@ -107,6 +106,16 @@ class Handover {
       socket.destroy();
     }
     return taken;
+  }
+
+  #bridge(native, socket) {
+    const { id } = native;
+    try {
+      this.#bridges.set(id, new Bridge(native, socket, () => this.#bridges.delete(id)));
+    } catch (thrown) {
+      throw failure(Error, 'ERR_HANDOVER', `The socket can't be bridged: ${reasonOf(thrown)}`, thrown);
+    }
+    this.#onBridge();
   }
 
   /** The engine is gone: sockets that it has not yet spoken of the end of are ended. */

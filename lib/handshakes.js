@@ -85,6 +85,10 @@ class Handshakes {
       this.#onError(error);
       return;
     }
+    if (identity.native.expiresAt <= Date.now()) {
+      this.#native.authenticated(ticket, null, 'ERR_TOKEN_EXPIRED');
+      return;
+    }
     // Unknown here: the client has left, or the deadline has passed, and that was reported already.
     const handshake = this.#pending.get(ticket);
     if (handshake === undefined) return;

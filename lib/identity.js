@@ -2,7 +2,9 @@
 
 const { types } = require('node:util');
 const { toId } = require('./argument');
-const { failure, invalidArg, reasonOf } = require('./error');
+const { describe, failure, invalidArg, reasonOf } = require('./error');
+
+const KEYS = ['userId', 'rooms', 'data', 'expiresAt'];
 
 /**
  * Checks what `authenticate` answered, or what `handleUpgrade` was given, and takes it apart: the part that goes to
@@ -13,6 +15,10 @@ const { failure, invalidArg, reasonOf } = require('./error');
 function toIdentity(value) {
   try {
     if (typeof value !== 'object' || value === null) throw invalidArg('identity', 'an object', value);
+    for (const key of Object.keys(value)) {
+      if (KEYS.includes(key)) continue;
+      throw failure(TypeError, 'ERR_INVALID_ARG', `there is no ${describe(key)}, only ${KEYS.join(', ')}`);
+    }
     const { userId, rooms, data, expiresAt } = value;
     const native = { userId: toId(userId, 'identity.userId') };
     if (rooms !== undefined) native.rooms = toRooms(rooms);

@@ -5,6 +5,15 @@ const { failure, reasonOf, warn } = require('./error');
 /** What `setInterest` takes, by event. */
 const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8 };
 
+function listenerError(name, thrown) {
+  return failure(Error, 'ERR_LISTENER', `A listener of '${name}' failed: ${reasonOf(thrown)}`, thrown);
+}
+
+/** A listener of 'error' failed, and there is nobody left to tell but the process. */
+function warnOfListener(thrown) {
+  warn(listenerError('error', thrown));
+}
+
 /**
  * Calls the listeners of a manager, each on its own: one that throws or rejects keeps neither the next one nor the
  * next event from its turn. Keeps the lists of the frequent events ready, so that a message costs no look-up.
@@ -94,7 +103,7 @@ class Listeners {
 
   /** A listener threw or rejected. */
   failed(name, thrown) {
-    this.error(failure(Error, 'ERR_LISTENER', `A listener of '${name}' failed: ${reasonOf(thrown)}`, thrown));
+    this.error(listenerError(name, thrown));
   }
 
   /** Gives an error to the listeners of 'error'; where there is none, or one fails, it becomes a process warning. */
@@ -104,9 +113,9 @@ class Listeners {
     for (const listener of list) {
       try {
         const answer = listener.call(this.#manager, error);
-        if (typeof answer?.then === 'function') answer.then(undefined, warn);
+        if (typeof answer?.then === 'function') answer.then(undefined, warnOfListener);
       } catch (thrown) {
-        warn(thrown);
+        warnOfListener(thrown);
       }
     }
   }

@@ -14,7 +14,7 @@ const { toPayload } = require('./payload');
 const { Pump } = require('./pump');
 const { checkNameIsFree, registry } = require('./registry');
 const { ServerWatch } = require('./server-watch');
-const { checkServer, listen, refuse } = require('./upgrade');
+const { checkPathIsFree, checkServer, listen, refuse } = require('./upgrade');
 
 /** Kinds of events in the addon's batches. */
 const OPEN = 1;
@@ -68,11 +68,24 @@ class WebSocketManager extends EventEmitter {
     this.#pump = new Pump(this.#dispatch);
     const native = new NativeManager(options, process.env.JWT_SECRET || undefined, this.#pump.wake);
     this.#native = native;
+    try {
+      this.#begin(server, options);
+    } catch (error) {
+      this.#pump.stop();
+      native.shutdown(0, 1001, '');
+      throw error;
+    }
+  }
+
+  #begin(server, options) {
+    const native = this.#native;
+    checkPathIsFree(server, native.path);
+    warnAboutRedis();
     this.#pump.start(native);
     this.#listeners = new Listeners(this, (bits) => native.setInterest(bits));
     this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
     this.#connections = new ConnectionManager(native, this.#directory, () => this.#closing !== null);
-    const watch = new ServerWatch(server, () => this.close({ code: 1001 }));
+    const watch = new ServerWatch(() => this.close({ code: 1001 }));
     this.#handover = new Handover(native, () => watch.bridged());
     this.#handshakes = new Handshakes(
       native,
@@ -81,13 +94,18 @@ class WebSocketManager extends EventEmitter {
       (error) => this.#listeners.error(error),
     );
 
-    const stopUpgrades = listen(server, native.path, (req, socket, head) => this.#accept(req, socket, head));
+    const stopUpgrades = listen(server, native, (req, socket, head) => this.#accept(req, socket, head));
+    try {
+      watch.start(server);
+    } catch (error) {
+      stopUpgrades();
+      throw error;
+    }
     this.#stopListening = () => {
       stopUpgrades();
       watch.stop();
     };
     registry().managers.set(native.name, this);
-    warnAboutRedis();
   }
 
   get name() {

@@ -74,6 +74,8 @@ class Pump {
       while (more && this.#native !== null) {
         if (this.#next >= this.#batch.length) {
           this.#next = 1;
+          // Before `drain`, which may throw: no event shall come twice.
+          this.#batch = NONE;
           this.#batch = this.#native.drain();
         }
         if (this.#batch.length === 0) {

@@ -11,7 +11,7 @@ const VERSION = 1;
  * and a route handler must find the manager that the server's own copy made.
  *
  * - `managers`: name -> WebSocketManager, from construction until closed
- * - `listeners`: server -> Set of the `upgrade` listeners that are ours
+ * - `listeners`: server -> Map of the `upgrade` listeners that are ours -> { name, path } of the manager
  * - `claimed`: sockets that a manager has taken
  * - `warned`: codes of warnings that were given
  */

@@ -12,10 +12,13 @@ class ServerWatch {
   #onClose;
   #timer;
 
-  constructor(server, onClose) {
-    this.#server = server;
+  constructor(onClose) {
     this.#onClose = onClose;
-    server.on('close', onClose);
+  }
+
+  start(server) {
+    server.on('close', this.#onClose);
+    this.#server = server;
   }
 
   /** A socket has been bridged. */

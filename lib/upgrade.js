@@ -2,6 +2,7 @@
 
 const http = require('node:http');
 const https = require('node:https');
+const { meaningOf } = require('./catalogue');
 const { failure, describe } = require('./error');
 const { registry } = require('./registry');
 
@@ -41,21 +42,34 @@ function pathOf(target) {
   return withoutSlash(end < 0 ? path : path.slice(0, end));
 }
 
+/** @throws {RangeError} `ERR_OPTION_OUT_OF_RANGE` if another manager takes the upgrades of that path */
+function checkPathIsFree(server, path) {
+  const wanted = withoutSlash(path);
+  for (const other of registry().listeners.get(server)?.values() ?? []) {
+    if (withoutSlash(other.path) !== wanted) continue;
+    throw failure(
+      RangeError,
+      'ERR_OPTION_OUT_OF_RANGE',
+      `"path" must be one that no other manager of the server has; the WebSocketManager ${JSON.stringify(other.name)} has ${describe(other.path)}`,
+    );
+  }
+}
+
 /**
  * Listens to a server's upgrades. One of the manager's path goes to `take`; any other is left alone, or, if nobody but
  * managers listens and none of them wants it, goes back to the server as the plain request it would be without them.
  *
  * @param {import('node:http').Server} server
- * @param {string} path
+ * @param {{name: string, path: string}} manager
  * @param {(req: object, socket: object, head: Buffer) => void} take
  * @returns {() => void} stops listening
  */
-function listen(server, path, take) {
+function listen(server, { name, path }, take) {
   const { listeners, claimed } = registry();
   const wanted = withoutSlash(path);
   let ours = listeners.get(server);
   if (ours === undefined) {
-    ours = new Set();
+    ours = new Map();
     listeners.set(server, ours);
   }
 
@@ -71,8 +85,8 @@ function listen(server, path, take) {
     }
   }
 
-  ours.add(onUpgrade);
   server.prependListener('upgrade', onUpgrade);
+  ours.set(onUpgrade, { name, path });
   return () => {
     ours.delete(onUpgrade);
     server.removeListener('upgrade', onUpgrade);
@@ -135,15 +149,23 @@ function readAnew(server, ours, req, socket, head) {
   }
 }
 
-/** Answers an upgrade that the addon could not take, through Node's socket. */
-function refuse(socket, { code, message }) {
-  const body = JSON.stringify({ code, message });
-  socket.on('error', nothing);
-  socket.end(
-    'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    () => socket.destroy(),
-  );
+/**
+ * Answers an upgrade that the addon could not take, through Node's socket. What went wrong in detail is for the `error`
+ * event; the client is told what the code means.
+ */
+function refuse(socket, error) {
+  const code = meaningOf(error?.code) === undefined ? 'ERR_INTERNAL' : error.code;
+  const body = JSON.stringify({ code, message: meaningOf(code) });
+  try {
+    socket.on('error', nothing);
+    socket.end(
+      'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
+        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      () => socket.destroy(),
+    );
+  } catch {
+    // The socket itself is what doesn't work.
+  }
 }
 
-module.exports = { checkServer, listen, refuse };
+module.exports = { checkPathIsFree, checkServer, listen, refuse };

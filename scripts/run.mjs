@@ -15,11 +15,22 @@ function end(child, signal) {
   }
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.once(signal, () => {
-    for (const child of running) end(child, 'SIGKILL');
-    process.kill(process.pid, signal);
-  });
+let watching = false;
+
+/** Has a signal that ends this process end its children too. Only once there are any: others may import this file. */
+function endChildrenOnSignals() {
+  if (watching) return;
+  watching = true;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    const onSignal = () => {
+      process.off(signal, onSignal);
+      // Without children, it is for whoever else listens.
+      if (running.size === 0 && process.listenerCount(signal) > 0) return;
+      for (const child of running) end(child, 'SIGKILL');
+      process.kill(process.pid, signal);
+    };
+    process.on(signal, onSignal);
+  }
 }
 
 /**
@@ -31,6 +42,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 export function run(command, args, { timeoutMs = 900_000, env, quiet = false } = {}) {
   const start = performance.now();
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1', CARGO_TERM_COLOR: 'always' } : {};
+  endChildrenOnSignals();
   return new Promise((resolve) => {
     // A process group of its own, so that a timeout reaches grandchildren such as a browser.
     const child = spawn(command, args, {

@@ -11,10 +11,12 @@ import {
   ErrorCode,
   getWebSocketManager,
   type Identity,
+  type MessageListener,
   type Sendable,
   type Stats,
   type WebSocketError,
   WebSocketManager,
+  type WebSocketManagerListener,
   type WebSocketManagerOptions,
 } from '../../index.js';
 
@@ -59,6 +61,8 @@ jwt({ jwt: { secret: new Uint8Array(32), userIdClaim: 'uid', leewaySeconds: 0, r
 jwt({ jwt: { publicKey: 'pem', algorithms: ['RS256', 'PS256'], cookie: 'session', query: 'token' } });
 // @ts-expect-error one of both keys
 jwt({ jwt: { secret: 'x', publicKey: 'y' } });
+jwt({ jwt: { secret: process.env.JWT_SECRET } });
+new WebSocketManager(server, { auth: { jwt: { secret: process.env.JWT_SECRET } } });
 // @ts-expect-error one of both keys
 jwt({ jwt: {} });
 // @ts-expect-error HMAC with a public key
@@ -132,6 +136,39 @@ manager
   .removeListener('error', () => {})
   .removeAllListeners('slow')
   .removeAllListeners();
+// Listeners of `message` with fewer parameters, and such that have types of their own
+manager
+  .on('message', () => {})
+  .on('message', (connection) => same<typeof connection, Connection<Session>>())
+  .on('message', (connection, data) => {
+    same<typeof data, string | Buffer>();
+    connection.send(data);
+  })
+  .on('message', async (_connection, data, isBinary) => (isBinary ? data.byteLength : data.trim()));
+const written = (connection: Connection<Session>, data: string | Buffer) => connection.send(data);
+const flagged = async (_connection: Connection<Session>, _data: string | Buffer, _isBinary: boolean) => {};
+const named: WebSocketManagerListener<'message', Session> = (connection, data) => connection.send(data);
+const narrowing: MessageListener<Session> = (_connection, data, isBinary) => !isBinary && data.trim();
+for (const method of [
+  'on',
+  'once',
+  'off',
+  'addListener',
+  'removeListener',
+  'prependListener',
+  'prependOnceListener',
+] as const) {
+  manager[method]('message', () => {});
+  manager[method]('message', (connection) => connection.id);
+  manager[method]('message', (connection, data) => connection.send(data));
+  manager[method]('message', (connection, data, isBinary) => !isBinary && connection.send(data.trim()));
+  manager[method]('message', written);
+  manager[method]('message', flagged);
+  manager[method]('message', named);
+  manager[method]('message', narrowing);
+  // @ts-expect-error perhaps it is a Buffer
+  manager[method]('message', (_connection: Connection<Session>, _data: string) => {});
+}
 manager.setMaxListeners(20).listenerCount('message');
 // @ts-expect-error no such event
 manager.on('mesage', () => {});

@@ -8,11 +8,19 @@ import { Chat, fromServer } from './chat.mjs';
 import { issueToken, readToken } from './token.mjs';
 
 const HOST = process.env.HOST ?? '127.0.0.1';
-const PORT = Number(process.env.PORT ?? 3000);
+const PORT = portFrom(process.env.PORT);
 const BLOCK_MS = 2000;
 
 /** A new one at each start. The page gets itself a new token when its old one is refused. */
 const secret = randomBytes(32);
+
+function portFrom(text) {
+  if (text === undefined || text === '') return 3000;
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  console.error(`PORT must be a number from 0 to 65535; got ${JSON.stringify(text)}`);
+  process.exit(1);
+}
 
 const server = createServer(async (req, res) => {
   try {

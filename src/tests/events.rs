@@ -299,3 +299,30 @@ fn a_paused_connection_can_be_closed_and_can_leave() {
         server.expect_empty();
     }
 }
+
+#[test]
+fn the_embedder_is_told_once_until_it_has_found_nothing_left() {
+    let server = server(1 << 20);
+    let mut client = server.connect();
+    server.engine.set_interest(Interest::ALL);
+    let drain = |max| server.engine.drain(max).len();
+    while drain(256) > 0 {}
+    let quiet = server.rings();
+    let queued = || server.engine.stats().event_bytes;
+    for _ in 0..10 {
+        let before = queued();
+        client.text("1");
+        eventually("the message to be queued", || queued() > before);
+    }
+    assert_eq!(server.rings(), quiet + 1);
+    // Some were taken, but nobody has seen the end.
+    assert_eq!((drain(3), drain(3)), (3, 3));
+    let before = queued();
+    client.text("1");
+    eventually("the message to be queued", || queued() > before);
+    assert_eq!(server.rings(), quiet + 1);
+    assert_eq!((drain(256), drain(256)), (5, 0));
+    client.text("1");
+    eventually("the embedder to be told", || server.rings() == quiet + 2);
+    assert_eq!((drain(256), drain(256)), (1, 0));
+}

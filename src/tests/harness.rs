@@ -281,6 +281,11 @@ impl Server {
         self.open(Request::of(user, &[]))
     }
 
+    /// How often the embedder was told that there are events, or told itself in [`Server::event`].
+    pub fn rings(&self) -> usize {
+        self.bell.rings()
+    }
+
     /// Waits for an event, and takes it. What comes before it is kept for who asks later.
     pub fn event<T>(&self, what: &str, pick: impl FnMut(&Event) -> Option<T>) -> T {
         self.event_within(PATIENCE, pick).unwrap_or_else(|| panic!("waited in vain for {what}"))

@@ -125,6 +125,7 @@ fn a_client_that_is_read_only_now_and_then_is_not_taken_for_dead() {
     let server = server_with(INTERVAL, INTERVAL, |config| {
         config.limits.event_bytes_per_connection = 1024;
         config.limits.read_buffer_bytes = 4096;
+        config.limits.close_timeout = INTERVAL;
     });
     let mut client = server.connect();
     server.engine.set_interest(Interest::ALL);
@@ -167,7 +168,7 @@ fn the_pings_of_clients_that_came_at_once_are_spread_over_the_interval() {
 
 #[test]
 fn a_worker_that_was_empty_for_a_while_beats_again() {
-    let server = server(INTERVAL);
+    let server = server(Duration::from_secs(5));
     for _ in 0..3 {
         let mut client = server.connect();
         pings(&mut client, 1, |_| {});

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::client::{BINARY, Client, Got, frame};
+use super::client::{BINARY, CLOSE, Client, Got, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config};
 use crate::engine::broker::{Channel, Status};
 use crate::engine::config::{Config, Relay};
@@ -282,19 +282,28 @@ fn messages_from_before_a_close_arrive_and_those_from_after_it_are_not_taken() {
 #[test]
 fn no_message_follows_a_close_frame_whoever_sends_meanwhile() {
     let server = server(Relay::Off);
-    for _ in 0..30 {
+    for by_client in [true, false].repeat(15) {
         let mut client = server.connect_as("ada");
-        let id = client.id();
+        let handle = client.handle().clone();
         std::thread::scope(|scope| {
-            let engine = &server.engine;
-            for _ in 0..2 {
-                scope.spawn(move || while engine.send(id, Message::Text("x")) == Ok(true) {});
-            }
+            let send = || loop {
+                // Never so much that the client were slow.
+                let room = handle.buffered() < 100_000;
+                if room && server.engine.send(handle.id, Message::Text("x")) != Ok(true) {
+                    break;
+                }
+            };
+            (0..2).for_each(|_| drop(scope.spawn(send)));
             scope.spawn(move || {
                 client.next_text();
-                client.handle().close(4002, "");
-                client.expect_close(4002);
-                client.close(4002, "");
+                let code = if by_client { 3000 } else { 4002 };
+                if by_client {
+                    client.close(code, "");
+                } else {
+                    client.handle().close(code, "");
+                }
+                client.expect_close(code);
+                client.try_send(&frame(CLOSE, &close_payload(code, "")));
                 let rest = client.next();
                 assert!(matches!(rest, Got::End | Got::Reset), "{rest:?} after the close frame");
             });
