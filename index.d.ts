@@ -52,21 +52,24 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   readonly connections: ConnectionManager<Data>;
 
   /**
-   * Sends to all connections of a user.
+   * Sends to all connections of a user, on whichever servers they are.
    *
    * The promise may be left alone: a rejection that nobody handles is no unhandled one.
    *
    * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}
-   * @returns to how many it went; nobody there is no error
+   * @returns what is known of the message's way; nobody there is no error
    * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` if JSON has nothing for `data`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`, or `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
+   * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
+   * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
+   * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` (nobody got it) or `ERR_UNCERTAIN` with `require: 'cluster'` only
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
    */
   sendToUser(userId: string | number, data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
 
   /**
-   * Sends to all connections in a room.
+   * Sends to all connections in a room, on whichever servers they are.
    *
    * @param room - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}
@@ -75,7 +78,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   sendToRoom(room: string | number, data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
 
   /**
-   * Sends to every connection. The message is encoded once, however many get it.
+   * Sends to every connection of every server. The message is encoded once, however many get it.
    *
    * @param data - see {@link Sendable}
    * @throws (rejects) as {@link WebSocketManager.sendToUser}
@@ -83,25 +86,60 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   broadcast(data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
 
   /**
-   * Closes all connections of a user.
+   * Publishes JSON on a channel of the application's own, for any subscriber of Redis: see {@link RedisPubSub}. Without
+   * Redis there are none.
+   *
+   * @param channel - the channel as Redis knows it, without a prefix: 1 to 65,536 bytes of UTF-8
+   * @param message - anything that `JSON.stringify` has a text for
+   * @returns how many subscribers Redis handed it to; in a Redis Cluster, those of one of its servers
+   * @throws (rejects) as {@link RedisPubSub.publish}
+   */
+  publish(channel: string, message: unknown): Promise<number>;
+
+  /**
+   * Closes all connections of a user, on whichever servers they are.
    *
    * @param code - close code, default 4002 (`CloseCode.DISCONNECTED`); one that may be sent: 1000-1003, 1007-1014, 3000-4999
    * @param reason - at most 123 bytes of UTF-8, default empty
-   * @returns how many connections were told
-   * @throws (rejects) TypeError `ERR_INVALID_ARG`
+   * @param options - `require: 'cluster'`: reject unless every server was asked. Without it, and with Redis away, connections
+   * of other servers stay
+   * @returns what is known of the request's way; `local` is how many connections of this process were told
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already
+   * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` or `ERR_UNCERTAIN` with `require: 'cluster'` only
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
    */
-  disconnectUser(userId: string | number, code?: number, reason?: string): Promise<number>;
+  disconnectUser(
+    userId: string | number,
+    code?: number,
+    reason?: string,
+    options?: DeliveryOptions,
+  ): Promise<Delivery>;
 
   /**
-   * Whether the user has at least one open connection.
+   * Whether the user has an open connection, on this server or any that is in touch with Redis. `true` may be some seconds
+   * old for another server, which forgets a user `redis.graceMs` after the last connection. Servers that know nothing but
+   * the channel of `redis.routing: 'shared'` are not asked.
    *
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` if the user isn't here, and Redis is away
+   * @throws (rejects) Error `ERR_BROKER_OVERLOADED`, `ERR_UNCERTAIN`
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
    */
   isOnline(userId: string | number): Promise<boolean>;
+
+  /**
+   * Counts open connections on all servers: each is asked, and has a second to answer.
+   *
+   * @param userId - of this user only; default everybody's
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_BROKER_OVERLOADED`
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  countConnections(userId?: string | number): Promise<ConnectionCount>;
 
   /**
    * Takes an upgrade that the application routes itself, whatever its path. The socket is taken at once, and answered
@@ -127,8 +165,11 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   ): Promise<Connection<Data>>;
 
   /**
-   * Resolves when messages can be sent and received. Doesn't wait for the HTTP server to listen.
+   * Resolves when messages can be sent and received, with Redis when all links to it are up. Doesn't wait for the HTTP
+   * server to listen.
    *
+   * @throws (rejects) Error `ERR_BROKER_CONNECT`, `ERR_BROKER_AUTH`, `ERR_BROKER_TOO_OLD`, `ERR_BROKER_ROLE`,
+   * `ERR_BROKER_TIMEOUT`, `ERR_BROKER_PROTOCOL`: why Redis can't be used now. It goes on being tried.
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
    */
   ready(): Promise<void>;
@@ -201,6 +242,129 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
  */
 export function getWebSocketManager<Data = unknown>(name?: string): WebSocketManager<Data>;
 
+/**
+ * Pub/Sub on channels of the application's own, JSON in and out. Connects when it is made, by the same machinery as a
+ * manager: comes back by itself for ever, and then subscribes again to everything.
+ *
+ * Handlers run one message after another, in the asynchronous context in which the object was made. One that throws or
+ * rejects ends up in the `error` event, with `ERR_LISTENER`; so does a message that isn't JSON, with `ERR_BAD_MESSAGE`.
+ *
+ * @example
+ * ```js
+ * const pubsub = new RedisPubSub();
+ * await pubsub.initialize();
+ * await pubsub.subscribe('orders', (order) => console.log(order.id));
+ * await pubsub.publish('orders', { id: 7 });
+ * ```
+ */
+export class RedisPubSub extends EventEmitter {
+  /**
+   * @param url - as `url` of {@link RedisOptions}; default the option's, else the environment variable `REDIS_URL`
+   * @param options - messages of errors name them as a manager's, `redis.url`
+   * @throws TypeError `ERR_INVALID_ARG`; `ERR_INVALID_OPTION`, also if there is no URL; `ERR_UNKNOWN_OPTION`
+   * @throws RangeError `ERR_OPTION_OUT_OF_RANGE`
+   */
+  constructor(url?: string | readonly string[], options?: RedisOptions);
+
+  /**
+   * Resolves when all links to Redis are up.
+   *
+   * @throws (rejects) as {@link WebSocketManager.ready}; it goes on being tried
+   */
+  initialize(): Promise<void>;
+
+  /**
+   * Publishes a message.
+   *
+   * @param channel - 1 to 65,536 bytes of UTF-8
+   * @param message - anything that `JSON.stringify` has a text for
+   * @returns how many subscribers Redis handed it to; in a Redis Cluster, those of one of its servers
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_NOT_SERIALIZABLE`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` or `ERR_BROKER_OVERLOADED`: nobody got it
+   * @throws (rejects) Error `ERR_UNCERTAIN` if the link broke before Redis answered
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  publish(channel: string, message: unknown): Promise<number>;
+
+  /**
+   * Has a handler called with every message of a channel, until `unsubscribe` or `close`. A channel may have several
+   * handlers; the same function counts once. Holds the process, see {@link RedisPubSub.unref}.
+   *
+   * @param channel - 1 to 65,536 bytes of UTF-8
+   * @param handler - called with the parsed message and the channel
+   * @returns when Redis has confirmed the subscription. While Redis is away it waits for that.
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_BROKER_AUTH` if the login may not listen on the channel. If that is taken from it later,
+   * the subscription ends with an `error` event of this code.
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: what is in a message is between the application's own sides
+  subscribe<Message = any>(
+    channel: string,
+    handler: (message: Message, channel: string) => unknown,
+  ): Promise<void>;
+
+  /**
+   * Takes a handler off a channel.
+   *
+   * @param handler - default all of the channel
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   */
+  unsubscribe(
+    channel: string,
+    // biome-ignore lint/suspicious/noExplicitAny: as in `subscribe`
+    handler?: (message: any, channel: string) => unknown,
+  ): Promise<void>;
+
+  /** Has subscriptions hold the process again, which is the default. */
+  ref(): this;
+  /** Lets the process end although there are subscriptions. */
+  unref(): this;
+
+  /**
+   * Waits for answers that are due, five seconds at most, and ends everything. Further calls answer the same promise.
+   *
+   * @throws (rejects) never
+   */
+  close(): Promise<void>;
+
+  /** {@link RedisPubSub.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+
+  on<E extends keyof RedisPubSubEvents>(event: E, listener: (...args: RedisPubSubEvents[E]) => unknown): this;
+  addListener<E extends keyof RedisPubSubEvents>(
+    event: E,
+    listener: (...args: RedisPubSubEvents[E]) => unknown,
+  ): this;
+  once<E extends keyof RedisPubSubEvents>(
+    event: E,
+    listener: (...args: RedisPubSubEvents[E]) => unknown,
+  ): this;
+  off<E extends keyof RedisPubSubEvents>(
+    event: E,
+    listener: (...args: RedisPubSubEvents[E]) => unknown,
+  ): this;
+  removeListener<E extends keyof RedisPubSubEvents>(
+    event: E,
+    listener: (...args: RedisPubSubEvents[E]) => unknown,
+  ): this;
+}
+
+/** Events of a {@link RedisPubSub}, by their arguments. */
+export interface RedisPubSubEvents {
+  /** The links to Redis have changed. Where nobody listens, trouble becomes a process warning. */
+  broker: [status: BrokerStatus];
+  /**
+   * A handler failed, or messages are not JSON (at most one such event a second). Without a listener it becomes a process
+   * warning.
+   */
+  error: [error: WebSocketError];
+}
+
 /** Events of a {@link WebSocketManager}, by their arguments. An event that nobody listens to costs nothing. */
 export interface WebSocketManagerEvents<Data = unknown> {
   /** A connection has opened. */
@@ -218,11 +382,15 @@ export interface WebSocketManagerEvents<Data = unknown> {
   disconnect: [connection: Connection<Data>, code: number, reason: string];
   /** A connection's outbox overflowed: what waited was dropped, and the connection is being closed with 4004. */
   slow: [connection: Connection<Data>, dropped: Dropped];
-  /** The link between servers has changed. Never happens with a single server. */
+  /**
+   * The links between servers have changed, or one that was lost is back. Never happens without Redis. Where nobody
+   * listens, trouble becomes a process warning.
+   */
   broker: [status: BrokerStatus];
   /**
    * Something in the application failed: a listener (`ERR_LISTENER`), `auth.authenticate` (`ERR_AUTH_FAILED`,
-   * `ERR_INVALID_IDENTITY`); or a socket could not be taken over (`ERR_HANDOVER`). Without a listener it becomes a process
+   * `ERR_INVALID_IDENTITY`); or a socket could not be taken over (`ERR_HANDOVER`), or what came from Redis was skipped
+   * (`ERR_BAD_MESSAGE`, at most one event a second). Without a listener it becomes a process
    * warning instead of an exception.
    */
   error: [error: WebSocketError];
@@ -307,12 +475,145 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   relay?: 'user' | 'rooms' | false | undefined;
   /**
+   * The Redis through which servers reach each other's connections; `false`: none, and no warning that says so.
+   *
+   * @defaultValue `{ url: process.env.REDIS_URL }` if that is set; else `false`
+   */
+  redis?: RedisOptions | false | undefined;
+  /**
    * Worker threads that the connections are spread over. 1 to 64. Each costs a thread and
    * `limits.readBufferBytes` of memory.
    *
    * @defaultValue the number of available cores, at most 4
    */
   threads?: number | undefined;
+}
+
+/**
+ * Where Redis is, and how it is used: one server (6.0 or later), a Redis Cluster (7.0 or later), or the master that
+ * Sentinels name. Which of these it is the servers say themselves.
+ */
+export interface RedisOptions {
+  /**
+   * `redis://[user][:password@]host[:port]`, `rediss://…` for TLS, or `unix:///path`. Several for a Redis Cluster (any of
+   * its nodes) or for Sentinels, up to 64. A database number is permitted and means nothing: Pub/Sub knows none.
+   *
+   * @defaultValue `process.env.REDIS_URL`
+   */
+  url?: string | readonly string[] | undefined;
+  /**
+   * User name, instead of the one in the URL; with Sentinels, the master's.
+   *
+   * @defaultValue the URL's
+   */
+  username?: string | undefined;
+  /**
+   * Password, likewise.
+   *
+   * @defaultValue the URL's
+   */
+  password?: string | undefined;
+  /**
+   * Name of the master that Sentinels are asked for.
+   *
+   * @defaultValue `'mymaster'`
+   */
+  masterName?: string | undefined;
+  /**
+   * What the names of all channels begin with. Apps that share a Redis need prefixes of their own. 1 to 64 bytes without
+   * braces.
+   *
+   * @defaultValue `'actory'`
+   */
+  prefix?: string | undefined;
+  /**
+   * Where messages for a user go. `'user'`: to a channel of the user's own, which only servers that have the user listen
+   * on. `'shared'`: to one channel that all servers listen on, as `{"userId","data"}`, for servers that know nothing else;
+   * `data` is JSON, and binary data is refused. Both are always received.
+   *
+   * @defaultValue `'user'`
+   */
+  routing?: 'user' | 'shared' | undefined;
+  /**
+   * Connections to each Redis server. Users and rooms are spread over them; the order per user is kept. 1 to 16.
+   *
+   * @defaultValue `1`
+   */
+  connections?: number | undefined;
+  /**
+   * How long a connection to Redis may take, TLS and login included. Milliseconds, 50 to 60,000.
+   *
+   * @defaultValue `2000`
+   */
+  connectTimeoutMs?: number | undefined;
+  /**
+   * How long an answer of Redis may take before the connection is given up and made anew. Milliseconds, 100 to 60,000.
+   * Keep it below `cluster-node-timeout` and Sentinel's `down-after-milliseconds`: a master that stood still for longer
+   * may have been replaced, which nobody can see when it wakes.
+   *
+   * @defaultValue `3000`
+   */
+  commandTimeoutMs?: number | undefined;
+  /**
+   * How often each connection publishes a message to itself, to find out whether it still carries any. Milliseconds, 100
+   * to 60,000.
+   *
+   * @defaultValue `1000`
+   */
+  probeIntervalMs?: number | undefined;
+  /**
+   * How long a user's or room's subscription outlives its last connection here. Milliseconds, 0 to 3,600,000.
+   *
+   * @defaultValue `5000`
+   */
+  graceMs?: number | undefined;
+  /**
+   * Publishes that may wait for Redis; past it they are refused with `ERR_BROKER_OVERLOADED`. Bytes, 65,536 to
+   * 4,294,967,296.
+   *
+   * @defaultValue `67108864`
+   */
+  pendingBytes?: number | undefined;
+  /**
+   * For `rediss://`.
+   *
+   * @defaultValue `{}`
+   */
+  tls?: RedisTlsOptions | undefined;
+}
+
+/** TLS to Redis. Certificates and keys are PEM. */
+export interface RedisTlsOptions {
+  /**
+   * Certificate authorities to trust, one or several in one text.
+   *
+   * @defaultValue those of the system
+   */
+  ca?: string | Uint8Array | undefined;
+  /**
+   * Certificate to show to Redis, with those between it and its authority.
+   *
+   * @defaultValue none
+   */
+  cert?: string | Uint8Array | undefined;
+  /**
+   * Private key of `cert`.
+   *
+   * @defaultValue none
+   */
+  key?: string | Uint8Array | undefined;
+  /**
+   * Name that the server's certificate has to be for.
+   *
+   * @defaultValue the host of the URL
+   */
+  servername?: string | undefined;
+  /**
+   * `false` takes any certificate, so that whoever is on the way can read and change everything.
+   *
+   * @defaultValue `true`
+   */
+  rejectUnauthorized?: boolean | undefined;
 }
 
 /** `auth` by JSON Web Tokens (RFC 7519), verified in Rust. */
@@ -554,21 +855,40 @@ export type JsonSendable = number | boolean | null | object;
 /** Options of a delivery. */
 export interface DeliveryOptions {
   /**
-   * `'cluster'`: reject if servers other than this one could not be reached. With a single server there are none.
+   * `'cluster'`: reject unless the message was handed to every server. While Redis is away nobody gets it then, not even
+   * connections of this process. Without Redis this process is the whole cluster.
    *
    * @defaultValue none
    */
   require?: 'cluster' | undefined;
 }
 
-/** What became of a message. */
+/** What is known of a message's way. Never more than that. */
 export interface Delivery {
-  /** It was handed on to every server that has a recipient. */
-  status: 'published';
-  /** At most so many servers have a recipient; 0 is certain: there was nobody. */
-  nodes: number;
-  /** Connections of this process into whose outbox it was put: not arrivals. */
+  /**
+   * `'published'`: Redis handed it to every server that has a recipient and is in touch with Redis. One that has lost its
+   * link tells of the gap itself, see {@link BrokerStatus.gapSince}. `'local'`: Redis was away; connections of this
+   * process were served, nobody else was. `'uncertain'`: the link broke before Redis answered, so either every server gets
+   * it or none, perhaps late and behind newer ones; it is not sent again, which could double it.
+   */
+  status: 'published' | 'local' | 'uncertain';
+  /**
+   * At most so many servers that are in touch with Redis have a recipient; 0: none has. `null` if it isn't known, as with
+   * `'local'`, `'uncertain'` and `redis.routing: 'shared'`.
+   */
+  nodes: number | null;
+  /** Connections of this process that the message was for: not arrivals. */
   local: number;
+}
+
+/** What {@link WebSocketManager.countConnections} found. */
+export interface ConnectionCount {
+  /** Open connections on the servers that answered. */
+  connections: number;
+  /** Servers that answered, this one included. */
+  servers: number;
+  /** Whether all did. */
+  complete: boolean;
 }
 
 /** Options of {@link WebSocketManager.close}. */
@@ -640,7 +960,9 @@ export interface Connection<Data = unknown> {
   close(code?: number, reason?: string): void;
 
   /**
-   * Puts the connection into a room; does nothing if it is in there.
+   * Puts the connection into a room; does nothing if it is in there. What this process sends to the room from here on
+   * reaches it. What other processes send before Redis has confirmed the subscription, commonly within a millisecond, may
+   * not; when it takes longer than a second, or Redis is away, a gap is told, see {@link BrokerStatus.gapSince}.
    *
    * @param room - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @throws TypeError `ERR_INVALID_ARG`
@@ -724,11 +1046,30 @@ export interface Dropped {
   droppedMessages: number;
 }
 
-/** State of the link between servers. */
+/** State of the links between servers. */
 export interface BrokerStatus {
-  /** With a single server always `'up'`. */
-  state: 'up';
+  /**
+   * `'up'`: every link works. `'degraded'`: a link is slow to answer, or some of several are down. `'down'`: none works,
+   * and messages reach connections of this process only.
+   */
+  state: BrokerState;
+  /** Since when, in Unix milliseconds. */
+  since: number;
+  /** Why it isn't up. */
+  error?: WebSocketError;
+  /**
+   * A link that was lost is back, or a connection that was opened unconfirmed gets everything from now on. Messages may not
+   * have arrived here whose publishing, from the call to its answer, touches the time from then on until `gapUntil`. Unix
+   * milliseconds, by the clock of this machine as it is set now: whoever compares them with times of another machine has
+   * to allow for the difference.
+   */
+  gapSince?: number;
+  /** See `gapSince`. */
+  gapUntil?: number;
 }
+
+/** See {@link BrokerStatus.state}. */
+export type BrokerState = 'up' | 'degraded' | 'down';
 
 /** Counters, most of them since the manager was made. */
 export interface Stats {
@@ -774,13 +1115,42 @@ export interface Stats {
   eventBytes: number;
   /** Worker threads; 0 after `close()`. */
   threads: number;
-  /** The link between servers. */
-  broker: {
-    /** `'memory'`: a single server. */
-    kind: 'memory';
-    /** With a single server always `'up'`. */
-    state: 'up';
-  };
+  /** The links between servers. */
+  broker: BrokerStats;
+}
+
+/** Counters of the links between servers, most of them since the manager was made. Without Redis they stay at 0. */
+export interface BrokerStats {
+  /** `'memory'`: without Redis, this process is on its own. */
+  kind: 'memory' | 'redis';
+  /** See {@link BrokerStatus}. */
+  state: BrokerState;
+  /** Since when, in Unix milliseconds. */
+  since: number;
+  /** Why it isn't up; `null` if it is. */
+  code: ErrorCode | null;
+  /** The same in words. */
+  reason: string | null;
+  /** Channels subscribed to, now. */
+  subscriptions: number;
+  /** Publishes that Redis has not answered, now. */
+  pending: number;
+  /** Bytes of them. */
+  pendingBytes: number;
+  /** Publishes that Redis took. */
+  published: number;
+  /** Publishes that served connections of this process only, Redis being away. */
+  local: number;
+  /** Publishes of which nobody knows what became of them. */
+  uncertain: number;
+  /** Messages that came from Redis. */
+  received: number;
+  /** Messages from Redis that were malformed, too large or of an unknown kind, and were skipped. */
+  ignored: number;
+  /** Times that a link was lost after it had been up. */
+  gaps: number;
+  /** Connections that were opened before their subscription was confirmed, Redis being away or slow. */
+  unconfirmed: number;
 }
 
 /** What this package throws, rejects with and emits. */
@@ -817,6 +1187,28 @@ export const ErrorCode: {
   readonly ERR_NAME_TAKEN: 'ERR_NAME_TAKEN';
   /** This process has no manager of that name. */
   readonly ERR_NO_MANAGER: 'ERR_NO_MANAGER';
+  /** Redis is away. What was asked for needs other servers; nothing was published. In an error frame: only connections of the same server got the client's message. */
+  readonly ERR_BROKER_UNAVAILABLE: 'ERR_BROKER_UNAVAILABLE';
+  /** The link to Redis broke before it answered: the message was published to all servers, or to none. Also in an error frame. */
+  readonly ERR_UNCERTAIN: 'ERR_UNCERTAIN';
+  /** `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame. */
+  readonly ERR_BROKER_OVERLOADED: 'ERR_BROKER_OVERLOADED';
+  /** `redis.routing` is `'shared'`, whose messages can't carry binary data: nothing was published. */
+  readonly ERR_NOT_REPRESENTABLE: 'ERR_NOT_REPRESENTABLE';
+  /** Redis can't be reached, or the connection to it was lost. */
+  readonly ERR_BROKER_CONNECT: 'ERR_BROKER_CONNECT';
+  /** Redis refused the user name and password, or a command for lack of permission. */
+  readonly ERR_BROKER_AUTH: 'ERR_BROKER_AUTH';
+  /** Redis is older than 6.0, or than 7.0 for a cluster. */
+  readonly ERR_BROKER_TOO_OLD: 'ERR_BROKER_TOO_OLD';
+  /** The Redis server is a replica, or its cluster has no master for some slots. */
+  readonly ERR_BROKER_ROLE: 'ERR_BROKER_ROLE';
+  /** Redis does not answer. */
+  readonly ERR_BROKER_TIMEOUT: 'ERR_BROKER_TIMEOUT';
+  /** Redis answered something unexpected. */
+  readonly ERR_BROKER_PROTOCOL: 'ERR_BROKER_PROTOCOL';
+  /** A message from Redis was malformed, too large or of an unknown kind, and was skipped. */
+  readonly ERR_BAD_MESSAGE: 'ERR_BAD_MESSAGE';
   /** The socket can't be taken over: it is closed, taken, or the system gives no descriptor. */
   readonly ERR_HANDOVER: 'ERR_HANDOVER';
   /** A listener threw or rejected; `cause` is what it threw. */

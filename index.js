@@ -3,6 +3,7 @@
 const { invalidArg } = require('./lib/error');
 const { CloseCode, ErrorCode } = require('./lib/catalogue');
 const { WebSocketManager } = require('./lib/manager');
+const { RedisPubSub } = require('./lib/pubsub');
 const { findManager } = require('./lib/registry');
 
 /** The manager of that name in this process. Documented in index.d.ts. */
@@ -12,4 +13,4 @@ function getWebSocketManager(name = 'default') {
 }
 
 // One by one, so that Node finds the names when an ES module imports this file.
-module.exports = { WebSocketManager, getWebSocketManager, CloseCode, ErrorCode };
+module.exports = { WebSocketManager, RedisPubSub, getWebSocketManager, CloseCode, ErrorCode };

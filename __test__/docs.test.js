@@ -11,9 +11,11 @@ const exported = require('..');
 const file = join(__dirname, '..', 'index.d.ts');
 const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
 
-/** Interfaces of the file, by name. */
+/** Interfaces and classes of the file, by name. */
 const interfaces = new Map(
-  source.statements.filter(ts.isInterfaceDeclaration).map((each) => [each.name.text, each]),
+  source.statements
+    .filter((each) => ts.isInterfaceDeclaration(each) || ts.isClassDeclaration(each))
+    .map((each) => [each.name.text, each]),
 );
 
 const textOf = (comment) => ts.getTextOfJSDocComment(comment) ?? '';
@@ -68,6 +70,9 @@ function constantOf(name) {
     ]),
   );
 }
+
+/** What the class inherits from EventEmitter as it is. */
+const EMITTER = ['on', 'addListener', 'off', 'removeListener'];
 
 const options = optionsOf(interfaces.get('WebSocketManagerOptions'));
 const { errorCodes, closeCodes, options: paths } = catalogue();
@@ -150,22 +155,23 @@ describe('index.d.ts', () => {
     expect([...names, ...constants].sort()).toEqual(Object.keys(exported).sort());
   });
 
-  test.each(['WebSocketManager', 'Connection', 'ConnectionManager', 'Stats'])(
+  test.each(['WebSocketManager', 'RedisPubSub', 'Connection', 'ConnectionManager', 'Stats', 'BrokerStats'])(
     'has what %s has',
     async (name) => {
       const manager = new exported.WebSocketManager(server, { auth: 'anonymous' });
-      const declared = (
-        name === 'WebSocketManager' ? source.statements.find(ts.isClassDeclaration) : interfaces.get(name)
-      ).members
-        .filter((member) => member.name && !ts.isConstructorDeclaration(member))
+      const declared = interfaces
+        .get(name)
+        .members.filter((member) => member.name && !ts.isConstructorDeclaration(member))
         .map((member) => member.name.getText());
-      const inherited = ['once', 'prependOnceListener', 'emit'];
+      const inherited = ['once', 'prependOnceListener', 'emit', ...(name === 'RedisPubSub' ? EMITTER : [])];
       const { Connection } = require('../lib/connection');
       const own = {
         WebSocketManager: Object.getOwnPropertyNames(exported.WebSocketManager.prototype),
+        RedisPubSub: Object.getOwnPropertyNames(exported.RedisPubSub.prototype),
         Connection: Object.getOwnPropertyNames(Connection.prototype),
         ConnectionManager: Object.getOwnPropertyNames(Object.getPrototypeOf(manager.connections)),
         Stats: Object.keys(manager.stats()),
+        BrokerStats: Object.keys(manager.stats().broker),
       }[name];
       const documented = declared.filter((each) => !each.startsWith('[') && !inherited.includes(each));
       expect([...new Set(documented)].sort()).toEqual(own.filter((each) => each !== 'constructor').sort());
@@ -173,12 +179,11 @@ describe('index.d.ts', () => {
     },
   );
 
-  test.each(['WebSocketManager', 'Connection', 'ConnectionManager'])(
+  test.each(['WebSocketManager', 'RedisPubSub', 'Connection', 'ConnectionManager'])(
     'says of each method of %s what it throws',
     (name) => {
-      const declaration =
-        name === 'WebSocketManager' ? source.statements.find(ts.isClassDeclaration) : interfaces.get(name);
-      const plain = ['stats', 'users'];
+      const declaration = interfaces.get(name);
+      const plain = ['stats', 'users', 'ref', 'unref'];
       const emitter = /^(on|once|off|emit|\w+Listeners?)$/;
       for (const member of declaration.members) {
         const isMethod = ts.isMethodDeclaration(member) || ts.isMethodSignature(member);

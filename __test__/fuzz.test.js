@@ -2,8 +2,10 @@
 
 const http = require('node:http');
 const { Duplex } = require('node:stream');
-const { WebSocketManager, getWebSocketManager } = require('..');
+const { RedisPubSub, WebSocketManager, getWebSocketManager } = require('..');
+const { closeAfterwards } = require('./support/cleanup');
 const { host } = require('./support/host');
+const { startRedis } = require('./support/redis');
 
 const revoked = () => {
   const { proxy, revoke } = Proxy.revocable({}, {});
@@ -127,15 +129,22 @@ async function fuzz(call, right) {
 }
 
 describe('no value harms', () => {
-  test('the methods of a manager', async () => {
-    const { manager, pair } = await host();
+  test.each([
+    ['alone', async () => false],
+    ['with Redis', async () => ({ url: (await startRedis()).url })],
+    ['with a shared channel', async () => ({ url: (await startRedis()).url, routing: 'shared' })],
+  ])('the methods of a manager %s', async (_how, redis) => {
+    const { manager, pair } = await host({ redis: await redis() });
     const { connection } = await pair();
+    await manager.ready();
     const methods = {
       sendToUser: ['u', 'data', {}],
       sendToRoom: ['r', 'data', {}],
       broadcast: ['data', {}],
+      publish: ['channel', 'message'],
       disconnectUser: ['u', 4000, 'reason'],
       isOnline: ['u'],
+      countConnections: ['u'],
       ready: ['x'],
       stats: ['x'],
       handleUpgrade: [VALUES['a request'], VALUES['a stream'], VALUES.bytes, () => ({ userId: 'u' })],
@@ -251,6 +260,56 @@ describe('no value harms', () => {
     }
     await fuzz((name) => getWebSocketManager(name), ['x']);
     expect(server.listenerCount('upgrade')).toBe(0);
+  });
+
+  test('the methods of a RedisPubSub', async () => {
+    const { url } = await startRedis();
+    const pubsub = new RedisPubSub(url);
+    closeAfterwards(() => pubsub.close());
+    await pubsub.initialize();
+    pubsub.on('error', expectTame);
+    await fuzz((...args) => pubsub.publish(...args), ['channel', 'message']);
+    await fuzz((...args) => pubsub.subscribe(...args), ['channel', () => () => {}]);
+    await fuzz((...args) => pubsub.publish(...args), ['channel', 'message']);
+    await fuzz((...args) => pubsub.unsubscribe(...args), ['channel', () => () => {}]);
+    await fuzz((value) => pubsub.initialize(value), ['x']);
+    await fuzz((value) => pubsub.ref(value).unref(value), ['x']);
+    const heard = new Promise((resolve) => pubsub.subscribe('last', resolve));
+    await pubsub.publish('last', 'alive');
+    expect(await heard).toBe('alive');
+    await fuzz((value) => pubsub.close(value), ['x']);
+  });
+
+  test('the options of Redis', async () => {
+    const server = http.createServer();
+    const { url } = await startRedis();
+    const right = { auth: 'anonymous', threads: 1 };
+    const ignore = () => {};
+    const make = (redis) => new WebSocketManager(server, { ...right, redis }).on('broker', ignore).close();
+    await fuzz(make, [false]);
+    for (const key of [
+      'url',
+      'username',
+      'password',
+      'masterName',
+      'prefix',
+      'routing',
+      'connections',
+      'connectTimeoutMs',
+      'commandTimeoutMs',
+      'probeIntervalMs',
+      'graceMs',
+      'pendingBytes',
+      'tls',
+    ]) {
+      await fuzz((value) => make({ url, [key]: value }), ['x']);
+      const open = (value) => new RedisPubSub(undefined, { url, [key]: value }).on('broker', ignore).close();
+      await fuzz(open, ['x']);
+    }
+    for (const key of ['ca', 'cert', 'key', 'servername', 'rejectUnauthorized']) {
+      await fuzz((value) => make({ url, tls: { [key]: value } }), ['x']);
+    }
+    await fuzz((...args) => new RedisPubSub(...args).on('broker', ignore).close(), [url, () => ({})]);
   });
 
   test('what authenticate answers', async () => {

@@ -259,11 +259,11 @@ describe('a process', () => {
     expect(errors).toContain('from a tick');
   });
 
-  test('is warned once if it sets REDIS_URL', async () => {
-    const { exit } = program('unlistened.js', { env: { REDIS_URL: 'redis://localhost' } });
+  test('is told once that its servers do not reach each other, unless it says so itself', async () => {
+    const { exit } = program('unlistened.js', { env: { REDIS: 'unsaid' } });
     const { code, errors } = await exit;
     expect(code).toBe(0);
-    expect(errors.match(/\[ACTORY_WS_NO_REDIS\]/g)).toHaveLength(1);
+    expect(errors.match(/\[ACTORY_WS_SINGLE_SERVER\]/g)).toHaveLength(1);
   });
 
   test('without the addon is told what to do', async () => {
@@ -290,7 +290,7 @@ describe('modules', () => {
 test('a server of many managers that come and go has no listeners left', async () => {
   const server = await listening(http.createServer());
   for (let i = 0; i < 20; i += 1) {
-    const manager = new WebSocketManager(server, { auth: 'anonymous', threads: 1 });
+    const manager = new WebSocketManager(server, { auth: 'anonymous', redis: false, threads: 1 });
     await manager.close();
   }
   expect(server.eventNames()).not.toContain('upgrade');

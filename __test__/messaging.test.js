@@ -253,12 +253,12 @@ describe('disconnectUser', () => {
     const { manager, join } = await users();
     const [a1, a2] = [await join('alice'), await join('alice')];
     await join('bob');
-    expect(await manager.disconnectUser('alice')).toBe(2);
+    expect(await manager.disconnectUser('alice')).toEqual({ status: 'published', nodes: 1, local: 2 });
     expect([await a1.client.closed, await a2.client.closed]).toEqual(
       Array(2).fill({ code: 4002, reason: '' }),
     );
-    expect(await manager.disconnectUser('alice')).toBe(0);
-    expect(await manager.disconnectUser('bob', 4321, 'out')).toBe(1);
+    expect(await manager.disconnectUser('alice')).toMatchObject({ nodes: 0, local: 0 });
+    expect(await manager.disconnectUser('bob', 4321, 'out')).toMatchObject({ nodes: 1, local: 1 });
     expect(await manager.isOnline('alice')).toBe(false);
   });
 });

@@ -15,6 +15,8 @@ const integer = (min, max) => ({
 const text = ['no'];
 const notAnObject = [5, 'text', null, true, () => {}, [], new Date(0), new Uint8Array(1)];
 
+const nonEmpty = { wrong: [5, null, {}], outside: [''], right: ['x', undefined] };
+
 /**
  * Every option: values of the wrong type, values of the right type that are not permitted, values that are.
  * Below `auth.jwt`, next to a secret.
@@ -86,6 +88,33 @@ const OPTIONS = {
     outside: ['', 'https://a.example', ['a.example'], ['https://a.example/x'], ['https://*.*.example']],
     right: ['*', [], ['https://a.example', 'https://*.b.example:8443'], undefined],
   },
+  redis: {
+    wrong: [5, null, 'redis://localhost', [], () => {}],
+    outside: [true],
+    right: [false, {}, undefined],
+  },
+  'redis.url': {
+    wrong: [5, null, {}, [5]],
+    outside: ['', [], [''], 'localhost:6379', 'http://localhost', ['redis://localhost', 'x']],
+    right: ['redis://127.0.0.1:1', ['redis://127.0.0.1:1', 'redis://[::1]:1'], 'unix:///nowhere', undefined],
+  },
+  'redis.username': nonEmpty,
+  'redis.password': nonEmpty,
+  'redis.masterName': nonEmpty,
+  'redis.prefix': { wrong: [5, null, {}], outside: ['', '{a}', 'x'.repeat(65)], right: ['app', undefined] },
+  'redis.routing': { wrong: [5, null, {}], outside: ['', 'room'], right: ['user', 'shared', undefined] },
+  'redis.connections': integer(1, 16),
+  'redis.connectTimeoutMs': integer(50, 60_000),
+  'redis.commandTimeoutMs': integer(100, 60_000),
+  'redis.probeIntervalMs': integer(100, 60_000),
+  'redis.graceMs': integer(0, 3_600_000),
+  'redis.pendingBytes': integer(65_536, 4_294_967_296),
+  'redis.tls': { wrong: notAnObject, outside: [], right: [{}, undefined] },
+  'redis.tls.ca': { wrong: [5, null, {}], outside: [], right: [undefined] },
+  'redis.tls.cert': { wrong: [5, null, {}], outside: [], right: [undefined] },
+  'redis.tls.key': { wrong: [5, null, {}], outside: [], right: [undefined] },
+  'redis.tls.servername': nonEmpty,
+  'redis.tls.rejectUnauthorized': { wrong: [5, null, {}], outside: [], right: [true, false, undefined] },
   heartbeat: { wrong: notAnObject, outside: [], right: [{}, undefined] },
   'heartbeat.intervalMs': integer(100, 3_600_000),
   'heartbeat.timeoutMs': integer(100, 3_600_000),
@@ -179,7 +208,8 @@ describe('options', () => {
 
   test.each([
     [{ pth: '/x' }, 'path'],
-    [{ redis: {} }, undefined],
+    [{ cluster: {} }, undefined],
+    [{ redis: { uri: 'redis://localhost' } }, 'redis.url'],
     [{ limits: { maxPayLoad: 1 } }, 'limits.maxPayload'],
     [{ heartbeat: { interval: 1 } }, 'heartbeat.intervalMs'],
     [{ auth: { JWT: {} } }, 'auth.jwt'],

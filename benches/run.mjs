@@ -4,7 +4,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { prepare } from './runner/prepare.mjs';
 import { endAll, measure } from './runner/processes.mjs';
-import { medians, table, targets } from './runner/report.mjs';
+import { medians, tables, targets } from './runner/report.mjs';
 import { DISTURBED, SERVERS, WORKS } from './runner/works.mjs';
 
 const USAGE = `node benches/run.mjs [options]
@@ -74,7 +74,7 @@ async function main() {
   if (availableParallelism() < 2) {
     throw new Error('needs two cores: one for the server, one for the load generator');
   }
-  const tools = prepare(chosen.servers);
+  const tools = prepare(chosen.works, chosen.servers);
   const started = new Date();
   const load = loadavg()[0];
   const runs = [];
@@ -95,7 +95,7 @@ async function main() {
   const failed = runs.filter((run) => run.error);
   const disturbed = runs.filter((run) => run.others_cpu > DISTURBED).length;
 
-  console.log(`\n${table(figures)}\n`);
+  console.log(`\n${tables(figures)}\n`);
   console.log(
     `${cpus()[0].model}, ${availableParallelism()} cores; Node ${process.version}; ${tools.versions}.`,
   );

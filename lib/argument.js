@@ -4,6 +4,8 @@ const { failure, invalidArg, argOutOfRange } = require('./error');
 
 /** Bytes of UTF-8 that a user id or a room's name may have. */
 const MAX_ID_BYTES = 256;
+/** Bytes of UTF-8 that the name of a channel may have. */
+const MAX_CHANNEL_BYTES = 65_536;
 /** Bytes of UTF-8 that fit into a close frame behind its code (RFC 6455, section 5.5). */
 const MAX_REASON_BYTES = 123;
 /** Longest wait that `close()` takes: a day. */
@@ -69,12 +71,24 @@ function toOptions(value, known, name = 'options') {
   return value;
 }
 
-/** The options of a delivery. With one server, every delivery is one of the whole cluster. */
-function checkDeliveryOptions(value) {
-  if (value === undefined) return;
+/** The options of a delivery: whether every server has to be reached. */
+function isStrict(value) {
+  if (value === undefined) return false;
   const { require: required } = toOptions(value, ['require']);
   if (required !== undefined && required !== 'cluster')
     throw invalidArg('options.require', '"cluster"', required);
+  return required === 'cluster';
+}
+
+/** The name of a channel: a non-empty string of at most 64 KiB of UTF-8. */
+function toChannel(value) {
+  if (typeof value !== 'string') throw invalidArg('channel', 'a string', value);
+  if (value.length === 0) throw argOutOfRange('channel', 'a non-empty string', value);
+  if (value.length * 3 > MAX_CHANNEL_BYTES && Buffer.byteLength(value) > MAX_CHANNEL_BYTES) {
+    throw argOutOfRange('channel', `at most ${MAX_CHANNEL_BYTES} bytes of UTF-8`, value);
+  }
+  if (!value.isWellFormed()) throw argOutOfRange('channel', 'well-formed Unicode', value);
+  return value;
 }
 
 /** The options of `close()`, complete. */
@@ -92,4 +106,4 @@ function toCloseOptions(value) {
   };
 }
 
-module.exports = { toId, toCloseCode, toReason, checkDeliveryOptions, toCloseOptions };
+module.exports = { toId, toCloseCode, toReason, isStrict, toChannel, toCloseOptions };

@@ -58,8 +58,14 @@ function argOutOfRange(name, expected, got) {
 }
 
 /** What is thrown or rejected once `close()` was called. */
-function closedError() {
-  return failure(Error, 'ERR_CLOSED', 'The WebSocketManager is closed');
+function closedError(what = 'WebSocketManager') {
+  return failure(Error, 'ERR_CLOSED', `The ${what} is closed`);
+}
+
+/** The error of the addon's event: its code, a space, its message. */
+function failureOf(text) {
+  const end = text.indexOf(' ');
+  return failure(Error, text.slice(0, end), text.slice(end + 1));
 }
 
 /** What was thrown, as text for a message. Whatever it is, this doesn't throw. */
@@ -91,4 +97,19 @@ function warn(error) {
   process.emitWarning(reasonOf(error), { type: 'ActoryWebSocketWarning', code, detail: detail.trim() });
 }
 
-module.exports = { failure, describe, invalidArg, argOutOfRange, closedError, reasonOf, warn };
+/** Tells the process something that an operator has to know, in one line of its standard error. */
+function notify(code, message) {
+  process.emitWarning(message, { type: 'ActoryWebSocketWarning', code });
+}
+
+module.exports = {
+  failure,
+  describe,
+  invalidArg,
+  argOutOfRange,
+  closedError,
+  failureOf,
+  reasonOf,
+  warn,
+  notify,
+};

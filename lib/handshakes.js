@@ -1,6 +1,6 @@
 'use strict';
 
-const { closedError, failure, reasonOf } = require('./error');
+const { closedError, failure, failureOf, reasonOf } = require('./error');
 const { REPORT, TRUSTED } = require('./handover');
 const { toIdentity } = require('./identity');
 
@@ -118,8 +118,7 @@ class Handshakes {
     const handshake = this.#pending.get(ticket);
     this.#pending.delete(ticket);
     if (handshake?.reject === undefined) return;
-    const space = answer.indexOf(' ');
-    handshake.reject(failure(Error, answer.slice(0, space), answer.slice(space + 1)));
+    handshake.reject(failureOf(answer));
   }
 
   /** The engine is gone, and no more will be reported. */

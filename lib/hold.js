@@ -7,10 +7,26 @@ const FOR_EVER = 2 ** 31 - 1;
 class Hold {
   #count = 0;
   #timer;
+  #isRef = true;
 
   take() {
-    if (this.#count === 0) this.#timer = setInterval(() => {}, FOR_EVER);
+    if (this.#count === 0) {
+      this.#timer = setInterval(() => {}, FOR_EVER);
+      if (!this.#isRef) this.#timer.unref();
+    }
     this.#count += 1;
+  }
+
+  /** Holds the event loop, which is the default. */
+  ref() {
+    this.#isRef = true;
+    this.#timer?.ref();
+  }
+
+  /** Doesn't, whatever is taken. */
+  unref() {
+    this.#isRef = false;
+    this.#timer?.unref();
   }
 
   release() {

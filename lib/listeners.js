@@ -1,6 +1,7 @@
 'use strict';
 
-const { failure, reasonOf, warn } = require('./error');
+const { noticeOf } = require('./broker-status');
+const { failure, reasonOf, warn, notify } = require('./error');
 
 /** What `setInterest` takes, by event. */
 const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8 };
@@ -33,7 +34,9 @@ class Listeners {
   constructor(manager, onInterest) {
     this.#manager = manager;
     this.#onInterest = onInterest;
-    for (const name of Object.keys(BITS)) this.#rejected[name] = (thrown) => this.failed(name, thrown);
+    for (const name of [...Object.keys(BITS), 'broker']) {
+      this.#rejected[name] = (thrown) => this.failed(name, thrown);
+    }
   }
 
   /** Listeners of `name` came or went; of any event, if `name` is undefined. */
@@ -78,6 +81,30 @@ class Listeners {
 
   slow(connection, dropped) {
     this.#call('slow', this.#slow, 2, connection, dropped);
+  }
+
+  /** Where nobody listens, trouble becomes a process warning: messages may be lost, and somebody has to know. */
+  broker(status) {
+    const list = this.#manager.rawListeners('broker');
+    if (list.length === 0) {
+      const notice = noticeOf(status);
+      if (notice !== undefined) notify(...notice);
+    }
+    this.#call('broker', list, 1, status);
+  }
+
+  /** Calls a handler of a channel's messages. */
+  handler(channel, handler, message) {
+    const failed = (thrown) => {
+      const text = `A handler of channel ${JSON.stringify(channel)} failed: ${reasonOf(thrown)}`;
+      this.error(failure(Error, 'ERR_LISTENER', text, thrown));
+    };
+    try {
+      const answer = handler(message, channel);
+      if (typeof answer?.then === 'function') answer.then(undefined, failed);
+    } catch (thrown) {
+      failed(thrown);
+    }
   }
 
   /** With the number of arguments said, rather than gathered: a message shall allocate nothing here. */

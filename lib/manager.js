@@ -1,50 +1,29 @@
 'use strict';
 
 const { EventEmitter } = require('node:events');
-const { checkDeliveryOptions, toCloseCode, toCloseOptions, toId, toReason } = require('./argument');
+const { Answers } = require('./answers');
+const { isStrict, toChannel, toCloseCode, toCloseOptions, toId, toReason } = require('./argument');
+const { toBrokerStatus } = require('./broker-status');
 const { ConnectionManager } = require('./connections');
 const { Directory } = require('./directory');
-const { closedError, failure } = require('./error');
+const { closedError, failure, failureOf, notify } = require('./error');
 const { Handover, checkUpgrade } = require('./handover');
 const { Handshakes } = require('./handshakes');
 const { Hold } = require('./hold');
+const { Kind } = require('./kind');
 const { Listeners } = require('./listeners');
 const { NativeManager } = require('./native');
-const { toPayload } = require('./payload');
+const { toJson, toPayload } = require('./payload');
+const { promised } = require('./promise');
 const { Pump } = require('./pump');
 const { checkNameIsFree, registry } = require('./registry');
 const { ServerWatch } = require('./server-watch');
 const { checkPathIsFree, checkServer, listen, refuse } = require('./upgrade');
 
-/** Kinds of events in the addon's batches. */
-const OPEN = 1;
-const TEXT = 2;
-const BINARY = 3;
-const CLOSE = 4;
-const SLOW = 5;
-const UPGRADED = 6;
-const REFUSED = 7;
-const CLOSED = 8;
-const BRIDGE_READABLE = 9;
-const BRIDGE_DRAIN = 10;
-const BRIDGE_END = 11;
+/** Code of the warning that a manager without Redis gives. */
+const SINGLE_SERVER = 'ACTORY_WS_SINGLE_SERVER';
 
 const nothing = () => {};
-
-/** A promise that may be left alone: its rejection is never an unhandled one. */
-function handled(promise) {
-  promise.then(undefined, nothing);
-  return promise;
-}
-
-/** What `work` answers or throws, as such a promise. */
-function promised(work) {
-  try {
-    return Promise.resolve(work());
-  } catch (error) {
-    return handled(Promise.reject(error));
-  }
-}
 
 /** WebSockets on a Node HTTP server, run by Rust. Documented in index.d.ts. */
 class WebSocketManager extends EventEmitter {
@@ -56,6 +35,7 @@ class WebSocketManager extends EventEmitter {
   #listeners;
   #pump;
   #hold = new Hold();
+  #answers = new Answers(this.#hold);
   #stopListening;
   /** The promise of `close()`, once it was called. */
   #closing = null;
@@ -66,7 +46,13 @@ class WebSocketManager extends EventEmitter {
     checkServer(server);
     checkNameIsFree(typeof options?.name === 'string' ? options.name : 'default');
     this.#pump = new Pump(this.#dispatch);
-    const native = new NativeManager(options, process.env.JWT_SECRET || undefined, this.#pump.wake);
+    const { JWT_SECRET, REDIS_URL } = process.env;
+    const native = new NativeManager(
+      options,
+      JWT_SECRET || undefined,
+      REDIS_URL || undefined,
+      this.#pump.wake,
+    );
     this.#native = native;
     try {
       this.#begin(server, options);
@@ -80,7 +66,7 @@ class WebSocketManager extends EventEmitter {
   #begin(server, options) {
     const native = this.#native;
     checkPathIsFree(server, native.path);
-    warnAboutRedis();
+    if (!native.hasRedis && options?.redis !== false) warnOfSingleServer();
     this.#pump.start(native);
     this.#listeners = new Listeners(this, (bits) => native.setInterest(bits));
     this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
@@ -121,37 +107,45 @@ class WebSocketManager extends EventEmitter {
   }
 
   sendToUser(userId, data, options) {
-    return this.#deliver(options, () => this.#native.sendToUser(toId(userId, 'userId'), toPayload(data)));
-  }
-
-  sendToRoom(room, data, options) {
-    return this.#deliver(options, () => this.#native.sendToRoom(toId(room, 'room'), toPayload(data)));
-  }
-
-  broadcast(data, options) {
-    return this.#deliver(options, () => this.#native.broadcast(toPayload(data)));
-  }
-
-  #deliver(options, send) {
-    return promised(() => {
-      this.#checkOpen();
-      checkDeliveryOptions(options);
-      return send();
+    return this.#answer(() => {
+      const strict = isStrict(options);
+      return this.#native.sendToUser(toId(userId, 'userId'), toPayload(data), strict);
     });
   }
 
-  disconnectUser(userId, code, reason) {
-    return promised(() => {
-      this.#checkOpen();
-      return this.#native.disconnectUser(toId(userId, 'userId'), toCloseCode(code, 4002), toReason(reason));
+  sendToRoom(room, data, options) {
+    return this.#answer(() => {
+      const strict = isStrict(options);
+      return this.#native.sendToRoom(toId(room, 'room'), toPayload(data), strict);
+    });
+  }
+
+  broadcast(data, options) {
+    return this.#answer(() => this.#native.broadcast(toPayload(data), isStrict(options)));
+  }
+
+  publish(channel, message) {
+    return this.#answer(() => this.#native.publish(toChannel(channel), toJson(message)));
+  }
+
+  disconnectUser(userId, code, reason, options) {
+    return this.#answer(() => {
+      const strict = isStrict(options);
+      const user = toId(userId, 'userId');
+      return this.#native.disconnectUser(user, toCloseCode(code, 4002), toReason(reason), strict);
     });
   }
 
   isOnline(userId) {
-    return promised(() => {
+    return promised(async () => {
       this.#checkOpen();
-      return this.#native.isOnline(toId(userId, 'userId'));
+      const servers = await this.#answers.of(this.#native.isOnline(toId(userId, 'userId')));
+      return servers > 0;
     });
+  }
+
+  countConnections(userId) {
+    return this.#answer(() => this.#native.count(userId === undefined ? undefined : toId(userId, 'userId')));
   }
 
   handleUpgrade(req, socket, head, identity) {
@@ -167,7 +161,7 @@ class WebSocketManager extends EventEmitter {
   }
 
   ready() {
-    return promised(() => this.#checkOpen());
+    return this.#answer(() => this.#native.ready());
   }
 
   stats() {
@@ -184,6 +178,14 @@ class WebSocketManager extends EventEmitter {
       });
       this.#native.shutdown(drainMs, code, reason);
       return this.#closing;
+    });
+  }
+
+  /** What a call of the addon's comes to, as a promise. */
+  #answer(call) {
+    return promised(() => {
+      this.#checkOpen();
+      return this.#answers.of(call()) ?? undefined;
     });
   }
 
@@ -205,42 +207,54 @@ class WebSocketManager extends EventEmitter {
   /** Hands one event of the addon's to whom it concerns. */
   #dispatch = (kind, id, number, payload) => {
     switch (kind) {
-      case TEXT:
-      case BINARY: {
+      case Kind.TEXT:
+      case Kind.BINARY: {
         const connection = this.#directory.ofEvent(id);
-        if (connection !== undefined) this.#listeners.message(connection, payload, kind === BINARY);
+        if (connection !== undefined) this.#listeners.message(connection, payload, kind === Kind.BINARY);
         break;
       }
-      case OPEN:
+      case Kind.OPEN:
         this.#listeners.connection(this.#directory.adopt(id, payload));
         break;
-      case CLOSE: {
+      case Kind.CLOSE: {
         const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
         if (connection !== undefined) this.#listeners.disconnect(connection, number, payload);
         break;
       }
-      case SLOW: {
+      case Kind.SLOW: {
         const connection = this.#directory.ofEvent(id);
         const dropped = { droppedBytes: number, droppedMessages: payload };
         if (connection !== undefined) this.#listeners.slow(connection, dropped);
         break;
       }
-      case UPGRADED:
+      case Kind.UPGRADED:
         this.#handshakes.upgraded(id, this.#directory.adopt(id, payload));
         break;
-      case REFUSED:
+      case Kind.REFUSED:
         this.#handshakes.refused(number, payload);
         break;
-      case BRIDGE_READABLE:
+      case Kind.BRIDGE_READABLE:
         this.#handover.bridge(id)?.readable();
         break;
-      case BRIDGE_DRAIN:
+      case Kind.BRIDGE_DRAIN:
         this.#handover.bridge(id)?.drained();
         break;
-      case BRIDGE_END:
+      case Kind.BRIDGE_END:
         this.#handover.bridge(id)?.finish(number !== 0);
         break;
-      case CLOSED:
+      case Kind.SETTLED:
+        this.#answers.settle(number, payload);
+        break;
+      case Kind.FAILED:
+        this.#answers.fail(number, payload);
+        break;
+      case Kind.BROKER:
+        this.#listeners.broker(toBrokerStatus(payload));
+        break;
+      case Kind.PROBLEM:
+        this.#listeners.error(failureOf(payload));
+        break;
+      case Kind.CLOSED:
         this.#finish();
         break;
     }
@@ -250,6 +264,7 @@ class WebSocketManager extends EventEmitter {
   #finish() {
     this.#pump.stop();
     this.#stopListening();
+    this.#answers.close(closedError());
     this.#handshakes.close();
     this.#handover.close();
     this.#directory.clear();
@@ -305,14 +320,15 @@ if (Symbol.asyncDispose !== undefined) {
   };
 }
 
-/** Once per process: whoever has set REDIS_URL counts on messages that cross servers. */
-function warnAboutRedis() {
+/** Once per process: whoever runs several servers counts on messages that cross them. */
+function warnOfSingleServer() {
   const { warned } = registry();
-  if (!process.env.REDIS_URL || warned.has('ACTORY_WS_NO_REDIS')) return;
-  warned.add('ACTORY_WS_NO_REDIS');
-  process.emitWarning(
-    'REDIS_URL is set, but this version of @actory/websocket runs on a single server: messages reach connections of this process only',
-    { type: 'ActoryWebSocketWarning', code: 'ACTORY_WS_NO_REDIS' },
+  if (warned.has(SINGLE_SERVER)) return;
+  warned.add(SINGLE_SERVER);
+  notify(
+    SINGLE_SERVER,
+    'No Redis: neither the option redis.url nor the environment variable REDIS_URL says where it is, so messages ' +
+      'reach connections of this process only. Where that is meant, redis: false says so',
   );
 }
 

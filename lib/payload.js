@@ -38,6 +38,7 @@ function bufferBytes(buffer, offset, length) {
   return types.isSharedArrayBuffer(buffer) ? Uint8Array.from(bytes) : bytes;
 }
 
+/** The JSON of `data`. @throws {TypeError} as {@link toPayload} */
 function toJson(data) {
   let text;
   try {
@@ -53,4 +54,4 @@ function notSerializable(why, cause) {
   return failure(TypeError, 'ERR_NOT_SERIALIZABLE', `"data" can't be sent: ${why}`, cause);
 }
 
-module.exports = { toPayload };
+module.exports = { toJson, toPayload };

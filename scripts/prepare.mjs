@@ -7,19 +7,35 @@ export class Missing extends Error {}
 
 /** The full path of a command, or undefined. */
 export function which(command) {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+  // Debian has servers such as nginx in a folder that is on the path of root alone.
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']) {
     const path = join(folder, command);
     if (folder !== '' && existsSync(path)) return path;
   }
 }
 
-/** What a machine needs beside Node, npm and cargo: a command that shows it is there, and its Debian packages. */
+/**
+ * What a machine needs beside Node, npm and cargo: a command that shows it is there, and its Debian packages; `service`
+ * where those also start one, which nobody asked for.
+ */
 export const LINKER = { commands: ['cc'], packages: ['gcc', 'libc6-dev'], use: 'linking Rust' };
 export const OPENSSL = { commands: ['openssl'], packages: ['openssl'], use: 'the keys of the tests' };
 export const CHROMIUM = {
   commands: ['chromium', 'chromium-browser', 'google-chrome'],
   packages: ['chromium'],
   use: "the demo's end-to-end test",
+};
+export const REDIS = {
+  commands: ['redis-server'],
+  packages: ['redis-server'],
+  use: 'several servers',
+  service: 'redis-server',
+};
+export const NGINX = {
+  commands: ['nginx'],
+  packages: ['nginx-light'],
+  use: 'several servers behind one address',
+  service: 'nginx',
 };
 
 const lacks = ({ commands }) => !commands.some((command) => which(command));
@@ -41,11 +57,11 @@ export async function installPackages(needs) {
   if (!asRoot && !which('sudo')) throw new Missing(`${help} (not root, and there is no sudo)`);
 
   console.log(`Installing ${list}, for ${missing.map(({ use }) => use).join(' and ')}`);
-  const aptGet = (...args) => {
-    const command = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args];
-    if (!asRoot) command.unshift('sudo', '-n');
-    return run(command[0], command.slice(1), { quiet: true });
+  const administer = (...words) => {
+    const [command, ...args] = asRoot ? words : ['sudo', '-n', ...words];
+    return run(command, args, { quiet: true });
   };
+  const aptGet = (...args) => administer('env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args);
   await aptGet('update');
   const result = await aptGet('install', '-y', '--no-install-recommends', ...packages);
   if (!result.ok || missing.some(lacks)) {
@@ -53,6 +69,13 @@ export async function installPackages(needs) {
       `${help}\napt-get: ${result.reason}\n${result.output.trim().split('\n').slice(-5).join('\n')}`,
     );
   }
+  for (const { service } of missing) if (service !== undefined) await stopService(service, administer);
+}
+
+/** Stops what a package has started by itself, and keeps it from starting with the machine. */
+async function stopService(service, administer) {
+  if (existsSync('/run/systemd/system')) await administer('systemctl', 'disable', '--now', service);
+  else await administer('service', service, 'stop');
 }
 
 /** @throws {Missing} if there is no cargo */

@@ -49,7 +49,12 @@ const checks = [
   { name: 'addon', command: ['npm', 'run', '--silent', 'build:debug'] },
   { name: 'jest', command: ['node_modules/.bin/jest', '--ci'], tests: jestTests, needsAddon: true },
   {
-    name: 'demo in a browser',
+    name: 'chaos run, short',
+    command: ['npm', 'run', '--silent', 'test:chaos', '--', '--short'],
+    needsAddon: true,
+  },
+  {
+    name: 'demos in a browser',
     command: ['npm', 'run', '--silent', 'test:e2e'],
     tests: nodeTests,
     needsAddon: true,
@@ -59,7 +64,7 @@ const checks = [
 /** Readies the machine. Answers with what is still missing but keeps only some checks from running. */
 async function ready() {
   prepare.checkCargo();
-  await prepare.installPackages([prepare.LINKER, prepare.OPENSSL]);
+  await prepare.installPackages([prepare.LINKER, prepare.OPENSSL, prepare.REDIS]);
   await prepare.installNodeModules();
   const lacking = await prepare.installRustComponents();
   if (lacking.length > 0) {
@@ -68,7 +73,7 @@ async function ready() {
     );
   }
   try {
-    await prepare.installPackages([prepare.CHROMIUM]);
+    await prepare.installPackages([prepare.CHROMIUM, prepare.NGINX]);
   } catch (error) {
     if (!(error instanceof prepare.Missing)) throw error;
     console.error(error.message);

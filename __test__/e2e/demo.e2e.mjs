@@ -12,7 +12,9 @@ let ada;
 let grace;
 
 before(async () => {
-  [demo, browser] = await Promise.all([startDemo(), startBrowser()]);
+  // One after the other, so that what has started is ended if the other does not start.
+  browser = await startBrowser();
+  demo = await startDemo();
   [ada, grace] = await Promise.all([
     openPage(browser, demo.url, problems),
     openPage(browser, demo.url, problems),

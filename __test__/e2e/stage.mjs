@@ -8,6 +8,7 @@ import { CHROMIUM, which } from '../../scripts/prepare.mjs';
 
 const SERVER =
   process.env.DEMO_SERVER ?? fileURLToPath(new URL('../../examples/demo/server.mjs', import.meta.url));
+const CLUSTER = fileURLToPath(new URL('../../examples/demo/cluster.mjs', import.meta.url));
 
 /** The demo as a process of its own, so that blocking Node's thread blocks the server and not the test. */
 export async function startDemo(port = 0) {
@@ -34,6 +35,61 @@ export async function startDemo(port = 0) {
       clearTimeout(timer);
       return code;
     },
+  };
+}
+
+/** The demo on two servers, on ports that are free, with all that belongs to it. */
+export async function startCluster() {
+  const cluster = spawn(process.execPath, [CLUSTER], {
+    env: { ...process.env, PORT: '0', SERVER_PORTS: '0,0', HOST: '127.0.0.1' },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const exited = once(cluster, 'exit');
+  let errors = '';
+  cluster.stderr.on('data', (text) => {
+    errors += text;
+  });
+  const lines = createInterface(cluster.stdout);
+  let heard = '';
+  lines.on('line', (line) => {
+    heard += `${line}\n`;
+  });
+  /** Resolves with the match once the cluster has said something like this. */
+  const says = async (pattern) => {
+    while (!pattern.test(heard)) {
+      const ended = exited.then(([code, signal]) => {
+        throw new Error(`The cluster ended (${signal ?? code}): ${errors}`);
+      });
+      await Promise.race([once(lines, 'line'), ended]);
+    }
+    return pattern.exec(heard);
+  };
+  await says(/Ctrl\+C/);
+  const [url] = /http:\S+/.exec(heard);
+  const parts = [...heard.matchAll(/^ {2}(\S.*?) {2,}(\S.*?) +\(process (\d+)\)$/gm)].map(
+    ([, name, at, pid]) => {
+      return { name, at, pid: Number(pid) };
+    },
+  );
+  return {
+    url,
+    parts,
+    /** Kills a part, or starts it again, as one does in the terminal: '1', '2' or 'redis'. */
+    async toggle(plug, pattern) {
+      heard = '';
+      cluster.stdin.write(`${plug}\n`);
+      await says(pattern);
+    },
+    /** Ends it as Ctrl+C does. Answers with how it ended and what it complained about. */
+    async stop() {
+      cluster.kill('SIGINT');
+      const timer = setTimeout(() => cluster.kill('SIGKILL'), 20_000);
+      const [code] = await exited;
+      clearTimeout(timer);
+      return { code, errors };
+    },
+    /** Resolves in the same way once it has ended by itself. */
+    ended: () => exited.then(([code]) => ({ code, errors })),
   };
 }
 

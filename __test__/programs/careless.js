@@ -8,7 +8,7 @@ const WebSocket = require('ws');
 const { WebSocketManager } = require('../..');
 
 const server = http.createServer();
-const manager = new WebSocketManager(server, { auth: 'anonymous' });
+const manager = new WebSocketManager(server, { auth: 'anonymous', redis: false });
 
 manager.on('connection', () => {
   throw new Error('from connection');

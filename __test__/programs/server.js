@@ -9,7 +9,7 @@ const { WebSocketManager } = require('../..');
 
 const { THEN } = process.env;
 const server = http.createServer();
-new WebSocketManager(server, { auth: 'anonymous' });
+new WebSocketManager(server, { auth: 'anonymous', redis: false });
 if (THEN !== 'die') process.once('SIGTERM', () => server.close());
 
 server.listen(0, '127.0.0.1', async () => {

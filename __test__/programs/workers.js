@@ -10,7 +10,7 @@ const { WebSocketManager } = require('../..');
 
 async function serve() {
   const server = http.createServer();
-  const manager = new WebSocketManager(server, { auth: 'anonymous', relay: false });
+  const manager = new WebSocketManager(server, { auth: 'anonymous', redis: false, relay: false });
   manager.on('message', (connection, data) => connection.send(data));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

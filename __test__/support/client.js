@@ -143,4 +143,4 @@ class RawClient {
   }
 }
 
-module.exports = { Client, RawClient, connect, refused, upgradeRequest, frame };
+module.exports = { Inbox, Client, RawClient, connect, refused, upgradeRequest, frame };

@@ -19,9 +19,9 @@ async function listening(server, path) {
   return server;
 }
 
-/** A manager that is closed after the test. `auth` is 'anonymous' unless said otherwise. */
+/** A manager that is closed after the test. `auth` is 'anonymous' and there is no Redis unless said otherwise. */
 function manage(server, options = {}) {
-  const manager = new WebSocketManager(server, { auth: 'anonymous', ...options });
+  const manager = new WebSocketManager(server, { auth: 'anonymous', redis: false, ...options });
   closeAfterwards(() => manager.close());
   return manager;
 }

@@ -4,14 +4,17 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import {
+  type BrokerState,
   CloseCode,
   type Connection,
+  type ConnectionCount,
   type ConnectionManager,
   type Delivery,
   ErrorCode,
   getWebSocketManager,
   type Identity,
   type MessageListener,
+  RedisPubSub,
   type Sendable,
   type Stats,
   type WebSocketError,
@@ -37,8 +40,11 @@ new WebSocketManager(3000);
 new WebSocketManager(server, { pth: '/ws' });
 // @ts-expect-error 'anyone' is no auth
 new WebSocketManager(server, { auth: 'anyone' });
-// @ts-expect-error no Redis yet
 new WebSocketManager(server, { redis: false });
+// @ts-expect-error true says nothing
+new WebSocketManager(server, { redis: true });
+// @ts-expect-error 'both' is no routing
+new WebSocketManager(server, { redis: { routing: 'both' } });
 // @ts-expect-error null is no default
 new WebSocketManager(server, { name: null });
 
@@ -52,6 +58,7 @@ const complete: Required<WebSocketManagerOptions> = {
   allowedOrigins: ['https://*.example.com'],
   heartbeat: { intervalMs: 30_000, timeoutMs: 10_000 },
   limits: { maxPayload: 1, eventBytes: 65_536 },
+  redis: { url: ['redis://a', 'redis://b'] as const, prefix: 'app', routing: 'user', tls: { ca: 'pem' } },
   relay: false,
   threads: 2,
 };
@@ -126,7 +133,7 @@ manager.addListener(
   'slow',
   (_connection, { droppedBytes, droppedMessages }) => droppedBytes + droppedMessages,
 );
-manager.prependOnceListener('broker', ({ state }) => same<typeof state, 'up'>());
+manager.prependOnceListener('broker', ({ state }) => same<typeof state, BrokerState>());
 manager.on('error', (error) => {
   same<typeof error, WebSocketError>();
   if (error.code === ErrorCode.ERR_LISTENER) console.error(error.cause);
@@ -181,7 +188,10 @@ manager.on('disconnect', (_connection, _code: string) => {});
 async function send() {
   const delivery = await manager.sendToUser('u', { a: [1, null] }, { require: 'cluster' });
   same<typeof delivery, Delivery>();
-  same<[Delivery['status'], Delivery['nodes'], Delivery['local']], ['published', number, number]>();
+  same<
+    [Delivery['status'], Delivery['nodes'], Delivery['local']],
+    ['published' | 'local' | 'uncertain', number | null, number]
+  >();
   await manager.sendToUser(7, new Uint8Array(1));
   await manager.sendToRoom('r', Buffer.from('x'));
   await manager.broadcast(null);
@@ -206,7 +216,9 @@ async function send() {
   await manager.broadcast('', { require: 'all' });
   // @ts-expect-error a user id is a string or a number
   await manager.sendToUser(null, '');
-  same<number, Awaited<ReturnType<typeof manager.disconnectUser>>>();
+  same<Delivery, Awaited<ReturnType<typeof manager.disconnectUser>>>();
+  same<ConnectionCount, Awaited<ReturnType<typeof manager.countConnections>>>();
+  same<number, Awaited<ReturnType<typeof manager.publish>>>();
   await manager.disconnectUser('u', 4999, 'bye');
   same<boolean, Awaited<ReturnType<typeof manager.isOnline>>>();
 }
@@ -262,4 +274,26 @@ const other: CloseCode = 4999;
 // @ts-expect-error read-only
 ErrorCode.ERR_CLOSED = 'ERR_CLOSED';
 
-export { code, lifetime, other, send };
+// Pub/Sub
+async function channels() {
+  new RedisPubSub();
+  new RedisPubSub('redis://a');
+  const pubsub = new RedisPubSub(undefined, { url: ['redis://a'], connections: 2 });
+  await pubsub.initialize();
+  same<number, Awaited<ReturnType<typeof pubsub.publish>>>();
+  await pubsub.publish('orders', { id: 1 });
+  await pubsub.subscribe('orders', (order) => console.log(order.id));
+  await pubsub.subscribe<{ id: number }>('orders', ({ id }, channel) => console.log(id + 1, channel.length));
+  await pubsub.unsubscribe('orders');
+  // @ts-expect-error a channel is a string
+  await pubsub.publish(5, '');
+  // @ts-expect-error a handler is needed
+  await pubsub.subscribe('orders');
+  pubsub.on('broker', ({ state, gapSince }) => console.log(state, gapSince));
+  pubsub.once('error', ({ code }) => same<typeof code, ErrorCode>());
+  // @ts-expect-error no such event
+  pubsub.on('message', () => {});
+  await pubsub.unref().ref().close();
+}
+
+export { channels, code, lifetime, other, send };

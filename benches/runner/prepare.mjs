@@ -1,32 +1,40 @@
 // What has to be there before the first run: the generator, the other servers, and this package, built for release.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const benches = dirname(dirname(fileURLToPath(import.meta.url)));
 const root = dirname(benches);
+const guide = join(root, '__test__', 'fixtures', 'guide-server.mjs');
 
 /** Builds and finds everything, or throws and says what to do. */
-export function prepare(servers) {
+export function prepare(works, servers) {
   if (process.platform !== 'linux') throw new Error('the benchmark needs Linux (epoll, taskset, /proc)');
   const crate = join(benches, 'load');
   // Said here so that a CARGO_TARGET_DIR of the caller can't hide the binaries.
   const target = join(crate, 'target');
   run('cargo', ['build', '--release', '--locked', '--target-dir', target], crate);
-  if (!existsSync(join(benches, 'node_modules'))) run('npm', ['ci'], benches);
+  if (!isInstalled()) run('npm', ['ci'], benches);
   if (servers.includes('actory')) requireRelease();
+  if (works.some((work) => work.redis)) requireRedis();
+  if (servers.includes('guide')) requireGuide();
 
   const bin = (name) => join(target, 'release', name);
   const node = (name) => [process.execPath, '--expose-gc', join(benches, 'servers', `${name}.mjs`)];
   return {
     load: bin('load'),
     versions: versions(),
+    // What the guide's server imports is installed in the root. `ws` looks here too for bufferutil, which makes it faster.
+    env: { guide: { NODE_PATH: join(benches, 'node_modules') } },
     servers: {
       floor: [bin('floor')],
       ws: node('ws'),
       uws: node('uws'),
       actory: node('actory'),
+      guide: [process.execPath, guide],
+      socketio: node('socketio'),
       ...(servers.includes('bun') && { bun: [findBun(), join(benches, 'servers', 'bun.mjs')] }),
     },
   };
@@ -35,6 +43,30 @@ export function prepare(servers) {
 function run(command, args, cwd) {
   const { status, error } = spawnSync(command, args, { cwd, stdio: ['ignore', 2, 2] });
   if (status !== 0) throw new Error(`${command} ${args[0]} failed${error ? `: ${error.message}` : ''}`);
+}
+
+/** Whether the other servers are here, in the versions that the lock names. */
+function isInstalled() {
+  const changed = (...path) =>
+    statSync(join(benches, ...path), { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
+  return changed('node_modules', '.package-lock.json') >= changed('package-lock.json');
+}
+
+function requireRedis() {
+  if (spawnSync('redis-server', ['--version']).status === 0) return;
+  throw new Error('no redis-server: apt-get install redis-server (or leave out the works with it: --only)');
+}
+
+/** The guide's server is a fixture of the tests and imports what they do. */
+function requireGuide() {
+  const require = createRequire(guide);
+  for (const name of ['redis', 'ws']) {
+    try {
+      require.resolve(name);
+    } catch {
+      throw new Error(`the guide's server lacks ${name}: npm ci in ${root} (or leave it out: --servers)`);
+    }
+  }
 }
 
 function requireRelease() {

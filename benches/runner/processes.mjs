@@ -1,5 +1,6 @@
-// Starts a server and the generator for one run, on their cores, and ends both whatever happens.
+// One run: starts the servers and the generator on their cores, and ends them whatever happens.
 import { spawn } from 'node:child_process';
+import { startRedis } from './redis.mjs';
 
 const START_MS = 20_000;
 const RUN_MS = 200_000;
@@ -19,26 +20,37 @@ function command(tools, work, server) {
 
 /** One run: the generator's report, or `{ error }`. */
 export async function measure(tools, work, server, { seconds, warmup }) {
-  const flags = ['--mode', work.mode, ...(work.flags ?? []), '--max-seconds', '280'];
-  const serving = start(work.cores.server, [...command(tools, work, server), ...serverFlags(server, flags)]);
+  const started = [];
+  const launch = (cores, ...rest) => {
+    started.push(start(cores, ...rest));
+    return started.at(-1);
+  };
   try {
-    const [port, pid] = await serving.line(/^READY (\d+) (\d+)$/m, START_MS);
-    const load = start(work.cores.generator, [
+    const redis = work.redis && (await startRedis((command) => launch(work.cores.generator, command)));
+    // A REDIS_URL of the caller's would turn the works without Redis into ones with it.
+    const env = { ...process.env, ...tools.env[server], REDIS_URL: redis?.url };
+    const flags = ['--mode', work.mode, ...(work.flags ?? []), '--max-seconds', '280'];
+    const serving = [...command(tools, work, server), ...serverFlags(server, flags)];
+    const servers = Array.from({ length: work.processes ?? 1 }, () =>
+      launch(work.cores.server, serving, env),
+    );
+    const ready = await Promise.all(servers.map((one) => one.line(/^READY (\d+) (\d+)$/m, START_MS)));
+    const [[port, pid], ...bystanders] = ready;
+    const load = launch(work.cores.generator, [
       tools.load,
       ...work.load,
+      ...(work.client?.[server] ?? []),
       ...['--port', port, '--pid', pid],
+      ...(redis ? ['--redis', String(redis.pid)] : []),
+      ...(bystanders.length > 0 ? ['--bystanders', bystanders.map(([, pid]) => pid).join()] : []),
       ...(work.timed ? ['--seconds', String(seconds), '--warmup', String(warmup)] : []),
     ]);
-    try {
-      const [json] = await load.line(/^\{.*\}$/m, RUN_MS);
-      return JSON.parse(json);
-    } finally {
-      await load.end();
-    }
+    const [json] = await load.line(/^\{.*\}$/m, RUN_MS);
+    return JSON.parse(json);
   } catch (error) {
     return { error: error.message };
   } finally {
-    await serving.end();
+    await Promise.all(started.map((one) => one.end()));
   }
 }
 
@@ -48,9 +60,13 @@ function serverFlags(server, flags) {
   return flags.map((flag, i) => (flags[i - 1] === '--mode' && flag !== 'fanout' ? 'echo' : flag));
 }
 
-function start(cores, command) {
-  // taskset replaces itself with the command, so this process id is the server's own.
-  const child = spawn('taskset', ['-c', cores, ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
+function start(cores, command, env = process.env) {
+  // setpriv and taskset replace themselves with the command, so this process id is the command's own. The kernel ends it
+  // if this process is killed, which no handler sees. The guide's server ends with its standard input: it has to have one.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'taskset', '-c', cores, ...command], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env,
+  });
   children.add(child);
   let [out, err] = ['', ''];
   let changed = () => {};
@@ -74,6 +90,7 @@ function start(cores, command) {
     err = (err + text).slice(-2000);
   });
   return {
+    pid: child.pid,
     /** Waits for a line of output: its groups, or the whole if it has none. */
     line: (pattern, limit) =>
       new Promise((resolve, reject) => {

@@ -24,6 +24,10 @@ export function medians(runs) {
           p50: run.p50_us,
           p99: run.p99_us,
           core: work.timed ? run.server_cpu : undefined,
+          redis: run.redis_us_per_message,
+          bystanders: run.bystanders_cpu,
+          idle: run.bystanders_idle_cpu,
+          more: run.bystanders_cpu - run.bystanders_idle_cpu,
           alive: run.alive,
           connections: run.connections,
         }));
@@ -60,36 +64,70 @@ const number = (value, digits = 0) =>
 const cost = (value) => (value === undefined ? '' : number(value, value < 10 ? 2 : value < 100 ? 1 : 0));
 const times = (value) => number(value, 2);
 
-const HEAD = [
-  ...['work', 'server', 'per second', 'cost', 'lowest to highest', 'p50 us', 'p99 us', 'core'],
-  ...['cost : floor', 'cost : uWS', 'cost : ws', 'throughput : ws'],
+/** Columns: the head of each, and what a figure has there among those of the other servers. */
+const COMMON = [
+  [
+    'per second',
+    (figure) =>
+      figure.alive === undefined
+        ? number(figure.throughput)
+        : `${figure.alive} of ${figure.connections} alive`,
+  ],
+  ['cost', (figure) => cost(figure.cost)],
+  [
+    'lowest to highest',
+    (figure) => (figure.cost === undefined ? '' : `${cost(figure.low)} to ${cost(figure.high)}`),
+  ],
+  ['p50 us', (figure) => number(figure.p50)],
+  ['p99 us', (figure) => number(figure.p99)],
+  ['core', (figure) => times(figure.core)],
+];
+const ALONE = [
+  ['cost : floor', (figure, servers) => times(ratio(figure, servers.floor, 'cost'))],
+  ['cost : uWS', (figure, servers) => times(ratio(figure, servers.uws, 'cost'))],
+  ['cost : ws', (figure, servers) => times(ratio(figure, servers.ws, 'cost'))],
+  ['throughput : ws', (figure, servers) => times(ratio(figure, servers.ws, 'throughput'))],
+];
+const WITH_REDIS = [
+  ['Redis us', (figure) => cost(figure.redis)],
+  ['the seven', (figure) => number(figure.bystanders, 4)],
+  ['idle', (figure) => number(figure.idle, 4)],
+  ['cost : guide', (figure, servers) => times(ratio(figure, servers.guide, 'cost'))],
+  ['throughput : guide', (figure, servers) => times(ratio(figure, servers.guide, 'throughput'))],
 ];
 
-/** One Markdown table over all works. */
-export function table(figures) {
-  const rows = [HEAD, HEAD.map((_, i) => (i < 2 ? '---' : '--:'))];
-  for (const { name, title } of WORKS) {
-    const servers = figures[name] ?? {};
-    for (const [server, figure] of Object.entries(servers)) {
-      rows.push([
-        title,
-        server,
-        figure.alive === undefined
-          ? number(figure.throughput)
-          : `${figure.alive} of ${figure.connections} alive`,
-        cost(figure.cost),
-        figure.cost === undefined ? '' : `${cost(figure.low)} to ${cost(figure.high)}`,
-        number(figure.p50),
-        number(figure.p99),
-        times(figure.core),
-        times(ratio(figure, servers.floor, 'cost')),
-        times(ratio(figure, servers.uws, 'cost')),
-        times(ratio(figure, servers.ws, 'cost')),
-        times(ratio(figure, servers.ws, 'throughput')),
-      ]);
-    }
-  }
-  return rows.map((row) => `| ${row.join(' | ')} |`).join('\n');
+/** One Markdown table over the works without Redis, one over those with it; one that is empty is left out. */
+export function tables(figures) {
+  const measured = WORKS.filter((work) => figures[work.name]);
+  return [
+    table(
+      figures,
+      measured.filter((work) => !work.redis),
+      [...COMMON, ...ALONE],
+    ),
+    table(
+      figures,
+      measured.filter((work) => work.redis),
+      [...COMMON, ...WITH_REDIS],
+    ),
+  ]
+    .filter(Boolean)
+    .join('\n\n');
+}
+
+function table(figures, works, columns) {
+  if (works.length === 0) return undefined;
+  const heads = ['work', 'server', ...columns.map(([head]) => head)];
+  const rows = works.flatMap(({ name, title }) =>
+    Object.entries(figures[name]).map(([server, figure]) => [
+      title,
+      server,
+      ...columns.map(([, cell]) => cell(figure, figures[name])),
+    ]),
+  );
+  return [heads, heads.map((_, i) => (i < 2 ? '---' : '--:')), ...rows]
+    .map((row) => `| ${row.join(' | ')} |`)
+    .join('\n');
 }
 
 /** What is promised, and whether this run holds it. A target whose figures are missing is left out. */
@@ -98,6 +136,7 @@ export function targets(figures) {
   const against = (work, other, field) => ratio(figures[work]?.actory, figures[work]?.[other], field);
   const lost = figures.hold?.actory && of('hold', 'connections') - of('hold', 'alive');
   const p99 = of('blocked', 'p99');
+  const seven = of('eight', 'more');
   const list = [
     ['echo 64 B x 16: CPU per message, of the floor', against('echo-64', 'floor', 'cost'), 'at most', 1.3],
     ['echo 64 B x 16: CPU per message, of uWebSockets.js', against('echo-64', 'uws', 'cost'), 'at most', 0.7],
@@ -108,6 +147,19 @@ export function targets(figures) {
     ['idle: bytes a connection', of('idle', 'cost'), 'at most', 2000],
     ['JavaScript busy 200 of 250 ms: p99 in ms', p99 && p99 / 1000, 'at most', 5],
     ['JavaScript blocked for 60 s: connections lost', lost, 'at most', 0],
+    [
+      'through Redis, 1 in flight: CPU per message, of the guide',
+      against('relay-1', 'guide', 'cost'),
+      'at most',
+      0.25,
+    ],
+    [
+      'through Redis, 8 in flight: CPU per message, of the guide',
+      against('relay-8', 'guide', 'cost'),
+      'at most',
+      0.1,
+    ],
+    ['eight servers: percent of a core for the seven without users', seven && seven * 100, 'at most', 1],
   ];
   return list
     .filter(([, measured]) => measured !== undefined)

@@ -1,29 +1,58 @@
 // What is measured: each work says how the server is started, how it is driven, and on which cores.
 
-export const SERVERS = ['floor', 'ws', 'uws', 'bun', 'actory'];
+export const SERVERS = ['floor', 'ws', 'uws', 'bun', 'actory', 'guide', 'socketio'];
 
 /** A run in which everything else on the machine took more than this share of a core is disturbed. */
 export const DISTURBED = 0.1;
 
 const WITH_JAVASCRIPT = ['ws', 'uws', 'bun', 'actory'];
+const ALONE = ['floor', ...WITH_JAVASCRIPT];
+const WITH_REDIS = ['actory', 'guide', 'socketio'];
 const APART = { server: '0', generator: '1' };
 const SHARED = { server: '0,1', generator: '0,1' };
 
 const micros = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(1));
+const disturbance = (run) =>
+  run.others_cpu > DISTURBED ? ` (disturbed: ${run.others_cpu.toFixed(2)} of a core)` : '';
 const perMessage = (run) =>
   `${Math.round(run.throughput)}/s, ${micros(run.cpu_us_per_message)} us CPU, p99 ${Math.round(run.p99_us)} us` +
-  (run.others_cpu > DISTURBED ? ` (disturbed: ${run.others_cpu.toFixed(2)} of a core)` : '');
+  disturbance(run);
+const ofTheSeven = (run) =>
+  `${Math.round(run.throughput)}/s, the seven ${micros(run.bystanders_us_per_message)} us CPU, ` +
+  `${run.bystanders_cpu.toFixed(4)} of a core, idle ${run.bystanders_idle_cpu.toFixed(4)}${disturbance(run)}`;
+
+/** Each connection is a user of its own: how the generator says so to each server. */
+const USERS = {
+  actory: ['--path', '/api/websocket?user={n}'],
+  guide: ['--path', '/?user={n}'],
+  socketio: ['--path', '/socket.io/?EIO=4&transport=websocket&user={n}', '--socket-io'],
+};
+
+const relay = (inFlight) => ({
+  name: `relay-${inFlight}`,
+  title: `through Redis and back, 128 B, ${inFlight} in flight, 200 connections`,
+  servers: WITH_REDIS,
+  cores: APART,
+  redis: true,
+  mode: 'relay',
+  client: USERS,
+  load: ['echo', '--size', '128', '--in-flight', String(inFlight), '--connections', '200'],
+  cost: 'cpu_us_per_message',
+  brief: perMessage,
+  timed: true,
+});
 
 /**
  * name: for `--only`; title: in the table; servers: those that can do it; cores: for `taskset`;
- * mode, flags: of the server; node: flags of Node itself, where the server runs on it; load: of the generator; cost: the field that ratios are made of; brief: a run in a line.
- * timed: takes --seconds and --warmup; once: not repeated.
+ * mode, flags: of the server; node: flags of Node itself, where the server runs on it; load: of the generator; client: more of
+ * those, by server; cost: the field that ratios are made of; brief: a run in a line; timed: takes --seconds and --warmup;
+ * once: not repeated; redis: a Redis runs on the generator's core; processes: of the server, of which the first gets the load.
  */
 export const WORKS = [
   {
     name: 'echo-64',
     title: 'echo 64 B, 16 in flight, 50 connections',
-    servers: SERVERS,
+    servers: ALONE,
     cores: APART,
     mode: 'echo',
     load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50'],
@@ -34,7 +63,7 @@ export const WORKS = [
   {
     name: 'echo-512',
     title: 'echo 512 B, 1 in flight, 500 connections',
-    servers: SERVERS,
+    servers: ALONE,
     cores: APART,
     mode: 'echo',
     load: ['echo', '--size', '512', '--in-flight', '1', '--connections', '500'],
@@ -56,7 +85,7 @@ export const WORKS = [
   {
     name: 'fanout',
     title: 'fan-out of 64 B to 1,000, 2 in flight (per delivery)',
-    servers: SERVERS,
+    servers: ALONE,
     cores: APART,
     mode: 'fanout',
     load: ['fanout', '--size', '64', '--in-flight', '2', '--connections', '1000', '--settle', '0.3'],
@@ -67,7 +96,7 @@ export const WORKS = [
   {
     name: 'handshakes',
     title: 'connect, upgrade, close; 32 at a time',
-    servers: SERVERS,
+    servers: ALONE,
     cores: APART,
     mode: 'handshakes',
     load: ['handshakes', '--connections', '32'],
@@ -78,7 +107,7 @@ export const WORKS = [
   {
     name: 'blocked',
     title: 'echo, 5,000/s, JavaScript busy 200 of 250 ms',
-    servers: SERVERS,
+    servers: ALONE,
     cores: SHARED,
     mode: 'blocked',
     flags: ['--block-ms', '200', '--period-ms', '250'],
@@ -91,7 +120,7 @@ export const WORKS = [
   {
     name: 'idle',
     title: 'idle, 6,000 to 18,000 connections (per connection)',
-    servers: SERVERS,
+    servers: ALONE,
     cores: APART,
     mode: 'idle',
     // V8's young generation grows to 16 MB and shrinks again as it likes; kept at 1 MB it stays out of the slope.
@@ -111,5 +140,18 @@ export const WORKS = [
     cost: null,
     brief: (run) => `${run.alive} of ${run.connections} alive after ${run.pings} pings`,
     once: true,
+  },
+  relay(1),
+  relay(8),
+  {
+    ...relay(1),
+    // V8 tidies up once a process has been quiet for some seconds, which would be taken for the messages' doing.
+    node: ['--no-memory-reducer'],
+    load: [...relay(1).load, '--settle', '3'],
+    name: 'eight',
+    title: 'eight servers, all users on one: the other seven (per message)',
+    processes: 8,
+    cost: 'bystanders_us_per_message',
+    brief: ofTheSeven,
   },
 ];

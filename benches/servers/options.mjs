@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({
   options: {
-    // echo, js-echo, fanout, idle, handshakes, blocked, hold
+    // echo, js-echo, fanout, idle, handshakes, blocked, hold, relay
     mode: { type: 'string', default: 'echo' },
     // 'blocked': JavaScript is busy for this long …
     'block-ms': { type: 'string', default: '0' },

@@ -1,8 +1,6 @@
 /** Rooms that are always there. Others appear when someone joins them and go with the last one who leaves. */
 const ROOMS = ['lobby', 'engineering', 'random'];
 
-/** Messages of a room that whoever joins gets to see. */
-const HISTORY = 50;
 const MAX_TEXT_CHARS = 2000;
 const MAX_ROOM_CHARS = 32;
 
@@ -24,25 +22,41 @@ function parse(text) {
  * The part of the chat that takes JavaScript: who is where, and what was said before you came. The messages do not
  * depend on it. With `relay: 'rooms'` they go from client to client inside Rust, word for word; so what one says
  * about its sender is the sender's claim, and is checked here before it becomes history.
+ *
+ * Each server tells its own connections, for it knows of the others through its `peers`.
  */
 export class Chat {
   #manager;
+  #history;
+  #peers;
   /** Connection -> its room. A connection is in one at a time. */
   #places = new Map();
-  /** Room -> messages, oldest first. */
-  #history = new Map(ROOMS.map((room) => [room, []]));
   /** Rooms whose members changed in this turn. */
   #changed = new Set();
 
-  constructor(manager) {
+  /** `peers` where there are several servers. */
+  constructor(manager, history, peers) {
     this.#manager = manager;
+    this.#history = history;
+    this.#peers = peers;
     manager.on('connection', (connection) => this.#arrive(connection));
     manager.on('message', (connection, data) => this.#hear(connection, data));
     manager.on('disconnect', (connection) => this.#leave(connection));
+    peers?.on('members', () => this.#announce(...this.#places.values()));
+    peers?.on('missed', (room, messages) => this.#tell(room, { type: 'missed', messages }));
   }
 
   #arrive(connection) {
-    connection.send(fromServer({ type: 'welcome', id: connection.id, userId: connection.userId }));
+    const { state, since } = this.#manager.stats().broker;
+    connection.send(
+      fromServer({
+        type: 'welcome',
+        id: connection.id,
+        userId: connection.userId,
+        server: this.#peers?.server,
+        broker: { state, since },
+      }),
+    );
     this.#join(connection, ROOMS[0]);
   }
 
@@ -63,8 +77,7 @@ export class Chat {
   #join(connection, room) {
     connection.join(room);
     this.#places.set(connection, room);
-    if (!this.#history.has(room)) this.#history.set(room, []);
-    connection.send(fromServer({ type: 'room', room, history: this.#history.get(room) }));
+    connection.send(fromServer({ type: 'room', room, history: this.#history.of(room) }));
     this.#announce(room);
   }
 
@@ -73,54 +86,72 @@ export class Chat {
     if (room === undefined) return;
     connection.leave(room);
     this.#places.delete(connection);
-    if (!ROOMS.includes(room) && !this.#connectionsIn(room).length) this.#history.delete(room);
     this.#announce(room);
   }
 
-  #remember(connection, { id, text, at }) {
-    if (typeof id !== 'string' || typeof text !== 'string' || typeof at !== 'number') return;
-    const history = this.#history.get(this.#places.get(connection));
-    const { userId, data } = connection;
-    history?.push({
+  #remember(connection, { id, text }) {
+    const room = this.#places.get(connection);
+    if (room === undefined || typeof text !== 'string' || !String(id).startsWith(connection.id)) return;
+    const message = {
       type: 'chat',
       id,
       from: connection.id,
-      userId,
-      name: data.name,
+      userId: connection.userId,
+      name: connection.data.name,
       text: text.slice(0, MAX_TEXT_CHARS),
-      at,
-    });
-    if (history?.length > HISTORY) history.shift();
+      at: Date.now(),
+    };
+    this.#history.add(room, [message]);
+    this.#peers?.said(room, message);
   }
 
-  #connectionsIn(room) {
-    return [...this.#places].filter(([, place]) => place === room).map(([connection]) => connection);
+  /** To the connections of this server in a room. */
+  #tell(room, message) {
+    const frame = fromServer(message);
+    for (const [connection, place] of this.#places) if (place === room) connection.send(frame);
   }
 
   /** Tells who is here once per turn, however many came and went in it. */
-  #announce(room) {
+  #announce(...rooms) {
     if (this.#changed.size === 0) setImmediate(() => this.#flush());
-    this.#changed.add(room);
+    for (const room of rooms) this.#changed.add(room);
   }
 
   #flush() {
+    const members = [...this.#places].map(([{ id, userId, data }, room]) => {
+      return { id, userId, name: data.name, room };
+    });
+    this.#peers?.tell(members);
+    const servers = this.#peers?.servers ?? new Map([['', members]]);
+
+    const rooms = new Map(ROOMS.map((room) => [room, new Map()]));
+    for (const [server, those] of servers) {
+      for (const member of those) {
+        if (!rooms.has(member.room)) rooms.set(member.room, new Map());
+        addPerson(rooms.get(member.room), member, server);
+      }
+    }
+    this.#history.keep(rooms);
+
     for (const room of this.#changed) {
-      const people = this.#people(room);
-      if (people.length > 0) this.#manager.sendToRoom(room, fromServer({ type: 'people', room, people }));
+      const people = [...(rooms.get(room)?.values() ?? [])].sort((a, b) => a.name.localeCompare(b.name));
+      this.#tell(room, { type: 'people', room, people });
     }
     this.#changed.clear();
-    const rooms = [...this.#history.keys()].map((room) => ({ room, people: this.#people(room).length }));
-    this.#manager.broadcast(fromServer({ type: 'rooms', rooms }));
+    this.#manager.connections.broadcast(
+      fromServer({
+        type: 'rooms',
+        rooms: [...rooms].map(([room, people]) => ({ room, people: people.size })),
+        servers: this.#peers && [...servers].map(([server, { length }]) => ({ server, connections: length })),
+      }),
+    );
   }
+}
 
-  /** A person once, however many tabs they have open. */
-  #people(room) {
-    const people = new Map();
-    for (const { id, userId, data } of this.#connectionsIn(room)) {
-      const person = people.get(userId) ?? { userId, name: data.name, connections: [] };
-      person.connections.push(id);
-      people.set(userId, person);
-    }
-    return [...people.values()].sort((a, b) => a.name.localeCompare(b.name));
-  }
+/** A person once, however many tabs they have open, and wherever. */
+function addPerson(people, { id, userId, name }, server) {
+  const person = people.get(userId) ?? { userId, name, connections: [], servers: [] };
+  person.connections.push(id);
+  if (server !== '' && !person.servers.includes(server)) person.servers.push(server);
+  people.set(userId, person);
 }

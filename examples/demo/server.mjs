@@ -1,18 +1,22 @@
-// The chat demo: a plain Node HTTP server, with the WebSockets of @actory/websocket on it.
+// The chat demo: a plain Node HTTP server, with the WebSockets of @actory/websocket on it. Alone, or, with a name in
+// SERVER, one of several that share the Redis of REDIS_URL and the JWT_SECRET: see cluster.mjs.
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { WebSocketManager } from '@actory/websocket';
 import { Chat, fromServer } from './chat.mjs';
+import { History } from './history.mjs';
+import { Peers } from './peers.mjs';
 import { issueToken, readToken } from './token.mjs';
 
 const HOST = process.env.HOST ?? '127.0.0.1';
 const PORT = portFrom(process.env.PORT);
+const { SERVER, REDIS_URL } = process.env;
 const BLOCK_MS = 2000;
 
-/** A new one at each start. The page gets itself a new token when its old one is refused. */
-const secret = randomBytes(32);
+/** Of one server alone, a new one at each start. The page gets itself a new token when its old one is refused. */
+const secret = SERVER ? process.env.JWT_SECRET : randomBytes(32);
 
 function portFrom(text) {
   if (text === undefined || text === '') return 3000;
@@ -36,9 +40,16 @@ const server = createServer(async (req, res) => {
 });
 
 // All that it takes: tokens are verified in Rust, and text goes to everyone in the sender's rooms without passing here.
-const manager = new WebSocketManager(server, { auth: { jwt: { secret } }, relay: 'rooms' });
+const manager = new WebSocketManager(server, {
+  auth: { jwt: { secret } },
+  relay: 'rooms',
+  redis: SERVER ? { url: REDIS_URL } : false,
+});
 manager.on('error', (error) => console.error(error));
-new Chat(manager);
+manager.on('broker', (status) => manager.connections.broadcast(fromServer({ type: 'broker', ...status })));
+const history = new History();
+const peers = SERVER ? new Peers(SERVER, history) : null;
+new Chat(manager, history, peers);
 
 class HttpError extends Error {
   constructor(status, message) {
@@ -60,6 +71,9 @@ const routes = {
 
   'GET /api/stats': (_req, res) => sendJson(res, 200, manager.stats()),
 
+  /** How many connections there are on all servers together. */
+  'GET /api/count': async (_req, res) => sendJson(res, 200, await manager.countConnections()),
+
   /** From a route handler to all connections of one user. */
   'POST /api/wave': async (req, res) => {
     const from = signedIn(req);
@@ -77,14 +91,17 @@ const routes = {
     sendJson(res, 200, await manager.broadcast(fromServer(message)));
   },
 
-  /** Does to Node what a slow page render does: nothing else runs on its thread until it is over. */
+  /**
+   * Does to Node what a slow page render does: nothing else runs on its thread until it is over. Told to the connections
+   * of this server, for it is about this one.
+   */
   'POST /api/block': (req, res) => {
     const { name } = signedIn(req);
-    manager.broadcast(fromServer({ type: 'blocked', ms: BLOCK_MS, name }));
+    manager.connections.broadcast(fromServer({ type: 'blocked', ms: BLOCK_MS, name }));
     const start = performance.now();
     while (performance.now() - start < BLOCK_MS);
     const ms = Math.round(performance.now() - start);
-    manager.broadcast(fromServer({ type: 'unblocked', ms }));
+    manager.connections.broadcast(fromServer({ type: 'unblocked', ms }));
     sendJson(res, 200, { ms });
   },
 };
@@ -118,6 +135,8 @@ const files = {
   '/icon.svg': ['icon.svg', 'image/svg+xml'],
   '/client.mjs': ['client.mjs', 'text/javascript; charset=utf-8'],
   '/link.mjs': ['link.mjs', 'text/javascript; charset=utf-8'],
+  '/cluster.mjs': ['cluster.mjs', 'text/javascript; charset=utf-8'],
+  '/session.mjs': ['session.mjs', 'text/javascript; charset=utf-8'],
   '/latency.mjs': ['latency.mjs', 'text/javascript; charset=utf-8'],
   '/chart.mjs': ['chart.mjs', 'text/javascript; charset=utf-8'],
   '/view.mjs': ['view.mjs', 'text/javascript; charset=utf-8'],
@@ -155,5 +174,6 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
     server.close();
     server.closeAllConnections();
+    peers?.close();
   });
 }

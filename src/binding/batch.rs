@@ -9,7 +9,10 @@ use napi::Env;
 use napi::bindgen_prelude::{Array, Buffer, Result, ToNapiValue};
 use napi_derive::napi;
 
+use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
 use crate::engine::Engine;
+use crate::engine::broker::Answer;
+use crate::engine::error::Error;
 use crate::engine::events::Event;
 use crate::engine::handle::Handle;
 
@@ -24,6 +27,11 @@ const CLOSED: u16 = 8;
 const BRIDGE_READABLE: u16 = 9;
 const BRIDGE_DRAIN: u16 = 10;
 const BRIDGE_END: u16 = 11;
+const SETTLED: u16 = 12;
+const FAILED: u16 = 13;
+const BROKER: u16 = 14;
+const CHANNEL: u16 = 15;
+const PROBLEM: u16 = 16;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]
@@ -40,7 +48,7 @@ pub struct NativeInfo {
     pub key: String,
 }
 
-/// Describes a connection.
+/// Describes a connection of the engine's.
 pub(super) fn describe(engine: &Engine, handle: &Handle) -> NativeInfo {
     NativeInfo {
         user_id: handle.user.to_string(),
@@ -83,6 +91,64 @@ impl Writer<'_> {
         self.put(kind, id, number);
         self.array.set(self.at, payload)
     }
+
+    /// The code and, behind a space, the message.
+    fn put_error(&mut self, kind: u16, number: u64, error: &Error) -> Result<()> {
+        self.put_with(kind, 0, number, format!("{} {}", error.code(), error.message))
+    }
+
+    fn put_answer(&mut self, ticket: u64, answer: Answer) -> Result<()> {
+        match answer {
+            Answer::Delivery(delivery) => self.put_with(SETTLED, 0, ticket, NativeDelivery::from(delivery)),
+            Answer::Number(number) => self.put_with(SETTLED, 0, ticket, number as f64),
+            Answer::Census(census) => self.put_with(SETTLED, 0, ticket, NativeCensus::from(census)),
+            Answer::Done => {
+                self.put(SETTLED, 0, ticket);
+                Ok(())
+            }
+        }
+    }
+
+    /// Events that speak of no connection.
+    fn put_other(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Settled { ticket, result: Ok(answer) } => self.put_answer(ticket, answer)?,
+            Event::Settled { ticket, result: Err(error) } => self.put_error(FAILED, ticket, &error)?,
+            Event::Broker(status) => self.put_with(BROKER, 0, 0, NativeBrokerStatus::from(status))?,
+            Event::Channel { channel, payload } => {
+                self.put_with(CHANNEL, 0, 0, vec![channel, payload])?;
+            }
+            Event::Problem(error) => self.put_error(PROBLEM, 0, &error)?,
+            Event::Refused { ticket, code, message } => {
+                self.put_with(REFUSED, 0, ticket, format!("{code} {message}"))?;
+            }
+            Event::Closed => self.put(CLOSED, 0, 0),
+            Event::BridgeReadable { id } => self.put(BRIDGE_READABLE, id, 0),
+            Event::BridgeDrain { id } => self.put(BRIDGE_DRAIN, id, 0),
+            Event::BridgeEnd { id, abort } => self.put(BRIDGE_END, id, abort.into()),
+            Event::Open { .. }
+            | Event::Text { .. }
+            | Event::Binary { .. }
+            | Event::Close { .. }
+            | Event::Slow { .. }
+            | Event::Upgraded { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl<'env> Writer<'env> {
+    fn new(env: &'env Env, events: usize) -> Result<Self> {
+        let array = env.create_array(if events == 0 { 0 } else { events as u32 + 1 })?;
+        Ok(Writer { array, at: 0, numbers: Vec::with_capacity(events * UNITS), subjects: Vec::new() })
+    }
+
+    fn finish(mut self, env: &'env Env) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
+        if self.at > 0 {
+            self.array.set(0, env.create_string_utf16(&self.numbers)?)?;
+        }
+        Ok((self.array, self.subjects))
+    }
 }
 
 /// Writes a batch. With it come the connections that it speaks of without describing them: JavaScript may not know
@@ -92,12 +158,7 @@ pub(super) fn write<'env>(
     engine: &Engine,
     events: VecDeque<Event>,
 ) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
-    if events.is_empty() {
-        return Ok((env.create_array(0)?, Vec::new()));
-    }
-    let array = env.create_array(events.len() as u32 + 1)?;
-    let numbers = Vec::with_capacity(events.len() * UNITS);
-    let mut out = Writer { array, at: 0, numbers, subjects: Vec::new() };
+    let mut out = Writer::new(env, events.len())?;
     for event in events {
         match event {
             Event::Text { handle, text } => {
@@ -122,15 +183,15 @@ pub(super) fn write<'env>(
             Event::Upgraded { handle, ticket } => {
                 out.put_with(UPGRADED, handle.id, ticket, describe(engine, &handle))?;
             }
-            Event::Refused { ticket, code, message } => {
-                out.put_with(REFUSED, 0, ticket, format!("{code} {message}"))?;
-            }
-            Event::Closed => out.put(CLOSED, 0, 0),
-            Event::BridgeReadable { id } => out.put(BRIDGE_READABLE, id, 0),
-            Event::BridgeDrain { id } => out.put(BRIDGE_DRAIN, id, 0),
-            Event::BridgeEnd { id, abort } => out.put(BRIDGE_END, id, abort.into()),
+            other => out.put_other(other)?,
         }
     }
-    out.array.set(0, env.create_string_utf16(&out.numbers)?)?;
-    Ok((out.array, out.subjects))
+    out.finish(env)
+}
+
+/// Writes a batch of events that speak of no connection.
+pub(super) fn write_unconnected<'env>(env: &'env Env, events: VecDeque<Event>) -> Result<Array<'env>> {
+    let mut out = Writer::new(env, events.len())?;
+    events.into_iter().try_for_each(|event| out.put_other(event))?;
+    Ok(out.finish(env)?.0)
 }

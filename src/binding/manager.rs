@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::{Array, Either, Function, Result, Uint8ArraySlice, Unknown};
-use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Env, Error, Status};
 use napi_derive::napi;
 use parking_lot::Mutex;
 
 use super::batch::{self, NativeInfo};
 use super::bridge::NativeBridge;
-use super::options;
+use super::options::{self, Environment};
+use super::outcome::{Outcome, outcome};
 use super::raise::{throw, throw_error};
+use super::wake::notifier;
 use crate::engine::auth::{Identity, parse_id};
-use crate::engine::broker::{Channel, Delivery};
+use crate::engine::broker::{Channel, Reply};
 use crate::engine::config::Auth;
-use crate::engine::error::Code;
+use crate::engine::error::{self, Code};
 use crate::engine::events::Interest;
 use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
@@ -76,27 +77,6 @@ pub struct NativeTicket {
     pub bridge: Option<NativeBridge>,
 }
 
-/// Outcome of publishing.
-#[napi(object)]
-pub struct NativeDelivery {
-    /// `published`
-    pub status: String,
-    /// Servers that have the recipient, at most.
-    pub nodes: u32,
-    /// Connections here.
-    pub local: u32,
-}
-
-impl From<Delivery> for NativeDelivery {
-    fn from(delivery: Delivery) -> Self {
-        NativeDelivery {
-            status: delivery.status.as_str().to_owned(),
-            nodes: delivery.nodes,
-            local: delivery.local,
-        }
-    }
-}
-
 /// An engine, owned by the JavaScript environment that made it.
 #[napi]
 pub struct NativeManager {
@@ -113,21 +93,13 @@ impl NativeManager {
     pub fn new(
         env: Env,
         options: Unknown<'_>,
-        jwt_secret_from_env: Option<String>,
+        jwt_secret: Option<String>,
+        redis_url: Option<String>,
         wake: Function<'_, (), ()>,
     ) -> Result<Self> {
-        let config = options::parse(&env, options, jwt_secret_from_env)?;
-        let wake = wake
-            .build_threadsafe_function::<()>()
-            .weak::<true>()
-            .callee_handled::<false>()
-            .max_queue_size::<1>()
-            .build_callback(|_| Ok(()))?;
-        let notify = Box::new(move || {
-            // Full means that a call is on its way already; closing, that nobody is left to be told.
-            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        });
-        let engine = Arc::new(Engine::start(config, notify).map_err(|error| throw_error(&env, &error))?);
+        let config = options::parse(&env, options, Environment { jwt_secret, redis_url })?;
+        let engine = Engine::start(config, notifier(wake)?).map_err(|error| throw_error(&env, &error))?;
+        let engine = Arc::new(engine);
         // A Worker that exits, or a test environment that is torn down, takes its threads and sockets with it.
         let weak = Arc::downgrade(&engine);
         env.add_env_cleanup_hook(weak, |engine| {
@@ -148,6 +120,12 @@ impl NativeManager {
     #[napi(getter, catch_unwind)]
     pub fn path(&self) -> String {
         self.engine.config().path.clone()
+    }
+
+    /// Whether other servers are reached through Redis.
+    #[napi(getter, catch_unwind)]
+    pub fn has_redis(&self) -> bool {
+        self.engine.config().redis.is_on()
     }
 
     /// Who decides who may connect.
@@ -310,28 +288,28 @@ impl NativeManager {
         })
     }
 
-    /// Publishes to a user.
+    /// Publishes to a user. Strict: to nobody unless every server can be reached.
     #[napi(catch_unwind)]
-    pub fn send_to_user(&self, env: Env, user_id: String, data: Data<'_>) -> Result<NativeDelivery> {
-        self.publish(&env, Channel::User(&user_id), &data)
+    pub fn send_to_user(&self, env: Env, user_id: String, data: Data<'_>, strict: bool) -> Result<Outcome> {
+        answer(&env, self.engine.publish(Channel::User(&user_id), message(&data), strict))
     }
 
     /// Publishes to a room.
     #[napi(catch_unwind)]
-    pub fn send_to_room(&self, env: Env, room: String, data: Data<'_>) -> Result<NativeDelivery> {
-        self.publish(&env, Channel::Room(&room), &data)
+    pub fn send_to_room(&self, env: Env, room: String, data: Data<'_>, strict: bool) -> Result<Outcome> {
+        answer(&env, self.engine.publish(Channel::Room(&room), message(&data), strict))
     }
 
     /// Publishes to everyone.
     #[napi(catch_unwind)]
-    pub fn broadcast(&self, env: Env, data: Data<'_>) -> Result<NativeDelivery> {
-        self.publish(&env, Channel::Everyone, &data)
+    pub fn broadcast(&self, env: Env, data: Data<'_>, strict: bool) -> Result<Outcome> {
+        answer(&env, self.engine.publish(Channel::Everyone, message(&data), strict))
     }
 
-    fn publish(&self, env: &Env, channel: Channel<'_>, data: &Data<'_>) -> Result<NativeDelivery> {
-        let delivery =
-            self.engine.publish(channel, message(data)).map_err(|error| throw_error(env, &error))?;
-        Ok(delivery.into())
+    /// Publishes on a channel of the application's own; how many subscribers were handed it.
+    #[napi(catch_unwind)]
+    pub fn publish(&self, env: Env, channel: String, payload: String) -> Result<Outcome> {
+        answer(&env, self.engine.publish_raw(&channel, payload.as_bytes()))
     }
 
     /// Sends to a user's connections here; how many.
@@ -350,16 +328,35 @@ impl NativeManager {
         self.engine.deliver_local(channel, message(data)).map_err(|error| throw_error(env, &error))
     }
 
-    /// Closes a user's connections; how many.
+    /// Closes a user's connections on all servers.
     #[napi(catch_unwind)]
-    pub fn disconnect_user(&self, user_id: String, code: u32, reason: String) -> u32 {
-        self.engine.disconnect_user(&user_id, code as u16, &reason) as u32
+    pub fn disconnect_user(
+        &self,
+        env: Env,
+        user_id: String,
+        code: u32,
+        reason: String,
+        strict: bool,
+    ) -> Result<Outcome> {
+        answer(&env, self.engine.disconnect_user(&user_id, code as u16, &reason, strict))
     }
 
-    /// Whether a user has a connection.
+    /// On how many servers a user has a connection, at most.
     #[napi(catch_unwind)]
-    pub fn is_online(&self, user_id: String) -> bool {
-        !self.engine.members(Channel::User(&user_id)).is_empty()
+    pub fn is_online(&self, env: Env, user_id: String) -> Result<Outcome> {
+        answer(&env, self.engine.is_online(&user_id))
+    }
+
+    /// Counts the connections of a user, or all, on all servers.
+    #[napi(catch_unwind)]
+    pub fn count(&self, env: Env, user_id: Option<String>) -> Result<Outcome> {
+        answer(&env, self.engine.count(user_id.as_deref()))
+    }
+
+    /// Comes to null when the broker is up.
+    #[napi(catch_unwind)]
+    pub fn ready(&self, env: Env) -> Result<Outcome> {
+        answer(&env, self.engine.ready())
     }
 
     /// Number of connections.
@@ -411,6 +408,10 @@ impl NativeManager {
         let drain = Duration::from_millis(drain_ms.clamp(0.0, 86_400_000.0) as u64);
         self.engine.shutdown(drain, code as u16, &reason);
     }
+}
+
+fn answer(env: &Env, reply: std::result::Result<Reply, error::Error>) -> Result<Outcome> {
+    reply.map(outcome).map_err(|error| throw_error(env, &error))
 }
 
 fn ids(handles: &[Arc<Handle>]) -> Vec<f64> {

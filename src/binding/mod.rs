@@ -9,4 +9,7 @@ mod bridge;
 mod catalogue;
 mod manager;
 mod options;
+mod outcome;
+mod pubsub;
 mod raise;
+mod wake;

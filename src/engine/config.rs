@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::auth::jwt::Verifier;
+use super::broker::redis::RedisConfig;
 use super::error::{Code, ConfigError, quote};
 use super::handshake::OriginPattern;
 use super::handshake::is_token;
@@ -41,6 +42,8 @@ pub struct Config {
     pub limits: Limits,
     /// What happens to a message of a client. Default [`Relay::User`].
     pub relay: Relay,
+    /// The Redis that servers reach each other through. Default none: this server is on its own.
+    pub redis: RedisConfig,
     /// Worker threads. Default the number of available cores, at most 4; 1 to 64.
     /// Each costs a thread and a read buffer.
     pub threads: usize,
@@ -135,6 +138,7 @@ impl Config {
             heartbeat: Heartbeat { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) },
             limits: Limits::default(),
             relay: Relay::User,
+            redis: RedisConfig::default(),
             threads: available_parallelism().map_or(1, |cores| cores.get().min(4)),
         }
     }
@@ -144,6 +148,7 @@ impl Config {
         check_name(&self.name)?;
         check_path(&self.path)?;
         check_protocols(&self.protocols)?;
+        self.redis.validate()?;
         for number in NUMBERS {
             let value = (number.get)(self);
             if number.unlimited && value == u64::MAX {
@@ -248,6 +253,12 @@ numbers! {
     "limits.eventBytesPerConnection", usize limits.event_bytes_per_connection, 1024..=1_073_741_824 "bytes", unlimited: false;
     "limits.eventBytes", usize limits.event_bytes, 65_536..=4_294_967_296 "bytes", unlimited: false;
     "limits.readBufferBytes", usize limits.read_buffer_bytes, 1..=16_777_216 "bytes", unlimited: false;
+    "redis.connections", usize redis.connections, 1..=16 "connections", unlimited: false;
+    "redis.connectTimeoutMs", millis redis.connect_timeout, 50..=60_000 "milliseconds", unlimited: false;
+    "redis.commandTimeoutMs", millis redis.command_timeout, 100..=60_000 "milliseconds", unlimited: false;
+    "redis.probeIntervalMs", millis redis.probe_interval, 100..=60_000 "milliseconds", unlimited: false;
+    "redis.graceMs", millis redis.grace, 0..=3_600_000 "milliseconds", unlimited: false;
+    "redis.pendingBytes", usize redis.pending_bytes, 65_536..=4_294_967_296 "bytes", unlimited: false;
     "threads", usize threads, 1..=64 "threads", unlimited: false;
 }
 
@@ -301,9 +312,9 @@ mod tests {
     #[test]
     fn every_number_takes_its_bounds_and_nothing_outside_them() {
         for number in NUMBERS {
-            for (value, valid) in
-                [(number.min, true), (number.max, true), (number.min - 1, false), (number.max + 1, false)]
-            {
+            let below = number.min.checked_sub(1).map(|below| (below, false));
+            let others = [(number.min, true), (number.max, true), (number.max + 1, false)];
+            for (value, valid) in below.into_iter().chain(others) {
                 let mut config = config();
                 (number.set)(&mut config, value);
                 assert_eq!((number.get)(&config), value, "{number:?}");

@@ -130,7 +130,7 @@ impl Connection {
     fn leave(&mut self, code: u16, reason: &str) {
         self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into() }));
         if self.handle.shut() {
-            self.shared.registry.remove(&self.handle);
+            self.shared.withdraw(&self.handle);
         }
     }
 

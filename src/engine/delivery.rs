@@ -25,3 +25,14 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
     }
     queued
 }
+
+/// How many connections here a channel names.
+pub fn count(registry: &Registry, channel: Channel<'_>) -> u32 {
+    let count = match channel {
+        Channel::User(user) => registry.count(Some(user)),
+        Channel::SameUser(handle) => handle.user_group().get().map_or(0, |group| group.len() as u64),
+        Channel::Room(room) => registry.room(room).map_or(0, |group| group.len() as u64),
+        Channel::Everyone => registry.count(None),
+    };
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

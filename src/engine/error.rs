@@ -70,6 +70,18 @@ catalogue! {
     Closed, "ERR_CLOSED", Error, 0, "The manager was closed, or is closing.";
     NameTaken, "ERR_NAME_TAKEN", Error, 0, "Another manager of this process has the name already.";
     NoManager, "ERR_NO_MANAGER", Error, 0, "No manager of this name was constructed in this process.";
+    // Servers and how they reach each other.
+    BrokerUnavailable, "ERR_BROKER_UNAVAILABLE", Error, 0, "The broker is away; other servers were not reached.";
+    Uncertain, "ERR_UNCERTAIN", Error, 0, "The link to Redis broke before it answered; the message was published to all servers, or to none.";
+    BrokerOverloaded, "ERR_BROKER_OVERLOADED", Error, 0, "More bytes than redis.pendingBytes wait for Redis; nothing was published.";
+    NotRepresentable, "ERR_NOT_REPRESENTABLE", Type, 0, "redis.routing is 'shared', whose messages can't carry binary data; nothing was published.";
+    BrokerConnect, "ERR_BROKER_CONNECT", Error, 0, "Redis can't be reached, or the connection to it was lost.";
+    BrokerAuth, "ERR_BROKER_AUTH", Error, 0, "Redis refused the user name and password, or a command for lack of permission.";
+    BrokerTooOld, "ERR_BROKER_TOO_OLD", Error, 0, "Redis is older than 6.0 (7.0 for a cluster).";
+    BrokerRole, "ERR_BROKER_ROLE", Error, 0, "The Redis server is a replica, or its cluster has no master for some slots.";
+    BrokerTimeout, "ERR_BROKER_TIMEOUT", Error, 0, "Redis does not answer.";
+    BrokerProtocol, "ERR_BROKER_PROTOCOL", Error, 0, "Redis answered something unexpected.";
+    BadMessage, "ERR_BAD_MESSAGE", Error, 0, "A message from Redis was malformed, too large or of an unknown kind; it was skipped.";
     Handover, "ERR_HANDOVER", Error, 0, "The socket cannot be taken over from Node.";
     Listener, "ERR_LISTENER", Error, 0, "An event listener threw or rejected; cause holds what it threw.";
     NativeMissing, "ERR_NATIVE_MISSING", Error, 0, "The native addon for this platform cannot be loaded.";

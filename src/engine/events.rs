@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::bridge::BridgeId;
+use super::broker::{Answer, BrokerStatus};
+use super::error::Error;
 use super::frame::Message;
 use super::handle::Handle;
 use super::outbox::Dropped;
@@ -59,6 +61,14 @@ pub enum Event {
     BridgeDrain { id: BridgeId },
     /// A bridge is done with its socket.
     BridgeEnd { id: BridgeId, abort: bool },
+    /// The answer to what had to be asked of other servers, see [`super::broker::Reply::Later`].
+    Settled { ticket: u64, result: Result<Answer, Error> },
+    /// The broker's state changed.
+    Broker(BrokerStatus),
+    /// A message on a channel that was subscribed to by name.
+    Channel { channel: String, payload: String },
+    /// Something went wrong that concerns no call.
+    Problem(Error),
     /// The engine has shut down. Nothing follows.
     Closed,
 }

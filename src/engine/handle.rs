@@ -408,3 +408,25 @@ impl Handle {
         self.order(DEAD);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {
+        let mailbox = Arc::new(Mailbox::new(1));
+        let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        handle.on_ping(1000);
+        handle.set_paused(true);
+        assert!(!handle.is_overdue(5000, 100), "the clock stands still");
+        handle.resume();
+        // The heartbeat comes by before the task has read what lies there.
+        assert!(!handle.is_overdue(5100, 100));
+        handle.on_ping(6000);
+        assert!(!handle.is_overdue(6099, 100));
+        assert!(handle.is_overdue(6100, 100));
+        handle.mark_alive();
+        assert!(!handle.is_overdue(6100, 100));
+    }
+}

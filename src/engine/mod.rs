@@ -17,6 +17,7 @@ pub mod handle;
 pub mod handshake;
 mod heartbeat;
 mod live;
+mod membership;
 mod outbox;
 mod protocol;
 mod registry;
@@ -38,7 +39,8 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use bridge::Bridge;
-use broker::{Broker, Channel, Delivery, MemoryBroker};
+use broker::redis::RedisBroker;
+use broker::{Broker, Channel, MemoryBroker, Reply};
 use config::Config;
 use error::{Code, Error};
 use events::{Event, Events, Interest};
@@ -46,7 +48,7 @@ use frame::{Frame, Message};
 use handle::{ConnectionId, Handle, Pushed};
 use live::Census;
 use registry::Registry;
-use stats::{BrokerStats, SharedCounters, Stats};
+use stats::{SharedCounters, Stats};
 use upgrade::{Attempt, examine, random_name};
 use worker::Worker;
 
@@ -112,16 +114,22 @@ impl Engine {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
-        let broker = MemoryBroker::new(registry.clone(), limits.outbox_bytes);
         let heartbeat = (config.heartbeat.interval, config.heartbeat.timeout);
         let workers: Vec<Worker> = (0..config.threads)
             .map(|index| Worker::start(number, index, heartbeat))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
+        let events = Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection));
+        let broker: Box<dyn Broker> = match &config.redis {
+            redis if redis.is_on() => {
+                Box::new(RedisBroker::start(redis, limits.outbox_bytes, &registry, &events, &workers))
+            }
+            _ => Box::new(MemoryBroker::new(registry.clone(), limits.outbox_bytes)),
+        };
         let shared = Shared {
             registry,
-            events: Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection)),
-            broker: Box::new(broker),
+            events,
+            broker,
             counters: SharedCounters::default(),
             census: Census::default(),
             asking: Mutex::default(),
@@ -240,13 +248,22 @@ impl Engine {
         worker::uncork(self.inner.number, self.inner.mailboxes.iter());
     }
 
-    /// Publishes a message through the broker.
+    /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.
     ///
     /// # Errors
-    /// `ERR_TOO_LARGE` for what no outbox could take, `ERR_CLOSED` after a shutdown.
-    pub fn publish(&self, channel: Channel<'_>, message: Message<'_>) -> Result<Delivery, Error> {
+    /// `ERR_TOO_LARGE` for what no outbox could take, `ERR_CLOSED` after a shutdown; see [`Broker::publish`].
+    pub fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
         self.check(message)?;
-        Ok(self.shared().broker.publish(channel, message))
+        self.shared().broker.publish(channel, message, strict)
+    }
+
+    /// Publishes a payload on a channel of the embedder's own.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after a shutdown; see [`Broker::publish_raw`].
+    pub fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
+        self.check_open()?;
+        self.shared().broker.publish_raw(channel, payload)
     }
 
     /// Delivers to connections of this server only, past the broker. Answers into how many outboxes.
@@ -270,10 +287,12 @@ impl Engine {
     }
 
     fn check(&self, message: Message<'_>) -> Result<(), Error> {
-        if self.inner.shutting_down.load(Ordering::Acquire) {
-            return Err(closed());
-        }
+        self.check_open()?;
         self.check_size(message).map(|_| ())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.inner.shutting_down.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
     }
 
     fn check_size(&self, message: Message<'_>) -> Result<usize, Error> {
@@ -294,14 +313,14 @@ impl Engine {
     /// Puts a connection into a room.
     pub fn join(&self, id: ConnectionId, room: &Arc<str>) {
         if let Some(handle) = self.get(id) {
-            self.shared().registry.join(&handle, room);
+            self.shared().join(&handle, room);
         }
     }
 
     /// Takes a connection out of a room.
     pub fn leave(&self, id: ConnectionId, room: &str) {
         if let Some(handle) = self.get(id) {
-            self.shared().registry.leave(&handle, room);
+            self.shared().leave(&handle, room);
         }
     }
 
@@ -323,11 +342,40 @@ impl Engine {
         }
     }
 
-    /// Closes all connections of a user. Answers how many.
-    pub fn disconnect_user(&self, user: &str, code: u16, reason: &str) -> usize {
-        let members = self.members(Channel::User(user));
-        members.iter().for_each(|handle| handle.close(code, reason));
-        members.len()
+    /// Closes all connections of a user, on all servers.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after a shutdown; see [`Broker::disconnect_user`].
+    pub fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error> {
+        self.check_open()?;
+        self.shared().broker.disconnect_user(user, code, reason, strict)
+    }
+
+    /// On how many servers a user is connected, at most.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after a shutdown; see [`Broker::is_online`].
+    pub fn is_online(&self, user: &str) -> Result<Reply, Error> {
+        self.check_open()?;
+        self.shared().broker.is_online(user)
+    }
+
+    /// Counts a user's connections, or all, on all servers.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after a shutdown; see [`Broker::count`].
+    pub fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
+        self.check_open()?;
+        self.shared().broker.count(user)
+    }
+
+    /// Answers when the broker is up.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after a shutdown; the ticket fails with what keeps the broker from being up.
+    pub fn ready(&self) -> Result<Reply, Error> {
+        self.check_open()?;
+        Ok(self.shared().broker.ready())
     }
 
     /// Names of the users that are connected here.
@@ -353,9 +401,8 @@ impl Engine {
     /// A reading of all counters.
     pub fn stats(&self) -> Stats {
         let shared = self.shared();
-        let broker = BrokerStats { kind: shared.broker.kind(), state: "up" };
         let counters = self.inner.mailboxes.iter().map(|mailbox| &mailbox.counters);
-        let mut stats = Stats::collect(counters, &shared.counters, broker);
+        let mut stats = Stats::collect(counters, &shared.counters, shared.broker.stats());
         stats.connections = shared.registry.len();
         stats.users = shared.registry.user_count();
         stats.rooms = shared.registry.room_count();
@@ -417,6 +464,7 @@ impl Inner {
                 group.snapshot().iter().for_each(|handle| handle.close(code, reason));
             });
         }
+        shared.broker.close(shared.config.limits.close_timeout);
         self.stop_workers();
         shared.events.push(Event::Closed);
     }

@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use parking_lot::Mutex;
 
+use super::broker::Topic;
 use super::handle::{ConnectionId, Handle};
 
 /// A power of two; enough that threads rarely meet on one.
@@ -77,6 +78,14 @@ impl Members {
         matches!(self, Members::None)
     }
 
+    fn len(&self) -> usize {
+        match self {
+            Members::None => 0,
+            Members::One(_) => 1,
+            Members::Many(table) => table.len(),
+        }
+    }
+
     fn for_each(&self, visit: impl FnMut(&Arc<Handle>)) {
         match self {
             Members::None => {}
@@ -90,6 +99,11 @@ impl Group {
     /// Visits every member while the group is locked, so that what is pushed comes in one order for all.
     pub fn for_each(&self, visit: impl FnMut(&Arc<Handle>)) {
         self.members.lock().for_each(visit);
+    }
+
+    /// Number of members.
+    pub fn len(&self) -> usize {
+        self.members.lock().len()
     }
 
     /// A copy of the list, for work that takes longer or that changes groups.
@@ -205,16 +219,21 @@ impl Registry {
         }
     }
 
-    /// Removes a connection from everything it is in. Calling it again does nothing.
-    pub fn remove(&self, handle: &Arc<Handle>) {
+    /// Removes a connection from everything it is in, and tells `emptied` of every group whose last member it was.
+    /// Calling it again does nothing.
+    pub fn remove(&self, handle: &Arc<Handle>, mut emptied: impl FnMut(Topic<'_>)) {
         if !self.connections.shard(handle.id).members.lock().remove(handle.id) {
             return;
         }
         self.connections.len.fetch_sub(1, Ordering::Relaxed);
-        self.users.leave(&handle.user, handle.id);
+        if self.users.leave(&handle.user, handle.id) {
+            emptied(Topic::User(&handle.user));
+        }
         let rooms = std::mem::take(&mut *handle.rooms().lock());
         for room in rooms {
-            self.rooms.leave(&room, handle.id);
+            if self.rooms.leave(&room, handle.id) {
+                emptied(Topic::Room(&room));
+            }
         }
     }
 
@@ -229,13 +248,35 @@ impl Registry {
         self.rooms.join(room, handle);
     }
 
-    /// Takes a connection out of a room.
-    pub fn leave(&self, handle: &Handle, room: &str) {
+    /// Takes a connection out of a room. Answers whether it was the room's last.
+    pub fn leave(&self, handle: &Handle, room: &str) -> bool {
         let mut rooms = handle.rooms().lock();
-        if let Some(at) = rooms.iter().position(|name| &**name == room) {
-            rooms.swap_remove(at);
-            self.rooms.leave(room, handle.id);
+        let Some(at) = rooms.iter().position(|name| &**name == room) else { return false };
+        rooms.swap_remove(at);
+        self.rooms.leave(room, handle.id)
+    }
+
+    /// Whether a group has a member.
+    pub fn has(&self, topic: Topic<'_>) -> bool {
+        match topic {
+            Topic::User(user) => self.users.get(user).is_some(),
+            Topic::Room(room) => self.rooms.get(room).is_some(),
         }
+    }
+
+    /// Number of a user's connections, or of all.
+    pub fn count(&self, user: Option<&str>) -> u64 {
+        match user {
+            Some(user) => self.user(user).map_or(0, |group| group.len() as u64),
+            None => self.len() as u64,
+        }
+    }
+
+    /// Closes all connections of a user. Answers how many.
+    pub fn disconnect_user(&self, user: &str, code: u16, reason: &str) -> u32 {
+        let members = self.user(user).map_or_else(Vec::new, |group| group.snapshot());
+        members.iter().for_each(|handle| handle.close(code, reason));
+        members.len() as u32
     }
 
     /// The rooms that a connection is in.

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use super::Shared;
 use super::broker::Channel;
 use super::config::Relay;
-use super::error::Code;
+use super::error::{Code, Error};
 use super::frame::{Frame, Message};
 use super::handle::Handle;
 
@@ -19,46 +19,43 @@ pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message
     shared.events.push_message(handle, message);
     let relayed = match shared.config.relay {
         Relay::Off => return,
-        Relay::User => check(shared, message).map(|()| {
-            shared.broker.publish(Channel::SameUser(handle), message);
-        }),
+        Relay::User => check(shared, message)
+            .and_then(|()| shared.broker.relay(Channel::SameUser(handle), message, handle)),
         Relay::Rooms => check(shared, message).and_then(|()| {
             let rooms = shared.registry.rooms_of(handle);
             if rooms.is_empty() {
-                return Err((Code::NotInRoom, "the connection is in no room"));
+                return Err(Error::new(Code::NotInRoom, "the connection is in no room"));
             }
-            for room in rooms {
-                shared.broker.publish(Channel::Room(&room), message);
-            }
-            Ok(())
+            // Every room gets its try; the sender is told of the first that failed.
+            let relay = |room: &Arc<str>| shared.broker.relay(Channel::Room(room), message, handle);
+            let outcomes: Vec<_> = rooms.iter().map(relay).collect();
+            outcomes.into_iter().collect()
         }),
     };
     match relayed {
         Ok(()) => counters.messages_relayed.add(1),
-        Err((code, text)) => {
+        Err(error) => {
             counters.messages_not_relayed.add(1);
-            refuse(shared, handle, code, text);
+            refuse(handle, &error, shared.config.limits.outbox_bytes);
         }
     }
 }
 
-type Refused = (Code, &'static str);
-
-fn check(shared: &Shared, message: Message<'_>) -> Result<(), Refused> {
+fn check(shared: &Shared, message: Message<'_>) -> Result<(), Error> {
     let Message::Text(text) = message else {
-        return Err((Code::BinaryNotRelayed, "only text messages are relayed"));
+        return Err(Error::new(Code::BinaryNotRelayed, "only text messages are relayed"));
     };
     if text.len() > shared.config.limits.outbox_bytes {
-        return Err((Code::TooLarge, "the message is larger than an outbox"));
+        return Err(Error::new(Code::TooLarge, "the message is larger than an outbox"));
     }
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(()),
-        Err(_) => Err((Code::InvalidJson, "the message is not JSON")),
+        Err(_) => Err(Error::new(Code::InvalidJson, "the message is not JSON")),
     }
 }
 
 /// Tells the sender, in a frame of its own, why a message was not relayed. The connection stays open.
-fn refuse(shared: &Shared, handle: &Arc<Handle>, code: Code, text: &str) {
-    let body = serde_json::json!({ "error": { "code": code.as_str(), "message": text } }).to_string();
-    handle.push(&Frame::new(Message::Text(&body)), shared.config.limits.outbox_bytes);
+pub(super) fn refuse(handle: &Arc<Handle>, error: &Error, outbox_limit: usize) {
+    let body = serde_json::json!({ "error": { "code": error.code(), "message": error.message } }).to_string();
+    handle.push(&Frame::new(Message::Text(&body)), outbox_limit);
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::broker::BrokerStats;
+
 /// A counter with one writing thread: a plain load and store, no locked instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -124,16 +126,6 @@ pub struct ByteStats {
     pub received: u64,
     /// Bytes written, frame heads included.
     pub sent: u64,
-}
-
-/// The broker's part.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BrokerStats {
-    /// Which one: `memory`.
-    pub kind: &'static str,
-    /// `up`, `degraded` or `down`.
-    pub state: &'static str,
 }
 
 impl Stats {

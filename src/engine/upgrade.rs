@@ -147,7 +147,7 @@ impl Attempt {
         );
         // Registered before the client can know that it is connected: whatever is sent to its user from the
         // moment it sees the connection open reaches it.
-        shared.registry.add(&handle, &identity.rooms);
+        shared.enroll(&handle, &identity.rooms, deadline).await;
         // The way to the client may be full of answers to earlier requests that it doesn't read.
         let answered = tokio::time::timeout_at(deadline, connection.answer(&self.response)).await;
         if !matches!(answered, Ok(Ok(()))) {

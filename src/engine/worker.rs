@@ -56,6 +56,8 @@ struct Mail {
     wakes: Vec<Arc<Handle>>,
     /// Connections that have something to write.
     flushes: Vec<Key>,
+    /// Other tasks of the worker that are to run.
+    tasks: Vec<Waker>,
     /// The worker was woken and has not yet taken its mail.
     woken: bool,
     stop: bool,
@@ -92,6 +94,15 @@ impl Mailbox {
         }
     }
 
+    /// Wakes another task of the worker, from any thread.
+    pub(super) fn wake_task(&self, waker: Waker) {
+        if HERE.get() == self.id {
+            waker.wake();
+        } else {
+            self.post(|mail| mail.tasks.push(waker));
+        }
+    }
+
     /// Has a connection's outbox written, from any thread.
     pub(super) fn flush(&self, key: Key) {
         if HERE.get() == self.id {
@@ -122,7 +133,7 @@ impl Mailbox {
     fn uncork(&self) {
         let waker = {
             let mut mail = self.state.lock();
-            let none = mail.wakes.is_empty() && mail.flushes.is_empty();
+            let none = mail.wakes.is_empty() && mail.flushes.is_empty() && mail.tasks.is_empty();
             if none || std::mem::replace(&mut mail.woken, true) {
                 return;
             }
@@ -143,7 +154,7 @@ impl Mailbox {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let (wakes, flushes) = {
+        let (wakes, flushes, tasks) = {
             let mut mail = self.state.lock();
             if mail.stop {
                 return Poll::Ready(());
@@ -152,8 +163,13 @@ impl Mailbox {
                 mail.waker = Some(cx.waker().clone());
             }
             mail.woken = false;
-            (std::mem::take(&mut mail.wakes), std::mem::take(&mut mail.flushes))
+            (
+                std::mem::take(&mut mail.wakes),
+                std::mem::take(&mut mail.flushes),
+                std::mem::take(&mut mail.tasks),
+            )
         };
+        tasks.into_iter().for_each(Waker::wake);
         wakes.iter().for_each(|handle| handle.wake_here());
         PACER.with_borrow_mut(|pacer| pacer.add(flushes.into_iter()));
         Poll::Pending
@@ -275,8 +291,9 @@ fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, (interval, timeout): (Duration,
     });
     runtime.spawn(pace());
     runtime.block_on(std::future::poll_fn(|cx| mailbox.poll(cx)));
-    // Tasks are dropped here, on their own thread, where their slab still is.
-    drop(runtime);
+    // Tasks are dropped here, on their own thread, where their slab still is. In the background goes only a lookup of a
+    // Redis server's name, which nothing can interrupt.
+    runtime.shutdown_background();
 }
 
 /// What belongs to the worker's thread alone.

@@ -18,6 +18,7 @@ use socket2::Socket;
 use super::client::Client;
 use crate::engine::auth::Identity;
 use crate::engine::bridge::Bridge;
+use crate::engine::broker::{Answer, Delivery, Reply};
 use crate::engine::config::{Auth, Config, Heartbeat};
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Interest};
@@ -39,6 +40,14 @@ pub fn config() -> Config {
     let hour = Duration::from_secs(3600);
     let heartbeat = Heartbeat { interval: hour, timeout: hour };
     Config { threads: 2, heartbeat, ..Config::new(Auth::Anonymous) }
+}
+
+/// The outcome of a publish that is known at once, as it is without Redis.
+pub fn published(reply: Result<Reply, Error>) -> Delivery {
+    match reply {
+        Ok(Reply::Now(Answer::Delivery(delivery))) => delivery,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A user, in rooms.
@@ -180,14 +189,64 @@ struct Seen {
     drained: usize,
 }
 
+/// Events on their way to who waits for one.
+#[derive(Default)]
+pub struct Inbox {
+    bell: Arc<Bell>,
+    seen: Mutex<Seen>,
+}
+
+impl Inbox {
+    /// What is to be called when there are events.
+    pub fn notify(&self) -> Box<dyn Fn() + Send + Sync> {
+        let bell = self.bell.clone();
+        Box::new(move || bell.ring())
+    }
+
+    /// Waits for an event, and takes it. What comes before it is kept for who asks later. `drain` takes what there is.
+    pub fn event_within<T>(
+        &self,
+        drain: impl Fn() -> VecDeque<Event>,
+        patience: Duration,
+        mut pick: impl FnMut(&Event) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + patience;
+        let mut looked_at = 0;
+        loop {
+            let heard = self.bell.rings();
+            {
+                let mut seen = self.seen.lock();
+                let begin = seen.events.partition_point(|(number, _)| *number < looked_at);
+                for at in begin..seen.events.len() {
+                    if let Some(found) = pick(&seen.events[at].1) {
+                        seen.events.remove(at);
+                        return Some(found);
+                    }
+                }
+                looked_at = seen.drained;
+                let batch = drain();
+                if !batch.is_empty() {
+                    seen.drained += batch.len();
+                    seen.events.extend((looked_at..).zip(batch));
+                    // Others wait for what was taken here.
+                    self.bell.ring();
+                    continue;
+                }
+            }
+            if !self.bell.wait(heard, deadline) {
+                return None;
+            }
+        }
+    }
+}
+
 /// See the module.
 pub struct Server {
     pub engine: Engine,
     listener: TcpListener,
     /// Held from `connect` to `accept`, so that the two ends belong together.
     accepting: Mutex<()>,
-    bell: Arc<Bell>,
-    seen: Mutex<Seen>,
+    inbox: Inbox,
 }
 
 impl Server {
@@ -195,19 +254,14 @@ impl Server {
     pub fn start(config: Config) -> Server {
         watch_for_panics();
         config.validate().unwrap();
-        let bell = Arc::new(Bell::default());
-        let notify = {
-            let bell = bell.clone();
-            move || bell.ring()
-        };
-        let engine = Engine::start(config, Box::new(notify)).unwrap();
+        let inbox = Inbox::default();
+        let engine = Engine::start(config, inbox.notify()).unwrap();
         engine.set_interest(LIFE);
         Server {
             engine,
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             accepting: Mutex::default(),
-            bell,
-            seen: Mutex::default(),
+            inbox,
         }
     }
 
@@ -283,7 +337,7 @@ impl Server {
 
     /// How often the embedder was told that there are events, or told itself in [`Server::event`].
     pub fn rings(&self) -> usize {
-        self.bell.rings()
+        self.inbox.bell.rings()
     }
 
     /// Waits for an event, and takes it. What comes before it is kept for who asks later.
@@ -292,39 +346,13 @@ impl Server {
     }
 
     /// See [`Server::event`].
-    pub fn event_within<T>(
-        &self,
-        patience: Duration,
-        mut pick: impl FnMut(&Event) -> Option<T>,
-    ) -> Option<T> {
-        let deadline = Instant::now() + patience;
-        let mut looked_at = 0;
-        loop {
-            let heard = self.bell.rings();
-            {
-                let mut seen = self.seen.lock();
-                let begin = seen.events.partition_point(|(number, _)| *number < looked_at);
-                for at in begin..seen.events.len() {
-                    if let Some(found) = pick(&seen.events[at].1) {
-                        seen.events.remove(at);
-                        return Some(found);
-                    }
-                }
-                looked_at = seen.drained;
-                let batch = self.engine.drain(256);
-                self.engine.flush();
-                if !batch.is_empty() {
-                    seen.drained += batch.len();
-                    seen.events.extend((looked_at..).zip(batch));
-                    // Others wait for what was taken here.
-                    self.bell.ring();
-                    continue;
-                }
-            }
-            if !self.bell.wait(heard, deadline) {
-                return None;
-            }
-        }
+    pub fn event_within<T>(&self, patience: Duration, pick: impl FnMut(&Event) -> Option<T>) -> Option<T> {
+        let drain = || {
+            let batch = self.engine.drain(256);
+            self.engine.flush();
+            batch
+        };
+        self.inbox.event_within(drain, patience, pick)
     }
 
     /// How a connection ended, as the embedder is told.
@@ -357,7 +385,7 @@ impl Server {
 
     /// Takes all events and forgets them.
     pub fn drop_events(&self) {
-        self.seen.lock().events.clear();
+        self.inbox.seen.lock().events.clear();
         while !self.engine.drain(usize::MAX).is_empty() {
             self.engine.flush();
         }

@@ -239,7 +239,10 @@ fn a_shutdown_tells_everybody_waits_for_the_answers_and_is_over() {
     server.engine.shutdown(Duration::ZERO, 1000, "");
     assert_eq!(server.request(Request::default()).1.unwrap_err().code(), "ERR_CLOSED");
     for channel in [Channel::Everyone, Channel::User("user 1")] {
-        assert_eq!(server.engine.publish(channel, Message::Text("1")).unwrap_err().code(), "ERR_CLOSED");
+        assert_eq!(
+            server.engine.publish(channel, Message::Text("1"), false).unwrap_err().code(),
+            "ERR_CLOSED"
+        );
         assert_eq!(
             server.engine.deliver_local(channel, Message::Text("1")).unwrap_err().code(),
             "ERR_CLOSED"
@@ -321,7 +324,9 @@ fn a_shutdown_during_sends_and_upgrades_ends_cleanly() {
             Server::start(Config { relay: Relay::User, ..with_close_timeout(Duration::from_millis(100)) });
         let mut clients: Vec<Client> = (0..10).map(|_| server.connect_as("ada")).collect();
         std::thread::scope(|scope| {
-            scope.spawn(|| while server.engine.publish(Channel::Everyone, Message::Text("1")).is_ok() {});
+            scope.spawn(
+                || while server.engine.publish(Channel::Everyone, Message::Text("1"), false).is_ok() {},
+            );
             scope.spawn(|| {
                 // Whoever comes in the middle is either refused or told to go.
                 while let (mut client, Ok(_)) = server.request(Request::default()) {
@@ -329,7 +334,7 @@ fn a_shutdown_during_sends_and_upgrades_ends_cleanly() {
                         101 => drop(client.expect_close(1001)),
                         status => assert_eq!(status, 503),
                     }
-                    if server.engine.publish(Channel::Everyone, Message::Text("1")).is_err() {
+                    if server.engine.publish(Channel::Everyone, Message::Text("1"), false).is_err() {
                         break;
                     }
                 }

@@ -1,5 +1,5 @@
 //! Scenario tests: the engine on real loopback sockets, without Node.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod bridge;
 mod client;
@@ -9,6 +9,10 @@ mod handshake;
 mod harness;
 mod heartbeat;
 mod lifecycle;
+mod redis;
+mod redis_cluster;
+mod redis_rig;
+mod redis_sentinel;
 mod relay;
 mod slow;
 mod stress;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::client::{BINARY, CLOSE, Client, Got, close_payload, frame};
-use super::harness::{GLANCE, Request, Server, config};
+use super::harness::{GLANCE, Request, Server, config, published};
 use crate::engine::broker::{Channel, Status};
 use crate::engine::config::{Config, Relay};
 use crate::engine::frame::Message;
@@ -104,7 +104,7 @@ fn a_message_that_no_outbox_could_take_is_not_relayed() {
     client.expect_text(&text(2000));
     let error = server.engine.send(client.id(), Message::Text(&text(2001))).unwrap_err();
     assert_eq!(error.code(), "ERR_TOO_LARGE");
-    assert!(server.engine.publish(Channel::Everyone, Message::Binary(&[0; 2001])).is_err());
+    assert!(server.engine.publish(Channel::Everyone, Message::Binary(&[0; 2001]), false).is_err());
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn joining_and_leaving_changes_who_gets_a_rooms_messages() {
     server.engine.leave(ada.id(), "lobby");
     ada.text("2");
     ada.expect_error("ERR_NOT_IN_ROOM");
-    assert_eq!(server.engine.publish(Channel::Room("lobby"), Message::Text("3")).unwrap().local, 1);
+    assert_eq!(published(server.engine.publish(Channel::Room("lobby"), Message::Text("3"), false)).local, 1);
     bob.expect_text("3");
     assert_eq!(server.engine.rooms_of(bob.id()), std::slice::from_ref(&room));
     bob.close(1000, "");
@@ -178,13 +178,13 @@ fn the_embedder_reaches_connections_users_rooms_and_everyone() {
     let engine = &server.engine;
     let cases = [(Channel::User("ada"), 2), (Channel::Room("lobby"), 2), (Channel::Everyone, 3)];
     for (channel, count) in cases {
-        let delivery = engine.publish(channel, Message::Text("published")).unwrap();
-        assert_eq!((delivery.status, delivery.nodes, delivery.local), (Status::Published, 1, count));
+        let delivery = published(engine.publish(channel, Message::Text("published"), false));
+        assert_eq!((delivery.status, delivery.nodes, delivery.local), (Status::Published, Some(1), count));
         assert_eq!(engine.deliver_local(channel, Message::Binary(b"local")).unwrap(), count);
     }
     for channel in [Channel::User("eve"), Channel::Room("nowhere")] {
-        let delivery = engine.publish(channel, Message::Text("lost")).unwrap();
-        assert_eq!((delivery.nodes, delivery.local), (0, 0));
+        let delivery = published(engine.publish(channel, Message::Text("lost"), false));
+        assert_eq!((delivery.nodes, delivery.local), (Some(0), 0));
     }
     assert_eq!(engine.send(bob.id(), Message::Text("to one")), Ok(true));
     assert_eq!(engine.send(u64::MAX, Message::Text("to none")), Ok(false));
@@ -250,15 +250,15 @@ fn disconnecting_a_user_closes_all_of_its_connections() {
     let server = server(Relay::User);
     let mut ada: Vec<Client> = (0..3).map(|_| server.connect_as("ada")).collect();
     let mut bob = server.connect_as("bob");
-    assert_eq!(server.engine.disconnect_user("ada", 4002, "out"), 3);
+    assert_eq!(published(server.engine.disconnect_user("ada", 4002, "out", false)).local, 3);
     for client in &mut ada {
         assert_eq!(client.expect_close(4002), "out");
         client.close(4002, "");
         client.expect_end();
         assert_eq!(server.ended(client.id()), (4002, "out".into()));
     }
-    assert_eq!(server.engine.disconnect_user("ada", 4002, ""), 0);
-    assert_eq!(server.engine.users(), ["bob".into()]);
+    assert_eq!(published(server.engine.disconnect_user("ada", 4002, "", false)).local, 0);
+    assert_eq!(server.engine.users(), [std::sync::Arc::<str>::from("bob")]);
     bob.expect_alive();
 }
 
@@ -271,7 +271,7 @@ fn messages_from_before_a_close_arrive_and_those_from_after_it_are_not_taken() {
         assert_eq!(engine.send(client.id(), Message::Text("before")), Ok(true));
         client.handle().close(4002, "out");
         assert_eq!(engine.send(client.id(), Message::Text("after")), Ok(false));
-        assert_eq!(engine.publish(Channel::User("ada"), Message::Text("after")).unwrap().local, 0);
+        assert_eq!(published(engine.publish(Channel::User("ada"), Message::Text("after"), false)).local, 0);
         client.expect_text("before");
         client.expect_close(4002);
         client.close(4002, "");

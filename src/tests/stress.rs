@@ -164,7 +164,7 @@ fn meddle(server: &Server, dice: &mut Dice) {
     let one: Option<&Arc<Handle>> = (!members.is_empty()).then(|| &members[dice.roll(members.len())]);
     match (dice.roll(40), one) {
         // Errors tell of a shutdown.
-        (0..10, _) => drop(engine.publish(channel, message)),
+        (0..10, _) => drop(engine.publish(channel, message, false)),
         (10..15, _) => drop(engine.deliver_local(channel, message)),
         (15..25, Some(one)) => drop(engine.send(one.id, message).unwrap()),
         (25..30, Some(one)) => engine.join(one.id, &dice.pick(&ROOMS).into()),
@@ -172,7 +172,7 @@ fn meddle(server: &Server, dice: &mut Dice) {
         (34, Some(one)) => one.close(4321, "enough"),
         (35, Some(one)) => one.abort(),
         (36, Some(one)) => drop(engine.rooms_of(one.id)),
-        (37, _) if dice.roll(20) == 0 => drop(engine.disconnect_user(dice.pick(&USERS), 4002, "")),
+        (37, _) if dice.roll(20) == 0 => drop(engine.disconnect_user(dice.pick(&USERS), 4002, "", false)),
         (38, _) => {
             engine.set_interest(dice.pick(&[Interest::ALL, Interest::ALL, Interest(0), Interest::SLOW]))
         }

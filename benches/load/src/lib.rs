@@ -1,10 +1,12 @@
 //! What the load generator (`load`) and the floor (`floor`) share.
 //!
 //! - [`frame`]: RFC 6455 frames, pure.
+//! - [`dialect`]: what a server speaks on top of them, pure.
 //! - [`net`]: sockets and epoll, thin.
 //! - [`peer`]: one client connection.
 //! - [`meter`]: the measured window: latency, CPU time, memory.
 
+pub mod dialect;
 pub mod frame;
 pub mod meter;
 pub mod net;

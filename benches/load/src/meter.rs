@@ -35,6 +35,18 @@ pub struct Report {
     pub generator_cpu: f64,
     /// Share of one core that everything else on the machine took: above some hundredths the run was disturbed.
     pub others_cpu: f64,
+    /// CPU microseconds of Redis per message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_us_per_message: Option<f64>,
+    /// Share of one core that the servers took in the window which no message was for, all of them together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bystanders_cpu: Option<f64>,
+    /// What they took before, while there was no message at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bystanders_idle_cpu: Option<f64>,
+    /// CPU microseconds that they took for each message: what they took more than before, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bystanders_us_per_message: Option<f64>,
     /// Median latency, microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_us: Option<f64>,
@@ -61,10 +73,42 @@ pub struct Report {
     pub pings: Option<u64>,
 }
 
+/// The processes whose CPU time counts, by their ids.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The server that the messages go to.
+    pub server: i32,
+    /// The Redis behind it.
+    pub redis: Option<i32>,
+    /// Servers on the same Redis that no message is for.
+    pub bystanders: Vec<i32>,
+}
+
+impl Watched {
+    /// Share of one core that the bystanders take over `span` from now, during which this thread sleeps.
+    pub fn idle(&self, span: Duration) -> io::Result<f64> {
+        let (start, before) = (Instant::now(), sum(&self.bystanders)?);
+        std::thread::sleep(span);
+        Ok((sum(&self.bystanders)? - before) as f64 / start.elapsed().as_nanos() as f64)
+    }
+
+    fn cpu(&self) -> io::Result<Cpu> {
+        Ok(Cpu {
+            server: process_nanos(self.server)?,
+            redis: sum(self.redis.as_slice())?,
+            bystanders: sum(&self.bystanders)?,
+            own: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID)?,
+            machine: machine_busy()?,
+        })
+    }
+}
+
 /// CPU time at one moment, nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Cpu {
     server: u64,
+    redis: u64,
+    bystanders: u64,
     own: u64,
     machine: u64,
 }
@@ -72,7 +116,7 @@ struct Cpu {
 /// Counts between the end of the warm-up and the end of the window; what happens outside is not counted.
 pub struct Meter {
     base: Instant,
-    pid: i32,
+    watched: Watched,
     open_at: u64,
     end_at: u64,
     started: Option<(u64, Cpu)>,
@@ -81,12 +125,12 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A window of `seconds` that opens after `warmup`, from now. `pid` is the server's.
-    pub fn new(pid: i32, warmup: Duration, seconds: Duration) -> io::Result<Meter> {
+    /// A window of `seconds` that opens after `warmup`, from now.
+    pub fn new(watched: Watched, warmup: Duration, seconds: Duration) -> io::Result<Meter> {
         let open_at = warmup.as_nanos() as u64;
         Ok(Meter {
             base: Instant::now(),
-            pid,
+            watched,
             open_at,
             end_at: open_at + seconds.as_nanos() as u64,
             started: None,
@@ -108,9 +152,14 @@ impl Meter {
         if self.started.is_none() && now >= self.open_at {
             // The window's length counts from when it really opened.
             self.end_at += now - self.open_at;
-            self.started = Some((now, cpu(self.pid)?));
+            self.started = Some((now, self.watched.cpu()?));
         }
         Ok(now < self.end_at)
+    }
+
+    /// Whether this moment was before the window opened.
+    pub fn is_before_window(&self, at: u64) -> bool {
+        self.started.is_none_or(|(start, _)| at < start)
     }
 
     /// One message that took `nanos`.
@@ -128,9 +177,11 @@ impl Meter {
         let Some((start, before)) = self.started else {
             return Err(io::Error::other("the window never opened"));
         };
-        let after = cpu(self.pid)?;
+        let after = self.watched.cpu()?;
         let nanos = (now - start) as f64;
         let server = (after.server - before.server) as f64;
+        let redis = (after.redis - before.redis) as f64;
+        let bystanders = (after.bystanders - before.bystanders) as f64;
         let own = (after.own - before.own) as f64;
         let machine = after.machine.saturating_sub(before.machine) as f64;
         let micros = |q: f64| (self.count > 0).then(|| self.latency.value_at_quantile(q) as f64 / 1e3);
@@ -142,7 +193,9 @@ impl Meter {
             cpu_us_per_message: server / 1e3 / self.count as f64,
             server_cpu: server / nanos,
             generator_cpu: own / nanos,
-            others_cpu: ((machine - server - own) / nanos).max(0.0),
+            others_cpu: ((machine - server - redis - bystanders - own) / nanos).max(0.0),
+            redis_us_per_message: self.watched.redis.map(|_| redis / 1e3 / self.count as f64),
+            bystanders_cpu: (!self.watched.bystanders.is_empty()).then_some(bystanders / nanos),
             p50_us: micros(0.5),
             p99_us: micros(0.99),
             p999_us: micros(0.999),
@@ -152,14 +205,18 @@ impl Meter {
     }
 }
 
-fn cpu(pid: i32) -> io::Result<Cpu> {
-    // The process clock counts every thread, those that have ended too, in nanoseconds; /proc/<pid>/stat has ticks of 10 ms.
-    let nanos = |clock| clock_gettime(clock).map(|t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
-    Ok(Cpu {
-        server: nanos(clock_getcpuclockid(Pid::from_raw(pid))?)?,
-        own: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID)?,
-        machine: machine_busy()?,
-    })
+fn nanos(clock: ClockId) -> io::Result<u64> {
+    let time = clock_gettime(clock)?;
+    Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+}
+
+/// The process clock counts every thread, those that have ended too, in nanoseconds; /proc/<pid>/stat has ticks of 10 ms.
+fn process_nanos(pid: i32) -> io::Result<u64> {
+    nanos(clock_getcpuclockid(Pid::from_raw(pid))?)
+}
+
+fn sum(pids: &[i32]) -> io::Result<u64> {
+    pids.iter().map(|&pid| process_nanos(pid)).sum()
 }
 
 /// Nanoseconds that all cores were busy, from the ticks (10 ms) of /proc/stat.

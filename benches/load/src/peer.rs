@@ -4,7 +4,8 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::frame::{CLOSE, Header, PING, PONG, client_frame};
+use crate::dialect::{Dialect, Packet};
+use crate::frame::{CLOSE, Header, PING, PONG, TEXT, client_frame};
 use crate::net::{Poll, dial, read_now, write_now};
 
 /// How much one `recv` takes at most.
@@ -24,17 +25,24 @@ pub struct Target {
     pub port: u16,
     /// Process id.
     pub pid: i32,
-    request: String,
+    /// What it speaks on top of the WebSocket.
+    pub dialect: Dialect,
+    /// The upgrade request, cut where the number of the connection goes.
+    request: Vec<String>,
 }
 
 impl Target {
-    /// A server whose WebSockets live under `path`.
-    pub fn new(port: u16, pid: i32, path: &str) -> Target {
+    /// A server whose WebSockets live under `path`, in which each `{n}` stands for the number of the connection.
+    pub fn new(port: u16, pid: i32, path: &str, dialect: Dialect) -> Target {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
-        Target { port, pid, request }
+        Target { port, pid, dialect, request: request.split("{n}").map(str::to_owned).collect() }
+    }
+
+    fn request(&self, n: usize) -> String {
+        self.request.join(&n.to_string())
     }
 }
 
@@ -57,16 +65,27 @@ pub struct Peer {
     carry: Vec<u8>,
     /// Bytes that would not go out yet.
     unsent: Vec<u8>,
+    dialect: Dialect,
+    upgraded: bool,
+    /// Whether messages may be sent.
+    connected: bool,
     /// Pings answered.
     pub pings: u64,
 }
 
 impl Peer {
-    /// Connects and sends the upgrade request; [`Peer::upgraded`] reads the answer.
+    /// Connects and sends the upgrade request; [`Peer::opened`] reads the answer.
     pub fn dial(target: &Target, n: usize) -> io::Result<Peer> {
-        let stream = dial(target.port, n)?;
-        let mut peer = Peer { stream, carry: Vec::new(), unsent: Vec::new(), pings: 0 };
-        peer.send(target.request.as_bytes())?;
+        let mut peer = Peer {
+            stream: dial(target.port, n)?,
+            carry: Vec::new(),
+            unsent: Vec::new(),
+            dialect: target.dialect,
+            upgraded: false,
+            connected: !target.dialect.has_prelude(),
+            pings: 0,
+        };
+        peer.send(target.request(n).as_bytes())?;
         Ok(peer)
     }
 
@@ -75,8 +94,19 @@ impl Peer {
         &self.stream
     }
 
-    /// Reads on in the answer: `true` once the 101 is here in full. Anything else than a 101 is an error.
-    pub fn upgraded(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+    /// Reads on in the answer: `true` once the 101 is here in full and messages may be sent. Anything else than a 101
+    /// is an error.
+    pub fn opened(&mut self, buf: &mut Vec<u8>) -> io::Result<bool> {
+        if !self.upgraded {
+            self.upgraded = self.read_upgrade(buf)?;
+        }
+        if self.upgraded && !self.connected && self.read(buf, too_early)? != State::Open {
+            return Err(closed_at_once());
+        }
+        Ok(self.upgraded && self.connected)
+    }
+
+    fn read_upgrade(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         while let Some(n) = read_now(&self.stream, buf)? {
             if n == 0 {
                 return Err(io::Error::other("the server ended the connection during the upgrade"));
@@ -89,10 +119,9 @@ impl Peer {
                 }
                 // A ping may have come in one piece with the 101; no read to come would look at it.
                 let early = self.carry.split_off(end + 4);
-                let too_early = |_: &Header, _: &[u8]| Err(io::Error::other("a message before any was sent"));
                 let (state, used) = self.frames(&early, too_early)?;
                 if state != State::Open {
-                    return Err(io::Error::other("the server closed the connection at once"));
+                    return Err(closed_at_once());
                 }
                 // 18,000 idle connections: none keeps a buffer for an answer it has had.
                 self.carry = early[used..].to_vec();
@@ -180,12 +209,24 @@ impl Peer {
                     let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
                     return Ok((State::Closing(code), at));
                 }
-                _ => on_message(&header, payload)?,
+                _ => match self.dialect.packet(payload) {
+                    Packet::Message => on_message(&header, payload)?,
+                    Packet::Answer(answer) => self.send(&client_frame(TEXT, answer))?,
+                    Packet::Connected => self.connected = true,
+                },
             }
             at = end;
         }
         Ok((State::Open, at))
     }
+}
+
+fn too_early(_: &Header, _: &[u8]) -> io::Result<()> {
+    Err(io::Error::other("a message before any was sent"))
+}
+
+fn closed_at_once() -> io::Error {
+    io::Error::other("the server closed the connection at once")
 }
 
 /// Opens `count` connections. The source address is chosen by number, from `first` on.
@@ -204,7 +245,7 @@ pub fn open(target: &Target, count: usize, first: usize) -> io::Result<Vec<Peer>
         poll.wait(Some(1000), &mut ready)?;
         for &(token, _) in &ready {
             let peer = &mut peers[token as usize];
-            if peer.upgraded(&mut buf)? {
+            if peer.opened(&mut buf)? {
                 poll.delete(peer.stream())?;
                 open += 1;
             }

@@ -1,6 +1,8 @@
 import { Chart } from './chart.mjs';
+import { arrive, reach, showBroker, showServers } from './cluster.mjs';
 import { Trips } from './latency.mjs';
 import { Link } from './link.mjs';
+import { onThisServer } from './session.mjs';
 import { $, clearLog, digits, pulse, showMessage, showNote, showPeople, showRooms, toast } from './view.mjs';
 
 const PING_MS = 250;
@@ -17,6 +19,8 @@ let rooms = [];
 let people = [];
 /** Ids of the messages in the log: those of the history may also have come by themselves. */
 let shown = new Set();
+/** Messages of someone whom the list of people does not have yet: from another server they may come before it. */
+let early = [];
 let counter = 0;
 
 const messages = new Trips();
@@ -31,7 +35,7 @@ const chart = new Chart($('chart'), [
 async function post(path, body) {
   const headers = { 'content-type': 'application/json' };
   if (me) headers.authorization = `Bearer ${me.token}`;
-  const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+  const response = await fetch(onThisServer(path), { method: 'POST', headers, body: JSON.stringify(body) });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;
@@ -93,8 +97,9 @@ link.addEventListener('state', ({ detail: { state, code, pauseMs } }) => {
 
 /** What the server says. */
 const fromServer = {
-  welcome({ id }) {
+  welcome({ id, server, broker }) {
     connectionId = id;
+    if (server) arrive(server, broker);
     wanted ??= room;
     if (wanted) join(wanted);
     wanted = null;
@@ -108,6 +113,7 @@ const fromServer = {
     document.title = `#${room} · @actory/websocket`;
     clearLog();
     shown = new Set();
+    early = [];
     for (const message of history) show(message);
     drawRooms();
   },
@@ -115,6 +121,13 @@ const fromServer = {
   rooms(message) {
     rooms = message.rooms;
     drawRooms();
+    if (message.servers) showServers(message.servers);
+  },
+
+  broker: showBroker,
+
+  missed({ messages }) {
+    for (const message of messages) show(message);
   },
 
   people(message) {
@@ -128,6 +141,7 @@ const fromServer = {
     }
     people = message.people;
     showPeople(people, me?.userId, wave);
+    early = early.filter((each) => !hear(each));
   },
 
   wave({ name }) {
@@ -157,14 +171,22 @@ link.addEventListener('peer', ({ detail: message }) => {
     const person = personOf(message.from);
     if (person) pulse(person.userId);
   } else if (message.type === 'chat') {
-    const person = personOf(message.from);
-    // Under the name that the server knows the connection by, not one that the message claims.
-    if (person && typeof message.text === 'string')
-      show({ ...message, userId: person.userId, name: person.name });
-  } else if (message.error) {
+    if (typeof message.text === 'string' && !hear(message)) early = [...early, message].slice(-20);
+  } else if (message.error?.code === 'ERR_UNCERTAIN') {
+    toast('The link to Redis broke. What was just written may be lost.');
+  } else if (message.error && message.error.code !== 'ERR_BROKER_UNAVAILABLE') {
+    // That Redis is away the page shows anyway, and the pings would say it all the time.
     toast(`The server refused a message: ${message.error.code}`);
   }
 });
+
+/** Shows what someone in the room says; answers whether they are known. */
+function hear(message) {
+  const person = personOf(message.from);
+  // Under the name that the server knows the connection by, not one that the message claims.
+  if (person) show({ ...message, userId: person.userId, name: person.name });
+  return person !== undefined;
+}
 
 const personOf = (connection) => people.find(({ connections }) => connections.includes(connection));
 
@@ -207,12 +229,9 @@ $('compose').addEventListener('submit', (event) => {
   else toast('Not connected. Your message is still in the box.');
 });
 
-/** What the server says about a message to one user, or to all: it knows how many connections it was queued for. */
-const reach = ({ local }) => `${local} ${local === 1 ? 'connection' : 'connections'}`;
-
 async function wave(userId, name) {
   try {
-    toast(`You waved at ${name}, on ${reach(await post('/api/wave', { userId }))}`);
+    toast(`You waved at ${name}, ${reach(await post('/api/wave', { userId }))}`);
   } catch (error) {
     toast(error.message);
   }
@@ -224,7 +243,7 @@ $('announce').addEventListener('submit', async (event) => {
   if (text === '') return;
   $('announcement').value = '';
   try {
-    toast(`Announced to ${reach(await post('/api/announce', { text }))}`);
+    toast(`Announced, ${reach(await post('/api/announce', { text }))}`);
   } catch (error) {
     toast(error.message);
   }
@@ -251,7 +270,7 @@ async function probe() {
     const key = counter;
     answers.begin(key);
     try {
-      const response = await fetch('/api/stats');
+      const response = await fetch(onThisServer('/api/stats'));
       const stats = await response.json();
       answers.end(key);
       showStats(stats);

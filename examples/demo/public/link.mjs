@@ -1,3 +1,5 @@
+import { onThisServer } from './session.mjs';
+
 /** Codes after which the same client should come again by itself. The table is in the README of the package. */
 const RECONNECT = new Set([1001, 1006, 1011, 1012, 4001, 4003, 4004]);
 
@@ -29,7 +31,7 @@ export class Link extends EventTarget {
     let socket;
     try {
       this.#token ??= await this.#signIn();
-      const url = new URL('/api/websocket', location.href);
+      const url = onThisServer('/api/websocket');
       url.protocol = url.protocol.replace('http', 'ws');
       // Browsers can't set headers on a WebSocket: the token goes where subprotocols go.
       socket = new WebSocket(url, ['bearer', this.#token]);

@@ -3,7 +3,7 @@
 export const $ = (id) => document.getElementById(id);
 
 /** An element with attributes and children; strings become text. */
-function element(tag, attributes, ...children) {
+export function element(tag, attributes, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== false) made.setAttribute(name, value === true ? '' : value);
@@ -89,8 +89,10 @@ export function showRooms(rooms, current, onChoose) {
 export function showPeople(people, ownUserId, onWave) {
   $('count').textContent = String(people.length);
   $('people').replaceChildren(
-    ...people.map(({ userId, name, connections }) => {
+    ...people.map(({ userId, name, connections, servers }) => {
       const tabs = connections.length > 1 ? ` · ${connections.length} tabs` : '';
+      const where =
+        servers.length === 0 ? '' : element('small', { class: 'where' }, `server ${servers.join(' and ')}`);
       const own = userId === ownUserId;
       const wave = element(
         'button',
@@ -102,7 +104,7 @@ export function showPeople(people, ownUserId, onWave) {
         'li',
         { 'data-user': userId },
         avatar(userId, name),
-        element('span', { class: 'name' }, name, element('small', {}, own ? ` you${tabs}` : tabs)),
+        element('span', { class: 'name' }, name, element('small', {}, own ? ' you' : '', tabs), where),
         own ? '' : wave,
       );
     }),
@@ -117,7 +119,9 @@ export function pulse(userId) {
     .animate([{ boxShadow: '0 0 0 3px var(--ring)' }, { boxShadow: '0 0 0 3px transparent' }], 500);
 }
 
+/** Says something for a moment; once, however often it is said meanwhile. */
 export function toast(text) {
+  if ([...$('toasts').children].some((each) => each.textContent === text)) return;
   const made = element('p', { class: 'toast' }, text);
   $('toasts').append(made);
   setTimeout(() => made.remove(), 6000);

@@ -13,16 +13,39 @@ use napi::bindgen_prelude::Unknown;
 use self::value::{Value, Wrong, join};
 use super::raise::throw;
 use crate::engine::auth::jwt::{JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, parse_algorithm};
+use crate::engine::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
 use crate::engine::error::{Code, ConfigError, quote};
 
-/// Parses the options, `undefined` included. `jwt_secret` is what the environment has for when `auth` is left out.
+/// What the process' environment has for options that are left out.
+#[derive(Default)]
+pub(crate) struct Environment {
+    /// `JWT_SECRET`, for `auth`.
+    pub(crate) jwt_secret: Option<String>,
+    /// `REDIS_URL`, for `redis.url`.
+    pub(crate) redis_url: Option<String>,
+}
+
+/// Parses the options of a manager, `undefined` included.
 ///
 /// # Errors
 /// `Status::PendingException`: a `TypeError` or `RangeError` with a `code` is pending, or what a getter threw.
-pub(crate) fn parse(env: &Env, options: Unknown<'_>, jwt_secret: Option<String>) -> napi::Result<Config> {
+pub(crate) fn parse(env: &Env, options: Unknown<'_>, environment: Environment) -> napi::Result<Config> {
     let options = value::read(options, "", &members)?;
-    build(options, jwt_secret).map_err(|error| throw(env, error.kind, &error.message))
+    build(options, environment).map_err(|error| throw(env, error.kind, &error.message))
+}
+
+/// Parses what a manager's option `redis` takes, by itself. A URL has to come from somewhere.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_redis(
+    env: &Env,
+    options: Unknown<'_>,
+    redis_url: Option<String>,
+) -> napi::Result<RedisConfig> {
+    let options = value::read(options, "redis", &members)?;
+    build_redis(options, redis_url).map_err(|error| throw(env, error.kind, &error.message))
 }
 
 /// Full paths of all options; those that hold others come before them.
@@ -154,17 +177,91 @@ const OPTIONS: &[Opt] = &[
         };
         Ok(())
     }),
+    opt("redis", "an object or false", |draft, value| {
+        match value {
+            Value::Flag(false) => draft.without_redis = true,
+            Value::Flag(true) => return Err(Wrong::Value),
+            value => value.object()?,
+        }
+        Ok(())
+    }),
+    opt("redis.url", "a non-empty string or an array of such", |draft, value| {
+        let urls = value.one_or_more()?;
+        if urls.len() > MAX_URLS {
+            return Err(Wrong::Value);
+        }
+        let servers = urls.iter().map(|url| redis_server(url, ""));
+        draft.config.redis.servers = servers.collect::<Result<_, _>>()?;
+        Ok(())
+    }),
+    opt("redis.username", "a non-empty string", |draft, value| {
+        draft.config.redis.username = Some(value.non_empty()?);
+        Ok(())
+    }),
+    opt("redis.password", "a non-empty string", |draft, value| {
+        draft.config.redis.password = Some(value.non_empty()?);
+        Ok(())
+    }),
+    opt("redis.masterName", "a non-empty string", |draft, value| {
+        draft.config.redis.master_name = value.text()?;
+        Ok(())
+    }),
+    opt("redis.prefix", "a string of 1 to 64 bytes without braces", |draft, value| {
+        draft.config.redis.prefix = value.text()?;
+        Ok(())
+    }),
+    opt("redis.routing", "'user' or 'shared'", |draft, value| {
+        draft.config.redis.routing = match value.text()?.as_str() {
+            "user" => Routing::User,
+            "shared" => Routing::Shared,
+            _ => return Err(Wrong::Value),
+        };
+        Ok(())
+    }),
+    opt("redis.tls", "an object", |_, value| value.object()),
+    opt("redis.tls.ca", "a PEM string or a Uint8Array", |draft, value| {
+        draft.config.redis.tls.ca = Some(value.bytes()?);
+        Ok(())
+    }),
+    opt("redis.tls.cert", "a PEM string or a Uint8Array", |draft, value| {
+        draft.config.redis.tls.cert = Some(value.bytes()?);
+        Ok(())
+    }),
+    opt("redis.tls.key", "a PEM string or a Uint8Array", |draft, value| {
+        draft.config.redis.tls.key = Some(value.bytes()?);
+        Ok(())
+    }),
+    opt("redis.tls.servername", "a non-empty string", |draft, value| {
+        draft.config.redis.tls.servername = Some(value.non_empty()?);
+        Ok(())
+    }),
+    opt("redis.tls.rejectUnauthorized", "a boolean", |draft, value| {
+        draft.config.redis.tls.insecure = !value.flag()?;
+        Ok(())
+    }),
     opt("heartbeat", "an object", |_, value| value.object()),
     opt("limits", "an object", |_, value| value.object()),
 ];
 
 /// Options whose value no message shows: a slip may put the secret into any of them.
-const SECRETS: [&str; 4] = ["auth", "auth.jwt", "auth.jwt.secret", "auth.jwt.publicKey"];
+const SECRETS: [&str; 10] = [
+    "auth",
+    "auth.jwt",
+    "auth.jwt.secret",
+    "auth.jwt.publicKey",
+    "redis",
+    "redis.url",
+    "redis.username",
+    "redis.password",
+    "redis.tls",
+    "redis.tls.key",
+];
 
 /// What is known so far.
 struct Draft {
     config: Config,
     auth: Option<AuthDraft>,
+    without_redis: bool,
 }
 
 #[derive(Default)]
@@ -182,6 +279,22 @@ struct JwtDraft {
 }
 
 impl Draft {
+    fn new() -> Self {
+        Draft { config: Config::new(Auth::Anonymous), auth: None, without_redis: false }
+    }
+
+    /// Adds what the environment says of Redis to what the options do.
+    fn complete_redis(&mut self, url: Option<String>) -> Result<(), ConfigError> {
+        let redis = &mut self.config.redis;
+        if redis.servers.is_empty()
+            && !self.without_redis
+            && let Some(url) = url.filter(|url| !url.is_empty())
+        {
+            redis.servers.push(redis_server(&url, " (it is from the environment's REDIS_URL)")?);
+        }
+        Ok(())
+    }
+
     fn auth(&mut self) -> &mut AuthDraft {
         self.auth.get_or_insert_default()
     }
@@ -225,20 +338,45 @@ impl JwtDraft {
     }
 }
 
-fn build(options: Value, jwt_secret: Option<String>) -> Result<Config, ConfigError> {
-    let mut draft = Draft { config: Config::new(Auth::Anonymous), auth: None };
+fn build(options: Value, environment: Environment) -> Result<Config, ConfigError> {
+    let mut draft = Draft::new();
     match options {
         Value::Undefined => {}
         Value::Object(members) => apply_members(&mut draft, "", members)?,
         other => return Err(ConfigError::invalid("options", "an object", &other.kind())),
     }
-    let Draft { mut config, auth } = draft;
+    draft.complete_redis(environment.redis_url)?;
+    let Draft { mut config, auth, .. } = draft;
     config.auth = match auth {
         Some(auth) => auth.build()?,
-        None => from_environment(jwt_secret)?,
+        None => from_environment(environment.jwt_secret)?,
     };
     config.validate()?;
     Ok(config)
+}
+
+fn build_redis(options: Value, redis_url: Option<String>) -> Result<RedisConfig, ConfigError> {
+    let mut draft = Draft::new();
+    match options {
+        Value::Undefined => {}
+        Value::Object(members) => apply_members(&mut draft, "redis", members)?,
+        other => return Err(ConfigError::invalid("redis", "an object", &other.kind())),
+    }
+    draft.complete_redis(redis_url)?;
+    if !draft.config.redis.is_on() {
+        let got = "neither it nor REDIS_URL in the environment";
+        return Err(ConfigError::invalid("redis.url", "a non-empty string or an array of such", got));
+    }
+    draft.config.validate()?;
+    Ok(draft.config.redis)
+}
+
+/// The server of a URL; `whence` is added to the error.
+fn redis_server(url: &str, whence: &str) -> Result<Server, ConfigError> {
+    Server::parse(url).map_err(|why| {
+        let message = format!("redis.url must be a redis://, rediss:// or unix:// URL{whence}: {why}");
+        ConfigError::new(Code::OptionOutOfRange, "redis.url", message)
+    })
 }
 
 fn from_environment(jwt_secret: Option<String>) -> Result<Auth, ConfigError> {

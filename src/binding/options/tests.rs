@@ -35,14 +35,18 @@ fn options(path: &str, value: Value) -> Value {
     value
 }
 
+fn with_secret(secret: &str) -> Environment {
+    Environment { jwt_secret: Some(secret.to_owned()), redis_url: None }
+}
+
 fn set(path: &str, value: Value) -> Result<Config, ConfigError> {
-    build(options(path, value), None)
+    build(options(path, value), Environment::default())
 }
 
 /// A wrong type and, where there is one, a value that is not permitted, for every option.
 fn wrong(path: &str) -> (Value, Option<Value>) {
-    if NUMBERS.iter().any(|number| number.path == path) {
-        return (text("5"), Some(Value::Number(0.0)));
+    if let Some(number) = NUMBERS.iter().find(|number| number.path == path) {
+        return (text("5"), Some(Value::Number((number.max + 1) as f64)));
     }
     match path {
         "name" => (Value::Number(1.0), Some(text(""))),
@@ -59,7 +63,17 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "rejectWith" => (Value::Flag(true), Some(text("json"))),
         "allowedOrigins" => (Value::Flag(true), Some(texts(&["example.com"]))),
         "relay" => (Value::Number(0.0), Some(Value::Flag(true))),
-        "auth.authenticate" | "auth.jwt" | "heartbeat" | "limits" => (text("x"), None),
+        "auth.authenticate" | "auth.jwt" | "heartbeat" | "limits" | "redis.tls" => (text("x"), None),
+        "redis" => (text("redis://localhost"), Some(Value::Flag(true))),
+        "redis.url" => (Value::Number(6379.0), Some(text("http://localhost"))),
+        "redis.routing" => (Value::Flag(true), Some(text("room"))),
+        "redis.prefix"
+        | "redis.masterName"
+        | "redis.username"
+        | "redis.password"
+        | "redis.tls.servername" => (Value::Flag(false), Some(text(""))),
+        "redis.tls.ca" | "redis.tls.cert" | "redis.tls.key" => (Value::Number(1.0), None),
+        "redis.tls.rejectUnauthorized" => (Value::Number(0.0), None),
         _ => panic!("{path} is not tried"),
     }
 }
@@ -83,13 +97,13 @@ fn every_option_refuses_a_wrong_type_and_a_value_out_of_range_by_its_name() {
 
 #[test]
 fn undefined_is_the_default_of_every_option() {
-    let default = format!("{:?}", build(Value::Undefined, Some("hunter2".into())));
+    let default = format!("{:?}", build(Value::Undefined, with_secret("hunter2")));
     for path in option_paths().into_iter().filter(|path| !path.starts_with("auth")) {
         let mut with_undefined = options(path, Value::Undefined);
         if let Value::Object(members) = &mut with_undefined {
             members.retain(|(name, _)| name != "auth");
         }
-        assert_eq!(format!("{:?}", build(with_undefined, Some("hunter2".into()))), default, "{path}");
+        assert_eq!(format!("{:?}", build(with_undefined, with_secret("hunter2"))), default, "{path}");
     }
 }
 
@@ -134,7 +148,10 @@ fn each_way_of_auth_is_recognized() {
         Auth::Callback => "authenticate",
     };
     let mode = |options, secret: Option<&str>| {
-        build(options, secret.map(str::to_owned)).map(|config| way(&config.auth)).map_err(|error| error.kind)
+        let jwt_secret = secret.map(str::to_owned);
+        build(options, Environment { jwt_secret, redis_url: None })
+            .map(|config| way(&config.auth))
+            .map_err(|error| error.kind)
     };
     assert_eq!(mode(Value::Undefined, Some("hunter2")), Ok("jwt"));
     assert_eq!(mode(Value::Object(vec![]), Some("hunter2")), Ok("jwt"));
@@ -160,7 +177,7 @@ fn ways_of_auth_and_kinds_of_keys_exclude_each_other() {
         (vec![jwt(&["secret", "publicKey"])], "auth.jwt"),
     ] {
         let options = Value::Object(vec![("auth".into(), Value::Object(auth))]);
-        let error = build(options, Some("hunter2".into())).unwrap_err();
+        let error = build(options, with_secret("hunter2")).unwrap_err();
         assert_eq!((error.code(), error.option.as_str()), ("ERR_INVALID_OPTION", option), "{error}");
     }
 }
@@ -196,11 +213,11 @@ fn jwt_options_reach_the_verifier() {
 #[test]
 fn a_cookie_needs_an_origin_check() {
     let mut options = options("auth.jwt.cookie", text("session"));
-    assert!(build(options.clone(), None).is_ok());
+    assert!(build(options.clone(), Environment::default()).is_ok());
     if let Value::Object(members) = &mut options {
         members.push(("allowedOrigins".into(), text("*")));
     }
-    let error = build(options, None).unwrap_err();
+    let error = build(options, Environment::default()).unwrap_err();
     assert_eq!((error.code(), error.option.as_str()), ("ERR_OPTION_OUT_OF_RANGE", "auth.jwt.cookie"));
 }
 
@@ -223,7 +240,9 @@ fn an_unknown_option_is_refused_at_every_level_with_the_nearest_name() {
         ("heartbeat.interval", Some("heartbeat.intervalMs")),
         ("limits.maxPaylod", Some("limits.maxPayload")),
         ("auth.JWT", Some("auth.jwt")),
-        ("redis", None),
+        ("cluster", None),
+        ("redis.uri", Some("redis.url")),
+        ("prefix", Some("redis.prefix")),
         ("", None),
         ("limits.limits", Some("limits")),
     ] {
@@ -248,19 +267,102 @@ fn messages_never_show_secrets_and_show_little_of_the_rest() {
         ("auth.jwt", text("hunter2")),
         ("auth", text("hunter2")),
         ("auth.jwt.cookie", text("a b")),
+        ("redis", text("redis://:hunter2@host")),
+        ("redis.url", text("http://:hunter2@host")),
+        ("redis.password", texts(&["hunter2"])),
+        ("redis.tls", text("hunter2")),
+        ("redis.tls.key", texts(&["hunter2"])),
         ("name", text(&"x".repeat(100_000))),
     ] {
         let error = set(path, value).unwrap_err();
         assert!(!error.message.contains("hunter2"), "{error}");
         assert!(error.message.len() < 200, "{error}");
     }
-    let error = build(Value::Undefined, Some(private.into())).unwrap_err();
+    let error = build(Value::Undefined, with_secret(private)).unwrap_err();
     assert!(error.message.contains("JWT_SECRET") && !error.message.contains("hunter2"), "{error}");
 }
 
 #[test]
 fn options_that_are_no_object_are_refused() {
     for value in [text("x"), Value::Number(1.0), Value::List(vec![]), Value::Function, Value::Other("null")] {
-        assert_eq!(build(value, Some("hunter2".into())).unwrap_err().code(), "ERR_INVALID_OPTION");
+        assert_eq!(build(value, with_secret("hunter2")).unwrap_err().code(), "ERR_INVALID_OPTION");
+    }
+}
+
+fn redis(value: Value, redis_url: Option<&str>) -> Result<Config, ConfigError> {
+    let redis_url = redis_url.map(str::to_owned);
+    build(options("redis", value), Environment { redis_url, ..Environment::default() })
+}
+
+fn members_of(list: &[(&str, Value)]) -> Value {
+    Value::Object(list.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+}
+
+#[test]
+fn redis_is_where_the_option_says_or_else_the_environment_and_nowhere_with_false() {
+    let urls = |value, environment| -> Vec<String> {
+        let config = redis(value, environment).unwrap();
+        config.redis.servers.iter().map(|server| server.address.to_string()).collect()
+    };
+    let url = || members_of(&[("url", text("redis://one:1"))]);
+    assert_eq!(urls(url(), None), ["one:1"]);
+    assert_eq!(urls(url(), Some("redis://two:2")), ["one:1"]);
+    assert_eq!(urls(members_of(&[("prefix", text("a"))]), Some("redis://two:2")), ["two:2"]);
+    assert_eq!(urls(Value::Undefined, Some("redis://two:2")), ["two:2"]);
+    assert_eq!(urls(Value::Undefined, Some("")), [""; 0]);
+    assert_eq!(urls(members_of(&[]), None), [""; 0]);
+    assert_eq!(urls(Value::Flag(false), Some("redis://two:2")), [""; 0]);
+    let several = members_of(&[("url", texts(&["redis://one:1", "rediss://two"]))]);
+    assert_eq!(urls(several, None), ["one:1", "two:6379"]);
+}
+
+#[test]
+fn a_wrong_url_is_named_without_its_password_wherever_it_is_from() {
+    let url = "redis://u:hunter2@:x";
+    let option = redis(members_of(&[("url", text(url))]), None).unwrap_err();
+    assert_eq!((option.option.as_str(), option.code()), ("redis.url", "ERR_OPTION_OUT_OF_RANGE"));
+    let environment = redis(Value::Undefined, Some(url)).unwrap_err();
+    assert!(environment.message.contains("REDIS_URL"), "{environment}");
+    for error in [option, environment] {
+        assert!(!error.message.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn redis_options_arrive_in_the_config() {
+    let config = redis(
+        members_of(&[
+            ("url", text("redis://one")),
+            ("username", text("u")),
+            ("password", text("p")),
+            ("masterName", text("m")),
+            ("prefix", text("x")),
+            ("routing", text("shared")),
+            ("tls", members_of(&[("servername", text("s")), ("rejectUnauthorized", Value::Flag(false))])),
+        ]),
+        None,
+    );
+    let redis = config.unwrap().redis;
+    assert_eq!(
+        (redis.username.as_deref(), redis.password.as_deref(), redis.tls.servername.as_deref()),
+        (Some("u"), Some("p"), Some("s"))
+    );
+    assert_eq!((redis.master_name.as_str(), redis.prefix.as_str()), ("m", "x"));
+    assert_eq!((redis.routing, redis.tls.insecure), (Routing::Shared, true));
+}
+
+#[test]
+fn pub_sub_by_itself_takes_the_same_options_and_needs_a_url() {
+    let url = members_of(&[("url", text("redis://one")), ("connections", Value::Number(2.0))]);
+    assert_eq!(build_redis(url, None).unwrap().connections, 2);
+    assert!(build_redis(Value::Undefined, Some("redis://one".into())).unwrap().is_on());
+    for (options, option, code) in [
+        (Value::Undefined, "redis.url", "ERR_INVALID_OPTION"),
+        (Value::Number(1.0), "redis", "ERR_INVALID_OPTION"),
+        (members_of(&[("urls", text("x"))]), "redis.urls", "ERR_UNKNOWN_OPTION"),
+        (members_of(&[("url", text("x"))]), "redis.url", "ERR_OPTION_OUT_OF_RANGE"),
+    ] {
+        let error = build_redis(options, None).unwrap_err();
+        assert_eq!((error.option.as_str(), error.code()), (option, code), "{error}");
     }
 }

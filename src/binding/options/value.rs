@@ -48,6 +48,10 @@ impl Value {
         if let Self::Text(text) = self { Ok(text) } else { Err(Wrong::Type) }
     }
 
+    pub(super) fn non_empty(self) -> Result<String, Wrong> {
+        self.text().and_then(|text| if text.is_empty() { Err(Wrong::Value) } else { Ok(text) })
+    }
+
     pub(super) fn flag(self) -> Result<bool, Wrong> {
         if let Self::Flag(flag) = self { Ok(flag) } else { Err(Wrong::Type) }
     }

@@ -280,7 +280,7 @@ fn the_identity_has_the_user_all_claims_and_the_end() {
     let claims = json!({ "sub": "alice", "exp": NOW + 60, "role": "admin", "nested": { "a": [1] } });
     let identity = verifier(|_| {}).verify(&sign(Algorithm::HS256, &claims), NOW).unwrap();
     assert_eq!(&*identity.user_id, "alice");
-    assert_eq!(identity.rooms, []);
+    assert!(identity.rooms.is_empty());
     assert_eq!(serde_json::from_str::<Value>(&identity.data.unwrap()).unwrap(), claims);
     assert_eq!(identity.expires_at, Some((NOW + 65) * 1000));
 }

@@ -21,7 +21,9 @@ struct Echoer {
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<Report> {
-    let text = json_text(options.size);
+    // Before there are connections: nobody would answer their pings meanwhile.
+    let idle = idle_bystanders(options)?;
+    let text = options.target.dialect.message(&json_text(options.size));
     let frame = client_frame(TEXT, &text);
     let batch = frame.repeat(options.in_flight);
     let mut poll = Poll::new()?;
@@ -73,13 +75,29 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
             }
         }
     }
+    if echoers.iter().flat_map(|echoer| &echoer.sent_at).any(|&at| meter.is_before_window(at)) {
+        return Err(io::Error::other("a message from before the window is not back at its end"));
+    }
     let report = meter.report("echo")?;
     Ok(Report {
         size: Some(options.size),
         connections: options.connections,
         in_flight: Some(options.in_flight),
+        bystanders_idle_cpu: idle,
+        bystanders_us_per_message: idle
+            .zip(report.bystanders_cpu)
+            .map(|(idle, busy)| (busy - idle).max(0.0) * 1e6 / report.throughput),
         ..report
     })
+}
+
+/// What the servers that no message is for take anyway, once they have settled after their start.
+fn idle_bystanders(options: &Options) -> io::Result<Option<f64>> {
+    if options.watched.bystanders.is_empty() {
+        return Ok(None);
+    }
+    std::thread::sleep(options.settle);
+    options.watched.idle(options.baseline).map(Some)
 }
 
 /// Sends, and watches for room if not all of it went.

@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
         for &(token, _) in &ready {
             let attempt = &mut attempts[token as usize];
             if !attempt.upgraded {
-                if !attempt.peer.upgraded(&mut buf)? {
+                if !attempt.peer.opened(&mut buf)? {
                     continue;
                 }
                 attempt.upgraded = true;

@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::io;
+use std::str::FromStr;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
-use load::meter::Meter;
+use load::dialect::Dialect;
+use load::meter::{Meter, Watched};
 use load::peer::Target;
 
 pub(crate) const USAGE: &str = "\
@@ -22,7 +24,12 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
   --warmup SECONDS     1                     --seconds SECONDS     3
   --rate PER_SECOND    5000                  --steps N,N,...       6000,12000,18000
   --settle SECONDS     1.5                   --touch               idle: each connection echoes one message first
-  --block-seconds N    60                    --churn N             idle: opened and closed before the first step, 20000";
+  --block-seconds N    60                    --churn N             idle: opened and closed before the first step, 20000
+  --redis PID          echo: its CPU time is told too
+  --bystanders PID,... echo: theirs too, and what it is without messages, over --baseline SECONDS (3) after --settle
+  --socket-io          messages are Socket.IO's
+
+{n} in the path stands for the number of the connection.";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +72,8 @@ pub(crate) struct Options {
     pub(crate) churn: usize,
     pub(crate) settle: Duration,
     pub(crate) block: Duration,
+    pub(crate) baseline: Duration,
+    pub(crate) watched: Watched,
     warmup: Duration,
     seconds: Duration,
 }
@@ -72,9 +81,10 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn from_args() -> Result<Options, lexopt::Error> {
         let (mut work, mut port, mut pid) = (None, None, None);
+        let (mut redis, mut bystanders, mut dialect) = (None, Vec::new(), Dialect::Plain);
         let mut path = "/api/websocket".to_owned();
         let (mut size, mut connections, mut in_flight, mut rate) = (64, 50, 16, 5000);
-        let (mut warmup, mut seconds, mut settle, mut block) = (1.0, 3.0, 1.5, 60.0);
+        let (mut warmup, mut seconds, mut settle, mut baseline, mut block) = (1.0, 3.0, 1.5, 3.0, 60.0);
         let (mut steps, mut touch, mut churn) = (vec![6000, 12_000, 18_000], false, 20_000);
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
@@ -93,12 +103,12 @@ impl Options {
                 Arg::Long("in-flight") => in_flight = args.value()?.parse()?,
                 Arg::Long("rate") => rate = args.value()?.parse()?,
                 Arg::Long("steps") => {
-                    let list = args.value()?.string()?;
-                    steps = list
-                        .split(',')
-                        .map(|n| n.parse().map_err(|_| format!("--steps {list}: {n} is no number")))
-                        .collect::<Result<_, _>>()?;
+                    steps = numbers(&args.value()?.string()?)?;
                 }
+                Arg::Long("redis") => redis = Some(args.value()?.parse()?),
+                Arg::Long("bystanders") => bystanders = numbers(&args.value()?.string()?)?,
+                Arg::Long("baseline") => baseline = args.value()?.parse()?,
+                Arg::Long("socket-io") => dialect = Dialect::SocketIo,
                 Arg::Long("churn") => churn = args.value()?.parse()?,
                 Arg::Long("touch") => touch = true,
                 Arg::Long("warmup") => warmup = args.value()?.parse()?,
@@ -108,7 +118,8 @@ impl Options {
                 _ => return Err(arg.unexpected()),
             }
         }
-        let target = Target::new(port.ok_or("--port is missing")?, pid.ok_or("--pid is missing")?, &path);
+        let pid = pid.ok_or("--pid is missing")?;
+        let target = Target::new(port.ok_or("--port is missing")?, pid, &path, dialect);
         let work = work.ok_or("the work is missing")?;
         if size < 2
             || connections == 0
@@ -132,6 +143,8 @@ impl Options {
             churn,
             settle: span(settle)?,
             block: span(block)?,
+            baseline: span(baseline)?,
+            watched: Watched { server: pid, redis, bystanders },
             warmup: span(warmup)?,
             seconds: span(seconds)?,
         })
@@ -139,6 +152,11 @@ impl Options {
 
     /// A meter whose warm-up begins now.
     pub(crate) fn meter(&self) -> io::Result<Meter> {
-        Meter::new(self.target.pid, self.warmup, self.seconds)
+        Meter::new(self.watched.clone(), self.warmup, self.seconds)
     }
+}
+
+/// A list with commas.
+fn numbers<T: FromStr>(list: &str) -> Result<Vec<T>, String> {
+    list.split(',').map(|n| n.parse().map_err(|_| format!("{list}: {n:?} is no number"))).collect()
 }

@@ -1,0 +1,153 @@
+'use strict';
+
+const { twoServers } = require('./support/servers');
+
+/** Gives up on a silent Redis sooner than the default does. */
+const HASTY = { commandTimeoutMs: 400, probeIntervalMs: 100 };
+
+describe('while Redis is away', () => {
+  test('nobody is disconnected, who is here is served, and all is as before when it is back', async () => {
+    const { redis, one, two } = await twoServers();
+    const [ada, bob] = [await one.connect('user=ada&room=tea'), await two.connect('user=bob&room=tea')];
+    const began = Date.now();
+    const downs = [one.statuses.down(), two.statuses.down()];
+    await redis.kill();
+    const [down] = await Promise.all(downs);
+    expect(down.error).toMatchObject({ name: 'Error', code: 'ERR_BROKER_CONNECT' });
+    expect(down.since).toBeGreaterThanOrEqual(began);
+    expect(down.since).toBeLessThanOrEqual(Date.now());
+    expect(down.gapSince).toBeUndefined();
+
+    expect(await one.manager.sendToUser('ada', '1')).toEqual({ status: 'local', nodes: null, local: 1 });
+    expect(await one.manager.sendToUser('bob', 'lost')).toEqual({ status: 'local', nodes: null, local: 0 });
+    expect(await two.manager.sendToRoom('tea', '2')).toEqual({ status: 'local', nodes: null, local: 1 });
+    expect(await one.manager.broadcast('3')).toEqual({ status: 'local', nodes: null, local: 1 });
+    const unavailable = { name: 'Error', code: 'ERR_BROKER_UNAVAILABLE' };
+    const strict = { require: 'cluster' };
+    await expect(one.manager.sendToUser('ada', 'no', strict)).rejects.toMatchObject(unavailable);
+    await expect(one.manager.sendToRoom('tea', 'no', strict)).rejects.toMatchObject(unavailable);
+    await expect(one.manager.broadcast('no', strict)).rejects.toMatchObject(unavailable);
+    await expect(one.manager.publish('orders', 1)).rejects.toMatchObject(unavailable);
+    await expect(one.manager.isOnline('bob')).rejects.toMatchObject(unavailable);
+    expect(await one.manager.isOnline('ada')).toBe(true);
+    expect(await one.manager.countConnections()).toEqual({ connections: 1, servers: 1, complete: false });
+    expect(one.manager.stats().broker).toMatchObject({
+      kind: 'redis',
+      state: 'down',
+      code: 'ERR_BROKER_CONNECT',
+    });
+
+    const ups = [one.statuses.gap(), two.statuses.gap()];
+    await redis.restart();
+    for (const { state, gapSince, gapUntil, error } of await Promise.all(ups)) {
+      expect([state, error]).toEqual(['up', undefined]);
+      expect(gapSince).toBeLessThanOrEqual(down.since);
+      expect(gapUntil).toBeGreaterThanOrEqual(down.since);
+      expect(gapUntil).toBeLessThanOrEqual(Date.now());
+    }
+    expect(await one.manager.sendToUser('bob', '4')).toMatchObject({ status: 'published', nodes: 1 });
+    expect(await two.manager.sendToUser('ada', '4', strict)).toMatchObject({ status: 'published', nodes: 1 });
+    expect(await one.manager.countConnections()).toEqual({ connections: 2, servers: 2, complete: true });
+    expect([await ada.next(), await ada.next(), await ada.next()]).toEqual(['1', '3', '4']);
+    expect([await bob.next(), await bob.next()]).toEqual(['2', '4']);
+    for (const { manager } of [one, two]) {
+      expect(manager.stats()).toMatchObject({ connections: 1, closed: {}, broker: { state: 'up', gaps: 1 } });
+    }
+  });
+
+  test('a client is told that its message went no further', async () => {
+    const { redis, one } = await twoServers();
+    const [phone, laptop] = [await one.connect('user=ada'), await one.connect('user=ada')];
+    const down = one.statuses.down();
+    await redis.kill();
+    await down;
+    phone.send('"hello"');
+    expect(await laptop.next()).toBe('"hello"');
+    expect(await phone.next()).toBe('"hello"');
+    expect(await phone.nextJson()).toMatchObject({ error: { code: 'ERR_BROKER_UNAVAILABLE' } });
+  });
+
+  test('a user is disconnected here', async () => {
+    const { redis, one } = await twoServers();
+    const ada = await one.connect('user=ada');
+    const down = one.statuses.down();
+    await redis.kill();
+    await down;
+    // Nobody, if not everybody can be.
+    const strict = one.manager.disconnectUser('ada', undefined, undefined, { require: 'cluster' });
+    await expect(strict).rejects.toMatchObject({ code: 'ERR_BROKER_UNAVAILABLE' });
+    expect(await one.manager.disconnectUser('ada', 4003)).toEqual({ status: 'local', nodes: null, local: 1 });
+    expect((await ada.closed).code).toBe(4003);
+  });
+
+  test('clients are let in, and counted as unconfirmed', async () => {
+    const { redis, one, two } = await twoServers();
+    const down = one.statuses.down();
+    await redis.kill();
+    await down;
+    const ada = await one.connect('user=ada');
+    expect(one.manager.stats().broker.unconfirmed).toBe(1);
+    const ups = [one.statuses.up(), two.statuses.up()];
+    await redis.restart();
+    await Promise.all(ups);
+    expect((await two.manager.sendToUser('ada', 'hello')).nodes).toBe(1);
+    expect(await ada.next()).toBe('hello');
+  });
+
+  test('what was under way when it died is uncertain, and not served here', async () => {
+    const { redis, one } = await twoServers();
+    const ada = await one.connect('user=ada');
+    const degraded = one.statuses.degraded();
+    redis.pause();
+    const strict = { require: 'cluster' };
+    const sends = [one.manager.sendToUser('ada', '1'), one.manager.broadcast('2')];
+    const strictly = one.manager.sendToUser('ada', '3', strict);
+    const published = one.manager.publish('orders', 4);
+    // What is late was written.
+    await degraded;
+    const down = one.statuses.down();
+    await redis.kill();
+    await down;
+    for (const send of sends) expect(await send).toEqual({ status: 'uncertain', nodes: null, local: 1 });
+    await expect(strictly).rejects.toMatchObject({ name: 'Error', code: 'ERR_UNCERTAIN' });
+    await expect(published).rejects.toMatchObject({ name: 'Error', code: 'ERR_UNCERTAIN' });
+    expect((await one.manager.sendToUser('ada', 'first')).status).toBe('local');
+    expect(await ada.next()).toBe('first');
+    expect(one.manager.stats().broker).toMatchObject({ uncertain: 3, pending: 0, pendingBytes: 0 });
+  });
+
+  test('a stand-still degrades, and is forgotten when Redis goes on', async () => {
+    const { redis, one } = await twoServers();
+    const ada = await one.connect('user=ada');
+    const degraded = one.statuses.degraded();
+    redis.pause();
+    const late = one.manager.sendToUser('ada', 'late');
+    expect((await degraded).error).toMatchObject({ code: 'ERR_BROKER_TIMEOUT' });
+    const up = one.statuses.up();
+    redis.resume();
+    expect((await up).gapSince).toBeUndefined();
+    expect((await late).status).toBe('published');
+    expect(await ada.next()).toBe('late');
+  });
+
+  test('a Redis that looks alive and says nothing is down after commandTimeoutMs', async () => {
+    const { redis, one } = await twoServers({ redis: HASTY });
+    const down = one.statuses.down();
+    const began = Date.now();
+    redis.pause();
+    expect((await down).error.code).toBe('ERR_BROKER_TIMEOUT');
+    expect(Date.now() - began).toBeLessThan(5000);
+    const up = one.statuses.gap();
+    redis.resume();
+    expect((await up).gapSince).toBeLessThanOrEqual(began + 100);
+  });
+
+  test('more than redis.pendingBytes is refused', async () => {
+    const { redis, one } = await twoServers({ redis: { pendingBytes: 65_536 } });
+    redis.pause();
+    const sends = Array.from({ length: 8 }, () => one.manager.sendToUser('ada', 'x'.repeat(20_000)));
+    await expect(sends.at(-1)).rejects.toMatchObject({ name: 'Error', code: 'ERR_BROKER_OVERLOADED' });
+    redis.resume();
+    expect((await sends[0]).status).toBe('published');
+  });
+});

@@ -1,0 +1,62 @@
+// Who is connected where, and who is sent what: all processes of the run work it out from the same few numbers.
+
+/** Users that share a room. */
+const USERS_PER_ROOM = 10;
+
+/** Where a stream of numbered messages comes from: each server's own calls, and the relay of what a client says. */
+const SOURCES = ['one', 'two', 'relay'];
+const RELAY = 2;
+
+/** Two connections per user: mostly one on each server, for every fifth user both on one. */
+export class Plan {
+  constructor(connections) {
+    this.users = Math.floor(connections / 2);
+    this.rooms = Math.ceil(this.users / USERS_PER_ROOM);
+    /** Targets are numbered: the users, then the rooms, then everyone. */
+    this.targets = this.users + this.rooms + 1;
+    /** Streams of messages, each numbered from 1: one for each source and target. */
+    this.streams = SOURCES.length * this.targets;
+    this.devices = [];
+    for (let user = 0; user < this.users; user += 1) {
+      const first = user % 2;
+      const second = user % 5 === 0 ? first : 1 - first;
+      for (const server of [first, second]) this.devices.push({ user, room: this.roomOf(user), server });
+    }
+  }
+
+  roomOf(user) {
+    return user % this.rooms;
+  }
+
+  stream(source, target) {
+    return source * this.targets + target;
+  }
+
+  /** Messages of a user that its first device says. */
+  relayed(user) {
+    return this.stream(RELAY, user);
+  }
+
+  isRelayed(stream) {
+    return stream >= RELAY * this.targets;
+  }
+
+  /** The device whose messages a relayed stream is. */
+  sender(stream) {
+    return 2 * (stream % this.targets);
+  }
+
+  /** The server that publishes the messages of a stream. */
+  publisher(stream) {
+    return this.isRelayed(stream)
+      ? this.devices[this.sender(stream)].server
+      : Math.floor(stream / this.targets);
+  }
+
+  /** Streams that a device gets. */
+  streamsOf({ user, room }) {
+    const targets = [user, this.users + room, this.targets - 1];
+    const sent = [0, 1].flatMap((source) => targets.map((target) => this.stream(source, target)));
+    return [...sent, this.relayed(user)];
+  }
+}

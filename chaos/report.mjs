@@ -1,0 +1,131 @@
+// What came of the run: a row per fault, and what broke a promise.
+import { BROKEN, REPORTED } from './ledger.mjs';
+
+/** Redis is back: so long may it take until messages flow again … */
+const BACK_MS = 1000;
+/** … and what is sent so shortly before the next fault may meet that. */
+const MARGIN_MS = 500;
+/** A link that looks alive and is dead is found within so long. */
+const FOUND_MS = 5000;
+
+const COUNTS = ['delivered', ...REPORTED, ...BROKEN, 'late'];
+
+/** Puts messages into the time of the fault that they met, and counts. */
+export class Report {
+  #faults;
+  #stalls;
+  /** What broke a promise, in words. */
+  violations = [];
+
+  /**
+   * @param faults - `{ name, detail, start, back, found }` in their order, a calm time first
+   * @param end - when traffic stopped
+   * @param gaps - those that each server told of
+   * @param stalls - see stalls.mjs
+   */
+  constructor(faults, end, gaps, stalls) {
+    this.#stalls = stalls;
+    this.#faults = faults.map((fault, index) => {
+      const next = faults[index + 1]?.start;
+      const isMet = ({ until }) => until >= fault.start && until < (next ?? Infinity);
+      return {
+        ...fault,
+        end: next ?? end,
+        counts: Object.fromEntries(COUNTS.map((outcome) => [outcome, 0])),
+        // From each server to the other: when the first message that was sent after Redis was back had arrived.
+        flows: [Infinity, Infinity],
+        gaps: gaps.map((all) => lengthOf(all.filter(isMet))),
+      };
+    });
+  }
+
+  /** Counts a message for one recipient. */
+  take(outcome, message, from, to) {
+    const fault = this.#faults.findLast(({ start }) => start <= message.at) ?? this.#faults[0];
+    fault.counts[outcome] += 1;
+    if (BROKEN.includes(outcome)) {
+      this.#accuse(outcome, fault, message, from, to);
+      return;
+    }
+    if (outcome === 'delivered' && from !== to && message.at >= fault.back) {
+      fault.flows[from] = Math.min(fault.flows[from], message.arrived - fault.back);
+    }
+    if (this.#isLate(outcome, message, fault)) {
+      fault.counts.late += 1;
+      this.#accuse(`late (${outcome})`, fault, message, from, to);
+    }
+  }
+
+  /** Whether it was sent while all was well, and didn't arrive as if all were. */
+  #isLate(outcome, { at, arrived }, { back, end }) {
+    const isCalm = at >= back + BACK_MS && at <= end - MARGIN_MS;
+    if (!isCalm || (outcome === 'delivered' && arrived - at <= BACK_MS)) return false;
+    return !this.#stalls.within(at - BACK_MS, at + BACK_MS);
+  }
+
+  #accuse(outcome, fault, { stream, device, n, status, at, settled, arrived, opened, left }, from, to) {
+    const since = (time) => (Number.isFinite(time) ? `${time - fault.start} ms` : '-');
+    this.violations.push(
+      `${outcome}: message ${n} of stream ${stream} from server ${from} for device ${device} of server ${to}, in the ` +
+        `time of "${fault.name}": sent at ${since(at)}, settled as ${status} at ${since(settled)}, ` +
+        `arrived ${since(arrived)}; the device came ${since(opened)} and went ${since(left)}; back ${since(fault.back)}`,
+    );
+  }
+
+  /** Judges times. Call once everything is counted. */
+  finish() {
+    for (const { name, start, back, found, flows } of this.#faults) {
+      if (this.#stalls.within(start, back + BACK_MS)) continue;
+      for (const ms of found.filter((ms) => ms > FOUND_MS)) {
+        this.violations.push(`a dead link was found ${ms} ms after "${name}", not within ${FOUND_MS}`);
+      }
+      flows.forEach((ms, from) => {
+        if (ms <= BACK_MS) return;
+        this.violations.push(`server ${from} reached the other one ${ms} ms after "${name}", not ${BACK_MS}`);
+      });
+    }
+  }
+
+  print() {
+    const head = ['', 'fault', '', ...COUNTS, 'found ms', 'flows ms', 'gaps ms'];
+    const rows = this.#faults.map(({ name, detail, counts, found, flows, gaps }, index) => {
+      const values = COUNTS.map((outcome) => counts[outcome]);
+      return [
+        index,
+        name,
+        detail,
+        ...values,
+        found.length > 0 ? Math.max(...found) : '',
+        Math.max(...flows),
+        gaps.join('/'),
+      ];
+    });
+    const sums = COUNTS.map((outcome) => this.#faults.reduce((sum, { counts }) => sum + counts[outcome], 0));
+    const most = (times) => Math.max(0, ...this.#faults.flatMap(times));
+    const total = ['', 'all', '', ...sums, most(({ found }) => found), most(({ flows }) => flows), ''];
+    printTable([head, ...rows, total]);
+  }
+}
+
+/** Milliseconds that some gaps cover together. */
+function lengthOf(gaps) {
+  let covered = 0;
+  let end = 0;
+  for (const { since, until } of gaps.toSorted((a, b) => a.since - b.since)) {
+    covered += Math.max(0, until - Math.max(since, end));
+    end = Math.max(end, until);
+  }
+  return covered;
+}
+
+/** The second and the third column are words, the others numbers. */
+function printTable(rows) {
+  const texts = rows.map((row) => row.map(String));
+  const widths = texts[0].map((_, column) => Math.max(...texts.map((row) => row[column].length)));
+  for (const row of texts) {
+    const cells = row.map((text, column) =>
+      column === 1 || column === 2 ? text.padEnd(widths[column]) : text.padStart(widths[column]),
+    );
+    console.log(cells.join('  ').trimEnd());
+  }
+}

@@ -1,0 +1,119 @@
+// npm run test:chaos: two servers, one Redis, many clients, steady traffic, and one fault after the other. See README.md.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FAULTS } from './faults.mjs';
+import { Ledger } from './ledger.mjs';
+import { Plan } from './plan.mjs';
+import { Report } from './report.mjs';
+import { connections, deck, random, rate, redisOptions, seed, short } from './settings.mjs';
+import { Stage } from './stage.mjs';
+
+/** Without a fault: before the first one, and after each. */
+const CALM_MS = [1800, 2200];
+/** How long a server may take to find out that a link is dead, before the run goes on without. */
+const FOUND_MS = 7000;
+const LIMIT_MS = 60_000 + deck.length * 15_000;
+
+const plan = new Plan(connections);
+const stage = new Stage();
+const { failures } = stage;
+
+/** When a server has found out that all its links are dead, in Unix milliseconds. */
+function foundBy({ worker }) {
+  const found = new Promise((resolve) => {
+    // Where the network works again, a link is back before the last one is found dead.
+    let left = redisOptions.connections;
+    worker.on('broker', function look({ at, state, gapSince }) {
+      if (gapSince !== undefined) left -= 1;
+      if (state !== 'down' && left > 0) return;
+      worker.off('broker', look);
+      resolve(at);
+    });
+  });
+  return Promise.race([found, sleep(FOUND_MS, Infinity, { ref: false })]);
+}
+
+/** Does one fault. Answers with what the report wants to know of it. */
+async function strike(name) {
+  const { redis, servers } = stage;
+  const workers = servers.map(({ worker }) => worker);
+  const start = Date.now();
+  const times = [];
+  const found = (which) =>
+    Promise.all(which.map(async (index) => times.push((await foundBy(servers[index])) - start)));
+  const taps = servers.map(({ tap }) => tap);
+  const { detail, back = Date.now() } = await FAULTS[name]({ redis, taps, workers, random, found });
+  return { name, detail, start, back, found: times };
+}
+
+/** What a server says of itself at the end. */
+function check(number, { connections: open, closed, broker }) {
+  const expected = plan.devices.filter(({ server }) => server === number).length;
+  if (open !== expected) {
+    failures.push(`server ${number} has ${open} connections, not ${expected}: ${JSON.stringify(closed)}`);
+  }
+  if (broker.pending !== 0) failures.push(`server ${number} waits for ${broker.pending} answers`);
+}
+
+async function run() {
+  await stage.open();
+  const { clients, servers, stalls, workers } = stage;
+  const begin = Date.now();
+  await Promise.all(workers.map((worker) => worker.ask('start')));
+
+  const calm = () => sleep(random.between(...CALM_MS));
+  await calm();
+  const faults = [{ name: 'none', detail: '', start: begin, back: begin, found: [] }];
+  for (const name of deck) {
+    const fault = await strike(name);
+    console.log(`${String(faults.push(fault) - 1).padStart(3)}  ${name} ${fault.detail}`);
+    await calm();
+  }
+
+  const end = Date.now();
+  const ends = await Promise.all(workers.map((worker) => worker.ask('finish')));
+  if (ends.some(({ complete }) => complete === false)) failures.push('the last messages did not all arrive');
+  // First of all those who are only visiting have to leave.
+  const received = await clients.ask('report');
+  const reports = await Promise.all(servers.map(({ worker }) => worker.ask('report')));
+  reports.forEach(({ stats }, number) => {
+    check(number, stats);
+  });
+
+  const gaps = servers.map((server) => server.gaps);
+  const report = new Report(faults, end, gaps, stalls);
+  new Ledger(plan, reports, received, gaps).judge((...seen) => report.take(...seen));
+  report.finish();
+  report.print();
+  failures.push(...report.violations);
+}
+
+console.log(
+  `seed ${seed}: ${deck.length} faults, ${connections} connections, ${3 * rate} messages a second, ` +
+    `redis ${JSON.stringify(redisOptions)}`,
+);
+const limit = setTimeout(() => {
+  console.error(`! not done after ${LIMIT_MS / 1000} s`);
+  process.exit(1);
+}, LIMIT_MS);
+process.once('SIGINT', () => stage.close().then(() => process.exit(130)));
+const began = performance.now();
+try {
+  await run();
+} catch (error) {
+  failures.push(error.stack);
+} finally {
+  await stage.close();
+  clearTimeout(limit);
+}
+
+/** Of what broke, so many are shown. */
+const SHOWN = 20;
+for (const failure of failures.slice(0, SHOWN)) console.log(`! ${failure}`);
+if (failures.length > SHOWN) console.log(`! and ${failures.length - SHOWN} more`);
+const seconds = ((performance.now() - began) / 1000).toFixed(0);
+console.log(
+  failures.length === 0
+    ? `held in ${seconds} s: nothing lost in silence, twice or out of order, nobody disconnected`
+    : `BROKEN in ${seconds} s, ${failures.length} times; again: node chaos/run.mjs --seed ${seed}${short ? ' --short' : ''}`,
+);
+process.exitCode = failures.length === 0 ? 0 : 1;

@@ -1,0 +1,33 @@
+'use strict';
+
+const { failure } = require('./error');
+
+/** What listeners of 'broker' get. Documented in index.d.ts. */
+function toBrokerStatus({ state, since, code, message, gapSince, gapUntil }) {
+  const status = { state, since };
+  if (code !== undefined) status.error = failure(Error, code, message);
+  if (gapSince !== undefined) Object.assign(status, { gapSince, gapUntil });
+  return status;
+}
+
+/** Of a notice without an error of its own. */
+const CODE = 'ACTORY_WS_BROKER';
+
+const clock = (ms) => new Date(ms).toISOString();
+
+/** The code and the text of a status for when nobody listens; `undefined` where it is good news alone. */
+function noticeOf({ state, error, gapSince, gapUntil }) {
+  const gap =
+    gapSince === undefined
+      ? ''
+      : `Messages that were published between ${clock(gapSince)} and ${clock(gapUntil)} may not have arrived here`;
+  if (state === 'up') return gap === '' ? undefined : [CODE, `Redis is back. ${gap}`];
+  const consequence =
+    state === 'down'
+      ? 'messages reach connections of this process only'
+      : 'messages may be late or reach only some servers';
+  const text = `Redis is ${state}, ${consequence}: ${error?.message ?? 'the reason is not known'}`;
+  return [error?.code ?? CODE, gap === '' ? text : `${text}. ${gap}`];
+}
+
+module.exports = { toBrokerStatus, noticeOf };

@@ -1,0 +1,103 @@
+//! What becomes of a call, and of the links between servers, as JavaScript sees it.
+
+use napi::bindgen_prelude::{Either, Either4, Null};
+use napi_derive::napi;
+
+use crate::engine::broker::{Answer, BrokerStatus, Census, Delivery, Reply, State, Status};
+
+/// Outcome of publishing.
+#[napi(object, object_from_js = false)]
+pub struct NativeDelivery {
+    /// `published`, `local` or `uncertain`.
+    pub status: &'static str,
+    /// Servers that have the recipient, at most; null if that isn't known.
+    pub nodes: Either<u32, Null>,
+    /// Connections here.
+    pub local: u32,
+}
+
+impl From<Delivery> for NativeDelivery {
+    fn from(delivery: Delivery) -> Self {
+        NativeDelivery {
+            status: match delivery.status {
+                Status::Published => "published",
+                Status::Local => "local",
+                Status::Uncertain => "uncertain",
+            },
+            nodes: delivery.nodes.map_or(Either::B(Null), Either::A),
+            local: delivery.local,
+        }
+    }
+}
+
+/// A count over all servers.
+#[napi(object, object_from_js = false)]
+pub struct NativeCensus {
+    /// Connections.
+    pub connections: f64,
+    /// Servers that answered.
+    pub servers: u32,
+    /// Whether all did.
+    pub complete: bool,
+}
+
+impl From<Census> for NativeCensus {
+    fn from(census: Census) -> Self {
+        NativeCensus {
+            connections: census.connections as f64,
+            servers: census.servers,
+            complete: census.complete,
+        }
+    }
+}
+
+/// State of the links between servers.
+#[napi(object, object_from_js = false)]
+pub struct NativeBrokerStatus {
+    /// `up`, `degraded` or `down`.
+    pub state: &'static str,
+    /// Since when, in Unix milliseconds.
+    pub since: f64,
+    /// Code of what keeps it from being up.
+    pub code: Option<&'static str>,
+    /// The same in words.
+    pub message: Option<String>,
+    /// Since when messages may have been lost, if some may.
+    pub gap_since: Option<f64>,
+    /// Until when.
+    pub gap_until: Option<f64>,
+}
+
+impl From<BrokerStatus> for NativeBrokerStatus {
+    fn from(status: BrokerStatus) -> Self {
+        let (code, message) = status.error.map(|error| (error.code(), error.message)).unzip();
+        let (gap_since, gap_until) = status.gap.map(|(since, until)| (since as f64, until as f64)).unzip();
+        NativeBrokerStatus {
+            state: match status.state {
+                State::Up => "up",
+                State::Degraded => "degraded",
+                State::Down => "down",
+            },
+            since: status.since as f64,
+            code,
+            message,
+            gap_since,
+            gap_until,
+        }
+    }
+}
+
+/// What a call comes to: a number that it asked for, a negative one, which is the ticket that a later event settles
+/// turned around, null if there is nothing to tell, a delivery, or a count.
+pub(super) type Outcome = Either4<f64, Null, NativeDelivery, NativeCensus>;
+
+/// A reply of the engine's, for JavaScript.
+pub(super) fn outcome(reply: Reply) -> Outcome {
+    match reply {
+        Reply::Later(ticket) => Either4::A(-(ticket as f64)),
+        Reply::Now(Answer::Number(number)) => Either4::A(number as f64),
+        Reply::Now(Answer::Done) => Either4::B(Null),
+        Reply::Now(Answer::Delivery(delivery)) => Either4::C(delivery.into()),
+        Reply::Now(Answer::Census(census)) => Either4::D(census.into()),
+    }
+}

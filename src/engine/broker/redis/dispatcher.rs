@@ -1,0 +1,329 @@
+//! What comes back from Redis: messages to connections here, and answers to whoever asked.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::envelope::{self, Control};
+use super::hub::{Counts, Hub, Outcome, SHARED, Sink, count};
+use super::pipeline::Asker;
+use super::skipped::Skipped;
+use crate::engine::auth::MAX_ID_BYTES;
+use crate::engine::broker::{Answer, BrokerStatus, Census, Channel, Delivery, Status, Topic, unavailable};
+use crate::engine::close;
+use crate::engine::delivery::deliver;
+use crate::engine::error::{Code, Error};
+use crate::engine::events::{Event, Events};
+use crate::engine::frame::Message;
+use crate::engine::protocol::MAX_REASON;
+use crate::engine::registry::Registry;
+use crate::engine::router::refuse;
+
+/// Longest wait for the answers of other servers to a count.
+pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+/// The error that a client gets whose message went to connections of this server only.
+pub fn only_local() -> Error {
+    unavailable("the message reached connections of this server only")
+}
+
+fn uncertain() -> Error {
+    Error::new(Code::Uncertain, "the link to Redis broke before it answered")
+}
+
+/// A count under way.
+#[derive(Debug)]
+struct Tally {
+    connections: u64,
+    answers: u64,
+    expected: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub registry: Arc<Registry>,
+    events: Arc<Events>,
+    pub outbox_limit: usize,
+    node: String,
+    hub: OnceLock<Weak<Hub>>,
+    /// Shared with the hub.
+    pub counts: Arc<Counts>,
+    last_ticket: AtomicU64,
+    tallies: Mutex<HashMap<u64, Tally>>,
+    skipped: Skipped,
+}
+
+impl Dispatcher {
+    /// One that still needs its hub.
+    pub fn new(
+        registry: Arc<Registry>,
+        events: Arc<Events>,
+        outbox_limit: usize,
+        node: String,
+    ) -> Arc<Dispatcher> {
+        Arc::new(Dispatcher {
+            registry,
+            events,
+            outbox_limit,
+            node,
+            hub: OnceLock::new(),
+            counts: Arc::default(),
+            last_ticket: AtomicU64::new(0),
+            tallies: Mutex::default(),
+            skipped: Skipped::default(),
+        })
+    }
+
+    /// Gives it the hub whose sink it is.
+    pub fn attach(&self, hub: &Arc<Hub>) {
+        let _ = self.hub.set(Arc::downgrade(hub));
+    }
+
+    fn hub(&self) -> Option<Arc<Hub>> {
+        self.hub.get().and_then(Weak::upgrade)
+    }
+
+    /// A number for an answer that comes later.
+    pub fn ticket(&self) -> u64 {
+        self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn settled(&self, ticket: u64, result: Result<Answer, Error>) {
+        self.events.push(Event::Settled { ticket, result });
+    }
+
+    // Counting connections on all servers.
+
+    /// Answers to this ticket are added up from here on. There are so many connections here.
+    pub fn begin_count(&self, ticket: u64, here: u64) {
+        self.tallies.lock().insert(ticket, Tally { connections: here, answers: 1, expected: None });
+    }
+
+    /// There will be no answers.
+    pub fn forget_count(&self, ticket: u64) {
+        self.tallies.lock().remove(&ticket);
+    }
+
+    /// Who has not answered by now is left out.
+    pub fn end_count(&self, ticket: u64) {
+        if let Some(tally) = self.tallies.lock().remove(&ticket) {
+            self.tell_count(ticket, &tally, false);
+        }
+    }
+
+    /// Nobody answers any more.
+    pub fn end_counts(&self) {
+        let tallies = std::mem::take(&mut *self.tallies.lock());
+        for (ticket, tally) in tallies {
+            self.tell_count(ticket, &tally, false);
+        }
+    }
+
+    fn tell_count(&self, ticket: u64, tally: &Tally, complete: bool) {
+        let servers = u32::try_from(tally.answers).unwrap_or(u32::MAX);
+        let census = Census { connections: tally.connections, servers, complete };
+        self.settled(ticket, Ok(Answer::Census(census)));
+    }
+
+    fn tally(&self, ticket: u64, change: impl FnOnce(&mut Tally)) {
+        let mut tallies = self.tallies.lock();
+        let Some(tally) = tallies.get_mut(&ticket) else { return };
+        change(tally);
+        if tally.expected.is_some_and(|expected| tally.answers >= expected)
+            && let Some(tally) = tallies.remove(&ticket)
+        {
+            drop(tallies);
+            self.tell_count(ticket, &tally, true);
+        }
+    }
+
+    // Messages.
+
+    fn deliver_frame(&self, channel: Channel<'_>, payload: &[u8]) {
+        match envelope::read_frame(payload) {
+            Ok(message) => self.deliver(channel, message),
+            Err(why) => self.ignored(why),
+        }
+    }
+
+    fn deliver(&self, channel: Channel<'_>, message: Message<'_>) {
+        if message.payload().len() > self.outbox_limit {
+            self.ignored("a message is larger than an outbox");
+            return;
+        }
+        deliver(&self.registry, channel, message, self.outbox_limit);
+    }
+
+    fn deliver_shared(&self, payload: &[u8]) {
+        match envelope::read_shared(payload) {
+            Ok((user, _)) if user.is_empty() || user.len() > MAX_ID_BYTES => {
+                self.ignored("a message on the shared channel has an impossible userId");
+            }
+            Ok((user, text)) => self.deliver(Channel::User(&user), Message::Text(&text)),
+            Err(why) => self.ignored(why),
+        }
+    }
+
+    fn obey(&self, payload: &[u8]) {
+        match envelope::read_control(payload) {
+            Ok(Control::Disconnect { user_id, code, reason }) => {
+                if close::is_sendable(code) && reason.len() <= MAX_REASON {
+                    self.registry.disconnect_user(&user_id, code, &reason);
+                } else {
+                    self.ignored("a control message has an impossible close code or reason");
+                }
+            }
+            // Who asks has counted itself.
+            Ok(Control::Count { node, .. }) if node == self.node => {}
+            Ok(Control::Count { id, node, user_id }) => {
+                if let Some(hub) = self.hub() {
+                    let connections = self.registry.count(user_id.as_deref());
+                    let answer = envelope::write_control(&Control::Counted { id, connections });
+                    let name = format!("node:{node}");
+                    // If it can't be sent, the count is incomplete, and says so.
+                    let _ = hub.publish([&name, ""], &[answer.as_bytes()], Asker::Nobody);
+                }
+            }
+            Ok(Control::Counted { id, connections }) => self.tally(id, |tally| {
+                tally.answers += 1;
+                tally.connections = tally.connections.saturating_add(connections);
+            }),
+            Err(why) => self.ignored(why),
+        }
+    }
+
+    /// Serves connections here with what never left.
+    fn serve_here(&self, publish: Option<(&str, &[u8])>) {
+        count(&self.counts.local);
+        if let Some((name, payload)) = publish {
+            self.message(name, payload);
+        }
+    }
+
+    fn settle_publish(
+        &self,
+        outcome: Outcome<'_>,
+        strict: bool,
+        local: u32,
+        shared: bool,
+    ) -> Result<Delivery, Error> {
+        match outcome {
+            Outcome::Number(nodes) => {
+                count(&self.counts.published);
+                let nodes = if shared { None } else { Some(u32::try_from(nodes).unwrap_or(u32::MAX)) };
+                Ok(Delivery { status: Status::Published, nodes, local })
+            }
+            Outcome::Refused(error) => Err(error),
+            Outcome::Uncertain => {
+                count(&self.counts.uncertain);
+                if strict {
+                    Err(uncertain())
+                } else {
+                    Ok(Delivery { status: Status::Uncertain, nodes: None, local })
+                }
+            }
+            Outcome::Unsent(_) if strict => Err(unavailable("the link to Redis broke")),
+            Outcome::Unsent(publish) => {
+                self.serve_here(publish);
+                Ok(Delivery { status: Status::Local, nodes: None, local })
+            }
+        }
+    }
+}
+
+impl Sink for Dispatcher {
+    fn message(&self, name: &str, payload: &[u8]) {
+        if let Some(user) = name.strip_prefix("user:") {
+            self.deliver_frame(Channel::User(user), payload);
+        } else if let Some(room) = name.strip_prefix("room:") {
+            self.deliver_frame(Channel::Room(room), payload);
+        } else if name == "all" {
+            self.deliver_frame(Channel::Everyone, payload);
+        } else if name == SHARED {
+            self.deliver_shared(payload);
+        } else if name == "control" || name.strip_prefix("node:") == Some(&self.node) {
+            self.obey(payload);
+        }
+    }
+
+    fn ignored(&self, why: &str) {
+        count(&self.counts.ignored);
+        if let Some(report) = self.skipped.note(why, Instant::now()) {
+            self.events.push(Event::Problem(report));
+        }
+    }
+
+    fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
+        match asker {
+            Asker::Sender(sender) => {
+                let error = match outcome {
+                    Outcome::Number(_) => {
+                        count(&self.counts.published);
+                        return;
+                    }
+                    Outcome::Refused(error) => error,
+                    Outcome::Uncertain => {
+                        count(&self.counts.uncertain);
+                        uncertain()
+                    }
+                    Outcome::Unsent(publish) => {
+                        self.serve_here(publish);
+                        only_local()
+                    }
+                };
+                refuse(&sender, &error, self.outbox_limit);
+            }
+            Asker::Publish { ticket, strict, local, shared } => {
+                let delivery = self.settle_publish(outcome, strict, local, shared);
+                self.settled(ticket, delivery.map(Answer::Delivery));
+            }
+            Asker::Number { ticket } => {
+                let result = match outcome {
+                    Outcome::Number(number) => Ok(Answer::Number(number)),
+                    Outcome::Refused(error) => Err(error),
+                    Outcome::Uncertain => Err(uncertain()),
+                    Outcome::Unsent(_) => Err(unavailable("the link to Redis broke")),
+                };
+                self.settled(ticket, result);
+            }
+            Asker::Count { ticket } => match outcome {
+                Outcome::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
+                _ => self.end_count(ticket),
+            },
+            Asker::Nobody
+            | Asker::Probe
+            | Asker::Role
+            | Asker::Doubt
+            | Asker::Subscribe { .. }
+            | Asker::Unsubscribe { .. }
+            | Asker::ShardUnsubscribe => {}
+        }
+    }
+
+    fn status(&self, status: BrokerStatus) {
+        self.events.push(Event::Broker(status));
+    }
+
+    fn ready(&self, tickets: Vec<u64>, outcome: Result<(), Error>) {
+        for ticket in tickets {
+            self.settled(ticket, outcome.clone().map(|()| Answer::Done));
+        }
+    }
+
+    fn in_use(&self, name: &str) -> bool {
+        if let Some(user) = name.strip_prefix("user:") {
+            self.registry.has(Topic::User(user))
+        } else if let Some(room) = name.strip_prefix("room:") {
+            self.registry.has(Topic::Room(room))
+        } else {
+            true
+        }
+    }
+
+    fn largest(&self) -> usize {
+        envelope::largest(self.outbox_limit)
+    }
+}

@@ -1,0 +1,405 @@
+//! Everything that goes over Redis, in one place: which channels are subscribed, over which link each goes, and how the
+//! links are.
+//!
+//! Names (users, rooms, channels) fall into [`PARTITIONS`] partitions, and each partition belongs to one link: that
+//! keeps a channel's messages in order. With a single Redis the links share the partitions; in a Redis Cluster a
+//! partition is a hash tag, and its link is one to the master that owns the tag's slot. Channels that are not ours, and
+//! the guide's, carry no tag: any master of a cluster serves them. They have as many partitions of their own, which do
+//! not move with the slots.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tokio::runtime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::clock;
+use super::config::RedisConfig;
+use super::health::Board;
+use super::link::Link;
+use super::partition::{Moving, Parked, Partition};
+use super::pipeline::{Asker, Channel, NotAdded, Pending};
+use super::resp;
+use super::slots::{PARTITIONS, TAGS, partition_of};
+use super::tls::Tls;
+use crate::engine::broker::{BrokerCounts, BrokerStatus};
+use crate::engine::error::{Code, Error};
+use crate::engine::worker::{Mailbox, Worker};
+
+/// The channel that all servers listen on, the guide's too. They know no shards.
+pub const SHARED: &str = "messages";
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// Redis answered with a number.
+    Number(u64),
+    /// Redis refused it: nobody got it.
+    Refused(Error),
+    /// The link broke before the answer.
+    Uncertain,
+    /// It never left: here is what was to be published, if it was a publish.
+    Unsent(Option<(&'a str, &'a [u8])>),
+}
+
+/// Whose messages these are.
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// A message came. `name` is the channel's, without prefix and hash tag.
+    fn message(&self, name: &str, payload: &[u8]);
+    /// A message came that was too large to be taken, or on a channel whose name is no text.
+    fn ignored(&self, why: &str);
+    /// A command is answered, or never will be.
+    fn settle(&self, asker: Asker, outcome: Outcome<'_>);
+    /// The state of the links changed.
+    fn status(&self, status: BrokerStatus);
+    /// Whoever waits for the links to be up, or for a subscription, has an answer.
+    fn ready(&self, tickets: Vec<u64>, outcome: Result<(), Error>);
+    /// A subscription has ended, for Redis forbids it, and nobody waits for it to be confirmed.
+    fn forbidden(&self, _error: Error) {}
+    /// Whether anybody is interested in a channel.
+    fn in_use(&self, name: &str) -> bool;
+    /// Largest payload that is taken, as it is on the wire.
+    fn largest(&self) -> usize;
+    /// True while messages are not taken because the embedder is behind. [`Hub::resume`] ends it.
+    fn is_congested(&self) -> bool {
+        false
+    }
+}
+
+/// Where links run.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub runtime: runtime::Handle,
+    pub mailbox: Arc<Mailbox>,
+}
+
+/// Counters that several threads write.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub pending: AtomicU64,
+    pub published: AtomicU64,
+    pub local: AtomicU64,
+    pub uncertain: AtomicU64,
+    pub received: AtomicU64,
+    pub ignored: AtomicU64,
+    pub gaps: AtomicU64,
+    pub unconfirmed: AtomicU64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Hub {
+    pub config: RedisConfig,
+    pub tls: Tls,
+    /// What all channels begin with.
+    pub(super) prefix: String,
+    /// Random name of this server.
+    pub node: String,
+    /// Set when a server has said whether it belongs to a cluster.
+    sharded: OnceLock<bool>,
+    /// First those with a hash tag, then as many without.
+    pub(super) partitions: Box<[Mutex<Partition>]>,
+    /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
+    pub(super) in_flight: Box<[AtomicU32]>,
+    pub(super) links: Mutex<Vec<Arc<Link>>>,
+    pub(super) expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
+    pub board: Board,
+    pub counts: Arc<Counts>,
+    pub sink: Arc<dyn Sink>,
+    places: Vec<Place>,
+    next_place: AtomicU32,
+    /// When it began. Times are of [`clock`].
+    pub(super) began: u64,
+    /// Up to then the Sentinels named the master that the links are connected to.
+    pub(super) agreed: AtomicU64,
+    /// Up to then others may publish to a master that was replaced.
+    pub(super) stragglers: AtomicU64,
+    closed: AtomicBool,
+    /// The topology should be looked at again.
+    pub stale: Notify,
+    over: Notify,
+}
+
+/// Adds one.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The error of who comes, or waits, when everything is over.
+pub fn closed() -> Error {
+    Error::new(Code::Closed, "the links to Redis are closed")
+}
+
+impl Hub {
+    /// A hub without links.
+    pub fn new(
+        config: RedisConfig,
+        prefix: String,
+        node: String,
+        sink: Arc<dyn Sink>,
+        counts: Arc<Counts>,
+        workers: &[Worker],
+    ) -> Hub {
+        let places = workers
+            .iter()
+            .map(|worker| Place { runtime: worker.runtime.clone(), mailbox: worker.mailbox.clone() })
+            .collect();
+        Hub {
+            config,
+            tls: Tls::default(),
+            prefix,
+            node,
+            sharded: OnceLock::new(),
+            partitions: (0..2 * PARTITIONS).map(|_| Mutex::default()).collect(),
+            in_flight: (0..2 * PARTITIONS).map(|_| AtomicU32::new(0)).collect(),
+            links: Mutex::default(),
+            expiries: Mutex::default(),
+            board: Board::default(),
+            counts,
+            sink,
+            places,
+            next_place: AtomicU32::new(0),
+            began: clock::now(),
+            agreed: AtomicU64::new(u64::MAX),
+            stragglers: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            stale: Notify::new(),
+            over: Notify::new(),
+        }
+    }
+
+    /// Whether the Redis is a cluster; false until that is known.
+    pub fn is_sharded(&self) -> bool {
+        self.sharded.get().copied().unwrap_or(false)
+    }
+
+    /// Sets what [`Hub::is_sharded`] answers.
+    pub fn set_sharded(&self, sharded: bool) {
+        let _ = self.sharded.set(sharded);
+    }
+
+    /// The next place for a link.
+    pub fn place(&self) -> Place {
+        let next = self.next_place.fetch_add(1, Ordering::Relaxed) as usize;
+        self.places[next % self.places.len()].clone()
+    }
+
+    /// True once everything is over.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The partition of a name that is given in pieces: a kind, if it has one, and what is told apart by it.
+    fn partition(&self, [kind, id]: [&str; 2]) -> usize {
+        let name = if id.is_empty() { kind } else { id };
+        // Without a prefix all channels are the embedder's.
+        let plain = self.prefix.is_empty() || kind == SHARED;
+        partition_of(name) + if plain { PARTITIONS } else { 0 }
+    }
+
+    /// The partition of a name.
+    pub(super) fn home(&self, name: &str) -> usize {
+        let kind =
+            ["user:", "room:"].into_iter().find(|kind| !self.prefix.is_empty() && name.starts_with(kind));
+        let (kind, id) = name.split_at(kind.map_or(0, str::len));
+        self.partition(if kind.is_empty() { [id, ""] } else { [kind, id] })
+    }
+
+    fn tag(&self, partition: usize) -> &'static str {
+        TAGS.get(partition).filter(|_| self.is_sharded()).map_or("", |tag| tag.text.as_str())
+    }
+
+    /// A channel as it is on the wire.
+    pub(super) fn channel(&self, partition: usize, name: &str) -> Channel {
+        let tag = self.tag(partition);
+        Channel { name: [&self.prefix, tag, name].concat().into(), sharded: !tag.is_empty() }
+    }
+
+    /// The name of a channel on the wire, without prefix and hash tag.
+    pub(super) fn name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
+        let name = std::str::from_utf8(channel).ok()?.strip_prefix(self.prefix.as_str())?;
+        if self.is_sharded()
+            && !self.prefix.is_empty()
+            && let Some(rest) = name.strip_prefix('{')
+            && let Some((_, name)) = rest.split_once("}:")
+        {
+            return Some(name);
+        }
+        Some(name)
+    }
+
+    // Publishing.
+
+    /// Adds a publish. `name` and `payload` are given in pieces.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub fn publish(&self, name: [&str; 2], payload: &[&[u8]], asker: Asker) -> Result<(), NotAdded> {
+        let partition = self.partition(name);
+        let tag = self.tag(partition);
+        let verb: &[u8] = if tag.is_empty() { b"PUBLISH" } else { b"SPUBLISH" };
+        let [kind, id] = name.map(str::as_bytes);
+        self.add(partition, asker, |out| {
+            resp::begin(out, 3);
+            resp::argument(out, &[verb]);
+            resp::argument(out, &[self.prefix.as_bytes(), tag.as_bytes(), kind, id]);
+            resp::argument(out, payload);
+        })
+    }
+
+    /// Adds a publish on a channel that is not ours: no prefix, no hash tag.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
+        self.add(partition_of(channel) + PARTITIONS, asker, |out| {
+            resp::command(out, &[b"PUBLISH", channel.as_bytes(), payload])
+        })
+    }
+
+    /// Asks how many subscribers a channel has.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
+        let partition = self.home(name);
+        let channel = self.channel(partition, name);
+        let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
+        if channel.sharded {
+            // A node that the slot is not on counts none. It says where the slot is only if asked to publish.
+            let nobody = self.channel(partition, "nobody");
+            self.add(partition, Asker::Nobody, |out| {
+                resp::command(out, &[b"SPUBLISH", nobody.name.as_bytes(), b""]);
+            })?;
+        }
+        self.add(partition, asker, |out| resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]))
+    }
+
+    fn add(&self, index: usize, asker: Asker, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
+        let mut partition = self.partitions[index].lock();
+        if let Some(moving) = &mut partition.moving {
+            let parked: usize = moving.added.iter().map(|parked| parked.bytes.len()).sum();
+            if parked > self.config.pending_bytes / PARTITIONS {
+                return Err(NotAdded::Full(asker));
+            }
+            let mut bytes = Vec::new();
+            encode(&mut bytes);
+            moving.added.push(Parked { bytes, asker, since: Instant::now() });
+            return Ok(());
+        }
+        let Some(link) = &partition.link else { return Err(NotAdded::Down(asker)) };
+        // Before it can be answered.
+        self.in_flight[index].fetch_add(1, Ordering::AcqRel);
+        let added = link.pipeline.add(index, asker, None, encode);
+        match added {
+            Ok(()) => count(&self.counts.pending),
+            Err(_) => drop(self.in_flight[index].fetch_sub(1, Ordering::AcqRel)),
+        }
+        added
+    }
+
+    pub(super) fn landed(&self, partition: usize) {
+        self.counts.pending.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight[partition].fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A publish or question is answered, or won't be. `bytes` is the command.
+    pub fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
+        self.landed(usize::from(pending.partition));
+        self.tell(pending.asker, bytes, outcome);
+    }
+
+    pub(super) fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
+        let outcome = match outcome {
+            Settled::Number(number) => Outcome::Number(number),
+            Settled::Refused(error) => Outcome::Refused(error),
+            Settled::Uncertain => Outcome::Uncertain,
+            Settled::Unsent => {
+                let publish = resp::read_publish(bytes);
+                Outcome::Unsent(publish.and_then(|(channel, payload)| Some((self.name(channel)?, payload))))
+            }
+        };
+        self.sink.settle(asker, outcome);
+    }
+
+    // Receiving.
+
+    /// A message came over a link.
+    pub fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>) {
+        count(&self.counts.received);
+        match self.name(channel) {
+            // What the old master of a slot still had to tell would overtake, or repeat, what came from the new one.
+            Some(name) if self.is_sharded() && !self.partitions[self.home(name)].lock().is_of(link) => {}
+            Some(name) => self.sink.message(name, payload),
+            None => self.sink.ignored("a channel's name is not UTF-8"),
+        }
+    }
+
+    /// The embedder takes messages again.
+    pub fn resume(&self) {
+        self.links.lock().iter().for_each(|link| link.pipeline.nudge());
+    }
+
+    /// Completes when the hub is closed.
+    pub async fn closing(&self) {
+        while !self.is_closed() {
+            self.over.notified().await;
+        }
+    }
+
+    /// Ends all links, and answers whoever waits for one.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.stale.notify_one();
+        self.over.notify_one();
+        self.links.lock().iter().for_each(|link| link.retire());
+        self.fail_waiting(&closed());
+        for partition in &self.partitions {
+            let (waiters, moving) = {
+                let mut guard = partition.lock();
+                let topics = guard.topics.values_mut();
+                let waiters: Vec<_> = topics.flat_map(|topic| std::mem::take(&mut topic.waiters)).collect();
+                (waiters, guard.moving.take())
+            };
+            self.answer(waiters, &Err(closed()));
+            for Parked { bytes, asker, .. } in moving.into_iter().flat_map(Moving::into_parked) {
+                self.tell(asker, &bytes, Settled::Unsent);
+            }
+        }
+    }
+
+    /// A reading of the counters.
+    pub fn read_counts(&self) -> BrokerCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = &self.counts;
+        BrokerCounts {
+            subscriptions: self.partitions.iter().map(|partition| partition.lock().topics.len() as u64).sum(),
+            pending: get(&counts.pending),
+            pending_bytes: self.links.lock().iter().map(|link| link.pipeline.unanswered() as u64).sum(),
+            published: get(&counts.published),
+            local: get(&counts.local),
+            uncertain: get(&counts.uncertain),
+            received: get(&counts.received),
+            ignored: get(&counts.ignored),
+            gaps: get(&counts.gaps),
+            unconfirmed: get(&counts.unconfirmed),
+        }
+    }
+}
+
+/// What a session finds out about a command.
+#[derive(Debug)]
+pub enum Settled {
+    /// The answer.
+    Number(u64),
+    /// An error as answer.
+    Refused(Error),
+    /// Written, but not answered.
+    Uncertain,
+    /// Not wholly written.
+    Unsent,
+}

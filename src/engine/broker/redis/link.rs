@@ -1,0 +1,174 @@
+//! A link: the one connection over which a share of the channels is subscribed and published, for ever.
+//!
+//! The `redis` crate's own connections give up after some tries, and drop what fails on the way; here a link connects,
+//! subscribes to everything, serves, and on any doubt begins again. Subscriptions and publishes share one RESP3
+//! connection, so Redis' answers and messages come in one order: an answer proves that every message before it has
+//! arrived, and what was not wholly written to a connection that is closed is never executed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::clock;
+use super::config::{Address, Server};
+use super::health::Health;
+use super::hub::{Hub, Place};
+use super::pipeline::Pipeline;
+use super::session::Session;
+use super::topology::Finder;
+use super::wire::Wire;
+use crate::engine::error::{Code, Error};
+
+/// Between two attempts, at least and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));
+
+/// See the module.
+#[derive(Debug)]
+pub struct Link {
+    /// Tells a server's links apart.
+    pub number: usize,
+    /// The server it was made for; Sentinels may name another one later.
+    pub server: Server,
+    /// What is to be written.
+    pub pipeline: Pipeline,
+    /// See [`Health`].
+    pub health: Health,
+    /// When it was made.
+    pub born: u64,
+    /// Where it is connected, or is about to be.
+    address: Mutex<Option<Address>>,
+    /// Where it last was.
+    last_address: Mutex<Option<Address>>,
+    retired: AtomicBool,
+    changed: Notify,
+    doubt: Mutex<Option<(Address, Error)>>,
+    doubted: Notify,
+}
+
+impl Link {
+    /// A link that runs at `place`, once [`Link::run`] does.
+    pub fn new(number: usize, server: Server, place: &Place, pending_bytes: usize) -> Arc<Link> {
+        Arc::new(Link {
+            number,
+            server,
+            pipeline: Pipeline::new(place.mailbox.clone(), pending_bytes),
+            health: Health::default(),
+            born: clock::now(),
+            address: Mutex::default(),
+            last_address: Mutex::default(),
+            retired: AtomicBool::new(false),
+            changed: Notify::new(),
+            doubt: Mutex::default(),
+            doubted: Notify::new(),
+        })
+    }
+
+    /// Ends it: its server has no part of the channels any more.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.changed.notify_one();
+        self.pipeline.nudge();
+    }
+
+    /// See [`Link::retire`].
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Where it is connected, or is about to be.
+    pub fn address(&self) -> Option<Address> {
+        self.address.lock().clone()
+    }
+
+    /// Ends its connection, if it still is to this address, for this reason.
+    pub fn doubt(&self, address: Address, error: Error) {
+        *self.doubt.lock() = Some((address, error));
+        self.doubted.notify_one();
+    }
+
+    async fn doubted(&self) -> Error {
+        loop {
+            let doubt = self.doubt.lock().take();
+            if let Some((_, error)) = doubt.filter(|(address, _)| self.address().as_ref() == Some(address)) {
+                return error;
+            }
+            self.doubted.notified().await;
+        }
+    }
+
+    /// What was published before this time has arrived, if it was to come over this link.
+    pub fn proven(&self) -> u64 {
+        self.health.proven().max(self.born)
+    }
+
+    /// Runs until it is retired.
+    pub async fn run(self: Arc<Self>, hub: Arc<Hub>, finder: Finder) {
+        let mut pause = BACK_OFF.0;
+        while !self.is_retired() {
+            let begin = Instant::now();
+            let error = tokio::select! {
+                error = self.attempt(&hub, finder) => error,
+                error = self.doubted() => error,
+            };
+            *self.address.lock() = None;
+            if self.is_retired() {
+                break;
+            }
+            hub.link_down(&self, error);
+            hub.stale.notify_one();
+            if begin.elapsed() > BACK_OFF.1 {
+                pause = BACK_OFF.0;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(jitter(pause)) => {}
+                () = self.retirement() => {}
+            }
+            pause = (pause * 2).min(BACK_OFF.1);
+        }
+        hub.remove_link(&self);
+        hub.report(None);
+    }
+
+    async fn retirement(&self) {
+        while !self.is_retired() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Connects and serves. Answers why that is over.
+    async fn attempt(self: &Arc<Self>, hub: &Arc<Hub>, finder: Finder) -> Error {
+        match self.connect(hub, finder).await {
+            Ok((server, wire)) => Session::new(hub.clone(), self.clone(), server, wire).run().await,
+            Err(error) => error,
+        }
+    }
+
+    /// Connects, unless it is retired first.
+    async fn connect(&self, hub: &Arc<Hub>, finder: Finder) -> Result<(Server, Wire), Error> {
+        let connect = async {
+            let server = finder.find(&self.server, hub).await?;
+            *self.address.lock() = Some(server.address.clone());
+            let before = self.last_address.lock().replace(server.address.clone());
+            if before.is_some_and(|before| before != server.address) {
+                hub.expect_stragglers();
+            }
+            let (wire, _) = Wire::connect(&server, &hub.config, &hub.tls).await?;
+            Ok((server, wire))
+        };
+        tokio::select! {
+            connected = connect => connected,
+            () = self.retirement() => Err(Error::new(Code::BrokerConnect, "no longer needed")),
+        }
+    }
+}
+
+/// Half of it to all of it, so that servers that lost Redis together don't come back together.
+fn jitter(pause: Duration) -> Duration {
+    let mut byte = [0; 1];
+    let _ = getrandom::fill(&mut byte);
+    pause.mul_f64(0.5 + f64::from(byte[0]) / 512.0)
+}

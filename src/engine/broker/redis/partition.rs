@@ -1,0 +1,110 @@
+//! A share of the channels: which are subscribed, the link that they go over, and what waits while that is another one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::link::Link;
+use super::pipeline::Asker;
+
+/// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
+const PERSISTENCE: Duration = Duration::from_millis(200);
+
+/// Who waits for a subscription to be confirmed.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A task, for as long as the link lives.
+    Task(oneshot::Sender<()>),
+    /// The embedder, for as long as it takes.
+    Ticket(u64),
+}
+
+/// A subscription.
+#[derive(Debug, Default)]
+pub struct Topic {
+    pub confirmed: bool,
+    /// Since when it is wanted, until it is confirmed for the first time.
+    pub asked: Option<u64>,
+    pub waiters: Vec<Waiter>,
+    /// When it is dropped if nobody is interested then; it is in the hub's queue for that.
+    pub expires: Option<Instant>,
+}
+
+impl Topic {
+    /// Something to wait for.
+    pub fn task(&mut self) -> oneshot::Receiver<()> {
+        let (confirm, confirmed) = oneshot::channel();
+        self.waiters.push(Waiter::Task(confirm));
+        confirmed
+    }
+
+    /// Its link is down.
+    pub fn unconfirm(&mut self) {
+        self.confirmed = false;
+        self.waiters.retain(|waiter| matches!(waiter, Waiter::Ticket(_)));
+    }
+}
+
+/// A publish that waits for its partition to arrive at another link.
+#[derive(Debug)]
+pub struct Parked {
+    pub bytes: Vec<u8>,
+    pub asker: Asker,
+    /// Since when it waits.
+    pub since: Instant,
+}
+
+/// What waits while a partition goes from one link to another.
+#[derive(Debug, Default)]
+pub struct Moving {
+    /// Refused by the link that had the partition; they come before what was added since.
+    pub refused: Vec<Parked>,
+    pub added: Vec<Parked>,
+    /// That link, and when it last refused one.
+    pub refuser: Option<(usize, Instant)>,
+}
+
+impl Moving {
+    /// Whether a link may be tried: not at once the one that has just refused.
+    pub fn may_go_over(&self, link: &Link) -> bool {
+        link.health.is_up()
+            && !link.is_retired()
+            && self.refuser.is_none_or(|(number, at)| number != link.number || at.elapsed() > PERSISTENCE)
+    }
+
+    /// Since when the first one waits.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.refused.first().or(self.added.first()).map(|parked| parked.since)
+    }
+
+    /// Everything that waits, in its order.
+    pub fn into_parked(self) -> impl Iterator<Item = Parked> {
+        self.refused.into_iter().chain(self.added)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Partition {
+    pub topics: HashMap<Box<str>, Topic>,
+    pub link: Option<Arc<Link>>,
+    pub moving: Option<Moving>,
+    /// The link's server has dropped the subscriptions: its slot went elsewhere.
+    pub revoked: bool,
+    /// What was published since this time may not have arrived. Until it has a link that is up
+    /// and all subscriptions are confirmed.
+    pub lost_since: Option<u64>,
+}
+
+impl Partition {
+    pub fn is_of(&self, link: &Arc<Link>) -> bool {
+        self.link.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, link))
+    }
+
+    /// What was published since then may not have arrived.
+    pub fn lose(&mut self, since: u64) {
+        self.lost_since = Some(self.lost_since.map_or(since, |known| known.min(since)));
+    }
+}

@@ -1,0 +1,331 @@
+//! The commands on their way to one Redis connection.
+//!
+//! Any thread may add commands; the connection's task takes all that has gathered and writes it at once, so that
+//! publishes which are ready together share a write, and none waits for another's answer.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::resp;
+use crate::engine::handle::Handle;
+use crate::engine::worker::Mailbox;
+
+/// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
+const CHANNELS_PER_COMMAND: usize = 1000;
+/// Bytes that others may wait for until they are given up.
+const LITTLE: usize = 64 << 10;
+
+/// Who waits for what a command answers.
+#[derive(Debug)]
+pub enum Asker {
+    /// The client whose message it relays.
+    Sender(Arc<Handle>),
+    /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
+    /// subscribers says nothing about the user.
+    Publish { ticket: u64, strict: bool, local: u32, shared: bool },
+    /// The embedder, about how many subscribers got the message, or there are.
+    Number { ticket: u64 },
+    /// The count over all servers with this ticket: the number of subscribers is the number of answers to expect.
+    Count { ticket: u64 },
+    /// Nobody.
+    Nobody,
+    /// The supervision: `PUBLISH` to itself.
+    Probe,
+    /// The supervision: `ROLE`, after which the probe's own message must be here.
+    Role,
+    /// So many confirmations.
+    Subscribe { left: usize },
+    /// So many confirmations.
+    Unsubscribe { left: usize },
+    /// The `PONG` after an `SUNSUBSCRIBE`: its confirmations look like those of slots that move away, and may be missing.
+    ShardUnsubscribe,
+    /// The supervision: `ROLE`, because subscriptions have ended by themselves.
+    Doubt,
+}
+
+/// A command that was added and not yet answered.
+#[derive(Debug)]
+pub struct Pending {
+    /// Bytes of it.
+    pub len: usize,
+    /// See [`Asker`].
+    pub asker: Asker,
+    /// The partition that it belongs to.
+    pub partition: u16,
+    /// Since when it waits to be taken where its partition lies, if it was refused before.
+    pub since: Option<Instant>,
+}
+
+impl Pending {
+    /// One that was not refused before.
+    pub fn new(len: usize, asker: Asker, partition: u16) -> Pending {
+        Pending { len, asker, partition, since: None }
+    }
+}
+
+/// Why a command was not added. Gives back who wanted to know its outcome.
+#[derive(Debug)]
+pub enum NotAdded {
+    /// The connection is down.
+    Down(Asker),
+    /// Too much waits already.
+    Full(Asker),
+}
+
+/// Commands that go out together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Encoded.
+    pub bytes: Vec<u8>,
+    /// One for each command in it.
+    pub pending: Vec<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Publishes are taken.
+    open: bool,
+    /// Subscriptions are taken: a session is on, though it may not be ready for publishes.
+    subscribing: bool,
+    /// Partitions of channels, and whether to subscribe or to drop them: the last word on each counts. They go out before
+    /// the publishes that were added with them, so that what this server publishes after a subscription comes back to it.
+    changes: HashMap<Channel, (u16, bool)>,
+    batch: Batch,
+    /// Bytes of all publishes without an answer.
+    unanswered: usize,
+    waker: Option<Waker>,
+    woken: bool,
+}
+
+/// A channel's full name, and whether it is sharded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Channel {
+    /// Name on the wire.
+    pub name: Box<str>,
+    /// `SSUBSCRIBE` and `SPUBLISH` are for it.
+    pub sharded: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pipeline {
+    state: Mutex<State>,
+    mailbox: Arc<Mailbox>,
+    limit: usize,
+}
+
+impl Pipeline {
+    /// A pipeline of a connection whose task runs on the worker with this mailbox. At most `limit` bytes wait.
+    pub fn new(mailbox: Arc<Mailbox>, limit: usize) -> Self {
+        Pipeline { state: Mutex::default(), mailbox, limit }
+    }
+
+    fn wake(&self, state: &mut State) -> Option<Waker> {
+        if std::mem::replace(&mut state.woken, true) { None } else { state.waker.clone() }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let waker = {
+            let mut state = self.state.lock();
+            change(&mut state);
+            self.wake(&mut state)
+        };
+        if let Some(waker) = waker {
+            self.mailbox.wake_task(waker);
+        }
+    }
+
+    /// Adds a publish, or another command of the embedder's, that `encode` writes. `since`: see [`Pending::since`].
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub fn add(
+        &self,
+        partition: usize,
+        asker: Asker,
+        since: Option<Instant>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NotAdded> {
+        let waker = {
+            let mut state = self.state.lock();
+            if !state.open {
+                return Err(NotAdded::Down(asker));
+            }
+            let begin = state.batch.bytes.len();
+            if state.unanswered >= self.limit {
+                return Err(NotAdded::Full(asker));
+            }
+            encode(&mut state.batch.bytes);
+            let len = state.batch.bytes.len() - begin;
+            state.unanswered += len;
+            state.batch.pending.push(Pending { len, asker, partition: partition as u16, since });
+            self.wake(&mut state)
+        };
+        if let Some(waker) = waker {
+            self.mailbox.wake_task(waker);
+        }
+        Ok(())
+    }
+
+    /// Subscribes to a channel, unless the connection is down: it subscribes to everything when it is back.
+    pub fn subscribe(&self, partition: usize, channel: Channel) {
+        self.change(|state| {
+            if state.subscribing {
+                state.changes.insert(channel, (partition as u16, true));
+            }
+        });
+    }
+
+    /// Drops a subscription.
+    pub fn unsubscribe(&self, partition: usize, channel: Channel) {
+        self.change(|state| {
+            if state.subscribing {
+                state.changes.insert(channel, (partition as u16, false));
+            }
+        });
+    }
+
+    // What follows is for the connection's task.
+
+    /// A session begins: subscriptions are taken from here on.
+    pub fn begin(&self) {
+        let mut state = self.state.lock();
+        *state = State { subscribing: true, ..State::default() };
+    }
+
+    /// The session is ready: publishes are taken from here on.
+    pub fn open(&self) {
+        self.state.lock().open = true;
+    }
+
+    /// The session is over. What was not yet taken is handed to `give_up`, before anybody can find the connection down.
+    pub fn close(&self, mut give_up: impl FnMut(Batch)) {
+        let mut last = usize::MAX;
+        loop {
+            let mut state = self.state.lock();
+            state.subscribing = false;
+            state.changes.clear();
+            state.unanswered = 0;
+            state.waker = None;
+            let batch = std::mem::take(&mut state.batch);
+            let len = batch.bytes.len();
+            // Nobody waits while much is given up: what comes meanwhile goes after it. Unless ever more comes.
+            if len > LITTLE && len < last / 2 {
+                drop(state);
+                last = len;
+                give_up(batch);
+                continue;
+            }
+            state.open = false;
+            give_up(batch);
+            return;
+        }
+    }
+
+    /// Takes everything; the next addition wakes the task. `spare` is an empty batch whose room is used again.
+    pub fn take(&self, waker: &Waker, mut spare: Batch) -> Batch {
+        let mut state = self.state.lock();
+        if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        state.woken = false;
+        if state.changes.is_empty() {
+            return std::mem::replace(&mut state.batch, spare);
+        }
+        let (subscribe, unsubscribe): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.changes).into_iter().partition(|(_, (_, subscribe))| *subscribe);
+        for (channels, subscribe) in [(unsubscribe, false), (subscribe, true)] {
+            let channels = channels.into_iter().map(|(channel, (partition, _))| (partition, channel));
+            write_subscriptions(&mut spare, channels.collect(), subscribe);
+        }
+        spare.bytes.append(&mut state.batch.bytes);
+        spare.pending.append(&mut state.batch.pending);
+        spare
+    }
+
+    /// So many bytes of publishes are answered.
+    pub fn answered(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.unanswered = state.unanswered.saturating_sub(bytes);
+    }
+
+    /// Bytes of publishes without an answer.
+    pub fn unanswered(&self) -> usize {
+        self.state.lock().unanswered
+    }
+
+    /// Wakes the task without giving it anything.
+    pub fn nudge(&self) {
+        self.change(|_| {});
+    }
+}
+
+/// Encodes subscriptions in as few commands as may be: sharded ones of different slots can't share one.
+pub fn write_subscriptions(batch: &mut Batch, mut channels: Vec<(u16, Channel)>, subscribe: bool) {
+    channels.sort_by_key(|(partition, channel)| (channel.sharded, *partition));
+    let group =
+        |a: &(u16, Channel), b: &(u16, Channel)| a.1.sharded == b.1.sharded && (!a.1.sharded || a.0 == b.0);
+    for group in channels.chunk_by(group) {
+        for chunk in group.chunks(CHANNELS_PER_COMMAND) {
+            let verb: &[u8] = match (chunk[0].1.sharded, subscribe) {
+                (false, true) => b"SUBSCRIBE",
+                (false, false) => b"UNSUBSCRIBE",
+                (true, true) => b"SSUBSCRIBE",
+                (true, false) => b"SUNSUBSCRIBE",
+            };
+            let begin = batch.bytes.len();
+            resp::begin(&mut batch.bytes, chunk.len() + 1);
+            resp::argument(&mut batch.bytes, &[verb]);
+            for (_, channel) in chunk {
+                resp::argument(&mut batch.bytes, &[channel.name.as_bytes()]);
+            }
+            let left = chunk.len();
+            let asker = match (subscribe, chunk[0].1.sharded) {
+                (true, _) => Asker::Subscribe { left },
+                (false, false) => Asker::Unsubscribe { left },
+                (false, true) => {
+                    resp::command(&mut batch.bytes, &[b"PING"]);
+                    Asker::ShardUnsubscribe
+                }
+            };
+            batch.pending.push(Pending::new(batch.bytes.len() - begin, asker, chunk[0].0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
+        let pipeline = Pipeline::new(Arc::new(Mailbox::new(0)), usize::MAX);
+        let add = |byte: u8, len: usize| {
+            pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
+        };
+        pipeline.begin();
+        pipeline.open();
+        assert!(add(b'a', 1 << 20));
+        let mut given_up = Vec::new();
+        thread::scope(|scope| {
+            pipeline.close(|batch| {
+                if given_up.is_empty() {
+                    let (tell, told) = mpsc::channel();
+                    scope.spawn(move || tell.send(add(b'b', 10)));
+                    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true));
+                }
+                given_up.push((batch.bytes[0], batch.bytes.len(), batch.pending.len()));
+            });
+        });
+        assert_eq!(given_up, [(b'a', 1 << 20, 1), (b'b', 10, 1)]);
+        assert!(!add(b'c', 1), "it is down");
+    }
+}

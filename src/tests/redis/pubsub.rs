@@ -1,0 +1,299 @@
+//! Pub/Sub on channels by name, without connections: what `RedisPubSub` stands on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::engine::broker::redis::{PubSub, RedisConfig};
+use crate::engine::broker::{Answer, BrokerStatus, Reply, State};
+use crate::engine::error::{Code, Error};
+use crate::engine::events::Event;
+use crate::tests::harness::{Inbox, PATIENCE, eventually};
+use crate::tests::redis_rig::{Listener, RedisServer, Tap, with_redis};
+
+/// A core, and its events.
+struct Subject {
+    core: Arc<PubSub>,
+    inbox: Inbox,
+}
+
+impl Subject {
+    fn start(url: &str) -> Subject {
+        Subject::with(with_redis(url).redis)
+    }
+
+    fn with(config: RedisConfig) -> Subject {
+        let inbox = Inbox::default();
+        Subject { core: Arc::new(PubSub::start(config, inbox.notify()).unwrap()), inbox }
+    }
+
+    fn event_within<T>(&self, patience: Duration, pick: impl FnMut(&Event) -> Option<T>) -> Option<T> {
+        self.inbox.event_within(|| self.core.drain(256), patience, pick)
+    }
+
+    fn settled(&self, reply: Result<Reply, Error>) -> Result<Answer, Error> {
+        match reply? {
+            Reply::Now(answer) => Ok(answer),
+            Reply::Later(number) => self
+                .event_within(PATIENCE, |event| match event {
+                    Event::Settled { ticket, result } if *ticket == number => Some(result.clone()),
+                    _ => None,
+                })
+                .expect("waited in vain for an answer"),
+        }
+    }
+
+    fn subscribe(&self, channel: &str) {
+        assert_eq!(self.settled(self.core.subscribe(channel)), Ok(Answer::Done));
+    }
+
+    fn publish(&self, channel: &str, payload: &str) -> Result<u64, Error> {
+        match self.settled(self.core.publish(channel, payload.as_bytes())) {
+            Ok(Answer::Number(number)) => Ok(number),
+            Err(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn message_within(&self, patience: Duration) -> Option<(String, String)> {
+        self.event_within(patience, |event| match event {
+            Event::Channel { channel, payload } => Some((channel.clone(), payload.clone())),
+            _ => None,
+        })
+    }
+
+    fn expect(&self, channel: &str, payload: &str) {
+        let got = self.message_within(PATIENCE).expect("waited in vain for a message");
+        assert_eq!((got.0.as_str(), got.1.as_str()), (channel, payload));
+    }
+
+    /// Waits for it to tell of this. What it told before is dropped.
+    fn status(&self, pick: impl Fn(&BrokerStatus) -> bool) -> BrokerStatus {
+        let next = || {
+            self.event_within(PATIENCE, |event| match event {
+                Event::Broker(status) => Some(status.clone()),
+                _ => None,
+            })
+        };
+        std::iter::from_fn(next).find(pick).expect("waited in vain for a state")
+    }
+}
+
+#[test]
+fn messages_come_on_the_channels_that_are_subscribed_and_on_no_others() {
+    let redis = RedisServer::start();
+    let (one, two) = (Subject::start(&redis.url()), Subject::start(&redis.url()));
+    for subject in [&one, &two] {
+        assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    }
+    // Names as others choose them: with braces, spaces, and what looks like ours.
+    let channels = ["news", "a {b}:c d", "actory:user:ada", "user:ada", "ö"];
+    channels.iter().for_each(|channel| one.subscribe(channel));
+    two.subscribe("news");
+    assert_eq!(two.publish("news", "1"), Ok(2));
+    assert_eq!(two.publish("other", "2"), Ok(0));
+    for channel in &channels[1..] {
+        assert_eq!(two.publish(channel, "{}"), Ok(1));
+    }
+    one.expect("news", "1");
+    two.expect("news", "1");
+    channels[1..].iter().for_each(|channel| one.expect(channel, "{}"));
+    one.core.unsubscribe("news");
+    eventually("it to be unsubscribed", || redis.subscribers("news") == 1);
+    assert_eq!(two.publish("news", "3"), Ok(1));
+    two.expect("news", "3");
+    // Again, and twice: an answer comes for each.
+    one.subscribe("news");
+    one.subscribe("news");
+    assert_eq!(two.publish("news", "4"), Ok(2));
+    one.expect("news", "4");
+}
+
+#[test]
+fn the_last_word_counts_when_subscriptions_come_and_go_at_once() {
+    let redis = RedisServer::start();
+    let subject = Subject::start(&redis.url());
+    assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    for _ in 0..200 {
+        let first = subject.core.subscribe("gone");
+        subject.core.unsubscribe("gone");
+        let second = subject.core.subscribe("kept");
+        subject.core.unsubscribe("kept");
+        let third = subject.core.subscribe("kept");
+        for reply in [first, second] {
+            // Confirmed before it was dropped, or dropped before.
+            assert!(matches!(
+                subject.settled(reply),
+                Ok(Answer::Done) | Err(Error { kind: Code::Closed, .. })
+            ));
+        }
+        assert_eq!(subject.settled(third), Ok(Answer::Done));
+        assert_eq!(subject.publish("kept", "1"), Ok(1));
+        subject.expect("kept", "1");
+        assert_eq!(subject.publish("gone", "1"), Ok(0));
+        subject.core.unsubscribe("kept");
+    }
+    eventually("nothing to be left", || redis.subscribers("kept") == 0);
+}
+
+#[test]
+fn subscriptions_survive_whatever_happens_to_the_link() {
+    let mut redis = RedisServer::start();
+    let subject = Subject::start(&redis.url());
+    subject.subscribe("news");
+    redis.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let back = subject.status(|status| status.gap.is_some());
+    assert_eq!(back.state, State::Up);
+    assert_eq!(subject.publish("news", "1"), Ok(1));
+    subject.expect("news", "1");
+    redis.kill();
+    subject.status(|status| status.state == State::Down);
+    assert_eq!(subject.publish("news", "lost").unwrap_err().kind, Code::BrokerUnavailable);
+    // Also those that were made, and dropped, while it was away.
+    let late = subject.core.subscribe("late");
+    subject.core.unsubscribe("news");
+    redis.restart();
+    assert_eq!(subject.settled(late), Ok(Answer::Done));
+    subject.status(|status| status.gap.is_some());
+    assert_eq!(redis.ask::<u64>(&["PUBLISH", "late", "2"]), 1);
+    assert_eq!(redis.subscribers("news"), 0);
+    subject.expect("late", "2");
+}
+
+#[test]
+fn a_channel_that_the_login_may_not_listen_on_is_refused_and_others_are_not() {
+    let redis = RedisServer::with(&["user app on >secret ~* resetchannels &probe:* &open:* +@all"]);
+    let mut config = with_redis(&redis.url().replace("//", "//app:secret@")).redis;
+    // Some at once, before there is a link, and some while there is one.
+    let subject = Subject::with(config.clone());
+    let all: Vec<_> = (0..20)
+        .map(|n| {
+            let name = if n % 7 == 3 { format!("shut:{n}") } else { format!("open:{n}") };
+            (subject.core.subscribe(&name), name)
+        })
+        .collect();
+    for (reply, name) in all {
+        match subject.settled(reply) {
+            Ok(Answer::Done) => assert!(name.starts_with("open")),
+            Err(error) => {
+                assert!(name.starts_with("shut"));
+                assert_eq!(error.kind, Code::BrokerAuth);
+                assert!(error.message.contains(&name), "{error:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    let (shut, open) = (subject.core.subscribe("shut:late"), subject.core.subscribe("open:late"));
+    assert_eq!(subject.settled(shut).unwrap_err().kind, Code::BrokerAuth);
+    assert_eq!(subject.settled(open), Ok(Answer::Done));
+    assert_eq!((subject.core.status().state, subject.core.status().error), (State::Up, None));
+    assert_eq!(redis.ask::<u64>(&["PUBLISH", "open:4", "1"]), 1);
+    subject.expect("open:4", "1");
+    // Whose login is mended asks again.
+    redis.run(&["ACL", "SETUSER", "app", "&shut:late"]);
+    subject.subscribe("shut:late");
+    // Without one's own channel nothing can be proven.
+    redis.run(&["ACL", "SETUSER", "app", "resetchannels", "&open:*"]);
+    config.connect_timeout = Duration::from_millis(500);
+    let mute = Subject::with(config);
+    assert_eq!(mute.settled(Ok(mute.core.ready())).unwrap_err().kind, Code::BrokerAuth);
+}
+
+#[test]
+fn a_subscription_that_a_login_loses_is_told_of_and_others_live_on() {
+    let redis = RedisServer::with(&["user app on >secret ~* resetchannels &probe:* &news &gossip +@all"]);
+    let subject = Subject::start(&redis.url().replace("//", "//app:secret@"));
+    ["news", "gossip"].iter().for_each(|channel| subject.subscribe(channel));
+    redis.run(&["ACL", "SETUSER", "app", "resetchannels", "&probe:*", "&news"]);
+    let told = subject.event_within(PATIENCE, |event| match event {
+        Event::Problem(error) => Some(error.clone()),
+        _ => None,
+    });
+    let told = told.unwrap();
+    assert_eq!(told.kind, Code::BrokerAuth);
+    assert!(told.message.contains("gossip"), "{told:?}");
+    assert_eq!(subject.status(|status| status.gap.is_some()).state, State::Up);
+    assert_eq!(redis.ask::<u64>(&["PUBLISH", "news", "1"]), 1);
+    subject.expect("news", "1");
+}
+
+#[test]
+fn what_was_written_and_not_answered_is_uncertain() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    let subject = Subject::start(&tap.url());
+    assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    tap.stall();
+    let reply = subject.core.publish("news", b"1");
+    eventually("it to be on its way", || tap.held() > 0);
+    tap.cut();
+    assert_eq!(subject.settled(reply).unwrap_err().kind, Code::Uncertain);
+}
+
+#[test]
+fn an_embedder_that_does_not_take_messages_slows_the_link_down_and_loses_none() {
+    let redis = RedisServer::start();
+    redis.run(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0"]);
+    let subject = Subject::with(RedisConfig {
+        command_timeout: Duration::from_millis(200),
+        probe_interval: Duration::from_millis(100),
+        ..with_redis(&redis.url()).redis
+    });
+    subject.subscribe("bulk");
+    let payload = "x".repeat(1 << 20);
+    for _ in 0..80 {
+        assert_eq!(redis.ask::<u64>(&["PUBLISH", "bulk", &payload]), 1);
+    }
+    // Long enough for a link that was blamed for it to be given up.
+    std::thread::park_timeout(Duration::from_millis(600));
+    for _ in 0..80 {
+        subject.expect("bulk", &payload);
+    }
+    assert_eq!(subject.core.status().state, State::Up);
+    assert_eq!(subject.publish("bulk", "end"), Ok(1));
+    subject.expect("bulk", "end");
+}
+
+#[test]
+fn close_answers_everybody_and_ends_at_its_deadline() {
+    let redis = RedisServer::start();
+    let subject = Subject::start(&redis.url());
+    assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    subject.subscribe("news");
+    let mut listener = Listener::on(&redis, &["news"]);
+    let sent = subject.core.publish("news", b"last");
+    subject.core.close(PATIENCE);
+    assert_eq!(subject.settled(sent), Ok(Answer::Number(2)), "what is under way is waited for");
+    listener.expect("news", "last");
+    subject.event_within(PATIENCE, |event| matches!(event, Event::Closed).then_some(())).expect("the end");
+    assert_eq!(subject.core.publish("news", b"x").unwrap_err().kind, Code::Closed);
+    assert_eq!(subject.core.subscribe("news").unwrap_err().kind, Code::Closed);
+    assert_eq!(redis.subscribers("news"), 1, "the listener");
+
+    let subject = Subject::start(&redis.url());
+    assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    redis.stop();
+    let sent = subject.core.publish("news", b"stuck");
+    let covered = subject.core.subscribe("stuck");
+    let begun = Instant::now();
+    subject.core.close(Duration::from_millis(200));
+    assert_eq!(subject.settled(sent).unwrap_err().kind, Code::Uncertain);
+    assert_eq!(subject.settled(covered).unwrap_err().kind, Code::Closed);
+    subject.event_within(PATIENCE, |event| matches!(event, Event::Closed).then_some(())).expect("the end");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn whoever_waits_for_a_redis_that_never_comes_is_answered_at_the_end() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let subject = Subject::start(&redis.url());
+    let covered = subject.core.subscribe("news");
+    let ready = Ok(subject.core.ready());
+    assert_eq!(subject.settled(ready).unwrap_err().kind, Code::BrokerConnect);
+    let ready = Ok(subject.core.ready());
+    subject.core.close(Duration::from_millis(100));
+    assert_eq!(subject.settled(covered).unwrap_err().kind, Code::Closed);
+    let code = subject.settled(ready).unwrap_err().kind;
+    assert!(matches!(code, Code::BrokerConnect | Code::Closed), "{code}");
+}

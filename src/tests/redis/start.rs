@@ -1,0 +1,292 @@
+//! Finding Redis: every kind of URL and login, and what is said of one that can't be used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::engine::broker::redis::RedisConfig;
+use crate::engine::broker::{Answer, Delivery, Reply, State, Status};
+use crate::engine::error::Error;
+use crate::tests::harness::{Request, Server, eventually};
+use crate::tests::redis_rig::fake::Line;
+use crate::tests::redis_rig::traffic::unix_ms;
+use crate::tests::redis_rig::{FakeRedis, RedisServer, Tap, TlsRedis, with, with_redis};
+
+/// Two servers with this configuration reach each other's users.
+fn expect_company(redis: &RedisConfig) {
+    let [one, two] = [(); 2].map(|()| Server::start_up(with(redis.clone())));
+    let mut ada = two.connect_as("ada");
+    assert_eq!(one.tell("ada", "hello"), Delivery { status: Status::Published, nodes: Some(1), local: 0 });
+    ada.expect_text("hello");
+}
+
+/// A server with this configuration says by `ready()`, by an event and in its statistics why its broker is down.
+fn expect_trouble(redis: RedisConfig, code: &str) -> Server {
+    let server = Server::start(with(RedisConfig { connect_timeout: Duration::from_millis(300), ..redis }));
+    let ready = server.settled(server.engine.ready());
+    assert_eq!(ready.unwrap_err().code(), code);
+    let told = server.broker("it to be told", |status| status.error.is_some());
+    assert_eq!((told.state, told.error.as_ref().map(Error::code)), (State::Down, Some(code)));
+    let stats = server.engine.stats().broker;
+    assert_eq!((stats.state, stats.code), (State::Down, Some(code)));
+    // It serves who is here, and it keeps trying.
+    let mut ada = server.connect_as("ada");
+    assert_eq!(server.tell("ada", "alone"), Delivery { status: Status::Local, nodes: None, local: 1 });
+    ada.expect_text("alone");
+    let ready = server.settled(server.engine.ready());
+    assert_eq!(ready.unwrap_err().code(), code);
+    server
+}
+
+#[test]
+fn a_redis_that_is_not_there_yet_is_found_when_it_comes() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let server = expect_trouble(with_redis(&redis.url()).redis, "ERR_BROKER_CONNECT");
+    let mut bob = server.connect_as("bob");
+    redis.restart();
+    let back = Instant::now();
+    server.expect_up();
+    assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
+    assert_eq!(server.settled(server.engine.ready()), Ok(Answer::Done));
+    assert_eq!(server.tell("bob", "hello").status, Status::Published);
+    bob.expect_text("hello");
+}
+
+#[test]
+fn the_first_link_tells_of_the_time_that_was_spent_alone() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let server = expect_trouble(with_redis(&redis.url()).redis, "ERR_BROKER_CONNECT");
+    redis.restart();
+    let status = server.broker("a gap", |status| status.gap.is_some());
+    assert_eq!(status.state, State::Up);
+}
+
+#[test]
+fn a_redis_that_is_there_at_once_leaves_no_gap() {
+    let redis = RedisServer::start();
+    let server = Server::start(with_redis(&redis.url()));
+    let up = server.broker("the broker to be up", |status| status.state == State::Up);
+    assert_eq!((up.gap, up.error), (None, None));
+    assert_eq!(server.engine.ready(), Ok(Reply::Now(Answer::Done)));
+}
+
+#[test]
+fn who_comes_while_the_first_link_is_made_waits_for_it() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    tap.stall();
+    let server = Server::start(with_redis(&tap.url()));
+    let other = Server::on(&redis.url());
+    std::thread::scope(|scope| {
+        let ada = scope.spawn(|| server.connect_as("ada"));
+        eventually("ada to be there", || server.engine.stats().connections > 0 && tap.held() > 0);
+        tap.open();
+        let mut ada = ada.join().unwrap();
+        assert_eq!(other.tell("ada", "hello").nodes, Some(1));
+        ada.expect_text("hello");
+    });
+    let up = server.broker("the broker to be up", |status| status.state == State::Up);
+    assert_eq!(up.gap, None);
+    assert_eq!(server.engine.stats().broker.counts.unconfirmed, 0);
+}
+
+#[test]
+fn who_does_not_wait_longer_for_the_first_link_has_a_gap() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    tap.stall();
+    let server = Server::start(with_redis(&tap.url()));
+    let begun = unix_ms();
+    let _ada = server.connect_as("ada");
+    let opened = unix_ms();
+    tap.open();
+    let up = server.broker("the broker to be up", |status| status.state == State::Up);
+    let (since, until) = up.gap.unwrap();
+    assert!((begun..=opened).contains(&since) && until >= opened, "{begun} {opened} {since} {until}");
+}
+
+#[test]
+fn a_link_that_is_away_does_not_keep_others_from_confirming() {
+    let (greetings, confirmed) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
+    let told = confirmed.clone();
+    let fake = FakeRedis::start(move |command| match command[0].as_str() {
+        // Of two links one is let in.
+        "HELLO" if greetings.fetch_add(1, Ordering::SeqCst) >= 2 => {
+            Line::Last("-ERR max number of clients reached\r\n".into())
+        }
+        "SUBSCRIBE" if command[1].contains(":user:") || command[1].contains(":room:") => {
+            std::thread::park_timeout(Duration::from_millis(100));
+            told.lock().extend_from_slice(&command[1..]);
+            Line::Usual
+        }
+        _ => Line::Usual,
+    });
+    let server = Server::start(with(RedisConfig { connections: 2, ..with_redis(&fake.url()).redis }));
+    server.broker("one of two links", |status| status.state == State::Degraded);
+    let ready = server.settled(server.engine.ready());
+    assert_eq!(ready.unwrap_err().code(), "ERR_BROKER_CONNECT", "all links are meant");
+    let mut served = 0;
+    for number in 0..8 {
+        let (user, rooms) = (format!("u{number}"), [0, 1, 2, 3].map(|room| format!("r{number}{room}")));
+        let client = server.open(Request::of(&user, &rooms.each_ref().map(String::as_str)));
+        // At this moment: what is confirmed later was not waited for.
+        served += usize::from(confirmed.lock().contains(&format!("actory:user:{user}")));
+        drop(client);
+    }
+    assert!(served > 0, "about half of them");
+    assert!(server.engine.stats().broker.counts.unconfirmed > 0, "rooms of the other link");
+}
+
+#[test]
+fn logins_are_those_of_the_url_or_of_the_options() {
+    let redis = RedisServer::with(&["requirepass hush", "user app on >secret ~* &actory:* +@all"]);
+    let url = |login: &str| redis.url().replace("//", &format!("//{login}"));
+    for login in [":hush@", "app:secret@", "default:hush@"] {
+        expect_company(&with_redis(&url(login)).redis);
+    }
+    // Pub/Sub knows no databases: one of another number is the same.
+    expect_company(&with_redis(&format!("{}/3", url(":hush@"))).redis);
+    let options = RedisConfig {
+        username: Some("app".into()),
+        password: Some("secret".into()),
+        ..with_redis(&url("other:wrong@")).redis
+    };
+    expect_company(&options);
+}
+
+#[test]
+fn a_refused_login_is_said_to_be_one() {
+    let redis = RedisServer::with(&["requirepass hush", "user mute on >secret ~* &other:* +@all"]);
+    for login in ["", ":wrong@", "nobody:hush@"] {
+        let url = redis.url().replace("//", &format!("//{login}"));
+        expect_trouble(with_redis(&url).redis, "ERR_BROKER_AUTH");
+    }
+    // The login is right, and may not listen.
+    let url = redis.url().replace("//", "//mute:secret@");
+    expect_trouble(with_redis(&url).redis, "ERR_BROKER_AUTH");
+}
+
+#[test]
+fn a_login_that_is_mended_is_found_without_a_restart() {
+    let redis = RedisServer::with(&["requirepass hush"]);
+    let url = redis.url().replace("//", "//app:secret@");
+    let server = expect_trouble(with_redis(&url).redis, "ERR_BROKER_AUTH");
+    redis.run(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all"]);
+    server.expect_up();
+    // And the other way round: who may no longer listen is cut off by Redis, and says why it stays away.
+    redis.run(&["ACL", "SETUSER", "app", "resetchannels"]);
+    let is_auth = |error: &Error| error.code() == "ERR_BROKER_AUTH";
+    server.broker("the refusal", |status| status.error.as_ref().is_some_and(is_auth));
+}
+
+#[test]
+fn a_unix_socket_carries_it_too() {
+    let redis = RedisServer::with(&["requirepass hush"]);
+    expect_company(&with_redis(&format!("{}?pass=hush", redis.unix_url())).redis);
+    expect_trouble(with_redis("unix:///nonexistent/redis.sock").redis, "ERR_BROKER_CONNECT");
+}
+
+#[test]
+fn what_answers_like_no_redis_is_said_to_be_none() {
+    let answers: [&'static [u8]; 5] = [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        b"ERROR\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x46",
+        b"+OK\r\n",
+    ];
+    for answer in answers {
+        let fake = FakeRedis::saying(answer);
+        expect_trouble(with_redis(&fake.url()).redis, "ERR_BROKER_PROTOCOL");
+    }
+}
+
+#[test]
+fn what_answers_nothing_times_out() {
+    let fake = FakeRedis::saying(b"");
+    expect_trouble(with_redis(&fake.url()).redis, "ERR_BROKER_TIMEOUT");
+    let half = FakeRedis::saying(b"%7\r\n$6\r\nserver\r\n$5\r\nred");
+    expect_trouble(with_redis(&half.url()).redis, "ERR_BROKER_TIMEOUT");
+}
+
+#[test]
+fn errors_of_the_greeting_have_codes_of_their_own() {
+    let cases: [(&'static [u8], &str); 6] = [
+        (b"-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n", "ERR_BROKER_TOO_OLD"),
+        (b"-NOPROTO unsupported protocol version\r\n", "ERR_BROKER_TOO_OLD"),
+        (b"-ERR max number of clients reached\r\n", "ERR_BROKER_CONNECT"),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", "ERR_BROKER_CONNECT"),
+        (b"-DENIED Redis is running in protected mode\r\n", "ERR_BROKER_AUTH"),
+        (b"-WEIRD something new\r\n", "ERR_BROKER_PROTOCOL"),
+    ];
+    for (answer, code) in cases {
+        let fake = FakeRedis::saying(answer);
+        expect_trouble(with_redis(&fake.url()).redis, code);
+    }
+}
+
+#[test]
+fn a_full_redis_takes_us_when_it_has_room() {
+    let redis = RedisServer::start();
+    redis.run(&["CONFIG", "SET", "maxclients", "1"]);
+    // One place is taken, so the rig has none either.
+    let others: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(redis.address()).unwrap()).collect();
+    let server = Server::start(with_redis(&redis.url()));
+    let refused = server.settled(server.engine.ready());
+    assert_eq!(refused.unwrap_err().code(), "ERR_BROKER_CONNECT");
+    drop(others);
+    server.expect_up();
+}
+
+#[test]
+fn a_replica_is_no_place_to_publish() {
+    let master = RedisServer::start();
+    let line = format!("replicaof 127.0.0.1 {}", master.address().port());
+    let replica = RedisServer::with(&[&line]);
+    let server = expect_trouble(with_redis(&replica.url()).redis, "ERR_BROKER_ROLE");
+    replica.run(&["REPLICAOF", "NO", "ONE"]);
+    server.expect_up();
+    // A master that is demoted while the link lives: nobody would publish there any more.
+    replica.run(&["REPLICAOF", "127.0.0.1", &master.address().port().to_string()]);
+    let down = server.broker("the broker to be down", |status| status.state == State::Down);
+    assert_eq!(down.error.unwrap().code(), "ERR_BROKER_ROLE");
+}
+
+#[test]
+fn several_servers_that_know_nothing_of_each_other_are_refused() {
+    let (mut first, second) = (RedisServer::start(), RedisServer::start());
+    let servers: Vec<_> =
+        [&first, &second].iter().flat_map(|redis| with_redis(&redis.url()).redis.servers).collect();
+    expect_trouble(RedisConfig::new(servers.clone()), "ERR_BROKER_ROLE");
+    // Also when only one of them answers.
+    first.kill();
+    expect_trouble(RedisConfig::new(servers), "ERR_BROKER_ROLE");
+}
+
+#[test]
+fn tls_trusts_the_authority_that_it_is_given_and_no_other() {
+    let redis = TlsRedis::start();
+    let good = redis.config();
+    expect_company(&good);
+    // Not the name in the certificate.
+    let mut other = good.clone();
+    other.tls.servername = Some("redis.example".into());
+    expect_trouble(other, "ERR_BROKER_CONNECT");
+    // An authority that nobody has heard of.
+    let mut stranger = good.clone();
+    stranger.tls.ca = None;
+    expect_trouble(stranger.clone(), "ERR_BROKER_CONNECT");
+    stranger.tls.insecure = true;
+    expect_company(&stranger);
+    // No certificate of one's own.
+    let mut nameless = good.clone();
+    (nameless.tls.cert, nameless.tls.key) = (None, None);
+    expect_trouble(nameless, "ERR_BROKER_CONNECT");
+    // TLS where none is spoken: Redis waits for the end of a line.
+    let plain = with_redis(&redis.server.url().replace("redis:", "rediss:")).redis;
+    expect_trouble(RedisConfig { tls: good.tls, ..plain }, "ERR_BROKER_TIMEOUT");
+}

@@ -1,0 +1,109 @@
+//! Real Redis servers that a test starts and breaks, and what goes between them and us.
+
+mod cluster;
+pub mod fake;
+mod listener;
+pub mod sentinel;
+mod server;
+mod tap;
+mod tls;
+pub mod traffic;
+
+pub use cluster::{MASTERS, RedisCluster};
+pub use fake::FakeRedis;
+pub use listener::Listener;
+pub use server::RedisServer;
+pub use tap::Tap;
+pub use tls::TlsRedis;
+
+use std::time::Duration;
+
+use super::harness::{Server, config};
+use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
+use crate::engine::broker::{Answer, BrokerStatus, Channel, Delivery, Reply, State};
+use crate::engine::config::Config;
+use crate::engine::error::Error;
+use crate::engine::events::Event;
+use crate::engine::frame::Message;
+
+/// A configuration for tests whose broker is the Redis at `url`.
+pub fn with_redis(url: &str) -> Config {
+    with(RedisConfig::new(vec![RedisAt::parse(url).unwrap()]))
+}
+
+/// The same with other options for Redis.
+pub fn with(redis: RedisConfig) -> Config {
+    Config { redis, ..config() }
+}
+
+impl Server {
+    /// A server that waits until its broker is up.
+    pub fn start_up(config: Config) -> Server {
+        let server = Server::start(config);
+        server.expect_up();
+        server
+    }
+
+    /// A server on the Redis at `url`, whose broker is up.
+    pub fn on(url: &str) -> Server {
+        Server::start_up(with_redis(url))
+    }
+
+    /// Waits until the broker is up, however many attempts that takes.
+    pub fn expect_up(&self) {
+        self.broker("the broker to be up", |status| status.state == State::Up);
+    }
+
+    /// Waits for the broker to tell of this, unless it has told and was not asked. What it told before is dropped.
+    pub fn broker(&self, what: &str, mut pick: impl FnMut(&BrokerStatus) -> bool) -> BrokerStatus {
+        loop {
+            let status = self.event(what, |event| match event {
+                Event::Broker(status) => Some(status.clone()),
+                _ => None,
+            });
+            if pick(&status) {
+                return status;
+            }
+        }
+    }
+
+    /// What the broker told since it was last asked, without waiting.
+    pub fn broker_events(&self) -> Vec<BrokerStatus> {
+        let next = || {
+            self.event_within(Duration::ZERO, |event| match event {
+                Event::Broker(status) => Some(status.clone()),
+                _ => None,
+            })
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    /// The gaps that the broker told of since it was last asked, without waiting.
+    pub fn gaps(&self) -> Vec<(u64, u64)> {
+        self.broker_events().iter().filter_map(|status| status.gap).collect()
+    }
+
+    /// What a question to the broker comes to.
+    pub fn settled(&self, reply: Result<Reply, Error>) -> Result<Answer, Error> {
+        match reply? {
+            Reply::Now(answer) => Ok(answer),
+            Reply::Later(number) => self.event("an answer", |event| match event {
+                Event::Settled { ticket, result } if *ticket == number => Some(result.clone()),
+                _ => None,
+            }),
+        }
+    }
+
+    /// What becomes of a publish that must not fail.
+    pub fn delivery(&self, reply: Result<Reply, Error>) -> Delivery {
+        match self.settled(reply) {
+            Ok(Answer::Delivery(delivery)) => delivery,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Publishes a text for a user, and says what became of it.
+    pub fn tell(&self, user: &str, text: &str) -> Delivery {
+        self.delivery(self.engine.publish(Channel::User(user), Message::Text(text), false))
+    }
+}

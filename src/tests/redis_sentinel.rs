@@ -1,0 +1,187 @@
+//! Servers whose Redis is found by Sentinels.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use super::harness::{Server, eventually};
+use super::redis_rig::sentinel::{NAME, Sentinels};
+use super::redis_rig::traffic::{expect_soon, unix_ms};
+use super::redis_rig::{traffic, with};
+use crate::engine::broker::redis::RedisConfig;
+use crate::engine::broker::{Answer, State, Status};
+
+/// A link is given up well before a master is taken for down: nobody believes one that was replaced meanwhile.
+fn config(sentinels: &Sentinels) -> RedisConfig {
+    RedisConfig { command_timeout: Duration::from_millis(400), ..sentinels.config() }
+}
+
+fn two_servers(sentinels: &Sentinels) -> (Server, Server) {
+    (Server::start_up(with(config(sentinels))), Server::start_up(with(config(sentinels))))
+}
+
+/// Waits until these servers, and no others, are connected to this Redis, and up.
+fn await_there(sentinels: &Sentinels, index: usize, servers: &[&Server]) {
+    eventually("the servers to follow", || {
+        sentinels.subscribers(index) == Some(servers.len() as u64)
+            && servers.iter().all(|server| server.engine.stats().broker.state == State::Up)
+    });
+}
+
+/// The gaps that a server has told of, up to the one in which it came to the master that was named at this time. That one
+/// lasts a while longer, as others may be slower.
+fn gaps(server: &Server, named: u64) -> Vec<(u64, u64)> {
+    let mut gaps = Vec::new();
+    server.broker("the last gap", |status| {
+        gaps.extend(status.gap);
+        gaps.last().is_some_and(|(_, until)| *until >= named)
+    });
+    gaps
+}
+
+#[test]
+fn a_killed_master_is_replaced_by_its_replica() {
+    let sentinels = RefCell::new(Sentinels::start());
+    let (one, two) = two_servers(&sentinels.borrow());
+    let mut named = 0;
+    let traffic = traffic::during(&one, &two, || {
+        let mut sentinels = sentinels.borrow_mut();
+        sentinels.redis[0].kill();
+        sentinels.await_master(1);
+        named = unix_ms();
+        await_there(&sentinels, 1, &[&one, &two]);
+        expect_soon(named);
+    });
+    traffic.expect_true_but_for(&gaps(&one, named), &gaps(&two, named));
+    assert!(traffic.count(Status::Local) > 0 && traffic.count(Status::Published) > 0);
+}
+
+#[test]
+fn a_master_that_was_replaced_is_left_although_it_goes_on_as_one() {
+    let sentinels = RefCell::new(Sentinels::start());
+    let (one, two) = two_servers(&sentinels.borrow());
+    let mut named = 0;
+    let traffic = traffic::during(&one, &two, || {
+        let mut sentinels = sentinels.borrow_mut();
+        sentinels.fail_over();
+        sentinels.await_master(1);
+        named = unix_ms();
+        await_there(&sentinels, 1, &[&one, &two]);
+        // The Sentinels turn the old one into a replica two seconds later.
+        expect_soon(named);
+    });
+    traffic.expect_true_but_for(&gaps(&one, named), &gaps(&two, named));
+}
+
+#[test]
+fn whoever_follows_first_tells_a_gap_that_covers_the_last() {
+    let sentinels = RefCell::new(Sentinels::start());
+    let (one, two) = two_servers(&sentinels.borrow());
+    let mut named = 0;
+    let traffic = traffic::during(&one, &two, || {
+        let sentinels = sentinels.borrow();
+        sentinels.fail_over();
+        // Both are cut off again and again, and come back where the Sentinels say at that moment.
+        eventually("the servers to follow", || {
+            let _ = sentinels.redis[0].try_ask::<u64>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+            sentinels.subscribers(1) == Some(2)
+        });
+        named = unix_ms();
+        await_there(&sentinels, 1, &[&one, &two]);
+    });
+    traffic.expect_true_but_for(&gaps(&one, named), &gaps(&two, named));
+}
+
+#[test]
+fn a_master_that_froze_is_left_and_not_believed_when_it_wakes() {
+    let sentinels = RefCell::new(Sentinels::start());
+    let (one, two) = two_servers(&sentinels.borrow());
+    let mut told = Vec::new();
+    let mut named = 0;
+    let traffic = traffic::during(&one, &two, || {
+        let mut sentinels = sentinels.borrow_mut();
+        sentinels.redis[0].stop();
+        sentinels.await_master(1);
+        named = unix_ms();
+        await_there(&sentinels, 1, &[&one, &two]);
+        expect_soon(named);
+        told.extend([&one, &two].map(|server| gaps(server, named)));
+        sentinels.redis[0].resume();
+        eventually("the old master to be a replica", || {
+            // Its clients are cut off in that moment.
+            let info = sentinels.redis[0].try_ask::<String>(&["INFO", "replication"]);
+            info.is_ok_and(|info| info.contains("role:slave"))
+        });
+        await_there(&sentinels, 1, &[&one, &two]);
+    });
+    traffic.expect_true_but_for(&told[0], &told[1]);
+    assert_eq!((one.gaps(), two.gaps()), (vec![], vec![]));
+}
+
+#[test]
+fn sentinels_may_go_one_by_one_and_the_master_is_still_found() {
+    let mut sentinels = Sentinels::start();
+    let (one, two) = two_servers(&sentinels);
+    for index in 0..sentinels.sentinels.len() {
+        if index == 1 {
+            // This one looks alive.
+            sentinels.sentinels[index].stop();
+        } else {
+            sentinels.sentinels[index].kill();
+        }
+        assert_eq!(one.tell("nobody", "x").status, Status::Published);
+        if index < 2 {
+            let begin = Instant::now();
+            sentinels.redis[0].run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+            await_there(&sentinels, 0, &[&one, &two]);
+            assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        }
+    }
+    // The link that there is goes on; a new one can't be had, until there is a Sentinel again.
+    assert_eq!(one.engine.stats().broker.state, State::Up);
+    sentinels.redis[0].run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let down = one.broker("it to be down", |status| status.state == State::Down && status.error.is_some());
+    assert!(down.gap.is_none());
+    sentinels.sentinels[0].restart();
+    await_there(&sentinels, 0, &[&one, &two]);
+}
+
+#[test]
+fn a_master_that_no_sentinel_knows_is_said_to_be_unknown() {
+    let mut sentinels = Sentinels::start();
+    sentinels.sentinels[2].kill();
+    let server = Server::start(with(RedisConfig { master_name: "nobody".into(), ..config(&sentinels) }));
+    let error = server.settled(server.engine.ready()).unwrap_err();
+    assert_eq!(error.code(), "ERR_BROKER_ROLE", "{error:?}");
+    assert!(error.message.contains("knows no master 'nobody'"), "{error:?}");
+}
+
+#[test]
+fn a_server_starts_while_only_one_sentinel_of_its_list_lives() {
+    let mut sentinels = Sentinels::start();
+    sentinels.sentinels[0].stop();
+    sentinels.sentinels[1].kill();
+    let begin = Instant::now();
+    let server = Server::start(with(config(&sentinels)));
+    assert_eq!(server.settled(server.engine.ready()), Ok(Answer::Done));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(server.tell("nobody", "x").nodes, Some(0));
+}
+
+#[test]
+fn the_options_login_is_the_masters_and_the_urls_are_the_sentinels() {
+    let redis = ["requirepass of-redis", "masterauth of-redis"];
+    let auth = format!("sentinel auth-pass {NAME} of-redis");
+    let login = ["requirepass of-sentinels", "sentinel sentinel-pass of-sentinels", &auth];
+    let sentinels = Sentinels::with(&redis, &login);
+    let mut config = config(&sentinels);
+    let refused = |config: &RedisConfig| {
+        let server = Server::start(with(config.clone()));
+        server.settled(server.engine.ready()).unwrap_err().code()
+    };
+    assert_eq!(refused(&config), "ERR_BROKER_AUTH");
+    config.servers.iter_mut().for_each(|server| server.password = Some("of-sentinels".into()));
+    assert_eq!(refused(&config), "ERR_BROKER_AUTH");
+    config.password = Some("of-redis".into());
+    let server = Server::start_up(with(config));
+    assert_eq!(server.tell("nobody", "x").status, Status::Published);
+}
