@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap};
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use super::broker::Topic;
@@ -29,15 +30,21 @@ enum Members {
     #[default]
     None,
     One(Arc<Handle>),
-    Many(HashMap<ConnectionId, Arc<Handle>>),
+    Many(Table),
 }
+
+/// More or less in the order in which they came, for that is how they lie in memory, ours and the kernel's: a fan-out
+/// that goes by it meets fewer cache misses than one that goes criss-cross.
+type Table = IndexMap<ConnectionId, Arc<Handle>, DefaultHashBuilder>;
 
 impl Members {
     fn insert(&mut self, handle: Arc<Handle>) {
         *self = match std::mem::take(self) {
             Members::None => Members::One(handle),
             Members::One(other) if other.id == handle.id => Members::One(other),
-            Members::One(other) => Members::Many([(other.id, other), (handle.id, handle)].into()),
+            Members::One(other) => {
+                Members::Many([(other.id, other), (handle.id, handle)].into_iter().collect())
+            }
             Members::Many(mut table) => {
                 table.insert(handle.id, handle);
                 Members::Many(table)
@@ -54,7 +61,7 @@ impl Members {
             }
             Members::None | Members::One(_) => false,
             Members::Many(table) => {
-                let removed = table.remove(&id).is_some();
+                let removed = table.swap_remove(&id).is_some();
                 match table.len() {
                     0 => *self = Members::None,
                     // A burst must not keep its table for ever.
@@ -120,7 +127,7 @@ type Shard = Mutex<HashMap<Arc<str>, Arc<Group>>>;
 #[derive(Debug)]
 struct Index {
     shards: Box<[Shard]>,
-    hasher: hashbrown::DefaultHashBuilder,
+    hasher: DefaultHashBuilder,
     len: AtomicUsize,
 }
 
