@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::clock;
 use super::hub::{Hub, closed, count};
@@ -26,6 +28,8 @@ struct Inner {
     /// An answer is late.
     lagging: bool,
     error: Option<Error>,
+    /// Since when it has been down, if it ever was tried.
+    down: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +45,11 @@ impl Health {
     /// Whether it can be published over.
     pub fn is_up(&self) -> bool {
         self.inner.lock().phase == Phase::Up
+    }
+
+    /// Whether it has just gone down.
+    pub fn is_down_for_less_than(&self, time: Duration) -> bool {
+        self.inner.lock().down.is_some_and(|since| since.elapsed() < time)
     }
 
     /// Whether subscriptions over it can be expected to be confirmed soon: it is on, or is being made and has not failed.
@@ -170,6 +179,7 @@ impl Hub {
             let phase = std::mem::replace(&mut inner.phase, Phase::Down);
             inner.lagging = false;
             inner.error = Some(error.clone());
+            inner.down.get_or_insert_with(Instant::now);
             phase
         };
         if was == Phase::Up {

@@ -31,6 +31,9 @@ const CALM: Duration = Duration::from_secs(5);
 const AILING: Duration = Duration::from_millis(200);
 const BUSY: Duration = Duration::from_millis(50);
 const SIGN: Duration = Duration::from_millis(10);
+/// How long after a master was lost other masters may still hear on the cluster's bus what it had handed to its own
+/// clients: who subscribed there at once would get it twice. No longer than the next look at what ails.
+const ECHO: Duration = AILING;
 /// How long a node is waited for before the next one is asked as well.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -328,7 +331,10 @@ impl Cluster {
         let up: Vec<&Arc<Link>> = links.iter().filter(|link| link.health.is_up()).copied().collect();
         let candidates = if up.is_empty() { &links } else { &up };
         for index in PARTITIONS..2 * PARTITIONS {
-            let stays = |link: &Arc<Link>| !link.is_retired() && (link.health.is_up() || up.is_empty());
+            let stays = |link: &Arc<Link>| {
+                let alive = link.health.is_up() || link.health.is_down_for_less_than(ECHO);
+                !link.is_retired() && (alive || up.is_empty())
+            };
             if candidates.is_empty() || self.hub.link_of(index).as_ref().is_some_and(stays) {
                 continue;
             }
