@@ -1,7 +1,7 @@
 'use strict';
 
 const http = require('node:http');
-const { catalogue } = require('../native.js');
+const { catalogue } = require('../lib/native');
 const { WebSocketManager } = require('..');
 const { SECRET } = require('./support/token');
 
@@ -87,6 +87,24 @@ const OPTIONS = {
     wrong: [5, null, true, {}, [5]],
     outside: ['', 'https://a.example', ['a.example'], ['https://a.example/x'], ['https://*.*.example']],
     right: ['*', [], ['https://a.example', 'https://*.b.example:8443'], undefined],
+  },
+  trustProxy: {
+    wrong: [null, {}, () => {}, 5n, [5], [['loopback']]],
+    outside: [
+      true,
+      ...[0, 17, 1.5, -1, Number.NaN, Number.POSITIVE_INFINITY],
+      ...['', 'everybody', 'localhost', '10.0.0', '10.0.0.0/33', '10.1.2.3/8', 'loopback, 10.0.0.1'],
+      ...[[], [''], ['10.0.0.1', 'x'], new Array(2000)],
+    ],
+    right: [
+      ...[false, 1, 16, 'loopback', '10.0.0.1', '::1', undefined],
+      ['127.0.0.1', '10.0.0.0/8', 'fc00::/7', '::ffff:192.0.2.0/120', 'linklocal', 'uniquelocal', 'unix'],
+    ],
+  },
+  proxyHeader: {
+    wrong: [5, null, true, {}, ['forwarded']],
+    outside: ['', 'Forwarded', 'x-real-ip'],
+    right: ['x-forwarded-for', 'forwarded', undefined],
   },
   redis: {
     wrong: [5, null, 'redis://localhost', [], () => {}],

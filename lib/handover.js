@@ -12,15 +12,23 @@ const TRUSTED = 2;
 
 const nothing = () => {};
 
+/** What the socket is to Node: `TCP`, `Pipe` (a Unix-domain socket), or something else. */
+const kindOf = (socket) => socket._handle?.constructor?.name;
+
+/** Address of who is at the other end, `unix:` on a Unix-domain socket; empty if there is none. */
+function peerOf(socket) {
+  if (typeof socket.remoteAddress === 'string') return socket.remoteAddress;
+  return kindOf(socket) === 'Pipe' ? 'unix:' : '';
+}
+
 /** Descriptor of the socket, or -1 if its bytes have to go over a bridge. */
 function descriptorOf(socket) {
   if (!(socket instanceof net.Socket) || socket instanceof tls.TLSSocket) return -1;
   // What Node has yet to write would be lost, or come behind the 101.
   if (socket.writableLength > 0) return -1;
-  const handle = socket._handle;
-  const kind = handle?.constructor?.name;
-  if (kind !== 'TCP' && kind !== 'Pipe') return -1;
-  return Number.isInteger(handle.fd) ? handle.fd : -1;
+  if (!['TCP', 'Pipe'].includes(kindOf(socket))) return -1;
+  const { fd } = socket._handle;
+  return Number.isInteger(fd) ? fd : -1;
 }
 
 /** The request's head as the addon reads it: method, URL, version and the raw headers, a line each. */
@@ -83,7 +91,7 @@ class Handover {
   /**
    * Gives the socket away. Afterwards Node's object is destroyed, or serves as a bridge.
    *
-   * @returns {{ticket: number, authenticate: boolean}}
+   * @returns {{ticket: number, authenticate: boolean, remoteAddress: string}} the address is the client's
    * @throws {Error} `ERR_HANDOVER` or `ERR_CLOSED`: the socket is untouched, or, if it was to be a bridge and threw
    * itself, ended
    */
@@ -92,10 +100,10 @@ class Handover {
     if (socket.destroyed) throw failure(Error, 'ERR_HANDOVER', 'The socket is closed already');
     if (claimed.has(socket))
       throw failure(Error, 'ERR_HANDOVER', 'A WebSocketManager has taken the socket already');
-    const remoteAddress = typeof socket.remoteAddress === 'string' ? socket.remoteAddress : '';
+    const peer = peerOf(socket);
     const first = firstBytes(socket, head);
     const descriptor = descriptorOf(socket);
-    const taken = this.#native.upgrade(joinHead(req), first, descriptor, remoteAddress, flags, identity);
+    const taken = this.#native.upgrade(joinHead(req), first, descriptor, peer, flags, identity);
     claimed.add(socket);
     if (taken.bridge) {
       this.#bridge(taken.bridge, socket);

@@ -44,15 +44,19 @@ class Handshakes {
   }
 
   #take(req, socket, head, flags, known, waiting) {
-    // Read before the socket is gone: it is where the address comes from.
-    const { remoteAddress } = socket;
-    const { ticket, authenticate } = this.#handover.take(req, socket, head, flags, known?.native);
+    const { ticket, authenticate, remoteAddress } = this.#handover.take(
+      req,
+      socket,
+      head,
+      flags,
+      known?.native,
+    );
     if (flags & REPORT) {
       this.#pending.set(ticket, { data: known?.data, resolve: waiting?.resolve, reject: waiting?.reject });
     }
     if (authenticate) {
       const { url, method, headers } = req;
-      this.#authenticate(ticket, { url, method, headers, remoteAddress: remoteAddress ?? '' });
+      this.#authenticate(ticket, { url, method, headers, remoteAddress });
     }
   }
 

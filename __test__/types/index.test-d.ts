@@ -36,6 +36,8 @@ new WebSocketManager(server, { auth: 'anonymous', name: undefined, limits: undef
 new WebSocketManager();
 // @ts-expect-error a port is no server
 new WebSocketManager(3000);
+// @ts-expect-error there are no proxies that everybody may be
+new WebSocketManager(server, { trustProxy: true });
 // @ts-expect-error misspelt
 new WebSocketManager(server, { pth: '/ws' });
 // @ts-expect-error 'anyone' is no auth
@@ -56,6 +58,8 @@ const complete: Required<WebSocketManagerOptions> = {
   auth: { jwt: { secret: 'x', algorithms: ['HS512'], issuer: 'me', audience: ['a', 'b'] as const } },
   rejectWith: 'close',
   allowedOrigins: ['https://*.example.com'],
+  trustProxy: ['10.0.0.0/8', 'unix'],
+  proxyHeader: 'forwarded',
   heartbeat: { intervalMs: 30_000, timeoutMs: 10_000 },
   limits: { maxPayload: 1, eventBytes: 65_536 },
   redis: { url: ['redis://a', 'redis://b'] as const, prefix: 'app', routing: 'user', tls: { ca: 'pem' } },

@@ -73,6 +73,8 @@ pub struct NativeTicket {
     pub ticket: f64,
     /// Whether `authenticated` has to be called.
     pub authenticate: bool,
+    /// The client's address.
+    pub remote_address: String,
     /// The bridge, if the socket had no descriptor.
     pub bridge: Option<NativeBridge>,
 }
@@ -159,7 +161,7 @@ impl NativeManager {
         head: String,
         first: Option<Uint8ArraySlice<'_>>,
         fd: i32,
-        remote_address: String,
+        peer_address: String,
         flags: u32,
         identity: Option<NativeIdentity>,
     ) -> Result<NativeTicket> {
@@ -183,12 +185,17 @@ impl NativeManager {
         let upgrade = Upgrade {
             head,
             first: first.map(|bytes| bytes.to_vec()).unwrap_or_default(),
-            remote: remote_address,
+            remote: peer_address,
             report: flags & REPORT != 0,
             identity,
         };
         let ticket = self.engine.upgrade(taken, upgrade).map_err(|error| throw_error(&env, &error))?;
-        Ok(NativeTicket { ticket: ticket.number as f64, authenticate: ticket.ask, bridge })
+        Ok(NativeTicket {
+            ticket: ticket.number as f64,
+            authenticate: ticket.ask,
+            remote_address: ticket.remote,
+            bridge,
+        })
     }
 
     /// Says who the client of an upgrade is, or with which code it is refused. False: too late.

@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::auth::jwt::Verifier;
 use super::broker::redis::RedisConfig;
 use super::error::{Code, ConfigError, quote};
-use super::handshake::OriginPattern;
-use super::handshake::is_token;
+use super::handshake::{OriginPattern, ProxyHeader, TrustProxy, is_token};
 
 /// The subprotocol under which browsers send their token; an app can't have it for its own.
 pub const BEARER: &str = "bearer";
@@ -36,6 +35,10 @@ pub struct Config {
     pub reject_with: RejectWith,
     /// Which pages may connect. Default [`Origins::SameHost`].
     pub origins: Origins,
+    /// Who is believed about where a request comes from. Default [`TrustProxy::Nobody`].
+    pub trust_proxy: TrustProxy,
+    /// The header in which they say so. Default [`ProxyHeader::XForwardedFor`].
+    pub proxy_header: ProxyHeader,
     /// When peers are asked for a sign of life.
     pub heartbeat: Heartbeat,
     /// What bounds memory and time.
@@ -135,6 +138,8 @@ impl Config {
             auth,
             reject_with: RejectWith::Http,
             origins: Origins::SameHost,
+            trust_proxy: TrustProxy::default(),
+            proxy_header: ProxyHeader::default(),
             heartbeat: Heartbeat { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) },
             limits: Limits::default(),
             relay: Relay::User,

@@ -175,6 +175,14 @@ impl Engine {
             return Err(closed());
         }
         let shared = inner.shared.clone();
+        let config = &shared.config;
+        upgrade.remote = handshake::client_address(
+            &upgrade.head,
+            &upgrade.remote,
+            &config.trust_proxy,
+            config.proxy_header,
+        );
+        let remote = upgrade.remote.clone();
         let ticket = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
         let (response, protocol, mut decision) = examine(&shared, &mut upgrade, ticket);
         // Refusals count too, or a shutdown would cut them off, but they take no place.
@@ -206,7 +214,7 @@ impl Engine {
             live,
         };
         worker.runtime.spawn(attempt.run(taken));
-        Ok(Ticket { number: ticket, ask })
+        Ok(Ticket { number: ticket, ask, remote })
     }
 
     /// Counts an upgrade that was refused before it got here.

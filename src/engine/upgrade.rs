@@ -30,7 +30,8 @@ pub struct Upgrade {
     pub head: RequestHead,
     /// Bytes that the client sent after its head.
     pub first: Vec<u8>,
-    /// The client's address.
+    /// The peer's address; `unix:` for a Unix-domain socket, empty if there is none. [`super::Engine::upgrade`] makes it the
+    /// client's.
     pub remote: String,
     /// Whether an [`Event::Upgraded`] or [`Event::Refused`] shall tell the outcome.
     pub report: bool,
@@ -39,12 +40,14 @@ pub struct Upgrade {
 }
 
 /// What became of an upgrade on the spot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// Number under which events speak of it.
     pub number: u64,
     /// The embedder has to say who it is, with [`super::Engine::settle`].
     pub ask: bool,
+    /// The client's address; empty if it has none or that isn't known.
+    pub remote: String,
 }
 
 /// The embedder's answer for [`Auth::Callback`].

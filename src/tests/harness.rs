@@ -74,6 +74,8 @@ pub struct Request {
     pub identity: Option<Identity>,
     /// Whether the outcome is to be reported.
     pub report: bool,
+    /// The address that Node saw.
+    pub peer: &'static str,
 }
 
 /// Key and answer of RFC 6455, section 1.3.
@@ -96,6 +98,7 @@ impl Default for Request {
             taken: 0,
             identity: None,
             report: false,
+            peer: "127.0.0.1",
         }
     }
 }
@@ -422,7 +425,7 @@ fn upgrade(head: &[u8], first: Vec<u8>, request: &Request) -> Upgrade {
     Upgrade {
         head: parse(head),
         first,
-        remote: "127.0.0.1".into(),
+        remote: request.peer.into(),
         report: request.report,
         identity: request.identity.clone(),
     }

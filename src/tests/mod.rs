@@ -9,6 +9,7 @@ mod handshake;
 mod harness;
 mod heartbeat;
 mod lifecycle;
+mod proxy;
 mod redis;
 mod redis_cluster;
 mod redis_rig;

@@ -16,6 +16,7 @@ use crate::engine::auth::jwt::{JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, pa
 use crate::engine::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
 use crate::engine::error::{Code, ConfigError, quote};
+use crate::engine::handshake::{HOPS, ProxyHeader, TrustProxy};
 
 /// What the process' environment has for options that are left out.
 #[derive(Default)]
@@ -162,6 +163,28 @@ const OPTIONS: &[Opt] = &[
                 let texts = value.texts()?;
                 Origins::List(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)
             }
+        };
+        Ok(())
+    }),
+    opt(
+        "trustProxy",
+        "false, the number of proxies (1 to 16), or their addresses, a string or an array of such",
+        |draft, value| {
+            draft.config.trust_proxy = match value {
+                Value::Flag(false) => TrustProxy::Nobody,
+                // That would be to believe the leftmost address of the header, which the client can make up.
+                Value::Flag(true) => return Err(Wrong::Value),
+                Value::Number(_) => TrustProxy::Hops(value.integer(*HOPS.start(), *HOPS.end())?),
+                value => TrustProxy::parse(&value.one_or_more()?)?,
+            };
+            Ok(())
+        },
+    ),
+    opt("proxyHeader", "'x-forwarded-for' or 'forwarded'", |draft, value| {
+        draft.config.proxy_header = match value.text()?.as_str() {
+            "x-forwarded-for" => ProxyHeader::XForwardedFor,
+            "forwarded" => ProxyHeader::Forwarded,
+            _ => return Err(Wrong::Value),
         };
         Ok(())
     }),

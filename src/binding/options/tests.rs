@@ -62,6 +62,8 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "auth.jwt.requireExp" => (Value::Number(1.0), None),
         "rejectWith" => (Value::Flag(true), Some(text("json"))),
         "allowedOrigins" => (Value::Flag(true), Some(texts(&["example.com"]))),
+        "trustProxy" => (Value::Object(vec![]), Some(Value::Flag(true))),
+        "proxyHeader" => (Value::Flag(true), Some(text("x-real-ip"))),
         "relay" => (Value::Number(0.0), Some(Value::Flag(true))),
         "auth.authenticate" | "auth.jwt" | "heartbeat" | "limits" | "redis.tls" => (text("x"), None),
         "redis" => (text("redis://localhost"), Some(Value::Flag(true))),
@@ -129,6 +131,14 @@ fn every_option_arrives_in_the_config() {
     assert_eq!(set("allowedOrigins", text("*")).unwrap().origins, Origins::Any);
     let list = Origins::List(vec!["https://*.a.b".parse().unwrap()]);
     assert_eq!(set("allowedOrigins", texts(&["https://*.a.b"])).unwrap().origins, list);
+    assert_eq!(set("trustProxy", Value::Flag(false)).unwrap().trust_proxy, TrustProxy::Nobody);
+    assert_eq!(set("trustProxy", Value::Number(16.0)).unwrap().trust_proxy, TrustProxy::Hops(16));
+    let places =
+        |places: &[&str]| TrustProxy::parse(&places.iter().map(|place| (*place).into()).collect::<Vec<_>>());
+    assert_eq!(set("trustProxy", text("loopback")).unwrap().trust_proxy, places(&["loopback"]).unwrap());
+    let value = texts(&["unix", "10.0.0.0/8"]);
+    assert_eq!(set("trustProxy", value).unwrap().trust_proxy, places(&["unix", "10.0.0.0/8"]).unwrap());
+    assert_eq!(set("proxyHeader", text("forwarded")).unwrap().proxy_header, ProxyHeader::Forwarded);
     assert_eq!(
         set("heartbeat.intervalMs", Value::Number(250.0)).unwrap().heartbeat.interval.as_millis(),
         250

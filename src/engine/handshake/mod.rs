@@ -3,6 +3,7 @@
 //! Checks run from cheap to dear: sizes, the request itself, the origin, then the token is looked for.
 //! Nothing a peer sends panics, and no message repeats a token.
 
+mod forwarded;
 mod origin;
 mod refusal;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use super::auth::token::{self, Token};
 use super::config::{Auth, BEARER, Config};
 use super::error::Code;
 
+pub use forwarded::{HOPS, ProxyHeader, TrustProxy, client_address};
 pub use origin::{OriginPattern, check_origin};
 pub use refusal::Refusal;
 

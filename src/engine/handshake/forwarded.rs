@@ -1,0 +1,296 @@
+//! Whose address a client's is, where proxies stand in between: `X-Forwarded-For`, or `Forwarded` (RFC 7239).
+//!
+//! Each proxy adds whom it got the request from at the right end, so the header is read from there: as long as who
+//! handed it in is trusted, what it says is believed. What stands further left may have been made up by the client, and
+//! never decides how something to the right of it is read.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{RequestHead, is_token, trim};
+use crate::engine::error::{ConfigError, quote};
+
+/// What stands for the address of a peer on a Unix-domain socket, as in nginx's `$remote_addr`.
+pub const UNIX: &str = "unix:";
+/// How many proxies there may be where only their number is known.
+pub const HOPS: RangeInclusive<u64> = 1..=16;
+
+/// Who is believed about where a request comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TrustProxy {
+    /// Nobody: the client is who connects.
+    #[default]
+    Nobody,
+    /// So many proxies, whoever they are: the peer is the first of them.
+    Hops(u64),
+    /// Those at these places.
+    Listed(Vec<Place>),
+}
+
+/// Where a proxy that is trusted may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At the other end of a Unix-domain socket.
+    Unix,
+    /// At an address of this network.
+    Network(IpNet),
+}
+
+/// The header that proxies write. Only one is read: a proxy that sets one lets the other pass as the client sent it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`: addresses, separated by commas.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`: parameter `for` of each element.
+    Forwarded,
+}
+
+/// The address of the client: the last one, from the peer leftwards through the header, that is not trusted; if all are,
+/// the leftmost. Empty if that is no address (`unknown`, an obfuscated identifier, rubbish).
+///
+/// `peer` is who connects, as Node saw it, [`UNIX`], or empty where that is not known. It is answered as it is (but
+/// [`UNIX`] as empty) if it is the client.
+pub fn client_address(head: &RequestHead, peer: &str, trust: &TrustProxy, header: ProxyHeader) -> String {
+    let mut hop = Hop::of_peer(peer);
+    let mut distance = 0;
+    let mut hops = hops(head, header);
+    while trust.covers(&hop, distance)
+        && let Some(next) = hops.next()
+    {
+        hop = next;
+        distance += 1;
+    }
+    match distance {
+        0 if peer == UNIX => String::new(),
+        0 => peer.to_owned(),
+        _ => hop.to_string(),
+    }
+}
+
+impl TrustProxy {
+    /// Parses addresses, networks such as `10.0.0.0/8`, and the names `loopback`, `linklocal`, `uniquelocal` and `unix`.
+    pub fn parse(texts: &[String]) -> Result<Self, ConfigError> {
+        let mut places = Vec::new();
+        for text in texts {
+            match text.as_str() {
+                "unix" => places.push(Place::Unix),
+                "loopback" => {
+                    places.extend([
+                        v4([127, 0, 0, 0], 8),
+                        Place::Network(IpAddr::V6(Ipv6Addr::LOCALHOST).into()),
+                    ]);
+                }
+                "linklocal" => places.extend([v4([169, 254, 0, 0], 16), v6(0xfe80, 10)]),
+                "uniquelocal" => places.extend([
+                    v4([10, 0, 0, 0], 8),
+                    v4([172, 16, 0, 0], 12),
+                    v4([192, 168, 0, 0], 16),
+                    v6(0xfc00, 7),
+                ]),
+                text => places.push(Place::Network(network(text)?)),
+            }
+        }
+        Ok(Self::Listed(places))
+    }
+
+    /// Whether who is this many hops away from us is believed; 0 is the peer.
+    fn covers(&self, hop: &Hop, distance: u64) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Hops(number) => distance < *number,
+            Self::Listed(places) => places.iter().any(|place| match (place, hop) {
+                (Place::Unix, Hop::Unix) => true,
+                (Place::Network(network), Hop::Ip(address)) => network.contains(address),
+                _ => false,
+            }),
+        }
+    }
+}
+
+fn v4(address: [u8; 4], prefix: u8) -> Place {
+    Place::Network(IpNet::new_assert(Ipv4Addr::from(address).into(), prefix))
+}
+
+fn v6(first: u16, prefix: u8) -> Place {
+    Place::Network(IpNet::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), prefix))
+}
+
+/// An address, or a network in CIDR notation. IPv4 in IPv6 becomes IPv4, as all addresses that are compared with it do.
+fn network(text: &str) -> Result<IpNet, ConfigError> {
+    let refuse = |expected: &str| Err(ConfigError::out_of_range("trustProxy", expected, &quote(text)));
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => match text.parse::<IpNet>() {
+            Ok(network) => network,
+            Err(_) => {
+                return refuse(
+                    "addresses like '10.0.0.1', networks like '10.0.0.0/8', or the names \
+                     'loopback', 'linklocal', 'uniquelocal', 'unix'",
+                );
+            }
+        },
+    };
+    // Somebody who writes 10.1.2.3/8 may mean one address, and would trust 16 million.
+    if network != network.trunc() {
+        return refuse(&format!("networks without bits behind their prefix, such as '{}'", network.trunc()));
+    }
+    let IpNet::V6(wide) = network else { return Ok(network) };
+    let mapped = wide.addr().to_ipv4_mapped().zip(wide.prefix_len().checked_sub(96));
+    Ok(mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4))
+}
+
+/// Whom a proxy got a request from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hop {
+    Ip(IpAddr),
+    Unix,
+    /// No address: the proxy doesn't know or doesn't tell, or what it says can't be read.
+    Hidden,
+}
+
+impl Hop {
+    fn of_peer(peer: &str) -> Self {
+        // Link-local addresses come with their interface: fe80::1%eth0.
+        let address = peer.split('%').next().unwrap_or(peer);
+        if peer == UNIX { Self::Unix } else { address.parse().map_or(Self::Hidden, Self::ip) }
+    }
+
+    /// An address as proxies write it: of IPv6 with or without brackets, with or without a port behind it.
+    fn of_node(node: &str) -> Self {
+        if node == UNIX {
+            return Self::Unix;
+        }
+        if let Ok(address) = node.parse() {
+            return Self::ip(address);
+        }
+        let (address, port) = if let Some(rest) = node.strip_prefix('[') {
+            let Some((host, port)) = rest.split_once(']') else { return Self::Hidden };
+            // Brackets need no port behind them.
+            (host.parse().map(IpAddr::V6), if port.is_empty() { ":0" } else { port })
+        } else {
+            let (host, port) = node.split_at(node.find(':').unwrap_or(node.len()));
+            (host.parse().map(IpAddr::V4), port)
+        };
+        match address {
+            Ok(address) if port.strip_prefix(':').is_some_and(is_port) => Self::ip(address),
+            _ => Self::Hidden,
+        }
+    }
+
+    fn ip(address: IpAddr) -> Self {
+        Self::Ip(address.to_canonical())
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Ip(address) = self { write!(f, "{address}") } else { Ok(()) }
+    }
+}
+
+/// A number, or an obfuscated port (RFC 7239 section 6).
+fn is_port(text: &str) -> bool {
+    let obfuscated = text.strip_prefix('_').is_some_and(|rest| {
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    });
+    obfuscated || ((1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The hops that a header names, from right to left, over all its lines. Nothing is read before it is asked for.
+fn hops(head: &RequestHead, header: ProxyHeader) -> impl Iterator<Item = Hop> {
+    let name = match header {
+        ProxyHeader::XForwardedFor => "x-forwarded-for",
+        ProxyHeader::Forwarded => "forwarded",
+    };
+    let lines = head.headers.iter().rev().filter(move |(header, _)| header.eq_ignore_ascii_case(name));
+    // Empty elements of a list mean nothing (RFC 9110 section 5.6.1.2).
+    let entries = lines.flat_map(move |(_, line)| entries(line, header)).filter(|entry| !entry.is_empty());
+    entries.map(move |entry| match header {
+        ProxyHeader::XForwardedFor => Hop::of_node(entry),
+        ProxyHeader::Forwarded => for_parameter(entry).map_or(Hop::Hidden, |node| Hop::of_node(&node)),
+    })
+}
+
+/// The elements of a line, from right to left.
+fn entries(line: &str, header: ProxyHeader) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let comma = match header {
+            ProxyHeader::XForwardedFor => line.rfind(','),
+            ProxyHeader::Forwarded => last_comma(line),
+        };
+        rest = comma.map(|comma| &line[..comma]);
+        Some(trim(comma.map_or(line, |comma| &line[comma + 1..])))
+    })
+}
+
+/// Where the last element of a `Forwarded` header begins: the last comma outside of quotes, seen from the right. From
+/// the left, a quote that a client opens would swallow what the proxies added behind it.
+fn last_comma(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut quoted = false;
+    for (at, byte) in bytes.iter().enumerate().rev() {
+        match byte {
+            b',' if !quoted => return Some(at),
+            b'"' if quoted => {
+                let escapes = bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+                quoted = escapes % 2 == 1;
+            }
+            b'"' => quoted = true,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The parameter `for` of a `Forwarded` element; `None` if there isn't exactly one, or the element can't be read.
+fn for_parameter(element: &str) -> Option<Cow<'_, str>> {
+    let mut found = None;
+    let mut rest = element;
+    loop {
+        // There may be nothing between two semicolons (RFC 7239 section 4).
+        rest = rest.trim_start_matches([' ', '\t', ';']);
+        if rest.is_empty() {
+            return found;
+        }
+        let (name, behind) = rest.split_once('=').filter(|(name, _)| is_token(name))?;
+        let (value, behind) = match behind.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let end = behind.find(';').unwrap_or(behind.len());
+                let (value, behind) = behind.split_at_checked(end)?;
+                (Cow::Borrowed(trim(value)), behind)
+            }
+        };
+        rest = trim(behind);
+        if !(rest.is_empty() || rest.starts_with(';')) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+            return None;
+        }
+    }
+}
+
+/// What stands before the closing quote, and what behind it.
+fn unquote(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((Cow::Owned(value), &text[at + 1..])),
+            '\\' => value.push(chars.next()?.1),
+            c => value.push(c),
+        }
+    }
+    None
+}
