@@ -7,9 +7,8 @@ const Module = require('node:module');
 
 const load = Module._load;
 Module._load = function refuse(request, ...rest) {
-  if (request.endsWith('native.js') && !request.includes('./native.js/')) {
-    if (request === '../native.js')
-      throw new Error("Cannot find module './actory-websocket.node'\nRequire stack: …");
+  if (/\.node$|^@actory\/websocket-/.test(request)) {
+    throw new Error(`Cannot find module '${request}'\nRequire stack: …`);
   }
   return load.call(this, request, ...rest);
 };

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { compareVersions, glibcOf } from '../../scripts/glibc.mjs';
+import { pack } from '../../scripts/pack.mjs';
+import { root } from '../../scripts/run.mjs';
+import { createApp, node, programs } from './app.mjs';
+import { majors, nodeBinary } from './nodes.mjs';
+
+const execute = promisify(execFile);
+const onLinux = process.platform === 'linux';
+
+/** A build on Debian 11 or later asks for no more. The release workflow builds for 2.17, and checks that. */
+const GLIBC_OF_A_LOCAL_BUILD = '2.34';
+
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const folders = [];
+let dist;
+let main;
+let platform;
+let app;
+
+const readApp = (...names) => readFileSync(join(app, 'node_modules', '@actory', ...names), 'utf8');
+const kilobytes = (path) => `${Math.round(statSync(path).size / 1000)} kB`;
+
+/** The error of loading the package, from a process of its own. */
+async function loadError(folder, prelude = '') {
+  const program = `${prelude}; try { require('@actory/websocket') } catch ({ code, message }) { console.log(code, message) }`;
+  return (await node(folder, ['-e', program])).stdout;
+}
+
+before(async () => {
+  dist = mkdtempSync(join(tmpdir(), 'actory-websocket-dist-'));
+  folders.push(dist);
+  const tarballs = await pack({ out: dist });
+  [platform] = tarballs;
+  main = tarballs.at(-1);
+  app = await createApp(dist);
+  folders.push(app);
+});
+
+after(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+describe('what is installed', () => {
+  test('no binary and no install script is in the package, one binary in that of the platform', () => {
+    const files = readdirSync(join(app, 'node_modules', '@actory', 'websocket'), { recursive: true });
+    assert.deepEqual(
+      files.filter((name) => name.endsWith('.node')),
+      [],
+    );
+    assert.equal(JSON.parse(readApp('websocket', 'package.json')).scripts, undefined);
+
+    const [name, ...others] = readdirSync(join(app, 'node_modules', '@actory')).filter(
+      (each) => each !== 'websocket',
+    );
+    assert.deepEqual(others, []);
+    const manifest = JSON.parse(readApp(name, 'package.json'));
+    assert.deepEqual(manifest.os, [process.platform]);
+    assert.deepEqual(manifest.cpu, [process.arch]);
+    assert.equal(manifest.scripts, undefined);
+    assert.deepEqual(
+      readdirSync(join(app, 'node_modules', '@actory', name)).sort(),
+      [manifest.main, 'LICENSE', 'README.md', 'package.json'].sort(),
+    );
+  });
+
+  test('the loader knows the platforms that the package depends on, in exactly its own version', () => {
+    const { optionalDependencies } = JSON.parse(readApp('websocket', 'package.json'));
+    const loaded = readApp('websocket', 'lib', 'native.js').matchAll(/require\('(@actory\/[^']+)'\)/g);
+    assert.deepEqual([...loaded].map(([, name]) => name).sort(), Object.keys(optionalDependencies).sort());
+    assert.deepEqual([...new Set(Object.values(optionalDependencies))], [version]);
+  });
+
+  test('the release workflow builds each of them', () => {
+    const { napi } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const workflow = readFileSync(join(root, '.github', 'workflows', 'release.yml'), 'utf8');
+    const targets = [...workflow.matchAll(/- target: (\S+)/g)].map(([, target]) => target);
+    assert.deepEqual(targets.sort(), napi.targets.toSorted());
+  });
+
+  test('what the README links to is there: documents in the package, the rest in the repository', () => {
+    for (const name of ['README.md', 'README.ja.md']) {
+      if (!existsSync(join(root, name))) continue;
+      const links = [...readApp('websocket', name).matchAll(/\]\(([^)\s]+)\)/g)]
+        .map(([, link]) => link.split('#')[0])
+        .filter((link) => link !== '' && !/^[a-z]+:/.test(link));
+      assert.ok(links.length > 0);
+      for (const link of links) {
+        const folder = /^(examples|benches|\.github)\/|\.png$/.test(link)
+          ? root
+          : join(app, 'node_modules/@actory/websocket');
+        assert.ok(existsSync(join(folder, link)), `${name} links to ${link}`);
+      }
+    }
+  });
+
+  test('publint and arethetypeswrong find nothing', async () => {
+    const bin = join(root, 'node_modules', '.bin');
+    const checks = [
+      execute(join(bin, 'publint'), ['run', main, '--strict']),
+      execute(join(bin, 'publint'), ['run', platform, '--strict']),
+    ];
+    for (const { stdout } of await Promise.all(checks)) assert.match(stdout, /All good!\s*$/);
+    const { stdout } = await execute(join(bin, 'attw'), [main]);
+    assert.match(stdout, /No problems found/);
+  });
+});
+
+describe('it runs without a compiler and without a PATH', () => {
+  for (const major of majors) {
+    test(`on Node ${major}: by require, by import and in workers`, { skip: !onLinux }, async () => {
+      const binary = await nodeBinary(major);
+      const runs = await Promise.all(programs.map((program) => node(app, [program], binary)));
+      assert.match((await node(app, ['--version'], binary)).stdout, new RegExp(`^v${major}\\.`));
+      assert.deepEqual(
+        runs.map(({ stdout }) => stdout),
+        ['echoed\n', 'echoed\n', 'echoed\nechoed\n'],
+      );
+    });
+  }
+});
+
+describe('without a binary', () => {
+  test('the error names the platform, the package that is missing, and the way to build', async () => {
+    const bare = await createApp(dist, ['--omit=optional']);
+    folders.push(bare);
+    const error = await loadError(bare);
+    assert.match(error, /^ERR_NATIVE_MISSING /);
+    assert.match(error, new RegExp(`os ${process.platform}, cpu ${process.arch}`));
+    if (onLinux) assert.match(error, /libc (glibc|musl)/);
+    assert.match(error, new RegExp(`npm install @actory/websocket-${process.platform}-\\S+@${version}"`));
+    assert.match(error, /npm run build/);
+  });
+
+  test('on a platform that has no package, it says so', async () => {
+    const error = await loadError(app, `Object.defineProperty(process, 'arch', { value: 'riscv64' })`);
+    assert.match(error, /^ERR_NATIVE_MISSING .*-riscv64.*there is no package with one.*npm run build/);
+  });
+});
+
+test('the addon asks for a glibc no newer than stated; sizes', { skip: !onLinux }, (t) => {
+  const [addon] = readdirSync(join(app, 'node_modules', '@actory'), { recursive: true })
+    .filter((name) => name.endsWith('.node'))
+    .map((name) => join(app, 'node_modules', '@actory', name));
+  const stripped = join(dist, 'stripped.node');
+  execFileSync('strip', ['-o', stripped, addon]);
+  const glibc = glibcOf(addon);
+  t.diagnostic(`glibc ${glibc}; the package ${kilobytes(main)}, the platform's ${kilobytes(platform)}`);
+  t.diagnostic(`the addon ${kilobytes(addon)}, stripped ${kilobytes(stripped)}`);
+  assert.ok(compareVersions(glibc, GLIBC_OF_A_LOCAL_BUILD) <= 0, `It asks for glibc ${glibc}`);
+  assert.ok(statSync(main).size < 200_000);
+  assert.ok(statSync(stripped).size < 8_000_000);
+});

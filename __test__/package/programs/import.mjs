@@ -1,0 +1,5 @@
+import * as websocket from '@actory/websocket';
+import { echo } from './echo.cjs';
+
+await echo(websocket);
+console.log('echoed');

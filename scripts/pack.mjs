@@ -1,0 +1,92 @@
+// npm run pack: from built addons to what is published: tarballs of the package and of one package per platform.
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { NapiCli } from '@napi-rs/cli';
+import { root, run } from './run.mjs';
+
+/** What only a clone of the repository has a use for. `private` keeps the clone itself from being published. */
+const OF_THE_CLONE = ['private', 'scripts', 'jest', 'napi', 'devDependencies', 'overrides'];
+
+const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
+const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+
+async function npm(...args) {
+  const { ok, output, reason } = await run('npm', [...args, '--silent', '--ignore-scripts'], { quiet: true });
+  if (!ok) throw new Error(`npm ${args.join(' ')}: ${reason}\n${output}`);
+  return output;
+}
+
+/** Lays the package as users get it into `folder`: the published files, and a dependency on each platform's package. */
+async function stageMain(folder, platformPackages) {
+  const [{ files }] = JSON.parse(await npm('pack', '--dry-run', '--json'));
+  for (const { path } of files) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    copyFileSync(join(root, path), join(folder, path));
+  }
+  const manifest = readJson(join(root, 'package.json'));
+  for (const key of OF_THE_CLONE) delete manifest[key];
+  manifest.optionalDependencies = Object.fromEntries(
+    platformPackages.map(({ manifest: { name, version } }) => [name, version]),
+  );
+  writeJson(join(folder, 'package.json'), manifest);
+}
+
+/**
+ * Writes the tarballs into `out`, which is emptied first: the package, and a package for each addon in `binaries`.
+ * The package names all platforms of `napi.targets`, also those whose addons are not there.
+ *
+ * @param {{ binaries?: string, out?: string }} [options] - folders; by default the clone's own, and `dist`
+ * @returns {Promise<string[]>} paths of the tarballs, the platforms' first, for that is the order to publish them in
+ * @throws {Error} if there is no addon
+ */
+export async function pack({ binaries = root, out = join(root, 'dist') } = {}) {
+  rmSync(out, { recursive: true, force: true });
+  const stage = join(out, 'stage');
+  mkdirSync(stage, { recursive: true });
+
+  // napi keeps to the folder of package.json: it gets one of its own, as `out` may lie anywhere.
+  copyFileSync(join(root, 'package.json'), join(stage, 'package.json'));
+  await new NapiCli().createNpmDirs({ cwd: stage, npmDir: 'platforms' });
+  const platformPackages = readdirSync(join(stage, 'platforms')).map((name) => {
+    const folder = join(stage, 'platforms', name);
+    return { folder, manifest: readJson(join(folder, 'package.json')) };
+  });
+
+  const folders = [];
+  for (const { folder, manifest } of platformPackages) {
+    const addon = join(binaries, manifest.main);
+    if (!existsSync(addon)) continue;
+    copyFileSync(addon, join(folder, manifest.main));
+    copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
+    writeJson(join(folder, 'package.json'), { ...manifest, type: 'commonjs' });
+    folders.push(folder);
+  }
+  if (folders.length === 0) {
+    throw new Error(`No addon in ${binaries} is for one of the platforms in package.json, napi.targets`);
+  }
+  await stageMain(join(stage, 'main'), platformPackages);
+  folders.push(join(stage, 'main'));
+
+  const tarballs = [];
+  for (const folder of folders) {
+    const [{ filename }] = JSON.parse(await npm('pack', folder, '--pack-destination', out, '--json'));
+    tarballs.push(join(out, filename));
+  }
+  rmSync(stage, { recursive: true });
+  return tarballs;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [binaries] = process.argv.slice(2);
+  const tarballs = await pack(binaries === undefined ? {} : { binaries: resolve(binaries) });
+  for (const path of tarballs) console.log(path);
+}
