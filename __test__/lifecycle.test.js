@@ -2,6 +2,9 @@
 
 const http = require('node:http');
 const { once } = require('node:events');
+const { cp, mkdtemp, readdir, rm } = require('node:fs/promises');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
 const { WebSocketManager, getWebSocketManager } = require('..');
 const { closeAfterwards } = require('./support/cleanup');
 const { host, manage, listening } = require('./support/host');
@@ -198,6 +201,24 @@ describe('names', () => {
     const client = new RawClient({ port, host: '127.0.0.1' });
     client.write(upgradeRequest('/nobody'));
     expect(await client.said('\r\n\r\n')).toMatch(/^HTTP\/1\.1 404 /);
+  });
+
+  test('are shared by copies of the whole package in other folders, each with its own addon', async () => {
+    const root = join(__dirname, '..');
+    const folder = await mkdtemp(join(tmpdir(), 'actory-copy-'));
+    closeAfterwards(() => rm(folder, { recursive: true }));
+    const parts = (await readdir(root)).filter((name) =>
+      /^(index\.js|lib|package\.json|.*\.node)$/.test(name),
+    );
+    await Promise.all(parts.map((name) => cp(join(root, name), join(folder, name), { recursive: true })));
+    const { line, exit } = program('copies.js', { env: { COPY: folder } });
+    expect([await line(), await line(), await line(), await line()]).toEqual([
+      'two copies',
+      'one manager',
+      '1 connection got hello',
+      'ERR_NAME_TAKEN',
+    ]);
+    expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
   });
 
   test('of a registry of another release are refused', () => {
