@@ -190,36 +190,43 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /** {@link WebSocketManager.close} without options, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 
+  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
   on(event: 'message', listener: MessageListener<Data>): this;
   on<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
   addListener(event: 'message', listener: MessageListener<Data>): this;
   addListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
   prependListener(event: 'message', listener: MessageListener<Data>): this;
   prependListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
   once(event: 'message', listener: MessageListener<Data>): this;
   once<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
   prependOnceListener(event: 'message', listener: MessageListener<Data>): this;
   prependOnceListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
   off(event: 'message', listener: MessageListener<Data>): this;
   off<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
+  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
   removeListener(event: 'message', listener: MessageListener<Data>): this;
   removeListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
@@ -453,6 +460,31 @@ export interface WebSocketManagerOptions<Data = unknown> {
    * @defaultValue pages of the same host as in the `Host` header
    */
   allowedOrigins?: '*' | readonly string[] | undefined;
+  /**
+   * Which proxies are believed about whom they got a request from, for `remoteAddress`. Any client can send the header
+   * in which they say so, so it counts only as far as proxies wrote it: it is read from its right end, and the client is
+   * the first address there that is not one of these. That address is empty where a proxy says `unknown`, an obfuscated
+   * identifier, or nothing that can be read.
+   *
+   * A list, or one of it: addresses, networks (`'10.0.0.0/8'`), `'loopback'` (127.0.0.0/8, ::1), `'linklocal'`
+   * (169.254.0.0/16, fe80::/10), `'uniquelocal'` (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7), and `'unix'`
+   * (whoever comes by a Unix-domain socket). Addresses of IPv4 within IPv6 count as IPv4.
+   *
+   * A number, 1 to 16: so many proxies, each adding an address, whoever they are. Only for servers that nobody reaches
+   * past any of them. `true` does not exist: it would believe the address that the client itself wrote.
+   *
+   * Nothing else is taken from proxies: the origin is compared with `Host`, which they have to pass on.
+   *
+   * @defaultValue `false`: nobody
+   */
+  trustProxy?: false | number | string | readonly string[] | undefined;
+  /**
+   * The header that the proxies of `trustProxy` write. The other one is not read at all: a proxy that writes one passes
+   * the other on as the client made it up.
+   *
+   * @defaultValue `'x-forwarded-for'`
+   */
+  proxyHeader?: 'x-forwarded-for' | 'forwarded' | undefined;
   /**
    * How dead connections are found.
    *
@@ -736,7 +768,10 @@ export interface AuthenticateRequest {
   method: string;
   /** Request headers with lower-case names, as Node reads them. */
   headers: IncomingHttpHeaders;
-  /** Address of the client as Node saw it; empty for a Unix-domain socket. Behind a proxy it is the proxy's. */
+  /**
+   * Address of the client: of who connects, as Node saw it, or what a proxy says, see `trustProxy`. Empty for a Unix-domain
+   * socket, and where the proxy doesn't say.
+   */
   remoteAddress: string;
 }
 
@@ -925,7 +960,10 @@ export interface Connection<Data = unknown> {
   readonly userId: string;
   /** The subprotocol agreed on: one of `protocols`, else `'bearer'` if the client offered that; empty if none. */
   readonly protocol: string;
-  /** Address of the client as Node saw it; empty for a Unix-domain socket. */
+  /**
+   * Address of the client: of who connects, as Node saw it, or what a proxy says, see `trustProxy`. Empty for a Unix-domain
+   * socket, and where the proxy doesn't say.
+   */
   readonly remoteAddress: string;
   /**
    * The application's own: `data` of the identity, or the claims of the JWT, else `undefined`. It may be set to anything,
@@ -1209,7 +1247,7 @@ export const ErrorCode: {
   readonly ERR_BROKER_PROTOCOL: 'ERR_BROKER_PROTOCOL';
   /** A message from Redis was malformed, too large or of an unknown kind, and was skipped. */
   readonly ERR_BAD_MESSAGE: 'ERR_BAD_MESSAGE';
-  /** The socket can't be taken over: it is closed, taken, or the system gives no descriptor. */
+  /** The socket can't be taken over: it is closed, taken, or the system gives no descriptor, for lack of which an upgrade is refused with 503. */
   readonly ERR_HANDOVER: 'ERR_HANDOVER';
   /** A listener threw or rejected; `cause` is what it threw. */
   readonly ERR_LISTENER: 'ERR_LISTENER';

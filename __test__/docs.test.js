@@ -1,11 +1,11 @@
 'use strict';
 
-// Holds index.d.ts to the code: each names every option, error code and close code, and nothing else.
+// Holds index.d.ts and the READMEs to the code: each names every option, error code and close code, and nothing else.
 
-const { readFileSync } = require('node:fs');
-const { join } = require('node:path');
+const { existsSync, readFileSync } = require('node:fs');
+const { dirname, join } = require('node:path');
 const ts = require('typescript');
-const { catalogue } = require('../native.js');
+const { catalogue } = require('../lib/native');
 const exported = require('..');
 
 const file = join(__dirname, '..', 'index.d.ts');
@@ -193,4 +193,123 @@ describe('index.d.ts', () => {
       }
     },
   );
+});
+
+const root = join(__dirname, '..');
+const FENCED = /^```.*\n[\s\S]*?^```$/gm;
+
+/** What is in backticks. */
+const quoted = (text) => [...text.matchAll(/`([^`]+)`/g)].map(([, each]) => each);
+
+/** A README: its headings, code blocks, and tables as rows of cells, each with the heading that it is under. */
+function readmeOf(name) {
+  const text = readFileSync(join(root, name), 'utf8');
+  const code = text.match(FENCED);
+  const headings = [];
+  const rows = [];
+  for (const line of text.replace(FENCED, '').split('\n')) {
+    if (line.startsWith('#')) headings.push(line);
+    if (line.startsWith('| '))
+      rows.push({ heading: headings.length, cells: line.split(/(?<!\\) *\| */).slice(1, -1) });
+  }
+  const tableUnder = (pattern) => {
+    const heading = headings.findIndex((each) => pattern.test(each)) + 1;
+    return rows.filter((row) => row.heading === heading).map(({ cells }) => cells);
+  };
+  const textUnder = (pattern) => text.split(/^## /m).find((each) => pattern.test(`## ${each}`));
+  return { text, code, headings, rows, tableUnder, textUnder };
+}
+
+describe.each([
+  ['README.md', /^## Options/, /^## Close codes/, /^## Error codes/],
+  ['README.ja.md', /^## オプション/, /^## クローズコード/, /^## エラーコード/],
+])('%s', (name, ofOptions, ofCloseCodes, ofErrorCodes) => {
+  const readme = readmeOf(name);
+
+  test('has every option, and no other', () => {
+    const named = readme.tableUnder(ofOptions).flatMap(([cell]) => {
+      const [first, ...others] = quoted(cell);
+      // `redis.tls.ca`, `.cert`: of the same parent.
+      return first === undefined
+        ? []
+        : [first, ...others.map((each) => first.replace(/\.[^.]*$/, '') + each)];
+    });
+    const leaves = paths.filter((path) => !paths.some((other) => other.startsWith(`${path}.`)));
+    expect(leaves.filter((path) => !named.includes(path))).toEqual([]);
+    expect(named.filter((path) => !paths.includes(path))).toEqual([]);
+  });
+
+  test('has every close code, and whether to reconnect', () => {
+    const rows = readme.tableUnder(ofCloseCodes).filter(([code]) => /^\d+$/.test(code));
+    expect(rows.map(([code, constant, again]) => [Number(code), quoted(constant)[0], again !== ''])).toEqual(
+      closeCodes.map(({ code, name: constant, reconnect }) => [code, constant, reconnect]),
+    );
+  });
+
+  test('has every error code, and no other', () => {
+    const named = quoted(readme.textUnder(ofErrorCodes)).filter((each) => /^ERR_[A-Z_]+$/.test(each));
+    expect([...new Set(named)].sort()).toEqual(errorCodes.map(({ code }) => code).sort());
+  });
+});
+
+describe('links', () => {
+  /** Headings as GitHub makes anchors of them. */
+  const anchorsOf = (path) =>
+    [
+      ...readFileSync(path, 'utf8')
+        .replace(FENCED, '')
+        .matchAll(/^#+ (.*)$/gm),
+    ].map(([, heading]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\p{M} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    );
+  const documents = [
+    'README.md',
+    'README.ja.md',
+    'ARCHITECTURE.md',
+    'docs/tuning.md',
+    'benches/README.md',
+    'deploy/README.md',
+    'examples/actory/README.md',
+  ];
+
+  test.each(documents)('of %s lead to files and headings that exist', (name) => {
+    const path = join(root, name);
+    const links = [
+      ...readFileSync(path, 'utf8')
+        .replace(FENCED, '')
+        .matchAll(/\]\(([^)\s]+)\)/g),
+    ].map(([, link]) => link);
+    const broken = links.filter((link) => {
+      if (/^https?:/.test(link)) return false;
+      const [file, anchor] = link.split('#');
+      const target = file === '' ? path : join(dirname(path), file);
+      return (
+        !existsSync(target) ||
+        (anchor !== undefined && !anchorsOf(target).includes(decodeURIComponent(anchor)))
+      );
+    });
+    expect(broken).toEqual([]);
+  });
+});
+
+describe('README.ja.md', () => {
+  const [english, japanese] = ['README.md', 'README.ja.md'].map(readmeOf);
+
+  test('has the headings of README.md, in their order', () => {
+    const levels = ({ headings }) => headings.map((heading) => heading.split(' ')[0]);
+    expect(levels(japanese)).toEqual(levels(english));
+  });
+
+  test('has the code blocks of README.md, comments included', () => {
+    expect(japanese.code).toEqual(english.code);
+  });
+
+  test('has the tables of README.md, row by row', () => {
+    const shape = ({ rows }) =>
+      rows.map(({ heading, cells }) => [heading, cells.length, ...quoted(cells[0])]);
+    expect(shape(japanese)).toEqual(shape(english));
+  });
 });

@@ -37,6 +37,12 @@ export const NGINX = {
   use: 'several servers behind one address',
   service: 'nginx',
 };
+export const HAPROXY = {
+  commands: ['haproxy'],
+  packages: ['haproxy'],
+  use: 'the load balancer tests',
+  service: 'haproxy',
+};
 
 const lacks = ({ commands }) => !commands.some((command) => which(command));
 
@@ -129,7 +135,6 @@ function newest(path) {
 
 /** Whether an addon for this machine is there and nothing that it is built from is newer. */
 export function addonIsBuilt() {
-  if (!existsSync(join(root, 'native.js'))) return false;
   const prefix = `actory-websocket.${process.platform}-${process.arch}`;
   const addons = readdirSync(root).filter((name) => name.startsWith(prefix) && name.endsWith('.node'));
   const built = Math.max(0, ...addons.map((name) => newest(join(root, name))));

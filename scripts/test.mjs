@@ -35,6 +35,7 @@ const checks = [
   { name: 'rustfmt, load generator', command: ['cargo', 'fmt', '--check', ...loadGenerator] },
   { name: 'biome', command: ['node_modules/.bin/biome', 'check', '--error-on-warnings'] },
   { name: 'types', command: ['node_modules/.bin/tsc'] },
+  { name: 'API reference', command: ['node_modules/.bin/typedoc'] },
   {
     name: 'clippy, engine alone',
     command: ['cargo', 'clippy', '--all-targets', ...engineAlone, ...denyWarnings],
@@ -49,13 +50,31 @@ const checks = [
   { name: 'addon', command: ['npm', 'run', '--silent', 'build:debug'] },
   { name: 'jest', command: ['node_modules/.bin/jest', '--ci'], tests: jestTests, needsAddon: true },
   {
+    name: 'package',
+    command: ['npm', 'run', '--silent', 'test:package'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
     name: 'chaos run, short',
     command: ['npm', 'run', '--silent', 'test:chaos', '--', '--short'],
     needsAddon: true,
   },
   {
+    name: "README's ten minutes",
+    command: ['npm', 'run', '--silent', 'test:readme'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
     name: 'demos in a browser',
     command: ['npm', 'run', '--silent', 'test:e2e'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
+    name: 'Next.js app in a browser',
+    command: ['npm', 'run', '--silent', 'test:next'],
     tests: nodeTests,
     needsAddon: true,
   },
@@ -73,7 +92,7 @@ async function ready() {
     );
   }
   try {
-    await prepare.installPackages([prepare.CHROMIUM, prepare.NGINX]);
+    await prepare.installPackages([prepare.CHROMIUM, prepare.NGINX, prepare.HAPROXY]);
   } catch (error) {
     if (!(error instanceof prepare.Missing)) throw error;
     console.error(error.message);
