@@ -22,6 +22,7 @@ use super::close;
 use super::frame;
 use super::handle::Handle;
 use super::heartbeat::Wheel;
+use super::outbox::Outbox;
 use super::socket::Socket;
 use super::stats::WorkerCounters;
 use super::writer::Flushed;
@@ -209,14 +210,14 @@ impl Pacer {
 }
 
 async fn pace() {
-    let mut portion = Vec::with_capacity(PORTION);
+    let (mut portion, mut outboxes) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
     loop {
         std::future::poll_fn(|cx| {
             PACER.with_borrow_mut(|pacer| pacer.portion(&mut portion, cx.waker()));
             if portion.is_empty() { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
-        LOCAL.with_borrow(|local| portion.drain(..).for_each(|key| local.flush(key)));
+        LOCAL.with_borrow(|local| local.flush(&mut portion, &mut outboxes));
         if PACER.with_borrow(|pacer| !pacer.waiting.is_empty()) {
             // Goes on after the sockets were looked at and what they woke has run.
             tokio::task::yield_now().await;
@@ -362,17 +363,28 @@ async fn sweep((interval, timeout): (Duration, Duration)) {
 }
 
 impl Local {
-    /// Writes what others pushed to a connection. The number may be of one that has ended, or of its successor
+    /// Writes what others pushed to connections. A number may be of one that has ended, or of its successor
     /// with nothing to write: both do no harm.
-    fn flush(&self, key: Key) {
-        let (Some((handle, socket)), Some(mailbox)) = (self.connections.get(key), &self.mailbox) else {
-            return;
-        };
-        match handle.writer().flush(socket, &mailbox.counters) {
-            Flushed::Done => {}
-            Flushed::Blocked => handle.wake_here(),
-            Flushed::More => mailbox.flush(key),
-            Flushed::Lost => handle.declare_lost(),
+    ///
+    /// All outboxes are taken first: what has to come from memory for that comes for many at once, where a system call
+    /// between two of them would have each wait for its own.
+    fn flush(&self, keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Outbox>, Flushed>)>) {
+        let Some(mailbox) = &self.mailbox else { return };
+        let waiting =
+            keys.drain(..).filter_map(|key| Some((key, self.connections.get(key)?.0.writer().take(0))));
+        outboxes.extend(waiting);
+        for (key, outbox) in outboxes.drain(..) {
+            let Some((handle, socket)) = self.connections.get(key) else { continue };
+            let flushed = match outbox {
+                Ok(outbox) => handle.writer().write(outbox, socket, &mailbox.counters),
+                Err(flushed) => flushed,
+            };
+            match flushed {
+                Flushed::Done => {}
+                Flushed::Blocked => handle.wake_here(),
+                Flushed::More => mailbox.flush(key),
+                Flushed::Lost => handle.declare_lost(),
+            }
         }
     }
 

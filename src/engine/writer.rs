@@ -5,7 +5,7 @@
 
 use std::io;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::frame::Frame;
 use super::outbox::{Dropped, Outbox};
@@ -106,22 +106,32 @@ impl Writer {
 
     /// Writes all that the kernel takes. For the worker only. The lock is not held while the kernel works.
     pub(super) fn flush(&self, socket: &Socket, counters: &WorkerCounters) -> Flushed {
-        let mut sent = 0;
-        for round in 0.. {
-            let outbox = {
-                let mut state = self.0.lock();
-                state.queued -= sent;
-                if state.blocked {
-                    return Flushed::Blocked;
-                }
-                if round == MAX_ROUNDS && state.outbox.is_some() {
-                    return Flushed::More;
-                }
-                state.scheduled = false;
-                state.outbox.take()
-            };
-            let Some(mut outbox) = outbox else { return Flushed::Done };
-            sent = 0;
+        match self.take(0) {
+            Ok(outbox) => self.write(outbox, socket, counters),
+            Err(flushed) => flushed,
+        }
+    }
+
+    /// The first half of a flush: takes what waits, for [`Writer::write`]. Err: there is nothing to write.
+    pub(super) fn take(&self, sent: usize) -> Result<Box<Outbox>, Flushed> {
+        let mut state = self.0.lock();
+        state.queued -= sent;
+        if state.blocked {
+            return Err(Flushed::Blocked);
+        }
+        state.scheduled = false;
+        state.outbox.take().ok_or(Flushed::Done)
+    }
+
+    /// The other half.
+    pub(super) fn write(
+        &self,
+        mut outbox: Box<Outbox>,
+        socket: &Socket,
+        counters: &WorkerCounters,
+    ) -> Flushed {
+        for _ in 1..MAX_ROUNDS {
+            let mut sent = 0;
             while !outbox.is_empty() {
                 match outbox.with_slices(|slices| socket.try_write(slices)) {
                     Ok(n) if n > 0 => {
@@ -130,12 +140,12 @@ impl Writer {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.put_back(outbox, sent, counters);
+                        self.put_back(outbox, sent, counters).blocked = true;
                         return Flushed::Blocked;
                     }
                     // EPIPE, ECONNRESET: not "later", but the end.
                     _ => {
-                        self.put_back(outbox, sent, counters);
+                        self.put_back(outbox, sent, counters).blocked = true;
                         return Flushed::Lost;
                     }
                 }
@@ -143,21 +153,31 @@ impl Writer {
             counters.bytes_out.add(sent as u64);
             counters.messages_out.add(u64::from(outbox.messages()));
             outbox.recycle();
+            outbox = match self.take(sent) {
+                Ok(newer) => newer,
+                Err(flushed) => return flushed,
+            };
         }
+        drop(self.put_back(outbox, 0, counters));
         Flushed::More
     }
 
-    fn put_back(&self, mut outbox: Box<Outbox>, sent: usize, counters: &WorkerCounters) {
+    fn put_back(
+        &self,
+        mut outbox: Box<Outbox>,
+        sent: usize,
+        counters: &WorkerCounters,
+    ) -> MutexGuard<'_, State> {
         counters.bytes_out.add(sent as u64);
         counters.messages_out.add(outbox.take_written());
         let mut state = self.0.lock();
         state.queued -= sent;
         state.scheduled = true;
-        state.blocked = true;
         if let Some(newer) = state.outbox.take() {
             outbox.append(*newer);
         }
         state.outbox = Some(outbox);
+        state
     }
 
     /// There is room again.
