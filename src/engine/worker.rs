@@ -371,7 +371,7 @@ impl Local {
     fn flush(&self, keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Outbox>, Flushed>)>) {
         let Some(mailbox) = &self.mailbox else { return };
         let waiting =
-            keys.drain(..).filter_map(|key| Some((key, self.connections.get(key)?.0.writer().take(0))));
+            keys.drain(..).filter_map(|key| Some((key, self.connections.get(key)?.0.writer().take())));
         outboxes.extend(waiting);
         for (key, outbox) in outboxes.drain(..) {
             let Some((handle, socket)) = self.connections.get(key) else { continue };

@@ -27,6 +27,8 @@ struct State {
     queued: usize,
     /// Somebody will empty the outbox without being told: a push need not wake.
     scheduled: bool,
+    /// What was taken is not wholly written yet: nothing that came later may be.
+    writing: bool,
     /// Nothing may be written before the task has seen that there is room.
     blocked: bool,
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
@@ -61,6 +63,14 @@ pub(super) enum Flushed {
     Lost,
 }
 
+impl State {
+    fn take(&mut self) -> Result<Box<Outbox>, Flushed> {
+        self.scheduled = false;
+        self.writing = self.outbox.is_some();
+        self.outbox.take().ok_or(Flushed::Done)
+    }
+}
+
 impl Writer {
     /// A writer that gathers, until [`Writer::unblock`].
     pub(super) fn new() -> Self {
@@ -68,6 +78,7 @@ impl Writer {
             outbox: None,
             queued: 0,
             scheduled: true,
+            writing: false,
             blocked: true,
             shut: false,
             overflow: 0,
@@ -106,21 +117,23 @@ impl Writer {
 
     /// Writes all that the kernel takes. For the worker only. The lock is not held while the kernel works.
     pub(super) fn flush(&self, socket: &Socket, counters: &WorkerCounters) -> Flushed {
-        match self.take(0) {
+        match self.take() {
             Ok(outbox) => self.write(outbox, socket, counters),
             Err(flushed) => flushed,
         }
     }
 
-    /// The first half of a flush: takes what waits, for [`Writer::write`]. Err: there is nothing to write.
-    pub(super) fn take(&self, sent: usize) -> Result<Box<Outbox>, Flushed> {
+    /// The first half of a flush: takes what waits. It has to go to [`Writer::write`], before anything else is written.
+    /// Err: there is nothing to do, also because what was taken before is not written yet, and who writes that looks again.
+    pub(super) fn take(&self) -> Result<Box<Outbox>, Flushed> {
         let mut state = self.0.lock();
-        state.queued -= sent;
         if state.blocked {
             return Err(Flushed::Blocked);
         }
-        state.scheduled = false;
-        state.outbox.take().ok_or(Flushed::Done)
+        if state.writing {
+            return Err(Flushed::Done);
+        }
+        state.take()
     }
 
     /// The other half.
@@ -130,7 +143,7 @@ impl Writer {
         socket: &Socket,
         counters: &WorkerCounters,
     ) -> Flushed {
-        for _ in 1..MAX_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let mut sent = 0;
             while !outbox.is_empty() {
                 match outbox.with_slices(|slices| socket.try_write(slices)) {
@@ -153,7 +166,9 @@ impl Writer {
             counters.bytes_out.add(sent as u64);
             counters.messages_out.add(u64::from(outbox.messages()));
             outbox.recycle();
-            outbox = match self.take(sent) {
+            let mut state = self.0.lock();
+            state.queued -= sent;
+            outbox = match state.take() {
                 Ok(newer) => newer,
                 Err(flushed) => return flushed,
             };
@@ -173,6 +188,7 @@ impl Writer {
         let mut state = self.0.lock();
         state.queued -= sent;
         state.scheduled = true;
+        state.writing = false;
         if let Some(newer) = state.outbox.take() {
             outbox.append(*newer);
         }
@@ -207,5 +223,45 @@ impl Writer {
         state.queued = 0;
         let overflow = u64::from(std::mem::take(&mut state.overflow) > 0);
         overflow + state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::engine::frame::Message;
+    use crate::engine::socket::Taken;
+
+    #[test]
+    fn what_is_taken_twice_before_it_is_written_goes_out_in_order() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _entered = runtime.enter();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let socket = Taken::Tcp(stream).register().unwrap();
+
+        let writer = Writer::new();
+        let counters = WorkerCounters::default();
+        let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX);
+        writer.unblock();
+        push("a");
+        let first = writer.take().unwrap();
+        assert_eq!(push("b"), Push::Wake);
+        // The connection was noted once more, and comes up in the same portion.
+        assert_eq!(writer.take().unwrap_err(), Flushed::Done);
+        assert_eq!(push("c"), Push::Scheduled);
+        assert_eq!(writer.write(first, &socket, &counters), Flushed::Done);
+        assert_eq!(writer.queued(), 0);
+        assert_eq!(push("d"), Push::Wake);
+        assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
+
+        let mut got = [0; 12];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d");
     }
 }

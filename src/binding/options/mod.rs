@@ -349,7 +349,11 @@ impl JwtDraft {
             (Some(secret), None) => Key::Secret(secret),
             (None, Some(pem)) => Key::PublicPem(pem),
             (secret, _) => {
-                let got = if secret.is_some() { "both" } else { "neither" };
+                let got = if secret.is_some() {
+                    "both"
+                } else {
+                    "neither (undefined, as of an environment variable that is not set, is left out)"
+                };
                 return Err(ConfigError::invalid(
                     "auth.jwt",
                     "an object with either secret or publicKey",
