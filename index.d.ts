@@ -64,7 +64,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
    * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` (nobody got it) or `ERR_UNCERTAIN` with `require: 'cluster'` only
-   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
   sendToUser(userId: string | number, data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
 
@@ -108,7 +108,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already
    * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` or `ERR_UNCERTAIN` with `require: 'cluster'` only
-   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
   disconnectUser(
     userId: string | number,
@@ -126,7 +126,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
    * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` if the user isn't here, and Redis is away
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED`, `ERR_UNCERTAIN`
-   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
   isOnline(userId: string | number): Promise<boolean>;
 
@@ -137,7 +137,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED`
-   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
   countConnections(userId?: string | number): Promise<ConnectionCount>;
 
@@ -170,7 +170,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    *
    * @throws (rejects) Error `ERR_BROKER_CONNECT`, `ERR_BROKER_AUTH`, `ERR_BROKER_TOO_OLD`, `ERR_BROKER_ROLE`,
    * `ERR_BROKER_TIMEOUT`, `ERR_BROKER_PROTOCOL`: why Redis can't be used now. It goes on being tried.
-   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
+   * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
   ready(): Promise<void>;
 
@@ -181,6 +181,11 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Refuses new connections, closes those that are there, and frees everything. Runs by itself, with code 1001, when
    * the HTTP server closes. Keeps the process alive until it is done, and no longer: afterwards nothing of the manager
    * does. Further calls answer the same promise.
+   *
+   * The manager's other calls reject with `ERR_CLOSED` from now on. With `drainMs` only `handleUpgrade` does; the others are
+   * served, for pages and connections that are still there, until the drain is over: until the last connection is gone,
+   * which may be sooner than `drainMs`. Connections that are still open receive messages meanwhile, and so do the users of other
+   * servers.
    *
    * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_UNKNOWN_OPTION`: nothing was closed
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`: nothing was closed
@@ -930,7 +935,7 @@ export interface ConnectionCount {
 export interface CloseOptions {
   /**
    * Spreads the closing of the connections evenly over so much time, so that the clients don't all come back at once.
-   * Milliseconds, 0 to 86,400,000. After it, clients have `limits.closeTimeoutMs` to answer.
+   * Milliseconds, 0 to 86,400,000. After it, clients have `limits.closeTimeoutMs` to answer. Messages are sent until then.
    *
    * @defaultValue `0`
    */
@@ -1219,7 +1224,7 @@ export const ErrorCode: {
   readonly ERR_TOO_LARGE: 'ERR_TOO_LARGE';
   /** `JSON.stringify` threw, or has nothing for the data. */
   readonly ERR_NOT_SERIALIZABLE: 'ERR_NOT_SERIALIZABLE';
-  /** `close()` was called. */
+  /** The manager or `RedisPubSub` is closed; see {@link WebSocketManager.close}. */
   readonly ERR_CLOSED: 'ERR_CLOSED';
   /** This process has a manager of that name. */
   readonly ERR_NAME_TAKEN: 'ERR_NAME_TAKEN';

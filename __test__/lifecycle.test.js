@@ -117,6 +117,29 @@ describe('close', () => {
     expect(manager.stats()).toMatchObject({ connections: 0, users: 0, opened: 1, closed: { 1001: 1 } });
   });
 
+  test('with drainMs delivers what is sent to connections that are still open', async () => {
+    const { manager, pair, refused } = await host({ relay: false });
+    manager.on('message', (connection, text) => manager.sendToUser(connection.userId, text));
+    const pairs = [await pair(), await pair()];
+    const closed = manager.close({ drainMs: 60_000 });
+    const [gone] = await once(manager, 'disconnect');
+    const { client, connection } = pairs.find((each) => each.connection !== gone);
+    const { userId } = connection;
+    await manager.sendToUser(userId, '1');
+    await manager.broadcast('2');
+    expect(manager.connections.sendToUser(userId, '3')).toBe(1);
+    expect(manager.connections.broadcast('4')).toBe(1);
+    client.send('5');
+    for (const text of ['1', '2', '3', '4', '5']) expect(await client.next()).toBe(text);
+    expect([await manager.isOnline(userId), await manager.isOnline(gone.userId)]).toEqual([true, false]);
+    expect(await refused()).toMatchObject({ status: 503, body: { code: 'ERR_SHUTTING_DOWN' } });
+    await expect(manager.handleUpgrade({}, {})).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+    await client.close();
+    await closed;
+    await expect(manager.sendToUser(userId, 'x')).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+    expect(manager.connections.broadcast('x')).toBe(0);
+  });
+
   test.each([
     ['TypeError', 'ERR_INVALID_ARG', [null, 5, 'now', { drainMs: '5' }, { code: '1001' }, { reason: 5 }]],
     ['TypeError', 'ERR_UNKNOWN_OPTION', [{ drain: 5 }]],

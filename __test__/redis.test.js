@@ -138,6 +138,29 @@ describe('between servers', () => {
     }
   });
 
+  test('a server that drains goes on sending to the users of others, until it is closed', async () => {
+    const redis = await startRedis();
+    const [one, two] = [await server(redis, { relay: false }), await server(redis)];
+    one.manager.on('message', (connection, text) => one.manager.sendToUser('ada', [connection.userId, text]));
+    const ada = await two.connect('user=ada');
+    const clients = { bob: await one.connect('user=bob'), cyd: await one.connect('user=cyd') };
+    const closed = one.manager.close({ drainMs: 60_000 });
+    const [gone] = await once(one.manager, 'disconnect');
+    const left = gone.userId === 'bob' ? 'cyd' : 'bob';
+    expect(await one.manager.sendToUser('ada', 'from a route')).toMatchObject({
+      status: 'published',
+      nodes: 1,
+    });
+    expect(await ada.next()).toBe('from a route');
+    clients[left].send('from a listener');
+    expect(await ada.nextJson()).toEqual([left, 'from a listener']);
+    await two.manager.sendToUser(left, 'back');
+    expect(await clients[left].next()).toBe('back');
+    await clients[left].close();
+    await closed;
+    await expect(one.manager.sendToUser('ada', 'x')).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+  });
+
   test('a channel of the application takes JSON, and says how many listen', async () => {
     const { redis, one } = await twoServers();
     expect(await one.manager.publish('orders', { id: 7 })).toBe(0);

@@ -8,12 +8,10 @@ const { toPayload } = require('./payload');
 class ConnectionManager {
   #native;
   #directory;
-  #isClosing;
 
-  constructor(native, directory, isClosing) {
+  constructor(native, directory) {
     this.#native = native;
     this.#directory = directory;
-    this.#isClosing = isClosing;
   }
 
   get size() {
@@ -46,14 +44,11 @@ class ConnectionManager {
   }
 
   sendToUser(userId, data) {
-    const user = toId(userId, 'userId');
-    const payload = toPayload(data);
-    return this.#isClosing() ? 0 : this.#native.localSendToUser(user, payload);
+    return this.#native.localSendToUser(toId(userId, 'userId'), toPayload(data));
   }
 
   broadcast(data) {
-    const payload = toPayload(data);
-    return this.#isClosing() ? 0 : this.#native.localBroadcast(payload);
+    return this.#native.localBroadcast(toPayload(data));
   }
 
   *[Symbol.iterator]() {

@@ -70,7 +70,7 @@ class WebSocketManager extends EventEmitter {
     this.#pump.start(native);
     this.#listeners = new Listeners(this, (bits) => native.setInterest(bits));
     this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
-    this.#connections = new ConnectionManager(native, this.#directory, () => this.#closing !== null);
+    this.#connections = new ConnectionManager(native, this.#directory);
     const watch = new ServerWatch(() => this.close({ code: 1001 }));
     this.#handover = new Handover(native, () => watch.bridged());
     this.#handshakes = new Handshakes(
@@ -138,7 +138,6 @@ class WebSocketManager extends EventEmitter {
 
   isOnline(userId) {
     return promised(async () => {
-      this.#checkOpen();
       const servers = await this.#answers.of(this.#native.isOnline(toId(userId, 'userId')));
       return servers > 0;
     });
@@ -150,7 +149,7 @@ class WebSocketManager extends EventEmitter {
 
   handleUpgrade(req, socket, head, identity) {
     return promised(() => {
-      this.#checkOpen();
+      if (this.#closing !== null) throw closedError();
       checkUpgrade(req, socket, head);
       const connection = this.#handshakes.complete(req, socket, head, identity);
       this.#hold.take();
@@ -181,16 +180,9 @@ class WebSocketManager extends EventEmitter {
     });
   }
 
-  /** What a call of the addon's comes to, as a promise. */
+  /** What a call of the addon's comes to, as a promise. The addon knows when it is too late for one. */
   #answer(call) {
-    return promised(() => {
-      this.#checkOpen();
-      return this.#answers.of(call()) ?? undefined;
-    });
-  }
-
-  #checkOpen() {
-    if (this.#closing !== null) throw closedError();
+    return promised(() => this.#answers.of(call()) ?? undefined);
   }
 
   /** An upgrade of our path. */

@@ -23,7 +23,7 @@ manager.on('connection', (connection) => {
 
 manager.on('message', (connection, text) => {
   const draft = readDraft(text);
-  if (draft) deliver(connection.data.name, draft, 'socket');
+  if (draft) return deliver(connection.data.name, draft, 'socket');
 });
 
 server.listen(port, process.env.HOST, () => console.log(`Actory (${SERVER}) is at http://localhost:${port}`));

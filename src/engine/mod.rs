@@ -92,7 +92,10 @@ struct Inner {
     mailboxes: Vec<Arc<worker::Mailbox>>,
     next_worker: AtomicUsize,
     last_ticket: AtomicU64,
+    /// [`Engine::shutdown`] was called: no more upgrades.
     shutting_down: AtomicBool,
+    /// Nothing is sent or asked any more. Behind `shutting_down` by the drain: pages and clients are served during it.
+    over: AtomicBool,
     /// Random name of this engine, the first part of its connections' public ids.
     node: String,
 }
@@ -145,6 +148,7 @@ impl Engine {
             next_worker: AtomicUsize::new(0),
             last_ticket: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             node: random_name().chars().take(8).collect(),
         };
         Ok(Engine { inner: Arc::new(inner) })
@@ -259,29 +263,33 @@ impl Engine {
     /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.
     ///
     /// # Errors
-    /// `ERR_TOO_LARGE` for what no outbox could take, `ERR_CLOSED` after a shutdown; see [`Broker::publish`].
+    /// `ERR_TOO_LARGE` for what no outbox could take, `ERR_CLOSED` after a shutdown's drain; see [`Broker::publish`].
     pub fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
-        self.check(message)?;
+        self.check_open()?;
+        self.check_size(message)?;
         self.shared().broker.publish(channel, message, strict)
     }
 
     /// Publishes a payload on a channel of the embedder's own.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown; see [`Broker::publish_raw`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::publish_raw`].
     pub fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.publish_raw(channel, payload)
     }
 
-    /// Delivers to connections of this server only, past the broker. Answers into how many outboxes.
+    /// Delivers to connections of this server only, past the broker. Answers into how many outboxes; none after a
+    /// shutdown's drain.
     ///
     /// # Errors
-    /// As [`Engine::publish`].
+    /// `ERR_TOO_LARGE` for what no outbox could take.
     pub fn deliver_local(&self, channel: Channel<'_>, message: Message<'_>) -> Result<u32, Error> {
-        self.check(message)?;
-        let shared = self.shared();
-        Ok(delivery::deliver(&shared.registry, channel, message, shared.config.limits.outbox_bytes))
+        if self.is_over() {
+            return Ok(0);
+        }
+        let limit = self.check_size(message)?;
+        Ok(delivery::deliver(&self.shared().registry, channel, message, limit))
     }
 
     /// Queues a message to one connection. Answers whether it was queued.
@@ -294,13 +302,12 @@ impl Engine {
         Ok(handle.push(&Frame::new(message), limit) == Pushed::Queued)
     }
 
-    fn check(&self, message: Message<'_>) -> Result<(), Error> {
-        self.check_open()?;
-        self.check_size(message).map(|_| ())
+    fn check_open(&self) -> Result<(), Error> {
+        if self.is_over() { Err(closed()) } else { Ok(()) }
     }
 
-    fn check_open(&self) -> Result<(), Error> {
-        if self.inner.shutting_down.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    fn is_over(&self) -> bool {
+        self.inner.over.load(Ordering::Acquire)
     }
 
     fn check_size(&self, message: Message<'_>) -> Result<usize, Error> {
@@ -353,7 +360,7 @@ impl Engine {
     /// Closes all connections of a user, on all servers.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown; see [`Broker::disconnect_user`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::disconnect_user`].
     pub fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.disconnect_user(user, code, reason, strict)
@@ -362,7 +369,7 @@ impl Engine {
     /// On how many servers a user is connected, at most.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown; see [`Broker::is_online`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::is_online`].
     pub fn is_online(&self, user: &str) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.is_online(user)
@@ -371,7 +378,7 @@ impl Engine {
     /// Counts a user's connections, or all, on all servers.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown; see [`Broker::count`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::count`].
     pub fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.count(user)
@@ -380,7 +387,7 @@ impl Engine {
     /// Answers when the broker is up.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown; the ticket fails with what keeps the broker from being up.
+    /// `ERR_CLOSED` after a shutdown's drain; the ticket fails with what keeps the broker from being up.
     pub fn ready(&self) -> Result<Reply, Error> {
         self.check_open()?;
         Ok(self.shared().broker.ready())
@@ -423,10 +430,14 @@ impl Engine {
     /// Closes everything: new upgrades are refused, handshakes under way get a 503, connections are closed with
     /// `code`, spread over `drain`, and have `limits.close_timeout` to answer. Then what is left is cut off and
     /// the threads end. [`Event::Closed`] comes last. Only the first call does anything.
+    ///
+    /// With a `drain` messages are published, and questions answered, until the last connection is gone or cut off;
+    /// without one, no more from here on.
     pub fn shutdown(&self, drain: Duration, code: u16, reason: &str) {
         if self.inner.shutting_down.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.inner.over.store(drain.is_zero(), Ordering::Release);
         self.shared().closing.send_replace(true);
         let inner = self.inner.clone();
         let reason: Box<str> = reason.into();
@@ -441,6 +452,7 @@ impl Engine {
     /// Ends everything at once. Blocks until the threads have ended.
     pub fn abort(&self) {
         self.inner.shutting_down.store(true, Ordering::Release);
+        self.inner.over.store(true, Ordering::Release);
         self.inner.stop_workers();
     }
 }
@@ -472,6 +484,7 @@ impl Inner {
                 group.snapshot().iter().for_each(|handle| handle.close(code, reason));
             });
         }
+        self.over.store(true, Ordering::Release);
         shared.broker.close(shared.config.limits.close_timeout);
         self.stop_workers();
         shared.events.push(Event::Closed);
@@ -486,5 +499,5 @@ impl Inner {
 }
 
 fn closed() -> Error {
-    Error::new(Code::Closed, "the manager is closed")
+    Error::new(Code::Closed, "the WebSocketManager is closed")
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Got, close_payload, frame};
-use super::harness::{GLANCE, PATIENCE, Request, Server, alone, config, eventually, identity};
-use crate::engine::broker::Channel;
+use super::harness::{GLANCE, PATIENCE, Request, Server, alone, config, eventually, identity, published};
+use crate::engine::broker::{Answer, Channel, Reply};
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::events::{Event, Interest};
 use crate::engine::frame::Message;
@@ -243,10 +243,7 @@ fn a_shutdown_tells_everybody_waits_for_the_answers_and_is_over() {
             server.engine.publish(channel, Message::Text("1"), false).unwrap_err().code(),
             "ERR_CLOSED"
         );
-        assert_eq!(
-            server.engine.deliver_local(channel, Message::Text("1")).unwrap_err().code(),
-            "ERR_CLOSED"
-        );
+        assert_eq!(server.engine.deliver_local(channel, Message::Text("1")), Ok(0));
     }
     assert_eq!(server.engine.send(clients[0].id(), Message::Text("1")), Ok(false));
     let closed = |event: &Event| matches!(event, Event::Closed).then_some(());
@@ -288,6 +285,45 @@ fn a_drain_spreads_the_close_frames() {
     let spread = times[29] - times[0];
     assert!(spread > drain / 2, "{spread:?}");
     server.expect_closed();
+}
+
+#[test]
+fn a_drain_serves_who_is_still_there_and_refuses_who_comes() {
+    let server = Server::start(config());
+    let mut clients: Vec<Client> = (0..2).map(|_| server.connect_as("ada")).collect();
+    server.engine.shutdown(PATIENCE * 10, 1012, "");
+    eventually("one to be told", || clients.iter().any(|client| !client.handle().is_open()));
+    clients.sort_by_key(|client| client.handle().is_open());
+    let [told, open] = &mut clients[..] else { unreachable!() };
+    told.expect_close(1012);
+    told.close(1012, "");
+    told.expect_end();
+    server.ended(told.id());
+    let to_ada = Channel::User("ada");
+    assert_eq!(published(server.engine.publish(to_ada, Message::Text("1"), false)).local, 1);
+    assert_eq!(server.engine.deliver_local(to_ada, Message::Text("2")), Ok(1));
+    assert_eq!(server.engine.send(open.id(), Message::Text("3")), Ok(true));
+    open.text("4");
+    (1..=4).for_each(|n| open.expect_text(&n.to_string()));
+    assert_eq!(server.engine.is_online("ada"), Ok(Reply::Now(Answer::Number(1))));
+    assert!(server.engine.count(None).is_ok() && server.engine.ready().is_ok());
+    assert_eq!(server.request(Request::default()).1.unwrap_err().code(), "ERR_CLOSED");
+    // Nobody is left after this one, so that the drain is over.
+    assert!(server.engine.disconnect_user("ada", 4002, "", false).is_ok());
+    open.expect_close(4002);
+    open.close(4002, "");
+    server.expect_closed();
+    assert_eq!(server.engine.deliver_local(to_ada, Message::Text("5")), Ok(0));
+    for late in [
+        server.engine.publish(to_ada, Message::Text("5"), false),
+        server.engine.publish_raw("news", b"5"),
+        server.engine.disconnect_user("ada", 4002, "", false),
+        server.engine.is_online("ada"),
+        server.engine.count(None),
+        server.engine.ready(),
+    ] {
+        assert_eq!(late.unwrap_err().code(), "ERR_CLOSED");
+    }
 }
 
 #[test]

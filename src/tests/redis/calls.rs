@@ -7,7 +7,7 @@ use crate::engine::broker::{Answer, Census, Channel, Delivery, Status};
 use crate::engine::config::{Config, Relay};
 use crate::engine::error::{Code, Error};
 use crate::engine::frame::Message;
-use crate::tests::harness::{GLANCE, Request, Server, eventually};
+use crate::tests::harness::{GLANCE, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{Listener, RedisServer, Tap, with, with_redis};
 
 fn online(server: &Server, user: &str) -> Result<u64, Error> {
@@ -50,6 +50,25 @@ fn a_user_is_seen_out_on_all_servers() {
     let out = two.delivery(two.engine.disconnect_user("bob", 4002, "", false));
     assert_eq!(out, Delivery { status: Status::Local, nodes: None, local: 1 });
     bob.expect_close(4002);
+}
+
+#[test]
+fn a_server_that_has_told_its_last_connection_still_reaches_the_others() {
+    let redis = RedisServer::start();
+    let mut config = with_redis(&redis.url());
+    config.limits.close_timeout = PATIENCE;
+    let (one, two) = (Server::start_up(config), Server::on(&redis.url()));
+    let mut ada = two.connect_as("ada");
+    let mut mute = one.connect_as("bob");
+    one.engine.shutdown(Duration::from_millis(1), 1012, "");
+    mute.expect_close(1012);
+    one.tell("ada", "before it is gone");
+    ada.expect_text("before it is gone");
+    mute.close(1012, "");
+    one.expect_closed();
+    let late = one.engine.publish(Channel::User("ada"), Message::Text("too late"), false);
+    assert_eq!(late.unwrap_err().kind, Code::Closed);
+    ada.expect_alive();
 }
 
 #[test]
