@@ -53,6 +53,29 @@ fn a_user_is_seen_out_on_all_servers() {
 }
 
 #[test]
+fn nobody_is_seen_out_before_what_was_published_for_them() {
+    const LAST_WORDS: usize = 50;
+    let redis = RedisServer::start();
+    let start = || Server::start_up(with(RedisConfig { connections: 4, ..with_redis(&redis.url()).redis }));
+    let (one, two) = (start(), start());
+    for round in 0..20 {
+        let user = format!("user-{round}");
+        let mut client = two.connect_as(&user);
+        let told: Vec<_> = (0..LAST_WORDS)
+            .map(|_| one.engine.publish(Channel::User(&user), Message::Text("last words"), false))
+            .collect();
+        let out = one.engine.disconnect_user(&user, 4002, "out", false);
+        for reply in told.into_iter().chain([out]) {
+            assert_eq!(one.delivery(reply).nodes, Some(1));
+        }
+        for _ in 0..LAST_WORDS {
+            client.expect_text("last words");
+        }
+        client.expect_close(4002);
+    }
+}
+
+#[test]
 fn a_server_that_has_told_its_last_connection_still_reaches_the_others() {
     let redis = RedisServer::start();
     let mut config = with_redis(&redis.url());

@@ -237,7 +237,10 @@ impl Dispatcher {
 impl Sink for Dispatcher {
     fn message(&self, name: &str, payload: &[u8]) {
         if let Some(user) = name.strip_prefix("user:") {
-            self.deliver_frame(Channel::User(user), payload);
+            match payload.strip_prefix(envelope::CONTROL) {
+                Some(control) => self.obey(control),
+                None => self.deliver_frame(Channel::User(user), payload),
+            }
         } else if let Some(room) = name.strip_prefix("room:") {
             self.deliver_frame(Channel::Room(room), payload);
         } else if name == "all" {
@@ -264,7 +267,8 @@ impl Sink for Dispatcher {
                         count(&self.counts.published);
                         return;
                     }
-                    Outcome::Refused(error) => error,
+                    // What Redis said, and where it is, is no business of a client's.
+                    Outcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
                     Outcome::Uncertain => {
                         count(&self.counts.uncertain);
                         uncertain()

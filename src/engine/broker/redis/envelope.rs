@@ -16,6 +16,9 @@ pub const fn largest(message: usize) -> usize {
     message * 6 + (4 << 10)
 }
 
+/// Before a [`Control`] on a user's channel.
+pub const CONTROL: &[u8] = b"x";
+
 /// Channel of a user, a room or everyone: a letter, then the frame's payload.
 pub fn frame_kind(message: Message<'_>) -> &'static [u8] {
     match message {

@@ -294,10 +294,10 @@ impl Hub {
         let Some(link) = &partition.link else { return Err(NotAdded::Down(asker)) };
         // Before it can be answered.
         self.in_flight[index].fetch_add(1, Ordering::AcqRel);
+        count(&self.counts.pending);
         let added = link.pipeline.add(index, asker, None, encode);
-        match added {
-            Ok(()) => count(&self.counts.pending),
-            Err(_) => drop(self.in_flight[index].fetch_sub(1, Ordering::AcqRel)),
+        if added.is_err() {
+            self.landed(index);
         }
         added
     }

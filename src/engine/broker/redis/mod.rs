@@ -3,7 +3,7 @@
 //! | channel, behind the prefix | payload | subscribed |
 //! |---|---|---|
 //! | `messages` | `{"userId":"…","data":…}` | always; published to with [`Routing::Shared`] |
-//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload | while a member is connected here |
+//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; `x`, and [`envelope::Control`] | while a member is connected here |
 //! | `all` | the same | always |
 //! | `control` | [`envelope::Control`] | always |
 //! | `node:<name>` | the same, for one server | always |
@@ -187,10 +187,18 @@ impl Broker for RedisBroker {
     fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error> {
         let local = delivery::count(&self.dispatcher.registry, Channel::User(user));
         let ticket = self.dispatcher.ticket();
-        // Connections here are closed when it comes back, after everything that was published before it.
+        // Connections here are closed when it comes back. It goes the way of the user's messages, so that it comes after those
+        // that were published before it; under `shared` it would have to be hidden from older servers there, and does not.
         let control = Control::Disconnect { user_id: user.to_owned(), code, reason: reason.to_owned() };
         let asker = Asker::Publish { ticket, strict, local, shared: false };
-        match self.control(&control, asker) {
+        let added = match self.routing {
+            Routing::User => {
+                let payload = envelope::write_control(&control);
+                self.hub.publish(["user:", user], &[envelope::CONTROL, payload.as_bytes()], asker)
+            }
+            Routing::Shared => self.control(&control, asker),
+        };
+        match added {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Full(_)) => Err(overloaded()),
             Err(NotAdded::Down(_)) if strict => Err(self.away()),
