@@ -6,12 +6,12 @@ const http = require('node:http');
 const { once } = require('node:events');
 const { startBalancer } = require('./support/balancer');
 const { closeAfterwards } = require('./support/cleanup');
-const { Client, RawClient, upgradeRequest } = require('./support/client');
+const { Client, RawClient, refused, upgradeRequest } = require('./support/client');
 const { program } = require('./support/program');
 
 /** A server in a process of its own. */
-async function start(name) {
-  const { child, line, exit } = program('behind-balancer.js', { env: { NAME: name } });
+async function start(name, env) {
+  const { child, line, exit } = program('behind-balancer.js', { env: { NAME: name, ...env } });
   return { name, port: Number(await line()), kill: (signal) => child.kill(signal), exit };
 }
 
@@ -50,6 +50,13 @@ class Browser {
     return Buffer.concat(await response.toArray()).toString();
   }
 
+  /** Tries to open a WebSocket. Answers with the status and the error code of the refusal. */
+  async refused() {
+    const url = `ws://127.0.0.1:${this.#balancer}/api/websocket`;
+    const { status, body } = await refused(url, this.#options());
+    return { status, code: body.code };
+  }
+
   /** Opens a WebSocket. Answers with its client and what the server said: its name, and the browser's address. */
   async connect(headers) {
     const client = new Client(`ws://127.0.0.1:${this.#balancer}/api/websocket`, this.#options(headers));
@@ -60,8 +67,8 @@ class Browser {
 }
 
 /** Two servers and the load balancer in front of them. */
-async function stage(name) {
-  const servers = await Promise.all([start('one'), start('two')]);
+async function stage(name, env) {
+  const servers = await Promise.all([start('one', env), start('two', env)]);
   const { port, close } = await startBalancer(
     name,
     servers.map((server) => server.port),
@@ -129,7 +136,9 @@ describe.each(['nginx', 'haproxy'])('behind %s', (name) => {
     ofName(server).kill('SIGKILL');
     expect((await client.closed).code).toBe(1006);
     const other = server === 'one' ? 'two' : 'one';
-    expect([(await first.connect()).server, await first.get()]).toEqual([other, other]);
+    for (let i = 0; i < 4; i += 1) {
+      expect([(await first.connect()).server, await first.get()]).toEqual([other, other]);
+    }
     // nginx' cookie is a value that is hashed, HAProxy's the name of a server.
     expect(first.cookie === cookie).toBe(name === 'nginx');
   });
@@ -150,5 +159,17 @@ describe.each(['nginx', 'haproxy'])('behind %s', (name) => {
     mute.socket.destroy();
     expect((await draining.exit).code).toBe(0);
     expect([(await first.connect()).server, await first.get()]).toEqual([other, other]);
+  });
+
+  test('a full server passes upgrades on, and when all are full they get its 503, while pages are served', async () => {
+    const { browser } = await stage(name, { MAX_CONNECTIONS: '1' });
+    const first = browser();
+    const own = await first.get();
+    const met = [(await first.connect()).server, (await first.connect()).server];
+    expect(met).toEqual([own, own === 'one' ? 'two' : 'one']);
+    for (const each of [first, browser(), browser(), browser()]) {
+      expect(await each.refused()).toEqual({ status: 503, code: 'ERR_TOO_MANY_CONNECTIONS' });
+      expect(['one', 'two']).toContain(await each.get());
+    }
   });
 });

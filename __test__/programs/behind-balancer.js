@@ -6,7 +6,7 @@
 const http = require('node:http');
 const { WebSocketManager } = require('../..');
 
-const { NAME } = process.env;
+const { NAME, MAX_CONNECTIONS } = process.env;
 let draining = false;
 
 const server = http.createServer((req, res) => {
@@ -17,6 +17,7 @@ const manager = new WebSocketManager(server, {
   auth: 'anonymous',
   redis: false,
   relay: false,
+  limits: { maxConnections: MAX_CONNECTIONS && Number(MAX_CONNECTIONS) },
   trustProxy: ['127.0.0.1'],
 });
 manager.on('connection', (connection) => {
