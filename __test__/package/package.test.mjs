@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { compareVersions, glibcOf } from '../../scripts/glibc.mjs';
 import { pack } from '../../scripts/pack.mjs';
+import { start } from '../../scripts/registry.mjs';
 import { root } from '../../scripts/run.mjs';
 import { createApp, node, programs } from './app.mjs';
 import { majors, nodeBinary } from './nodes.mjs';
@@ -18,6 +19,7 @@ const onLinux = process.platform === 'linux';
 const GLIBC_OF_A_LOCAL_BUILD = '2.34';
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const workflow = readFileSync(join(root, '.github', 'workflows', 'release.yml'), 'utf8');
 const folders = [];
 let dist;
 let main;
@@ -77,13 +79,6 @@ describe('what is installed', () => {
     assert.deepEqual([...new Set(Object.values(optionalDependencies))], [version]);
   });
 
-  test('the release workflow builds each of them', () => {
-    const { napi } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-    const workflow = readFileSync(join(root, '.github', 'workflows', 'release.yml'), 'utf8');
-    const targets = [...workflow.matchAll(/- target: (\S+)/g)].map(([, target]) => target);
-    assert.deepEqual(targets.sort(), napi.targets.toSorted());
-  });
-
   test('what the README links to is there: documents in the package, the rest in the repository', () => {
     for (const name of ['README.md', 'README.ja.md']) {
       if (!existsSync(join(root, name))) continue;
@@ -109,6 +104,57 @@ describe('what is installed', () => {
     for (const { stdout } of await Promise.all(checks)) assert.match(stdout, /All good!\s*$/);
     const { stdout } = await execute(join(bin, 'attw'), [main]);
     assert.match(stdout, /No problems found/);
+  });
+});
+
+describe('the release workflow', () => {
+  test('builds for each platform of the package', () => {
+    const { napi } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    const targets = [...workflow.matchAll(/- target: (\S+)/g)].map(([, target]) => target);
+    assert.deepEqual(targets.sort(), napi.targets.toSorted());
+  });
+
+  test('publishes the tarballs, the package after those of the platforms', { skip: !onLinux }, async () => {
+    // Its last step as it stands, but for what npm would send. The registry has no package yet.
+    const runner = mkdtempSync(join(tmpdir(), 'actory-websocket-runner-'));
+    folders.push(runner);
+    cpSync(dist, join(runner, 'dist'), { recursive: true });
+    const registry = await start(runner);
+    const env = {
+      ...process.env,
+      HOME: runner,
+      GITHUB_REF_NAME: `v${version}`,
+      NODE_AUTH_TOKEN: 'none',
+      npm_config_userconfig: join(runner, '.npmrc'),
+      npm_config_registry: registry.url,
+      npm_config_dry_run: 'true',
+    };
+    const step = workflow.split('run: |\n').at(-1);
+    try {
+      const args = ['--noprofile', '--norc', '-eo', 'pipefail', '-c', step];
+      const { stdout } = await execute('bash', args, { cwd: runner, env, timeout: 120_000 });
+      const name = readdirSync(join(app, 'node_modules', '@actory')).find((each) => each !== 'websocket');
+      assert.deepEqual(stdout.trim().split('\n'), [
+        `+ @actory/${name}@${version}`,
+        `+ @actory/websocket@${version}`,
+      ]);
+    } finally {
+      await registry.close();
+    }
+  });
+
+  test('publishes for a tag that was pushed, not for a run that was started by hand', () => {
+    const [, condition] = /^ {2}publish:\n(?: {4}.*\n)*? {4}if: (.*)\n/m.exec(workflow);
+    assert.equal(condition, "github.event_name == 'push' && startsWith(github.ref, 'refs/tags/v')");
+  });
+
+  test("runs GitHub's own actions alone", () => {
+    const actions = [...workflow.matchAll(/uses: (\S+)/g)].map(([, action]) => action);
+    assert.ok(actions.length > 0);
+    assert.deepEqual(
+      actions.filter((action) => !action.startsWith('actions/')),
+      [],
+    );
   });
 });
 
