@@ -10,7 +10,6 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NapiCli } from '@napi-rs/cli';
 import { root, run } from './run.mjs';
 
 /** What only a clone of the repository has a use for. `private` keeps the clone itself from being published. */
@@ -19,11 +18,14 @@ const OF_THE_CLONE = ['private', 'scripts', 'jest', 'napi', 'devDependencies', '
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
 
-async function npm(...args) {
-  const { ok, output, reason } = await run('npm', [...args, '--silent', '--ignore-scripts'], { quiet: true });
-  if (!ok) throw new Error(`npm ${args.join(' ')}: ${reason}\n${output}`);
+async function quietly(command, ...args) {
+  const { ok, output, reason } = await run(command, args, { quiet: true });
+  if (!ok) throw new Error(`${command} ${args.join(' ')}: ${reason}\n${output}`);
   return output;
 }
+
+const npm = (...args) => quietly('npm', ...args, '--silent', '--ignore-scripts');
+const napi = (...args) => quietly(join(root, 'node_modules', '.bin', 'napi'), ...args);
 
 /** Lays the package as users get it into `folder`: the published files, and a dependency on each platform's package. */
 async function stageMain(folder, platformPackages) {
@@ -55,7 +57,7 @@ export async function pack({ binaries = root, out = join(root, 'dist') } = {}) {
 
   // napi keeps to the folder of package.json: it gets one of its own, as `out` may lie anywhere.
   copyFileSync(join(root, 'package.json'), join(stage, 'package.json'));
-  await new NapiCli().createNpmDirs({ cwd: stage, npmDir: 'platforms' });
+  await napi('create-npm-dirs', '--cwd', stage, '--npm-dir', 'platforms');
   const platformPackages = readdirSync(join(stage, 'platforms')).map((name) => {
     const folder = join(stage, 'platforms', name);
     return { folder, manifest: readJson(join(folder, 'package.json')) };
