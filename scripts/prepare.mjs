@@ -20,6 +20,11 @@ export function which(command) {
  */
 export const LINKER = { commands: ['cc'], packages: ['gcc', 'libc6-dev'], use: 'linking Rust' };
 export const OPENSSL = { commands: ['openssl'], packages: ['openssl'], use: 'the keys of the tests' };
+export const JQ = {
+  commands: ['jq'],
+  packages: ['jq'],
+  use: "the release workflow's last step, which is tested",
+};
 export const CHROMIUM = {
   commands: ['chromium', 'chromium-browser', 'google-chrome'],
   packages: ['chromium'],

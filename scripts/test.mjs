@@ -83,7 +83,7 @@ const checks = [
 /** Readies the machine. Answers with what is still missing but keeps only some checks from running. */
 async function ready() {
   prepare.checkCargo();
-  await prepare.installPackages([prepare.LINKER, prepare.OPENSSL, prepare.REDIS]);
+  await prepare.installPackages([prepare.LINKER, prepare.OPENSSL, prepare.REDIS, prepare.JQ]);
   await prepare.installNodeModules();
   const lacking = await prepare.installRustComponents();
   if (lacking.length > 0) {

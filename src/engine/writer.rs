@@ -227,6 +227,7 @@ impl Writer {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
