@@ -97,12 +97,14 @@ describe('what is installed', () => {
 
   test('publint and arethetypeswrong find nothing', async () => {
     const bin = join(root, 'node_modules', '.bin');
+    // In CI it would color what it says.
+    const env = { ...process.env, NO_COLOR: '1' };
     const checks = [
-      execute(join(bin, 'publint'), ['run', main, '--strict']),
-      execute(join(bin, 'publint'), ['run', platform, '--strict']),
+      execute(join(bin, 'publint'), ['run', main, '--strict'], { env }),
+      execute(join(bin, 'publint'), ['run', platform, '--strict'], { env }),
     ];
     for (const { stdout } of await Promise.all(checks)) assert.match(stdout, /All good!\s*$/);
-    const { stdout } = await execute(join(bin, 'attw'), [main]);
+    const { stdout } = await execute(join(bin, 'attw'), [main], { env });
     assert.match(stdout, /No problems found/);
   });
 });
@@ -128,6 +130,8 @@ describe('the release workflow', () => {
       npm_config_userconfig: join(runner, '.npmrc'),
       npm_config_registry: registry.url,
       npm_config_dry_run: 'true',
+      // Whatever this test was started with.
+      npm_config_loglevel: 'notice',
     };
     const step = workflow.split('run: |\n').at(-1);
     try {
