@@ -1,14 +1,17 @@
 //! Pub/Sub on channels by name, without connections: what `RedisPubSub` stands on.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::engine::broker::redis::{PubSub, RedisConfig};
 use crate::engine::broker::{Answer, BrokerStatus, Reply, State};
 use crate::engine::error::{Code, Error};
 use crate::engine::events::Event;
 use crate::tests::harness::{Inbox, PATIENCE, eventually};
-use crate::tests::redis_rig::{Listener, RedisServer, Tap, with_redis};
+use crate::tests::redis_rig::fake::{Line, bulk, message};
+use crate::tests::redis_rig::{FakeRedis, Listener, RedisServer, Tap, with_redis};
 
 /// A core, and its events.
 struct Subject {
@@ -161,10 +164,9 @@ fn subscriptions_survive_whatever_happens_to_the_link() {
 
 #[test]
 fn a_channel_that_the_login_may_not_listen_on_is_refused_and_others_are_not() {
-    let redis = RedisServer::with(&["user app on >secret ~* resetchannels &probe:* &open:* +@all"]);
-    let mut config = with_redis(&redis.url().replace("//", "//app:secret@")).redis;
+    let redis = RedisServer::with(&["user app on >secret ~* resetchannels &open:* +@all"]);
     // Some at once, before there is a link, and some while there is one.
-    let subject = Subject::with(config.clone());
+    let subject = Subject::start(&redis.url().replace("//", "//app:secret@"));
     let all: Vec<_> = (0..20)
         .map(|n| {
             let name = if n % 7 == 3 { format!("shut:{n}") } else { format!("open:{n}") };
@@ -192,11 +194,115 @@ fn a_channel_that_the_login_may_not_listen_on_is_refused_and_others_are_not() {
     // Whose login is mended asks again.
     redis.run(&["ACL", "SETUSER", "app", "&shut:late"]);
     subject.subscribe("shut:late");
-    // Without one's own channel nothing can be proven.
-    redis.run(&["ACL", "SETUSER", "app", "resetchannels", "&open:*"]);
-    config.connect_timeout = Duration::from_millis(500);
-    let mute = Subject::with(config);
-    assert_eq!(mute.settled(Ok(mute.core.ready())).unwrap_err().kind, Code::BrokerAuth);
+}
+
+#[test]
+fn a_login_that_may_not_probe_itself_does_without() {
+    let redis = RedisServer::with(&[
+        "user app on >secret ~* resetchannels &open:* +@all",
+        "user listener on >secret ~* resetchannels &open:* &probe:* +@all -publish",
+        "user humble on >secret ~* resetchannels &open:* +@all -publish -role",
+    ]);
+    for login in ["app", "listener", "humble"] {
+        let mut config = with_redis(&redis.url().replace("//", &format!("//{login}:secret@"))).redis;
+        config.probe_interval = Duration::from_millis(100);
+        let subject = Subject::with(config);
+        subject.subscribe("open:news");
+        assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done), "{login}");
+        let shut = subject.core.subscribe("shut:news");
+        assert_eq!(subject.settled(shut).unwrap_err().kind, Code::BrokerAuth, "{login}");
+        let published = subject.publish("open:news", "1");
+        match login {
+            "app" => assert_eq!(published, Ok(1)),
+            _ => assert_eq!(published.unwrap_err().kind, Code::BrokerAuth),
+        }
+        // It asks how the server is as often as others do, and nothing that it must not.
+        let asked = || redis.ask::<String>(&["INFO", "commandstats"]);
+        let rejected = |stats: &str, command: &str| {
+            let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:")));
+            line.and_then(|line| line.split("rejected_calls=").nth(1)?.split(',').next()?.parse::<u64>().ok())
+        };
+        let before = asked();
+        let role = |stats: &str| {
+            let line = stats.lines().find(|line| line.starts_with("cmdstat_role:"));
+            line.map(str::to_owned)
+        };
+        eventually("it to be asked again", || role(&asked()) != role(&before));
+        assert_eq!(rejected(&asked(), "publish"), rejected(&before, "publish"), "{login}");
+        // The end of the link is told of, and mended, as that of any other.
+        redis.run(&["CLIENT", "KILL", "USER", login]);
+        assert_eq!(subject.status(|status| status.gap.is_some()).state, State::Up, "{login}");
+        assert_eq!(redis.ask::<u64>(&["PUBLISH", "open:news", "2"]), 1);
+        if login == "app" {
+            subject.expect("open:news", "1");
+        }
+        subject.expect("open:news", "2");
+    }
+}
+
+#[test]
+fn a_subscription_is_not_taken_for_confirmed_by_one_that_was_dropped_before_it() {
+    // Redis comes to the end of the first subscription, and takes its time before it comes to the second.
+    let (ends, end) = mpsc::channel();
+    let ends = Mutex::new(Some(ends));
+    let (go_on, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let fake =
+        FakeRedis::start(move |command| match (command[0].as_str(), command.get(1).map(String::as_str)) {
+            ("SUBSCRIBE", Some("news")) if ends.lock().is_some() => {
+                // What follows the confirmation tells the test that it has come to it.
+                Line::Instead(format!(
+                    ">3\r\n{}{}:1\r\n{}",
+                    bulk("subscribe"),
+                    bulk("news"),
+                    message("other", "confirmed")
+                ))
+            }
+            ("UNSUBSCRIBE", Some("news")) => {
+                if let Some(ends) = ends.lock().take() {
+                    let _ = ends.send(());
+                }
+                let _ = told.lock().recv_timeout(PATIENCE);
+                Line::Usual
+            }
+            _ => Line::Usual,
+        });
+    let tap = Tap::before(fake.address());
+    let subject = Subject::with(RedisConfig {
+        probe_interval: Duration::from_secs(30),
+        command_timeout: Duration::from_secs(30),
+        ..with_redis(&tap.url()).redis
+    });
+    subject.subscribe("other");
+    assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    tap.stall();
+    let more_is_held = |than: usize| {
+        eventually("it to be on its way", || tap.held() > than);
+        tap.held()
+    };
+    let first = subject.core.subscribe("news");
+    let held = more_is_held(0);
+    subject.core.unsubscribe("news");
+    assert_eq!(subject.settled(first).unwrap_err().kind, Code::Closed);
+    let held = more_is_held(held);
+    let Ok(Reply::Later(second)) = subject.core.subscribe("news") else { panic!("confirmed at once") };
+    more_is_held(held);
+    tap.open();
+    end.recv_timeout(PATIENCE).expect("the first subscription to end");
+    let mut confirmed = 0;
+    subject
+        .event_within(PATIENCE, |event| match event {
+            Event::Settled { ticket, .. } if *ticket == second => {
+                confirmed += 1;
+                None
+            }
+            Event::Channel { channel, .. } => (channel == "other").then_some(()),
+            _ => None,
+        })
+        .expect("waited in vain for what follows the confirmation");
+    assert_eq!(confirmed, 0, "what was published now nobody would hear, and nobody be told of");
+    go_on.send(()).unwrap();
+    assert_eq!(subject.settled(Ok(Reply::Later(second))), Ok(Answer::Done));
 }
 
 #[test]

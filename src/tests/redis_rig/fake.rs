@@ -90,6 +90,10 @@ impl FakeRedis {
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 impl Drop for FakeRedis {

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -105,6 +105,8 @@ pub struct Hub {
     pub(super) partitions: Box<[Mutex<Partition>]>,
     /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
     pub(super) in_flight: Box<[AtomicU32]>,
+    /// Bytes of publishes that wait for their partition to be found.
+    pub(super) parked: AtomicUsize,
     pub(super) links: Mutex<Vec<Arc<Link>>>,
     pub(super) expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
     pub board: Board,
@@ -156,6 +158,7 @@ impl Hub {
             sharded: OnceLock::new(),
             partitions: (0..2 * PARTITIONS).map(|_| Mutex::default()).collect(),
             in_flight: (0..2 * PARTITIONS).map(|_| AtomicU32::new(0)).collect(),
+            parked: AtomicUsize::new(0),
             links: Mutex::default(),
             expiries: Mutex::default(),
             board: Board::default(),
@@ -180,6 +183,11 @@ impl Hub {
     /// Sets what [`Hub::is_sharded`] answers.
     pub fn set_sharded(&self, sharded: bool) {
         let _ = self.sharded.set(sharded);
+    }
+
+    /// Whether channels are the embedder's, and named by it; ours have a prefix.
+    pub fn has_foreign_channels(&self) -> bool {
+        self.prefix.is_empty()
     }
 
     /// The next place for a link.
@@ -282,12 +290,13 @@ impl Hub {
     fn add(&self, index: usize, asker: Asker, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
         let mut partition = self.partitions[index].lock();
         if let Some(moving) = &mut partition.moving {
-            let parked: usize = moving.added.iter().map(|parked| parked.bytes.len()).sum();
-            if parked > self.config.pending_bytes / PARTITIONS {
+            if self.parked.load(Ordering::Relaxed) >= self.config.pending_bytes {
                 return Err(NotAdded::Full(asker));
             }
             let mut bytes = Vec::new();
             encode(&mut bytes);
+            count(&self.counts.pending);
+            self.parked.fetch_add(bytes.len(), Ordering::Relaxed);
             moving.added.push(Parked { bytes, asker, since: Instant::now() });
             return Ok(());
         }
@@ -324,6 +333,13 @@ impl Hub {
             }
         };
         self.sink.settle(asker, outcome);
+    }
+
+    /// A publish that waited for its partition to be found won't leave.
+    pub(super) fn give_up(&self, Parked { bytes, asker, .. }: Parked) {
+        self.parked.fetch_sub(bytes.len(), Ordering::Relaxed);
+        self.counts.pending.fetch_sub(1, Ordering::Relaxed);
+        self.tell(asker, &bytes, Settled::Unsent);
     }
 
     // Receiving.
@@ -366,10 +382,15 @@ impl Hub {
                 (waiters, guard.moving.take())
             };
             self.answer(waiters, &Err(closed()));
-            for Parked { bytes, asker, .. } in moving.into_iter().flat_map(Moving::into_parked) {
-                self.tell(asker, &bytes, Settled::Unsent);
+            for parked in moving.into_iter().flat_map(Moving::into_parked) {
+                self.give_up(parked);
             }
         }
+    }
+
+    fn pending_bytes(&self) -> usize {
+        let unanswered: usize = self.links.lock().iter().map(|link| link.pipeline.unanswered()).sum();
+        unanswered + self.parked.load(Ordering::Relaxed)
     }
 
     /// A reading of the counters.
@@ -379,7 +400,7 @@ impl Hub {
         BrokerCounts {
             subscriptions: self.partitions.iter().map(|partition| partition.lock().topics.len() as u64).sum(),
             pending: get(&counts.pending),
-            pending_bytes: self.links.lock().iter().map(|link| link.pipeline.unanswered() as u64).sum(),
+            pending_bytes: self.pending_bytes() as u64,
             published: get(&counts.published),
             local: get(&counts.local),
             uncertain: get(&counts.uncertain),

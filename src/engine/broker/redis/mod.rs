@@ -21,6 +21,7 @@ mod link;
 mod partition;
 mod pipeline;
 mod pubsub;
+mod received;
 mod resp;
 mod routes;
 mod sentinel;
@@ -30,6 +31,7 @@ pub mod slots;
 mod subscriptions;
 mod tls;
 mod topology;
+mod unanswered;
 mod wire;
 
 use std::sync::Arc;

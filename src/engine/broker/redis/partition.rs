@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::pipeline::Asker;
+use super::pipeline::{Asker, Channel};
 
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
 const PERSISTENCE: Duration = Duration::from_millis(200);
@@ -26,6 +26,8 @@ pub enum Waiter {
 #[derive(Debug, Default)]
 pub struct Topic {
     pub confirmed: bool,
+    /// With which take of its link's pipeline it goes out, or went: see [`super::pipeline::Pipeline::subscribe`].
+    pub take: u64,
     /// Since when it is wanted, until it is confirmed for the first time.
     pub asked: Option<u64>,
     pub waiters: Vec<Waiter>,
@@ -39,6 +41,11 @@ impl Topic {
         let (confirm, confirmed) = oneshot::channel();
         self.waiters.push(Waiter::Task(confirm));
         confirmed
+    }
+
+    /// It is to be subscribed over this link, with its next take.
+    pub fn go_over(&mut self, link: &Link, partition: usize, channel: Channel) {
+        self.take = link.pipeline.subscribe(partition, channel);
     }
 
     /// Its link is down.

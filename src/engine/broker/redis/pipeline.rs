@@ -37,8 +37,8 @@ pub enum Asker {
     Probe,
     /// The supervision: `ROLE`, after which the probe's own message must be here.
     Role,
-    /// So many confirmations.
-    Subscribe { left: usize },
+    /// So many confirmations. `take`: see [`Pipeline::subscribe`].
+    Subscribe { left: usize, take: u64 },
     /// So many confirmations.
     Unsubscribe { left: usize },
     /// The `PONG` after an `SUNSUBSCRIBE`: its confirmations look like those of slots that move away, and may be missing.
@@ -94,6 +94,8 @@ struct State {
     /// Partitions of channels, and whether to subscribe or to drop them: the last word on each counts. They go out before
     /// the publishes that were added with them, so that what this server publishes after a subscription comes back to it.
     changes: HashMap<Channel, (u16, bool)>,
+    /// How often the session has taken changes.
+    takes: u64,
     batch: Batch,
     /// Bytes of all publishes without an answer.
     unanswered: usize,
@@ -119,7 +121,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline of a connection whose task runs on the worker with this mailbox. At most `limit` bytes wait.
+    /// A pipeline of a connection whose task runs on the worker with this mailbox. At most `limit` bytes wait, but for what waited before.
     pub fn new(mailbox: Arc<Mailbox>, limit: usize) -> Self {
         Pipeline { state: Mutex::default(), mailbox, limit }
     }
@@ -128,15 +130,15 @@ impl Pipeline {
         if std::mem::replace(&mut state.woken, true) { None } else { state.waker.clone() }
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        let waker = {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let (outcome, waker) = {
             let mut state = self.state.lock();
-            change(&mut state);
-            self.wake(&mut state)
+            (change(&mut state), self.wake(&mut state))
         };
         if let Some(waker) = waker {
             self.mailbox.wake_task(waker);
         }
+        outcome
     }
 
     /// Adds a publish, or another command of the embedder's, that `encode` writes. `since`: see [`Pending::since`].
@@ -156,7 +158,8 @@ impl Pipeline {
                 return Err(NotAdded::Down(asker));
             }
             let begin = state.batch.bytes.len();
-            if state.unanswered >= self.limit {
+            // What waited elsewhere was let in there.
+            if state.unanswered >= self.limit && since.is_none() {
                 return Err(NotAdded::Full(asker));
             }
             encode(&mut state.batch.bytes);
@@ -172,12 +175,16 @@ impl Pipeline {
     }
 
     /// Subscribes to a channel, unless the connection is down: it subscribes to everything when it is back.
-    pub fn subscribe(&self, partition: usize, channel: Channel) {
+    ///
+    /// Answers the number of the take with which it goes out. Only confirmations of that take or a later one are its own:
+    /// an earlier one confirms a subscription that was dropped in between.
+    pub fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
         self.change(|state| {
             if state.subscribing {
                 state.changes.insert(channel, (partition as u16, true));
             }
-        });
+            state.takes + 1
+        })
     }
 
     /// Drops a subscription.
@@ -236,11 +243,15 @@ impl Pipeline {
         if state.changes.is_empty() {
             return std::mem::replace(&mut state.batch, spare);
         }
+        state.takes += 1;
+        let take = state.takes;
         let (subscribe, unsubscribe): (Vec<_>, Vec<_>) =
             std::mem::take(&mut state.changes).into_iter().partition(|(_, (_, subscribe))| *subscribe);
-        for (channels, subscribe) in [(unsubscribe, false), (subscribe, true)] {
+        for (channels, change) in
+            [(unsubscribe, Change::Unsubscribe), (subscribe, Change::Subscribe { take })]
+        {
             let channels = channels.into_iter().map(|(channel, (partition, _))| (partition, channel));
-            write_subscriptions(&mut spare, channels.collect(), subscribe);
+            write_subscriptions(&mut spare, channels.collect(), change);
         }
         spare.bytes.append(&mut state.batch.bytes);
         spare.pending.append(&mut state.batch.pending);
@@ -264,18 +275,29 @@ impl Pipeline {
     }
 }
 
+/// What is to be done with channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `take`: see [`Pipeline::subscribe`].
+    Subscribe {
+        take: u64,
+    },
+    Unsubscribe,
+}
+
 /// Encodes subscriptions in as few commands as may be: sharded ones of different slots can't share one.
-pub fn write_subscriptions(batch: &mut Batch, mut channels: Vec<(u16, Channel)>, subscribe: bool) {
+pub fn write_subscriptions(batch: &mut Batch, mut channels: Vec<(u16, Channel)>, change: Change) {
     channels.sort_by_key(|(partition, channel)| (channel.sharded, *partition));
     let group =
         |a: &(u16, Channel), b: &(u16, Channel)| a.1.sharded == b.1.sharded && (!a.1.sharded || a.0 == b.0);
     for group in channels.chunk_by(group) {
         for chunk in group.chunks(CHANNELS_PER_COMMAND) {
-            let verb: &[u8] = match (chunk[0].1.sharded, subscribe) {
-                (false, true) => b"SUBSCRIBE",
-                (false, false) => b"UNSUBSCRIBE",
-                (true, true) => b"SSUBSCRIBE",
-                (true, false) => b"SUNSUBSCRIBE",
+            let sharded = chunk[0].1.sharded;
+            let verb: &[u8] = match (change, sharded) {
+                (Change::Subscribe { .. }, false) => b"SUBSCRIBE",
+                (Change::Subscribe { .. }, true) => b"SSUBSCRIBE",
+                (Change::Unsubscribe, false) => b"UNSUBSCRIBE",
+                (Change::Unsubscribe, true) => b"SUNSUBSCRIBE",
             };
             let begin = batch.bytes.len();
             resp::begin(&mut batch.bytes, chunk.len() + 1);
@@ -284,10 +306,10 @@ pub fn write_subscriptions(batch: &mut Batch, mut channels: Vec<(u16, Channel)>,
                 resp::argument(&mut batch.bytes, &[channel.name.as_bytes()]);
             }
             let left = chunk.len();
-            let asker = match (subscribe, chunk[0].1.sharded) {
-                (true, _) => Asker::Subscribe { left },
-                (false, false) => Asker::Unsubscribe { left },
-                (false, true) => {
+            let asker = match (change, sharded) {
+                (Change::Subscribe { take }, _) => Asker::Subscribe { left, take },
+                (Change::Unsubscribe, false) => Asker::Unsubscribe { left },
+                (Change::Unsubscribe, true) => {
                     resp::command(&mut batch.bytes, &[b"PING"]);
                     Asker::ShardUnsubscribe
                 }

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::hub::{Hub, Settled, count};
+use super::hub::Hub;
 use super::link::Link;
-use super::partition::{Moving, Parked};
+use super::partition::{Moving, Parked, Partition};
 use super::pipeline::{NotAdded, Pending};
 use super::slots::PARTITIONS;
 use super::subscriptions::NEWS;
@@ -61,9 +61,10 @@ impl Hub {
             topic.confirmed = false;
             awaited.push(topic.task());
         }
-        if let Some(link) = &guard.link {
-            for name in guard.topics.keys() {
-                link.pipeline.subscribe(index, self.channel(index, name));
+        let Partition { topics, link, .. } = &mut *guard;
+        if let Some(link) = link {
+            for (name, topic) in topics {
+                topic.go_over(link, index, self.channel(index, name));
             }
             // A link that is not on yet subscribes to everything when it is.
         }
@@ -93,9 +94,10 @@ impl Hub {
             let moving = guard.moving.get_or_insert_default();
             moving.refuser = Some((link.number, now));
             let since = pending.since.unwrap_or(now);
+            self.parked.fetch_add(bytes.len(), Ordering::Relaxed);
             moving.refused.push(Parked { bytes: bytes.to_vec(), asker: pending.asker, since });
         }
-        self.landed(usize::from(pending.partition));
+        self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
         self.stale.notify_one();
     }
 
@@ -118,17 +120,17 @@ impl Hub {
             }
             let Some(moving) = guard.moving.take() else { continue };
             for Parked { bytes, asker, since } in moving.into_parked() {
-                self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-                count(&self.counts.pending);
-                let added = match &guard.link {
-                    Some(link) if ready => {
-                        link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes))
-                    }
-                    _ => Err(NotAdded::Down(asker)),
+                let Some(link) = guard.link.as_ref().filter(|_| ready) else {
+                    self.give_up(Parked { bytes, asker, since });
+                    continue;
                 };
+                self.in_flight[index].fetch_add(1, Ordering::AcqRel);
+                let added = link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes));
                 if let Err(NotAdded::Down(asker) | NotAdded::Full(asker)) = added {
-                    self.landed(index);
-                    self.tell(asker, &bytes, Settled::Unsent);
+                    self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
+                    self.give_up(Parked { bytes, asker, since });
+                } else {
+                    self.parked.fetch_sub(bytes.len(), Ordering::Relaxed);
                 }
             }
         }
@@ -137,5 +139,111 @@ impl Hub {
     /// Publishes wait for their partition to be found.
     pub fn is_moving(&self) -> bool {
         (0..PARTITIONS).any(|index| self.is_parked(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::engine::broker::BrokerStatus;
+    use crate::engine::broker::redis::config::{RedisConfig, Server};
+    use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
+    use crate::engine::broker::redis::pipeline::Asker;
+    use crate::engine::error::Error;
+    use crate::engine::worker::Worker;
+
+    /// Remembers which publishes came to what.
+    #[derive(Debug, Default)]
+    struct Settled(Mutex<Vec<(u64, bool)>>);
+
+    impl Sink for Settled {
+        fn message(&self, _: &str, _: &[u8]) {}
+        fn ignored(&self, _: &str) {}
+        fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
+            let Asker::Number { ticket } = asker else { return };
+            self.0.lock().push((ticket, matches!(outcome, Outcome::Unsent(Some(_)))));
+        }
+        fn status(&self, _: BrokerStatus) {}
+        fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}
+        fn in_use(&self, _: &str) -> bool {
+            true
+        }
+        fn largest(&self) -> usize {
+            1 << 20
+        }
+    }
+
+    #[test]
+    fn all_publishes_that_wait_for_their_partitions_share_one_bound_and_leave_in_order() {
+        let mut worker = Worker::start(0, 0, (Duration::from_secs(60), Duration::from_secs(60))).unwrap();
+        let config = RedisConfig {
+            pending_bytes: 1 << 20,
+            ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])
+        };
+        let sink = Arc::new(Settled::default());
+        let workers = std::slice::from_ref(&worker);
+        let counts = Arc::<Counts>::default();
+        let hub = Hub::new(config.clone(), "app:".into(), "node".into(), sink.clone(), counts, workers);
+        hub.set_sharded(true);
+        let place = Place { runtime: worker.runtime.clone(), mailbox: worker.mailbox.clone() };
+        let link = |number| Link::new(number, config.servers[0].clone(), &place, config.pending_bytes);
+        let (old, new) = (link(0), link(1));
+        for link in [&old, &new] {
+            link.pipeline.begin();
+            link.pipeline.open();
+        }
+        let index = hub.home("user:ada");
+        hub.assign(index, Some(old.clone()));
+        let mut ticket = 0;
+        let mut publish = || {
+            ticket += 1;
+            hub.publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Number { ticket }).map(|()| ticket)
+        };
+        publish().unwrap();
+        // The slot moves while one is under way.
+        hub.assign(index, Some(new.clone()));
+        let mut waiting = Vec::new();
+        let full = loop {
+            match publish() {
+                Ok(ticket) => waiting.push(ticket),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, NotAdded::Full(_)));
+        assert!((950..1100).contains(&waiting.len()), "{} of 1,048 bytes fill 1 MiB", waiting.len());
+        let counts = hub.read_counts();
+        assert!(counts.pending_bytes > 1 << 20, "{counts:?}");
+        assert_eq!(counts.pending, waiting.len() as u64 + 1, "and the one under way");
+        // That one is answered, and the new link is up: they may go, although that makes the link's pipeline full.
+        hub.landed(index);
+        hub.link_up(&new);
+        assert!(new.pipeline.unanswered() > 1 << 20);
+        assert!(matches!(publish(), Err(NotAdded::Full(_))));
+        assert_eq!((hub.is_parked(index), sink.0.lock().len()), (false, 0));
+        let mut left = Vec::new();
+        new.pipeline.close(|batch| {
+            left.extend(batch.pending.into_iter().map(|pending| match pending.asker {
+                Asker::Number { ticket } => ticket,
+                other => panic!("{other:?}"),
+            }));
+        });
+        assert_eq!(left, waiting);
+        // What waits when all is over is told that it never left.
+        left.iter().for_each(|_| hub.landed(index));
+        hub.park(
+            Pending::new(0, Asker::Number { ticket: 7 }, index as u16),
+            b"*3\r\n$8\r\nSPUBLISH\r\n$12\r\napp:user:ada\r\n$1\r\nx\r\n",
+            &old,
+        );
+        hub.close();
+        assert_eq!(*sink.0.lock(), [(7, true)]);
+        assert_eq!(hub.read_counts().pending_bytes, 0);
+        worker.stop();
     }
 }

@@ -1,6 +1,5 @@
 //! One life of a link: from subscribing to everything to the first doubt.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -9,20 +8,18 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::clock;
 use super::config::Server;
 use super::hub::{Hub, Settled};
 use super::link::Link;
-use super::pipeline::{Asker, Batch, Channel, Pending, write_subscriptions};
-use super::resp::{self, Incoming, Parsed};
+use super::pipeline::{Asker, Batch, Change, Channel, Pending, write_subscriptions};
+use super::received::{Next, Received};
+use super::resp::{self, Incoming};
+use super::unanswered::Unanswered;
 use super::wire::{Wire, refusal, text};
 use crate::engine::error::{Code, Error};
 
-/// Room for what is read at once.
-const READ_BUFFER: usize = 64 << 10;
 /// Reads of one turn, before others get theirs.
 const READS_PER_TURN: usize = 4;
 /// After more ticks of nothing but reading it is time to judge, and to probe: some senders never pause.
@@ -31,21 +28,6 @@ const TICKS_OF_READING: u32 = 3;
 const MAX_UNWRITTEN: usize = 1 << 20;
 /// An answer that takes longer is late, which the embedder is told.
 const LATE: Duration = Duration::from_secs(1);
-/// A batch's buffers of up to this size are used again.
-const SPARE: usize = 256 << 10;
-/// What is not a message is never as large as this, nor is a message's channel.
-const MAX_REPLY: usize = 1 << 20;
-
-/// Commands that were taken from the pipeline together.
-#[derive(Debug)]
-struct Chunk {
-    bytes: Vec<u8>,
-    written: usize,
-    /// Bytes of commands that are answered.
-    answered: usize,
-    taken: Instant,
-    taken_at: u64,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -54,16 +36,8 @@ pub struct Session {
     link: Arc<Link>,
     server: Server,
     wire: Wire,
-    /// What was read and not yet understood is at `start..end`.
-    read: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// Bytes of an oversized message still to be skipped.
-    skip: usize,
-    /// Oldest first; only the last ones may be not wholly written.
-    chunks: VecDeque<Chunk>,
-    pending: VecDeque<Pending>,
-    spare: Batch,
+    received: Received,
+    unanswered: Unanswered,
     tick: Interval,
     /// That have passed and were not acted on.
     ticks: u32,
@@ -71,6 +45,8 @@ pub struct Session {
     answered: bool,
     progress: Instant,
     probe: Option<Channel>,
+    /// The login may not probe: what the server answers has to do.
+    unprobed: bool,
     probe_arrived: bool,
     probing: bool,
     last_probe: Instant,
@@ -98,18 +74,14 @@ impl Session {
             link,
             server,
             wire,
-            read: vec![0; READ_BUFFER],
-            start: 0,
-            end: 0,
-            skip: 0,
-            chunks: VecDeque::new(),
-            pending: VecDeque::new(),
-            spare: Batch::default(),
+            received: Received::default(),
+            unanswered: Unanswered::default(),
             tick,
             ticks: 0,
             answered: false,
             progress: Instant::now(),
             probe: None,
+            unprobed: false,
             probe_arrived: false,
             probing: false,
             last_probe: Instant::now(),
@@ -128,8 +100,8 @@ impl Session {
         self.link.pipeline.begin();
         self.hub.link_subscribing(&self.link);
         let mut batch = Batch::default();
-        write_subscriptions(&mut batch, self.hub.channels_of(&self.link), true);
-        self.take_in(batch);
+        write_subscriptions(&mut batch, self.hub.channels_of(&self.link), Change::Subscribe { take: 0 });
+        self.unanswered.push(batch);
         self.send_probe();
         poll_fn(|cx| self.poll(cx)).await
     }
@@ -137,7 +109,7 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match self.turn(cx) {
             // Everything that it was asked is answered, and what came before the answers has been read.
-            Poll::Pending if self.link.is_retired() && self.chunks.is_empty() => {
+            Poll::Pending if self.link.is_retired() && self.unanswered.is_empty() => {
                 Poll::Ready(Error::new(Code::BrokerConnect, "no longer needed"))
             }
             Poll::Pending => Poll::Pending,
@@ -172,12 +144,11 @@ impl Session {
             self.on_tick()?;
         }
         loop {
-            if self.unwritten() < MAX_UNWRITTEN {
-                let spare = std::mem::take(&mut self.spare);
-                let batch = self.link.pipeline.take(cx.waker(), spare);
-                self.take_in(batch);
+            if self.unanswered.unwritten() < MAX_UNWRITTEN {
+                let spare = self.unanswered.spare();
+                self.unanswered.push(self.link.pipeline.take(cx.waker(), spare));
             }
-            match self.poll_write(cx) {
+            match self.unanswered.poll_write(Pin::new(&mut self.wire), cx) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) | Poll::Pending => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
@@ -194,54 +165,6 @@ impl Session {
         Error::new(code, format!("{}: {what}", self.server.address))
     }
 
-    // Writing.
-
-    fn take_in(&mut self, mut batch: Batch) {
-        if batch.bytes.is_empty() {
-            self.spare = batch;
-            return;
-        }
-        self.pending.extend(batch.pending.drain(..));
-        self.spare.pending = batch.pending;
-        let chunk = Chunk {
-            bytes: batch.bytes,
-            written: 0,
-            answered: 0,
-            taken: Instant::now(),
-            taken_at: clock::now(),
-        };
-        self.chunks.push_back(chunk);
-    }
-
-    fn unwritten(&self) -> usize {
-        self.chunks
-            .iter()
-            .rev()
-            .map(|chunk| chunk.bytes.len() - chunk.written)
-            .take_while(|left| *left > 0)
-            .sum()
-    }
-
-    /// Ready(true): something was written wholly, and there may be more.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let first = self.chunks.iter().rev().take_while(|chunk| chunk.written < chunk.bytes.len()).count();
-        let mut wrote = false;
-        for index in self.chunks.len() - first..self.chunks.len() {
-            let chunk = &mut self.chunks[index];
-            while chunk.written < chunk.bytes.len() {
-                let n = ready!(Pin::new(&mut self.wire).poll_write(cx, &chunk.bytes[chunk.written..]))?;
-                if n == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                chunk.written += n;
-                wrote = true;
-            }
-        }
-        // TLS keeps what it has sealed until it is flushed; for the others this does nothing.
-        ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
-        Poll::Ready(Ok(wrote))
-    }
-
     // Reading.
 
     /// Ready: something was read and dealt with.
@@ -252,67 +175,33 @@ impl Session {
         }
         if std::mem::take(&mut self.congested) {
             // Answers lie unread because of us: the clock begins anew.
-            let now = Instant::now();
-            self.chunks.iter_mut().for_each(|chunk| chunk.taken = now);
+            self.unanswered.restart_clock();
         }
-        if self.end == self.read.len() {
-            if self.start > 0 {
-                self.read.copy_within(self.start..self.end, 0);
-                (self.start, self.end) = (0, self.end - self.start);
-            } else {
-                self.read.resize(self.read.len() * 2, 0);
-            }
+        match ready!(self.received.poll_read(Pin::new(&mut self.wire), cx)) {
+            Err(error) => Poll::Ready(Err(self.lost(&error))),
+            Ok(0) => Poll::Ready(Err(self.fail(Code::BrokerConnect, "Redis closed the connection"))),
+            Ok(_) => Poll::Ready(self.understand()),
         }
-        let mut buffer = ReadBuf::new(&mut self.read[self.end..]);
-        let read = ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buffer));
-        let n = buffer.filled().len();
-        if let Err(error) = read {
-            return Poll::Ready(Err(self.lost(&error)));
-        }
-        if n == 0 {
-            return Poll::Ready(Err(self.fail(Code::BrokerConnect, "Redis closed the connection")));
-        }
-        self.end += n;
-        Poll::Ready(self.understand())
     }
 
     fn understand(&mut self) -> Result<(), Error> {
         let limit = self.hub.sink.largest();
-        // Items are slices of the buffer, and dealing with them needs the rest of the session.
-        let buffer = std::mem::take(&mut self.read);
-        let outcome = self.understand_all(&buffer, limit);
-        self.read = buffer;
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-            if self.read.len() > READ_BUFFER {
-                self.read = vec![0; READ_BUFFER];
+        // Items are slices of it, and dealing with them needs the rest of the session.
+        let mut received = std::mem::take(&mut self.received);
+        let outcome = loop {
+            match received.next(limit) {
+                Ok(Next::Item(item)) => {
+                    if let Err(error) = self.on_item(item) {
+                        break Err(error);
+                    }
+                }
+                Ok(Next::Oversized) => self.hub.sink.ignored("a message is larger than an outbox"),
+                Ok(Next::Incomplete) => break Ok(()),
+                Err(_) => break Err(self.fail(Code::BrokerProtocol, "what answers is no Redis")),
             }
-        }
+        };
+        self.received = received;
         outcome
-    }
-
-    fn understand_all(&mut self, buffer: &[u8], limit: usize) -> Result<(), Error> {
-        while self.start < self.end {
-            if self.skip > 0 {
-                let step = self.skip.min(self.end - self.start);
-                self.skip -= step;
-                self.start += step;
-                continue;
-            }
-            match resp::parse(&buffer[self.start..self.end], limit) {
-                Ok(Parsed::Item(item, used)) => {
-                    self.start += used;
-                    self.on_item(item)?;
-                }
-                Ok(Parsed::Oversized(bytes)) => {
-                    self.skip = bytes;
-                    self.hub.sink.ignored("a message is larger than an outbox");
-                }
-                Ok(Parsed::Incomplete) if self.end - self.start <= limit + MAX_REPLY => return Ok(()),
-                _ => return Err(self.fail(Code::BrokerProtocol, "what answers is no Redis")),
-            }
-        }
-        Ok(())
     }
 
     fn on_item(&mut self, item: Incoming<'_>) -> Result<(), Error> {
@@ -327,35 +216,31 @@ impl Session {
             }
             Incoming::Ignored => Ok(()),
             Incoming::Subscribed { channel } => {
-                self.hub.confirmed(channel, &self.link);
-                match self.pending.front_mut().map(|pending| &mut pending.asker) {
-                    Some(Asker::Subscribe { left }) => {
-                        *left -= 1;
-                        if *left == 0 {
-                            self.answer();
-                        }
-                        Ok(())
-                    }
-                    _ => Err(self.fail(Code::BrokerProtocol, "a confirmation that nobody waits for")),
+                let Some(Asker::Subscribe { left, take }) = self.unanswered.asker_mut() else {
+                    return Err(self.fail(Code::BrokerProtocol, "a confirmation that nobody waits for"));
+                };
+                *left -= 1;
+                let (last, take) = (*left == 0, *take);
+                self.hub.confirmed(channel, &self.link, take);
+                if last {
+                    self.answer();
                 }
+                Ok(())
             }
             Incoming::Unsubscribed { channel, sharded: true } => {
                 self.on_unsubscribed(channel);
                 Ok(())
             }
             Incoming::Unsubscribed { .. } => {
-                match self.pending.front_mut().map(|pending| &mut pending.asker) {
-                    Some(Asker::Unsubscribe { left }) => {
-                        *left -= 1;
-                        if *left == 0 {
-                            self.answer();
-                        }
-                        Ok(())
-                    }
-                    _ => {
-                        Err(self.fail(Code::BrokerProtocol, "an end of a subscription that nobody asked for"))
-                    }
+                let Some(Asker::Unsubscribe { left }) = self.unanswered.asker_mut() else {
+                    let what = "an end of a subscription that nobody asked for";
+                    return Err(self.fail(Code::BrokerProtocol, what));
+                };
+                *left -= 1;
+                if *left == 0 {
+                    self.answer();
                 }
+                Ok(())
             }
             Incoming::Number(number) => self.on_reply(Ok(number.max(0) as u64)),
             Incoming::Other(value) => self.on_value(value),
@@ -380,39 +265,25 @@ impl Session {
             let mut batch = Batch::default();
             resp::command(&mut batch.bytes, &[b"ROLE"]);
             batch.pending.push(Pending::new(batch.bytes.len(), Asker::Doubt, 0));
-            self.take_in(batch);
+            self.unanswered.push(batch);
         }
     }
 
     /// A channel that was dropped and is wanted again: what follows will tell how it is.
     fn has_asked_to_end(&self, channel: &[u8]) -> bool {
-        let (Some(pending), Some(chunk)) = (self.pending.front(), self.chunks.front()) else { return false };
-        let command = &chunk.bytes[chunk.answered..chunk.answered + pending.len];
         let line = [b"\r\n", channel, b"\r\n"].concat();
-        matches!(pending.asker, Asker::ShardUnsubscribe)
-            && command.windows(line.len()).any(|window| window == line)
+        matches!(self.unanswered.front(), Some(Pending { asker: Asker::ShardUnsubscribe, .. }))
+            && self.unanswered.front_bytes().windows(line.len()).any(|window| window == line)
     }
 
     /// Takes the oldest command off: it is answered. Gives its bytes to `with`.
     fn answer_with<T>(&mut self, with: impl FnOnce(&Hub, Pending, &[u8]) -> T) -> Option<T> {
-        let pending = self.pending.pop_front()?;
-        let chunk = self.chunks.front_mut()?;
-        let begin = chunk.answered;
-        chunk.answered += pending.len;
+        let (outcome, taken_at) = self.unanswered.pop(|pending, bytes| with(&self.hub, pending, bytes))?;
         self.answered = true;
-        self.link.health.prove(chunk.taken_at);
-        let outcome = with(&self.hub, pending, &chunk.bytes[begin..chunk.answered]);
-        if chunk.answered == chunk.bytes.len()
-            && let Some(mut chunk) = self.chunks.pop_front()
-        {
-            if self.spare.bytes.capacity() == 0 && chunk.bytes.capacity() <= SPARE {
-                chunk.bytes.clear();
-                self.spare.bytes = chunk.bytes;
-            }
-            if self.lagging && self.chunks.front().is_none_or(|chunk| chunk.taken.elapsed() < LATE) {
-                self.lagging = false;
-                self.hub.link_lagging(&self.link, None);
-            }
+        self.link.health.prove(taken_at);
+        if self.lagging && self.unanswered.oldest().is_none_or(|taken| taken.elapsed() < LATE) {
+            self.lagging = false;
+            self.hub.link_lagging(&self.link, None);
         }
         Some(outcome)
     }
@@ -443,7 +314,7 @@ impl Session {
     }
 
     fn on_reply(&mut self, reply: Result<u64, Error>) -> Result<(), Error> {
-        match self.pending.front().map(|pending| &pending.asker) {
+        match self.unanswered.asker() {
             None => Err(self.fail(Code::BrokerProtocol, "an answer that nobody waits for")),
             Some(Asker::Subscribe { .. }) => Err(match reply {
                 Err(error) => error,
@@ -455,11 +326,11 @@ impl Session {
                 Ok(())
             }
             Some(Asker::Probe) => match reply {
-                Ok(_) => {
+                Err(error) if !self.unprobed => Err(error),
+                _ => {
                     self.answer();
                     Ok(())
                 }
-                Err(error) => Err(error),
             },
             Some(Asker::Role) => {
                 // ROLE is forbidden here: the probe has to do.
@@ -495,7 +366,7 @@ impl Session {
                 let moved = error.code() == "MOVED" && self.hub.is_sharded();
                 // Nobody serves the slot, or the cluster.
                 let unserved = error.code() == "CLUSTERDOWN" && self.hub.is_sharded();
-                match self.pending.front().map(|pending| &pending.asker) {
+                match self.unanswered.asker() {
                     Some(
                         Asker::Sender(_)
                         | Asker::Publish { .. }
@@ -516,13 +387,19 @@ impl Session {
                     Some(Asker::ShardUnsubscribe) if moved || unserved => Ok(()),
                     Some(Asker::Subscribe { .. }) if moved || unserved => {
                         let partition =
-                            self.pending.front().map_or(0, |pending| usize::from(pending.partition));
+                            self.unanswered.front().map_or(0, |pending| usize::from(pending.partition));
                         self.answer();
                         self.hub.revoked(partition, &self.link);
                         Ok(())
                     }
                     Some(Asker::Subscribe { .. }) if error.code() == "NOPERM" => {
                         self.on_forbidden(refusal(&self.server, error.code(), details))
+                    }
+                    // Of channels that are not ours the login may know some, and those are not the probe's.
+                    Some(Asker::Probe) if error.code() == "NOPERM" && self.hub.has_foreign_channels() => {
+                        self.do_without_probe();
+                        self.answer();
+                        Ok(())
                     }
                     Some(Asker::Probe) if moved => {
                         // Its slot went elsewhere, and with it the reason to expect it back.
@@ -537,7 +414,7 @@ impl Session {
                     }
                 }
             }
-            Value::Array(elements) => match self.pending.front().map(|pending| &pending.asker) {
+            Value::Array(elements) => match self.unanswered.asker() {
                 Some(asker @ (Asker::Role | Asker::Doubt)) => {
                     let doubt = matches!(asker, Asker::Doubt);
                     self.answer();
@@ -566,7 +443,10 @@ impl Session {
                 _ => Err(self.fail(Code::BrokerProtocol, "an unexpected array")),
             },
             Value::SimpleString(_)
-                if matches!(self.pending.front(), Some(Pending { asker: Asker::ShardUnsubscribe, .. })) =>
+                if matches!(
+                    self.unanswered.front(),
+                    Some(Pending { asker: Asker::ShardUnsubscribe, .. })
+                ) =>
             {
                 self.answer();
                 Ok(())
@@ -578,28 +458,43 @@ impl Session {
     /// The login may not listen on one of the channels of the oldest command: the others are asked for again.
     fn on_forbidden(&mut self, error: Error) -> Result<(), Error> {
         let asked = self.answer_with(|_, pending, bytes| {
+            let Asker::Subscribe { take, .. } = pending.asker else { return None };
             let mut arguments = resp::read_command(bytes).filter_map(|text| std::str::from_utf8(text).ok());
             let sharded = arguments.next() == Some("SSUBSCRIBE");
             let channels = arguments.map(|name| (pending.partition, Channel { name: name.into(), sharded }));
-            channels.collect::<Vec<_>>()
+            Some((channels.collect::<Vec<_>>(), Change::Subscribe { take }))
         });
-        let mut channels = asked.unwrap_or_default();
+        let Some((mut channels, change)) = asked.flatten() else { return Ok(()) };
         if let [(_, channel)] = channels.as_slice() {
-            let is_probe = self.probe.as_ref() == Some(channel);
-            return if is_probe { Err(error) } else { self.hub.forbidden(&channel.name, error) };
+            if self.probe.as_ref() != Some(channel) {
+                return self.hub.forbidden(&channel.name, error);
+            }
+            if !self.hub.has_foreign_channels() {
+                return Err(error);
+            }
+            self.do_without_probe();
+            return Ok(());
         }
+        // What was dropped meanwhile must not come back.
+        channels.retain(|(_, channel)| self.hub.wanted(channel.name.as_bytes()).is_some());
         let mut batch = Batch::default();
         let rest = channels.split_off(channels.len() / 2);
-        write_subscriptions(&mut batch, channels, true);
-        write_subscriptions(&mut batch, rest, true);
-        self.take_in(batch);
+        write_subscriptions(&mut batch, channels, change);
+        write_subscriptions(&mut batch, rest, change);
+        self.unanswered.push(batch);
         self.asked_again = true;
         Ok(())
     }
 
+    /// The login may not use the probe's channel: that the server answers is all there is to go by.
+    fn do_without_probe(&mut self) {
+        self.probe = None;
+        self.unprobed = true;
+    }
+
     /// Whether the oldest command's partition waits to be found.
     fn is_parked(&self) -> bool {
-        self.pending.front().is_some_and(|pending| self.hub.is_parked(usize::from(pending.partition)))
+        self.unanswered.front().is_some_and(|pending| self.hub.is_parked(usize::from(pending.partition)))
     }
 
     /// It is a master: what it has answered counts.
@@ -616,9 +511,14 @@ impl Session {
     fn send_probe(&mut self) {
         let mut batch = Batch::default();
         if self.probe.is_none()
+            && !self.unprobed
             && let Some((partition, channel)) = self.hub.probe_channel(&self.link)
         {
-            write_subscriptions(&mut batch, vec![(partition, channel.clone())], true);
+            write_subscriptions(
+                &mut batch,
+                vec![(partition, channel.clone())],
+                Change::Subscribe { take: 0 },
+            );
             self.probe = Some(channel);
         }
         self.probe_arrived = false;
@@ -634,7 +534,7 @@ impl Session {
             push(Asker::Probe, &[verb, channel.name.as_bytes(), b"probe"]);
         }
         push(Asker::Role, &[b"ROLE"]);
-        self.take_in(batch);
+        self.unanswered.push(batch);
     }
 
     /// The answer to the command after the probe is here: so must be the probe.
@@ -661,14 +561,13 @@ impl Session {
         if std::mem::take(&mut self.answered) {
             self.progress = Instant::now();
         }
-        if let Some(oldest) = self.chunks.front() {
-            let age = oldest.taken.elapsed();
+        if let Some(taken) = self.unanswered.oldest() {
             // Many commands at once may take their time, as long as there is progress.
-            if oldest.taken.max(self.progress).elapsed() >= self.hub.config.command_timeout {
+            if taken.max(self.progress).elapsed() >= self.hub.config.command_timeout {
                 let ms = self.hub.config.command_timeout.as_millis();
                 return Err(self.fail(Code::BrokerTimeout, &format!("no answer within {ms} ms")));
             }
-            if age >= LATE && self.open && !self.lagging {
+            if taken.elapsed() >= LATE && self.open && !self.lagging {
                 self.lagging = true;
                 let error = self.fail(Code::BrokerTimeout, "answers are late");
                 self.hub.link_lagging(&self.link, Some(error));
@@ -687,7 +586,7 @@ impl Session {
 impl Drop for Session {
     /// Also where the task is dropped with its worker: nothing that was asked stays without an answer.
     fn drop(&mut self) {
-        let Session { hub, link, chunks, pending, doubted, .. } = self;
+        let Session { hub, link, unanswered, doubted, .. } = self;
         let settle = |pending: Pending, bytes: &[u8], written: bool| match &pending.asker {
             Asker::Probe
             | Asker::Role
@@ -703,16 +602,7 @@ impl Drop for Session {
         for (pending, _) in doubted.drain(..) {
             settle(pending, &[], true);
         }
-        let mut asked = pending.drain(..);
-        for chunk in chunks.iter() {
-            let mut at = chunk.answered;
-            while at < chunk.bytes.len() {
-                let Some(pending) = asked.next() else { break };
-                let end = at + pending.len;
-                settle(pending, &chunk.bytes[at..end], end <= chunk.written);
-                at = end;
-            }
-        }
+        unanswered.give_up(settle);
         link.pipeline.close(|rest| {
             let mut at = 0;
             for pending in rest.pending {

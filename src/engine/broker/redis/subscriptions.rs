@@ -24,10 +24,11 @@ impl Hub {
     pub fn pin(&self, name: &str) {
         let partition = self.home(name);
         let mut guard = self.partitions[partition].lock();
-        guard.topics.insert(name.into(), Topic::default());
+        let mut topic = Topic::default();
         if let Some(link) = &guard.link {
-            link.pipeline.subscribe(partition, self.channel(partition, name));
+            topic.go_over(link, partition, self.channel(partition, name));
         }
+        guard.topics.insert(name.into(), topic);
     }
 
     /// Subscribes to a channel, if that is not done yet. Some: what to wait for. Err: nothing can be expected soon, and
@@ -46,7 +47,7 @@ impl Hub {
             return Ok(None);
         }
         if fresh && let Some(link) = link {
-            link.pipeline.subscribe(partition, self.channel(partition, name));
+            topic.go_over(link, partition, self.channel(partition, name));
         }
         let hopeful = match link {
             Some(link) => link.health.is_hopeful(),
@@ -72,7 +73,7 @@ impl Hub {
         }
         topic.waiters.push(Waiter::Ticket(ticket));
         if fresh && let Some(link) = link {
-            link.pipeline.subscribe(partition, self.channel(partition, name));
+            topic.go_over(link, partition, self.channel(partition, name));
         }
         false
     }
@@ -105,7 +106,7 @@ impl Hub {
     /// # Errors
     /// It is one of ours, which all begin alike: it is the login that is wrong.
     pub fn forbidden(&self, channel: &str, error: Error) -> Result<(), Error> {
-        if !self.prefix.is_empty() {
+        if !self.has_foreign_channels() {
             return Err(error);
         }
         let Some(topic) = self.partitions[self.home(channel)].lock().topics.remove(channel) else {
@@ -178,7 +179,7 @@ impl Hub {
         }
     }
 
-    /// All channels of a link, which it is about to subscribe anew.
+    /// All channels of a link, which it is about to subscribe anew, before its first take.
     pub fn channels_of(&self, link: &Arc<Link>) -> Vec<(u16, Channel)> {
         let mut channels = Vec::new();
         for (index, partition) in self.partitions.iter().enumerate() {
@@ -188,6 +189,7 @@ impl Hub {
             }
             for (name, topic) in &mut guard.topics {
                 topic.confirmed = false;
+                topic.take = 0;
                 channels.push((index as u16, self.channel(index, name)));
             }
         }
@@ -201,8 +203,8 @@ impl Hub {
         Some((owned as u16, self.channel(owned, &name)))
     }
 
-    /// A subscription over a link is confirmed.
-    pub fn confirmed(&self, channel: &[u8], link: &Arc<Link>) {
+    /// A subscription over a link that went out with this take is confirmed.
+    pub fn confirmed(&self, channel: &[u8], link: &Arc<Link>, take: u64) {
         let Some(name) = self.name(channel) else { return };
         let waiters = {
             let mut guard = self.partitions[self.home(name)].lock();
@@ -211,6 +213,10 @@ impl Hub {
                 return;
             }
             let Some(topic) = guard.topics.get_mut(name) else { return };
+            // Of an earlier subscription that was dropped since: Redis may drop it before it comes to this one.
+            if take < topic.take {
+                return;
+            }
             topic.confirmed = true;
             let waiters = std::mem::take(&mut topic.waiters);
             let asked = topic.asked.take();

@@ -1,0 +1,87 @@
+//! What was read from Redis and not yet understood.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::resp::{self, Incoming, Malformed, Parsed};
+
+/// Room for what is read at once.
+const ROOM: usize = 64 << 10;
+/// What is not a message is never as large as this, nor is a message's channel.
+const MAX_REPLY: usize = 1 << 20;
+
+/// What [`Received::next`] finds.
+#[derive(Debug)]
+pub enum Next<'a> {
+    Item(Incoming<'a>),
+    /// A message with a payload over the limit, which is skipped.
+    Oversized,
+    /// More has to be read first.
+    Incomplete,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// It is at `start..end`. Empty before the first read.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Bytes of an oversized message still to be skipped.
+    skip: usize,
+}
+
+impl Received {
+    /// Reads once. Ready(0): the connection has ended.
+    pub fn poll_read(
+        &mut self,
+        wire: Pin<&mut impl AsyncRead>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.end == self.buffer.len() {
+            if self.start > 0 {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            } else {
+                self.buffer.resize((self.buffer.len() * 2).max(ROOM), 0);
+            }
+        }
+        let mut room = ReadBuf::new(&mut self.buffer[self.end..]);
+        ready!(wire.poll_read(cx, &mut room))?;
+        let n = room.filled().len();
+        self.end += n;
+        Poll::Ready(Ok(n))
+    }
+
+    /// The next item. Payloads of more than `limit` bytes are not waited for.
+    ///
+    /// # Errors
+    /// What answers is no Redis.
+    pub fn next(&mut self, limit: usize) -> Result<Next<'_>, Malformed> {
+        let skipped = self.skip.min(self.end - self.start);
+        self.skip -= skipped;
+        self.start += skipped;
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.buffer.len() > ROOM {
+                self.buffer = Vec::new();
+            }
+            return Ok(Next::Incomplete);
+        }
+        match resp::parse(&self.buffer[self.start..self.end], limit)? {
+            Parsed::Item(item, used) => {
+                self.start += used;
+                Ok(Next::Item(item))
+            }
+            Parsed::Oversized(bytes) => {
+                self.skip = bytes;
+                Ok(Next::Oversized)
+            }
+            Parsed::Incomplete if self.end - self.start > limit + MAX_REPLY => Err(Malformed),
+            Parsed::Incomplete => Ok(Next::Incomplete),
+        }
+    }
+}
