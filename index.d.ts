@@ -261,8 +261,9 @@ export function getWebSocketManager<Data = unknown>(name?: string): WebSocketMan
  * Handlers run one message after another, in the asynchronous context in which the object was made. One that throws or
  * rejects ends up in the `error` event, with `ERR_LISTENER`; so does a message that isn't JSON, with `ERR_BAD_MESSAGE`.
  *
- * A login that may use some channels only (Redis ACL, `resetchannels`) needs `&probe:*` besides: each connection sends
- * messages to itself there, which show that it carries any.
+ * A login that may use some channels only (Redis ACL, `resetchannels`) had better have `&probe:*` besides, and
+ * `+publish`: each connection sends messages to itself there, which show that it carries any. Without, it shows only
+ * that Redis answers.
  *
  * @example
  * ```js
