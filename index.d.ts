@@ -87,7 +87,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
 
   /**
    * Publishes JSON on a channel of the application's own, for any subscriber of Redis: see {@link RedisPubSub}. Without
-   * Redis there are none.
+   * Redis it rejects.
    *
    * @param channel - the channel as Redis knows it, without a prefix: 1 to 65,536 bytes of UTF-8
    * @param message - anything that `JSON.stringify` has a text for

@@ -118,20 +118,26 @@ describe('a program', () => {
     expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
   });
 
-  test("that doesn't listen to 'broker' is warned when Redis goes, and of the gap when it is back", async () => {
-    const redis = await startRedis();
-    const { child, line, exit } = program('peer.js', { env: { REDIS_URL: redis.url } });
-    expect(await line()).toMatch(/^ws:/);
-    await redis.kill();
-    expect(await line()).toBe('warning ERR_BROKER_CONNECT');
-    await redis.restart();
-    expect(await line()).toBe('warning ACTORY_WS_BROKER');
-    child.stdin.end();
-    const { code, errors } = await exit;
-    expect(code).toBe(0);
-    expect(errors).toContain('messages reach connections of this process only');
-    expect(errors).toMatch(/Messages that were published between \S+ and \S+ may not have arrived here/);
-  });
+  test.each([
+    ['peer.js', /^ws:/, 'messages reach connections of this process only'],
+    ['subscriber.js', /^up$/, 'nothing can be published, and no message comes'],
+  ])(
+    "%s, that doesn't listen to 'broker', is warned when Redis goes, and of the gap when it is back",
+    async (file, up, consequence) => {
+      const redis = await startRedis();
+      const { child, line, exit } = program(file, { env: { REDIS_URL: redis.url } });
+      expect(await line()).toMatch(up);
+      await redis.kill();
+      expect(await line()).toBe('warning ERR_BROKER_CONNECT');
+      await redis.restart();
+      expect(await line()).toBe('warning ACTORY_WS_BROKER');
+      child.stdin.end();
+      const { code, errors } = await exit;
+      expect(code).toBe(0);
+      expect(errors).toContain(`Redis is down, ${consequence}`);
+      expect(errors).toMatch(/Messages that were published between \S+ and \S+ may not have arrived here/);
+    },
+  );
 
   test('ends by itself although there are links to Redis', async () => {
     const redis = await startRedis();

@@ -15,19 +15,29 @@ const CODE = 'ACTORY_WS_BROKER';
 
 const clock = (ms) => new Date(ms).toISOString();
 
-/** The code and the text of a status for when nobody listens; `undefined` where it is good news alone. */
-function noticeOf({ state, error, gapSince, gapUntil }) {
+/** What a state means for a manager, and for a `RedisPubSub`. */
+const MANAGER = {
+  down: 'messages reach connections of this process only',
+  degraded: 'messages may be late or reach only some servers',
+};
+const PUBSUB = {
+  down: 'nothing can be published, and no message comes',
+  degraded: 'messages may be late or missing',
+};
+
+/**
+ * The code and the text of a status for when nobody listens; `undefined` where it is good news alone.
+ *
+ * @param consequences - what each state but `up` means
+ */
+function noticeOf({ state, error, gapSince, gapUntil }, consequences) {
   const gap =
     gapSince === undefined
       ? ''
       : `Messages that were published between ${clock(gapSince)} and ${clock(gapUntil)} may not have arrived here`;
   if (state === 'up') return gap === '' ? undefined : [CODE, `Redis is back. ${gap}`];
-  const consequence =
-    state === 'down'
-      ? 'messages reach connections of this process only'
-      : 'messages may be late or reach only some servers';
-  const text = `Redis is ${state}, ${consequence}: ${error?.message ?? 'the reason is not known'}`;
+  const text = `Redis is ${state}, ${consequences[state]}: ${error?.message ?? 'the reason is not known'}`;
   return [error?.code ?? CODE, gap === '' ? text : `${text}. ${gap}`];
 }
 
-module.exports = { toBrokerStatus, noticeOf };
+module.exports = { MANAGER, PUBSUB, noticeOf, toBrokerStatus };

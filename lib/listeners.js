@@ -21,6 +21,7 @@ function warnOfListener(thrown) {
  */
 class Listeners {
   #manager;
+  #consequences;
   #onInterest;
   #interest = 0;
   #connection = [];
@@ -30,9 +31,13 @@ class Listeners {
   /** One function per event for rejections, so that a message allocates none. */
   #rejected = {};
 
-  /** `onInterest(bits)` is told which events have listeners, whenever that changes. */
-  constructor(manager, onInterest) {
+  /**
+   * @param consequences - what each state of the broker means: see `noticeOf`
+   * @param onInterest - called with the bits of the events that have listeners, whenever those change
+   */
+  constructor(manager, consequences, onInterest) {
     this.#manager = manager;
+    this.#consequences = consequences;
     this.#onInterest = onInterest;
     for (const name of [...Object.keys(BITS), 'broker']) {
       this.#rejected[name] = (thrown) => this.failed(name, thrown);
@@ -87,7 +92,7 @@ class Listeners {
   broker(status) {
     const list = this.#manager.rawListeners('broker');
     if (list.length === 0) {
-      const notice = noticeOf(status);
+      const notice = noticeOf(status, this.#consequences);
       if (notice !== undefined) notify(...notice);
     }
     this.#call('broker', list, 1, status);

@@ -3,7 +3,7 @@
 const { EventEmitter } = require('node:events');
 const { Answers } = require('./answers');
 const { isStrict, toChannel, toCloseCode, toCloseOptions, toId, toReason } = require('./argument');
-const { toBrokerStatus } = require('./broker-status');
+const { MANAGER, toBrokerStatus } = require('./broker-status');
 const { ConnectionManager } = require('./connections');
 const { Directory } = require('./directory');
 const { closedError, failure, failureOf, notify } = require('./error');
@@ -68,7 +68,7 @@ class WebSocketManager extends EventEmitter {
     checkPathIsFree(server, native.path);
     if (!native.hasRedis && options?.redis !== false) warnOfSingleServer();
     this.#pump.start(native);
-    this.#listeners = new Listeners(this, (bits) => native.setInterest(bits));
+    this.#listeners = new Listeners(this, MANAGER, (bits) => native.setInterest(bits));
     this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
     this.#connections = new ConnectionManager(native, this.#directory);
     const watch = new ServerWatch(() => this.close({ code: 1001 }));

@@ -4,7 +4,7 @@ const { EventEmitter } = require('node:events');
 const { performance } = require('node:perf_hooks');
 const { Answers } = require('./answers');
 const { toChannel } = require('./argument');
-const { toBrokerStatus } = require('./broker-status');
+const { PUBSUB, toBrokerStatus } = require('./broker-status');
 const { closedError, failure, failureOf, invalidArg, reasonOf } = require('./error');
 const { Hold } = require('./hold');
 const { Kind } = require('./kind');
@@ -21,7 +21,7 @@ const REFUSED_MS = 1000;
 class RedisPubSub extends EventEmitter {
   #native;
   #pump;
-  #listeners = new Listeners(this, () => {});
+  #listeners = new Listeners(this, PUBSUB, () => {});
   #pending = new Hold();
   #subscribed = new Hold();
   #answers = new Answers(this.#pending);
