@@ -54,7 +54,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /**
    * Sends to all connections of a user, on whichever servers they are.
    *
-   * The promise may be left alone: a rejection that nobody handles is no unhandled one.
+   * The promise may be left alone: a rejection that nobody handles is no unhandled one. If it is about the arguments (a
+   * `TypeError` or `RangeError`), it becomes a process warning then, at most one a second.
    *
    * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}

@@ -68,10 +68,13 @@ function failureOf(text) {
   return failure(Error, text.slice(0, end), text.slice(end + 1));
 }
 
+/** Also of another realm. */
+const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
+
 /** What was thrown, as text for a message. Whatever it is, this doesn't throw. */
 function reasonOf(thrown) {
   try {
-    return String(thrown instanceof Object && 'message' in thrown ? thrown.message : thrown);
+    return String(isObject(thrown) && 'message' in thrown ? thrown.message : thrown);
   } catch {
     return describe(thrown);
   }
@@ -85,16 +88,16 @@ function warn(error) {
   let code = 'ERR_INTERNAL';
   let detail = '';
   try {
-    if (error instanceof Object) {
+    if (isObject(error)) {
       if (typeof error.code === 'string') code = error.code;
-      detail = [error, error.cause]
-        .map((part) => (typeof part?.stack === 'string' ? part.stack : ''))
-        .join('\n');
+      // Where something else is the cause, its stack leads to the place, and ours only into this package.
+      const { stack } = isObject(error.cause) ? error.cause : error;
+      if (typeof stack === 'string') detail = stack;
     }
   } catch {
     // A getter of the thrown value threw: its text has to do.
   }
-  process.emitWarning(reasonOf(error), { type: 'ActoryWebSocketWarning', code, detail: detail.trim() });
+  process.emitWarning(reasonOf(error), { type: 'ActoryWebSocketWarning', code, detail });
 }
 
 /** Tells the process something that an operator has to know, in one line of its standard error. */

@@ -125,7 +125,7 @@ class WebSocketManager extends EventEmitter {
   }
 
   publish(channel, message) {
-    return this.#answer(() => this.#native.publish(toChannel(channel), toJson(message)));
+    return this.#answer(() => this.#native.publish(toChannel(channel), toJson(message, 'message')));
   }
 
   disconnectUser(userId, code, reason, options) {
@@ -137,9 +137,9 @@ class WebSocketManager extends EventEmitter {
   }
 
   isOnline(userId) {
-    return promised(async () => {
-      const servers = await this.#answers.of(this.#native.isOnline(toId(userId, 'userId')));
-      return servers > 0;
+    return promised(() => {
+      const servers = this.#answers.of(this.#native.isOnline(toId(userId, 'userId')));
+      return typeof servers === 'number' ? servers > 0 : servers.then((count) => count > 0);
     });
   }
 

@@ -9,7 +9,7 @@ const EMPTY = new Uint8Array(0);
  * What the addon sends for `data`: a string as it is, bytes as bytes, anything else as JSON.
  * The addon copies bytes before it returns; none of them is kept.
  *
- * @throws {TypeError} `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or answers `undefined`
+ * @throws {TypeError} `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or answers `undefined`, and for a promise
  */
 function toPayload(data) {
   if (typeof data === 'string') return data;
@@ -27,7 +27,7 @@ function viewBytes(view) {
     return bufferBytes(view.buffer, view.byteOffset, view.byteLength);
   } catch (cause) {
     // A view on a buffer that was detached or has shrunk.
-    throw notSerializable(reasonOf(cause), cause);
+    throw notSerializable('data', reasonOf(cause), cause);
   }
 }
 
@@ -38,20 +38,22 @@ function bufferBytes(buffer, offset, length) {
   return types.isSharedArrayBuffer(buffer) ? Uint8Array.from(bytes) : bytes;
 }
 
-/** The JSON of `data`. @throws {TypeError} as {@link toPayload} */
-function toJson(data) {
+/** The JSON of `data`, which is the argument `name`. @throws {TypeError} as {@link toPayload} */
+function toJson(data, name = 'data') {
+  // Its JSON is {}, which nobody means.
+  if (types.isPromise(data)) throw notSerializable(name, 'it is a promise, to be awaited first');
   let text;
   try {
     text = JSON.stringify(data);
   } catch (cause) {
-    throw notSerializable(reasonOf(cause), cause);
+    throw notSerializable(name, reasonOf(cause), cause);
   }
-  if (typeof text !== 'string') throw notSerializable(`JSON has nothing for ${typeof data}`);
+  if (typeof text !== 'string') throw notSerializable(name, `JSON has nothing for ${typeof data}`);
   return text;
 }
 
-function notSerializable(why, cause) {
-  return failure(TypeError, 'ERR_NOT_SERIALIZABLE', `"data" can't be sent: ${why}`, cause);
+function notSerializable(name, why, cause) {
+  return failure(TypeError, 'ERR_NOT_SERIALIZABLE', `"${name}" can't be sent: ${why}`, cause);
 }
 
 module.exports = { toJson, toPayload };

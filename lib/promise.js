@@ -1,6 +1,48 @@
 'use strict';
 
+const { performance } = require('node:perf_hooks');
+const { warn } = require('./error');
+
+/** How often at most the process is warned of mistakes that nobody handles. */
+const WARN_MS = 1000;
+
 const nothing = () => {};
+
+let silentUntil = 0;
+
+/**
+ * The rejection of a call that its caller got wrong. As any of ours it is never an unhandled one, but nobody would learn
+ * of the mistake then: it becomes a process warning if nobody asks for it.
+ */
+class Mistake extends Promise {
+  #handled = false;
+
+  /** What `then` answers is an ordinary promise. */
+  static get [Symbol.species]() {
+    return Promise;
+  }
+
+  static of(error) {
+    const mistake = new Mistake((_resolve, reject) => reject(error));
+    Promise.prototype.then.call(mistake, undefined, nothing);
+    setImmediate(() => {
+      if (mistake.#handled || performance.now() < silentUntil) return;
+      silentUntil = performance.now() + WARN_MS;
+      warn(error);
+    });
+    return mistake;
+  }
+
+  // As it is no plain promise, `await` and all else that handles it come by here.
+  // biome-ignore lint/suspicious/noThenProperty: a promise has one
+  then(onFulfilled, onRejected) {
+    this.#handled = true;
+    return super.then(onFulfilled, onRejected);
+  }
+}
+
+/** Whether it is about what the caller gave, rather than about how things are. */
+const isMistake = (error) => error?.name === 'TypeError' || error?.name === 'RangeError';
 
 /** What `work` answers or throws, as a promise that may be left alone: its rejection is never an unhandled one. */
 function promised(work) {
@@ -8,6 +50,7 @@ function promised(work) {
   try {
     promise = Promise.resolve(work());
   } catch (error) {
+    if (isMistake(error)) return Mistake.of(error);
     promise = Promise.reject(error);
   }
   promise.then(undefined, nothing);

@@ -53,7 +53,9 @@ class RedisPubSub extends EventEmitter {
   }
 
   publish(channel, message) {
-    return this.#answer(this.#pending, () => this.#native.publish(toChannel(channel), toJson(message)));
+    return this.#answer(this.#pending, () =>
+      this.#native.publish(toChannel(channel), toJson(message, 'message')),
+    );
   }
 
   subscribe(channel, handler) {
