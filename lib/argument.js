@@ -93,6 +93,7 @@ function toChannel(value) {
 
 /** The options of `close()`, complete. */
 function toCloseOptions(value) {
+  if (typeof value === 'number') throw invalidArg('options', 'an object, such as { drainMs: 5000 }', value);
   const { drainMs = 0, code, reason } = toOptions(value, ['drainMs', 'code', 'reason']);
   if (typeof drainMs !== 'number') throw invalidArg('options.drainMs', 'a number of milliseconds', drainMs);
   if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > MAX_DRAIN_MS) {

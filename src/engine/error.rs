@@ -71,7 +71,7 @@ catalogue! {
     NameTaken, "ERR_NAME_TAKEN", Error, 0, "Another manager of this process has the name already.";
     NoManager, "ERR_NO_MANAGER", Error, 0, "No manager of this name was constructed in this process.";
     // Servers and how they reach each other.
-    BrokerUnavailable, "ERR_BROKER_UNAVAILABLE", Error, 0, "The broker is away; other servers were not reached.";
+    BrokerUnavailable, "ERR_BROKER_UNAVAILABLE", Error, 0, "Redis is away; other servers were not reached.";
     Uncertain, "ERR_UNCERTAIN", Error, 0, "The link to Redis broke before it answered; the message was published to all servers, or to none.";
     BrokerOverloaded, "ERR_BROKER_OVERLOADED", Error, 0, "More bytes than redis.pendingBytes wait for Redis; nothing was published.";
     NotRepresentable, "ERR_NOT_REPRESENTABLE", Type, 0, "redis.routing is 'shared', whose messages can't carry binary data; nothing was published.";

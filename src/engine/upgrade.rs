@@ -126,7 +126,7 @@ impl Attempt {
             }
             Who::Asked(answer) => match answer.await {
                 Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(code)) => Err(Refusal::new(code, code.meaning())),
+                Ok(Err(code)) => Err(Refusal::new(code, told(code))),
                 Err(_) => Err(Refusal::new(Code::ShuttingDown, "the server is shutting down")),
             },
         }
@@ -209,6 +209,15 @@ impl Attempt {
         };
         // Never holds the socket longer than this, whatever the client does.
         let _ = tokio::time::timeout(self.shared.config.limits.close_timeout, farewell).await;
+    }
+}
+
+/// What a client is told that `authenticate` does not let in. How that function fails is not for strangers.
+fn told(code: Code) -> &'static str {
+    match code {
+        Code::Unauthorized => "not permitted",
+        Code::TokenExpired => "the token has expired",
+        _ => "the server can't find out who you are",
     }
 }
 

@@ -200,7 +200,7 @@ const OPTIONS: &[Opt] = &[
         };
         Ok(())
     }),
-    opt("redis", "an object or false", |draft, value| {
+    opt("redis", "an object, such as { url }, or false", |draft, value| {
         match value {
             Value::Flag(false) => draft.without_redis = true,
             Value::Flag(true) => return Err(Wrong::Value),
@@ -408,7 +408,7 @@ fn redis_server(url: &str, whence: &str) -> Result<Server, ConfigError> {
 
 fn from_environment(jwt_secret: Option<String>) -> Result<Auth, ConfigError> {
     let Some(secret) = jwt_secret.filter(|secret| !secret.is_empty()) else {
-        let message = "the option auth is missing and JWT_SECRET is not set: say who may connect, by \
+        let message = "the option auth is missing and JWT_SECRET is not set, or empty: say who may connect, by \
                        auth: { jwt: {…} }, auth: { authenticate } or auth: 'anonymous'";
         return Err(ConfigError::new(Code::AuthRequired, "auth", message));
     };
@@ -457,7 +457,27 @@ fn explain(result: Result<(), Wrong>, path: &str, expected: &str, got: &str) -> 
     })
 }
 
-/// Says which option was probably meant: the one of the most similar name, if any is similar.
+/// What other libraries call an option of ours.
+const FOREIGN: &[(&str, &str)] = &[
+    ("cors", "allowedOrigins"),
+    ("origin", "allowedOrigins"),
+    ("origins", "allowedOrigins"),
+    ("verifyClient", "auth.authenticate"),
+    ("allowRequest", "auth.authenticate"),
+    ("pingInterval", "heartbeat.intervalMs"),
+    ("pingTimeout", "heartbeat.timeoutMs"),
+    ("idleTimeout", "heartbeat.timeoutMs"),
+    ("maxHttpBufferSize", "limits.maxPayload"),
+    ("maxPayloadLength", "limits.maxPayload"),
+    ("maxBackpressure", "limits.outboxBytes"),
+    ("host", "redis.url"),
+    ("port", "redis.url"),
+    ("db", "redis.url"),
+    ("database", "redis.url"),
+];
+
+/// Says which option was probably meant: what others call so, or the one of the most similar name, if any is similar. Else
+/// which there are.
 fn unknown(parent: &str, name: &str) -> ConfigError {
     /// Longer names are no slips, and comparing takes time.
     const LONGEST: usize = 64;
@@ -471,7 +491,11 @@ fn unknown(parent: &str, name: &str) -> ConfigError {
         .map(|path| (distance(path), !is_member(parent, path), path))
         .min()
         .filter(|(distance, ..)| *distance <= 1 + name.len() / 4);
-    let hint = nearest.map_or_else(String::new, |(_, _, path)| format!("; did you mean {path}?"));
+    let meant = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map(|(_, path)| *path);
+    let hint = match meant.or(nearest.map(|(_, _, path)| path)) {
+        Some(path) => format!("; did you mean {path}?"),
+        None => format!("; known are {}", members(parent).join(", ")),
+    };
     let place = if parent.is_empty() { String::new() } else { format!(" in {parent}") };
     let message = format!("unknown option {}{place}{hint}", quote(name));
     ConfigError::new(Code::UnknownOption, &join(parent, name), message)

@@ -118,7 +118,7 @@ impl Verifier {
     pub fn authenticate(&self, token: Option<&Token>, now_unix_secs: u64) -> Result<Identity, Refusal> {
         match token {
             Some(token) => self.verify(&token.value, now_unix_secs),
-            None => Err(Refusal::new(Code::TokenMissing, "the request carries no token")),
+            None => Err(Refusal::new(Code::TokenMissing, self.options.sources.missing())),
         }
     }
 

@@ -18,6 +18,19 @@ pub struct Sources {
     pub query: Option<String>,
 }
 
+impl Sources {
+    /// What a client is told that has no token: all the places where it could have been.
+    pub(super) fn missing(&self) -> String {
+        let mut places = vec![
+            "the header Authorization: Bearer <token>".to_owned(),
+            format!("the subprotocols ['{BEARER}', <token>]"),
+        ];
+        places.extend(self.query.as_ref().map(|name| format!("the query parameter '{name}'")));
+        places.extend(self.cookie.as_ref().map(|name| format!("the cookie '{name}'")));
+        format!("the request carries no token: it can be in {}", places.join(", or in "))
+    }
+}
+
 /// Where a token was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenSource {

@@ -42,7 +42,7 @@ impl Broker for MemoryBroker {
     }
 
     fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {
-        let message = "there is no Redis: the option redis.url is missing and REDIS_URL is not set";
+        let message = "there is no Redis: neither the option redis.url nor REDIS_URL says where it is, or redis is false";
         Err(Error::new(Code::BrokerUnavailable, message))
     }
 

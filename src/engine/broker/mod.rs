@@ -251,5 +251,5 @@ pub trait Broker: fmt::Debug + Send + Sync {
 
 /// The error of what can't be done without the broker.
 pub(super) fn unavailable(why: &str) -> Error {
-    Error::new(Code::BrokerUnavailable, format!("the broker is away: {why}"))
+    Error::new(Code::BrokerUnavailable, format!("Redis is away: {why}"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
-use crate::engine::error::{ConfigError, quote};
+use crate::engine::error::{Code, ConfigError, Error, quote};
 
 /// Most bytes of a prefix.
 pub const MAX_PREFIX_BYTES: usize = 64;
@@ -130,6 +130,11 @@ impl fmt::Debug for RedisConfig {
 }
 
 impl Server {
+    /// An error that names the server.
+    pub fn error(&self, kind: Code, what: impl fmt::Display) -> Error {
+        Error::new(kind, format!("Redis at {}: {what}", self.address))
+    }
+
     /// Parses `redis://[user][:password@]host[:port][/db]`, `rediss://…`, `unix:///path[?user=…&pass=…]`.
     /// The database number is accepted and means nothing: Pub/Sub knows none.
     ///

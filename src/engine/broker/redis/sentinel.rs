@@ -70,7 +70,7 @@ async fn ask(wire: &mut Wire, sentinel: &Server, hub: &Hub) -> Result<Word, Erro
         let command = redis::cmd("SENTINEL").arg(what).arg(name).get_packed_command();
         match tokio::time::timeout(hub.config.command_timeout, wire.ask(&command, sentinel)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::new(Code::BrokerTimeout, format!("{}: no answer", sentinel.address))),
+            Err(_) => Err(sentinel.error(Code::BrokerTimeout, "no answer")),
         }
     };
     loop {
@@ -78,8 +78,7 @@ async fn ask(wire: &mut Wire, sentinel: &Server, hub: &Hub) -> Result<Word, Erro
             if !error.message.contains("No such master") {
                 return error;
             }
-            let text = format!("{}: the Sentinel knows no master '{name}'", sentinel.address);
-            Error::new(Code::BrokerRole, text)
+            sentinel.error(Code::BrokerRole, format!("the Sentinel knows no master '{name}'"))
         })?;
         // Not the address in that: while the other replicas are told, it is still that of the old master.
         let address = question("GET-MASTER-ADDR-BY-NAME").await?;

@@ -158,11 +158,11 @@ impl Session {
     }
 
     fn lost(&self, error: &io::Error) -> Error {
-        Error::new(Code::BrokerConnect, format!("{}: {error}", self.server.address))
+        self.server.error(Code::BrokerConnect, error)
     }
 
     fn fail(&self, code: Code, what: &str) -> Error {
-        Error::new(code, format!("{}: {what}", self.server.address))
+        self.server.error(code, what)
     }
 
     // Reading.

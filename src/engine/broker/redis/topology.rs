@@ -157,11 +157,9 @@ async fn greet(server: Server, hub: Arc<Hub>) -> Result<(Mode, Server), Error> {
     let (_, mode) = answer?;
     if mode == Mode::Standalone && hub.config.servers.len() > 1 {
         // Servers of one app would each settle on another one, and never hear of each other.
-        let text = format!(
-            "{}: of several URLs each has to be a Sentinel or a node of a Redis Cluster, and this is neither",
-            server.address
-        );
-        return Err(Error::new(Code::BrokerRole, text));
+        let what =
+            "of several URLs each has to be a Sentinel or a node of a Redis Cluster, and this is neither";
+        return Err(server.error(Code::BrokerRole, what));
     }
     Ok((mode, with_login))
 }
@@ -172,12 +170,11 @@ async fn ask_for_slots(server: Server, hub: Arc<Hub>) -> Result<Vec<Option<Addre
     let (mut wire, _) = Wire::connect(&server, &hub.config, &hub.tls).await?;
     let answer = tokio::time::timeout(hub.config.command_timeout, wire.ask(&command, &server)).await;
     let Ok(answer) = answer else {
-        return Err(Error::new(Code::BrokerTimeout, format!("{}: no answer", server.address)));
+        return Err(server.error(Code::BrokerTimeout, "no answer"));
     };
     let masters = read_slots(&answer?, &server).ok_or_else(|| unexpected(&server, "CLUSTER SLOTS"))?;
     if masters.iter().all(Option::is_none) {
-        let text = format!("{}: the cluster has no master for any slot", server.address);
-        return Err(Error::new(Code::BrokerRole, text));
+        return Err(server.error(Code::BrokerRole, "the cluster has no master for any slot"));
     }
     Ok(masters)
 }

@@ -96,7 +96,7 @@ impl Wire {
         let attempt = async {
             let mut wire = Wire::open(server, config, tls)
                 .await
-                .map_err(|error| Error::new(Code::BrokerConnect, format!("{}: {error}", server.address)))?;
+                .map_err(|error| server.error(Code::BrokerConnect, error))?;
             let mode = wire.greet(server).await?;
             Ok((wire, mode))
         };
@@ -104,9 +104,8 @@ impl Wire {
             Ok(outcome) => outcome,
             Err(_) => {
                 let ms = config.connect_timeout.as_millis();
-                let by = if server.address.is_tls() { " by TLS" } else { "" };
-                let text = format!("{}: no connection{by} within {ms} ms", server.address);
-                Err(Error::new(Code::BrokerTimeout, text))
+                let hint = if server.address.is_tls() { " by TLS (redis:// is without)" } else { "" };
+                Err(server.error(Code::BrokerTimeout, format!("no connection within {ms} ms{hint}")))
             }
         }
     }
@@ -154,8 +153,8 @@ impl Wire {
         };
         let major = field("version").and_then(|version| version.split('.').next()?.parse::<u32>().ok());
         if mode == Mode::Cluster && major.is_some_and(|major| major < 7) {
-            let text = format!("{}: a cluster needs Redis 7.0 or later, for sharded Pub/Sub", server.address);
-            return Err(Error::new(Code::BrokerTooOld, text));
+            let what = "a cluster needs Redis 7.0 or later, for sharded Pub/Sub";
+            return Err(server.error(Code::BrokerTooOld, what));
         }
         Ok(mode)
     }
@@ -165,7 +164,7 @@ impl Wire {
     /// # Errors
     /// What the server says, as one of our codes; or that the connection is lost.
     pub async fn ask(&mut self, command: &[u8], server: &Server) -> Result<Value, Error> {
-        let lost = |error: io::Error| Error::new(Code::BrokerConnect, format!("{}: {error}", server.address));
+        let lost = |error: io::Error| server.error(Code::BrokerConnect, error);
         self.write_all(command).await.map_err(lost)?;
         self.flush().await.map_err(lost)?;
         let mut buffer = Vec::new();
@@ -178,10 +177,7 @@ impl Wire {
                 Ok(Parsed::Item(Incoming::Number(number), _)) => return Ok(Value::Int(number)),
                 Ok(Parsed::Incomplete) if buffer.len() < MAX_REPLY => {}
                 _ => {
-                    return Err(Error::new(
-                        Code::BrokerProtocol,
-                        format!("{}: what answers is no Redis", server.address),
-                    ));
+                    return Err(server.error(Code::BrokerProtocol, "what answers is no Redis"));
                 }
             }
             if self.read_buf(&mut buffer).await.map_err(lost)? == 0 {
@@ -204,12 +200,18 @@ pub fn refusal(server: &Server, code: &str, details: &str) -> Error {
         "LOADING" | "BUSY" => Code::BrokerConnect,
         _ => Code::BrokerProtocol,
     };
-    Error::new(kind, format!("{}: {code} {details}", server.address))
+    if code == "NOAUTH" && server.password.is_none() {
+        return server.error(
+            kind,
+            format!("it wants a password, which redis.url or redis.password has to say: {code} {details}"),
+        );
+    }
+    server.error(kind, format!("{code} {details}"))
 }
 
 /// An answer of the wrong shape.
 pub fn unexpected(server: &Server, command: &str) -> Error {
-    Error::new(Code::BrokerProtocol, format!("{}: unexpected answer to {command}", server.address))
+    server.error(Code::BrokerProtocol, format!("unexpected answer to {command}"))
 }
 
 /// A string of whatever kind.
