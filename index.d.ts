@@ -260,7 +260,8 @@ export function getWebSocketManager<Data = unknown>(name?: string): WebSocketMan
  * manager: comes back by itself for ever, and then subscribes again to everything.
  *
  * Handlers run one message after another, in the asynchronous context in which the object was made. One that throws or
- * rejects ends up in the `error` event, with `ERR_LISTENER`; so does a message that isn't JSON, with `ERR_BAD_MESSAGE`.
+ * rejects ends up in the `error` event, with `ERR_LISTENER`; so does a message that isn't JSON, or is larger than 64 MiB, with
+ * `ERR_BAD_MESSAGE`.
  *
  * A login that may use some channels only (Redis ACL, `resetchannels`) had better have `&probe:*` besides, and
  * `+publish`: each connection sends messages to itself there, which show that it carries any. Without, it shows only

@@ -17,7 +17,11 @@ function toIdentity(value) {
     if (typeof value !== 'object' || value === null) throw invalidArg('identity', 'an object', value);
     for (const key of Object.keys(value)) {
       if (KEYS.includes(key)) continue;
-      throw failure(TypeError, 'ERR_INVALID_ARG', `an identity has no ${describe(key)}: only ${KEYS.join(', ')}`);
+      throw failure(
+        TypeError,
+        'ERR_INVALID_ARG',
+        `an identity has no ${describe(key)}: only ${KEYS.join(', ')}`,
+      );
     }
     const { userId, rooms, data, expiresAt } = value;
     const native = { userId: toId(userId, 'identity.userId') };

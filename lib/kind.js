@@ -18,6 +18,7 @@ const Kind = Object.freeze({
   BROKER: 14,
   CHANNEL: 15,
   PROBLEM: 16,
+  FORBIDDEN: 17,
 });
 
 module.exports = { Kind };

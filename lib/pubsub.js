@@ -25,7 +25,7 @@ class RedisPubSub extends EventEmitter {
   #pending = new Hold();
   #subscribed = new Hold();
   #answers = new Answers(this.#pending);
-  /** Channel -> its handlers. */
+  /** Channel -> its handlers, and how many confirmations of each are awaited. */
   #channels = new Map();
   /** Messages that were skipped without being told of, and until when such are not told of. */
   #refused = 0;
@@ -59,25 +59,30 @@ class RedisPubSub extends EventEmitter {
   }
 
   subscribe(channel, handler) {
-    // Who may end although there are subscriptions may also end before Redis has confirmed them.
-    const subscribed = this.#answer(this.#subscribed, () => {
+    return promised(() => {
+      this.#checkOpen();
       const name = toChannel(channel);
       if (typeof handler !== 'function') throw invalidArg('handler', 'a function', handler);
-      const outcome = this.#native.subscribe(name);
-      const handlers = this.#channels.get(name);
-      if (handlers === undefined) {
-        this.#channels.set(name, new Set([handler]));
+      // Who may end although there are subscriptions may also end before Redis has confirmed them.
+      const confirmed = this.#answers.of(this.#native.subscribe(name), this.#subscribed) ?? undefined;
+      if (!this.#channels.has(name)) {
+        this.#channels.set(name, new Map());
         this.#subscribed.take();
-      } else {
-        handlers.add(handler);
       }
-      return outcome;
+      const handlers = this.#channels.get(name);
+      handlers.set(handler, handlers.get(handler) ?? 0);
+      if (confirmed === undefined) return undefined;
+      handlers.set(handler, handlers.get(handler) + 1);
+      const settle = () => {
+        if (handlers.has(handler)) handlers.set(handler, handlers.get(handler) - 1);
+      };
+      return confirmed.then(settle, (error) => {
+        settle();
+        // Redis forbids it: nothing will ever come, and nothing is to be held for it.
+        if (error.code === 'ERR_BROKER_AUTH') this.#take(name, handler);
+        throw error;
+      });
     });
-    // Redis forbids it: nothing will ever come, and nothing is to be held for it.
-    subscribed.then(undefined, (error) => {
-      if (error.code === 'ERR_BROKER_AUTH') this.#take(channel, handler);
-    });
-    return subscribed;
   }
 
   unsubscribe(channel, handler) {
@@ -97,6 +102,18 @@ class RedisPubSub extends EventEmitter {
     if (handlers === undefined) return;
     if (handler === undefined) handlers.clear();
     else handlers.delete(handler);
+    this.#dropIfEmpty(name, handlers);
+  }
+
+  /** Redis has ended a subscription. Who waits for it to be confirmed again is told by a promise. */
+  #end(name) {
+    const handlers = this.#channels.get(name);
+    if (handlers === undefined) return;
+    for (const [handler, awaited] of handlers) if (awaited === 0) handlers.delete(handler);
+    this.#dropIfEmpty(name, handlers);
+  }
+
+  #dropIfEmpty(name, handlers) {
     if (handlers.size === 0) {
       this.#channels.delete(name);
       this.#subscribed.release();
@@ -127,9 +144,13 @@ class RedisPubSub extends EventEmitter {
   /** What a call of the addon's comes to, as a promise that holds the event loop by `hold`. */
   #answer(hold, call) {
     return promised(() => {
-      if (this.#closing !== null) throw closedError('RedisPubSub');
+      this.#checkOpen();
       return this.#answers.of(call(), hold) ?? undefined;
     });
+  }
+
+  #checkOpen() {
+    if (this.#closing !== null) throw closedError('RedisPubSub');
   }
 
   /** Hands one event of the addon's to whom it concerns. */
@@ -147,6 +168,12 @@ class RedisPubSub extends EventEmitter {
       case Kind.BROKER:
         this.#listeners.broker(toBrokerStatus(payload));
         break;
+      case Kind.FORBIDDEN: {
+        const [channel, code, message] = payload;
+        this.#end(channel);
+        this.#listeners.error(failure(Error, code, message));
+        break;
+      }
       case Kind.PROBLEM:
         this.#listeners.error(failureOf(payload));
         break;
@@ -167,7 +194,7 @@ class RedisPubSub extends EventEmitter {
       return;
     }
     // A copy: a handler may subscribe or unsubscribe.
-    for (const handler of [...handlers]) this.#listeners.handler(channel, handler, message);
+    for (const handler of [...handlers.keys()]) this.#listeners.handler(channel, handler, message);
   }
 
   /** Tells of a message that isn't JSON; once a second, for whoever publishes one may publish many. */

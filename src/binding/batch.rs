@@ -32,6 +32,7 @@ const FAILED: u16 = 13;
 const BROKER: u16 = 14;
 const CHANNEL: u16 = 15;
 const PROBLEM: u16 = 16;
+const FORBIDDEN: u16 = 17;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]
@@ -117,6 +118,9 @@ impl Writer<'_> {
             Event::Broker(status) => self.put_with(BROKER, 0, 0, NativeBrokerStatus::from(status))?,
             Event::Channel { channel, payload } => {
                 self.put_with(CHANNEL, 0, 0, vec![channel, payload])?;
+            }
+            Event::Forbidden { channel, error } => {
+                self.put_with(FORBIDDEN, 0, 0, vec![channel, error.code().to_owned(), error.message])?;
             }
             Event::Problem(error) => self.put_error(PROBLEM, 0, &error)?,
             Event::Refused { ticket, code, message } => {

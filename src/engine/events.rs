@@ -67,6 +67,8 @@ pub enum Event {
     Broker(BrokerStatus),
     /// A message on a channel that was subscribed to by name.
     Channel { channel: String, payload: String },
+    /// A subscription by name, which was confirmed once, has ended.
+    Forbidden { channel: String, error: Error },
     /// Something went wrong that concerns no call.
     Problem(Error),
     /// The engine has shut down. Nothing follows.

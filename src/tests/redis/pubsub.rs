@@ -29,6 +29,12 @@ impl Subject {
         Subject { core: Arc::new(PubSub::start(config, inbox.notify()).unwrap()), inbox }
     }
 
+    /// One whose link says nothing of its own accord for a long time.
+    fn patient(url: &str) -> Subject {
+        let long = Duration::from_secs(30);
+        Subject::with(RedisConfig { probe_interval: long, command_timeout: long, ..with_redis(url).redis })
+    }
+
     fn event_within<T>(&self, patience: Duration, pick: impl FnMut(&Event) -> Option<T>) -> Option<T> {
         self.inbox.event_within(|| self.core.drain(256), patience, pick)
     }
@@ -79,6 +85,12 @@ impl Subject {
         };
         std::iter::from_fn(next).find(pick).expect("waited in vain for a state")
     }
+}
+
+/// Waits until a stalled tap holds back more bytes than these.
+fn more_is_held(tap: &Tap, than: usize) -> usize {
+    eventually("it to be on its way", || tap.held() > than);
+    tap.held()
 }
 
 #[test]
@@ -268,25 +280,17 @@ fn a_subscription_is_not_taken_for_confirmed_by_one_that_was_dropped_before_it()
             _ => Line::Usual,
         });
     let tap = Tap::before(fake.address());
-    let subject = Subject::with(RedisConfig {
-        probe_interval: Duration::from_secs(30),
-        command_timeout: Duration::from_secs(30),
-        ..with_redis(&tap.url()).redis
-    });
+    let subject = Subject::patient(&tap.url());
     subject.subscribe("other");
     assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
     tap.stall();
-    let more_is_held = |than: usize| {
-        eventually("it to be on its way", || tap.held() > than);
-        tap.held()
-    };
     let first = subject.core.subscribe("news");
-    let held = more_is_held(0);
+    let held = more_is_held(&tap, 0);
     subject.core.unsubscribe("news");
     assert_eq!(subject.settled(first).unwrap_err().kind, Code::Closed);
-    let held = more_is_held(held);
+    let held = more_is_held(&tap, held);
     let Ok(Reply::Later(second)) = subject.core.subscribe("news") else { panic!("confirmed at once") };
-    more_is_held(held);
+    more_is_held(&tap, held);
     tap.open();
     end.recv_timeout(PATIENCE).expect("the first subscription to end");
     let mut confirmed = 0;
@@ -312,14 +316,87 @@ fn a_subscription_that_a_login_loses_is_told_of_and_others_live_on() {
     ["news", "gossip"].iter().for_each(|channel| subject.subscribe(channel));
     redis.run(&["ACL", "SETUSER", "app", "resetchannels", "&probe:*", "&news"]);
     let told = subject.event_within(PATIENCE, |event| match event {
+        Event::Forbidden { channel, error } => Some((channel.clone(), error.clone())),
+        _ => None,
+    });
+    let (channel, error) = told.unwrap();
+    assert_eq!((channel.as_str(), error.kind), ("gossip", Code::BrokerAuth));
+    assert!(error.message.contains("gossip"), "{error:?}");
+    assert_eq!(subject.status(|status| status.gap.is_some()).state, State::Up);
+    assert_eq!(redis.ask::<u64>(&["PUBLISH", "news", "1"]), 1);
+    subject.expect("news", "1");
+}
+
+#[test]
+fn a_subscription_that_a_login_loses_is_told_of_also_when_somebody_asks_for_it_again() {
+    let redis = RedisServer::with(&["user app on >secret ~* &* +@all"]);
+    let tap = Tap::before(redis.address());
+    let subject = Subject::start(&tap.url().replace("//", "//app:secret@"));
+    subject.subscribe("news");
+    tap.cut();
+    subject.status(|status| status.state == State::Down);
+    redis.run(&["ACL", "SETUSER", "app", "resetchannels", "&probe:*"]);
+    let Ok(Reply::Later(again)) = subject.core.subscribe("news") else { panic!("answered at once") };
+    tap.open();
+    let (mut ended, mut refused) = (None, None);
+    subject
+        .event_within(PATIENCE, |event| {
+            match event {
+                Event::Settled { ticket, result } if *ticket == again => refused = result.clone().err(),
+                Event::Forbidden { channel, error } => ended = Some((channel.clone(), error.kind)),
+                _ => {}
+            }
+            (ended.is_some() && refused.is_some()).then_some(())
+        })
+        .expect("waited in vain for both to be told");
+    assert_eq!(ended, Some(("news".to_owned(), Code::BrokerAuth)));
+    assert_eq!(refused.unwrap().kind, Code::BrokerAuth);
+}
+
+#[test]
+fn what_is_not_utf8_is_skipped_and_told_of() {
+    let redis = RedisServer::start();
+    let subject = Subject::start(&redis.url());
+    subject.subscribe("news");
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    // Repaired it would be JSON.
+    let receivers = redis::cmd("PUBLISH").arg("news").arg(&b"\"\xff\""[..]).query::<u64>(&mut connection);
+    assert_eq!(receivers.unwrap(), 1);
+    let told = subject.event_within(PATIENCE, |event| match event {
         Event::Problem(error) => Some(error.clone()),
+        Event::Channel { payload, .. } => panic!("got {payload}"),
         _ => None,
     });
     let told = told.unwrap();
-    assert_eq!(told.kind, Code::BrokerAuth);
-    assert!(told.message.contains("gossip"), "{told:?}");
-    assert_eq!(subject.status(|status| status.gap.is_some()).state, State::Up);
-    assert_eq!(redis.ask::<u64>(&["PUBLISH", "news", "1"]), 1);
+    assert_eq!(told.kind, Code::BadMessage);
+    assert!(told.message.contains("news"), "{told:?}");
+}
+
+#[test]
+fn a_refusal_does_not_end_a_subscription_that_was_asked_for_later() {
+    let first = Mutex::new(true);
+    let fake = FakeRedis::start(move |command| {
+        if command[0] == "SUBSCRIBE" && command[1] == "news" && std::mem::take(&mut *first.lock()) {
+            return Line::Instead(
+                "-NOPERM this user has no permissions to access one of the channels\r\n".into(),
+            );
+        }
+        Line::Usual
+    });
+    let tap = Tap::before(fake.address());
+    let subject = Subject::patient(&tap.url());
+    assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
+    tap.stall();
+    let first = subject.core.subscribe("news");
+    let held = more_is_held(&tap, 0);
+    subject.core.unsubscribe("news");
+    assert_eq!(subject.settled(first).unwrap_err().kind, Code::Closed);
+    let held = more_is_held(&tap, held);
+    let second = subject.core.subscribe("news");
+    more_is_held(&tap, held);
+    tap.open();
+    assert_eq!(subject.settled(second), Ok(Answer::Done));
+    assert_eq!(subject.publish("news", "1"), Ok(1));
     subject.expect("news", "1");
 }
 

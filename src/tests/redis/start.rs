@@ -171,6 +171,19 @@ fn a_refused_login_is_said_to_be_one() {
 }
 
 #[test]
+fn a_login_needs_no_more_than_is_documented() {
+    let lines = [
+        "user app on >secret resetchannels &actory:* -@all +@connection +@pubsub",
+        "user wide on >secret resetchannels &actory:* -@all +@connection +@pubsub +role",
+    ];
+    let redis = RedisServer::with(&lines);
+    for login in ["app", "wide"] {
+        let url = redis.url().replace("//", &format!("//{login}:secret@"));
+        expect_company(&with_redis(&url).redis);
+    }
+}
+
+#[test]
 fn a_login_that_is_mended_is_found_without_a_restart() {
     let redis = RedisServer::with(&["requirepass hush"]);
     let url = redis.url().replace("//", "//app:secret@");

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{config, two_servers};
-use crate::engine::broker::redis::PubSub;
+use crate::engine::broker::redis::{PubSub, RedisConfig};
 use crate::engine::broker::{Answer, Census, Channel, Reply, Status};
 use crate::engine::events::Event;
 use crate::engine::frame::Message;
-use crate::tests::harness::{Inbox, PATIENCE, Request};
-use crate::tests::redis_rig::{MASTERS, RedisCluster};
+use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
+use crate::tests::redis_rig::{MASTERS, RedisCluster, with};
 
 #[test]
 fn everyone_and_rooms_are_reached_and_counted_on_all_servers() {
@@ -33,6 +33,29 @@ fn everyone_and_rooms_are_reached_and_counted_on_all_servers() {
     }
     let all = two.settled(two.engine.count(None));
     assert_eq!(all, Ok(Answer::Census(Census { connections: 6, servers: 2, complete: true })));
+}
+
+#[test]
+fn a_login_needs_no_more_than_is_documented() {
+    let user = "user app on >secret resetchannels &actory:* -@all +@connection +@pubsub +cluster|slots";
+    let cluster = RedisCluster::of(MASTERS, &[user]);
+    let config = RedisConfig {
+        username: Some("app".into()),
+        password: Some("secret".into()),
+        grace: Duration::ZERO,
+        ..config(&cluster)
+    };
+    let [one, two] = [config.clone(), config].map(|config| Server::start_up(with(config)));
+    for number in 0..10 {
+        let user = RedisCluster::user_on(number % MASTERS, number);
+        let mut client = two.connect_as(&user);
+        assert_eq!(one.tell(&user, "hello").status, Status::Published);
+        client.expect_text("hello");
+        assert_eq!(one.settled(one.engine.is_online(&user)), Ok(Answer::Number(1)));
+        drop(client);
+        eventually("it to be gone", || one.settled(one.engine.is_online(&user)) == Ok(Answer::Number(0)));
+    }
+    assert_eq!(two.engine.stats().broker.counts.gaps, 0);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use redis::{Parser, Value};
@@ -39,6 +39,36 @@ impl FakeRedis {
     pub fn start(script: impl Fn(&Command) -> Line + Send + Sync + 'static) -> FakeRedis {
         let script: Arc<Script> = Arc::new(script);
         FakeRedis::serve(move |stream| converse(stream, &script))
+    }
+
+    /// One that is the only node of a cluster.
+    pub fn cluster(script: impl Fn(&Command) -> Line + Send + Sync + 'static) -> FakeRedis {
+        let own_port = Arc::new(OnceLock::<u16>::new());
+        let port = own_port.clone();
+        let fake = FakeRedis::start(move |command| {
+            let line = script(command);
+            if !matches!(line, Line::Usual) {
+                return line;
+            }
+            Line::Instead(match command[0].as_str() {
+                "HELLO" => greeting("cluster"),
+                "CLUSTER" => {
+                    let port = port.get().copied().unwrap_or_default();
+                    format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n{}:{port}\r\n", bulk("127.0.0.1"))
+                }
+                "SSUBSCRIBE" => {
+                    let confirm = |name: &String| format!(">3\r\n{}{}:1\r\n", bulk("ssubscribe"), bulk(name));
+                    command[1..].iter().map(confirm).collect()
+                }
+                "SPUBLISH" => {
+                    let [kind, name, payload] = ["smessage", &command[1], &command[2]].map(bulk);
+                    format!(">3\r\n{kind}{name}{payload}:1\r\n")
+                }
+                _ => return Line::Usual,
+            })
+        });
+        let _ = own_port.set(fake.address().port());
+        fake
     }
 
     /// A healthy one that is slow of speech: what it says comes byte by byte.
@@ -109,6 +139,11 @@ pub fn bulk(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
 }
 
+fn greeting(mode: &str) -> String {
+    let fields = ["server", "redis", "version", "7.0.15", "mode", mode].map(bulk);
+    format!("%3\r\n{}", fields.concat())
+}
+
 /// A message as Pub/Sub pushes it.
 pub fn message(channel: &str, payload: &str) -> String {
     format!(">3\r\n{}{}{}", bulk("message"), bulk(channel), bulk(payload))
@@ -145,10 +180,7 @@ fn converse_over(reader: TcpStream, mut writer: impl Write, script: &Arc<Script>
 
 fn answer(command: &Command, subscribed: &mut Vec<String>) -> String {
     match command[0].as_str() {
-        "HELLO" => {
-            let fields = ["server", "redis", "version", "7.0.15", "mode", "standalone"].map(bulk);
-            format!("%3\r\n{}", fields.concat())
-        }
+        "HELLO" => greeting("standalone"),
         "SUBSCRIBE" => {
             subscribed.extend_from_slice(&command[1..]);
             let confirm = |channel: &String| format!(">3\r\n{}{}:1\r\n", bulk("subscribe"), bulk(channel));

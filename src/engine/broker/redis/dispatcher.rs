@@ -11,11 +11,12 @@ use super::envelope::{self, Control};
 use super::hub::{Counts, Hub, Outcome, SHARED, Sink, count};
 use super::pipeline::Asker;
 use super::skipped::Skipped;
+use super::uncertain;
 use crate::engine::auth::MAX_ID_BYTES;
 use crate::engine::broker::{Answer, BrokerStatus, Census, Channel, Delivery, Status, Topic, unavailable};
 use crate::engine::close;
 use crate::engine::delivery::deliver;
-use crate::engine::error::{Code, Error};
+use crate::engine::error::Error;
 use crate::engine::events::{Event, Events};
 use crate::engine::frame::Message;
 use crate::engine::protocol::MAX_REASON;
@@ -27,10 +28,6 @@ pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// The error that a client gets whose message went to connections of this server only.
 pub fn only_local() -> Error {
     unavailable("the message reached connections of this server only")
-}
-
-fn uncertain() -> Error {
-    Error::new(Code::Uncertain, "the link to Redis broke before it answered")
 }
 
 /// A count under way.

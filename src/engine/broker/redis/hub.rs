@@ -17,6 +17,7 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::clock;
 use super::config::RedisConfig;
 use super::health::Board;
@@ -58,8 +59,8 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn status(&self, status: BrokerStatus);
     /// Whoever waits for the links to be up, or for a subscription, has an answer.
     fn ready(&self, tickets: Vec<u64>, outcome: Result<(), Error>);
-    /// A subscription has ended, for Redis forbids it, and nobody waits for it to be confirmed.
-    fn forbidden(&self, _error: Error) {}
+    /// A subscription that was confirmed once has ended, for Redis forbids it.
+    fn forbidden(&self, _name: &str, _error: Error) {}
     /// Whether anybody is interested in a channel.
     fn in_use(&self, name: &str) -> bool;
     /// Largest payload that is taken, as it is on the wire.
@@ -105,8 +106,10 @@ pub struct Hub {
     pub(super) partitions: Box<[Mutex<Partition>]>,
     /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
     pub(super) in_flight: Box<[AtomicU32]>,
-    /// Bytes of publishes that wait for their partition to be found.
-    pub(super) parked: AtomicUsize,
+    /// Bytes that wait for Redis, of all links together.
+    pub budget: Arc<Budget>,
+    /// Publishes that wait for their partition to be found.
+    parked: AtomicUsize,
     pub(super) links: Mutex<Vec<Arc<Link>>>,
     pub(super) expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
     pub board: Board,
@@ -151,13 +154,13 @@ impl Hub {
             .map(|worker| Place { runtime: worker.runtime.clone(), mailbox: worker.mailbox.clone() })
             .collect();
         Hub {
-            config,
             tls: Tls::default(),
             prefix,
             node,
             sharded: OnceLock::new(),
             partitions: (0..2 * PARTITIONS).map(|_| Mutex::default()).collect(),
             in_flight: (0..2 * PARTITIONS).map(|_| AtomicU32::new(0)).collect(),
+            budget: Arc::new(Budget::new(config.pending_bytes)),
             parked: AtomicUsize::new(0),
             links: Mutex::default(),
             expiries: Mutex::default(),
@@ -172,6 +175,7 @@ impl Hub {
             closed: AtomicBool::new(false),
             stale: Notify::new(),
             over: Notify::new(),
+            config,
         }
     }
 
@@ -277,26 +281,42 @@ impl Hub {
         let partition = self.home(name);
         let channel = self.channel(partition, name);
         let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
+        // Both go the same way.
+        let mut guard = self.partitions[partition].lock();
         if channel.sharded {
             // A node that the slot is not on counts none. It says where the slot is only if asked to publish.
             let nobody = self.channel(partition, "nobody");
-            self.add(partition, Asker::Nobody, |out| {
+            self.add_to(&mut guard, partition, Asker::Nobody, |out| {
                 resp::command(out, &[b"SPUBLISH", nobody.name.as_bytes(), b""]);
             })?;
         }
-        self.add(partition, asker, |out| resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]))
+        self.add_to(&mut guard, partition, asker, |out| {
+            resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]);
+        })
     }
 
     fn add(&self, index: usize, asker: Asker, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
-        let mut partition = self.partitions[index].lock();
+        self.add_to(&mut self.partitions[index].lock(), index, asker, encode)
+    }
+
+    fn add_to(
+        &self,
+        partition: &mut Partition,
+        index: usize,
+        asker: Asker,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NotAdded> {
+        if self.is_closed() {
+            return Err(NotAdded::Down(asker));
+        }
         if let Some(moving) = &mut partition.moving {
-            if self.parked.load(Ordering::Relaxed) >= self.config.pending_bytes {
+            if self.budget.is_used_up() {
                 return Err(NotAdded::Full(asker));
             }
             let mut bytes = Vec::new();
             encode(&mut bytes);
             count(&self.counts.pending);
-            self.parked.fetch_add(bytes.len(), Ordering::Relaxed);
+            self.enter(&bytes);
             moving.added.push(Parked { bytes, asker, since: Instant::now() });
             return Ok(());
         }
@@ -318,7 +338,11 @@ impl Hub {
 
     /// A publish or question is answered, or won't be. `bytes` is the command.
     pub fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
-        self.landed(usize::from(pending.partition));
+        let partition = usize::from(pending.partition);
+        if matches!(outcome, Settled::Number(_)) && pending.asker.is_message() {
+            self.give_up_overtaken(partition);
+        }
+        self.landed(partition);
         self.tell(pending.asker, bytes, outcome);
     }
 
@@ -335,9 +359,26 @@ impl Hub {
         self.sink.settle(asker, outcome);
     }
 
+    /// A publish begins to wait for its partition to be found.
+    pub(super) fn enter(&self, bytes: &[u8]) {
+        self.parked.fetch_add(1, Ordering::AcqRel);
+        self.budget.take(bytes.len());
+    }
+
+    /// A publish no longer waits for that.
+    pub(super) fn leave(&self, bytes: &[u8]) {
+        self.parked.fetch_sub(1, Ordering::AcqRel);
+        self.budget.give_back(bytes.len());
+    }
+
+    /// Whether any publish waits for that.
+    pub(super) fn has_parked(&self) -> bool {
+        self.parked.load(Ordering::Acquire) > 0
+    }
+
     /// A publish that waited for its partition to be found won't leave.
     pub(super) fn give_up(&self, Parked { bytes, asker, .. }: Parked) {
-        self.parked.fetch_sub(bytes.len(), Ordering::Relaxed);
+        self.leave(&bytes);
         self.counts.pending.fetch_sub(1, Ordering::Relaxed);
         self.tell(asker, &bytes, Settled::Unsent);
     }
@@ -388,11 +429,6 @@ impl Hub {
         }
     }
 
-    fn pending_bytes(&self) -> usize {
-        let unanswered: usize = self.links.lock().iter().map(|link| link.pipeline.unanswered()).sum();
-        unanswered + self.parked.load(Ordering::Relaxed)
-    }
-
     /// A reading of the counters.
     pub fn read_counts(&self) -> BrokerCounts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -400,7 +436,7 @@ impl Hub {
         BrokerCounts {
             subscriptions: self.partitions.iter().map(|partition| partition.lock().topics.len() as u64).sum(),
             pending: get(&counts.pending),
-            pending_bytes: self.pending_bytes() as u64,
+            pending_bytes: self.budget.used() as u64,
             published: get(&counts.published),
             local: get(&counts.local),
             uncertain: get(&counts.uncertain),

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::clock;
 use super::config::{Address, Server};
 use super::health::Health;
@@ -51,11 +52,11 @@ pub struct Link {
 
 impl Link {
     /// A link that runs at `place`, once [`Link::run`] does.
-    pub fn new(number: usize, server: Server, place: &Place, pending_bytes: usize) -> Arc<Link> {
+    pub fn new(number: usize, server: Server, place: &Place, budget: Arc<Budget>) -> Arc<Link> {
         Arc::new(Link {
             number,
             server,
-            pipeline: Pipeline::new(place.mailbox.clone(), pending_bytes),
+            pipeline: Pipeline::new(place.mailbox.clone(), budget),
             health: Health::default(),
             born: clock::now(),
             address: Mutex::default(),

@@ -11,6 +11,7 @@
 //!
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
+mod budget;
 mod clock;
 mod config;
 mod dispatcher;
@@ -56,6 +57,10 @@ use dispatcher::Dispatcher;
 use envelope::Control;
 use hub::{Hub, SHARED, count};
 use pipeline::{Asker, NotAdded};
+
+fn uncertain() -> Error {
+    Error::new(Code::Uncertain, "the link to Redis broke before it answered")
+}
 
 fn overloaded() -> Error {
     Error::new(Code::BrokerOverloaded, "more than redis.pendingBytes wait for Redis")
@@ -205,6 +210,7 @@ impl Broker for RedisBroker {
             Err(NotAdded::Full(_)) => Err(overloaded()),
             Err(NotAdded::Down(_)) if strict => Err(self.away()),
             Err(NotAdded::Down(_)) => {
+                count(&self.hub.counts.local);
                 let local = self.dispatcher.registry.disconnect_user(user, code, reason);
                 Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local })))
             }

@@ -26,6 +26,8 @@ pub enum Waiter {
 #[derive(Debug, Default)]
 pub struct Topic {
     pub confirmed: bool,
+    /// It was confirmed before, perhaps over an earlier link.
+    pub heard: bool,
     /// With which take of its link's pipeline it goes out, or went: see [`super::pipeline::Pipeline::subscribe`].
     pub take: u64,
     /// Since when it is wanted, until it is confirmed for the first time.

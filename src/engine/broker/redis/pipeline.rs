@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::resp;
 use crate::engine::handle::Handle;
 use crate::engine::worker::Mailbox;
@@ -45,6 +46,13 @@ pub enum Asker {
     ShardUnsubscribe,
     /// The supervision: `ROLE`, because subscriptions have ended by themselves.
     Doubt,
+}
+
+impl Asker {
+    /// Whether its command is a message of somebody's, whose place among others counts.
+    pub fn is_message(&self) -> bool {
+        matches!(self, Asker::Sender(_) | Asker::Publish { .. })
+    }
 }
 
 /// A command that was added and not yet answered.
@@ -117,13 +125,13 @@ pub struct Channel {
 pub struct Pipeline {
     state: Mutex<State>,
     mailbox: Arc<Mailbox>,
-    limit: usize,
+    budget: Arc<Budget>,
 }
 
 impl Pipeline {
-    /// A pipeline of a connection whose task runs on the worker with this mailbox. At most `limit` bytes wait, but for what waited before.
-    pub fn new(mailbox: Arc<Mailbox>, limit: usize) -> Self {
-        Pipeline { state: Mutex::default(), mailbox, limit }
+    /// A pipeline of a connection whose task runs on the worker with this mailbox.
+    pub fn new(mailbox: Arc<Mailbox>, budget: Arc<Budget>) -> Self {
+        Pipeline { state: Mutex::default(), mailbox, budget }
     }
 
     fn wake(&self, state: &mut State) -> Option<Waker> {
@@ -159,12 +167,13 @@ impl Pipeline {
             }
             let begin = state.batch.bytes.len();
             // What waited elsewhere was let in there.
-            if state.unanswered >= self.limit && since.is_none() {
+            if self.budget.is_used_up() && since.is_none() {
                 return Err(NotAdded::Full(asker));
             }
             encode(&mut state.batch.bytes);
             let len = state.batch.bytes.len() - begin;
             state.unanswered += len;
+            self.budget.take(len);
             state.batch.pending.push(Pending { len, asker, partition: partition as u16, since });
             self.wake(&mut state)
         };
@@ -201,6 +210,7 @@ impl Pipeline {
     /// A session begins: subscriptions are taken from here on.
     pub fn begin(&self) {
         let mut state = self.state.lock();
+        self.budget.give_back(state.unanswered);
         *state = State { subscribing: true, ..State::default() };
     }
 
@@ -216,7 +226,7 @@ impl Pipeline {
             let mut state = self.state.lock();
             state.subscribing = false;
             state.changes.clear();
-            state.unanswered = 0;
+            self.budget.give_back(std::mem::take(&mut state.unanswered));
             state.waker = None;
             let batch = std::mem::take(&mut state.batch);
             let len = batch.bytes.len();
@@ -261,12 +271,9 @@ impl Pipeline {
     /// So many bytes of publishes are answered.
     pub fn answered(&self, bytes: usize) {
         let mut state = self.state.lock();
-        state.unanswered = state.unanswered.saturating_sub(bytes);
-    }
-
-    /// Bytes of publishes without an answer.
-    pub fn unanswered(&self) -> usize {
-        self.state.lock().unanswered
+        let bytes = bytes.min(state.unanswered);
+        state.unanswered -= bytes;
+        self.budget.give_back(bytes);
     }
 
     /// Wakes the task without giving it anything.
@@ -329,7 +336,8 @@ mod tests {
 
     #[test]
     fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
-        let pipeline = Pipeline::new(Arc::new(Mailbox::new(0)), usize::MAX);
+        let budget = Arc::new(Budget::new(usize::MAX));
+        let pipeline = Pipeline::new(Arc::new(Mailbox::new(0)), budget.clone());
         let add = |byte: u8, len: usize| {
             pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
         };
@@ -349,5 +357,6 @@ mod tests {
         });
         assert_eq!(given_up, [(b'a', 1 << 20, 1), (b'b', 10, 1)]);
         assert!(!add(b'c', 1), "it is down");
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -10,12 +10,11 @@ use parking_lot::Mutex;
 
 use super::config::RedisConfig;
 use super::hub::{Counts, Hub, Outcome, Sink};
-use super::overloaded;
 use super::pipeline::{Asker, NotAdded};
 use super::skipped::Skipped;
-use super::topology;
+use super::{overloaded, topology, uncertain};
 use crate::engine::broker::{Answer, BrokerStatus, Reply, unavailable};
-use crate::engine::error::{Code, Error};
+use crate::engine::error::{Code, Error, quote};
 use crate::engine::events::{Event, Events};
 use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
@@ -192,9 +191,10 @@ impl Sink for Inbox {
         if !self.channels.lock().contains(name) {
             return;
         }
-        // What is not UTF-8 is not JSON either, which is for the handlers' side to say.
-        let payload = String::from_utf8_lossy(payload).into_owned();
-        let event = Event::Channel { channel: name.to_owned(), payload };
+        let Ok(payload) = std::str::from_utf8(payload) else {
+            return self.ignored(&format!("on channel {}, what is not UTF-8 is not JSON", quote(name)));
+        };
+        let event = Event::Channel { channel: name.to_owned(), payload: payload.to_owned() };
         if self.waiting.fetch_add(size(&event), Ordering::AcqRel) > MAX_WAITING {
             self.stalled.store(true, Ordering::Release);
         }
@@ -212,9 +212,7 @@ impl Sink for Inbox {
         let result = match outcome {
             Outcome::Number(number) => Ok(Answer::Number(number)),
             Outcome::Refused(error) => Err(error),
-            Outcome::Uncertain => {
-                Err(Error::new(Code::Uncertain, "the link to Redis broke before it answered"))
-            }
+            Outcome::Uncertain => Err(uncertain()),
             Outcome::Unsent(_) => Err(unavailable("the link to Redis broke")),
         };
         self.events.push(Event::Settled { ticket, result });
@@ -231,8 +229,8 @@ impl Sink for Inbox {
         }
     }
 
-    fn forbidden(&self, error: Error) {
-        self.events.push(Event::Problem(error));
+    fn forbidden(&self, name: &str, error: Error) {
+        self.events.push(Event::Forbidden { channel: name.to_owned(), error });
     }
 
     fn in_use(&self, name: &str) -> bool {

@@ -195,7 +195,7 @@ impl Session {
                         break Err(error);
                     }
                 }
-                Ok(Next::Oversized) => self.hub.sink.ignored("a message is larger than an outbox"),
+                Ok(Next::Oversized) => self.hub.sink.ignored(&format!("it is larger than {limit} bytes")),
                 Ok(Next::Incomplete) => break Ok(()),
                 Err(_) => break Err(self.fail(Code::BrokerProtocol, "what answers is no Redis")),
             }
@@ -321,10 +321,15 @@ impl Session {
                 Ok(_) => self.fail(Code::BrokerProtocol, "a number instead of a confirmation"),
             }),
             // Not worth a link: a channel that nobody needs.
-            Some(Asker::Unsubscribe { .. } | Asker::ShardUnsubscribe) => {
+            Some(Asker::Unsubscribe { .. }) => {
                 self.answer();
                 Ok(())
             }
+            // Two commands, and no telling which of them was refused, and so whether another answer follows.
+            Some(Asker::ShardUnsubscribe) => Err(match reply {
+                Err(error) => error,
+                Ok(_) => self.fail(Code::BrokerProtocol, "a number instead of a PONG"),
+            }),
             Some(Asker::Probe) => match reply {
                 Err(error) if !self.unprobed => Err(error),
                 _ => {
@@ -462,12 +467,12 @@ impl Session {
             let mut arguments = resp::read_command(bytes).filter_map(|text| std::str::from_utf8(text).ok());
             let sharded = arguments.next() == Some("SSUBSCRIBE");
             let channels = arguments.map(|name| (pending.partition, Channel { name: name.into(), sharded }));
-            Some((channels.collect::<Vec<_>>(), Change::Subscribe { take }))
+            Some((channels.collect::<Vec<_>>(), take))
         });
-        let Some((mut channels, change)) = asked.flatten() else { return Ok(()) };
+        let Some((mut channels, take)) = asked.flatten() else { return Ok(()) };
         if let [(_, channel)] = channels.as_slice() {
             if self.probe.as_ref() != Some(channel) {
-                return self.hub.forbidden(&channel.name, error);
+                return self.hub.forbidden(&channel.name, take, error);
             }
             if !self.hub.has_foreign_channels() {
                 return Err(error);
@@ -479,8 +484,9 @@ impl Session {
         channels.retain(|(_, channel)| self.hub.wanted(channel.name.as_bytes()).is_some());
         let mut batch = Batch::default();
         let rest = channels.split_off(channels.len() / 2);
-        write_subscriptions(&mut batch, channels, change);
-        write_subscriptions(&mut batch, rest, change);
+        for channels in [channels, rest] {
+            write_subscriptions(&mut batch, channels, Change::Subscribe { take });
+        }
         self.unanswered.push(batch);
         self.asked_again = true;
         Ok(())

@@ -101,24 +101,28 @@ impl Hub {
         self.answer(topic.waiters, &Err(Error::new(Code::Closed, why)));
     }
 
-    /// The login may not listen on a channel.
+    /// The login may not listen on a channel, which was asked for with this take.
     ///
     /// # Errors
     /// It is one of ours, which all begin alike: it is the login that is wrong.
-    pub fn forbidden(&self, channel: &str, error: Error) -> Result<(), Error> {
+    pub fn forbidden(&self, channel: &str, take: u64, error: Error) -> Result<(), Error> {
         if !self.has_foreign_channels() {
             return Err(error);
         }
-        let Some(topic) = self.partitions[self.home(channel)].lock().topics.remove(channel) else {
-            return Ok(());
-        };
         let text = format!("the login may not listen on channel {}: {}", quote(channel), error.message);
         let error = Error::new(error.kind, text);
-        if topic.waiters.iter().any(|waiter| matches!(waiter, Waiter::Ticket(_))) {
-            self.answer(topic.waiters, &Err(error));
-        } else {
-            self.sink.forbidden(error);
+        let mut guard = self.partitions[self.home(channel)].lock();
+        // It may have been dropped since, and asked for again.
+        if guard.topics.get(channel).is_none_or(|topic| take < topic.take) {
+            return Ok(());
         }
+        let Some(topic) = guard.topics.remove(channel) else { return Ok(()) };
+        if topic.heard {
+            // Under the lock, so that it is told before whatever becomes of a later subscription.
+            self.sink.forbidden(channel, error.clone());
+        }
+        drop(guard);
+        self.answer(topic.waiters, &Err(error));
         Ok(())
     }
 
@@ -218,6 +222,7 @@ impl Hub {
                 return;
             }
             topic.confirmed = true;
+            topic.heard = true;
             let waiters = std::mem::take(&mut topic.waiters);
             let asked = topic.asked.take();
             if let Some(asked) = asked.filter(|asked| clock::now().saturating_sub(*asked) > SOON) {

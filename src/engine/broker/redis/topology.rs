@@ -31,6 +31,8 @@ const CALM: Duration = Duration::from_secs(5);
 const AILING: Duration = Duration::from_millis(200);
 const BUSY: Duration = Duration::from_millis(50);
 const SIGN: Duration = Duration::from_millis(10);
+/// The same after an answer that the signs have not changed.
+const UNHEEDED: Duration = Duration::from_millis(100);
 /// How long after a master was lost other masters may still hear on the cluster's bus what it had handed to its own
 /// clients: who subscribed there at once would get it twice. No longer than the next look at what ails.
 const ECHO: Duration = AILING;
@@ -64,7 +66,7 @@ pub async fn supervise(hub: Arc<Hub>) {
     let Some((mode, server)) = discover(&hub).await else { return };
     hub.set_sharded(mode == Mode::Cluster);
     if mode == Mode::Cluster {
-        return Cluster { hub, links: BTreeMap::new(), made: 0 }.run().await;
+        return Cluster { hub, links: BTreeMap::new(), made: 0, masters: Vec::new() }.run().await;
     }
     let finder = if mode == Mode::Sentinel { Finder::Sentinel } else { Finder::Given };
     let made: Vec<Made> = (0..hub.config.connections).map(|number| make(&hub, number, &server)).collect();
@@ -90,7 +92,7 @@ type Made = (Arc<Link>, Place);
 /// Makes a link that is to run when all others are made: the first to connect must not look like all.
 fn make(hub: &Arc<Hub>, number: usize, server: &Server) -> Made {
     let place = hub.place();
-    let link = Link::new(number, server.clone(), &place, hub.config.pending_bytes);
+    let link = Link::new(number, server.clone(), &place, hub.budget.clone());
     hub.add_link(link.clone());
     (link, place)
 }
@@ -214,15 +216,25 @@ struct Cluster {
     hub: Arc<Hub>,
     links: BTreeMap<Address, Vec<Arc<Link>>>,
     made: usize,
+    /// The master of each partition, as last said.
+    masters: Vec<Option<Address>>,
 }
 
 impl Cluster {
     async fn run(mut self) {
         while !self.hub.is_closed() {
-            match self.ask_around().await {
-                Ok(masters) => self.apply(masters),
-                Err(error) => self.hub.lost_track(error),
-            }
+            let changed = match self.ask_around().await {
+                Ok(masters) => {
+                    let changed = masters != self.masters;
+                    self.apply(&masters);
+                    self.masters = masters;
+                    changed
+                }
+                Err(error) => {
+                    self.hub.lost_track(error);
+                    false
+                }
+            };
             let looked = Instant::now();
             loop {
                 self.hub.expire(Instant::now());
@@ -235,8 +247,9 @@ impl Cluster {
                     return;
                 }
                 if stale || self.hub.is_moving() {
-                    // Signs come in swarms: a moved slot refuses many publishes.
-                    tokio::time::sleep_until(looked + SIGN).await;
+                    // Signs come in swarms: a moved slot refuses many publishes. And one that nobody serves goes on refusing.
+                    let sign = if changed || self.hub.is_moving() { SIGN } else { UNHEEDED };
+                    tokio::time::sleep_until(looked + sign).await;
                     break;
                 }
                 if looked.elapsed() >= calm {
@@ -272,7 +285,7 @@ impl Cluster {
     }
 
     /// Brings links and partitions into line with what the cluster says.
-    fn apply(&mut self, masters: Vec<Option<Address>>) {
+    fn apply(&mut self, masters: &[Option<Address>]) {
         if masters.iter().all(Option::is_some) {
             self.hub.found_track();
         } else {

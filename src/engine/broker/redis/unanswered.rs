@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use super::clock;
 use super::pipeline::{Asker, Batch, Pending};
 
-/// A batch's buffers of up to this size are used again.
+/// A batch's buffers of up to this size are used again, and tables of up to so many commands kept.
 const SPARE: usize = 256 << 10;
+const SPARE_COMMANDS: usize = 4096;
 
 /// Commands that were taken from the pipeline together.
 #[derive(Debug)]
@@ -42,7 +43,9 @@ impl Unanswered {
             return;
         }
         self.pending.extend(batch.pending.drain(..));
-        self.spare.pending = batch.pending;
+        if batch.pending.capacity() <= SPARE_COMMANDS {
+            self.spare.pending = batch.pending;
+        }
         let chunk = Chunk {
             bytes: batch.bytes,
             written: 0,
@@ -141,11 +144,14 @@ impl Unanswered {
         let outcome = with(pending, &chunk.bytes[begin..chunk.answered]);
         if chunk.answered == chunk.bytes.len()
             && let Some(mut chunk) = self.chunks.pop_front()
-            && self.spare.bytes.capacity() == 0
-            && chunk.bytes.capacity() <= SPARE
         {
-            chunk.bytes.clear();
-            self.spare.bytes = chunk.bytes;
+            if self.spare.bytes.capacity() == 0 && chunk.bytes.capacity() <= SPARE {
+                chunk.bytes.clear();
+                self.spare.bytes = chunk.bytes;
+            }
+            if self.pending.is_empty() && self.pending.capacity() > SPARE_COMMANDS {
+                self.pending = VecDeque::new();
+            }
         }
         Some((outcome, taken_at))
     }
@@ -163,5 +169,24 @@ impl Unanswered {
                 at = end;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_does_not_keep_its_tables() {
+        let mut unanswered = Unanswered::default();
+        let mut batch = Batch::default();
+        for _ in 0..100_000 {
+            batch.bytes.push(b'x');
+            batch.pending.push(Pending::new(1, Asker::Nobody, 0));
+        }
+        unanswered.push(batch);
+        while unanswered.pop(|_, _| ()).is_some() {}
+        assert!(unanswered.pending.capacity() <= SPARE_COMMANDS);
+        assert!(unanswered.spare().pending.capacity() <= SPARE_COMMANDS);
     }
 }

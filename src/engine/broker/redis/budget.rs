@@ -1,0 +1,34 @@
+//! How much may wait for Redis.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes of publishes that are not answered, on all links and on their way between links.
+#[derive(Debug)]
+pub struct Budget {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    /// At `limit` bytes it is used up.
+    pub fn new(limit: usize) -> Budget {
+        Budget { used: AtomicUsize::new(0), limit }
+    }
+
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// True if no more shall be taken in.
+    pub fn is_used_up(&self) -> bool {
+        self.used() >= self.limit
+    }
+
+    pub fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
