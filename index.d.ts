@@ -828,9 +828,10 @@ export interface LimitOptions {
    */
   maxPayload?: number | undefined;
   /**
-   * Bytes that may wait to be written to one connection. Past it the connection is closed as a slow consumer, with 4004.
-   * One message always fits an empty outbox; a larger one is refused with `ERR_TOO_LARGE`. Bytes, 1,024 to
-   * 1,073,741,824. A connection that doesn't read can make the server hold this much.
+   * Bytes that may wait to be written to one connection that is behind: whose system took less than it was offered. Past
+   * it the connection is closed as a slow consumer, with 4004. What is sent faster than it can be offered, such as a
+   * history in one loop, may be eight times as much. One message always fits an empty outbox; a larger one is refused
+   * with `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
    *
    * @defaultValue `1048576`
    */

@@ -411,6 +411,50 @@ describe('backpressure', () => {
 });
 
 describe("'slow'", () => {
+  // More than an outbox of 16 KiB, before anything can have been offered to the client, and no more than the kernel takes.
+  const limits = { outboxBytes: 16_384 };
+  const text = 'x'.repeat(500);
+  const COUNT = 100;
+
+  test.each([
+    ['a listener', (send) => send()],
+    [
+      'what a listener goes on with after a wait',
+      async (send) => {
+        await undefined;
+        send();
+      },
+    ],
+    ['elsewhere', (send) => setImmediate(send)],
+  ])('has no part in what is sent in one go by %s', async (_where, call) => {
+    const { manager, url } = await host({ auth: 'anonymous', relay: false, limits });
+    const refused = jest.fn();
+    manager.on('slow', refused);
+    manager.on('connection', (connection) =>
+      call(() => {
+        for (let n = 0; n < COUNT; n += 1) if (!connection.send(text)) refused();
+      }),
+    );
+    const client = await connect(url);
+    for (let n = 0; n < COUNT; n += 1) expect(await client.next()).toBe(text);
+    expect(refused).not.toHaveBeenCalled();
+  });
+
+  test('has no part in many broadcasts by one listener', async () => {
+    const { manager, pair } = await host({ relay: false, limits });
+    const refused = jest.fn();
+    manager.on('slow', refused);
+    const pairs = await Promise.all(Array.from({ length: 10 }, () => pair()));
+    manager.on('message', () => {
+      for (let n = 0; n < COUNT; n += 1) manager.broadcast(text);
+    });
+    pairs[0].client.send('go');
+    for (const { client } of pairs) {
+      for (let n = 0; n < COUNT; n += 1) expect(await client.next()).toBe(text);
+    }
+    expect(refused).not.toHaveBeenCalled();
+  });
+
   test('tells of a client that does not read, which is closed with 4004 while others see nothing', async () => {
     const { manager, pair } = await host({
       relay: false,

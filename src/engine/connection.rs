@@ -22,7 +22,7 @@ use super::live::Live;
 use super::protocol::{Protocol, Step};
 use super::router;
 use super::socket::Socket;
-use super::worker::{self, Key};
+use super::worker::{self, Key, Turn, yield_turn};
 use super::writer::Flushed;
 
 thread_local! {
@@ -73,8 +73,8 @@ pub(super) struct Connection {
     walker: Walker,
     protocol: Option<Protocol>,
     phase: Phase,
-    /// Frames that came with the handshake.
-    first: Option<Box<[u8]>>,
+    /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
+    unread: Option<Box<[u8]>>,
     end: Option<Box<End>>,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Its beginning was told, so its end has to be.
@@ -104,7 +104,7 @@ impl Connection {
             walker: Walker::default(),
             protocol: None,
             phase: Phase::Open,
-            first: (!first.is_empty()).then(|| first.into_boxed_slice()),
+            unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
             end: None,
             deadline: None,
             announced: false,
@@ -213,6 +213,8 @@ impl Connection {
         }
         if orders.slow() && self.phase == Phase::Open {
             self.leave(close::SLOW_CONSUMER, "too slow");
+            // What the kernel has room for is no part of what is too much.
+            self.handle.writer().flush(&self.socket, self.counters());
             let dropped = self.handle.writer().cut();
             self.counters().messages_dropped.add(dropped.messages);
             if self.handle.is_seen() || self.shared.events.wants(Interest::SLOW) {
@@ -261,12 +263,8 @@ impl Connection {
         }
     }
 
-    /// Reads and routes what is there. Gives up after one full buffer so that others get their turn.
+    /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
     fn read(&mut self, cx: &mut Context<'_>) {
-        if let Some(first) = self.first.take() {
-            let mut first = first.into_vec();
-            self.take_in(&mut first);
-        }
         loop {
             match self.phase {
                 Phase::Failing | Phase::Flushing | Phase::Over => return,
@@ -274,6 +272,13 @@ impl Connection {
                     return;
                 }
                 _ => {}
+            }
+            if let Some(mut unread) = self.unread.take() {
+                self.take_in(&mut unread);
+                if self.unread.is_some() {
+                    return yield_turn(cx);
+                }
+                continue;
             }
             let read_on = READ.with_borrow_mut(|buffer| {
                 if buffer.is_empty() {
@@ -288,11 +293,12 @@ impl Connection {
                     Poll::Ready(Ok(n)) => {
                         self.handle.mark_alive();
                         self.take_in(&mut buffer[..n]);
-                        if n == buffer.len() {
+                        let full = n == buffer.len() || self.unread.is_some();
+                        if full {
                             yield_turn(cx);
                         }
                         // Less than a full buffer: the next call only asks to be woken.
-                        n < buffer.len()
+                        !full
                     }
                     Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => true,
                     Poll::Ready(Err(_)) => {
@@ -307,11 +313,16 @@ impl Connection {
         }
     }
 
-    /// Routes bytes that were read.
+    /// Routes bytes that were read, as many as a turn has time for.
     fn take_in(&mut self, bytes: &mut [u8]) {
         let max_payload = self.shared.config.limits.max_payload;
+        let turn = Turn::begin();
         let mut at = 0;
         while at < bytes.len() && matches!(self.phase, Phase::Open | Phase::Closing) {
+            if turn.is_over() {
+                self.unread = Some(bytes[at..].into());
+                return;
+            }
             match self.walker.next(&bytes[at..], max_payload) {
                 Span::Whole { opcode, head_len, len, mask } if self.protocol.is_none() => {
                     let payload = &mut bytes[at + head_len..at + len];
@@ -408,12 +419,6 @@ impl Connection {
         self.lost();
         true
     }
-}
-
-/// Has the task go on after the sockets were looked at and what they woke has run. Were it just woken, the runtime
-/// would come back to it many times before it looks, and one client's flood would keep everybody else's unread.
-fn yield_turn(cx: &mut Context<'_>) {
-    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 impl Future for Connection {

@@ -6,13 +6,15 @@ use super::broker::Channel;
 use super::frame::{Frame, Message};
 use super::handle::{Handle, Pushed};
 use super::registry::Registry;
+use super::worker;
 
 /// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
 /// Answers into how many. A recipient that is too slow is closed and not waited for.
 pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, outbox_limit: usize) -> u32 {
     let frame = Frame::new(message);
-    let mut queued = 0;
+    let (mut queued, mut pushed) = (0, 0);
     let mut push = |handle: &Arc<Handle>| {
+        pushed += 1;
         queued += u32::from(handle.push(&frame, outbox_limit) == Pushed::Queued);
     };
     match channel {
@@ -23,6 +25,7 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
         Channel::Room(room) => registry.room(room).iter().for_each(|group| group.for_each(&mut push)),
         Channel::Everyone => registry.everyone().iter().for_each(|group| group.for_each(&mut push)),
     }
+    worker::spend(pushed);
     queued
 }
 

@@ -164,14 +164,20 @@ impl Handle {
         }
     }
 
-    /// Queues a frame of a message. `limit` is the outbox' size; one frame always fits an empty outbox.
+    /// Queues a frame of a message. `limit` is the outbox' size: see [`Writer::push`].
     pub fn push(self: &Arc<Self>, frame: &Frame<'_>, limit: usize) -> Pushed {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
         match self.writer.push(frame, limit) {
-            Push::Wake => self.schedule(),
-            Push::Scheduled => {}
+            Push::Queued { wake, press } => {
+                if wake {
+                    self.schedule();
+                }
+                if press {
+                    self.mailbox.uncork();
+                }
+            }
             Push::Shut => return Pushed::Closed,
             Push::Full => {
                 self.declare_slow();

@@ -10,10 +10,16 @@ use super::config::Relay;
 use super::error::{Code, Error};
 use super::frame::{Frame, Message};
 use super::handle::Handle;
+use super::worker;
+
+/// What a message costs, and its refusal, as [`worker::spend`] counts.
+const MESSAGE: u64 = 4;
+const REFUSAL: u64 = 16;
 
 /// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text.
 pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>) {
     let counters = &handle.mailbox().counters;
+    worker::spend(MESSAGE);
     counters.messages_in.add(1);
     counters.bytes_in.add(message.payload().len() as u64);
     shared.events.push_message(handle, message);
@@ -56,6 +62,7 @@ fn check(shared: &Shared, message: Message<'_>) -> Result<(), Error> {
 
 /// Tells the sender, in a frame of its own, why a message was not relayed. The connection stays open.
 pub(super) fn refuse(handle: &Arc<Handle>, error: &Error, outbox_limit: usize) {
+    worker::spend(REFUSAL);
     let body = serde_json::json!({ "error": { "code": error.code(), "message": error.message } }).to_string();
     handle.push(&Frame::new(Message::Text(&body)), outbox_limit);
 }

@@ -35,6 +35,34 @@ const PORTION: usize = 64;
 /// Entries that an idle list keeps room for.
 const KEPT: usize = 1024;
 
+/// What a task may do in one turn before others get theirs, in units of about 50 ns: see [`spend`].
+pub(super) const TURN: u64 = 8192;
+
+/// Notes work that the running task does, in the same units: a push to a connection is one.
+pub(super) fn spend(units: u64) {
+    SPENT.set(SPENT.get().wrapping_add(units));
+}
+
+/// A task's turn, from now on.
+pub(super) struct Turn(u64);
+
+impl Turn {
+    pub(super) fn begin() -> Turn {
+        Turn(SPENT.get())
+    }
+
+    /// Others have waited long enough.
+    pub(super) fn is_over(&self) -> bool {
+        SPENT.get().wrapping_sub(self.0) >= TURN
+    }
+}
+
+/// Has the task go on after the sockets were looked at and what they woke has run. Were it just woken, the runtime
+/// would come back to it many times before it looks, and one client's flood would keep everybody else's unread.
+pub(super) fn yield_turn(cx: &mut Context<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+}
+
 /// Milliseconds since 1970. For token expiry only.
 pub(super) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
@@ -70,6 +98,8 @@ thread_local! {
     static HERE: Cell<usize> = const { Cell::new(0) };
     /// The engine whose workers this thread does not wake for now; 0: it wakes all.
     static CORKED: Cell<usize> = const { Cell::new(0) };
+    /// What all tasks of this thread have done, see [`spend`].
+    static SPENT: Cell<u64> = const { Cell::new(0) };
     static PACER: RefCell<Pacer> = RefCell::new(Pacer::default());
     static LOCAL: RefCell<Local> = RefCell::new(Local::default());
 }
@@ -131,7 +161,7 @@ impl Mailbox {
     }
 
     /// Wakes the worker if mail was held back.
-    fn uncork(&self) {
+    pub(super) fn uncork(&self) {
         let waker = {
             let mut mail = self.state.lock();
             let none = mail.wakes.is_empty() && mail.flushes.is_empty() && mail.tasks.is_empty();

@@ -14,6 +14,9 @@ use super::stats::WorkerCounters;
 
 /// How often an outbox is emptied in one go, if another thread fills it meanwhile.
 const MAX_ROUNDS: usize = 4;
+/// How many times its limit an outbox may take before the kernel has refused anything: what has not been offered to a
+/// client says nothing about how it reads.
+const UNOFFERED: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ struct State {
     writing: bool,
     /// Nothing may be written before the task has seen that there is room.
     blocked: bool,
+    /// The kernel has refused bytes since the outbox was last empty: the client is behind.
+    behind: bool,
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
     shut: bool,
     /// Bytes of the message for which there was no room; 0: there was none. It counts as dropped.
@@ -40,10 +45,8 @@ struct State {
 /// What came of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Push {
-    /// Queued; the worker has to be told.
-    Wake,
-    /// Queued; it will be seen.
-    Scheduled,
+    /// Queued. `wake`: the worker has to be told. `press`: so much is by now that it shall look at once.
+    Queued { wake: bool, press: bool },
     /// There was no room. No further message is taken, or the client would see a gap.
     Full,
     /// Messages are no longer taken.
@@ -67,6 +70,7 @@ impl State {
     fn take(&mut self) -> Result<Box<Outbox>, Flushed> {
         self.scheduled = false;
         self.writing = self.outbox.is_some();
+        self.behind &= self.writing;
         self.outbox.take().ok_or(Flushed::Done)
     }
 }
@@ -80,26 +84,29 @@ impl Writer {
             scheduled: true,
             writing: false,
             blocked: true,
+            behind: false,
             shut: false,
             overflow: 0,
         }))
     }
 
-    /// Queues a message's frame. One frame always fits an empty outbox.
+    /// Queues a message's frame. One frame always fits an empty outbox, and `limit` bytes one whose client is behind.
     pub(super) fn push(&self, frame: &Frame<'_>, limit: usize) -> Push {
         let len = frame.wire_len();
         let mut state = self.0.lock();
         if state.shut {
             return Push::Shut;
         }
-        if state.queued > 0 && state.queued + len > limit {
+        let queued = state.queued + len;
+        if queued > limit && state.queued > 0 && (state.behind || queued > limit.saturating_mul(UNOFFERED)) {
             state.shut = true;
             state.overflow = len;
             return Push::Full;
         }
-        state.queued += len;
+        let press = state.queued < limit / 2 && queued >= limit / 2;
+        state.queued = queued;
         state.outbox.get_or_insert_with(Outbox::spare).push(frame);
-        if std::mem::replace(&mut state.scheduled, true) { Push::Scheduled } else { Push::Wake }
+        Push::Queued { wake: !std::mem::replace(&mut state.scheduled, true), press }
     }
 
     /// Stops taking messages; control frames still are.
@@ -153,7 +160,8 @@ impl Writer {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.put_back(outbox, sent, counters).blocked = true;
+                        let mut state = self.put_back(outbox, sent, counters);
+                        (state.blocked, state.behind) = (true, true);
                         return Flushed::Blocked;
                     }
                     // EPIPE, ECONNRESET: not "later", but the end.
@@ -252,13 +260,13 @@ mod tests {
         writer.unblock();
         push("a");
         let first = writer.take().unwrap();
-        assert_eq!(push("b"), Push::Wake);
+        assert_eq!(push("b"), Push::Queued { wake: true, press: false });
         // The connection was noted once more, and comes up in the same portion.
         assert_eq!(writer.take().unwrap_err(), Flushed::Done);
-        assert_eq!(push("c"), Push::Scheduled);
+        assert_eq!(push("c"), Push::Queued { wake: false, press: false });
         assert_eq!(writer.write(first, &socket, &counters), Flushed::Done);
         assert_eq!(writer.queued(), 0);
-        assert_eq!(push("d"), Push::Wake);
+        assert_eq!(push("d"), Push::Queued { wake: true, press: false });
         assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
 
         let mut got = [0; 12];

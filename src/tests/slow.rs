@@ -28,9 +28,9 @@ fn numbered(number: usize, len: usize) -> String {
 }
 
 /// Sends messages of `len` bytes, a gibibyte in all if they were taken. Answers how many were, and sees that
-/// never more waits than the limit and one message.
+/// never more waits than the limit and one message, or eight times as much before the kernel takes no more.
 fn send_a_gibibyte(server: &Server, client: &Client, len: usize) -> usize {
-    let limit = server.engine.config().limits.outbox_bytes + len + 16;
+    let limit = 8 * server.engine.config().limits.outbox_bytes + len + 16;
     let mut taken = 0;
     for number in 0..GIB / len {
         let message = numbered(taken, len);
@@ -224,6 +224,71 @@ fn a_client_that_reads_now_and_then_is_not_slow() {
 }
 
 #[test]
+fn what_was_not_offered_to_a_client_does_not_make_it_slow() {
+    let mut config = Config { relay: Relay::Off, threads: 1, ..config() };
+    config.limits.outbox_bytes = 16 << 10;
+    let server = Server::start(config);
+    // Sent while the workers are not woken, as a listener does, and at any other time.
+    for corked in [true, false] {
+        let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+        if corked {
+            server.engine.drain(1);
+        }
+        for number in 0..100 {
+            let text = numbered(number, 500);
+            for client in &clients {
+                assert_eq!(server.engine.send(client.id(), Message::Text(&text)), Ok(true), "{number}");
+            }
+        }
+        server.engine.flush();
+        for client in &mut clients {
+            (0..100).for_each(|number| client.expect_text(&numbered(number, 500)));
+            client.expect_alive();
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_at_once_waits_for_the_client_up_to_eight_times_the_limit() {
+    let mut config = Config { relay: Relay::Off, threads: 1, ..config() };
+    config.limits.outbox_bytes = 1 << 20;
+    let server = Server::start(config);
+    let client = server.connect();
+    server.engine.drain(1);
+    // In one piece, so that nothing is offered in between.
+    let pieces = (0..20)
+        .map(|_| "x".repeat(1 << 20))
+        .take_while(|text| server.engine.send(client.id(), Message::Text(text)).unwrap());
+    let taken = pieces.count();
+    server.engine.flush();
+    assert!((1..=8).contains(&taken), "{taken}");
+    assert_eq!(server.ended(client.id()).0, 4004);
+}
+
+#[test]
+fn a_flood_for_many_leaves_others_their_turns() {
+    let server = server(Relay::Rooms, Duration::from_secs(1));
+    let mut sender = server.open(Request::of("eve", &["crowd"]));
+    let mut crowd: Vec<Client> =
+        (0..200).map(|n| server.open(Request::of(&format!("{n}"), &["crowd"]))).collect();
+    let mut other = server.open(Request::of("ada", &[]));
+    // What one read brings: two million deliveries.
+    let flood = frame(0x81, b"1").repeat(9000);
+    sender.send(&flood);
+    let relayed = || server.engine.stats().messages.relayed;
+    eventually("it to be handled", || relayed() > 0);
+    let mut trips = 0;
+    while relayed() < 9000 {
+        other.expect_alive();
+        trips += 1;
+    }
+    assert!(trips >= 20, "{trips} round trips meanwhile");
+    for client in &mut crowd {
+        (0..9000).for_each(|_| client.expect_text("1"));
+    }
+}
+
+#[test]
 fn the_largest_message_fits_an_empty_outbox_and_a_second_is_too_much() {
     let mut config = Config { relay: Relay::Off, threads: 1, ..config() };
     config.limits.outbox_bytes = 32 << 20;
@@ -231,6 +296,8 @@ fn the_largest_message_fits_an_empty_outbox_and_a_second_is_too_much() {
     let mut client = server.open(Request::default());
     let message = "x".repeat(32 << 20);
     assert_eq!(server.engine.send(client.id(), Message::Text(&message)), Ok(true));
+    let handle = client.handle().clone();
+    eventually("the kernel to take no more", || handle.buffered() < message.len());
     assert_eq!(server.engine.send(client.id(), Message::Text(&message)), Ok(false));
     slow(&server);
     // Its first byte may be out already; then it is finished.

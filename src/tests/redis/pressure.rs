@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use redis::ConnectionLike;
+
 use crate::engine::broker::redis::RedisConfig;
 use crate::engine::broker::{Channel, Delivery, Reply, State, Status};
 use crate::engine::config::Config;
@@ -16,6 +18,32 @@ const PENDING: usize = 64 << 10;
 
 fn narrow(redis: &RedisServer) -> Config {
     with(RedisConfig { pending_bytes: PENDING, ..with_redis(&redis.url()).redis })
+}
+
+#[test]
+fn a_flood_from_redis_for_many_leaves_others_their_turns() {
+    let redis = RedisServer::start();
+    let server = Server::start_up(Config { threads: 1, ..with_redis(&redis.url()) });
+    let mut crowd: Vec<_> = (0..200).map(|n| server.open(Request::of(&format!("{n}"), &["crowd"]))).collect();
+    let mut other = server.connect_as("ada");
+    let mut flood = redis::pipe();
+    for _ in 0..2000 {
+        flood.cmd("PUBLISH").arg("actory:room:crowd").arg("t1").ignore();
+    }
+    let received = || server.engine.stats().broker.counts.received;
+    let before = received();
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    connection.send_packed_command(&flood.get_packed_pipeline()).unwrap();
+    eventually("it to come", || received() > before);
+    let mut trips = 0;
+    while received() < before + 2000 {
+        other.expect_alive();
+        trips += 1;
+    }
+    assert!(trips >= 10, "{trips} round trips meanwhile");
+    for client in &mut crowd {
+        (0..2000).for_each(|_| client.expect_text("1"));
+    }
 }
 
 #[test]

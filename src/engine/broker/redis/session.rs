@@ -19,7 +19,10 @@ use super::resp::{self, Incoming};
 use super::unanswered::Unanswered;
 use super::wire::{Wire, refusal, text};
 use crate::engine::error::{Code, Error};
+use crate::engine::worker::{Turn, spend, yield_turn};
 
+/// What a message costs, as [`spend`] counts, beside its deliveries.
+const MESSAGE: u64 = 8;
 /// Reads of one turn, before others get theirs.
 const READS_PER_TURN: usize = 4;
 /// After more ticks of nothing but reading it is time to judge, and to probe: some senders never pause.
@@ -37,6 +40,8 @@ pub struct Session {
     server: Server,
     wire: Wire,
     received: Received,
+    /// There may be more in it than one turn had time for.
+    unread: bool,
     unanswered: Unanswered,
     tick: Interval,
     /// That have passed and were not acted on.
@@ -75,6 +80,7 @@ impl Session {
             server,
             wire,
             received: Received::default(),
+            unread: false,
             unanswered: Unanswered::default(),
             tick,
             ticks: 0,
@@ -114,8 +120,7 @@ impl Session {
             }
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {
-                // There is more, but others have waited long enough.
-                cx.waker().wake_by_ref();
+                yield_turn(cx);
                 Poll::Pending
             }
             Poll::Ready(Err(error)) => Poll::Ready(error),
@@ -127,15 +132,16 @@ impl Session {
         while self.tick.poll_tick(cx).is_ready() {
             self.ticks += 1;
         }
+        let begun = Turn::begin();
         let mut more = false;
-        for turn in 0..READS_PER_TURN {
-            more = turn + 1 == READS_PER_TURN;
-            match self.poll_read(cx) {
+        for read in 0..READS_PER_TURN {
+            match self.poll_read(cx, &begun) {
                 Poll::Ready(done) => done?,
-                Poll::Pending => {
-                    more = false;
-                    break;
-                }
+                Poll::Pending => break,
+            }
+            more = self.unread || read + 1 == READS_PER_TURN;
+            if more {
+                break;
             }
         }
         // Only now: where this process stood still, the answers have been waiting all the while.
@@ -167,8 +173,8 @@ impl Session {
 
     // Reading.
 
-    /// Ready: something was read and dealt with.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Ready: something was read and dealt with, as far as the turn had time for it.
+    fn poll_read(&mut self, cx: &mut Context<'_>, turn: &Turn) -> Poll<Result<(), Error>> {
         if self.hub.sink.is_congested() {
             self.congested = true;
             return Poll::Pending;
@@ -177,18 +183,26 @@ impl Session {
             // Answers lie unread because of us: the clock begins anew.
             self.unanswered.restart_clock();
         }
+        if self.unread {
+            return Poll::Ready(self.understand(turn));
+        }
         match ready!(self.received.poll_read(Pin::new(&mut self.wire), cx)) {
             Err(error) => Poll::Ready(Err(self.lost(&error))),
             Ok(0) => Poll::Ready(Err(self.fail(Code::BrokerConnect, "Redis closed the connection"))),
-            Ok(_) => Poll::Ready(self.understand()),
+            Ok(_) => Poll::Ready(self.understand(turn)),
         }
     }
 
-    fn understand(&mut self) -> Result<(), Error> {
+    fn understand(&mut self, turn: &Turn) -> Result<(), Error> {
         let limit = self.hub.sink.largest();
         // Items are slices of it, and dealing with them needs the rest of the session.
         let mut received = std::mem::take(&mut self.received);
+        self.unread = false;
         let outcome = loop {
+            if turn.is_over() {
+                self.unread = true;
+                break Ok(());
+            }
             match received.next(limit) {
                 Ok(Next::Item(item)) => {
                     if let Err(error) = self.on_item(item) {
@@ -207,6 +221,7 @@ impl Session {
     fn on_item(&mut self, item: Incoming<'_>) -> Result<(), Error> {
         match item {
             Incoming::Message { channel, payload } => {
+                spend(MESSAGE);
                 if self.probe.as_ref().is_some_and(|probe| probe.name.as_bytes() == channel) {
                     self.probe_arrived = true;
                 } else {
