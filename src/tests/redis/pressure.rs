@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use redis::ConnectionLike;
-
 use crate::engine::broker::redis::RedisConfig;
 use crate::engine::broker::{Channel, Delivery, Reply, State, Status};
 use crate::engine::config::Config;
