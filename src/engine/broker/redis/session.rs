@@ -115,7 +115,7 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match self.turn(cx) {
             // Everything that it was asked is answered, and what came before the answers has been read.
-            Poll::Pending if self.link.is_retired() && self.unanswered.is_empty() => {
+            Poll::Pending if self.link.is_retired() && self.unanswered.is_empty() && !self.unread => {
                 Poll::Ready(Error::new(Code::BrokerConnect, "no longer needed"))
             }
             Poll::Pending => Poll::Pending,
