@@ -401,6 +401,11 @@ export interface WebSocketManagerEvents<Data = unknown> {
   /** A connection's outbox overflowed: what waited was dropped, and the connection is being closed with 4004. */
   slow: [connection: Connection<Data>, dropped: Dropped];
   /**
+   * An upgrade was refused, as `stats().refused` counts. Clients can cause any number: while 1,000 wait for listeners,
+   * further ones are left out.
+   */
+  refused: [refusal: Refusal];
+  /**
    * The links between servers have changed, or one that was lost is back. Never happens without Redis. Where nobody
    * listens, trouble becomes a process warning.
    */
@@ -412,6 +417,20 @@ export interface WebSocketManagerEvents<Data = unknown> {
    * warning instead of an exception.
    */
   error: [error: WebSocketError];
+}
+
+/** Why an upgrade was refused. */
+export interface Refusal {
+  /** See {@link ErrorCode}. */
+  code: ErrorCode;
+  /** The sentence that the client was told, unless `rejectWith` is `'close'`, which has no room for it. */
+  message: string;
+  /** The request's target as it came, with the value of `jwt.query` replaced. */
+  url: string;
+  /** As {@link Connection.remoteAddress}. */
+  remoteAddress: string;
+  /** The header `Origin`, which browsers send. */
+  origin: string | undefined;
 }
 
 /** A listener of an event. What it answers is ignored, but for a promise: its rejection becomes an `error` event. */

@@ -140,7 +140,7 @@ describe('index.d.ts', () => {
   test('has every event that there is, each with a comment', () => {
     const events = interfaces.get('WebSocketManagerEvents').members;
     expect(events.map((member) => member.name.getText())).toEqual([
-      ...['connection', 'message', 'disconnect', 'slow', 'broker', 'error'],
+      ...['connection', 'message', 'disconnect', 'slow', 'refused', 'broker', 'error'],
     ]);
     for (const event of events) expect(docOf(event).text).not.toBe('');
   });

@@ -19,6 +19,7 @@ const Kind = Object.freeze({
   CHANNEL: 15,
   PROBLEM: 16,
   FORBIDDEN: 17,
+  REFUSAL: 18,
 });
 
 module.exports = { Kind };

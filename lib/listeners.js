@@ -4,7 +4,7 @@ const { noticeOf } = require('./broker-status');
 const { failure, reasonOf, warn, notify } = require('./error');
 
 /** What `setInterest` takes, by event. */
-const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8 };
+const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8, refused: 16 };
 
 function listenerError(name, thrown) {
   return failure(Error, 'ERR_LISTENER', `A listener of '${name}' failed: ${reasonOf(thrown)}`, thrown);
@@ -28,6 +28,7 @@ class Listeners {
   #message = [];
   #disconnect = [];
   #slow = [];
+  #refused = [];
   /** One function per event for rejections, so that a message allocates none. */
   #rejected = {};
 
@@ -58,6 +59,7 @@ class Listeners {
     if (this.#message.length > 0) interest |= BITS.message;
     if (this.#disconnect.length > 0) interest |= BITS.disconnect;
     if (this.#slow.length > 0) interest |= BITS.slow;
+    if (this.#refused.length > 0) interest |= BITS.refused;
     if (interest === this.#interest) return;
     this.#interest = interest;
     this.#onInterest(interest);
@@ -69,7 +71,8 @@ class Listeners {
     if (name === 'message') this.#message = list;
     else if (name === 'connection') this.#connection = list;
     else if (name === 'disconnect') this.#disconnect = list;
-    else this.#slow = list;
+    else if (name === 'slow') this.#slow = list;
+    else this.#refused = list;
   }
 
   connection(connection) {
@@ -86,6 +89,10 @@ class Listeners {
 
   slow(connection, dropped) {
     this.#call('slow', this.#slow, 2, connection, dropped);
+  }
+
+  refused(refusal) {
+    this.#call('refused', this.#refused, 1, refusal);
   }
 
   /** Where nobody listens, trouble becomes a process warning: messages may be lost, and somebody has to know. */

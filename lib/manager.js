@@ -225,6 +225,11 @@ class WebSocketManager extends EventEmitter {
       case Kind.REFUSED:
         this.#handshakes.refused(number, payload);
         break;
+      case Kind.REFUSAL: {
+        const [code, message, url, remoteAddress, origin] = payload;
+        this.#listeners.refused({ code, message, url, remoteAddress, origin: origin ?? undefined });
+        break;
+      }
       case Kind.BRIDGE_READABLE:
         this.#handover.bridge(id)?.readable();
         break;

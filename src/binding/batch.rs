@@ -13,7 +13,7 @@ use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
 use crate::engine::Engine;
 use crate::engine::broker::Answer;
 use crate::engine::error::Error;
-use crate::engine::events::Event;
+use crate::engine::events::{Event, Refusal};
 use crate::engine::handle::Handle;
 
 const OPEN: u16 = 1;
@@ -33,6 +33,7 @@ const BROKER: u16 = 14;
 const CHANNEL: u16 = 15;
 const PROBLEM: u16 = 16;
 const FORBIDDEN: u16 = 17;
+const REFUSAL: u16 = 18;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]
@@ -118,6 +119,11 @@ impl Writer<'_> {
             Event::Broker(status) => self.put_with(BROKER, 0, 0, NativeBrokerStatus::from(status))?,
             Event::Channel { channel, payload } => {
                 self.put_with(CHANNEL, 0, 0, vec![channel, payload])?;
+            }
+            Event::Refusal(refusal) => {
+                let Refusal { code, message, url, remote, origin } = *refusal;
+                let told = [Some(code.to_owned()), Some(message), Some(url), Some(remote), origin];
+                self.put_with(REFUSAL, 0, 0, told.to_vec())?;
             }
             Event::Forbidden { channel, error } => {
                 self.put_with(FORBIDDEN, 0, 0, vec![channel, error.code().to_owned(), error.message])?;

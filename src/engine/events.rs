@@ -17,6 +17,8 @@ use super::frame::Message;
 use super::handle::Handle;
 use super::outbox::Dropped;
 
+/// Refusals that wait for the embedder at most, each of a few hundred bytes or of what the limits of a request are.
+const MAX_REFUSALS: usize = 1000;
 /// What a queued message counts beyond its payload, so that a flood of empty ones is bounded too.
 const MESSAGE_OVERHEAD: usize = 64;
 
@@ -33,8 +35,10 @@ impl Interest {
     pub const DISCONNECT: Interest = Interest(4);
     /// Connections that are closed as slow consumers.
     pub const SLOW: Interest = Interest(8);
+    /// Upgrades that were refused.
+    pub const REFUSED: Interest = Interest(16);
     /// Everything.
-    pub const ALL: Interest = Interest(15);
+    pub const ALL: Interest = Interest(31);
 }
 
 /// Something that happened.
@@ -55,6 +59,8 @@ pub enum Event {
     Upgraded { handle: Arc<Handle>, ticket: u64 },
     /// An upgrade whose result was asked for was refused.
     Refused { ticket: u64, code: &'static str, message: String },
+    /// An upgrade was refused.
+    Refusal(Box<Refusal>),
     /// A bridge has bytes for its socket.
     BridgeReadable { id: BridgeId },
     /// A bridge takes bytes from its socket again.
@@ -73,6 +79,21 @@ pub enum Event {
     Problem(Error),
     /// The engine has shut down. Nothing follows.
     Closed,
+}
+
+/// An upgrade that was refused, and why. For whoever looks for what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Code of the error.
+    pub code: &'static str,
+    /// What the client is told.
+    pub message: String,
+    /// The request's target, without a token that it carries.
+    pub url: String,
+    /// The client's address.
+    pub remote: String,
+    /// Its header `Origin`.
+    pub origin: Option<String>,
 }
 
 impl Event {
@@ -103,6 +124,8 @@ struct Queue {
     notified: bool,
     /// The whole queue was full and has not yet shrunk to half: nobody is read that adds to it.
     congested: bool,
+    /// Refusals in the queue.
+    refusals: usize,
     /// Connections that wait for that, each once.
     waiting: Vec<Arc<Handle>>,
     /// How many events were ever queued, taken, and dealt with: what the embedder sent in return is in the outboxes.
@@ -166,6 +189,16 @@ impl Events {
         }
     }
 
+    /// Queues a refusal, if someone listens. Strangers can cause any number: those for which there is no room are left out.
+    pub(super) fn push_refusal(&self, refusal: impl FnOnce() -> Refusal) {
+        if !self.wants(Interest::REFUSED) || self.queue.lock().refusals >= MAX_REFUSALS {
+            return;
+        }
+        let refusal = Event::Refusal(Box::new(refusal()));
+        self.queue.lock().refusals += 1;
+        self.push(refusal);
+    }
+
     /// Queues a message, if someone listens. Copies the payload.
     pub fn push_message(&self, handle: &Arc<Handle>, message: Message<'_>) {
         if !self.wants(Interest::MESSAGE) {
@@ -221,6 +254,9 @@ impl Events {
                 queue.notified = false;
             }
             queue.taken += batch.len() as u64;
+            if queue.refusals > 0 {
+                queue.refusals -= batch.iter().filter(|event| matches!(event, Event::Refusal(_))).count();
+            }
             for (handle, size) in batch.iter().filter_map(Event::message) {
                 let left = handle.pending_events().fetch_sub(size, Ordering::SeqCst) - size;
                 self.bytes.fetch_sub(size, Ordering::SeqCst);

@@ -15,7 +15,7 @@ use super::auth::Identity;
 use super::config::{Auth, RejectWith};
 use super::connection::Connection;
 use super::error::Code;
-use super::events::{Event, Interest};
+use super::events::{self, Event, Interest};
 use super::frame;
 use super::handle::{Handle, Peer};
 use super::handshake::{self, Accept, Refusal, RequestHead};
@@ -188,9 +188,25 @@ impl Attempt {
         }
     }
 
+    fn describe(&self, refusal: &Refusal) -> events::Refusal {
+        let RequestHead { target, .. } = &self.upgrade.head;
+        let url = match &self.shared.config.auth {
+            Auth::Jwt(verifier) => verifier.sources().redact(target),
+            _ => target.clone(),
+        };
+        events::Refusal {
+            code: refusal.code,
+            message: refusal.message.clone(),
+            url,
+            remote: self.upgrade.remote.clone(),
+            origin: self.upgrade.head.header("origin").map(str::to_owned),
+        }
+    }
+
     async fn refuse(mut self, socket: Socket, refusal: &Refusal) {
         self.shared.counters.refused(refusal.code);
         self.report_refusal(refusal.code, &refusal.message);
+        self.shared.events.push_refusal(|| self.describe(refusal));
         self.live.stand_up();
         let answer = match refusal.close_code() {
             Some(code)

@@ -326,3 +326,33 @@ fn the_embedder_is_told_once_until_it_has_found_nothing_left() {
     eventually("the embedder to be told", || server.rings() == quiet + 2);
     assert_eq!((drain(256), drain(256)), (1, 0));
 }
+
+#[test]
+fn refusals_that_nobody_takes_are_bounded_and_counted() {
+    let mut config = Config { relay: Relay::Off, auth: Auth::Callback, ..config() };
+    config.limits.max_connections = 1;
+    let server = Server::start(config);
+    server.engine.set_interest(Interest::REFUSED);
+    // Takes the only place, and keeps it.
+    let (_first, _) = server.request(Request::default());
+    for _ in 0..1100 {
+        let (mut client, _) = server.request(Request::default());
+        client.response().expect_refusal(503, "ERR_TOO_MANY_CONNECTIONS");
+    }
+    let refusals: Vec<_> =
+        std::iter::from_fn(|| Some(server.engine.drain(256)).filter(|batch| !batch.is_empty()))
+            .flatten()
+            .filter_map(|event| match event {
+                Event::Refusal(refusal) => Some(refusal),
+                _ => None,
+            })
+            .collect();
+    assert_eq!(refusals.len(), 1000);
+    assert_eq!(refusals[0].code, "ERR_TOO_MANY_CONNECTIONS");
+    let refused = server.engine.stats().refused;
+    assert_eq!(refused.values().sum::<u64>(), 1100);
+    // And once they were taken, there is room again.
+    let (mut client, _) = server.request(Request::default());
+    client.response().expect_refusal(503, "ERR_TOO_MANY_CONNECTIONS");
+    server.event("one more", |event| matches!(event, Event::Refusal(_)).then_some(()));
+}

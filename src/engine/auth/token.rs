@@ -14,11 +14,16 @@ use crate::engine::handshake::{Refusal, RequestHead};
 pub struct Sources {
     /// Name of the cookie. Browsers send it whichever page connects, so it needs the origin check.
     pub cookie: Option<String>,
-    /// Name of the query parameter. URLs end up in logs; see [`redact_target`].
+    /// Name of the query parameter. URLs end up in logs; see [`Sources::redact`].
     pub query: Option<String>,
 }
 
 impl Sources {
+    /// A request target without the token that it carries, for events.
+    pub fn redact(&self, target: &str) -> String {
+        self.query.as_deref().map_or(Cow::Borrowed(target), |name| redact_target(target, name)).into_owned()
+    }
+
     /// What a client is told that has no token: all the places where it could have been.
     pub(super) fn missing(&self) -> String {
         let mut places = vec![
@@ -81,8 +86,8 @@ pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<Token>, Refu
     Ok(None)
 }
 
-/// The request target with every value of this query parameter replaced, for logs and events.
-pub fn redact_target<'a>(target: &'a str, param: &str) -> Cow<'a, str> {
+/// The request target with every value of this query parameter replaced.
+fn redact_target<'a>(target: &'a str, param: &str) -> Cow<'a, str> {
     let Some((path, query)) = target.split_once('?') else { return Cow::Borrowed(target) };
     // Percent signs may hide a name, so that names are compared as `in_query` reads them.
     let names_it = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name == param);
