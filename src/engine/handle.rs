@@ -272,6 +272,11 @@ impl Handle {
         Orders(self.flags.load(Ordering::Acquire) & ORDERS)
     }
 
+    /// True once the task has had a turn, which is after the client was told that it is connected.
+    pub(super) fn has_begun(&self) -> bool {
+        self.waker.get().is_some()
+    }
+
     /// The task's turn ends.
     pub(super) fn leave(&self) {
         RUNNING.set(std::ptr::null());

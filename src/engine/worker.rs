@@ -439,7 +439,9 @@ impl Local {
             }
         }
         for (slot, due) in turn.ping.slots(wheel) {
-            for handle in self.slot(wheel, slot).filter(|handle| handle.is_open()) {
+            // Before it has begun, a client could not answer: its ping would go out behind the 101.
+            let pinged = |handle: &&Arc<Handle>| handle.is_open() && handle.has_begun();
+            for handle in self.slot(wheel, slot).filter(pinged) {
                 handle.on_ping(due);
                 handle.push_control(&frame::PING);
                 if let Some(mailbox) = &self.mailbox {

@@ -1,9 +1,10 @@
 //! The heartbeat on real sockets: who lives stays, who is silent goes.
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Got, PING, PONG, TEXT, frame};
-use super::harness::{PATIENCE, Server, config, eventually};
+use super::harness::{PATIENCE, Request, Server, config, eventually};
 use crate::engine::config::{Config, Heartbeat, Relay};
 use crate::engine::events::{Event, Interest};
 
@@ -146,6 +147,33 @@ fn a_client_that_is_read_only_now_and_then_is_not_taken_for_dead() {
             assert!(Instant::now() < deadline);
         }
     });
+}
+
+#[test]
+fn a_client_that_waits_for_its_101_is_not_pinged_before_it() {
+    let server = server(Duration::from_millis(500));
+    let (client, mut node) = server.pair();
+    // An answer to an earlier request, which the client has yet to read: the 101 has to wait behind it.
+    node.set_nonblocking(true).unwrap();
+    let mut ahead = 0;
+    while let Ok(n) = node.write(&[b'x'; 64 * 1024]) {
+        ahead += n;
+    }
+    node.set_nonblocking(false).unwrap();
+    let (mut client, ticket) = server.hand_over(client.into(), node.into(), Request::default());
+    let number = ticket.unwrap().number;
+    // Twice the time that a client has for an answer.
+    let mut other = server.connect();
+    pings(&mut other, 10, |other| other.send(&frame(PONG, b"")));
+
+    client.socket.read_exact(&mut vec![0; ahead]).unwrap();
+    client.response().expect_101();
+    let handle = server.event("the connection to open", |event| match event {
+        Event::Open { handle, ticket } if *ticket == number => Some(handle.clone()),
+        _ => None,
+    });
+    pings(&mut client, 5, |client| client.send(&frame(PONG, b"")));
+    assert!(handle.is_open());
 }
 
 #[test]
