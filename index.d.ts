@@ -829,8 +829,9 @@ export interface HeartbeatOptions {
    */
   intervalMs?: number | undefined;
   /**
-   * How long after a ping a sign of life may take before the connection is closed with 4003; any traffic is one.
-   * Milliseconds, 100 to 3,600,000.
+   * How long after a ping a sign of life may take before the connection is closed with 4003; any traffic is one. Time in
+   * which the server doesn't read the connection is not counted, nor, where the bytes pass through Node (an `https`
+   * server), time in which JavaScript blocks its thread for more than 100 ms. Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `10000`
    */

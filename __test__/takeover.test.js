@@ -12,6 +12,7 @@ const { catalogue } = require('../lib/native');
 const { closeAfterwards } = require('./support/cleanup');
 const { host, manage, listening } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest, frame } = require('./support/client');
+const { program } = require('./support/program');
 
 /** Answers every message with itself. */
 const echo = (connection, data) => connection.send(data);
@@ -352,6 +353,23 @@ describe('a TLS server', () => {
     server.close();
     expect(await client.closed).toEqual({ code: 1001, reason: '' });
     await closed;
+  });
+
+  test('takes no client for dead because its own thread was blocked, and finds the one that is', async () => {
+    const { manager, base } = await secureHost({ heartbeat: { intervalMs: 100, timeoutMs: 500 } });
+    const COUNT = 10;
+    const URL = `${base}/api/websocket`;
+    const clients = program('clients.js', { env: { URL, COUNT: String(COUNT) } });
+    expect(await clients.line()).toBe('open');
+    for (let i = 0; i < 3; i += 1) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+      clients.say('ping');
+      expect(await clients.line()).toBe('alive');
+    }
+    expect([manager.stats().closed, manager.connections.size]).toEqual([{}, COUNT]);
+    const gone = once(manager, 'disconnect');
+    clients.child.kill('SIGSTOP');
+    expect((await gone).slice(1)).toEqual([4003, 'no answer to ping']);
   });
 
   test('slows a client down that sends more than its listeners take', async () => {

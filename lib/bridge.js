@@ -125,6 +125,11 @@ class Bridge {
     this.#guard(() => this.#socket.resume());
   }
 
+  /** BRIDGE_QUESTION: whether the loop turns. After a whole turn, so that what lay on the socket was fed before. */
+  answer() {
+    setImmediate(() => setImmediate(() => this.#native.answer()));
+  }
+
   /** BRIDGE_END: the connection is over. What the addon still has for the socket goes out first, unless `abort`. */
   finish(abort) {
     if (this.#over || (this.#ending && !abort)) return;

@@ -20,6 +20,7 @@ const Kind = Object.freeze({
   PROBLEM: 16,
   FORBIDDEN: 17,
   REFUSAL: 18,
+  BRIDGE_QUESTION: 19,
 });
 
 module.exports = { Kind };

@@ -236,6 +236,9 @@ class WebSocketManager extends EventEmitter {
       case Kind.BRIDGE_DRAIN:
         this.#handover.bridge(id)?.drained();
         break;
+      case Kind.BRIDGE_QUESTION:
+        this.#handover.bridge(id)?.answer();
+        break;
       case Kind.BRIDGE_END:
         this.#handover.bridge(id)?.finish(number !== 0);
         break;

@@ -34,6 +34,7 @@ const CHANNEL: u16 = 15;
 const PROBLEM: u16 = 16;
 const FORBIDDEN: u16 = 17;
 const REFUSAL: u16 = 18;
+const BRIDGE_QUESTION: u16 = 19;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]
@@ -135,6 +136,7 @@ impl Writer<'_> {
             Event::Closed => self.put(CLOSED, 0, 0),
             Event::BridgeReadable { id } => self.put(BRIDGE_READABLE, id, 0),
             Event::BridgeDrain { id } => self.put(BRIDGE_DRAIN, id, 0),
+            Event::BridgeQuestion { id } => self.put(BRIDGE_QUESTION, id, 0),
             Event::BridgeEnd { id, abort } => self.put(BRIDGE_END, id, abort.into()),
             Event::Open { .. }
             | Event::Text { .. }

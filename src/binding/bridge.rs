@@ -51,6 +51,12 @@ impl NativeBridge {
         self.bridge.take().map(Buffer::from)
     }
 
+    /// The loop has turned since BRIDGE_QUESTION.
+    #[napi(catch_unwind)]
+    pub fn answer(&self) {
+        self.bridge.answer();
+    }
+
     /// The socket has passed on what was taken.
     #[napi(catch_unwind)]
     pub fn ack(&self) {

@@ -2,18 +2,22 @@
 //! `Duplex`, a platform without descriptors). Two bounded buffers with backpressure both ways.
 //!
 //! Node feeds what its socket reads and takes what the socket shall write; the connection's task sees
-//! a socket like any other. What passes here passes through Node's thread, so a blocked loop delays it.
+//! a socket like any other. What passes here passes through Node's thread, so a blocked loop delays it. The heartbeat
+//! must not take that for a client's silence: it asks Node along with each ping, and once more before it gives a client
+//! up, and its clock stands still for as long as Node takes to answer.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::io::ReadBuf;
 
 use super::events::{Event, Events};
+use super::handle::Handle;
 
 /// Number of a bridge, for events.
 pub type BridgeId = u64;
@@ -22,6 +26,18 @@ pub type BridgeId = u64;
 const INBOUND_LIMIT: usize = 64 * 1024;
 /// Bytes that wait for Node to take them; past it the outbox fills, with its own limit.
 const OUTBOUND_LIMIT: usize = 64 * 1024;
+
+/// An answer that comes within this time is one of a loop that turns. Its milliseconds don't count, or the heartbeat, which
+/// looks at a connection once per interval, would find a dead one too young by a hair.
+const PROMPT: Duration = Duration::from_millis(100);
+
+/// A question to Node whether its loop turns, which it has yet to answer.
+#[derive(Debug)]
+struct Question {
+    since: Instant,
+    /// The connection, if it is to be ended should nothing have come from the client by then.
+    suspect: Option<Arc<Handle>>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -52,6 +68,16 @@ struct State {
     abort: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    question: Option<Question>,
+    /// How long Node has kept questions waiting in all.
+    stood: Duration,
+}
+
+impl Question {
+    fn late(&self) -> Duration {
+        let waited = self.since.elapsed();
+        if waited > PROMPT { waited } else { Duration::ZERO }
+    }
 }
 
 impl Bridge {
@@ -78,6 +104,9 @@ impl Bridge {
             if state.finished || bytes.is_empty() {
                 return true;
             }
+            if let Some(question) = &mut state.question {
+                question.suspect = None;
+            }
             state.inbound_len += bytes.len();
             state.inbound.push_back(Bytes::copy_from_slice(bytes));
             state.paused = state.inbound_len >= INBOUND_LIMIT;
@@ -103,6 +132,7 @@ impl Bridge {
             let mut state = self.state.lock();
             state.ended = true;
             state.broken = true;
+            state.question = None;
             [state.reader.take(), state.writer.take()]
         };
         wakers.into_iter().flatten().for_each(Waker::wake);
@@ -132,6 +162,46 @@ impl Bridge {
     /// Node's socket has passed on what was taken.
     pub fn ack(&self) {
         self.state.lock().taken = false;
+    }
+
+    /// Asks Node whether its loop turns; for a `suspect`, also whether anything has come from the client.
+    pub(super) fn ask(&self, suspect: Option<&Arc<Handle>>) {
+        let tell = {
+            let mut state = self.state.lock();
+            if state.broken {
+                return;
+            }
+            let tell = state.question.is_none();
+            let question =
+                state.question.get_or_insert_with(|| Question { since: Instant::now(), suspect: None });
+            if suspect.is_some() {
+                question.suspect = suspect.cloned();
+            }
+            tell
+        };
+        if tell {
+            self.tell(Event::BridgeQuestion { id: self.id });
+        }
+    }
+
+    /// Node's loop has turned since [`Event::BridgeQuestion`], and what its socket had was fed.
+    pub fn answer(&self) {
+        let suspect = {
+            let mut state = self.state.lock();
+            let Some(question) = state.question.take() else { return };
+            let late = question.late();
+            state.stood += late;
+            question.suspect.filter(|_| late.is_zero())
+        };
+        if let Some(handle) = suspect {
+            handle.declare_dead();
+        }
+    }
+
+    /// How long Node has carried nothing, in all.
+    pub(super) fn stood_still(&self) -> Duration {
+        let state = self.state.lock();
+        state.stood + state.question.as_ref().map_or(Duration::ZERO, Question::late)
     }
 
     fn tell_end(&self) {
@@ -238,6 +308,7 @@ impl Bridge {
             let mut state = self.state.lock();
             state.finished = true;
             state.inbound.clear();
+            state.question = None;
             // What Node has not taken by now it never will: its socket is not to wait for that.
             state.abort |= !state.outbound.is_empty();
         }

@@ -65,6 +65,8 @@ pub enum Event {
     BridgeReadable { id: BridgeId },
     /// A bridge takes bytes from its socket again.
     BridgeDrain { id: BridgeId },
+    /// A bridge wants to know whether the embedder's loop turns.
+    BridgeQuestion { id: BridgeId },
     /// A bridge is done with its socket.
     BridgeEnd { id: BridgeId, abort: bool },
     /// The answer to what had to be asked of other servers, see [`super::broker::Reply::Later`].

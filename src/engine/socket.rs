@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 use super::bridge::Bridge;
+use super::handle::Handle;
 
 /// A socket that is ours but not yet registered with a worker.
 #[derive(Debug)]
@@ -187,6 +188,29 @@ impl Socket {
         match self {
             Socket::Bridge(bridge) => bridge.poll_taken(cx),
             _ => true,
+        }
+    }
+
+    /// Milliseconds, of all since it was taken, in which it carried nothing whatever the peer did.
+    pub(super) fn stood_still(&self) -> u64 {
+        match self {
+            Socket::Bridge(bridge) => bridge.stood_still().as_millis() as u64,
+            _ => 0,
+        }
+    }
+
+    /// A ping is about to go out.
+    pub(super) fn expect_pong(&self) {
+        if let Socket::Bridge(bridge) = self {
+            bridge.ask(None);
+        }
+    }
+
+    /// Nothing has come from the peer in time: ends its connection, unless that lies in the way to it.
+    pub(super) fn suspect(&self, handle: &Arc<Handle>) {
+        match self {
+            Socket::Bridge(bridge) => bridge.ask(Some(handle)),
+            _ => handle.declare_dead(),
         }
     }
 

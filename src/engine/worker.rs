@@ -392,6 +392,11 @@ async fn sweep((interval, timeout): (Duration, Duration)) {
     }
 }
 
+/// A time as the heartbeat counts it for a connection: without those in which nobody could have heard from the peer.
+fn clock(socket: &Socket, now: u64) -> u64 {
+    now.saturating_sub(socket.stood_still())
+}
+
 impl Local {
     /// Writes what others pushed to connections. A number may be of one that has ended, or of its successor
     /// with nothing to write: both do no harm.
@@ -418,32 +423,37 @@ impl Local {
         }
     }
 
-    fn slot<'a>(&'a self, wheel: &Wheel, slot: usize) -> impl Iterator<Item = &'a Arc<Handle>> + use<'a> {
+    fn slot<'a>(
+        &'a self,
+        wheel: &Wheel,
+        slot: usize,
+    ) -> impl Iterator<Item = &'a (Arc<Handle>, Arc<Socket>)> + use<'a> {
         let step = wheel.slots();
-        (slot..self.connections.capacity())
-            .step_by(step)
-            .filter_map(|key| self.connections.get(key).map(|(handle, _)| handle))
+        (slot..self.connections.capacity()).step_by(step).filter_map(|key| self.connections.get(key))
     }
 
     fn turn(&self, wheel: &mut Wheel, now: u64) {
         let turn = wheel.turn(now);
         if turn.stalled {
-            self.connections.iter().for_each(|(_, (handle, _))| handle.restart_clock(now));
+            for (_, (handle, socket)) in &self.connections {
+                handle.restart_clock(clock(socket, now));
+            }
         } else {
             for (slot, _) in turn.check.slots(wheel) {
-                for handle in self.slot(wheel, slot) {
-                    if handle.is_overdue(now, wheel.timeout_ms()) {
-                        handle.declare_dead();
+                for (handle, socket) in self.slot(wheel, slot) {
+                    if handle.is_overdue(clock(socket, now), wheel.timeout_ms()) {
+                        socket.suspect(handle);
                     }
                 }
             }
         }
         for (slot, due) in turn.ping.slots(wheel) {
             // Before it has begun, a client could not answer: its ping would go out behind the 101.
-            let pinged = |handle: &&Arc<Handle>| handle.is_open() && handle.has_begun();
-            for handle in self.slot(wheel, slot).filter(pinged) {
-                handle.on_ping(due);
+            let pinged = |(handle, _): &&(Arc<Handle>, _)| handle.is_open() && handle.has_begun();
+            for (handle, socket) in self.slot(wheel, slot).filter(pinged) {
+                handle.on_ping(clock(socket, due));
                 handle.push_control(&frame::PING);
+                socket.expect_pong();
                 if let Some(mailbox) = &self.mailbox {
                     mailbox.counters.pings.add(1);
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, eventually, identity};
-use crate::engine::bridge::Bridge;
+use crate::engine::bridge::{Bridge, BridgeId};
 use crate::engine::config::{Auth, Config, Heartbeat, Relay};
 use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
@@ -38,13 +38,27 @@ impl<'a> Carrier<'a> {
         (carrier, handle)
     }
 
-    /// Waits to be told that there are bytes, and takes all there are.
+    /// Waits to be told that there are bytes, and takes all there are. Questions are answered meanwhile.
     fn take(&mut self) {
-        let id = self.bridge.id();
-        self.server.event("bytes for the socket", |event| {
+        self.answering("bytes for the socket", |event, id| {
             matches!(event, Event::BridgeReadable { id: of } if *of == id).then_some(())
         });
         self.take_what_is_there();
+    }
+
+    /// Waits for an event as a loop does that turns.
+    fn answering<T>(&self, what: &str, mut pick: impl FnMut(&Event, BridgeId) -> Option<T>) -> T {
+        let id = self.bridge.id();
+        loop {
+            let picked = self.server.event(what, |event| match event {
+                Event::BridgeQuestion { id: of } if *of == id => Some(None),
+                event => pick(event, id).map(Some),
+            });
+            match picked {
+                Some(picked) => return picked,
+                None => self.bridge.answer(),
+            }
+        }
     }
 
     fn take_what_is_there(&mut self) {
@@ -84,8 +98,7 @@ impl<'a> Carrier<'a> {
     }
 
     fn wait_for_end(&self) -> bool {
-        let id = self.bridge.id();
-        self.server.event("the bridge's end", |event| match event {
+        self.answering("the bridge's end", |event, id| match event {
             Event::BridgeEnd { id: of, abort } if *of == id => Some(*abort),
             _ => None,
         })
@@ -260,6 +273,40 @@ fn a_silent_client_is_told_over_the_bridge_and_one_whose_bytes_nobody_carries_is
         } else {
             assert!(carrier.wait_for_end(), "nothing was taken");
         }
+        assert_eq!(server.ended(handle.id).0, 4003);
+    }
+}
+
+#[test]
+fn a_client_whose_bytes_are_not_carried_for_a_while_is_not_taken_for_dead_and_its_silence_counts_after() {
+    let heartbeat = Heartbeat { interval: Duration::from_millis(100), timeout: Duration::from_millis(500) };
+    let server = Server::start(Config { threads: 1, heartbeat, ..config() });
+    // The loop stands still before a ping is taken, and after one was but its answer not yet fed.
+    for taken in [0, 1] {
+        let (mut carrier, handle) = Carrier::open(&server, "ada");
+        for _ in 0..taken {
+            carrier.expect(PING, b"");
+        }
+        let mut other = server.connect();
+        for _ in 0..15 {
+            other.expect(PING, b"");
+            other.send(&frame(PONG, b""));
+        }
+        assert!(handle.is_open());
+        // It turns again; the client's answers come.
+        for _ in 0..10 {
+            carrier.bridge.feed(&frame(PONG, b""));
+            carrier.expect(PING, b"");
+        }
+        assert!(handle.is_open());
+        // From here on its silence counts.
+        while carrier.out.first() != Some(&CLOSE) {
+            carrier.take();
+            while carrier.out.first() == Some(&PING) {
+                carrier.out.drain(..2);
+            }
+        }
+        carrier.expect(CLOSE, &close_payload(4003, "no answer to ping"));
         assert_eq!(server.ended(handle.id).0, 4003);
     }
 }

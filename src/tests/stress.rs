@@ -135,6 +135,11 @@ fn carry(bridges: &Bridges, event: &Event) {
                 }
             }
         }
+        Event::BridgeQuestion { id } => {
+            if let Some(bridge) = bridges.lock().get(id) {
+                bridge.answer();
+            }
+        }
         Event::BridgeEnd { id, .. } => {
             let bridge = bridges.lock().remove(id);
             bridge.into_iter().for_each(|bridge| bridge.abort());
