@@ -1,6 +1,7 @@
 'use strict';
 
 const http = require('node:http');
+const http2 = require('node:http2');
 const { Duplex } = require('node:stream');
 const { once } = require('node:events');
 const { closeAfterwards } = require('./support/cleanup');
@@ -88,6 +89,12 @@ describe('handleUpgrade', () => {
     await client.said('\x81\x0bin the head\x81\x04late');
   });
 
+  const rawHeaders = [
+    ...['Host', 'x', 'Upgrade', 'websocket', 'Connection', 'Upgrade', 'Sec-WebSocket-Version', '13'],
+    ...['Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='],
+  ];
+  const request = { method: 'GET', url: '/x', httpVersion: '1.1', rawHeaders };
+
   test('takes any duplex stream', async () => {
     const server = http.createServer();
     const manager = manage(server, { relay: false });
@@ -108,15 +115,7 @@ describe('handleUpgrade', () => {
     const [near, far] = [make(), make()];
     near.other = far;
     far.other = near;
-    const req = Object.assign(new http.IncomingMessage(null), {
-      method: 'GET',
-      url: '/x',
-      httpVersion: '1.1',
-      rawHeaders: [
-        ...['Host', 'x', 'Upgrade', 'websocket', 'Connection', 'Upgrade', 'Sec-WebSocket-Version', '13'],
-        ...['Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='],
-      ],
-    });
+    const req = Object.assign(new http.IncomingMessage(null), request);
     let said = '';
     const heard = new Promise((resolve) => {
       far.on('data', (chunk) => {
@@ -132,6 +131,48 @@ describe('handleUpgrade', () => {
     const gone = once(manager, 'disconnect');
     far.end();
     expect((await gone)[1]).toBe(1006);
+  });
+
+  test('notices a stream that is destroyed without an error', async () => {
+    const { manager } = await host();
+    const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
+    await manager.handleUpgrade(request, stream, null, { userId: 'u' });
+    const gone = once(manager, 'disconnect');
+    stream.destroy();
+    expect((await gone).slice(1)).toEqual([1006, '']);
+    expect(stream.destroyed).toBe(true);
+  });
+
+  test.each(['rejects the stream', 'destroys its session'])(
+    'notices an HTTP/2 client that %s',
+    async (how) => {
+      const { manager } = await host();
+      const server = await listening(http2.createServer());
+      const opened = new Promise((resolve) => {
+        server.on('stream', (stream) => {
+          stream.respond({ ':status': 200 });
+          resolve(manager.handleUpgrade(request, stream, null, { userId: 'u' }));
+        });
+      });
+      const session = http2.connect(`http://127.0.0.1:${server.address().port}`);
+      const stream = session.request({ ':method': 'POST' }).on('error', () => {});
+      stream.resume();
+      await opened;
+      const gone = once(manager, 'disconnect');
+      if (how === 'rejects the stream') stream.close(http2.constants.NGHTTP2_CANCEL);
+      else session.destroy();
+      expect((await gone).slice(1)).toEqual([1006, '']);
+      session.destroy();
+    },
+  );
+
+  test('does not let a listener of the same event destroy what was given away', async () => {
+    const { manager } = await host();
+    const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
+    const connection = manager.handleUpgrade(request, stream, null, { userId: 'u' });
+    stream.destroy();
+    expect((await connection).userId).toBe('u');
+    expect(stream.destroyed).toBe(false);
   });
 
   test('rejects, and leaves the socket alone, for what is no upgrade', async () => {

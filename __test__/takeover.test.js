@@ -309,6 +309,17 @@ describe('a TLS server', () => {
     expect(await client.close(4321, 'done')).toEqual({ code: 4321, reason: 'done' });
   });
 
+  test('tells listeners when the TCP socket under it is destroyed', async () => {
+    const server = https.createServer(secure);
+    const sockets = [];
+    server.on('connection', (socket) => sockets.push(socket));
+    const { manager, port } = await host({}, server);
+    await connect(`wss://127.0.0.1:${port}/api/websocket`, { rejectUnauthorized: false });
+    const gone = once(manager, 'disconnect');
+    for (const socket of sockets) socket.destroy();
+    expect((await gone).slice(1)).toEqual([1006, '']);
+  });
+
   test('tells listeners when a client closes, and when it vanishes', async () => {
     const { manager, connect: open } = await secureHost();
     const polite = await open();
@@ -329,11 +340,23 @@ describe('a TLS server', () => {
     server.on('upgrade', (_req, socket) => {
       if (_req.url === '/api/websocket') socket.destroy();
     });
+    const judged = new Promise((resolve) => {
+      server.on('upgrade', (_req, socket) => {
+        if (_req.url !== '/api/websocket') return;
+        // As the documentation of ws has it, for those whom it doesn't let in.
+        setImmediate(() => {
+          socket.write('HTTP/1.1 401 Unauthorized\r\n\r\n');
+          socket.destroy();
+          resolve();
+        });
+      });
+    });
     server.on('upgrade', async (_req, socket) => {
       await null;
       if (_req.url === '/api/websocket') socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
     });
     const ours = await open();
+    await judged;
     ours.send('mine');
     expect(await ours.next()).toBe('mine');
     const theirs = await connect(`${base}/other`, client);

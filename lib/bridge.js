@@ -9,8 +9,10 @@ const nothing = () => {};
  * Carries the bytes of a connection whose socket has no descriptor to take: TLS, or any other `Duplex`. Both ways
  * with backpressure. From here on the socket is the bridge's alone: `write`, `end` and `destroy` of the object do
  * nothing for anyone else, because other `upgrade` listeners of the server (another WebSocket server, a framework's)
- * are used to answering and ending what they don't know. A socket may be anyone's: where it throws, the connection ends
- * as if the socket had failed.
+ * are used to answering and ending what they don't know, at once or once they have asked someone. Streams also destroy
+ * themselves without an error when their transport closes, which must not be missed: Node's sockets do so in one case
+ * only, and of a socket that was given to `handleUpgrade` other listeners are taken to know, once they had their turn.
+ * A socket may be anyone's: where it throws, the connection ends as if the socket had failed.
  */
 class Bridge {
   #native;
@@ -25,13 +27,16 @@ class Bridge {
   #ending = false;
   /** The socket is closed, or will be without more of ours. */
   #over = false;
+  /** Others may destroy the socket who don't know that it is taken. */
+  #shared = true;
 
   /**
-   * `onGone` is called when the socket is closed and no event of the addon's concerns it any more.
+   * `onGone` is called when the socket is closed and no event of the addon's concerns it any more. `given`: the
+   * application has given the socket away, rather than the server to whoever listens.
    *
    * @throws what the socket throws; the connection is ended then
    */
-  constructor(native, socket, onGone) {
+  constructor(native, socket, given, onGone) {
     this.#native = native;
     this.#socket = socket;
     this.#onGone = onGone;
@@ -39,6 +44,11 @@ class Bridge {
       this.#seize(socket);
       this.#listen(socket);
       socket.resume();
+      if (given) {
+        process.nextTick(() => {
+          this.#shared = false;
+        });
+      }
     } catch (error) {
       this.#fail();
       throw error;
@@ -90,9 +100,10 @@ class Bridge {
     socket.write = () => false;
     socket.end = () => socket;
     socket.destroySoon = nothing;
-    // The stream's own failures come with an error, and must have their way.
     socket.destroy = (error) => {
-      if (error) this.#guard(() => this.#destroy(error));
+      // A TLS socket's `_parent` is the TCP socket under it, which servers that keep a list of theirs may destroy.
+      const isOwn = error || !this.#shared || socket._parent?.destroyed;
+      if (isOwn) this.#guard(() => this.#destroy(error));
       return socket;
     };
   }

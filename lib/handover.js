@@ -89,13 +89,13 @@ class Handover {
   }
 
   /**
-   * Gives the socket away. Afterwards Node's object is destroyed, or serves as a bridge.
+   * Gives the socket away. Afterwards Node's object is destroyed, or serves as a bridge. `given`: see `Bridge`.
    *
    * @returns {{ticket: number, authenticate: boolean, remoteAddress: string}} the address is the client's
    * @throws {Error} `ERR_HANDOVER` or `ERR_CLOSED`: the socket is untouched, or, if it was to be a bridge and threw
    * itself, ended
    */
-  take(req, socket, head, flags, identity) {
+  take(req, socket, head, flags, identity, given) {
     const { claimed } = registry();
     if (socket.destroyed) throw failure(Error, 'ERR_HANDOVER', 'The socket is closed already');
     if (claimed.has(socket))
@@ -106,7 +106,7 @@ class Handover {
     const taken = this.#native.upgrade(joinHead(req), first, descriptor, peer, flags, identity);
     claimed.add(socket);
     if (taken.bridge) {
-      this.#bridge(taken.bridge, socket);
+      this.#bridge(taken.bridge, socket, given);
     } else {
       // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Other
       // `upgrade` listeners find a destroyed socket, and what they write to it goes nowhere.
@@ -116,10 +116,10 @@ class Handover {
     return taken;
   }
 
-  #bridge(native, socket) {
+  #bridge(native, socket, given) {
     const { id } = native;
     try {
-      this.#bridges.set(id, new Bridge(native, socket, () => this.#bridges.delete(id)));
+      this.#bridges.set(id, new Bridge(native, socket, given, () => this.#bridges.delete(id)));
     } catch (thrown) {
       throw failure(Error, 'ERR_HANDOVER', `The socket can't be bridged: ${reasonOf(thrown)}`, thrown);
     }

@@ -50,6 +50,7 @@ class Handshakes {
       head,
       flags,
       known?.native,
+      waiting !== undefined,
     );
     if (flags & REPORT) {
       this.#pending.set(ticket, { data: known?.data, resolve: waiting?.resolve, reject: waiting?.reject });
