@@ -155,7 +155,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @returns the open connection
    * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_INVALID_IDENTITY`: untouched
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: untouched
-   * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already (untouched), or the client left meanwhile
+   * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it is yet to
+   * be answered (untouched); or if the client left meanwhile
    * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`
    */
   handleUpgrade(
@@ -1279,7 +1280,10 @@ export const ErrorCode: {
   readonly ERR_BROKER_PROTOCOL: 'ERR_BROKER_PROTOCOL';
   /** A message from Redis was malformed, too large or of an unknown kind, and was skipped. */
   readonly ERR_BAD_MESSAGE: 'ERR_BAD_MESSAGE';
-  /** The socket can't be taken over: it is closed, taken, or the system gives no descriptor, for lack of which an upgrade is refused with 503. */
+  /**
+   * The socket can't be taken over: it is closed, taken, an earlier request on it is yet to be answered (by a client that doesn't
+   * wait for answers), or the system gives no descriptor. An upgrade is refused with 503 for the last two, after the answers that are due.
+   */
   readonly ERR_HANDOVER: 'ERR_HANDOVER';
   /** A listener threw or rejected; `cause` is what it threw. */
   readonly ERR_LISTENER: 'ERR_LISTENER';

@@ -17,7 +17,7 @@ async function routing(take, options) {
   });
   await listening(server);
   const { port } = server.address();
-  return { manager, port, url: `ws://127.0.0.1:${port}/mine` };
+  return { server, manager, port, url: `ws://127.0.0.1:${port}/mine` };
 }
 
 /** The promise of the next call of handleUpgrade, wrapped, for it to be awaited elsewhere. */
@@ -131,6 +131,21 @@ describe('handleUpgrade', () => {
     const gone = once(manager, 'disconnect');
     far.end();
     expect((await gone)[1]).toBe(1006);
+  });
+
+  test('rejects, and leaves the socket alone, while an earlier request on it is not answered', async () => {
+    const { take, called } = handing({ userId: 'u' });
+    const { server, port } = await routing(take);
+    const asked = once(server, 'request');
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n', upgradeRequest('/mine'));
+    const { promise, socket } = await called;
+    await expect(promise).rejects.toMatchObject({ code: 'ERR_HANDOVER' });
+    expect(socket.destroyed).toBe(false);
+    const [, res] = await asked;
+    res.end('slow.');
+    await client.said('slow.');
+    socket.destroy();
   });
 
   test('notices a stream that is destroyed without an error', async () => {

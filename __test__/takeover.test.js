@@ -7,6 +7,7 @@ const path = require('node:path');
 const { execFileSync } = require('node:child_process');
 const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
 const { once } = require('node:events');
+const { Readable } = require('node:stream');
 const { WebSocketServer } = require('ws');
 const { catalogue } = require('../lib/native');
 const { closeAfterwards } = require('./support/cleanup');
@@ -110,6 +111,49 @@ describe('an upgrade of our path', () => {
     expect(connection.remoteAddress).toBe('');
     client.send('over a file');
     expect(await client.next()).toBe('over a file');
+  });
+
+  test('behind requests that are not answered yet gets 503, and they get their answers first', async () => {
+    // More than sockets take at once.
+    const page = Buffer.alloc(8 << 20, 'p');
+    const waiting = [];
+    const server = http.createServer((req, res) => {
+      waiting.push(() => (req.url === '/page' ? Readable.from([page, page]).pipe(res) : res.end(req.url)));
+    });
+    const { manager, port } = await host({}, server);
+    const errors = [];
+    manager.on('error', (error) => errors.push(error));
+    const upgrade = once(server, 'upgrade');
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    const requests = ['/first', '/page', '/last'].map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    client.write(...requests, upgradeRequest());
+    await upgrade;
+    // In another order than they have to go out in.
+    for (const answer of waiting.reverse()) answer();
+    const said = await client.ended;
+    const bodies = said.split(/HTTP\/1\.1 \d+ /).map((text) => text.slice(text.indexOf('\r\n\r\n') + 4));
+    expect(said.match(/HTTP\/1\.1 \d+/g)).toEqual([...Array(3).fill('HTTP/1.1 200'), 'HTTP/1.1 503']);
+    expect(bodies[1]).toContain('/first');
+    expect(bodies[2].split('p').length).toBeGreaterThan(2 * page.length);
+    expect(bodies[3]).toContain('/last');
+    expect(JSON.parse(bodies[4])).toMatchObject({ code: 'ERR_HANDOVER' });
+    expect([errors, manager.stats().opened]).toEqual([[], 0]);
+  });
+
+  test('behind a request whose answer ends the connection gets none', async () => {
+    let answer;
+    const asked = new Promise((resolve) => {
+      answer = resolve;
+    });
+    const server = http.createServer((_req, res) => answer(res));
+    const { manager, port } = await host({}, server);
+    const upgrade = once(server, 'upgrade');
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n', upgradeRequest());
+    await upgrade;
+    (await asked).setHeader('Connection', 'close').end('bye');
+    expect(await client.ended).toMatch(/^HTTP\/1\.1 200 .*bye$/s);
+    expect(manager.stats().opened).toBe(0);
   });
 
   test('whose socket can not be taken gets 503, and an error event tells why', async () => {
@@ -230,6 +274,23 @@ describe('an upgrade that nobody claims', () => {
     await reached;
     for (const part of rest) client.write(part);
     await client.said('POST 0123456789.');
+  });
+
+  test('waits for the answer to the request before it', async () => {
+    const server = http.createServer((req, res) => {
+      // The upgrade was read in one piece with it.
+      if (req.url === '/slow') setImmediate(() => res.end('slow.'));
+      else res.end(`${req.method} ${req.url}.`);
+    });
+    manage(server);
+    await listening(server);
+    const client = new RawClient({ port: server.address().port, host: '127.0.0.1' });
+    client.write(
+      `GET /slow HTTP/1.1\r\nHost: a\r\n\r\nPUT /other HTTP/1.1\r\n${offer}Content-Length: 1\r\n\r\nx`,
+    );
+    expect(await client.said('PUT /other.')).toMatch(/slow\.HTTP\/1\.1 200 OK/);
+    client.write('GET /more HTTP/1.1\r\nHost: a\r\n\r\n');
+    await client.said('GET /more.');
   });
 
   test('leaves the connection for more requests, and for an upgrade of ours', async () => {

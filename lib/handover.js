@@ -4,6 +4,7 @@ const net = require('node:net');
 const tls = require('node:tls');
 const { Bridge } = require('./bridge');
 const { failure, invalidArg, reasonOf } = require('./error');
+const { isAnswerDue } = require('./pipeline');
 const { registry } = require('./registry');
 
 /** Flags of the addon's `upgrade`. */
@@ -98,6 +99,8 @@ class Handover {
   take(req, socket, head, flags, identity, given) {
     const { claimed } = registry();
     if (socket.destroyed) throw failure(Error, 'ERR_HANDOVER', 'The socket is closed already');
+    if (isAnswerDue(req, socket))
+      throw failure(Error, 'ERR_HANDOVER', 'An earlier request on the connection is not answered yet');
     if (claimed.has(socket))
       throw failure(Error, 'ERR_HANDOVER', 'A WebSocketManager has taken the socket already');
     const peer = peerOf(socket);

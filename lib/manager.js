@@ -191,7 +191,11 @@ class WebSocketManager extends EventEmitter {
       this.#handshakes.begin(req, socket, head);
     } catch (error) {
       const closing = this.#closing !== null;
-      refuse(socket, closing ? failure(Error, 'ERR_SHUTTING_DOWN', 'The server is shutting down') : error);
+      refuse(
+        req,
+        socket,
+        closing ? failure(Error, 'ERR_SHUTTING_DOWN', 'The server is shutting down') : error,
+      );
       if (!closing) this.#listeners.error(error);
     }
   }

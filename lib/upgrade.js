@@ -4,6 +4,7 @@ const http = require('node:http');
 const https = require('node:https');
 const { meaningOf } = require('./catalogue');
 const { failure, describe } = require('./error');
+const { afterAnswers, isAnswerDue } = require('./pipeline');
 const { registry } = require('./registry');
 
 const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
@@ -77,11 +78,13 @@ function listen(server, { name, path }, take) {
     // Taken by another manager, or by `handleUpgrade`; or ended by a listener before us.
     if (claimed.has(socket) || socket.destroyed) return;
     if (pathOf(req.url) === wanted) {
-      take(req, socket, head);
+      // No mistake of the application's, so `take`, which would tell of it, isn't asked.
+      if (isAnswerDue(req, socket)) refuse(req, socket, { code: 'ERR_HANDOVER' });
+      else take(req, socket, head);
       // Also where it failed: it was answered, and is nobody else's.
       claimed.add(socket);
     } else if (isLastOfOnlyOurs(server, ours, onUpgrade)) {
-      passOn(server, ours, req, socket, head);
+      afterAnswers(req, socket, () => passOn(server, ours, req, socket, head));
     }
   }
 
@@ -153,19 +156,20 @@ function readAnew(server, ours, req, socket, head) {
  * Answers an upgrade that the addon could not take, through Node's socket. What went wrong in detail is for the `error`
  * event; the client is told what the code means.
  */
-function refuse(socket, error) {
+function refuse(req, socket, error) {
   const code = meaningOf(error?.code) === undefined ? 'ERR_INTERNAL' : error.code;
   const body = JSON.stringify({ code, message: meaningOf(code) });
-  try {
-    socket.on('error', nothing);
-    socket.end(
-      'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
-        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-      () => socket.destroy(),
-    );
-  } catch {
-    // The socket itself is what doesn't work.
-  }
+  const answer =
+    'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
+    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  afterAnswers(req, socket, () => {
+    try {
+      socket.on('error', nothing);
+      socket.end(answer, () => socket.destroy());
+    } catch {
+      // The socket itself is what doesn't work.
+    }
+  });
 }
 
 module.exports = { checkPathIsFree, checkServer, listen, refuse };
