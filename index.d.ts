@@ -100,7 +100,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /**
    * Closes all connections of a user, on whichever servers they are.
    *
-   * @param code - close code, default 4002 (`CloseCode.DISCONNECTED`); one that may be sent: 1000-1003, 1007-1014, 3000-4999
+   * @param code - close code, default 4002 (`CloseCode.DISCONNECTED`); one that may be sent: 1000-1003, 1007-1013, 3000-4999
    * @param reason - at most 123 bytes of UTF-8, default empty
    * @param options - `require: 'cluster'`: reject unless every server was asked. Without it, and with Redis away, connections
    * of other servers stay
@@ -395,8 +395,8 @@ export interface WebSocketManagerEvents<Data = unknown> {
    */
   message: [connection: Connection<Data>, data: string | Buffer, isBinary: boolean];
   /**
-   * A connection has ended. `code` is the client's, or the one it was closed with, see {@link CloseCode}; 1006 if there
-   * was no close frame.
+   * A connection has ended. `code` is the client's, or the one it was closed with, see {@link CloseCode}; 1002 if the client's
+   * is none that may be sent (1000-1003, 1007-1013, 3000-4999), which it is answered with too; 1006 if there was no close frame.
    */
   disconnect: [connection: Connection<Data>, code: number, reason: string];
   /** A connection's outbox overflowed: what waited was dropped, and the connection is being closed with 4004. */
@@ -969,7 +969,7 @@ export interface CloseOptions {
    */
   drainMs?: number | undefined;
   /**
-   * Close code that the connections are told; one that may be sent: 1000-1003, 1007-1014, 3000-4999.
+   * Close code that the connections are told; one that may be sent: 1000-1003, 1007-1013, 3000-4999.
    *
    * @defaultValue `1001`, and `1012` (the server restarts) with `drainMs`
    */
@@ -1023,7 +1023,7 @@ export interface Connection<Data = unknown> {
   /**
    * Closes the connection, after what is queued.
    *
-   * @param code - close code, default 1000; one that may be sent: 1000-1003, 1007-1014, 3000-4999
+   * @param code - close code, default 1000; one that may be sent: 1000-1003, 1007-1013, 3000-4999
    * @param reason - at most 123 bytes of UTF-8, default empty
    * @throws TypeError `ERR_INVALID_ARG`
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`

@@ -75,7 +75,7 @@ function constantOf(name) {
 const EMITTER = ['on', 'addListener', 'off', 'removeListener'];
 
 const options = optionsOf(interfaces.get('WebSocketManagerOptions'));
-const { errorCodes, closeCodes, options: paths } = catalogue();
+const { errorCodes, closeCodes, sendableCodes, options: paths } = catalogue();
 
 describe('index.d.ts', () => {
   test('has every option, and no other', () => {
@@ -135,6 +135,13 @@ describe('index.d.ts', () => {
       ]);
     }
     expect(exported.CloseCode).toEqual(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
+  });
+
+  test('gives the close codes that may be sent as the code has them', () => {
+    const ranges = sendableCodes.map((range) => range.join('-')).join(', ');
+    const given = source.text.match(/\b1000-[\d, -]*\d/g);
+    expect(given).toHaveLength(4);
+    expect(new Set(given)).toEqual(new Set([ranges]));
   });
 
   test('has every event that there is, each with a comment', () => {

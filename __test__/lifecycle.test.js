@@ -151,6 +151,7 @@ describe('close', () => {
         { drainMs: 0.5 },
         { drainMs: 1e9 },
         { code: 1005 },
+        { code: 1014 },
         { code: 5000 },
         { reason: 'ä'.repeat(62) },
       ],

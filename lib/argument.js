@@ -1,5 +1,6 @@
 'use strict';
 
+const { SENDABLE, isSendable } = require('./catalogue');
 const { failure, invalidArg, argOutOfRange } = require('./error');
 
 /** Bytes of UTF-8 that a user id or a room's name may have. */
@@ -30,17 +31,12 @@ function toId(value, name) {
   return String(value);
 }
 
-/** True for codes that an application may send (RFC 6455, section 7.4, and the IANA registry). */
-function isSendable(code) {
-  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
-}
-
 /** A close code, or `fallback` for `undefined`. */
 function toCloseCode(value, fallback, name = 'code') {
   if (value === undefined) return fallback;
   if (typeof value !== 'number') throw invalidArg(name, 'a number', value);
   if (!Number.isInteger(value) || !isSendable(value)) {
-    throw argOutOfRange(name, 'a close code that may be sent (1000-1003, 1007-1014, 3000-4999)', value);
+    throw argOutOfRange(name, `a close code that may be sent (${SENDABLE})`, value);
   }
   return value;
 }

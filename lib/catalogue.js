@@ -2,7 +2,7 @@
 
 const { catalogue } = require('./native');
 
-const { errorCodes, closeCodes } = catalogue();
+const { errorCodes, closeCodes, sendableCodes } = catalogue();
 
 /** Every error code of the package, by itself: `ErrorCode.ERR_CLOSED === 'ERR_CLOSED'`. */
 const ErrorCode = Object.freeze(Object.fromEntries(errorCodes.map(({ code }) => [code, code])));
@@ -10,9 +10,15 @@ const ErrorCode = Object.freeze(Object.fromEntries(errorCodes.map(({ code }) => 
 /** Every close code the package knows, by name: `CloseCode.SLOW_CONSUMER === 4004`. */
 const CloseCode = Object.freeze(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
 
+/** Whether an application may close with that code. */
+const isSendable = (code) => sendableCodes.some(([first, last]) => code >= first && code <= last);
+
+/** The codes with which it may, for people. */
+const SENDABLE = sendableCodes.map((range) => range.join('-')).join(', ');
+
 const meanings = new Map(errorCodes.map(({ code, meaning }) => [code, meaning]));
 
 /** What an error code means, in words that may be told to anyone; `undefined` for what is none. */
 const meaningOf = (code) => meanings.get(code);
 
-module.exports = { ErrorCode, CloseCode, meaningOf };
+module.exports = { ErrorCode, CloseCode, SENDABLE, isSendable, meaningOf };

@@ -3,7 +3,7 @@
 use napi_derive::napi;
 
 use super::options::option_paths;
-use crate::engine::close::CLOSE_CODES;
+use crate::engine::close::{CLOSE_CODES, SENDABLE};
 use crate::engine::error::ERROR_CODES;
 
 /// An error code.
@@ -35,6 +35,8 @@ pub struct NativeCatalogue {
     pub error_codes: Vec<NativeErrorCode>,
     /// Close codes.
     pub close_codes: Vec<NativeCloseCode>,
+    /// First and last of each range of close codes that may be sent.
+    pub sendable_codes: Vec<Vec<u32>>,
     /// Full paths of all options.
     pub options: Vec<String>,
 }
@@ -58,6 +60,10 @@ pub fn catalogue() -> NativeCatalogue {
     NativeCatalogue {
         error_codes,
         close_codes,
+        sendable_codes: SENDABLE
+            .iter()
+            .map(|range| vec![(*range.start()).into(), (*range.end()).into()])
+            .collect(),
         options: option_paths().into_iter().map(Into::into).collect(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config};
+use crate::engine::close::{SENDABLE, is_sendable};
 use crate::engine::config::Config;
 use crate::engine::events::{Event, Interest};
 
@@ -196,6 +197,20 @@ fn close_codes_are_echoed_and_told() {
     server.expect_empty();
     let closed: BTreeSet<u16> = server.engine.stats().closed.into_keys().collect();
     assert!(closed.contains(&4999) && closed.contains(&1000), "{closed:?}");
+}
+
+#[test]
+fn a_close_code_of_a_client_is_taken_exactly_if_it_is_one_that_we_may_send() {
+    let server = server(64 * 1024);
+    let limits =
+        SENDABLE.iter().flat_map(|range| [range.start() - 1, *range.start(), *range.end(), range.end() + 1]);
+    for code in limits.chain([0, 1004, 1005, 1006, 1015, u16::MAX]) {
+        let mut client = server.connect();
+        client.close(code, "");
+        let taken = if is_sendable(code) { code } else { 1002 };
+        client.expect_close(taken);
+        assert_eq!(server.ended(client.id()).0, taken, "{code}");
+    }
 }
 
 #[test]
