@@ -140,19 +140,15 @@ impl NativeManager {
         }
     }
 
-    /// Largest message that can be sent.
-    #[napi(getter, catch_unwind)]
-    pub fn outbox_bytes(&self) -> f64 {
-        self.engine.config().limits.outbox_bytes as f64
-    }
-
     /// Sets which kinds of events cross.
     #[napi(catch_unwind)]
     pub fn set_interest(&self, bits: u32) {
         self.engine.set_interest(Interest(bits as u8));
     }
 
-    /// Takes the socket of an upgrade. See the SPEC of the arguments in `lib/handover.js`.
+    /// Takes the socket of an upgrade: the request's head as [`RequestHead::parse_joined`] reads it, what came behind it, the
+    /// socket's descriptor or -1 for a bridge, who is at its other end, [`REPORT`] and [`TRUSTED`], and with the latter the
+    /// identity.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments, reason = "one crossing per upgrade, and an object would cost more")]
     pub fn upgrade(

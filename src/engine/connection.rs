@@ -191,11 +191,6 @@ impl Connection {
 
     fn obey(&mut self, orders: Orders) {
         self.handle.done(orders);
-        if orders.abort() {
-            self.leave(close::GOING_AWAY, "");
-            self.over(true);
-            return;
-        }
         if orders.settled() || orders.dead() || orders.slow() || orders.close() {
             self.fail_at_last();
         }

@@ -15,7 +15,7 @@ use super::registry::Group;
 use super::worker::Mailbox;
 use super::writer::{Push, Writer};
 
-/// Process-wide number of a connection, never used twice by one engine.
+/// Number of a connection, never used twice by its engine.
 pub type ConnectionId = u64;
 
 /// Registered, and messages are taken for it.
@@ -28,18 +28,16 @@ const PAUSED: u32 = 1 << 2;
 const SEEN: u32 = 1 << 3;
 /// A close was asked for: see `closing`.
 const CLOSE: u32 = 1 << 4;
-/// To be ended at once, without more words.
-const ABORT: u32 = 1 << 5;
 /// The heartbeat got no answer.
-const DEAD: u32 = 1 << 6;
+const DEAD: u32 = 1 << 5;
 /// A write failed.
-const LOST: u32 = 1 << 7;
+const LOST: u32 = 1 << 6;
 /// The embedder has dealt with the messages that came before the peer broke the rules.
-const SETTLED: u32 = 1 << 8;
+const SETTLED: u32 = 1 << 7;
 /// In the list of those that wait for the queue to JavaScript to shrink.
-const WAITING: u32 = 1 << 9;
+const WAITING: u32 = 1 << 8;
 /// All that a task is asked to do.
-const ORDERS: u32 = SLOW | CLOSE | ABORT | DEAD | LOST | SETTLED;
+const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED;
 
 /// What a task is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +55,6 @@ impl Orders {
     /// Close with the request in [`Handle::take_close`].
     pub fn close(self) -> bool {
         self.0 & CLOSE != 0
-    }
-    /// End at once.
-    pub fn abort(self) -> bool {
-        self.0 & ABORT != 0
     }
     /// What came before a violation is dealt with.
     pub fn settled(self) -> bool {
@@ -90,7 +84,7 @@ pub struct CloseRequest {
 pub struct Peer {
     /// Subprotocol agreed on, empty if none.
     pub protocol: Box<str>,
-    /// Address of the client as Node saw it.
+    /// Address of the client, empty if it has none or that isn't known.
     pub remote: Box<str>,
     /// JSON that came with the identity: the claims of a JWT.
     pub data: Option<Box<str>>,
@@ -224,11 +218,6 @@ impl Handle {
         self.closing.lock().get_or_insert_with(|| Box::new(CloseRequest { code, reason: reason.into() }));
         self.writer.shut();
         self.order(CLOSE);
-    }
-
-    /// Asks for the end, at once.
-    pub fn abort(self: &Arc<Self>) {
-        self.order(ABORT);
     }
 
     /// True from registration until a close begins.

@@ -78,7 +78,7 @@ pub struct Stats {
     pub users: usize,
     /// Rooms with at least one.
     pub rooms: usize,
-    /// Handshakes under way.
+    /// Handshakes under way, and connections that are being closed.
     pub handshakes: usize,
     /// Connections opened since the start.
     pub opened: u64,

@@ -174,14 +174,10 @@ impl Mailbox {
     }
 
     fn stop(&self) {
-        let (waker, unread) = {
-            let mut mail = self.state.lock();
-            mail.stop = true;
-            mail.woken = true;
-            (mail.waker.take(), std::mem::take(&mut mail.wakes))
-        };
-        drop(unread);
-        waker.into_iter().for_each(Waker::wake);
+        let stopped = Mail { stop: true, woken: true, ..Mail::default() };
+        // What nobody will read any more is let go of here, outside the lock.
+        let unread = std::mem::replace(&mut *self.state.lock(), stopped);
+        unread.waker.into_iter().for_each(Waker::wake);
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {

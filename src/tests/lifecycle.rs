@@ -137,7 +137,6 @@ fn who_holds_on_to_a_connection_that_is_gone_can_do_no_harm() {
     client.expect_close(1000);
     server.ended(client.id());
     handle.close(4002, "again");
-    handle.abort();
     server.engine.join(handle.id, &"lobby".into());
     assert_eq!(server.engine.send(handle.id, Message::Text("1")), Ok(false));
     assert_eq!(server.engine.rooms_of(handle.id).len(), 0);
@@ -148,7 +147,6 @@ fn who_holds_on_to_a_connection_that_is_gone_can_do_no_harm() {
     drop((other, open));
     assert!(!orphan.is_open());
     orphan.close(4002, "again");
-    orphan.abort();
     let weak = Arc::downgrade(&orphan);
     drop(orphan);
     assert_eq!(weak.strong_count(), 0, "nobody is left to keep it");

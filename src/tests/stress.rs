@@ -175,8 +175,7 @@ fn meddle(server: &Server, dice: &mut Dice) {
         (25..30, Some(one)) => engine.join(one.id, &dice.pick(&ROOMS).into()),
         (30..34, Some(one)) => engine.leave(one.id, dice.pick(&ROOMS)),
         (34, Some(one)) => one.close(4321, "enough"),
-        (35, Some(one)) => one.abort(),
-        (36, Some(one)) => drop(engine.rooms_of(one.id)),
+        (35..37, Some(one)) => drop(engine.rooms_of(one.id)),
         (37, _) if dice.roll(20) == 0 => drop(engine.disconnect_user(dice.pick(&USERS), 4002, "", false)),
         (38, _) => {
             engine.set_interest(dice.pick(&[Interest::ALL, Interest::ALL, Interest(0), Interest::SLOW]))

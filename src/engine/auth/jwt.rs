@@ -109,15 +109,10 @@ impl Verifier {
         &self.options.sources
     }
 
-    /// The algorithms that tokens may be signed with.
-    pub fn algorithms(&self) -> &[Algorithm] {
-        &self.options.algorithms
-    }
-
     /// [`verify`](Self::verify) for a token that may be missing.
     pub fn authenticate(&self, token: Option<&Token>, now_unix_secs: u64) -> Result<Identity, Refusal> {
         match token {
-            Some(token) => self.verify(&token.value, now_unix_secs),
+            Some(token) => self.verify(&token.0, now_unix_secs),
             None => Err(Refusal::new(Code::TokenMissing, self.options.sources.missing())),
         }
     }

@@ -36,31 +36,13 @@ impl Sources {
     }
 }
 
-/// Where a token was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenSource {
-    /// `Authorization: Bearer <token>`
-    Header,
-    /// `Sec-WebSocket-Protocol: bearer, <token>`
-    Subprotocol,
-    /// `?<name>=<token>`
-    Query,
-    /// `Cookie: <name>=<token>`
-    Cookie,
-}
-
-/// A token as found, unverified. `Debug` doesn't show it.
+/// A token as found, unverified and never empty. `Debug` doesn't show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The token; never empty.
-    pub value: String,
-    /// Where it was.
-    pub source: TokenSource,
-}
+pub struct Token(pub String);
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("value", &"[redacted]").field("source", &self.source).finish()
+        f.write_str("Token([redacted])")
     }
 }
 
@@ -68,17 +50,15 @@ impl fmt::Debug for Token {
 /// but holds none that could be read refuses the request: what is invalid is never skipped for the next source.
 pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<Token>, Refusal> {
     let places = [
-        (TokenSource::Header, in_authorization(head)),
-        (TokenSource::Subprotocol, in_subprotocols(head)),
-        (TokenSource::Query, sources.query.as_deref().map_or(Ok(None), |name| in_query(head, name))),
-        (TokenSource::Cookie, Ok(sources.cookie.as_deref().and_then(|name| in_cookies(head, name)))),
+        in_authorization(head),
+        in_subprotocols(head),
+        sources.query.as_deref().map_or(Ok(None), |name| in_query(head, name)),
+        Ok(sources.cookie.as_deref().and_then(|name| in_cookies(head, name))),
     ];
-    for (source, found) in places {
+    for found in places {
         match found {
             Ok(None) => {}
-            Ok(Some(value)) if !value.is_empty() => {
-                return Ok(Some(Token { value: value.into_owned(), source }));
-            }
+            Ok(Some(value)) if !value.is_empty() => return Ok(Some(Token(value.into_owned()))),
             Ok(Some(_)) => return Err(Refusal::new(Code::TokenInvalid, "the token is empty")),
             Err(message) => return Err(Refusal::new(Code::TokenInvalid, message)),
         }
@@ -165,17 +145,17 @@ mod tests {
         Sources { cookie: Some("session".into()), query: Some("token".into()) }
     }
 
-    /// The token and its source under all sources, or the code of the refusal.
-    fn found(target: &str, headers: &[(&str, &str)]) -> Result<Option<(String, TokenSource)>, &'static str> {
+    /// The token under all sources, or the code of the refusal.
+    fn found(target: &str, headers: &[(&str, &str)]) -> Result<Option<String>, &'static str> {
         let found = find(&head(target, headers), &all_sources());
-        found.map(|token| token.map(|token| (token.value, token.source))).map_err(|refusal| refusal.code)
+        found.map(|token| token.map(|token| token.0)).map_err(|refusal| refusal.code)
     }
 
-    fn at(value: &str, source: TokenSource) -> Result<Option<(String, TokenSource)>, &'static str> {
-        Ok(Some((value.into(), source)))
+    fn at(value: &str) -> Result<Option<String>, &'static str> {
+        Ok(Some(value.into()))
     }
 
-    const INVALID: Result<Option<(String, TokenSource)>, &str> = Err("ERR_TOKEN_INVALID");
+    const INVALID: Result<Option<String>, &str> = Err("ERR_TOKEN_INVALID");
 
     #[test]
     fn the_header_goes_before_the_subprotocol_before_the_query_before_the_cookie() {
@@ -183,10 +163,10 @@ mod tests {
         let protocol = ("Sec-WebSocket-Protocol", "bearer, p");
         let cookie = ("Cookie", "session=c");
         let query = "/?token=q";
-        assert_eq!(found(query, &[cookie, protocol, header]), at("h", TokenSource::Header));
-        assert_eq!(found(query, &[cookie, protocol]), at("p", TokenSource::Subprotocol));
-        assert_eq!(found(query, &[cookie]), at("q", TokenSource::Query));
-        assert_eq!(found("/", &[cookie]), at("c", TokenSource::Cookie));
+        assert_eq!(found(query, &[cookie, protocol, header]), at("h"));
+        assert_eq!(found(query, &[cookie, protocol]), at("p"));
+        assert_eq!(found(query, &[cookie]), at("q"));
+        assert_eq!(found("/", &[cookie]), at("c"));
         assert_eq!(found("/", &[]), Ok(None));
     }
 
@@ -198,11 +178,11 @@ mod tests {
 
     #[test]
     fn the_scheme_of_the_header_has_no_case_and_others_are_left_alone() {
-        assert_eq!(found("/", &[("Authorization", "bEARER  x")]), at("x", TokenSource::Header));
-        assert_eq!(found("/?token=q", &[("Authorization", "Basic YTpi")]), at("q", TokenSource::Query));
-        assert_eq!(found("/?token=q", &[("Authorization", "Bearerx y")]), at("q", TokenSource::Query));
+        assert_eq!(found("/", &[("Authorization", "bEARER  x")]), at("x"));
+        assert_eq!(found("/?token=q", &[("Authorization", "Basic YTpi")]), at("q"));
+        assert_eq!(found("/?token=q", &[("Authorization", "Bearerx y")]), at("q"));
         let both = [("Authorization", "Basic YTpi"), ("Authorization", "Bearer x")];
-        assert_eq!(found("/", &both), at("x", TokenSource::Header));
+        assert_eq!(found("/", &both), at("x"));
     }
 
     #[test]
@@ -224,34 +204,31 @@ mod tests {
     fn the_token_of_the_subprotocols_is_what_follows_bearer() {
         for lines in [&["bearer, x.y"][..], &["chat, bearer,x.y, mqtt"], &["bearer", "x.y"]] {
             let headers: Vec<_> = lines.iter().map(|line| ("Sec-WebSocket-Protocol", *line)).collect();
-            assert_eq!(found("/", &headers), at("x.y", TokenSource::Subprotocol), "{lines:?}");
+            assert_eq!(found("/", &headers), at("x.y"), "{lines:?}");
         }
         assert_eq!(found("/", &[("Sec-WebSocket-Protocol", "Bearer, x.y")]), Ok(None));
     }
 
     #[test]
     fn the_query_is_percent_decoded() {
-        assert_eq!(found("/a?b=c&%74oken=x%2Ey&d", &[]), at("x.y", TokenSource::Query));
-        assert_eq!(found("/?token=a?b=c", &[]), at("a?b=c", TokenSource::Query));
-        assert_eq!(found("/?token=%ff%", &[]), at("\u{fffd}%", TokenSource::Query));
+        assert_eq!(found("/a?b=c&%74oken=x%2Ey&d", &[]), at("x.y"));
+        assert_eq!(found("/?token=a?b=c", &[]), at("a?b=c"));
+        assert_eq!(found("/?token=%ff%", &[]), at("\u{fffd}%"));
         assert_eq!(found("/token=a?Token=b", &[]), Ok(None));
     }
 
     #[test]
     fn the_first_cookie_of_the_name_counts() {
         let headers = [("cookie", "a=session; session=\"x=y\" ;session=z"), ("Cookie", "session=w")];
-        assert_eq!(found("/", &headers), at("x=y", TokenSource::Cookie));
-        assert_eq!(
-            found("/", &[("Cookie", "a=b"), ("Cookie", ";;=;x; session=w")]),
-            at("w", TokenSource::Cookie)
-        );
+        assert_eq!(found("/", &headers), at("x=y"));
+        assert_eq!(found("/", &[("Cookie", "a=b"), ("Cookie", ";;=;x; session=w")]), at("w"));
         assert_eq!(found("/", &[("Cookie", "Session=x; session2=y; session")]), Ok(None));
     }
 
     #[test]
     fn debug_does_not_show_the_token() {
-        let token = Token { value: "hunter2".into(), source: TokenSource::Query };
-        assert_eq!(format!("{token:?}"), "Token { value: \"[redacted]\", source: Query }");
+        let token = Token("hunter2".into());
+        assert_eq!(format!("{token:?}"), "Token([redacted])");
     }
 
     #[test]
@@ -262,11 +239,11 @@ mod tests {
             ("/a?%74oken=x&token=y", "/a?%74oken=[redacted]&token=[redacted]"),
             ("/a?token=x=y?z#w", "/a?token=[redacted]"),
         ] {
-            assert_eq!(redact_target(target, "token"), shown);
+            assert_eq!(all_sources().redact(target), shown);
+            assert_eq!(Sources::default().redact(target), target);
         }
         for target in ["", "/", "/token=x", "/?", "/?token", "/?tokens=x&Token=y&&=", "*"] {
-            assert_eq!(redact_target(target, "token"), target);
-            assert!(matches!(redact_target(target, "token"), Cow::Borrowed(_)));
+            assert_eq!(all_sources().redact(target), target);
         }
     }
 
@@ -275,8 +252,8 @@ mod tests {
         for target in
             ["/?token=secret1", "/?a&token=secret1&", "/?%74%6f%6B%65n=secret1", "/?x?token=1&token=secret1"]
         {
-            assert_eq!(found(target, &[]), at("secret1", TokenSource::Query), "{target}");
-            assert!(!redact_target(target, "token").contains("secret1"), "{target}");
+            assert_eq!(found(target, &[]), Ok(Some("secret1".into())), "{target}");
+            assert!(!all_sources().redact(target).contains("secret1"), "{target}");
         }
     }
 }

@@ -202,7 +202,7 @@ fn the_token_is_never_echoed_even_if_the_app_has_a_subprotocol_of_that_name() {
 #[test]
 fn a_token_is_looked_for_under_jwt_only() {
     let head = with("Authorization", &["Bearer x.y.z"]);
-    assert_eq!(check(&head, &jwt_config()).unwrap().token.unwrap().value, "x.y.z");
+    assert_eq!(check(&head, &jwt_config()).unwrap().token.unwrap().0, "x.y.z");
     for auth in [Auth::Anonymous, Auth::Callback] {
         assert_eq!(check(&head, &Config::new(auth)).unwrap().token, None);
     }
