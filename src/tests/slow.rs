@@ -282,7 +282,7 @@ fn a_flood_for_many_leaves_others_their_turns() {
         other.expect_alive();
         trips += 1;
     }
-    assert!(trips >= 20, "{trips} round trips meanwhile");
+    assert!(trips >= 5, "{trips} round trips meanwhile");
     for client in &mut crowd {
         (0..9000).for_each(|_| client.expect_text("1"));
     }
