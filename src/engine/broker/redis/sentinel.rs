@@ -6,6 +6,7 @@
 //! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -60,7 +61,8 @@ pub async fn find_master(hub: &Arc<Hub>) -> Result<Server, Error> {
             Ok(None) | Err(_) => break,
         }
     }
-    let Some(Word { master, .. }) = best else { return Err(trouble) };
+    let Some(Word { epoch, master }) = best else { return Err(trouble) };
+    hub.found_epoch.store(epoch, Ordering::Release);
     Ok(hub.config.with_login(&Server { address: master, username: None, password: None }))
 }
 
@@ -138,6 +140,10 @@ fn compare(hub: &Hub, words: &mut [Option<(Word, u64)>], index: usize, word: (Wo
     words[index] = Some(word);
     let known = words.iter().flatten();
     let Some(best) = known.clone().map(|(word, _)| word).max_by_key(|word| word.epoch) else { return };
+    // What a link has heard since by asking itself is newer than all that.
+    if best.epoch < hub.found_epoch.load(Ordering::Acquire) {
+        return;
+    }
     let mut agreed = true;
     for link in hub.links() {
         if let Some(address) = link.address().filter(|address| *address != best.master) {
