@@ -107,12 +107,16 @@ impl Traffic {
         assert_eq!(self.there, all);
     }
 
-    /// Forgets second arrivals of what was published in the last moment before this time, at which a cluster's master
+    /// Forgets second arrivals of what was being published in the moment in which a cluster's master
     /// froze: it may have handed a message to its clients and not yet to its replica, to which that goes over the cluster's
     /// bus. When it wakes the replica is the master, has our subscriptions, and hands the message out again.
     pub fn forgive_repeats_of(&mut self, frozen: u64) {
         const MOMENT: u64 = 100;
-        let last = |number: usize| (frozen - MOMENT..=frozen + MOMENT).contains(&self.sent[number].ended);
+        // Its answer may not have come in that moment.
+        let last = |number: usize| {
+            let Sent { began, ended, .. } = self.sent[number];
+            began <= frozen + MOMENT && ended >= frozen - MOMENT
+        };
         for got in [&mut self.here, &mut self.there] {
             let mut seen = HashSet::new();
             got.retain(|number| seen.insert(*number) || !last(*number));
