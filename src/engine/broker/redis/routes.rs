@@ -95,17 +95,19 @@ impl Hub {
         let parked =
             Parked { bytes: bytes.to_vec(), asker: pending.asker, since: pending.since.unwrap_or(now) };
         self.enter(bytes);
-        self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
         {
             let mut guard = self.partitions[index].lock();
             if self.is_closed() {
                 drop(guard);
+                self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
                 return self.give_up(parked);
             }
             let moving = guard.moving.get_or_insert_default();
             moving.refuser = Some((link.number, now));
             moving.refused.push(parked);
         }
+        // Only now: what waits must not leave before this one waits too.
+        self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
         self.stale.notify_one();
     }
 
