@@ -36,6 +36,8 @@ const LOST: u32 = 1 << 6;
 const SETTLED: u32 = 1 << 7;
 /// In the list of those that wait for the queue to JavaScript to shrink.
 const WAITING: u32 = 1 << 8;
+/// The task has had a turn: see `waker`.
+const BEGUN: u32 = 1 << 9;
 /// All that a task is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED;
 
@@ -163,7 +165,16 @@ impl Handle {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
-        match self.writer.push(frame, limit) {
+        self.pushed(self.writer.push(frame, limit))
+    }
+
+    /// The same for a frame that is for all connections of the user. None if there are others: see [`Writer::push_sole`].
+    pub fn push_sole(self: &Arc<Self>, frame: &Frame<'_>, limit: usize) -> Option<Pushed> {
+        Some(self.pushed(self.writer.push_sole(frame, limit)?))
+    }
+
+    fn pushed(self: &Arc<Self>, push: Push) -> Pushed {
+        match push {
             Push::Queued { wake, press } => {
                 if wake {
                     self.schedule();
@@ -171,14 +182,14 @@ impl Handle {
                 if press {
                     self.mailbox.uncork();
                 }
+                Pushed::Queued
             }
-            Push::Shut => return Pushed::Closed,
+            Push::Shut => Pushed::Closed,
             Push::Full => {
                 self.declare_slow();
-                return Pushed::Full;
+                Pushed::Full
             }
         }
-        Pushed::Queued
     }
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow.
@@ -254,16 +265,17 @@ impl Handle {
 
     /// The task's turn begins: its own pushes don't wake it until [`Handle::leave`].
     pub(super) fn enter(self: &Arc<Self>, waker: &Waker) -> Orders {
-        if self.waker.get().is_none() {
-            let _ = self.waker.set(waker.clone());
-        }
         RUNNING.set(Arc::as_ptr(self));
-        Orders(self.flags.load(Ordering::Acquire) & ORDERS)
+        let flags = self.flags.load(Ordering::Acquire);
+        if flags & BEGUN == 0 && self.waker.set(waker.clone()).is_ok() {
+            self.flags.fetch_or(BEGUN, Ordering::AcqRel);
+        }
+        Orders(flags & ORDERS)
     }
 
     /// True once the task has had a turn, which is after the client was told that it is connected.
     pub(super) fn has_begun(&self) -> bool {
-        self.waker.get().is_some()
+        self.flags.load(Ordering::Acquire) & BEGUN != 0
     }
 
     /// The task's turn ends.

@@ -93,6 +93,14 @@ impl Members {
         }
     }
 
+    /// Tells a user's connections, of which one has come or gone, whether one is all that there is.
+    fn tell_sole(&self) {
+        let len = self.len();
+        if len <= 2 {
+            self.for_each(|handle| handle.writer().set_sole(len == 1));
+        }
+    }
+
     fn for_each(&self, visit: impl FnMut(&Arc<Handle>)) {
         match self {
             Members::None => {}
@@ -126,19 +134,19 @@ type Shard = Mutex<HashMap<Arc<str>, Arc<Group>>>;
 /// Groups by name.
 #[derive(Debug)]
 struct Index {
+    /// They are those of users: see [`Members::tell_sole`].
+    of_users: bool,
     shards: Box<[Shard]>,
     hasher: DefaultHashBuilder,
     len: AtomicUsize,
 }
 
-impl Default for Index {
-    fn default() -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Index { shards, hasher: Default::default(), len: AtomicUsize::new(0) }
-    }
-}
-
 impl Index {
+    fn new(of_users: bool) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Index { of_users, shards, hasher: Default::default(), len: AtomicUsize::new(0) }
+    }
+
     fn shard(&self, name: &str) -> &Shard {
         use std::hash::BuildHasher;
         let hash = self.hasher.hash_one(name) as usize;
@@ -159,7 +167,12 @@ impl Index {
                 entry.insert(Arc::default())
             }
         };
-        group.members.lock().insert(handle.clone());
+        let mut members = group.members.lock();
+        members.insert(handle.clone());
+        if self.of_users {
+            members.tell_sole();
+        }
+        drop(members);
         group.clone()
     }
 
@@ -169,7 +182,11 @@ impl Index {
         let Some(group) = shard.get(name) else { return false };
         let empty = {
             let mut members = group.members.lock();
-            members.remove(id) && members.is_empty()
+            let removed = members.remove(id);
+            if removed && self.of_users {
+                members.tell_sole();
+            }
+            removed && members.is_empty()
         };
         if empty {
             shard.remove(name);
@@ -189,11 +206,17 @@ impl Index {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     connections: ById,
     users: Index,
     rooms: Index,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry { connections: ById::default(), users: Index::new(true), rooms: Index::new(false) }
+    }
 }
 
 #[derive(Debug)]

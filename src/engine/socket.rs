@@ -8,6 +8,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::RecvFlags;
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -101,16 +102,25 @@ impl Socket {
         macro_rules! read {
             ($stream:expr) => {
                 loop {
-                    ready!($stream.poll_read_ready(cx))?;
-                    match $stream.try_read(buffer) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Ok(n) if n > 0 && n < buffer.len() => {
-                            // Forgets the readiness: what `try_io` does when its operation would block.
-                            let _ = $stream.try_io(Interest::READABLE, would_block);
-                            return Poll::Ready(Ok(n));
+                    let mut short = 0;
+                    let done = $stream.try_io(Interest::READABLE, || {
+                        match rustix::net::recv($stream, &mut *buffer, RecvFlags::empty())?.0 {
+                            // Has tokio forget the readiness.
+                            n if n > 0 && n < buffer.len() => {
+                                short = n;
+                                Err(io::ErrorKind::WouldBlock.into())
+                            }
+                            n => Ok(n),
                         }
+                    });
+                    match done {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         done => return Poll::Ready(done),
                     }
+                    if short > 0 {
+                        return Poll::Ready(Ok(short));
+                    }
+                    ready!($stream.poll_read_ready(cx))?;
                 }
             };
         }
@@ -258,15 +268,11 @@ impl Socket {
 /// which lies in memory that nothing else of a write touches. tokio has to know only that the socket is full.
 fn try_send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
-    match socket2::SockRef::from(stream).send_with_flags(bytes, libc::MSG_NOSIGNAL) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        done => return done,
+    match rustix::net::send(stream, bytes, rustix::net::SendFlags::NOSIGNAL) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {}
+        done => return Ok(done?),
     }
     stream.try_write(bytes)
-}
-
-fn would_block() -> io::Result<()> {
-    Err(io::ErrorKind::WouldBlock.into())
 }
 
 impl Drop for Socket {
