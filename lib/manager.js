@@ -53,6 +53,8 @@ class WebSocketManager extends EventEmitter {
       REDIS_URL || undefined,
       this.#pump.wake,
     );
+    // Where its methods are, for those who hold it.
+    native.sendText = native.textSender();
     this.#native = native;
     try {
       this.#begin(server, options);
