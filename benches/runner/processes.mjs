@@ -4,6 +4,8 @@ import { startRedis } from './redis.mjs';
 
 const START_MS = 20_000;
 const RUN_MS = 200_000;
+/** How long a server has its turn, in seconds: see `measureInTurns`. */
+const WINDOW_S = 0.3;
 
 const children = new Set();
 
@@ -18,13 +20,14 @@ function command(tools, work, server) {
   return program === process.execPath ? [program, ...(work.node ?? []), ...rest] : [program, ...rest];
 }
 
-/** One run: the generator's report, or `{ error }`. */
-export async function measure(tools, work, server, { seconds, warmup }) {
+/** Starts what a work needs: the server, or several, and a Redis. */
+async function startServer(tools, work, server) {
   const started = [];
   const launch = (cores, ...rest) => {
     started.push(start(cores, ...rest));
     return started.at(-1);
   };
+  const end = () => Promise.all(started.map((one) => one.end()));
   try {
     const redis = work.redis && (await startRedis((command) => launch(work.cores.generator, command)));
     // A REDIS_URL of the caller's would turn the works without Redis into ones with it.
@@ -36,22 +39,107 @@ export async function measure(tools, work, server, { seconds, warmup }) {
     );
     const ready = await Promise.all(servers.map((one) => one.line(/^READY (\d+) (\d+)$/m, START_MS)));
     const [[port, pid], ...bystanders] = ready;
-    const load = launch(work.cores.generator, [
-      tools.load,
-      ...work.load,
+    const target = [
       ...(work.client?.[server] ?? []),
       ...['--port', port, '--pid', pid],
       ...(redis ? ['--redis', String(redis.pid)] : []),
       ...(bystanders.length > 0 ? ['--bystanders', bystanders.map(([, pid]) => pid).join()] : []),
-      ...(work.timed ? ['--seconds', String(seconds), '--warmup', String(warmup)] : []),
-    ]);
+    ];
+    return { target, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** Runs the generator once: its report. */
+async function drive(tools, work, { target }, { seconds, warmup }) {
+  const times = work.timed ? ['--seconds', String(seconds), '--warmup', String(warmup)] : [];
+  const load = start(work.cores.generator, [tools.load, ...work.load, ...target, ...times]);
+  try {
     const [json] = await load.line(/^\{.*\}$/m, RUN_MS);
     return JSON.parse(json);
+  } finally {
+    await load.end();
+  }
+}
+
+/** One run: the generator's report, or `{ error }`. */
+async function measure(tools, work, server, times) {
+  let running;
+  try {
+    running = await startServer(tools, work, server);
+    return await drive(tools, work, running, times);
   } catch (error) {
     return { error: error.message };
   } finally {
-    await Promise.all(started.map((one) => one.end()));
+    await running?.end();
   }
+}
+
+/** One run of each server, one after the other: `[server, report or { error }]`. */
+export async function measureEach(tools, work, servers, times) {
+  const runs = [];
+  for (const server of servers) runs.push([server, await measure(tools, work, server, times)]);
+  return runs;
+}
+
+/**
+ * One run of each server, all at once: they take turns of WINDOW_S, forwards and backwards, so that a machine whose speed
+ * drifts from one second to the next is equally fast for all. Who is not driven sleeps.
+ */
+export async function measureInTurns(tools, work, servers, { seconds, warmup }) {
+  const count = Math.max(1, Math.round(seconds / WINDOW_S));
+  const window = { seconds: seconds / count, warmup: Math.min(warmup, WINDOW_S / 3) };
+  const contestants = [];
+  try {
+    for (const server of servers) {
+      const contestant = { server, windows: [], error: undefined };
+      contestants.push(contestant);
+      await attempt(contestant, async () => {
+        contestant.running = await startServer(tools, work, server);
+        // What JavaScript needs to become fast.
+        await drive(tools, work, contestant.running, { seconds: 0.1, warmup });
+      });
+    }
+    for (let turn = 0; turn < count; turn++) {
+      for (const contestant of turn % 2 ? contestants.toReversed() : contestants) {
+        await attempt(contestant, async () => {
+          contestant.windows.push(await drive(tools, work, contestant.running, window));
+        });
+      }
+    }
+    return contestants.map(({ server, error, windows }) => [server, error ? { error } : together(windows)]);
+  } finally {
+    await Promise.all(contestants.map(({ running }) => running?.end()));
+  }
+}
+
+async function attempt(contestant, work) {
+  if (contestant.error) return;
+  try {
+    await work();
+  } catch (error) {
+    contestant.error = error.message;
+  }
+}
+
+/** The windows of one run as one report: sums of what was counted, medians of latencies. */
+function together(windows) {
+  const sum = (of) => windows.reduce((total, window) => total + of(window), 0);
+  const [messages, seconds] = [sum((w) => w.messages), sum((w) => w.seconds)];
+  const share = (field) => sum((w) => w[field] * w.seconds) / seconds;
+  const median = (field) => windows.map((w) => w[field]).sort((a, b) => a - b)[windows.length >> 1];
+  return {
+    ...windows[0],
+    ...{ messages, seconds, windows: windows.length, throughput: messages / seconds },
+    cpu_us_per_message: sum((w) => w.cpu_us_per_message * w.messages) / messages,
+    ...Object.fromEntries(
+      ['server_cpu', 'generator_cpu', 'others_cpu'].map((field) => [field, share(field)]),
+    ),
+    ...Object.fromEntries(['p50_us', 'p99_us', 'p999_us'].map((field) => [field, median(field)])),
+    max_us: Math.max(...windows.map((w) => w.max_us)),
+  };
 }
 
 /** The floor has no modes but these two, and no heartbeat. */

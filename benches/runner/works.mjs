@@ -46,7 +46,7 @@ const relay = (inFlight) => ({
  * name: for `--only`; title: in the table; servers: those that can do it; cores: for `taskset`;
  * mode, flags: of the server; node: flags of Node itself, where the server runs on it; load: of the generator; client: more of
  * those, by server; cost: the field that ratios are made of; brief: a run in a line; timed: takes --seconds and --warmup;
- * once: not repeated; redis: a Redis runs on the generator's core; processes: of the server, of which the first gets the load.
+ * inTurns: all servers run at once and are driven by turns; once: not repeated; redis: a Redis runs on the generator's core; processes: of the server, of which the first gets the load.
  */
 export const WORKS = [
   {
@@ -55,10 +55,11 @@ export const WORKS = [
     servers: ALONE,
     cores: APART,
     mode: 'echo',
-    load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50'],
+    load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50', '--awake'],
     cost: 'cpu_us_per_message',
     brief: perMessage,
     timed: true,
+    inTurns: true,
   },
   {
     name: 'echo-512',
@@ -66,10 +67,11 @@ export const WORKS = [
     servers: ALONE,
     cores: APART,
     mode: 'echo',
-    load: ['echo', '--size', '512', '--in-flight', '1', '--connections', '500'],
+    load: ['echo', '--size', '512', '--in-flight', '1', '--connections', '500', '--awake'],
     cost: 'cpu_us_per_message',
     brief: perMessage,
     timed: true,
+    inTurns: true,
   },
   {
     name: 'js-echo',
@@ -77,7 +79,7 @@ export const WORKS = [
     servers: WITH_JAVASCRIPT,
     cores: APART,
     mode: 'js-echo',
-    load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50'],
+    load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50', '--awake'],
     cost: 'cpu_us_per_message',
     brief: perMessage,
     timed: true,
@@ -88,10 +90,22 @@ export const WORKS = [
     servers: ALONE,
     cores: APART,
     mode: 'fanout',
-    load: ['fanout', '--size', '64', '--in-flight', '2', '--connections', '1000', '--settle', '0.3'],
+    load: [
+      'fanout',
+      '--size',
+      '64',
+      '--in-flight',
+      '2',
+      '--connections',
+      '1000',
+      '--settle',
+      '0.3',
+      '--awake',
+    ],
     cost: 'cpu_us_per_message',
     brief: perMessage,
     timed: true,
+    inTurns: true,
   },
   {
     name: 'handshakes',

@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     }
     let (mut ready, mut buf, mut checked) = (Vec::new(), Vec::new(), 0u64);
     while meter.running()? {
-        poll.wait(Some(100), &mut ready)?;
+        options.wait(&mut poll, 100, &mut ready)?;
         for &(token, writable) in &ready {
             let echoer = &mut echoers[token as usize];
             if writable && echoer.peer.is_blocked() {

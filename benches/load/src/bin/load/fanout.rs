@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     peers[0].send(&batch)?;
     let (mut ready, mut buf) = (Vec::new(), Vec::new());
     while meter.running()? {
-        poll.wait(Some(10_000), &mut ready)?;
+        options.wait(&mut poll, 10_000, &mut ready)?;
         if ready.is_empty() {
             return Err(io::Error::other("no delivery for 10 s: some member is left out"));
         }

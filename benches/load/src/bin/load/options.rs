@@ -7,6 +7,7 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 use load::dialect::Dialect;
 use load::meter::{Meter, Watched};
+use load::net::Poll;
 use load::peer::Target;
 
 pub(crate) const USAGE: &str = "\
@@ -27,6 +28,7 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
   --block-seconds N    60                    --churn N             idle: opened and closed before the first step, 20000
   --redis PID          echo: its CPU time is told too
   --bystanders PID,... echo: theirs too, and what it is without messages, over --baseline SECONDS (3) after --settle
+  --awake              echo, fanout: looks every 50 us instead of sleeping; waking it would cost the server
   --socket-io          messages are Socket.IO's
 
 {n} in the path stands for the number of the connection.";
@@ -74,6 +76,7 @@ pub(crate) struct Options {
     pub(crate) block: Duration,
     pub(crate) baseline: Duration,
     pub(crate) watched: Watched,
+    pub(crate) awake: bool,
     warmup: Duration,
     seconds: Duration,
 }
@@ -86,6 +89,7 @@ impl Options {
         let (mut size, mut connections, mut in_flight, mut rate) = (64, 50, 16, 5000);
         let (mut warmup, mut seconds, mut settle, mut baseline, mut block) = (1.0, 3.0, 1.5, 3.0, 60.0);
         let (mut steps, mut touch, mut churn) = (vec![6000, 12_000, 18_000], false, 20_000);
+        let mut awake = false;
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
@@ -110,6 +114,7 @@ impl Options {
                 Arg::Long("baseline") => baseline = args.value()?.parse()?,
                 Arg::Long("socket-io") => dialect = Dialect::SocketIo,
                 Arg::Long("churn") => churn = args.value()?.parse()?,
+                Arg::Long("awake") => awake = true,
                 Arg::Long("touch") => touch = true,
                 Arg::Long("warmup") => warmup = args.value()?.parse()?,
                 Arg::Long("seconds") => seconds = args.value()?.parse()?,
@@ -134,6 +139,7 @@ impl Options {
         Ok(Options {
             work,
             target,
+            awake,
             size,
             connections,
             in_flight,
@@ -151,6 +157,15 @@ impl Options {
     }
 
     /// A meter whose warm-up begins now.
+    /// Waits for something to come, at most `millis`.
+    pub(crate) fn wait(&self, poll: &mut Poll, millis: u16, ready: &mut Vec<(u64, bool)>) -> io::Result<()> {
+        if self.awake {
+            poll.wait_awake(Duration::from_millis(millis.into()), ready)
+        } else {
+            poll.wait(Some(millis), ready)
+        }
+    }
+
     pub(crate) fn meter(&self) -> io::Result<Meter> {
         Meter::new(self.watched.clone(), self.warmup, self.seconds)
     }
