@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use tokio::io::ReadBuf;
 
 use super::events::{Event, Events};
 use super::handle::Handle;
@@ -217,20 +216,17 @@ impl Bridge {
         self.tell(Event::BridgeEnd { id: self.id, abort });
     }
 
-    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let drained = {
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, drained) = {
             let mut state = self.state.lock();
             if state.inbound.is_empty() {
-                if state.ended {
-                    return Poll::Ready(Ok(()));
-                }
-                state.reader = Some(cx.waker().clone());
-                return Poll::Pending;
+                return if state.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
             }
+            let mut read = 0;
             while let Some(chunk) = state.inbound.front_mut() {
-                let n = chunk.len().min(buffer.remaining());
-                buffer.put_slice(&chunk[..n]);
-                chunk.advance(n);
+                let n = chunk.len().min(buffer.len() - read);
+                chunk.copy_to_slice(&mut buffer[read..read + n]);
+                read += n;
                 let empty = chunk.is_empty();
                 state.inbound_len -= n;
                 if !empty {
@@ -240,12 +236,21 @@ impl Bridge {
             }
             let drained = state.paused && state.inbound_len <= INBOUND_LIMIT / 2;
             state.paused &= !drained;
-            drained
+            (read, drained)
         };
         if drained {
             self.tell(Event::BridgeDrain { id: self.id });
         }
-        Poll::Ready(Ok(()))
+        Ok(read)
+    }
+
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.inbound.is_empty() || state.ended {
+            return Poll::Ready(());
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

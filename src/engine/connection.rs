@@ -5,11 +5,12 @@
 //! buffer that belongs to the worker's thread.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::Future as _;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::Sleep;
 
@@ -20,9 +21,10 @@ use super::frame::{self, Message, Opcode, Span, Walker};
 use super::handle::{Handle, Orders};
 use super::live::Live;
 use super::protocol::{Protocol, Step};
-use super::router;
+use super::router::{self, Echo, Routed};
 use super::socket::Socket;
-use super::worker::{self, Key, Turn, yield_turn};
+use super::table::{self, Key};
+use super::turns::{Turn, yield_turn};
 use super::writer::Flushed;
 
 thread_local! {
@@ -62,12 +64,48 @@ struct End {
     reason: Box<str>,
 }
 
+/// Messages of one read that go back to their sender alone: as frames of ours, one after the other, where they were read.
+#[derive(Debug, Default)]
+struct Echoes {
+    range: Range<usize>,
+    count: u32,
+    /// Something came between that may have an answer in the outbox, which must not be overtaken.
+    over: bool,
+}
+
+impl Echoes {
+    fn next(&self) -> Echo {
+        match (self.count, self.over) {
+            (0, _) => Echo::First,
+            (_, false) => Echo::Next,
+            (_, true) => Echo::Never,
+        }
+    }
+
+    fn add(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
+        let frame = frame::rehead(bytes, frame, head_len);
+        if self.count == 0 {
+            // The outbox was empty.
+            self.over = false;
+            self.range = frame;
+        } else {
+            let end = self.range.end;
+            self.range.end += frame.len();
+            // Ours is shorter than the client's, so that it does not reach the next one.
+            bytes.copy_within(frame, end);
+        }
+        self.count += 1;
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Connection {
     shared: Arc<Shared>,
     handle: Arc<Handle>,
-    socket: Arc<Socket>,
+    /// Wakes the handle.
+    waker: Waker,
+    socket: Socket,
     key: Key,
     expires_at: Option<u64>,
     walker: Walker,
@@ -77,6 +115,8 @@ pub(super) struct Connection {
     unread: Option<Box<[u8]>>,
     end: Option<Box<End>>,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// The last that was read was written back at once, and nothing else waits.
+    all_written: bool,
     /// Its beginning was told, so its end has to be.
     announced: bool,
     _live: Live,
@@ -93,9 +133,9 @@ impl Connection {
         expires_at: Option<u64>,
         live: Live,
     ) -> Self {
-        let socket = Arc::new(socket);
-        let key = worker::adopt(&handle, &socket, expires_at);
+        let key = table::adopt(&handle, expires_at);
         Connection {
+            waker: handle.clone().into(),
             shared,
             handle,
             socket,
@@ -107,6 +147,7 @@ impl Connection {
             unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
             end: None,
             deadline: None,
+            all_written: false,
             announced: false,
             _live: live,
         }
@@ -260,6 +301,7 @@ impl Connection {
 
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
     fn read(&mut self, cx: &mut Context<'_>) {
+        let mut emptied = false;
         loop {
             match self.phase {
                 Phase::Failing | Phase::Flushing | Phase::Over => return,
@@ -275,41 +317,54 @@ impl Connection {
                 }
                 continue;
             }
-            let read_on = READ.with_borrow_mut(|buffer| {
+            if emptied {
+                match self.socket.poll_read_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return self.lost(),
+                    Poll::Pending => return,
+                }
+            }
+            let read: io::Result<_> = READ.with_borrow_mut(|buffer| {
                 if buffer.is_empty() {
                     buffer.resize(self.shared.config.limits.read_buffer_bytes, 0);
                 }
-                match self.socket.poll_read(cx, buffer) {
-                    Poll::Pending => false,
-                    Poll::Ready(Ok(0)) => {
-                        self.ended();
-                        false
-                    }
-                    Poll::Ready(Ok(n)) => {
-                        self.handle.mark_alive();
-                        self.take_in(&mut buffer[..n]);
-                        let full = n == buffer.len() || self.unread.is_some();
-                        if full {
-                            yield_turn(cx);
-                        }
-                        // Less than a full buffer: the next call only asks to be woken.
-                        !full
-                    }
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => true,
-                    Poll::Ready(Err(_)) => {
-                        self.lost();
-                        false
-                    }
+                let n = self.socket.try_read(buffer)?;
+                if n > 0 {
+                    self.handle.mark_alive();
+                    self.take_in(&mut buffer[..n]);
                 }
+                Ok((n, n == buffer.len() || self.unread.is_some()))
             });
-            if !read_on {
-                return;
+            match read {
+                Ok((0, _)) => return self.ended(),
+                Ok((_, true)) => return yield_turn(cx),
+                Ok((_, false)) => emptied = true,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => emptied = true,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return self.lost(),
+                },
             }
         }
     }
 
     /// Routes bytes that were read, as many as a turn has time for.
     fn take_in(&mut self, bytes: &mut [u8]) {
+        let mut echoes = Echoes::default();
+        self.walk(bytes, &mut echoes);
+        self.all_written = false;
+        if echoes.count > 0 {
+            let frames = &bytes[echoes.range];
+            match self.handle.writer().write_through(frames, echoes.count, &self.socket, self.counters()) {
+                Flushed::Done => self.all_written = !echoes.over,
+                Flushed::Lost => self.lost(),
+                // The rest is in the outbox now.
+                Flushed::Blocked | Flushed::More => {}
+            }
+        }
+    }
+
+    fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes) {
         let max_payload = self.shared.config.limits.max_payload;
         let turn = Turn::begin();
         let mut at = 0;
@@ -318,36 +373,43 @@ impl Connection {
                 self.unread = Some(bytes[at..].into());
                 return;
             }
-            match self.walker.next(&bytes[at..], max_payload) {
+            let len = match self.walker.next(&bytes[at..], max_payload) {
                 Span::Whole { opcode, head_len, len, mask } if self.protocol.is_none() => {
-                    let payload = &mut bytes[at + head_len..at + len];
-                    if opcode != Opcode::Pong {
-                        frame::unmask(payload, mask);
-                        self.plain(opcode, payload);
+                    let frame = at..at + len;
+                    frame::unmask(&mut bytes[at + head_len..frame.end], mask);
+                    match opcode {
+                        Opcode::Text => self.text(bytes, frame, head_len, echoes),
+                        Opcode::Binary => {
+                            echoes.over = true;
+                            self.route(Message::Binary(&bytes[at + head_len..frame.end]), Echo::Never);
+                        }
+                        _ => {}
                     }
-                    at += len;
+                    len
                 }
-                Span::Whole { len, .. } => {
+                Span::Whole { len, .. } | Span::Opaque(len) => {
+                    echoes.over = true;
                     self.opaque(&bytes[at..at + len]);
-                    at += len;
+                    len
                 }
-                Span::Opaque(len) => {
-                    self.opaque(&bytes[at..at + len]);
-                    at += len;
-                }
-            }
+            };
+            at += len;
         }
     }
 
-    fn plain(&mut self, opcode: Opcode, payload: &[u8]) {
-        if opcode == Opcode::Binary {
-            router::on_message(&self.shared, &self.handle, Message::Binary(payload));
-            return;
+    /// Takes in a text frame, which is unmasked.
+    fn text(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize, echoes: &mut Echoes) {
+        let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
+            return self.fail(close::BAD_UTF8, "invalid UTF-8");
+        };
+        match self.route(Message::Text(text), echoes.next()) {
+            Routed::Done => echoes.over = true,
+            Routed::Echo => echoes.add(bytes, frame, head_len),
         }
-        match simdutf8::basic::from_utf8(payload) {
-            Ok(text) => router::on_message(&self.shared, &self.handle, Message::Text(text)),
-            Err(_) => self.fail(close::BAD_UTF8, "invalid UTF-8"),
-        }
+    }
+
+    fn route(&self, message: Message<'_>, echo: Echo) -> Routed {
+        router::on_message(&self.shared, &self.handle, message, echo)
     }
 
     /// Lets tungstenite see bytes.
@@ -388,7 +450,7 @@ impl Connection {
 
     fn message(&mut self, message: Message<'_>) {
         if self.phase == Phase::Open && self.handle.is_open() {
-            router::on_message(&self.shared, &self.handle, message);
+            self.route(message, Echo::Never);
         } else {
             self.counters().messages_after_close.add(1);
         }
@@ -416,45 +478,68 @@ impl Connection {
     }
 }
 
-impl Future for Connection {
-    type Output = ();
+impl Connection {
+    /// Has it go on by itself.
+    pub(super) fn begin(self) {
+        table::begin(self.key, Box::new(self));
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        let orders = this.handle.enter(cx.waker());
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// See [`table::look_ahead`].
+    pub(super) fn glance(&self) -> u32 {
+        u32::from(self.waker.will_wake(Waker::noop()))
+            ^ self.phase as u32
+            ^ self.key as u32
+            ^ u32::from(self.walker.at_message_end())
+    }
+
+    /// Does what there is to do. True if the connection is over, and to be dropped.
+    pub(super) fn turn(&mut self) -> bool {
+        // Lent out, so that no turn counts a reference.
+        let waker = std::mem::replace(&mut self.waker, Waker::noop().clone());
+        let over = self.take_turn(&mut Context::from_waker(&waker));
+        self.waker = waker;
+        over
+    }
+
+    fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let orders = self.handle.enter();
         if !orders.is_empty() {
-            this.obey(orders);
+            self.obey(orders);
         }
-        if this.phase != Phase::Over {
-            this.read(cx);
+        if self.phase != Phase::Over {
+            self.read(cx);
         }
-        if orders.lost() && this.phase != Phase::Over {
+        if orders.lost() && self.phase != Phase::Over {
             // After the read: what the peer said before it left has arrived all the same.
-            this.lost();
+            self.lost();
         }
-        let flushed = this.phase == Phase::Over
-            || (this.flush(cx)
-                && (matches!(this.phase, Phase::Open | Phase::Failing) || this.socket.poll_passed_on(cx)));
-        if flushed && matches!(this.phase, Phase::Flushing | Phase::Draining) {
-            this.end_writing(cx);
+        let all_written = std::mem::take(&mut self.all_written) && self.phase == Phase::Open;
+        let flushed = self.phase == Phase::Over
+            || all_written
+            || (self.flush(cx)
+                && (matches!(self.phase, Phase::Open | Phase::Failing) || self.socket.poll_passed_on(cx)));
+        if flushed && matches!(self.phase, Phase::Flushing | Phase::Draining) {
+            self.end_writing(cx);
         }
-        if let Some(deadline) = &mut this.deadline
-            && this.phase != Phase::Over
+        if let Some(deadline) = &mut self.deadline
+            && self.phase != Phase::Over
             && deadline.as_mut().poll(cx).is_ready()
         {
-            if this.phase == Phase::Failing {
-                this.fail_at_last();
-                cx.waker().wake_by_ref();
+            if self.phase == Phase::Failing {
+                self.fail_at_last();
+                self.handle.wake_here();
             } else {
-                this.over(!flushed);
+                self.over(!flushed);
             }
         }
-        this.handle.leave();
-        if this.phase == Phase::Over { Poll::Ready(()) } else { Poll::Pending }
+        self.handle.leave();
+        self.phase == Phase::Over
     }
-}
 
-impl Connection {
     /// Everything is said.
     fn end_writing(&mut self, cx: &mut Context<'_>) {
         self.socket.shutdown();
@@ -474,7 +559,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.handle.leave();
         self.leave(close::ABNORMAL, "");
-        worker::release(self.key, self.expires_at);
+        table::release(self.key, self.expires_at);
         self.counters().messages_dropped.add(self.handle.writer().abandon());
         let End { code, reason } =
             self.end.take().map_or(End { code: close::ABNORMAL, reason: Box::default() }, |end| *end);

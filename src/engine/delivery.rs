@@ -6,7 +6,7 @@ use super::broker::Channel;
 use super::frame::{Frame, Message};
 use super::handle::{Handle, Pushed};
 use super::registry::Registry;
-use super::worker;
+use super::turns;
 
 /// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
 /// Answers into how many. A recipient that is too slow is closed and not waited for.
@@ -26,7 +26,7 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
         Channel::Room(room) => registry.room(room).iter().for_each(|group| group.for_each(&mut push)),
         Channel::Everyone => registry.everyone().iter().for_each(|group| group.for_each(&mut push)),
     }
-    worker::spend(pushed);
+    turns::spend(pushed);
     queued
 }
 

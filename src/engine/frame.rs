@@ -6,6 +6,8 @@
 //! stays the one authority on the protocol. [`Walker`] decides which way bytes go, and never lets tungstenite
 //! see part of a frame that it does not also see the rest of.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 /// Longest possible head of a frame: 2 bytes, 8 of extended length, 4 of mask.
@@ -71,16 +73,13 @@ enum Body<'a> {
 
 impl<'a> Frame<'a> {
     /// Encodes a message as a single unfragmented frame.
+    #[inline]
     pub fn new(message: Message<'a>) -> Self {
         let payload = message.payload();
         let (head, head_len) = encode_head(message.opcode(), payload.len());
-        let body = if payload.len() <= COPY_LIMIT {
-            Body::Copied(payload)
-        } else {
-            let mut whole = Vec::with_capacity(usize::from(head_len) + payload.len());
-            whole.extend_from_slice(&head[..usize::from(head_len)]);
-            whole.extend_from_slice(payload);
-            Body::Shared(whole.into())
+        let body = match payload.len() {
+            ..=COPY_LIMIT => Body::Copied(payload),
+            _ => Body::Shared([&head[..usize::from(head_len)], payload].concat().into()),
         };
         Frame { head, head_len, body }
     }
@@ -151,6 +150,16 @@ fn encode_head(opcode: Opcode, len: usize) -> ([u8; 10], u8) {
             (head, 10)
         }
     }
+}
+
+/// Makes a client's whole text frame, unmasked, one of ours where it lies: our head is shorter, and goes right before the
+/// payload. Answers where it is now.
+pub fn rehead(bytes: &mut [u8], frame: Range<usize>, head_len: usize) -> Range<usize> {
+    let (head, len) = encode_head(Opcode::Text, frame.len() - head_len);
+    let payload = frame.start + head_len;
+    let start = payload - usize::from(len);
+    bytes[start..payload].copy_from_slice(&head[..usize::from(len)]);
+    start..frame.end
 }
 
 /// A parsed head.
@@ -451,6 +460,21 @@ mod tests {
             let out = frame.to_vec();
             assert_eq!(out.len(), frame.wire_len());
             assert_eq!(out, [&head[..], text.as_bytes()].concat());
+        }
+    }
+
+    #[test]
+    fn a_clients_frame_becomes_ours_where_it_lies() {
+        for len in [0, 1, 125, 126, 65_535, 65_536] {
+            let text = "z".repeat(len);
+            let mut bytes = [b"before".to_vec(), masked(0x81, text.as_bytes()), b"after".to_vec()].concat();
+            let head_len = bytes.len() - 11 - len;
+            bytes[6 + head_len..6 + head_len + len].copy_from_slice(text.as_bytes());
+            let end = bytes.len() - 5;
+            let range = rehead(&mut bytes, 6..end, head_len);
+            assert!(range.start >= 6 && range.end == end, "{len}");
+            assert_eq!(bytes[range], Frame::new(Message::Text(&text)).to_vec());
+            assert!(bytes.starts_with(b"before") && bytes.ends_with(b"after"));
         }
     }
 

@@ -6,13 +6,14 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::task::Wake;
 
 use parking_lot::Mutex;
 
 use super::frame::Frame;
+use super::mailbox::Mailbox;
 use super::registry::Group;
-use super::worker::Mailbox;
+use super::turns;
 use super::writer::{Push, Writer};
 
 /// Number of a connection, never used twice by its engine.
@@ -36,8 +37,6 @@ const LOST: u32 = 1 << 6;
 const SETTLED: u32 = 1 << 7;
 /// In the list of those that wait for the queue to JavaScript to shrink.
 const WAITING: u32 = 1 << 8;
-/// The task has had a turn: see `waker`.
-const BEGUN: u32 = 1 << 9;
 /// All that a task is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED;
 
@@ -115,6 +114,8 @@ pub struct Handle {
     flags: AtomicU32,
     /// Something arrived since the last ping.
     alive: AtomicBool,
+    /// It will have a turn. The worker's own.
+    woken: AtomicBool,
     /// Its number in its worker's table.
     key: AtomicUsize,
     mailbox: Arc<Mailbox>,
@@ -127,7 +128,6 @@ pub struct Handle {
     pending_events: AtomicUsize,
     /// Number of the last message that was queued for JavaScript.
     last_event: AtomicU64,
-    waker: OnceLock<Waker>,
     /// Since when a ping is unanswered, in the worker's milliseconds; 0: none is.
     awaiting_since: AtomicU64,
     /// The user it belongs to.
@@ -146,9 +146,9 @@ impl Handle {
             user,
             peer,
             mailbox,
-            waker: OnceLock::new(),
             flags: AtomicU32::new(OPEN),
             writer: Writer::new(),
+            woken: AtomicBool::new(false),
             key: AtomicUsize::new(usize::MAX),
             user_group: OnceLock::new(),
             pending_events: AtomicUsize::new(0),
@@ -210,11 +210,18 @@ impl Handle {
         &self.mailbox
     }
 
-    /// Wakes the task. For the worker that owns it.
+    /// Gives it a turn. For the worker that owns it.
     pub(super) fn wake_here(&self) {
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
+        // Only its worker reads and writes this.
+        if !self.woken.load(Ordering::Relaxed) {
+            self.woken.store(true, Ordering::Relaxed);
+            turns::wake(self.key.load(Ordering::Relaxed));
         }
+    }
+
+    /// Its turn comes: whatever wakes it from here on gives it another one.
+    pub(super) fn turn_comes(&self) {
+        self.woken.store(false, Ordering::Relaxed);
     }
 
     /// Orders wake the task, which a push does not.
@@ -263,22 +270,18 @@ impl Handle {
 
     // What follows is for the task that owns the connection.
 
-    /// The task's turn begins: its own pushes don't wake it until [`Handle::leave`].
-    pub(super) fn enter(self: &Arc<Self>, waker: &Waker) -> Orders {
+    /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
+    pub(super) fn enter(self: &Arc<Self>) -> Orders {
         RUNNING.set(Arc::as_ptr(self));
-        let flags = self.flags.load(Ordering::Acquire);
-        if flags & BEGUN == 0 && self.waker.set(waker.clone()).is_ok() {
-            self.flags.fetch_or(BEGUN, Ordering::AcqRel);
-        }
-        Orders(flags & ORDERS)
+        Orders(self.flags.load(Ordering::Acquire) & ORDERS)
     }
 
-    /// True once the task has had a turn, which is after the client was told that it is connected.
-    pub(super) fn has_begun(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & BEGUN != 0
+    /// See [`super::table::look_ahead`].
+    pub(super) fn glance(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed) ^ self.pending_events.load(Ordering::Relaxed) as u32
     }
 
-    /// The task's turn ends.
+    /// Its turn ends.
     pub(super) fn leave(&self) {
         RUNNING.set(std::ptr::null());
     }
@@ -418,6 +421,17 @@ impl Handle {
     /// Ends the connection with the heartbeat's code.
     pub(super) fn declare_dead(self: &Arc<Self>) {
         self.order(DEAD);
+    }
+}
+
+/// What wakes a connection: its socket, its deadline, its bridge. From any thread.
+impl Wake for Handle {
+    fn wake(self: Arc<Self>) {
+        self.mailbox.wake(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.mailbox.wake(self);
     }
 }
 

@@ -17,6 +17,7 @@ pub mod handle;
 pub mod handshake;
 mod heartbeat;
 mod live;
+mod mailbox;
 mod membership;
 mod outbox;
 mod protocol;
@@ -25,6 +26,8 @@ mod router;
 mod shutdown;
 mod socket;
 pub mod stats;
+mod table;
+mod turns;
 mod upgrade;
 mod worker;
 mod writer;
@@ -89,7 +92,7 @@ struct Inner {
     number: usize,
     shared: Arc<Shared>,
     workers: Mutex<Vec<Worker>>,
-    mailboxes: Vec<Arc<worker::Mailbox>>,
+    mailboxes: Vec<Arc<mailbox::Mailbox>>,
     next_worker: AtomicUsize,
     last_ticket: AtomicU64,
     /// [`Engine::shutdown`] was called: no more upgrades.
@@ -241,7 +244,7 @@ impl Engine {
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
         // Who asks for more has dealt with what it took before.
         self.shared().events.settle();
-        worker::cork(self.inner.number);
+        mailbox::cork(self.inner.number);
         let events = self.shared().events.drain(max);
         if events.is_empty() {
             self.flush();
@@ -251,7 +254,7 @@ impl Engine {
 
     /// Lets go what was sent since [`Engine::drain`].
     pub fn flush(&self) {
-        worker::uncork(self.inner.number, self.inner.mailboxes.iter());
+        mailbox::uncork(self.inner.number, self.inner.mailboxes.iter());
     }
 
     /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.

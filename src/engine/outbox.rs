@@ -54,6 +54,15 @@ impl Outbox {
         SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
 
+    /// An outbox with so many messages, of whose frames `sent` bytes are written already.
+    pub fn begun(frames: &[u8], messages: u32, sent: usize) -> Box<Outbox> {
+        let mut outbox = Outbox::spare();
+        outbox.tail.extend_from_slice(frames);
+        outbox.sent = sent;
+        outbox.messages = messages;
+        outbox
+    }
+
     /// Gives back an outbox that is empty.
     pub fn recycle(mut self: Box<Self>) {
         debug_assert!(self.is_empty());

@@ -10,23 +10,49 @@ use super::config::Relay;
 use super::error::{Code, Error};
 use super::frame::{Frame, Message};
 use super::handle::Handle;
-use super::worker;
+use super::turns;
 
-/// What a message costs, and its refusal, as [`worker::spend`] counts.
+/// What a message costs, and its refusal, as [`turns::spend`] counts.
 const MESSAGE: u64 = 4;
 const REFUSAL: u64 = 16;
 
+/// What is left to do for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Routed {
+    /// Nothing.
+    Done,
+    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::begin_write_through`].
+    Echo,
+}
+
+/// Whether the caller is able to do what [`Routed::Echo`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Echo {
+    /// It is not.
+    Never,
+    /// With this message as the first of a batch.
+    First,
+    /// With this as the next one.
+    Next,
+}
+
 /// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text.
-pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>) {
+pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>, echo: Echo) -> Routed {
     let counters = &handle.mailbox().counters;
-    worker::spend(MESSAGE);
+    turns::spend(MESSAGE);
     counters.messages_in.add(1);
     counters.bytes_in.add(message.payload().len() as u64);
     shared.events.push_message(handle, message);
     let relayed = match shared.config.relay {
-        Relay::Off => return,
-        Relay::User => check(shared, message)
-            .and_then(|()| shared.broker.relay(Channel::SameUser(handle), message, handle)),
+        Relay::Off => return Routed::Done,
+        Relay::User => match check(shared, message) {
+            Ok(()) if echo != Echo::Never && shared.broker.echoes(handle, echo == Echo::First) => {
+                counters.messages_relayed.add(1);
+                return Routed::Echo;
+            }
+            Ok(()) => shared.broker.relay(Channel::SameUser(handle), message, handle),
+            Err(error) => Err(error),
+        },
         Relay::Rooms => check(shared, message).and_then(|()| {
             let rooms = shared.registry.rooms_of(handle);
             if rooms.is_empty() {
@@ -45,6 +71,7 @@ pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message
             refuse(handle, &error, shared.config.limits.outbox_bytes);
         }
     }
+    Routed::Done
 }
 
 fn check(shared: &Shared, message: Message<'_>) -> Result<(), Error> {
@@ -62,7 +89,7 @@ fn check(shared: &Shared, message: Message<'_>) -> Result<(), Error> {
 
 /// Tells the sender, in a frame of its own, why a message was not relayed. The connection stays open.
 pub(super) fn refuse(handle: &Arc<Handle>, error: &Error, outbox_limit: usize) {
-    worker::spend(REFUSAL);
+    turns::spend(REFUSAL);
     let body = serde_json::json!({ "error": { "code": error.code(), "message": error.message } }).to_string();
     handle.push(&Frame::new(Message::Text(&body)), outbox_limit);
 }

@@ -6,10 +6,10 @@
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::net::RecvFlags;
-use tokio::io::{Interest, ReadBuf};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -96,42 +96,40 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Reads into `buffer`. 0 is the end of the stream. A read that doesn't fill the buffer has emptied the socket
-    /// (edge-triggered epoll(7) permits that conclusion), so the next call asks to be woken and costs no system call.
-    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Reads what is there into `buffer`, or answers `WouldBlock`. 0 is the end of the stream. A read that doesn't fill the
+    /// buffer has emptied the socket (edge-triggered epoll(7) permits that conclusion): the next one would block.
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         macro_rules! read {
-            ($stream:expr) => {
-                loop {
-                    let mut short = 0;
-                    let done = $stream.try_io(Interest::READABLE, || {
-                        match rustix::net::recv($stream, &mut *buffer, RecvFlags::empty())?.0 {
-                            // Has tokio forget the readiness.
-                            n if n > 0 && n < buffer.len() => {
-                                short = n;
-                                Err(io::ErrorKind::WouldBlock.into())
-                            }
-                            n => Ok(n),
+            ($stream:expr) => {{
+                let mut short = 0;
+                let done = $stream.try_io(Interest::READABLE, || {
+                    match rustix::net::recv($stream, &mut *buffer, RecvFlags::empty())?.0 {
+                        // Has tokio forget the readiness.
+                        n if n > 0 && n < buffer.len() => {
+                            short = n;
+                            Err(io::ErrorKind::WouldBlock.into())
                         }
-                    });
-                    match done {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        done => return Poll::Ready(done),
+                        n => Ok(n),
                     }
-                    if short > 0 {
-                        return Poll::Ready(Ok(short));
-                    }
-                    ready!($stream.poll_read_ready(cx))?;
-                }
-            };
+                });
+                if short > 0 { Ok(short) } else { done }
+            }};
         }
         match self {
             Socket::Tcp(stream) => read!(stream),
             #[cfg(unix)]
             Socket::Unix(stream) => read!(stream),
-            Socket::Bridge(bridge) => {
-                let mut buffer = ReadBuf::new(buffer);
-                bridge.poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
-            }
+            Socket::Bridge(bridge) => bridge.try_read(buffer),
+        }
+    }
+
+    /// Completes when there may be something to read, or the end.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(stream) => stream.poll_read_ready(cx),
+            #[cfg(unix)]
+            Socket::Unix(stream) => stream.poll_read_ready(cx),
+            Socket::Bridge(bridge) => bridge.poll_read_ready(cx).map(Ok),
         }
     }
 
@@ -175,7 +173,13 @@ impl Socket {
     pub(super) async fn finish(&self) {
         let mut scrap = [0; 1024];
         self.shutdown();
-        while let Ok(1..) = std::future::poll_fn(|cx| self.poll_read(cx, &mut scrap)).await {}
+        while std::future::poll_fn(|cx| self.poll_read_ready(cx)).await.is_ok() {
+            match self.try_read(&mut scrap) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
     }
 
     /// Ends our direction: the peer reads an end of stream after what was written.

@@ -20,8 +20,9 @@ use super::frame;
 use super::handle::{Handle, Peer};
 use super::handshake::{self, Accept, Refusal, RequestHead};
 use super::live::Live;
+use super::mailbox::Mailbox;
 use super::socket::{Socket, Taken};
-use super::worker::{Mailbox, unix_ms};
+use super::worker::unix_ms;
 
 /// An upgrade request, as it comes from Node.
 #[derive(Debug)]
@@ -175,7 +176,7 @@ impl Attempt {
             handle.mark_seen();
             shared.events.push(Event::Open { handle, ticket: self.ticket });
         }
-        tokio::spawn(connection);
+        connection.begin();
     }
 
     fn report_refusal(&self, code: &'static str, message: &str) {

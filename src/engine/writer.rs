@@ -3,7 +3,8 @@
 //! Any thread may push; only the connection's worker writes: its task at the end of its turn, and the pacer
 //! for what others pushed. What the kernel doesn't take goes back to the front, and the task waits for room.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -20,7 +21,11 @@ const UNOFFERED: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Writer(Mutex<State>);
+pub(super) struct Writer {
+    state: Mutex<State>,
+    /// The connection is its user's only one. Changed under the locks of the user's group and of the state.
+    sole: AtomicBool,
+}
 
 #[derive(Debug)]
 struct State {
@@ -38,9 +43,6 @@ struct State {
     behind: bool,
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
     shut: bool,
-    /// The connection is its user's only one. Changed under the lock of the user's group, and guarded by this one, so that
-    /// whoever finds it set may leave that one out.
-    sole: bool,
     /// Bytes of the message for which there was no room; 0: there was none. It counts as dropped.
     overflow: usize,
 }
@@ -98,7 +100,7 @@ impl State {
 impl Writer {
     /// A writer that gathers, until [`Writer::unblock`].
     pub(super) fn new() -> Self {
-        Writer(Mutex::new(State {
+        let state = State {
             outbox: None,
             queued: 0,
             scheduled: true,
@@ -106,36 +108,43 @@ impl Writer {
             blocked: true,
             behind: false,
             shut: false,
-            sole: false,
             overflow: 0,
-        }))
+        };
+        Writer { state: Mutex::new(state), sole: AtomicBool::new(false) }
     }
 
     /// Queues a message's frame. One frame always fits an empty outbox, and `limit` bytes one whose client is behind.
     pub(super) fn push(&self, frame: &Frame<'_>, limit: usize) -> Push {
-        self.0.lock().push(frame, limit)
+        self.state.lock().push(frame, limit)
     }
 
     /// The same for a frame that is for the whole of the user's group, if the connection is all of that. A relay to a user
     /// with one connection takes one lock less, and touches no group.
     pub(super) fn push_sole(&self, frame: &Frame<'_>, limit: usize) -> Option<Push> {
-        let mut state = self.0.lock();
-        state.sole.then(|| state.push(frame, limit))
+        let mut state = self.state.lock();
+        self.is_sole().then(|| state.push(frame, limit))
     }
 
     /// Notes whether the connection is its user's only one.
     pub(super) fn set_sole(&self, sole: bool) {
-        self.0.lock().sole = sole;
+        // Who has seen otherwise under the lock is done with it by now.
+        let _state = self.state.lock();
+        self.sole.store(sole, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_sole(&self) -> bool {
+        self.sole.load(Ordering::Acquire)
     }
 
     /// Stops taking messages; control frames still are.
     pub(super) fn shut(&self) {
-        self.0.lock().shut = true;
+        self.state.lock().shut = true;
     }
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow. Answers whether to wake.
     pub(super) fn push_control(&self, frames: &[u8]) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.queued += frames.len();
         state.outbox.get_or_insert_with(Outbox::spare).push_control(frames);
         !std::mem::replace(&mut state.scheduled, true)
@@ -149,10 +158,42 @@ impl Writer {
         }
     }
 
+    /// For the connection's own turn, with messages that are for itself: whether they may be written past the outbox, from
+    /// where they were read. It has to be the only connection of its user ([`Writer::is_sole`], for each message), and nothing
+    /// else must wait. If so, [`Writer::write_through`] has to follow in the same turn; what others push comes behind that.
+    pub(super) fn begin_write_through(&self) -> bool {
+        let mut state = self.state.lock();
+        let may = self.is_sole() && !state.shut && !state.writing && !state.blocked && state.outbox.is_none();
+        state.writing |= may;
+        may
+    }
+
+    /// Writes the frames of so many messages. What the kernel doesn't take goes to the outbox.
+    pub(super) fn write_through(
+        &self,
+        frames: &[u8],
+        messages: u32,
+        socket: &Socket,
+        counters: &WorkerCounters,
+    ) -> Flushed {
+        let sent = socket.try_write(&[IoSlice::new(frames)]).unwrap_or(0);
+        counters.bytes_out.add(sent as u64);
+        let mut state = self.state.lock();
+        if sent == frames.len() {
+            counters.messages_out.add(messages.into());
+            state.writing = false;
+            return Flushed::Done;
+        }
+        state.queued += frames.len() - sent;
+        drop(state);
+        // Which also finds out why.
+        self.write(Outbox::begun(frames, messages, sent), socket, counters)
+    }
+
     /// The first half of a flush: takes what waits. It has to go to [`Writer::write`], before anything else is written.
     /// Err: there is nothing to do, also because what was taken before is not written yet, and who writes that looks again.
     pub(super) fn take(&self) -> Result<Box<Outbox>, Flushed> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.blocked {
             return Err(Flushed::Blocked);
         }
@@ -193,7 +234,7 @@ impl Writer {
             counters.bytes_out.add(sent as u64);
             counters.messages_out.add(u64::from(outbox.messages()));
             outbox.recycle();
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             state.queued -= sent;
             outbox = match state.take() {
                 Ok(newer) => newer,
@@ -212,7 +253,7 @@ impl Writer {
     ) -> MutexGuard<'_, State> {
         counters.bytes_out.add(sent as u64);
         counters.messages_out.add(outbox.take_written());
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.queued -= sent;
         state.scheduled = true;
         state.writing = false;
@@ -225,12 +266,12 @@ impl Writer {
 
     /// There is room again.
     pub(super) fn unblock(&self) {
-        self.0.lock().blocked = false;
+        self.state.lock().blocked = false;
     }
 
     /// Drops every frame that is not half out.
     pub(super) fn cut(&self) -> Dropped {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let mut dropped = state.outbox.as_mut().map(|outbox| outbox.cut()).unwrap_or_default();
         state.queued = state.queued.saturating_sub(dropped.bytes as usize);
         let overflow = std::mem::take(&mut state.overflow);
@@ -241,12 +282,12 @@ impl Writer {
 
     /// Bytes not yet handed to the kernel.
     pub(super) fn queued(&self) -> usize {
-        self.0.lock().queued
+        self.state.lock().queued
     }
 
     /// Gives up; answers how many messages were not sent.
     pub(super) fn abandon(&self) -> u64 {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.queued = 0;
         let overflow = u64::from(std::mem::take(&mut state.overflow) > 0);
         overflow + state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
@@ -264,7 +305,7 @@ mod tests {
     use crate::engine::socket::Taken;
 
     #[test]
-    fn what_is_taken_twice_before_it_is_written_goes_out_in_order() {
+    fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let _entered = runtime.enter();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -276,7 +317,20 @@ mod tests {
         let writer = Writer::new();
         let counters = WorkerCounters::default();
         let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX);
+        assert!(!writer.begin_write_through(), "it gathers");
         writer.unblock();
+        assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
+        assert!(!writer.begin_write_through(), "there may be others");
+        writer.set_sole(true);
+        assert!(writer.begin_write_through());
+        assert_eq!(push("x"), Push::Queued { wake: true, press: false }, "comes behind, and is looked after");
+        assert_eq!(writer.write_through(b"\x81\x01w", 1, &socket, &counters), Flushed::Done);
+        assert!(!writer.begin_write_through(), "something waits");
+        assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
+        let mut got = [0; 6];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"\x81\x01w\x81\x01x");
+
         push("a");
         let first = writer.take().unwrap();
         assert_eq!(push("b"), Push::Queued { wake: true, press: false });

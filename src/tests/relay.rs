@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::client::{BINARY, CLOSE, Client, Got, close_payload, frame};
+use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, published};
 use crate::engine::broker::{Channel, Status};
-use crate::engine::config::{Config, Relay};
+use crate::engine::config::{Config, Limits, Relay};
 use crate::engine::frame::Message;
 
 fn server(relay: Relay) -> Server {
@@ -57,6 +57,86 @@ fn all_devices_of_a_user_see_the_messages_of_two_senders_in_one_order() {
             "as they were sent"
         );
     }
+}
+
+#[test]
+fn a_device_that_comes_while_another_talks_misses_nothing_from_its_first_moment_on() {
+    const ROUNDS: usize = 20;
+    let server = server(Relay::User);
+    let mut talker = server.connect_as("ada");
+    for round in 0..ROUNDS {
+        std::thread::scope(|scope| {
+            let mut listener = Client::new(talker.socket.try_clone().unwrap());
+            let late = scope.spawn(|| server.connect_as("ada"));
+            let mut last = 0;
+            // In bursts, so that some is read together and some alone.
+            while !late.is_finished() || last < 50 {
+                let burst: Vec<u8> =
+                    (0..7).flat_map(|n| frame(TEXT, format!("[{round},{}]", last + n).as_bytes())).collect();
+                talker.send(&burst);
+                (last..last + 7).for_each(|n| listener.expect_text(&format!("[{round},{n}]")));
+                last += 7;
+            }
+            let late: &mut Client = &mut late.join().unwrap();
+            talker.text("\"connected\"");
+            listener.expect_text("\"connected\"");
+            let first = late.next_text();
+            if first != "\"connected\"" {
+                let n: usize = first.trim_matches(['[', ']']).rsplit(',').next().unwrap().parse().unwrap();
+                (n + 1..last).for_each(|n| late.expect_text(&format!("[{round},{n}]")));
+                late.expect_text("\"connected\"");
+            }
+            late.send(&frame(CLOSE, b""));
+            late.expect(CLOSE, b"");
+            late.expect_end();
+        });
+    }
+}
+
+#[test]
+fn echoes_and_refusals_of_one_read_are_answered_in_the_order_of_the_messages() {
+    let server = server(Relay::User);
+    let mut client = server.connect();
+    let batch = [
+        frame(TEXT, b"[1]"),
+        frame(TEXT, b"[2]"),
+        frame(TEXT, b"no JSON"),
+        frame(TEXT, b"[3]"),
+        frame(BINARY, b"[4]"),
+        frame(TEXT, &[b"\"", &[b'5'; 70_000][..], b"\""].concat()),
+        frame(PING, b"six"),
+        frame(TEXT, b"[7]"),
+    ];
+    for cut in [batch.concat().len(), 1, 9, 4000] {
+        batch.concat().chunks(cut.max(70)).for_each(|part| client.send(part));
+        client.expect_text("[1]");
+        client.expect_text("[2]");
+        assert!(client.next_text().contains("ERR_INVALID_JSON"));
+        client.expect_text("[3]");
+        assert!(client.next_text().contains("ERR_BINARY_NOT_RELAYED"));
+        assert_eq!(client.next_text().len(), 70_002);
+        client.expect(PONG, b"six");
+        client.expect_text("[7]");
+    }
+}
+
+#[test]
+fn what_a_client_does_not_take_of_its_own_echoes_waits_and_comes_in_order() {
+    const COUNT: usize = 20_000;
+    let server = Server::start(Config {
+        relay: Relay::User,
+        limits: Limits { outbox_bytes: 1 << 30, ..config().limits },
+        ..config()
+    });
+    let mut client = server.connect();
+    let padding = "x".repeat(500);
+    let text = |n: usize| format!("[{n},\"{padding}\"]");
+    let sent = server.engine.stats().messages.sent;
+    // More than the kernel takes for a reader that does not read.
+    (0..COUNT).for_each(|n| client.text(&text(n)));
+    (0..COUNT).for_each(|n| client.expect_text(&text(n)));
+    assert_eq!(server.engine.stats().messages.sent - sent, COUNT as u64);
+    assert_eq!(client.handle().buffered(), 0);
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
+    fn echoes(&self, sender: &Handle, first: bool) -> bool {
+        if first { sender.writer().begin_write_through() } else { sender.writer().is_sole() }
+    }
+
     fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {
         let message = "there is no Redis: neither the option redis.url nor REDIS_URL says where it is, or redis is false";
         Err(Error::new(Code::BrokerUnavailable, message))

@@ -29,7 +29,8 @@ use super::slots::{PARTITIONS, TAGS, partition_of};
 use super::tls::Tls;
 use crate::engine::broker::{BrokerCounts, BrokerStatus};
 use crate::engine::error::{Code, Error};
-use crate::engine::worker::{Mailbox, Worker};
+use crate::engine::mailbox::Mailbox;
+use crate::engine::worker::Worker;
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub const SHARED: &str = "messages";

@@ -181,6 +181,10 @@ impl Broker for RedisBroker {
         }
     }
 
+    fn echoes(&self, _sender: &Handle, _first: bool) -> bool {
+        false
+    }
+
     fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         let ticket = self.dispatcher.ticket();
         let asker = Asker::Number { ticket };

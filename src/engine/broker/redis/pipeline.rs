@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::resp;
 use crate::engine::handle::Handle;
-use crate::engine::worker::Mailbox;
+use crate::engine::mailbox::Mailbox;
 
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 const CHANNELS_PER_COMMAND: usize = 1000;

@@ -19,7 +19,7 @@ use super::resp::{self, Incoming};
 use super::unanswered::Unanswered;
 use super::wire::{Wire, refusal, text};
 use crate::engine::error::{Code, Error};
-use crate::engine::worker::{Turn, spend, yield_turn};
+use crate::engine::turns::{Turn, spend, yield_turn};
 
 /// What a message costs, as [`spend`] counts, beside its deliveries.
 const MESSAGE: u64 = 8;

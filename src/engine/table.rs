@@ -1,0 +1,251 @@
+//! The table of a worker's connections: where each one lies between its turns, and the care that all of them get
+//! (heartbeat, token expiry).
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::close;
+use super::connection::Connection;
+use super::frame;
+use super::handle::Handle;
+use super::heartbeat::Wheel;
+use super::mailbox::Mailbox;
+use super::outbox::Outbox;
+use super::socket::Socket;
+use super::turns;
+use super::worker::unix_ms;
+use super::writer::Flushed;
+
+thread_local! {
+    static TABLE: RefCell<Table> = RefCell::default();
+}
+
+/// Number of a connection in its worker's table.
+pub(super) type Key = usize;
+
+/// A connection's place.
+struct Place {
+    handle: Arc<Handle>,
+    /// None before its client was told that it is connected, and while it has its turn.
+    connection: Option<Box<Connection>>,
+}
+
+/// See the module.
+#[derive(Default)]
+struct Table {
+    places: Slab<Place>,
+    /// When which connection's token expires, in Unix milliseconds.
+    expiries: BTreeSet<(u64, usize)>,
+    heartbeat: Option<(Duration, Duration)>,
+    mailbox: Option<Arc<Mailbox>>,
+    sweeping: bool,
+}
+
+/// The worker that this thread is, before it has connections.
+pub(super) fn set_up(mailbox: Arc<Mailbox>, heartbeat: (Duration, Duration)) {
+    TABLE.with_borrow_mut(|table| {
+        table.mailbox = Some(mailbox);
+        table.heartbeat = Some(heartbeat);
+    });
+}
+
+/// Gives a connection a place, and with it the care that all get.
+pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Key {
+    TABLE.with_borrow_mut(|table| {
+        let key = table.places.insert(Place { handle: handle.clone(), connection: None });
+        handle.set_key(key);
+        if let Some(at) = expires_at {
+            table.expiries.insert((at, key));
+        }
+        if let Some(heartbeat) = table.heartbeat
+            && !std::mem::replace(&mut table.sweeping, true)
+        {
+            tokio::spawn(sweep(heartbeat));
+        }
+        key
+    })
+}
+
+/// Puts a connection into its place: from now on it has turns, the first one at once.
+pub(super) fn begin(key: Key, connection: Box<Connection>) {
+    put_back(key, connection);
+    turns::wake(key);
+}
+
+fn put_back(key: Key, connection: Box<Connection>) {
+    let homeless = TABLE.with_borrow_mut(|table| match table.places.get_mut(key) {
+        Some(place) => place.connection.replace(connection),
+        None => Some(connection),
+    });
+    // Its end needs the table.
+    drop(homeless);
+}
+
+/// Reads a little of connections that are about to have their turns: what has to come from memory for that comes for all of
+/// them at once, where each would wait for its own.
+pub(super) fn look_ahead<'a>(keys: impl Iterator<Item = &'a Key>) {
+    TABLE.with_borrow(|table| {
+        let seen = keys
+            .filter_map(|&key| table.begun(key))
+            .map(|(handle, connection)| handle.glance() ^ connection.glance());
+        std::hint::black_box(seen.fold(0, |all, one| all ^ one));
+    });
+}
+
+/// Gives a connection its turn. One that has ended meanwhile, or has not begun, has none.
+pub(super) fn take_turn(key: Key) {
+    let connection = TABLE.with_borrow_mut(|table| {
+        let place = table.places.get_mut(key)?;
+        place.handle.turn_comes();
+        place.connection.take()
+    });
+    let Some(mut connection) = connection else { return };
+    // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
+    match catch_unwind(AssertUnwindSafe(|| connection.turn())) {
+        Ok(false) => put_back(key, connection),
+        Ok(true) | Err(_) => drop(connection),
+    }
+}
+
+/// Takes back what [`adopt`] gave. The last that is heard of a connection.
+pub(super) fn release(key: Key, expires_at: Option<u64>) {
+    TABLE.with_borrow_mut(|table| {
+        table.places.try_remove(key);
+        if let Some(at) = expires_at {
+            table.expiries.remove(&(at, key));
+        }
+        if table.places.is_empty() && table.places.capacity() > 1024 {
+            table.places = Slab::new();
+        }
+    });
+}
+
+/// Ends all connections on the spot.
+pub(super) fn clear() {
+    let connections: Vec<_> = TABLE.with_borrow_mut(|table| {
+        table.places.iter_mut().filter_map(|(_, place)| place.connection.take()).collect()
+    });
+    drop(connections);
+}
+
+/// Writes what others pushed to connections. A number may be of one that has ended, or of its successor
+/// with nothing to write: both do no harm.
+///
+/// All outboxes are taken first: what has to come from memory for that comes for many at once, where a system call
+/// between two of them would have each wait for its own.
+pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Outbox>, Flushed>)>) {
+    TABLE.with_borrow(|table| {
+        let Some(mailbox) = &table.mailbox else { return };
+        let waiting = keys.drain(..).filter_map(|key| Some((key, table.begun(key)?.0.writer().take())));
+        outboxes.extend(waiting);
+        for (key, outbox) in outboxes.drain(..) {
+            let Some((handle, connection)) = table.begun(key) else { continue };
+            let flushed = match outbox {
+                Ok(outbox) => handle.writer().write(outbox, connection.socket(), &mailbox.counters),
+                Err(flushed) => flushed,
+            };
+            match flushed {
+                Flushed::Done => {}
+                Flushed::Blocked => handle.wake_here(),
+                Flushed::More => turns::flush([key]),
+                Flushed::Lost => handle.declare_lost(),
+            }
+        }
+    });
+}
+
+/// Runs while the worker has connections.
+async fn sweep((interval, timeout): (Duration, Duration)) {
+    let epoch = Instant::now();
+    let mut wheel = Wheel::new(interval, timeout, 0);
+    let mut tick = tokio::time::interval(wheel.tick().min(Duration::from_millis(100)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let now = tick.tick().await.saturating_duration_since(epoch).as_millis() as u64;
+        let now = now.max(epoch.elapsed().as_millis() as u64);
+        let goes_on = TABLE.with_borrow_mut(|table| {
+            table.turn(&mut wheel, now);
+            table.expire();
+            table.sweeping = !table.places.is_empty();
+            table.sweeping
+        });
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// A time as the heartbeat counts it for a connection: without those in which nobody could have heard from the peer.
+fn clock(socket: &Socket, now: u64) -> u64 {
+    now.saturating_sub(socket.stood_still())
+}
+
+impl Place {
+    /// What was pushed before its client was told that it is connected waits for that, and nobody waits for the client.
+    fn begun(&self) -> Option<(&Arc<Handle>, &Connection)> {
+        Some((&self.handle, self.connection.as_deref()?))
+    }
+}
+
+impl Table {
+    fn begun(&self, key: Key) -> Option<(&Arc<Handle>, &Connection)> {
+        self.places.get(key)?.begun()
+    }
+
+    fn slot<'a>(
+        &'a self,
+        wheel: &Wheel,
+        slot: usize,
+    ) -> impl Iterator<Item = (&'a Arc<Handle>, &'a Socket)> + use<'a> {
+        let keys = (slot..self.places.capacity()).step_by(wheel.slots());
+        keys.filter_map(|key| self.begun(key)).map(|(handle, connection)| (handle, connection.socket()))
+    }
+
+    fn turn(&self, wheel: &mut Wheel, now: u64) {
+        let turn = wheel.turn(now);
+        if turn.stalled {
+            for (handle, connection) in self.places.iter().filter_map(|(_, place)| place.begun()) {
+                handle.restart_clock(clock(connection.socket(), now));
+            }
+        } else {
+            for (slot, _) in turn.check.slots(wheel) {
+                for (handle, socket) in self.slot(wheel, slot) {
+                    if handle.is_overdue(clock(socket, now), wheel.timeout_ms()) {
+                        socket.suspect(handle);
+                    }
+                }
+            }
+        }
+        for (slot, due) in turn.ping.slots(wheel) {
+            for (handle, socket) in self.slot(wheel, slot).filter(|(handle, _)| handle.is_open()) {
+                handle.on_ping(clock(socket, due));
+                handle.push_control(&frame::PING);
+                socket.expect_pong();
+                if let Some(mailbox) = &self.mailbox {
+                    mailbox.counters.pings.add(1);
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        if self.expiries.is_empty() {
+            return;
+        }
+        let now = unix_ms();
+        while let Some(&(at, key)) = self.expiries.first()
+            && at <= now
+        {
+            self.expiries.pop_first();
+            if let Some(place) = self.places.get(key) {
+                place.handle.close(close::TOKEN_EXPIRED, "token expired");
+            }
+        }
+    }
+}
