@@ -1,7 +1,7 @@
 //! The stream bridge: a connection whose bytes Node carries, because there is no descriptor to take (TLS, a
 //! `Duplex`, a platform without descriptors). Two bounded buffers with backpressure both ways.
 //!
-//! Node feeds what its socket reads and takes what the socket shall write; the connection's task sees
+//! Node feeds what its socket reads and takes what the socket shall write; the connection sees
 //! a socket like any other. What passes here passes through Node's thread, so a blocked loop delays it. The heartbeat
 //! must not take that for a client's silence: it asks Node along with each ping, and once more before it gives a client
 //! up, and its clock stands still for as long as Node takes to answer.
@@ -287,7 +287,7 @@ impl Bridge {
         Poll::Pending
     }
 
-    /// Whether Node has taken everything, or never will; if not, the task is woken when it has.
+    /// Whether Node has taken everything, or never will; if not, the connection is woken when it has.
     pub(super) fn poll_taken(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.state.lock();
         if state.outbound.is_empty() || state.broken {

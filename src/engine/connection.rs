@@ -1,6 +1,6 @@
-//! A connection: the one task that reads, drives the protocol, writes and ends it.
+//! A connection: what it does when its turn comes. Nobody else reads from it, drives its protocol or ends it.
 //!
-//! A hand-written future, so that an idle connection costs as little memory as its state. A turn carries out orders,
+//! Written as a state machine by hand, so that an idle one costs as little memory as its state. A turn carries out orders,
 //! reads what one `recv` brings, routes it, and flushes the outbox once. All connections of a worker read into one
 //! buffer that belongs to the worker's thread.
 
@@ -554,7 +554,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// However the task ended, also when its worker was stopped: the registry forgets the connection, what
+    /// However it ended, also when its worker was stopped: the registry forgets the connection, what
     /// was not sent is counted, and who holds an object for it is told.
     fn drop(&mut self) {
         self.handle.leave();

@@ -1,7 +1,7 @@
-//! The handle of a connection: what everyone but its own task holds of it.
+//! The handle of a connection: what everyone but itself holds of it.
 //!
 //! Anyone may push frames and ask for things; only the worker that owns the connection reads and writes, and only its
-//! task ends it. A push has the worker write soon, once for however many pushes follow before it gets to it.
+//! turn ends it. A push has the worker write soon, once for however many pushes follow before it gets to it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -37,10 +37,10 @@ const LOST: u32 = 1 << 6;
 const SETTLED: u32 = 1 << 7;
 /// In the list of those that wait for the queue to JavaScript to shrink.
 const WAITING: u32 = 1 << 8;
-/// All that a task is asked to do.
+/// All that a connection is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED;
 
-/// What a task is asked to do, taken all at once.
+/// What a connection is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders(u32);
 
@@ -103,7 +103,7 @@ pub enum Pushed {
 }
 
 thread_local! {
-    /// The connection whose task this thread runs: it looks at its outbox last, so that its own pushes need not wake it.
+    /// The connection that has its turn on this thread: it looks at its outbox last, so that its own pushes need not wake it.
     static RUNNING: Cell<*const Handle> = const { Cell::new(std::ptr::null()) };
 }
 
@@ -224,7 +224,7 @@ impl Handle {
         self.woken.store(false, Ordering::Relaxed);
     }
 
-    /// Orders wake the task, which a push does not.
+    /// Orders give it a turn, which a push does not.
     fn order(self: &Arc<Self>, order: u32) {
         if self.flags.fetch_or(order, Ordering::AcqRel) & order == 0 {
             self.mailbox.wake(self);
@@ -268,7 +268,7 @@ impl Handle {
         &self.rooms
     }
 
-    // What follows is for the task that owns the connection.
+    // What follows is for the connection itself.
 
     /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
     pub(super) fn enter(self: &Arc<Self>) -> Orders {
@@ -315,7 +315,7 @@ impl Handle {
         self.key.store(key, Ordering::Relaxed);
     }
 
-    /// The socket failed under a write that was not the task's own.
+    /// The socket failed under a write that was not its own.
     pub(super) fn declare_lost(self: &Arc<Self>) {
         self.order(LOST);
     }
@@ -447,7 +447,7 @@ mod tests {
         handle.set_paused(true);
         assert!(!handle.is_overdue(5000, 100), "the clock stands still");
         handle.resume();
-        // The heartbeat comes by before the task has read what lies there.
+        // The heartbeat comes by before the connection has read what lies there.
         assert!(!handle.is_overdue(5100, 100));
         handle.on_ping(6000);
         assert!(!handle.is_overdue(6099, 100));

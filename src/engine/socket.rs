@@ -197,7 +197,7 @@ impl Socket {
     }
 
     /// Whether what was written is on its way without us: the kernel sees to it, a bridge's carrier has to take it
-    /// first. If not, the task is woken when it is.
+    /// first. If not, the connection is woken when it is.
     pub(super) fn poll_passed_on(&self, cx: &mut Context<'_>) -> bool {
         match self {
             Socket::Bridge(bridge) => bridge.poll_taken(cx),

@@ -32,15 +32,15 @@ thread_local! {
     static SPENT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What a task may do in one turn before others get theirs, in units of about 50 ns: see [`spend`].
+/// What a connection or a task may do in one turn before others get theirs, in units of about 50 ns: see [`spend`].
 pub(super) const TURN: u64 = 8192;
 
-/// Notes work that the running task does, in the same units: a push to a connection is one.
+/// Notes work that is done in this turn, in the same units: a push to a connection is one.
 pub(super) fn spend(units: u64) {
     SPENT.set(SPENT.get().wrapping_add(units));
 }
 
-/// A task's turn, from now on.
+/// A turn, from now on.
 pub(super) struct Turn(u64);
 
 impl Turn {
@@ -54,7 +54,7 @@ impl Turn {
     }
 }
 
-/// Has the task go on after the sockets were looked at and what they woke has run. Were it just woken, the runtime
+/// Has who runs go on after the sockets were looked at and what they woke has run. Were it just woken, the runtime
 /// would come back to it many times before it looks, and one client's flood would keep everybody else's unread.
 pub(super) fn yield_turn(cx: &mut Context<'_>) {
     let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);

@@ -76,7 +76,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Runs to the end. The connection goes on as a task of its own, so that this one's memory is freed.
+    /// Runs to the end. The connection goes on by itself, and this task's memory is freed.
     pub(super) async fn run(mut self, taken: Taken) {
         let Ok(socket) = taken.register() else {
             self.shared.counters.refused(Code::Handover.as_str());

@@ -1,7 +1,7 @@
 //! The writing side of a connection: its outbox, and the one way in which it is emptied.
 //!
-//! Any thread may push; only the connection's worker writes: its task at the end of its turn, and the pacer
-//! for what others pushed. What the kernel doesn't take goes back to the front, and the task waits for room.
+//! Any thread may push; only the connection's worker writes: itself at the end of its turn, and the pacer
+//! for what others pushed. What the kernel doesn't take goes back to the front, and the connection waits for room.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,7 @@ struct State {
     scheduled: bool,
     /// What was taken is not wholly written yet: nothing that came later may be.
     writing: bool,
-    /// Nothing may be written before the task has seen that there is room.
+    /// Nothing may be written before the connection has seen that there is room.
     blocked: bool,
     /// The kernel has refused bytes since the outbox was last empty: the client is behind.
     behind: bool,
@@ -63,7 +63,7 @@ pub(super) enum Push {
 pub(super) enum Flushed {
     /// The outbox is empty; a push wakes.
     Done,
-    /// The task has to wait until the socket is writable, and then say so.
+    /// The connection has to wait until the socket is writable, and then say so.
     Blocked,
     /// Others push as fast as we write: to be called again, after everybody else had a turn.
     More,
