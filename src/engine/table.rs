@@ -109,7 +109,9 @@ pub(super) fn take_turn(key: Key) {
     // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
     match catch_unwind(AssertUnwindSafe(|| connection.turn())) {
         Ok(false) => put_back(key, connection),
-        Ok(true) | Err(_) => drop(connection),
+        Ok(true) | Err(_) => {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
+        }
     }
 }
 
