@@ -145,10 +145,15 @@ fn parse(head: &[u8]) -> RequestHead {
 struct Bell {
     rings: Mutex<usize>,
     changed: Condvar,
+    /// The next one who rings from a worker panics.
+    broken: AtomicBool,
 }
 
 impl Bell {
     fn ring(&self) {
+        if is_worker() && self.broken.swap(false, Ordering::SeqCst) {
+            panic!("a fault, as the test asked for");
+        }
         *self.rings.lock() += 1;
         self.changed.notify_all();
     }
@@ -172,12 +177,16 @@ impl Bell {
 /// Panics of worker threads, which their runtime would swallow.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
+fn is_worker() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("actory-ws"))
+}
+
 fn watch_for_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let tell = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if std::thread::current().name().is_some_and(|name| name.starts_with("actory-ws")) {
+            if is_worker() {
                 PANICS.fetch_add(1, Ordering::SeqCst);
             }
             tell(info);
@@ -384,6 +393,14 @@ impl Server {
             std::thread::park_timeout(GLANCE);
             client.handle().buffered() >= 300_000
         });
+    }
+
+    /// Has the next event that a worker notifies of end in a panic, and waits for it. For a process of its own only.
+    pub fn fault(&self, cause: impl FnOnce()) {
+        self.drop_events();
+        self.inbox.bell.broken.store(true, Ordering::SeqCst);
+        cause();
+        eventually("the panic", || PANICS.swap(0, Ordering::SeqCst) == 1);
     }
 
     /// Takes all events and forgets them.

@@ -91,6 +91,31 @@ fn ten_thousand_connects_and_disconnects_leave_the_process_as_it_was() {
 }
 
 #[test]
+fn a_fault_in_one_connections_turn_is_the_end_of_that_connection_and_of_no_other() {
+    alone(
+        "tests::lifecycle::a_fault_in_one_connections_turn_is_the_end_of_that_connection_and_of_no_other",
+        || {
+            let server = Server::start(Config { threads: 1, ..config() });
+            let mut others: Vec<Client> = (0..10).map(|n| server.connect_as(&format!("{n}"))).collect();
+            for _ in 0..3 {
+                let mut client = server.connect_as("ada");
+                server.engine.set_interest(Interest::ALL);
+                server.fault(|| client.text("[1]"));
+                client.expect_end();
+                assert_eq!(server.ended(client.id()).0, 1006);
+                for other in &mut others {
+                    other.text("[2]");
+                    other.expect_text("[2]");
+                }
+                assert_eq!(server.engine.stats().connections, others.len());
+            }
+            drop(others);
+            server.expect_empty();
+        },
+    );
+}
+
+#[test]
 fn an_engine_that_is_dropped_takes_its_threads_and_sockets_with_it() {
     alone("tests::lifecycle::an_engine_that_is_dropped_takes_its_threads_and_sockets_with_it", || {
         let before = (descriptors(), threads());
