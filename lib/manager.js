@@ -53,7 +53,7 @@ class WebSocketManager extends EventEmitter {
       REDIS_URL || undefined,
       this.#pump.wake,
     );
-    // Where its methods are, for those who hold it.
+    // A function, not a method, because that costs less; called like the methods by connections.
     native.sendText = native.textSender();
     this.#native = native;
     try {

@@ -19,10 +19,9 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
     };
     match channel {
         Channel::User(user) => registry.user(user).iter().for_each(|group| group.for_each(&mut push)),
-        Channel::SameUser(handle) => match handle.push_sole(&frame, outbox_limit) {
-            Some(outcome) => (queued, pushed) = (u32::from(outcome == Pushed::Queued), 1),
-            None => handle.user_group().get().into_iter().for_each(|group| group.for_each(&mut push)),
-        },
+        Channel::SameUser(handle) => {
+            handle.user_group().get().into_iter().for_each(|group| group.for_each(&mut push));
+        }
         Channel::Room(room) => registry.room(room).iter().for_each(|group| group.for_each(&mut push)),
         Channel::Everyone => registry.everyone().iter().for_each(|group| group.for_each(&mut push)),
     }

@@ -165,16 +165,7 @@ impl Handle {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
-        self.pushed(self.writer.push(frame, limit))
-    }
-
-    /// The same for a frame that is for all connections of the user. None if there are others: see [`Writer::push_sole`].
-    pub fn push_sole(self: &Arc<Self>, frame: &Frame<'_>, limit: usize) -> Option<Pushed> {
-        Some(self.pushed(self.writer.push_sole(frame, limit)?))
-    }
-
-    fn pushed(self: &Arc<Self>, push: Push) -> Pushed {
-        match push {
+        match self.writer.push(frame, limit) {
             Push::Queued { wake, press } => {
                 if wake {
                     self.schedule();

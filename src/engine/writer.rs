@@ -72,23 +72,6 @@ pub(super) enum Flushed {
 }
 
 impl State {
-    fn push(&mut self, frame: &Frame<'_>, limit: usize) -> Push {
-        if self.shut {
-            return Push::Shut;
-        }
-        let len = frame.wire_len();
-        let queued = self.queued + len;
-        if queued > limit && self.queued > 0 && (self.behind || queued > limit.saturating_mul(UNOFFERED)) {
-            self.shut = true;
-            self.overflow = len;
-            return Push::Full;
-        }
-        let press = self.queued < limit / 2 && queued >= limit / 2;
-        self.queued = queued;
-        self.outbox.get_or_insert_with(Outbox::spare).push(frame);
-        Push::Queued { wake: !std::mem::replace(&mut self.scheduled, true), press }
-    }
-
     fn take(&mut self) -> Result<Box<Outbox>, Flushed> {
         self.scheduled = false;
         self.writing = self.outbox.is_some();
@@ -115,14 +98,21 @@ impl Writer {
 
     /// Queues a message's frame. One frame always fits an empty outbox, and `limit` bytes one whose client is behind.
     pub(super) fn push(&self, frame: &Frame<'_>, limit: usize) -> Push {
-        self.state.lock().push(frame, limit)
-    }
-
-    /// The same for a frame that is for the whole of the user's group, if the connection is all of that. A relay to a user
-    /// with one connection takes one lock less, and touches no group.
-    pub(super) fn push_sole(&self, frame: &Frame<'_>, limit: usize) -> Option<Push> {
+        let len = frame.wire_len();
         let mut state = self.state.lock();
-        self.is_sole().then(|| state.push(frame, limit))
+        if state.shut {
+            return Push::Shut;
+        }
+        let queued = state.queued + len;
+        if queued > limit && state.queued > 0 && (state.behind || queued > limit.saturating_mul(UNOFFERED)) {
+            state.shut = true;
+            state.overflow = len;
+            return Push::Full;
+        }
+        let press = state.queued < limit / 2 && queued >= limit / 2;
+        state.queued = queued;
+        state.outbox.get_or_insert_with(Outbox::spare).push(frame);
+        Push::Queued { wake: !std::mem::replace(&mut state.scheduled, true), press }
     }
 
     /// Notes whether the connection is its user's only one.

@@ -27,7 +27,7 @@ pub enum Channel<'a> {
     /// All connections of a user.
     User(&'a str),
     /// All connections of the user that this connection here belongs to: as `User`, without the lookup.
-    SameUser(&'a Arc<Handle>),
+    SameUser(&'a Handle),
     /// All connections in a room.
     Room(&'a str),
     /// All connections.
