@@ -15,6 +15,8 @@ const CLOCK_EVERY = 4;
  */
 const UNITS = 7;
 const NONE = [];
+/** Makes a batch of what the addon puts into it. */
+const collect = (...values) => values;
 
 /** The number of three units from `at` on. */
 function numberAt(units, at) {
@@ -76,7 +78,7 @@ class Pump {
           this.#next = 1;
           // Before `drain`, which may throw: no event shall come twice.
           this.#batch = NONE;
-          this.#batch = this.#native.drain();
+          this.#batch = this.#native.drain(collect) ?? NONE;
         }
         if (this.#batch.length === 0) {
           more = false;

@@ -1,12 +1,13 @@
 //! Events on their way to JavaScript. A batch is an array: first a string that holds the numbers of all events
-//! (`kind, id, number`, as UTF-16 units), then what each event carries. An object per event, or an array element per
-//! number, would cost more than all else that an event does: an element costs as much as a whole string of numbers.
+//! (`kind, id, number`, as UTF-16 units), then what each event carries. An object per event, or a value per number, would
+//! cost more than all else that an event does. The array is made by JavaScript, from what it is called with: to set an
+//! element from here costs more than to make the string that it is set to.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use napi::Env;
-use napi::bindgen_prelude::{Array, Buffer, Result, ToNapiValue};
+use napi::bindgen_prelude::{Array, Buffer, Function, JsValuesTupleIntoVec, Result, ToNapiValue};
+use napi::{Env, JsValue, sys};
 use napi_derive::napi;
 
 use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
@@ -67,9 +68,21 @@ const UNITS: usize = 7;
 /// What three units hold.
 const MAX_NUMBER: u64 = (1 << 48) - 1;
 
+/// What a batch consists of.
+pub struct Values(Vec<sys::napi_value>);
+
+impl JsValuesTupleIntoVec for Values {
+    fn into_vec(self, _env: sys::napi_env) -> Result<Vec<sys::napi_value>> {
+        Ok(self.0)
+    }
+}
+
+/// JavaScript's `(...values) => values`.
+pub type Collect<'env> = Function<'env, Values, Array<'env>>;
+
 struct Writer<'env> {
-    array: Array<'env>,
-    at: u32,
+    env: &'env Env,
+    values: Vec<sys::napi_value>,
     numbers: Vec<u16>,
     subjects: Vec<Arc<Handle>>,
 }
@@ -82,33 +95,48 @@ impl Writer<'_> {
         }
     }
 
-    fn put(&mut self, kind: u16, id: u64, number: u64) {
-        self.at += 1;
-        self.numbers.push(kind);
-        for value in [id, number.min(MAX_NUMBER)] {
-            self.numbers.extend([value as u16, (value >> 16) as u16, (value >> 32) as u16]);
-        }
+    fn put(&mut self, kind: u16, id: u64, number: u64, payload: impl ToNapiValue) -> Result<()> {
+        let payload = payload.into_unknown(self.env)?;
+        self.put_raw(kind, id, number, payload.raw());
+        Ok(())
     }
 
-    fn put_with<P: ToNapiValue>(&mut self, kind: u16, id: u64, number: u64, payload: P) -> Result<()> {
-        self.put(kind, id, number);
-        self.array.set(self.at, payload)
+    fn put_raw(&mut self, kind: u16, id: u64, number: u64, payload: sys::napi_value) {
+        let number = number.min(MAX_NUMBER);
+        self.numbers.extend([
+            kind,
+            id as u16,
+            (id >> 16) as u16,
+            (id >> 32) as u16,
+            number as u16,
+            (number >> 16) as u16,
+            (number >> 32) as u16,
+        ]);
+        self.values.push(payload);
+    }
+
+    /// Most texts are ASCII, which V8 copies as it is where it need not look for more.
+    fn put_text(&mut self, id: u64, text: &str) -> Result<()> {
+        let text = if text.is_ascii() {
+            self.env.create_string_latin1(text)?
+        } else {
+            self.env.create_string(text)?
+        };
+        self.put_raw(TEXT, id, 0, text.raw());
+        Ok(())
     }
 
     /// The code and, behind a space, the message.
     fn put_error(&mut self, kind: u16, number: u64, error: &Error) -> Result<()> {
-        self.put_with(kind, 0, number, format!("{} {}", error.code(), error.message))
+        self.put(kind, 0, number, format!("{} {}", error.code(), error.message))
     }
 
     fn put_answer(&mut self, ticket: u64, answer: Answer) -> Result<()> {
         match answer {
-            Answer::Delivery(delivery) => self.put_with(SETTLED, 0, ticket, NativeDelivery::from(delivery)),
-            Answer::Number(number) => self.put_with(SETTLED, 0, ticket, number as f64),
-            Answer::Census(census) => self.put_with(SETTLED, 0, ticket, NativeCensus::from(census)),
-            Answer::Done => {
-                self.put(SETTLED, 0, ticket);
-                Ok(())
-            }
+            Answer::Delivery(delivery) => self.put(SETTLED, 0, ticket, NativeDelivery::from(delivery)),
+            Answer::Number(number) => self.put(SETTLED, 0, ticket, number as f64),
+            Answer::Census(census) => self.put(SETTLED, 0, ticket, NativeCensus::from(census)),
+            Answer::Done => self.put(SETTLED, 0, ticket, ()),
         }
     }
 
@@ -117,27 +145,27 @@ impl Writer<'_> {
         match event {
             Event::Settled { ticket, result: Ok(answer) } => self.put_answer(ticket, answer)?,
             Event::Settled { ticket, result: Err(error) } => self.put_error(FAILED, ticket, &error)?,
-            Event::Broker(status) => self.put_with(BROKER, 0, 0, NativeBrokerStatus::from(status))?,
+            Event::Broker(status) => self.put(BROKER, 0, 0, NativeBrokerStatus::from(status))?,
             Event::Channel { channel, payload } => {
-                self.put_with(CHANNEL, 0, 0, vec![channel, payload])?;
+                self.put(CHANNEL, 0, 0, vec![channel, payload])?;
             }
             Event::Refusal(refusal) => {
                 let Refusal { code, message, url, remote, origin } = *refusal;
                 let told = [Some(code.to_owned()), Some(message), Some(url), Some(remote), origin];
-                self.put_with(REFUSAL, 0, 0, told.to_vec())?;
+                self.put(REFUSAL, 0, 0, told.to_vec())?;
             }
             Event::Forbidden { channel, error } => {
-                self.put_with(FORBIDDEN, 0, 0, vec![channel, error.code().to_owned(), error.message])?;
+                self.put(FORBIDDEN, 0, 0, vec![channel, error.code().to_owned(), error.message])?;
             }
             Event::Problem(error) => self.put_error(PROBLEM, 0, &error)?,
             Event::Refused { ticket, code, message } => {
-                self.put_with(REFUSED, 0, ticket, format!("{code} {message}"))?;
+                self.put(REFUSED, 0, ticket, format!("{code} {message}"))?;
             }
-            Event::Closed => self.put(CLOSED, 0, 0),
-            Event::BridgeReadable { id } => self.put(BRIDGE_READABLE, id, 0),
-            Event::BridgeDrain { id } => self.put(BRIDGE_DRAIN, id, 0),
-            Event::BridgeQuestion { id } => self.put(BRIDGE_QUESTION, id, 0),
-            Event::BridgeEnd { id, abort } => self.put(BRIDGE_END, id, abort.into()),
+            Event::Closed => self.put(CLOSED, 0, 0, ())?,
+            Event::BridgeReadable { id } => self.put(BRIDGE_READABLE, id, 0, ())?,
+            Event::BridgeDrain { id } => self.put(BRIDGE_DRAIN, id, 0, ())?,
+            Event::BridgeQuestion { id } => self.put(BRIDGE_QUESTION, id, 0, ())?,
+            Event::BridgeEnd { id, abort } => self.put(BRIDGE_END, id, abort.into(), ())?,
             Event::Open { .. }
             | Event::Text { .. }
             | Event::Binary { .. }
@@ -150,16 +178,16 @@ impl Writer<'_> {
 }
 
 impl<'env> Writer<'env> {
-    fn new(env: &'env Env, events: usize) -> Result<Self> {
-        let array = env.create_array(if events == 0 { 0 } else { events as u32 + 1 })?;
-        Ok(Writer { array, at: 0, numbers: Vec::with_capacity(events * UNITS), subjects: Vec::new() })
+    fn new(env: &'env Env, events: usize) -> Self {
+        // The first is the string of numbers.
+        let mut values = Vec::with_capacity(events + 1);
+        values.push(std::ptr::null_mut());
+        Writer { env, values, numbers: Vec::with_capacity(events * UNITS), subjects: Vec::new() }
     }
 
-    fn finish(mut self, env: &'env Env) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
-        if self.at > 0 {
-            self.array.set(0, env.create_string_utf16(&self.numbers)?)?;
-        }
-        Ok((self.array, self.subjects))
+    fn finish(mut self, collect: &Collect<'env>) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
+        self.values[0] = self.env.create_string_utf16(&self.numbers)?.raw();
+        Ok((collect.call(Values(self.values))?, self.subjects))
     }
 }
 
@@ -167,43 +195,48 @@ impl<'env> Writer<'env> {
 /// them yet, and they may be gone from the registry.
 pub(super) fn write<'env>(
     env: &'env Env,
+    collect: &Collect<'env>,
     engine: &Engine,
     events: VecDeque<Event>,
 ) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
-    let mut out = Writer::new(env, events.len())?;
+    let mut out = Writer::new(env, events.len());
     for event in events {
         match event {
             Event::Text { handle, text } => {
-                out.put_with(TEXT, handle.id, 0, text)?;
+                out.put_text(handle.id, &text)?;
                 out.about(handle);
             }
             Event::Binary { handle, bytes } => {
-                out.put_with(BINARY, handle.id, 0, Buffer::from(bytes))?;
+                out.put(BINARY, handle.id, 0, Buffer::from(bytes))?;
                 out.about(handle);
             }
             Event::Open { handle, ticket } => {
-                out.put_with(OPEN, handle.id, ticket, describe(engine, &handle))?;
+                out.put(OPEN, handle.id, ticket, describe(engine, &handle))?;
             }
             Event::Close { handle, code, reason } => {
-                out.put_with(CLOSE, handle.id, code.into(), String::from(reason))?;
+                out.put(CLOSE, handle.id, code.into(), String::from(reason))?;
                 out.about(handle);
             }
             Event::Slow { handle, dropped } => {
-                out.put_with(SLOW, handle.id, dropped.bytes, dropped.messages as f64)?;
+                out.put(SLOW, handle.id, dropped.bytes, dropped.messages as f64)?;
                 out.about(handle);
             }
             Event::Upgraded { handle, ticket } => {
-                out.put_with(UPGRADED, handle.id, ticket, describe(engine, &handle))?;
+                out.put(UPGRADED, handle.id, ticket, describe(engine, &handle))?;
             }
             other => out.put_other(other)?,
         }
     }
-    out.finish(env)
+    out.finish(collect)
 }
 
 /// Writes a batch of events that speak of no connection.
-pub(super) fn write_unconnected<'env>(env: &'env Env, events: VecDeque<Event>) -> Result<Array<'env>> {
-    let mut out = Writer::new(env, events.len())?;
+pub(super) fn write_unconnected<'env>(
+    env: &'env Env,
+    collect: &Collect<'env>,
+    events: VecDeque<Event>,
+) -> Result<Array<'env>> {
+    let mut out = Writer::new(env, events.len());
     events.into_iter().try_for_each(|event| out.put_other(event))?;
-    Ok(out.finish(env)?.0)
+    Ok(out.finish(collect)?.0)
 }

@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Array, Either, FnArgs, Function, Result, Uint8ArraySlice, Unknown};
+use napi::bindgen_prelude::{Array, Either, FnArgs, Function, Result, Uint8ArraySlice, Unknown, Utf16String};
 use napi::{Env, Error, Status};
 use napi_derive::napi;
 use parking_lot::Mutex;
 
-use super::batch::{self, NativeInfo};
+use super::batch::{self, Collect, NativeInfo};
 use super::bridge::NativeBridge;
 use super::options::{self, Environment};
 use super::outcome::{Outcome, outcome};
 use super::raise::{throw, throw_error};
+use super::text;
 use super::wake::notifier;
 use crate::engine::auth::{Identity, parse_id};
 use crate::engine::broker::{Channel, Reply};
@@ -210,15 +211,20 @@ impl NativeManager {
         Ok(self.engine.settle(ticket as u64, answer))
     }
 
-    /// A batch of events; empty: there is nothing left. What is sent from here on goes out with `flush`.
-    #[napi(catch_unwind)]
-    pub fn drain<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
+    /// A batch of events, as `collect` makes an array of it; null: there is nothing left. What is sent from here on goes
+    /// out with `flush`.
+    #[napi(catch_unwind, ts_args_type = "collect: (...values: unknown[]) => unknown[]")]
+    pub fn drain<'env>(&self, env: &'env Env, collect: Collect<'env>) -> Result<Option<Array<'env>>> {
         let events = self.engine.drain(BATCH);
+        if events.is_empty() {
+            self.subjects.lock().clear();
+            return Ok(None);
+        }
         // Out of memory, or the environment is going: nobody will flush.
-        let (array, subjects) =
-            batch::write(env, &self.engine, events).inspect_err(|_| self.engine.flush())?;
+        let (batch, subjects) =
+            batch::write(env, &collect, &self.engine, events).inspect_err(|_| self.engine.flush())?;
         *self.subjects.lock() = subjects;
-        Ok(array)
+        Ok(Some(batch))
     }
 
     /// Lets go what was sent since `drain`.
@@ -236,10 +242,14 @@ impl NativeManager {
     /// `send` for text alone, which is most of what is sent, as a function by itself: a method looks for its object in
     /// what JavaScript calls it on, and holds it for the length of the call, which costs more than the message.
     #[napi(catch_unwind, ts_return_type = "(id: number, text: string) => boolean")]
-    pub fn text_sender<'env>(&self, env: &'env Env) -> Result<Function<'env, FnArgs<(f64, String)>, bool>> {
+    pub fn text_sender<'env>(
+        &self,
+        env: &'env Env,
+    ) -> Result<Function<'env, FnArgs<(f64, Utf16String)>, bool>> {
         let engine = self.engine.clone();
         env.create_function_from_closure("sendText", move |call| {
-            let (id, text): (f64, String) = call.args()?;
+            let (id, text): (f64, Utf16String) = call.args()?;
+            let text = text::from_utf16(&text);
             engine.send(id as u64, Message::Text(&text)).map_err(|error| throw_error(call.env, &error))
         })
     }

@@ -12,4 +12,5 @@ mod options;
 mod outcome;
 mod pubsub;
 mod raise;
+mod text;
 mod wake;

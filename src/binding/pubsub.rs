@@ -7,7 +7,7 @@ use napi::Env;
 use napi::bindgen_prelude::{Array, Function, Result, Unknown};
 use napi_derive::napi;
 
-use super::batch;
+use super::batch::{self, Collect};
 use super::options;
 use super::outcome::{Outcome, outcome};
 use super::raise::throw_error;
@@ -74,10 +74,11 @@ impl NativePubSub {
         self.pubsub.unsubscribe(&channel);
     }
 
-    /// A batch of events; empty: there is nothing left.
-    #[napi(catch_unwind)]
-    pub fn drain<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
-        batch::write_unconnected(env, self.pubsub.drain(BATCH))
+    /// A batch of events, as `collect` makes an array of it; null: there is nothing left.
+    #[napi(catch_unwind, ts_args_type = "collect: (...values: unknown[]) => unknown[]")]
+    pub fn drain<'env>(&self, env: &'env Env, collect: Collect<'env>) -> Result<Option<Array<'env>>> {
+        let events = self.pubsub.drain(BATCH);
+        (!events.is_empty()).then(|| batch::write_unconnected(env, &collect, events)).transpose()
     }
 
     /// Nothing waits for it here.

@@ -180,8 +180,9 @@ impl Events {
         let notify = {
             let mut queue = self.queue.lock();
             queue.pushed += 1;
-            if let Some((handle, _)) = event.message() {
+            if let Some((handle, size)) = event.message() {
                 handle.set_last_event(queue.pushed);
+                self.count(handle, size as isize);
             }
             queue.events.push_back(event);
             !std::mem::replace(&mut queue.notified, true)
@@ -189,6 +190,18 @@ impl Events {
         if notify {
             (self.notify)();
         }
+    }
+
+    /// Notes bytes of a connection's messages that came or went; answers how many it has. To be called under the queue's
+    /// lock: nobody else writes, so that no locked instruction is needed.
+    fn count(&self, handle: &Handle, bytes: isize) -> usize {
+        let add = |counter: &AtomicUsize| {
+            let sum = counter.load(Ordering::Relaxed).wrapping_add_signed(bytes);
+            counter.store(sum, Ordering::Relaxed);
+            sum
+        };
+        add(&self.bytes);
+        add(handle.pending_events())
     }
 
     /// Queues a refusal, if someone listens. Strangers can cause any number: those for which there is no room are left out.
@@ -206,28 +219,23 @@ impl Events {
         if !self.wants(Interest::MESSAGE) {
             return;
         }
-        let handle = handle.clone();
         let event = match message {
-            Message::Text(text) => Event::Text { handle, text: text.into() },
-            Message::Binary(bytes) => Event::Binary { handle, bytes: bytes.into() },
+            Message::Text(text) => Event::Text { handle: handle.clone(), text: text.into() },
+            Message::Binary(bytes) => Event::Binary { handle: handle.clone(), bytes: bytes.into() },
         };
-        if let Some((handle, size)) = event.message() {
-            handle.pending_events().fetch_add(size, Ordering::SeqCst);
-            self.bytes.fetch_add(size, Ordering::SeqCst);
-            handle.mark_seen();
-        }
+        handle.mark_seen();
         self.push(event);
     }
 
     /// True if the connection should not be read for now. It is then woken when it may.
     pub(super) fn must_pause(&self, handle: &Arc<Handle>) -> bool {
-        let own = || handle.pending_events().load(Ordering::SeqCst) >= self.limit_per_connection;
-        let all = || self.bytes.load(Ordering::SeqCst) > self.limit / 2;
+        let own = || handle.pending_events().load(Ordering::Relaxed) >= self.limit_per_connection;
+        let all = || self.bytes.load(Ordering::Relaxed) > self.limit / 2;
         if !own() && !all() {
             return false;
         }
         let mut queue = self.queue.lock();
-        queue.congested |= self.bytes.load(Ordering::SeqCst) >= self.limit;
+        queue.congested |= self.bytes.load(Ordering::Relaxed) >= self.limit;
         handle.set_paused(true);
         // Looked at again under the lock that drains take: a drain in between would have woken nobody.
         if own() {
@@ -247,21 +255,22 @@ impl Events {
         let mut resumed = Vec::new();
         let batch = {
             let mut queue = self.queue.lock();
-            let batch = if queue.events.len() <= max {
-                std::mem::take(&mut queue.events)
+            let batch = if queue.events.is_empty() {
+                queue.notified = false;
+                VecDeque::new()
+            } else if queue.events.len() <= max {
+                // As many may come again.
+                let room = VecDeque::with_capacity(queue.events.len());
+                std::mem::replace(&mut queue.events, room)
             } else {
                 queue.events.drain(..max).collect()
             };
-            if batch.is_empty() {
-                queue.notified = false;
-            }
             queue.taken += batch.len() as u64;
             if queue.refusals > 0 {
                 queue.refusals -= batch.iter().filter(|event| matches!(event, Event::Refusal(_))).count();
             }
             for (handle, size) in batch.iter().filter_map(Event::message) {
-                let left = handle.pending_events().fetch_sub(size, Ordering::SeqCst) - size;
-                self.bytes.fetch_sub(size, Ordering::SeqCst);
+                let left = self.count(handle, -(size as isize));
                 if left <= self.limit_per_connection / 2 && handle.is_paused() {
                     if queue.congested {
                         queue.wait(handle);
@@ -270,7 +279,7 @@ impl Events {
                     }
                 }
             }
-            if self.bytes.load(Ordering::SeqCst) <= self.limit / 2 {
+            if self.bytes.load(Ordering::Relaxed) <= self.limit / 2 {
                 queue.congested = false;
                 for handle in queue.waiting.drain(..) {
                     handle.set_waiting(false);

@@ -241,7 +241,9 @@ impl Handle {
 
     /// Notes that JavaScript holds an object for the connection, so that its end is told.
     pub fn mark_seen(&self) {
-        self.flags.fetch_or(SEEN, Ordering::AcqRel);
+        if !self.is_seen() {
+            self.flags.fetch_or(SEEN, Ordering::AcqRel);
+        }
     }
 
     /// See [`Handle::mark_seen`].
