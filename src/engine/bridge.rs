@@ -278,10 +278,10 @@ impl Bridge {
         Ok(written)
     }
 
-    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.outbound.len() < OUTBOUND_LIMIT || state.broken || state.finished {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(());
         }
         state.writer = Some(cx.waker().clone());
         Poll::Pending

@@ -9,21 +9,19 @@ use std::future::Future as _;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use tokio::time::Sleep;
 
-use super::Shared;
 use super::close;
 use super::events::{Event, Interest};
 use super::frame::{self, Message, Opcode, Span, Walker};
-use super::handle::{Handle, Orders};
-use super::live::Live;
+use super::handle::Orders;
 use super::protocol::{Protocol, Step};
 use super::router::{self, Echo, Routed};
-use super::socket::Socket;
-use super::table::{self, Key};
+use super::seat::Seat;
+use super::socket::{Socket, Taken};
+use super::table;
 use super::turns::{Turn, yield_turn};
 use super::writer::Flushed;
 
@@ -55,13 +53,6 @@ enum Phase {
     HalfClosed,
     /// Over.
     Over,
-}
-
-/// Why the connection ended, as told to JavaScript.
-#[derive(Debug)]
-struct End {
-    code: u16,
-    reason: Box<str>,
 }
 
 /// Messages of one read that go back to their sender alone: as frames of ours, one after the other, where they were read.
@@ -101,82 +92,44 @@ impl Echoes {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Connection {
-    shared: Arc<Shared>,
-    handle: Arc<Handle>,
+    seat: Seat,
     /// Wakes the handle.
     waker: Waker,
     socket: Socket,
-    key: Key,
-    expires_at: Option<u64>,
     walker: Walker,
     protocol: Option<Protocol>,
     phase: Phase,
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
     unread: Option<Box<[u8]>>,
-    end: Option<Box<End>>,
     deadline: Option<Pin<Box<Sleep>>>,
     /// The last that was read was written back at once, and nothing else waits.
     all_written: bool,
-    /// Its beginning was told, so its end has to be.
-    announced: bool,
-    _live: Live,
 }
 
 impl Connection {
-    /// Takes over a socket. To be called on the worker that will run it. `first` are bytes that the client sent
-    /// after its handshake.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        handle: Arc<Handle>,
-        socket: Socket,
-        first: Vec<u8>,
-        expires_at: Option<u64>,
-        live: Live,
-    ) -> Self {
-        let key = table::adopt(&handle, expires_at);
-        Connection {
-            waker: handle.clone().into(),
-            shared,
-            handle,
-            socket,
-            key,
-            expires_at,
-            walker: Walker::default(),
-            protocol: None,
-            phase: Phase::Open,
-            unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
-            end: None,
-            deadline: None,
-            all_written: false,
-            announced: false,
-            _live: live,
-        }
-    }
-
-    /// Writes the handshake's answer, before anything else goes out.
-    ///
-    /// # Errors
-    /// What the socket says.
-    pub(super) async fn answer(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.socket.write_all(bytes).await
-    }
-
-    /// Notes that the connection's beginning was told to the embedder.
-    pub(super) fn announced(&mut self) {
-        self.announced = true;
-        self.counters().opened.add(1);
-    }
-
-    /// Stops taking and giving messages. What the end is told to be is what comes first.
-    fn leave(&mut self, code: u16, reason: &str) {
-        self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into() }));
-        if self.handle.shut() {
-            self.shared.withdraw(&self.handle);
+    /// Has a connection go on by itself, from its seat, over a socket on which the handshake is answered. `first` are bytes
+    /// that the client sent after its own.
+    pub(super) fn begin(seat: Seat, socket: Taken, first: Vec<u8>) {
+        let key = seat.key;
+        // Otherwise the system has no room for one more: it is lost at once, which the seat tells.
+        if let Ok(socket) = socket.settle(key) {
+            let connection = Connection {
+                waker: seat.handle.clone().into(),
+                seat,
+                socket,
+                walker: Walker::default(),
+                protocol: None,
+                phase: Phase::Open,
+                unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
+                deadline: None,
+                all_written: false,
+            };
+            table::begin(key, Box::new(connection));
         }
     }
 
     fn set_deadline(&mut self) {
-        self.deadline = Some(Box::pin(tokio::time::sleep(self.shared.config.limits.close_timeout)));
+        self.deadline = Some(Box::pin(tokio::time::sleep(self.seat.shared.config.limits.close_timeout)));
     }
 
     /// Begins the close handshake from our side.
@@ -184,20 +137,20 @@ impl Connection {
         if self.phase != Phase::Open {
             return;
         }
-        self.leave(code, reason);
+        self.seat.leave(code, reason);
         self.say_close(code, reason);
         self.phase = Phase::Closing;
         self.set_deadline();
     }
 
     fn say_close(&mut self, code: u16, reason: &str) {
-        let max_payload = self.shared.config.limits.max_payload;
+        let max_payload = self.seat.shared.config.limits.max_payload;
         let protocol = self.protocol.get_or_insert_with(|| Protocol::borrow(max_payload));
         ANSWER.with_borrow_mut(|answer| {
             answer.clear();
             protocol.close(code, reason, answer);
             if !answer.is_empty() {
-                self.handle.push_control(answer);
+                self.seat.handle.push_control(answer);
             }
         });
     }
@@ -205,8 +158,8 @@ impl Connection {
     /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection). What it said before is answered
     /// first: if JavaScript has yet to deal with messages, the end waits for that.
     fn fail(&mut self, code: u16, reason: &str) {
-        if self.phase == Phase::Open && self.shared.events.must_settle(&self.handle) {
-            self.end = Some(Box::new(End { code, reason: reason.into() }));
+        if self.phase == Phase::Open && self.seat.shared.events.must_settle(&self.seat.handle) {
+            self.seat.will_end(code, reason);
             self.phase = Phase::Failing;
             self.set_deadline();
             return;
@@ -217,27 +170,27 @@ impl Connection {
     /// JavaScript has dealt with what came before the violation, or took too long.
     fn fail_at_last(&mut self) {
         if self.phase == Phase::Failing
-            && let Some(End { code, reason }) = self.end.take().map(|end| *end)
+            && let Some((code, reason)) = self.seat.take_end()
         {
             self.fail_now(code, &reason);
         }
     }
 
     fn fail_now(&mut self, code: u16, reason: &str) {
-        self.leave(code, reason);
+        self.seat.leave(code, reason);
         self.say_close(code, reason);
         self.phase = Phase::Draining;
         self.set_deadline();
     }
 
     fn obey(&mut self, orders: Orders) {
-        self.handle.done(orders);
+        self.seat.handle.done(orders);
         if orders.settled() || orders.dead() || orders.slow() || orders.close() {
             self.fail_at_last();
         }
         if orders.dead() && self.phase == Phase::Open {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
-            self.leave(close::HEARTBEAT, "no answer to ping");
+            self.seat.leave(close::HEARTBEAT, "no answer to ping");
             self.say_close(close::HEARTBEAT, "no answer to ping");
             self.phase = Phase::Flushing;
             if self.socket.is_bridge() {
@@ -248,28 +201,28 @@ impl Connection {
             return;
         }
         if orders.slow() && self.phase == Phase::Open {
-            self.leave(close::SLOW_CONSUMER, "too slow");
+            self.seat.leave(close::SLOW_CONSUMER, "too slow");
             // What the kernel has room for is no part of what is too much.
-            self.handle.writer().flush(&self.socket, self.counters());
-            let dropped = self.handle.writer().cut();
+            self.seat.handle.writer().flush(&self.socket, self.counters());
+            let dropped = self.seat.handle.writer().cut();
             self.counters().messages_dropped.add(dropped.messages);
-            if self.handle.is_seen() || self.shared.events.wants(Interest::SLOW) {
-                self.handle.mark_seen();
-                self.shared.events.push(Event::Slow { handle: self.handle.clone(), dropped });
+            if self.seat.handle.is_seen() || self.seat.shared.events.wants(Interest::SLOW) {
+                self.seat.handle.mark_seen();
+                self.seat.shared.events.push(Event::Slow { handle: self.seat.handle.clone(), dropped });
             }
             self.say_close(close::SLOW_CONSUMER, "too slow");
             self.phase = Phase::Closing;
             self.set_deadline();
         }
         if orders.close()
-            && let Some(request) = self.handle.take_close()
+            && let Some(request) = self.seat.handle.take_close()
         {
             self.begin_close(request.code, &request.reason);
         }
     }
 
     fn counters(&self) -> &super::stats::WorkerCounters {
-        &self.handle.mailbox().counters
+        &self.seat.handle.mailbox().counters
     }
 
     /// The end, now. With `reset`, what the kernel still holds for the peer is thrown away.
@@ -282,13 +235,13 @@ impl Connection {
 
     /// The socket failed or ended under us.
     fn lost(&mut self) {
-        self.leave(close::ABNORMAL, "");
+        self.seat.leave(close::ABNORMAL, "");
         self.over(false);
     }
 
     /// The peer ended its direction. What it said before is still answered, in case that it reads on.
     fn ended(&mut self) {
-        self.leave(close::ABNORMAL, "");
+        self.seat.leave(close::ABNORMAL, "");
         if self.phase == Phase::HalfClosed {
             self.over(false);
             return;
@@ -305,7 +258,10 @@ impl Connection {
         loop {
             match self.phase {
                 Phase::Failing | Phase::Flushing | Phase::Over => return,
-                Phase::Open if self.handle.is_paused() || self.shared.events.must_pause(&self.handle) => {
+                Phase::Open
+                    if self.seat.handle.is_paused()
+                        || self.seat.shared.events.must_pause(&self.seat.handle) =>
+                {
                     return;
                 }
                 _ => {}
@@ -317,20 +273,16 @@ impl Connection {
                 }
                 continue;
             }
-            if emptied {
-                match self.socket.poll_read_ready(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return self.lost(),
-                    Poll::Pending => return,
-                }
+            if emptied && !self.socket.poll_read_ready(cx) {
+                return;
             }
             let read: io::Result<_> = READ.with_borrow_mut(|buffer| {
                 if buffer.is_empty() {
-                    buffer.resize(self.shared.config.limits.read_buffer_bytes, 0);
+                    buffer.resize(self.seat.shared.config.limits.read_buffer_bytes, 0);
                 }
                 let n = self.socket.try_read(buffer)?;
                 if n > 0 {
-                    self.handle.mark_alive();
+                    self.seat.handle.mark_alive();
                     self.take_in(&mut buffer[..n]);
                 }
                 Ok((n, n == buffer.len() || self.unread.is_some()))
@@ -355,7 +307,8 @@ impl Connection {
         self.all_written = false;
         if echoes.count > 0 {
             let frames = &bytes[echoes.range];
-            match self.handle.writer().write_through(frames, echoes.count, &self.socket, self.counters()) {
+            match self.seat.handle.writer().write_through(frames, echoes.count, &self.socket, self.counters())
+            {
                 Flushed::Done => self.all_written = !echoes.over,
                 Flushed::Lost => self.lost(),
                 // The rest is in the outbox now.
@@ -365,7 +318,7 @@ impl Connection {
     }
 
     fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes) {
-        let max_payload = self.shared.config.limits.max_payload;
+        let max_payload = self.seat.shared.config.limits.max_payload;
         let turn = Turn::begin();
         let mut at = 0;
         while at < bytes.len() && matches!(self.phase, Phase::Open | Phase::Closing) {
@@ -409,12 +362,12 @@ impl Connection {
     }
 
     fn route(&self, message: Message<'_>, echo: Echo) -> Routed {
-        router::on_message(&self.shared, &self.handle, message, echo)
+        router::on_message(&self.seat.shared, &self.seat.handle, message, echo)
     }
 
     /// Lets tungstenite see bytes.
     fn opaque(&mut self, mut bytes: &[u8]) {
-        let max_payload = self.shared.config.limits.max_payload;
+        let max_payload = self.seat.shared.config.limits.max_payload;
         let mut protocol = self.protocol.take().unwrap_or_else(|| Protocol::borrow(max_payload));
         let mut answer = ANSWER.take();
         answer.clear();
@@ -422,15 +375,15 @@ impl Connection {
             match protocol.feed(&mut bytes, &mut answer) {
                 Step::Text(text) => self.message(Message::Text(text.as_str())),
                 Step::Binary(data) => self.message(Message::Binary(&data)),
-                Step::PeerCloses { code, reason } => self.leave(code, &reason),
+                Step::PeerCloses { code, reason } => self.seat.leave(code, &reason),
                 step => break step,
             }
         };
         if !answer.is_empty() {
-            self.handle.push_control(&answer);
+            self.seat.handle.push_control(&answer);
             // A flood of pings whose answers nobody reads.
-            if self.handle.buffered() > self.shared.config.limits.outbox_bytes + MAX_ANSWERS {
-                self.handle.declare_slow();
+            if self.seat.handle.buffered() > self.seat.shared.config.limits.outbox_bytes + MAX_ANSWERS {
+                self.seat.handle.declare_slow();
             }
         }
         ANSWER.set(answer);
@@ -449,7 +402,7 @@ impl Connection {
     }
 
     fn message(&mut self, message: Message<'_>) {
-        if self.phase == Phase::Open && self.handle.is_open() {
+        if self.phase == Phase::Open && self.seat.handle.is_open() {
             self.route(message, Echo::Never);
         } else {
             self.counters().messages_after_close.add(1);
@@ -459,31 +412,28 @@ impl Connection {
     /// Writes what waits. False if the kernel takes no more now.
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            match self.handle.writer().flush(&self.socket, self.counters()) {
+            match self.seat.handle.writer().flush(&self.socket, self.counters()) {
                 Flushed::Done => return true,
                 Flushed::More => {
                     yield_turn(cx);
                     return false;
                 }
-                Flushed::Blocked => match self.socket.poll_write_ready(cx) {
-                    Poll::Ready(Ok(())) => self.handle.writer().unblock(),
-                    Poll::Ready(Err(_)) => break,
-                    Poll::Pending => return false,
-                },
-                Flushed::Lost => break,
+                Flushed::Blocked => {
+                    if !self.socket.poll_write_ready(cx) {
+                        return false;
+                    }
+                    self.seat.handle.writer().unblock();
+                }
+                Flushed::Lost => {
+                    self.lost();
+                    return true;
+                }
             }
         }
-        self.lost();
-        true
     }
 }
 
 impl Connection {
-    /// Has it go on by itself.
-    pub(super) fn begin(self) {
-        table::begin(self.key, Box::new(self));
-    }
-
     pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
@@ -492,7 +442,7 @@ impl Connection {
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.waker.will_wake(Waker::noop()))
             ^ self.phase as u32
-            ^ self.key as u32
+            ^ self.seat.key as u32
             ^ u32::from(self.walker.at_message_end())
     }
 
@@ -506,7 +456,7 @@ impl Connection {
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let orders = self.handle.enter();
+        let orders = self.seat.handle.enter();
         if !orders.is_empty() {
             self.obey(orders);
         }
@@ -531,12 +481,12 @@ impl Connection {
         {
             if self.phase == Phase::Failing {
                 self.fail_at_last();
-                self.handle.wake_here();
+                self.seat.handle.wake_here();
             } else {
                 self.over(!flushed);
             }
         }
-        self.handle.leave();
+        self.seat.handle.leave();
         self.phase == Phase::Over
     }
 
@@ -549,26 +499,6 @@ impl Connection {
             self.phase = Phase::HalfClosed;
             // Asks to be woken for what the peer still sends.
             self.read(cx);
-        }
-    }
-}
-
-impl Drop for Connection {
-    /// However it ended, also when its worker was stopped: the registry forgets the connection, what
-    /// was not sent is counted, and who holds an object for it is told.
-    fn drop(&mut self) {
-        self.handle.leave();
-        self.leave(close::ABNORMAL, "");
-        table::release(self.key, self.expires_at);
-        self.counters().messages_dropped.add(self.handle.writer().abandon());
-        let End { code, reason } =
-            self.end.take().map_or(End { code: close::ABNORMAL, reason: Box::default() }, |end| *end);
-        if self.announced {
-            self.shared.counters.closed(code);
-        }
-        // Who looked it up may hold an object for a connection whose 101 could not be written.
-        if self.handle.is_seen() || (self.announced && self.shared.events.wants(Interest::DISCONNECT)) {
-            self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason });
         }
     }
 }

@@ -20,9 +20,12 @@ mod live;
 mod mailbox;
 mod membership;
 mod outbox;
+#[cfg(unix)]
+mod poller;
 mod protocol;
 mod registry;
 mod router;
+mod seat;
 mod shutdown;
 mod socket;
 pub mod stats;

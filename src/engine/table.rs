@@ -17,6 +17,8 @@ use super::handle::Handle;
 use super::heartbeat::Wheel;
 use super::mailbox::Mailbox;
 use super::outbox::Outbox;
+#[cfg(unix)]
+use super::poller::Readiness;
 use super::socket::Socket;
 use super::turns;
 use super::worker::unix_ms;
@@ -113,6 +115,22 @@ pub(super) fn take_turn(key: Key) {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
         }
     }
+}
+
+/// Notes what sockets are ready for and gives their connections turns; answers of how many it was told. A number may be of
+/// one that has ended, or of its successor: both do no harm.
+#[cfg(unix)]
+pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
+    TABLE.with_borrow(|table| {
+        ready
+            .map(|(key, readiness)| {
+                if let Some((handle, connection)) = table.begun(key) {
+                    connection.socket().notice(readiness);
+                    handle.wake_here();
+                }
+            })
+            .count()
+    })
 }
 
 /// Takes back what [`adopt`] gave. The last that is heard of a connection.

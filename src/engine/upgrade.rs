@@ -21,7 +21,8 @@ use super::handle::{Handle, Peer};
 use super::handshake::{self, Accept, Refusal, RequestHead};
 use super::live::Live;
 use super::mailbox::Mailbox;
-use super::socket::{Socket, Taken};
+use super::seat::Seat;
+use super::socket::Taken;
 use super::worker::unix_ms;
 
 /// An upgrade request, as it comes from Node.
@@ -77,13 +78,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Runs to the end. The connection goes on by itself, and this task's memory is freed.
-    pub(super) async fn run(mut self, taken: Taken) {
-        let Ok(socket) = taken.register() else {
-            self.shared.counters.refused(Code::Handover.as_str());
-            self.report_refusal(Code::Handover.as_str(), "the socket can't be registered");
-            self.forget();
-            return;
-        };
+    pub(super) async fn run(mut self, socket: Taken) {
         let deadline = Instant::now() + self.shared.config.limits.handshake_timeout;
         let decision = std::mem::replace(&mut self.decision, Ok(Who::Anyone));
         let outcome = match decision {
@@ -133,7 +128,7 @@ impl Attempt {
         }
     }
 
-    async fn open(self, socket: Socket, identity: Identity, deadline: Instant) {
+    async fn open(self, socket: Taken, identity: Identity, deadline: Instant) {
         let shared = self.shared;
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
@@ -141,19 +136,12 @@ impl Attempt {
         let peer =
             Peer { protocol: self.protocol.into(), remote: self.upgrade.remote.into(), data: identity.data };
         let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.mailbox));
-        let mut connection = Connection::new(
-            shared.clone(),
-            handle.clone(),
-            socket,
-            self.upgrade.first,
-            identity.expires_at,
-            self.live,
-        );
+        let mut seat = Seat::take(shared.clone(), handle.clone(), identity.expires_at, self.live);
         // Registered before the client can know that it is connected: whatever is sent to its user from the
         // moment it sees the connection open reaches it.
         shared.enroll(&handle, &identity.rooms, deadline).await;
         // The way to the client may be full of answers to earlier requests that it doesn't read.
-        let answered = tokio::time::timeout_at(deadline, connection.answer(&self.response)).await;
+        let answered = tokio::time::timeout_at(deadline, socket.write_all(&self.response)).await;
         if !matches!(answered, Ok(Ok(()))) {
             let (code, message) = match answered {
                 Ok(_) => (Code::Handover.as_str(), "the client left during the handshake".to_owned()),
@@ -167,7 +155,7 @@ impl Attempt {
             }
             return;
         }
-        connection.announced();
+        seat.announced();
         if self.upgrade.report {
             handle.mark_seen();
             shared.events.push(Event::Upgraded { handle: handle.clone(), ticket: self.ticket });
@@ -176,7 +164,7 @@ impl Attempt {
             handle.mark_seen();
             shared.events.push(Event::Open { handle, ticket: self.ticket });
         }
-        connection.begin();
+        Connection::begin(seat, socket, self.upgrade.first);
     }
 
     fn report_refusal(&self, code: &'static str, message: &str) {
@@ -204,7 +192,7 @@ impl Attempt {
         }
     }
 
-    async fn refuse(mut self, socket: Socket, refusal: &Refusal) {
+    async fn refuse(mut self, socket: Taken, refusal: &Refusal) {
         self.shared.counters.refused(refusal.code);
         self.report_refusal(refusal.code, &refusal.message);
         self.shared.events.push_refusal(|| self.describe(refusal));

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 
 use super::mailbox::Mailbox;
+#[cfg(unix)]
+use super::poller::Poller;
 use super::{table, turns};
 
 /// Milliseconds since 1970. For token expiry only.
@@ -40,7 +42,16 @@ impl Worker {
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({
             let mailbox = mailbox.clone();
-            move || run(&mailbox, runtime, heartbeat)
+            #[cfg(unix)]
+            let poller = {
+                let _entered = runtime.enter();
+                Poller::new()?
+            };
+            move || {
+                #[cfg(unix)]
+                runtime.spawn(poller.live_here());
+                run(&mailbox, runtime, heartbeat);
+            }
         })?;
         Ok(Worker { mailbox, runtime: handle, thread: Some(thread) })
     }

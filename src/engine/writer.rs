@@ -292,6 +292,7 @@ mod tests {
 
     use super::*;
     use crate::engine::frame::Message;
+    use crate::engine::poller::Poller;
     use crate::engine::socket::Taken;
 
     #[test]
@@ -302,7 +303,8 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         stream.set_nonblocking(true).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
-        let socket = Taken::Tcp(stream).register().unwrap();
+        drop(Poller::new().unwrap().live_here());
+        let socket = Taken::Native(stream.into()).settle(0).unwrap();
 
         let writer = Writer::new();
         let counters = WorkerCounters::default();

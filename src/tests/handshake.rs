@@ -7,7 +7,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use socket2::{Domain, Socket, Type};
 
 use super::client::{BINARY, CLOSE, Got, PING, PONG, TEXT, close_payload, frame};
-use super::harness::{GLANCE, KEY, Request, Server, config, eventually, identity};
+use super::harness::{GLANCE, KEY, Request, Server, config, eventually, full_pair, identity};
 use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
 use crate::engine::config::{Auth, Config, Origins, RejectWith};
 use crate::engine::error::Code;
@@ -364,13 +364,8 @@ fn a_client_that_takes_not_even_the_101_is_given_up_at_the_deadline() {
     config.limits.close_timeout = Duration::from_millis(100);
     let server = Server::start(config);
     for request in [Request::default(), Request::default().without("Host")] {
-        // Earlier answers on the same connection fill the way to the client.
-        let (client, node) = server.pair();
-        node.set_nonblocking(true).unwrap();
-        while std::io::Write::write(&mut &node, &[0; 65536]).is_ok() {}
-        node.set_nonblocking(false).unwrap();
-        let (client, ticket) =
-            server.hand_over(client.into(), node.into(), Request { report: true, ..request });
+        let (client, node, _) = full_pair();
+        let (client, ticket) = server.hand_over(client, node, Request { report: true, ..request });
         server.refused(ticket.unwrap().number);
         server.expect_empty();
         drop(client);

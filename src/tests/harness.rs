@@ -4,7 +4,7 @@
 //! Nothing sleeps; whoever waits for something waits on a condition with a generous deadline.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::Command;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
 use crate::engine::auth::Identity;
@@ -464,6 +464,20 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
+}
+
+/// A client's socket and Node's, with answers to earlier requests between them, so many bytes: the kernel takes not one byte
+/// more until the client reads. Unix-domain sockets, between which nothing else moves.
+pub fn full_pair() -> (Socket, Socket, usize) {
+    let (client, mut node) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+    node.set_nonblocking(true).unwrap();
+    let mut ahead = 0;
+    for chunk in [&[b'x'; 64 * 1024][..], b"x"] {
+        while let Ok(n) = node.write(chunk) {
+            ahead += n;
+        }
+    }
+    (client, node, ahead)
 }
 
 /// Runs a scenario in a process of its own: one that counts the descriptors or threads of the whole process.

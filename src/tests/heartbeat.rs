@@ -1,10 +1,10 @@
 //! The heartbeat on real sockets: who lives stays, who is silent goes.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Got, PING, PONG, TEXT, frame};
-use super::harness::{PATIENCE, Request, Server, config, eventually};
+use super::harness::{PATIENCE, Request, Server, config, eventually, full_pair};
 use crate::engine::config::{Config, Heartbeat, Relay};
 use crate::engine::events::{Event, Interest};
 
@@ -152,15 +152,9 @@ fn a_client_that_is_read_only_now_and_then_is_not_taken_for_dead() {
 #[test]
 fn a_client_that_waits_for_its_101_is_not_pinged_before_it() {
     let server = server(Duration::from_millis(500));
-    let (client, mut node) = server.pair();
-    // An answer to an earlier request, which the client has yet to read: the 101 has to wait behind it.
-    node.set_nonblocking(true).unwrap();
-    let mut ahead = 0;
-    while let Ok(n) = node.write(&[b'x'; 64 * 1024]) {
-        ahead += n;
-    }
-    node.set_nonblocking(false).unwrap();
-    let (mut client, ticket) = server.hand_over(client.into(), node.into(), Request::default());
+    // The 101 has to wait behind an answer to an earlier request.
+    let (client, node, ahead) = full_pair();
+    let (mut client, ticket) = server.hand_over(client, node, Request::default());
     let number = ticket.unwrap().number;
     // Twice the time that a client has for an answer.
     let mut other = server.connect();

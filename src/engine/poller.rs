@@ -1,0 +1,136 @@
+//! The poller of a worker: says which sockets of its connections have something to read, or room to write again.
+//!
+//! Edge-triggered (epoll(7), kqueue(2); by mio, as tokio's). It is not tokio's own, which keeps a state of its own per socket
+//! that costs a lock and two counted references each time that a connection waits for its next message: here whom it
+//! concerns is a number in the worker's table. tokio watches this one, as one descriptor among its others.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
+use tokio::io::unix::AsyncFd;
+
+use super::socket;
+use super::table::{self, Key};
+
+/// Events that are taken at once.
+const EVENTS: usize = 1024;
+
+thread_local! {
+    /// Where the sockets of this worker are registered.
+    static REGISTRY: RefCell<Option<Registry>> = const { RefCell::new(None) };
+}
+
+/// What a socket is ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness(u8);
+
+/// There is something to read.
+const READABLE: u8 = 1;
+/// There is room for a write.
+const WRITABLE: u8 = 2;
+/// There is the end of the stream, or an error, behind what there is to read: no event tells of it again.
+const ENDED: u8 = 4;
+
+impl Readiness {
+    fn of(event: &Event) -> Self {
+        let bit = |bit: u8, is: bool| if is { bit } else { 0 };
+        Readiness(
+            bit(READABLE, event.is_readable())
+                | bit(WRITABLE, event.is_writable())
+                | bit(ENDED, event.is_read_closed() || event.is_error()),
+        )
+    }
+
+    pub(super) fn may_read(self) -> bool {
+        self.0 & (READABLE | ENDED) != 0
+    }
+
+    pub(super) fn may_write(self) -> bool {
+        self.0 & WRITABLE != 0
+    }
+
+    /// All was read that there was.
+    pub(super) fn emptied(self) -> Self {
+        Readiness(self.0 & !READABLE)
+    }
+
+    /// There was nothing to read, and no end either.
+    pub(super) fn not_readable(self) -> Self {
+        Readiness(self.0 & !(READABLE | ENDED))
+    }
+
+    pub(super) fn not_writable(self) -> Self {
+        Readiness(self.0 & !WRITABLE)
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Readiness(self.0 | other.0)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Poller {
+    poll: AsyncFd<Poll>,
+    registry: Registry,
+}
+
+impl Poller {
+    /// To be called in the runtime of its worker.
+    ///
+    /// # Errors
+    /// What the system says when it gives no descriptor.
+    pub(super) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry().try_clone()?;
+        Ok(Poller { poll: socket::watch(poll, tokio::io::Interest::READABLE)?, registry })
+    }
+
+    /// The calling thread is its worker, and has no connections yet. To be run there.
+    pub(super) fn live_here(self) -> impl Future<Output = ()> {
+        REGISTRY.set(Some(self.registry));
+        serve(self.poll)
+    }
+}
+
+/// Gives connections whose sockets have become ready a turn.
+async fn serve(mut poll: AsyncFd<Poll>) {
+    let mut events = Events::with_capacity(EVENTS);
+    while let Ok(mut ready) = poll.readable_mut().await {
+        match ready.get_inner_mut().poll(&mut events, Some(Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Not heard of. Nobody would be told anything any more.
+            Err(_) => return table::clear(),
+        }
+        let sockets = events.iter().map(|event| (event.token().0, Readiness::of(event)));
+        if table::notice(sockets) < EVENTS {
+            ready.clear_ready();
+        }
+    }
+}
+
+/// Watches a socket for the connection with this number in the table.
+pub(super) fn register(fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+    with_registry(|registry| {
+        registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(key), Interest::READABLE | Interest::WRITABLE)
+    })
+}
+
+/// Stops that. Closing the descriptor would not do it while Node has another of the same socket.
+pub(super) fn deregister(fd: BorrowedFd<'_>) {
+    // What isn't registered any more need not be deregistered.
+    let _ = with_registry(|registry| registry.deregister(&mut SourceFd(&fd.as_raw_fd())));
+}
+
+fn with_registry(call: impl FnOnce(&Registry) -> io::Result<()>) -> io::Result<()> {
+    REGISTRY.with_borrow(|registry| match registry {
+        Some(registry) => call(registry),
+        None => Err(io::Error::other("this thread is no worker")),
+    })
+}

@@ -1,0 +1,87 @@
+//! A seat: what a connection has from before its client knows that it is connected until it is over, whether it ever gets
+//! to have turns or not: its handle, its number in the worker's table, and its end, which is told when the seat is given up.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::close;
+use super::events::{Event, Interest};
+use super::handle::Handle;
+use super::live::Live;
+use super::table::{self, Key};
+
+/// Why the connection ended, as told to JavaScript.
+#[derive(Debug)]
+struct End {
+    code: u16,
+    reason: Box<str>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub shared: Arc<Shared>,
+    pub handle: Arc<Handle>,
+    pub key: Key,
+    expires_at: Option<u64>,
+    end: Option<Box<End>>,
+    /// Its beginning was told, so its end has to be.
+    announced: bool,
+    _live: Live,
+}
+
+impl Seat {
+    /// To be called on the worker that will run the connection.
+    pub(super) fn take(
+        shared: Arc<Shared>,
+        handle: Arc<Handle>,
+        expires_at: Option<u64>,
+        live: Live,
+    ) -> Self {
+        let key = table::adopt(&handle, expires_at);
+        Seat { shared, handle, key, expires_at, end: None, announced: false, _live: live }
+    }
+
+    /// Notes that the connection's beginning was told to the embedder.
+    pub(super) fn announced(&mut self) {
+        self.announced = true;
+        self.handle.mailbox().counters.opened.add(1);
+    }
+
+    /// Stops taking and giving messages. What the end is told to be is what comes first.
+    pub(super) fn leave(&mut self, code: u16, reason: &str) {
+        self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into() }));
+        if self.handle.shut() {
+            self.shared.withdraw(&self.handle);
+        }
+    }
+
+    /// Notes an end that is yet to come.
+    pub(super) fn will_end(&mut self, code: u16, reason: &str) {
+        self.end = Some(Box::new(End { code, reason: reason.into() }));
+    }
+
+    /// That end comes now.
+    pub(super) fn take_end(&mut self) -> Option<(u16, Box<str>)> {
+        self.end.take().map(|end| (end.code, end.reason))
+    }
+}
+
+impl Drop for Seat {
+    /// However it ended, also when its worker was stopped: the registry forgets the connection, what
+    /// was not sent is counted, and who holds an object for it is told.
+    fn drop(&mut self) {
+        self.handle.leave();
+        self.leave(close::ABNORMAL, "");
+        table::release(self.key, self.expires_at);
+        self.handle.mailbox().counters.messages_dropped.add(self.handle.writer().abandon());
+        let (code, reason) = self.take_end().unwrap_or((close::ABNORMAL, Box::default()));
+        if self.announced {
+            self.shared.counters.closed(code);
+        }
+        // Who looked it up may hold an object for a connection whose 101 could not be written.
+        if self.handle.is_seen() || (self.announced && self.shared.events.wants(Interest::DISCONNECT)) {
+            self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason });
+        }
+    }
+}
