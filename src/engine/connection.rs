@@ -14,6 +14,7 @@ use std::task::{Context, Waker};
 use tokio::time::Sleep;
 
 use super::close;
+use super::echoes::Echoes;
 use super::events::{Event, Interest};
 use super::frame::{self, Message, Opcode, Span, Walker};
 use super::handle::Orders;
@@ -22,7 +23,7 @@ use super::router::{self, Echo, Routed};
 use super::seat::Seat;
 use super::socket::{Socket, Taken};
 use super::table;
-use super::turns::{Turn, yield_turn};
+use super::turns::Turn;
 use super::writer::Flushed;
 
 thread_local! {
@@ -53,40 +54,6 @@ enum Phase {
     HalfClosed,
     /// Over.
     Over,
-}
-
-/// Messages of one read that go back to their sender alone: as frames of ours, one after the other, where they were read.
-#[derive(Debug, Default)]
-struct Echoes {
-    range: Range<usize>,
-    count: u32,
-    /// Something came between that may have an answer in the outbox, which must not be overtaken.
-    over: bool,
-}
-
-impl Echoes {
-    fn next(&self) -> Echo {
-        match (self.count, self.over) {
-            (0, _) => Echo::First,
-            (_, false) => Echo::Next,
-            (_, true) => Echo::Never,
-        }
-    }
-
-    fn add(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
-        let frame = frame::rehead(bytes, frame, head_len);
-        if self.count == 0 {
-            // The outbox was empty.
-            self.over = false;
-            self.range = frame;
-        } else {
-            let end = self.range.end;
-            self.range.end += frame.len();
-            // Ours is shorter than the client's, so that it does not reach the next one.
-            bytes.copy_within(frame, end);
-        }
-        self.count += 1;
-    }
 }
 
 /// See the module.
@@ -269,7 +236,7 @@ impl Connection {
             if let Some(mut unread) = self.unread.take() {
                 self.take_in(&mut unread);
                 if self.unread.is_some() {
-                    return yield_turn(cx);
+                    return self.seat.handle.wake_here();
                 }
                 continue;
             }
@@ -289,7 +256,7 @@ impl Connection {
             });
             match read {
                 Ok((0, _)) => return self.ended(),
-                Ok((_, true)) => return yield_turn(cx),
+                Ok((_, true)) => return self.seat.handle.wake_here(),
                 Ok((_, false)) => emptied = true,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => emptied = true,
@@ -415,7 +382,7 @@ impl Connection {
             match self.seat.handle.writer().flush(&self.socket, self.counters()) {
                 Flushed::Done => return true,
                 Flushed::More => {
-                    yield_turn(cx);
+                    self.seat.handle.wake_here();
                     return false;
                 }
                 Flushed::Blocked => {

@@ -10,6 +10,7 @@ pub mod close;
 pub mod config;
 mod connection;
 mod delivery;
+mod echoes;
 pub mod error;
 pub mod events;
 pub mod frame;

@@ -6,6 +6,7 @@
 #[cfg(unix)]
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+#[cfg(unix)]
 use std::net::Shutdown;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -336,31 +337,36 @@ impl Socket {
     /// first. If not, the connection is woken when it is.
     pub(super) fn poll_passed_on(&self, cx: &mut Context<'_>) -> bool {
         match self {
+            #[cfg(unix)]
+            Socket::Native(_) => true,
             Socket::Bridge(bridge) => bridge.poll_taken(cx),
-            _ => true,
         }
     }
 
     /// Milliseconds, of all since it was taken, in which it carried nothing whatever the peer did.
     pub(super) fn stood_still(&self) -> u64 {
         match self {
+            #[cfg(unix)]
+            Socket::Native(_) => 0,
             Socket::Bridge(bridge) => bridge.stood_still().as_millis() as u64,
-            _ => 0,
         }
     }
 
     /// A ping is about to go out.
     pub(super) fn expect_pong(&self) {
-        if let Socket::Bridge(bridge) = self {
-            bridge.ask(None);
+        match self {
+            #[cfg(unix)]
+            Socket::Native(_) => {}
+            Socket::Bridge(bridge) => bridge.ask(None),
         }
     }
 
     /// Nothing has come from the peer in time: ends its connection, unless that lies in the way to it.
     pub(super) fn suspect(&self, handle: &Arc<Handle>) {
         match self {
+            #[cfg(unix)]
+            Socket::Native(_) => handle.declare_dead(),
             Socket::Bridge(bridge) => bridge.ask(Some(handle)),
-            _ => handle.declare_dead(),
         }
     }
 

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::coop::unconstrained;
@@ -52,12 +51,6 @@ impl Turn {
     pub(super) fn is_over(&self) -> bool {
         SPENT.get().wrapping_sub(self.0) >= TURN
     }
-}
-
-/// Has who runs go on after the sockets were looked at and what they woke has run. Were it just woken, the runtime
-/// would come back to it many times before it looks, and one client's flood would keep everybody else's unread.
-pub(super) fn yield_turn(cx: &mut Context<'_>) {
-    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// Connections of this thread, first in, first out, and the task that serves them while it has nothing to do.

@@ -19,7 +19,7 @@ use super::resp::{self, Incoming};
 use super::unanswered::Unanswered;
 use super::wire::{Wire, refusal, text};
 use crate::engine::error::{Code, Error};
-use crate::engine::turns::{Turn, spend, yield_turn};
+use crate::engine::turns::{Turn, spend};
 
 /// What a message costs, as [`spend`] counts, beside its deliveries.
 const MESSAGE: u64 = 8;
@@ -120,7 +120,9 @@ impl Session {
             }
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {
-                yield_turn(cx);
+                // After the sockets were looked at and what they woke has run. Were it just woken, the runtime would come back
+                // to it many times before it looks, and one server's flood would keep everybody else's unread.
+                let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
                 Poll::Pending
             }
             Poll::Ready(Err(error)) => Poll::Ready(error),
