@@ -19,7 +19,7 @@ use super::events::{Event, Interest};
 use super::frame::{self, Message, Opcode, Span, Walker};
 use super::handle::Orders;
 use super::protocol::{Protocol, Step};
-use super::router::{self, Echo, Routed};
+use super::router::{self, Routed};
 use super::seat::Seat;
 use super::socket::{Socket, Taken};
 use super::table;
@@ -69,8 +69,6 @@ pub(super) struct Connection {
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
     unread: Option<Box<[u8]>>,
     deadline: Option<Pin<Box<Sleep>>>,
-    /// The last that was read was written back at once, and nothing else waits.
-    all_written: bool,
 }
 
 impl Connection {
@@ -89,7 +87,6 @@ impl Connection {
                 phase: Phase::Open,
                 unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
                 deadline: None,
-                all_written: false,
             };
             table::begin(key, Box::new(connection));
         }
@@ -271,15 +268,12 @@ impl Connection {
     fn take_in(&mut self, bytes: &mut [u8]) {
         let mut echoes = Echoes::default();
         self.walk(bytes, &mut echoes);
-        self.all_written = false;
         if echoes.count > 0 {
             let frames = &bytes[echoes.range];
-            match self.seat.handle.writer().write_through(frames, echoes.count, &self.socket, self.counters())
-            {
-                Flushed::Done => self.all_written = !echoes.over,
-                Flushed::Lost => self.lost(),
-                // The rest is in the outbox now.
-                Flushed::Blocked | Flushed::More => {}
+            let writer = self.seat.handle.writer();
+            // What is not written is in the outbox now.
+            if writer.write_through(frames, echoes.count, &self.socket, self.counters()) == Flushed::Lost {
+                self.lost();
             }
         }
     }
@@ -300,15 +294,13 @@ impl Connection {
                     match opcode {
                         Opcode::Text => self.text(bytes, frame, head_len, echoes),
                         Opcode::Binary => {
-                            echoes.over = true;
-                            self.route(Message::Binary(&bytes[at + head_len..frame.end]), Echo::Never);
+                            self.route(Message::Binary(&bytes[at + head_len..frame.end]), false);
                         }
                         _ => {}
                     }
                     len
                 }
                 Span::Whole { len, .. } | Span::Opaque(len) => {
-                    echoes.over = true;
                     self.opaque(&bytes[at..at + len]);
                     len
                 }
@@ -322,14 +314,13 @@ impl Connection {
         let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
             return self.fail(close::BAD_UTF8, "invalid UTF-8");
         };
-        match self.route(Message::Text(text), echoes.next()) {
-            Routed::Done => echoes.over = true,
-            Routed::Echo => echoes.add(bytes, frame, head_len),
+        if self.route(Message::Text(text), true) == Routed::Echo {
+            echoes.add(bytes, frame, head_len);
         }
     }
 
-    fn route(&self, message: Message<'_>, echo: Echo) -> Routed {
-        router::on_message(&self.seat.shared, &self.seat.handle, message, echo)
+    fn route(&self, message: Message<'_>, may_echo: bool) -> Routed {
+        router::on_message(&self.seat.shared, &self.seat.handle, message, may_echo)
     }
 
     /// Lets tungstenite see bytes.
@@ -370,7 +361,7 @@ impl Connection {
 
     fn message(&mut self, message: Message<'_>) {
         if self.phase == Phase::Open && self.seat.handle.is_open() {
-            self.route(message, Echo::Never);
+            self.route(message, false);
         } else {
             self.counters().messages_after_close.add(1);
         }
@@ -434,9 +425,8 @@ impl Connection {
             // After the read: what the peer said before it left has arrived all the same.
             self.lost();
         }
-        let all_written = std::mem::take(&mut self.all_written) && self.phase == Phase::Open;
         let flushed = self.phase == Phase::Over
-            || all_written
+            || self.seat.handle.writer().is_clear()
             || (self.flush(cx)
                 && (matches!(self.phase, Phase::Open | Phase::Failing) || self.socket.poll_passed_on(cx)));
         if flushed && matches!(self.phase, Phase::Flushing | Phase::Draining) {

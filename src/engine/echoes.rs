@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::frame;
-use super::router::Echo;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -11,26 +10,13 @@ pub(super) struct Echoes {
     /// Where the frames lie.
     pub range: Range<usize>,
     pub count: u32,
-    /// Something came between that may have an answer in the outbox, which must not be overtaken.
-    pub over: bool,
 }
 
 impl Echoes {
-    /// Whether the next message may be one of them.
-    pub(super) fn next(&self) -> Echo {
-        match (self.count, self.over) {
-            (0, _) => Echo::First,
-            (_, false) => Echo::Next,
-            (_, true) => Echo::Never,
-        }
-    }
-
     /// Makes a frame that was read, and is unmasked, one of ours behind those before it.
     pub(super) fn add(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
         let frame = frame::rehead(bytes, frame, head_len);
         if self.count == 0 {
-            // The outbox was empty.
-            self.over = false;
             self.range = frame;
         } else {
             let end = self.range.end;

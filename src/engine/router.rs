@@ -21,23 +21,18 @@ const REFUSAL: u64 = 16;
 pub(super) enum Routed {
     /// Nothing.
     Done,
-    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::begin_write_through`].
+    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_through`].
     Echo,
 }
 
-/// Whether the caller is able to do what [`Routed::Echo`] asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Echo {
-    /// It is not.
-    Never,
-    /// With this message as the first of a batch.
-    First,
-    /// With this as the next one.
-    Next,
-}
-
-/// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text.
-pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>, echo: Echo) -> Routed {
+/// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text. With `may_echo` the
+/// caller is able to do what [`Routed::Echo`] asks for.
+pub(super) fn on_message(
+    shared: &Shared,
+    handle: &Arc<Handle>,
+    message: Message<'_>,
+    may_echo: bool,
+) -> Routed {
     let counters = &handle.mailbox().counters;
     turns::spend(MESSAGE);
     counters.messages_in.add(1);
@@ -46,7 +41,7 @@ pub(super) fn on_message(shared: &Shared, handle: &Arc<Handle>, message: Message
     let relayed = match shared.config.relay {
         Relay::Off => return Routed::Done,
         Relay::User => match check(shared, message) {
-            Ok(()) if echo != Echo::Never && shared.broker.echoes(handle, echo == Echo::First) => {
+            Ok(()) if may_echo && shared.broker.echoes(handle) => {
                 counters.messages_relayed.add(1);
                 return Routed::Echo;
             }

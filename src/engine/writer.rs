@@ -23,7 +23,10 @@ const UNOFFERED: usize = 8;
 #[derive(Debug)]
 pub(super) struct Writer {
     state: Mutex<State>,
-    /// The connection is its user's only one. Changed under the locks of the user's group and of the state.
+    /// Nothing waits, and messages are taken: what its worker writes now overtakes nothing. Changed under the lock, and set by
+    /// the worker alone.
+    clear: AtomicBool,
+    /// The connection is its user's only one. Changed under the lock of the user's group.
     sole: AtomicBool,
 }
 
@@ -71,15 +74,6 @@ pub(super) enum Flushed {
     Lost,
 }
 
-impl State {
-    fn take(&mut self) -> Result<Box<Outbox>, Flushed> {
-        self.scheduled = false;
-        self.writing = self.outbox.is_some();
-        self.behind &= self.writing;
-        self.outbox.take().ok_or(Flushed::Done)
-    }
-}
-
 impl Writer {
     /// A writer that gathers, until [`Writer::unblock`].
     pub(super) fn new() -> Self {
@@ -93,7 +87,7 @@ impl Writer {
             shut: false,
             overflow: 0,
         };
-        Writer { state: Mutex::new(state), sole: AtomicBool::new(false) }
+        Writer { state: Mutex::new(state), clear: AtomicBool::new(false), sole: AtomicBool::new(false) }
     }
 
     /// Queues a message's frame. One frame always fits an empty outbox, and `limit` bytes one whose client is behind.
@@ -103,6 +97,7 @@ impl Writer {
         if state.shut {
             return Push::Shut;
         }
+        self.clear.store(false, Ordering::Release);
         let queued = state.queued + len;
         if queued > limit && state.queued > 0 && (state.behind || queued > limit.saturating_mul(UNOFFERED)) {
             state.shut = true;
@@ -117,24 +112,32 @@ impl Writer {
 
     /// Notes whether the connection is its user's only one.
     pub(super) fn set_sole(&self, sole: bool) {
-        // Who has seen otherwise under the lock is done with it by now.
-        let _state = self.state.lock();
         self.sole.store(sole, Ordering::Release);
     }
 
-    /// Whether it is.
-    pub(super) fn is_sole(&self) -> bool {
-        self.sole.load(Ordering::Acquire)
+    /// See [`Writer::clear`]: if not, the connection has to flush before its turn is over.
+    pub(super) fn is_clear(&self) -> bool {
+        self.clear.load(Ordering::Acquire)
+    }
+
+    /// For the connection's own turn, with a message that is for its user: whether it may be written past the outbox, by
+    /// [`Writer::write_through`] before the turn is over. Nobody else is to get it, and nothing waits that it would overtake;
+    /// what others push from here on comes behind.
+    pub(super) fn may_write_through(&self) -> bool {
+        self.sole.load(Ordering::Acquire) && self.is_clear()
     }
 
     /// Stops taking messages; control frames still are.
     pub(super) fn shut(&self) {
-        self.state.lock().shut = true;
+        let mut state = self.state.lock();
+        state.shut = true;
+        self.clear.store(false, Ordering::Release);
     }
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow. Answers whether to wake.
     pub(super) fn push_control(&self, frames: &[u8]) -> bool {
         let mut state = self.state.lock();
+        self.clear.store(false, Ordering::Release);
         state.queued += frames.len();
         state.outbox.get_or_insert_with(Outbox::spare).push_control(frames);
         !std::mem::replace(&mut state.scheduled, true)
@@ -148,16 +151,6 @@ impl Writer {
         }
     }
 
-    /// For the connection's own turn, with messages that are for itself: whether they may be written past the outbox, from
-    /// where they were read. It has to be the only connection of its user ([`Writer::is_sole`], for each message), and nothing
-    /// else must wait. If so, [`Writer::write_through`] has to follow in the same turn; what others push comes behind that.
-    pub(super) fn begin_write_through(&self) -> bool {
-        let mut state = self.state.lock();
-        let may = self.is_sole() && !state.shut && !state.writing && !state.blocked && state.outbox.is_none();
-        state.writing |= may;
-        may
-    }
-
     /// Writes the frames of so many messages. What the kernel doesn't take goes to the outbox.
     pub(super) fn write_through(
         &self,
@@ -168,14 +161,16 @@ impl Writer {
     ) -> Flushed {
         let sent = socket.try_write(&[IoSlice::new(frames)]).unwrap_or(0);
         counters.bytes_out.add(sent as u64);
-        let mut state = self.state.lock();
         if sent == frames.len() {
             counters.messages_out.add(messages.into());
-            state.writing = false;
             return Flushed::Done;
         }
-        state.queued += frames.len() - sent;
-        drop(state);
+        {
+            let mut state = self.state.lock();
+            self.clear.store(false, Ordering::Release);
+            state.queued += frames.len() - sent;
+            state.writing = true;
+        }
         // Which also finds out why.
         self.write(Outbox::begun(frames, messages, sent), socket, counters)
     }
@@ -190,7 +185,16 @@ impl Writer {
         if state.writing {
             return Err(Flushed::Done);
         }
-        state.take()
+        self.next(&mut state)
+    }
+
+    /// What waits; if nothing does, all is written.
+    fn next(&self, state: &mut State) -> Result<Box<Outbox>, Flushed> {
+        state.scheduled = false;
+        state.writing = state.outbox.is_some();
+        state.behind &= state.writing;
+        self.clear.store(!state.writing && !state.shut, Ordering::Release);
+        state.outbox.take().ok_or(Flushed::Done)
     }
 
     /// The other half.
@@ -226,7 +230,7 @@ impl Writer {
             outbox.recycle();
             let mut state = self.state.lock();
             state.queued -= sent;
-            outbox = match state.take() {
+            outbox = match self.next(&mut state) {
                 Ok(newer) => newer,
                 Err(flushed) => return flushed,
             };
@@ -309,16 +313,17 @@ mod tests {
         let writer = Writer::new();
         let counters = WorkerCounters::default();
         let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX);
-        assert!(!writer.begin_write_through(), "it gathers");
+        assert!(!writer.may_write_through(), "it gathers");
         writer.unblock();
         assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
-        assert!(!writer.begin_write_through(), "there may be others");
+        assert!(!writer.may_write_through(), "there may be others");
         writer.set_sole(true);
-        assert!(writer.begin_write_through());
+        assert!(writer.may_write_through());
         assert_eq!(push("x"), Push::Queued { wake: true, press: false }, "comes behind, and is looked after");
         assert_eq!(writer.write_through(b"\x81\x01w", 1, &socket, &counters), Flushed::Done);
-        assert!(!writer.begin_write_through(), "something waits");
+        assert!(!writer.may_write_through(), "something waits");
         assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
+        assert!(writer.may_write_through());
         let mut got = [0; 6];
         peer.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"\x81\x01w\x81\x01x");

@@ -41,8 +41,8 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    fn echoes(&self, sender: &Handle, first: bool) -> bool {
-        if first { sender.writer().begin_write_through() } else { sender.writer().is_sole() }
+    fn echoes(&self, sender: &Handle) -> bool {
+        sender.writer().may_write_through()
     }
 
     fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {

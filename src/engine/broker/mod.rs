@@ -206,9 +206,8 @@ pub trait Broker: fmt::Debug + Send + Sync {
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error>;
 
     /// Whether all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
-    /// does that, with [`Writer::write_through`](super::writer::Writer::write_through), for this message, the `first`, and
-    /// those that follow it.
-    fn echoes(&self, sender: &Handle, first: bool) -> bool;
+    /// does that, with [`Writer::write_through`](super::writer::Writer::write_through).
+    fn echoes(&self, sender: &Handle) -> bool;
 
     /// Hands a payload to whoever listens on a channel of the embedder's own.
     ///

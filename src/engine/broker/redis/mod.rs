@@ -181,7 +181,7 @@ impl Broker for RedisBroker {
         }
     }
 
-    fn echoes(&self, _sender: &Handle, _first: bool) -> bool {
+    fn echoes(&self, _sender: &Handle) -> bool {
         false
     }
 
