@@ -287,6 +287,22 @@ impl Bridge {
         Poll::Pending
     }
 
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// What [`Bridge::try_write`] says.
+    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            std::future::poll_fn(|cx| self.poll_write_ready(cx)).await;
+            match self.try_write(&[IoSlice::new(bytes)]) {
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether Node has taken everything, or never will; if not, the connection is woken when it has.
     pub(super) fn poll_taken(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.state.lock();

@@ -18,11 +18,12 @@ use super::echoes::Echoes;
 use super::events::{Event, Interest};
 use super::frame::{self, Message, Opcode, Span, Walker};
 use super::handle::Orders;
+use super::live::Live;
 use super::protocol::{Protocol, Step};
 use super::router::{self, Routed};
-use super::seat::Seat;
-use super::socket::{Socket, Taken};
+use super::socket::Socket;
 use super::table;
+use super::tenure::Tenure;
 use super::turns::Turn;
 use super::writer::Flushed;
 
@@ -59,7 +60,7 @@ enum Phase {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Connection {
-    seat: Seat,
+    tenure: Tenure,
     /// Wakes the handle.
     waker: Waker,
     socket: Socket,
@@ -69,31 +70,31 @@ pub(super) struct Connection {
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
     unread: Option<Box<[u8]>>,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Last, so that who counts the living counts it for as long as its socket is open.
+    _live: Live,
 }
 
 impl Connection {
-    /// Has a connection go on by itself, from its seat, over a socket on which the handshake is answered. `first` are bytes
-    /// that the client sent after its own.
-    pub(super) fn begin(seat: Seat, socket: Taken, first: Vec<u8>) {
-        let key = seat.key;
-        // Otherwise the system has no room for one more: it is lost at once, which the seat tells.
-        if let Ok(socket) = socket.settle(key) {
-            let connection = Connection {
-                waker: seat.handle.clone().into(),
-                seat,
-                socket,
-                walker: Walker::default(),
-                protocol: None,
-                phase: Phase::Open,
-                unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
-                deadline: None,
-            };
-            table::begin(key, Box::new(connection));
-        }
+    /// Has a connection go on by itself, over a socket on which its handshake is answered. `first` are bytes that the client
+    /// sent after its own.
+    pub(super) fn begin(tenure: Tenure, socket: Socket, first: Vec<u8>, live: Live) {
+        let key = tenure.key;
+        let connection = Connection {
+            waker: tenure.handle.clone().into(),
+            tenure,
+            socket,
+            walker: Walker::default(),
+            protocol: None,
+            phase: Phase::Open,
+            unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
+            deadline: None,
+            _live: live,
+        };
+        table::begin(key, Box::new(connection));
     }
 
     fn set_deadline(&mut self) {
-        self.deadline = Some(Box::pin(tokio::time::sleep(self.seat.shared.config.limits.close_timeout)));
+        self.deadline = Some(Box::pin(tokio::time::sleep(self.tenure.shared.config.limits.close_timeout)));
     }
 
     /// Begins the close handshake from our side.
@@ -101,20 +102,20 @@ impl Connection {
         if self.phase != Phase::Open {
             return;
         }
-        self.seat.leave(code, reason);
+        self.tenure.leave(code, reason);
         self.say_close(code, reason);
         self.phase = Phase::Closing;
         self.set_deadline();
     }
 
     fn say_close(&mut self, code: u16, reason: &str) {
-        let max_payload = self.seat.shared.config.limits.max_payload;
+        let max_payload = self.tenure.shared.config.limits.max_payload;
         let protocol = self.protocol.get_or_insert_with(|| Protocol::borrow(max_payload));
         ANSWER.with_borrow_mut(|answer| {
             answer.clear();
             protocol.close(code, reason, answer);
             if !answer.is_empty() {
-                self.seat.handle.push_control(answer);
+                self.tenure.handle.push_control(answer);
             }
         });
     }
@@ -122,8 +123,8 @@ impl Connection {
     /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection). What it said before is answered
     /// first: if JavaScript has yet to deal with messages, the end waits for that.
     fn fail(&mut self, code: u16, reason: &str) {
-        if self.phase == Phase::Open && self.seat.shared.events.must_settle(&self.seat.handle) {
-            self.seat.will_end(code, reason);
+        if self.phase == Phase::Open && self.tenure.shared.events.must_settle(&self.tenure.handle) {
+            self.tenure.will_end(code, reason);
             self.phase = Phase::Failing;
             self.set_deadline();
             return;
@@ -134,27 +135,27 @@ impl Connection {
     /// JavaScript has dealt with what came before the violation, or took too long.
     fn fail_at_last(&mut self) {
         if self.phase == Phase::Failing
-            && let Some((code, reason)) = self.seat.take_end()
+            && let Some((code, reason)) = self.tenure.take_end()
         {
             self.fail_now(code, &reason);
         }
     }
 
     fn fail_now(&mut self, code: u16, reason: &str) {
-        self.seat.leave(code, reason);
+        self.tenure.leave(code, reason);
         self.say_close(code, reason);
         self.phase = Phase::Draining;
         self.set_deadline();
     }
 
     fn obey(&mut self, orders: Orders) {
-        self.seat.handle.done(orders);
+        self.tenure.handle.done(orders);
         if orders.settled() || orders.dead() || orders.slow() || orders.close() {
             self.fail_at_last();
         }
         if orders.dead() && self.phase == Phase::Open {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
-            self.seat.leave(close::HEARTBEAT, "no answer to ping");
+            self.tenure.leave(close::HEARTBEAT, "no answer to ping");
             self.say_close(close::HEARTBEAT, "no answer to ping");
             self.phase = Phase::Flushing;
             if self.socket.is_bridge() {
@@ -165,28 +166,28 @@ impl Connection {
             return;
         }
         if orders.slow() && self.phase == Phase::Open {
-            self.seat.leave(close::SLOW_CONSUMER, "too slow");
+            self.tenure.leave(close::SLOW_CONSUMER, "too slow");
             // What the kernel has room for is no part of what is too much.
-            self.seat.handle.writer().flush(&self.socket, self.counters());
-            let dropped = self.seat.handle.writer().cut();
+            self.tenure.handle.writer().flush(&self.socket, self.counters());
+            let dropped = self.tenure.handle.writer().cut();
             self.counters().messages_dropped.add(dropped.messages);
-            if self.seat.handle.is_seen() || self.seat.shared.events.wants(Interest::SLOW) {
-                self.seat.handle.mark_seen();
-                self.seat.shared.events.push(Event::Slow { handle: self.seat.handle.clone(), dropped });
+            if self.tenure.handle.is_seen() || self.tenure.shared.events.wants(Interest::SLOW) {
+                self.tenure.handle.mark_seen();
+                self.tenure.shared.events.push(Event::Slow { handle: self.tenure.handle.clone(), dropped });
             }
             self.say_close(close::SLOW_CONSUMER, "too slow");
             self.phase = Phase::Closing;
             self.set_deadline();
         }
         if orders.close()
-            && let Some(request) = self.seat.handle.take_close()
+            && let Some(request) = self.tenure.handle.take_close()
         {
             self.begin_close(request.code, &request.reason);
         }
     }
 
     fn counters(&self) -> &super::stats::WorkerCounters {
-        &self.seat.handle.mailbox().counters
+        &self.tenure.handle.mailbox().counters
     }
 
     /// The end, now. With `reset`, what the kernel still holds for the peer is thrown away.
@@ -199,13 +200,13 @@ impl Connection {
 
     /// The socket failed or ended under us.
     fn lost(&mut self) {
-        self.seat.leave(close::ABNORMAL, "");
+        self.tenure.leave(close::ABNORMAL, "");
         self.over(false);
     }
 
     /// The peer ended its direction. What it said before is still answered, in case that it reads on.
     fn ended(&mut self) {
-        self.seat.leave(close::ABNORMAL, "");
+        self.tenure.leave(close::ABNORMAL, "");
         if self.phase == Phase::HalfClosed {
             self.over(false);
             return;
@@ -223,8 +224,8 @@ impl Connection {
             match self.phase {
                 Phase::Failing | Phase::Flushing | Phase::Over => return,
                 Phase::Open
-                    if self.seat.handle.is_paused()
-                        || self.seat.shared.events.must_pause(&self.seat.handle) =>
+                    if self.tenure.handle.is_paused()
+                        || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
                 {
                     return;
                 }
@@ -233,7 +234,7 @@ impl Connection {
             if let Some(mut unread) = self.unread.take() {
                 self.take_in(&mut unread);
                 if self.unread.is_some() {
-                    return self.seat.handle.wake_here();
+                    return self.tenure.handle.wake_here();
                 }
                 continue;
             }
@@ -242,18 +243,18 @@ impl Connection {
             }
             let read: io::Result<_> = READ.with_borrow_mut(|buffer| {
                 if buffer.is_empty() {
-                    buffer.resize(self.seat.shared.config.limits.read_buffer_bytes, 0);
+                    buffer.resize(self.tenure.shared.config.limits.read_buffer_bytes, 0);
                 }
                 let n = self.socket.try_read(buffer)?;
                 if n > 0 {
-                    self.seat.handle.mark_alive();
+                    self.tenure.handle.mark_alive();
                     self.take_in(&mut buffer[..n]);
                 }
                 Ok((n, n == buffer.len() || self.unread.is_some()))
             });
             match read {
                 Ok((0, _)) => return self.ended(),
-                Ok((_, true)) => return self.seat.handle.wake_here(),
+                Ok((_, true)) => return self.tenure.handle.wake_here(),
                 Ok((_, false)) => emptied = true,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => emptied = true,
@@ -270,16 +271,16 @@ impl Connection {
         self.walk(bytes, &mut echoes);
         if echoes.count > 0 {
             let frames = &bytes[echoes.range];
-            let writer = self.seat.handle.writer();
+            let writer = self.tenure.handle.writer();
             // What is not written is in the outbox now.
             if writer.write_through(frames, echoes.count, &self.socket, self.counters()) == Flushed::Lost {
-                self.lost();
+                self.tenure.handle.declare_lost();
             }
         }
     }
 
     fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes) {
-        let max_payload = self.seat.shared.config.limits.max_payload;
+        let max_payload = self.tenure.shared.config.limits.max_payload;
         let turn = Turn::begin();
         let mut at = 0;
         while at < bytes.len() && matches!(self.phase, Phase::Open | Phase::Closing) {
@@ -320,12 +321,12 @@ impl Connection {
     }
 
     fn route(&self, message: Message<'_>, may_echo: bool) -> Routed {
-        router::on_message(&self.seat.shared, &self.seat.handle, message, may_echo)
+        router::on_message(&self.tenure.shared, &self.tenure.handle, message, may_echo)
     }
 
     /// Lets tungstenite see bytes.
     fn opaque(&mut self, mut bytes: &[u8]) {
-        let max_payload = self.seat.shared.config.limits.max_payload;
+        let max_payload = self.tenure.shared.config.limits.max_payload;
         let mut protocol = self.protocol.take().unwrap_or_else(|| Protocol::borrow(max_payload));
         let mut answer = ANSWER.take();
         answer.clear();
@@ -333,15 +334,15 @@ impl Connection {
             match protocol.feed(&mut bytes, &mut answer) {
                 Step::Text(text) => self.message(Message::Text(text.as_str())),
                 Step::Binary(data) => self.message(Message::Binary(&data)),
-                Step::PeerCloses { code, reason } => self.seat.leave(code, &reason),
+                Step::PeerCloses { code, reason } => self.tenure.leave(code, &reason),
                 step => break step,
             }
         };
         if !answer.is_empty() {
-            self.seat.handle.push_control(&answer);
+            self.tenure.handle.push_control(&answer);
             // A flood of pings whose answers nobody reads.
-            if self.seat.handle.buffered() > self.seat.shared.config.limits.outbox_bytes + MAX_ANSWERS {
-                self.seat.handle.declare_slow();
+            if self.tenure.handle.buffered() > self.tenure.shared.config.limits.outbox_bytes + MAX_ANSWERS {
+                self.tenure.handle.declare_slow();
             }
         }
         ANSWER.set(answer);
@@ -360,7 +361,7 @@ impl Connection {
     }
 
     fn message(&mut self, message: Message<'_>) {
-        if self.phase == Phase::Open && self.seat.handle.is_open() {
+        if self.phase == Phase::Open && self.tenure.handle.is_open() {
             self.route(message, false);
         } else {
             self.counters().messages_after_close.add(1);
@@ -370,21 +371,22 @@ impl Connection {
     /// Writes what waits. False if the kernel takes no more now.
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            match self.seat.handle.writer().flush(&self.socket, self.counters()) {
+            match self.tenure.handle.writer().flush(&self.socket, self.counters()) {
                 Flushed::Done => return true,
                 Flushed::More => {
-                    self.seat.handle.wake_here();
+                    self.tenure.handle.wake_here();
                     return false;
                 }
                 Flushed::Blocked => {
                     if !self.socket.poll_write_ready(cx) {
                         return false;
                     }
-                    self.seat.handle.writer().unblock();
+                    self.tenure.handle.writer().unblock();
                 }
+                // In another turn: what the peer said before it left is read first.
                 Flushed::Lost => {
-                    self.lost();
-                    return true;
+                    self.tenure.handle.declare_lost();
+                    return false;
                 }
             }
         }
@@ -400,7 +402,7 @@ impl Connection {
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.waker.will_wake(Waker::noop()))
             ^ self.phase as u32
-            ^ self.seat.key as u32
+            ^ self.tenure.key as u32
             ^ u32::from(self.walker.at_message_end())
     }
 
@@ -414,9 +416,12 @@ impl Connection {
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let orders = self.seat.handle.enter();
+        let orders = self.tenure.handle.enter();
         if !orders.is_empty() {
             self.obey(orders);
+        }
+        if orders.lost() {
+            self.socket.look_again();
         }
         if self.phase != Phase::Over {
             self.read(cx);
@@ -426,7 +431,7 @@ impl Connection {
             self.lost();
         }
         let flushed = self.phase == Phase::Over
-            || self.seat.handle.writer().is_clear()
+            || self.tenure.handle.writer().is_clear()
             || (self.flush(cx)
                 && (matches!(self.phase, Phase::Open | Phase::Failing) || self.socket.poll_passed_on(cx)));
         if flushed && matches!(self.phase, Phase::Flushing | Phase::Draining) {
@@ -438,12 +443,12 @@ impl Connection {
         {
             if self.phase == Phase::Failing {
                 self.fail_at_last();
-                self.seat.handle.wake_here();
+                self.tenure.handle.wake_here();
             } else {
                 self.over(!flushed);
             }
         }
-        self.seat.handle.leave();
+        self.tenure.handle.leave();
         self.phase == Phase::Over
     }
 
@@ -454,7 +459,7 @@ impl Connection {
             self.over(false);
         } else {
             self.phase = Phase::HalfClosed;
-            // Asks to be woken for what the peer still sends.
+            // Asks a bridge to wake it for what the peer still sends.
             self.read(cx);
         }
     }

@@ -182,7 +182,7 @@ impl Events {
             queue.pushed += 1;
             if let Some((handle, size)) = event.message() {
                 handle.set_last_event(queue.pushed);
-                self.count(handle, size as isize);
+                self.account(handle, size as isize);
             }
             queue.events.push_back(event);
             !std::mem::replace(&mut queue.notified, true)
@@ -194,7 +194,7 @@ impl Events {
 
     /// Notes bytes of a connection's messages that came or went; answers how many it has. To be called under the queue's
     /// lock: nobody else writes, so that no locked instruction is needed.
-    fn count(&self, handle: &Handle, bytes: isize) -> usize {
+    fn account(&self, handle: &Handle, bytes: isize) -> usize {
         let add = |counter: &AtomicUsize| {
             let sum = counter.load(Ordering::Relaxed).wrapping_add_signed(bytes);
             counter.store(sum, Ordering::Relaxed);
@@ -270,7 +270,7 @@ impl Events {
                 queue.refusals -= batch.iter().filter(|event| matches!(event, Event::Refusal(_))).count();
             }
             for (handle, size) in batch.iter().filter_map(Event::message) {
-                let left = self.count(handle, -(size as isize));
+                let left = self.account(handle, -(size as isize));
                 if left <= self.limit_per_connection / 2 && handle.is_paused() {
                     if queue.congested {
                         queue.wait(handle);

@@ -27,7 +27,7 @@ thread_local! {
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness(u8);
+pub struct Readiness(pub(super) u8);
 
 /// There is something to read.
 const READABLE: u8 = 1;
@@ -37,11 +37,14 @@ const WRITABLE: u8 = 2;
 const ENDED: u8 = 4;
 
 impl Readiness {
+    /// What is as yet unknown: to be asked of the kernel.
+    pub(super) const UNKNOWN: Readiness = Readiness(READABLE | WRITABLE | ENDED);
+
     fn of(event: &Event) -> Self {
         let bit = |bit: u8, is: bool| if is { bit } else { 0 };
         Readiness(
             bit(READABLE, event.is_readable())
-                | bit(WRITABLE, event.is_writable())
+                | bit(WRITABLE, event.is_writable() || event.is_write_closed() || event.is_error())
                 | bit(ENDED, event.is_read_closed() || event.is_error()),
         )
     }
@@ -68,7 +71,7 @@ impl Readiness {
         Readiness(self.0 & !WRITABLE)
     }
 
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(super) fn with(self, other: Self) -> Self {
         Readiness(self.0 | other.0)
     }
 }
@@ -88,7 +91,7 @@ impl Poller {
     pub(super) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        Ok(Poller { poll: socket::watch(poll, tokio::io::Interest::READABLE)?, registry })
+        Ok(Poller { poll: socket::watch_poll(poll)?, registry })
     }
 
     /// The calling thread is its worker, and has no connections yet. To be run there.
@@ -98,15 +101,27 @@ impl Poller {
     }
 }
 
-/// Gives connections whose sockets have become ready a turn.
+/// Without its poller a worker would hear of nobody any more.
+struct Deaf;
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        REGISTRY.set(None);
+        table::clear();
+    }
+}
+
+/// Gives connections whose sockets have become ready a turn. If it should ever end before its worker, so do all connections,
+/// and new ones are refused.
 async fn serve(mut poll: AsyncFd<Poll>) {
+    let _deaf = Deaf;
     let mut events = Events::with_capacity(EVENTS);
     while let Ok(mut ready) = poll.readable_mut().await {
         match ready.get_inner_mut().poll(&mut events, Some(Duration::ZERO)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // Not heard of. Nobody would be told anything any more.
-            Err(_) => return table::clear(),
+            // Not heard of.
+            Err(_) => return,
         }
         let sockets = events.iter().map(|event| (event.token().0, Readiness::of(event)));
         if table::notice(sockets) < EVENTS {
@@ -116,6 +131,9 @@ async fn serve(mut poll: AsyncFd<Poll>) {
 }
 
 /// Watches a socket for the connection with this number in the table.
+///
+/// # Errors
+/// What the system says when it has no room for one more that is watched.
 pub(super) fn register(fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
     with_registry(|registry| {
         registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(key), Interest::READABLE | Interest::WRITABLE)

@@ -3,14 +3,14 @@
 //! The only place with `unsafe` code: a descriptor's number, which is all that Node can give, is borrowed for as
 //! long as it takes to duplicate it, and tokio wants it promised that what it watches stays open.
 
-#[cfg(unix)]
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 #[cfg(unix)]
 use std::net::Shutdown;
 #[cfg(unix)]
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Context;
 
 #[cfg(unix)]
@@ -28,7 +28,7 @@ use super::handle::Handle;
 use super::poller::{self, Readiness};
 use super::table::Key;
 
-/// A socket that is ours, before its connection has turns. It is waited for by tokio, and only if there is need to: most
+/// A socket that is ours, before it has a connection. It is waited for by tokio, and only if there is need to: most
 /// handshakes are answered on the spot.
 #[derive(Debug)]
 pub enum Taken {
@@ -82,33 +82,12 @@ impl Taken {
     ///
     /// # Errors
     /// What the socket says.
-    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             #[cfg(unix)]
-            Taken::Native(fd) => {
-                let mut watched = None;
-                while !bytes.is_empty() {
-                    match send(fd.as_fd(), &[IoSlice::new(bytes)]) {
-                        Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                        Ok(n) => bytes = &bytes[n..],
-                        Err(Errno::INTR) => {}
-                        Err(Errno::AGAIN) => wait(&mut watched, fd, Interest::WRITABLE).await?,
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-            }
-            Taken::Bridge(bridge) => {
-                while !bytes.is_empty() {
-                    std::future::poll_fn(|cx| bridge.poll_write_ready(cx)).await;
-                    match bridge.try_write(&[IoSlice::new(bytes)]) {
-                        Ok(n) => bytes = &bytes[n..],
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
+            Taken::Native(fd) => send_all(fd.as_fd(), bytes).await,
+            Taken::Bridge(bridge) => bridge.write_all(bytes).await,
         }
-        Ok(())
     }
 
     /// Ends our direction after what was written, and drops what the peer still sends until it ends its own:
@@ -121,20 +100,22 @@ impl Taken {
                 shutdown(fd.as_fd());
                 let mut watched = None;
                 loop {
-                    match rustix::net::recv(fd, &mut scrap, RecvFlags::empty()) {
-                        Ok((1.., _)) | Err(Errno::INTR) => {}
-                        Err(Errno::AGAIN) => {
-                            if wait(&mut watched, fd, Interest::READABLE).await.is_err() {
-                                return;
-                            }
-                        }
+                    // Also while there is always more to read others have to get on, and the deadline has to be seen.
+                    tokio::task::consume_budget().await;
+                    let done = match rustix::net::recv(fd, &mut scrap, RecvFlags::empty()) {
+                        Ok((1.., _)) | Err(Errno::INTR) => Ok(()),
+                        Err(Errno::AGAIN) => wait(&mut watched, fd.as_fd(), Interest::READABLE).await,
                         Ok(_) | Err(_) => return,
+                    };
+                    if done.is_err() {
+                        return;
                     }
                 }
             }
             Taken::Bridge(bridge) => {
                 bridge.shutdown();
                 loop {
+                    tokio::task::consume_budget().await;
                     std::future::poll_fn(|cx| bridge.poll_read_ready(cx)).await;
                     match bridge.try_read(&mut scrap) {
                         Ok(1..) => {}
@@ -151,7 +132,10 @@ impl Taken {
         match self {
             #[cfg(unix)]
             Taken::Native(fd) => {
-                let Ok(fd) = watch(fd.as_fd(), Interest::READABLE) else { return };
+                // Where that is not possible, the deadline is all that ends the wait.
+                let Ok(fd) = watch(fd.as_fd(), Interest::READABLE) else {
+                    return std::future::pending().await;
+                };
                 loop {
                     match fd.readable().await {
                         Ok(ready) if !ready.ready().is_read_closed() => {}
@@ -165,16 +149,17 @@ impl Taken {
         }
     }
 
-    /// Gives the socket to the connection that has this number in the table of the worker that this thread is.
+    /// Has the worker that this thread is watch the socket for the connection with this number in its table.
     ///
     /// # Errors
     /// What the system says when it has no room for one more that is watched.
-    pub(super) fn settle(self, key: Key) -> io::Result<Socket> {
+    pub(super) fn register(self, key: Key) -> io::Result<Socket> {
         Ok(match self {
             #[cfg(unix)]
             Taken::Native(fd) => {
                 poller::register(fd.as_fd(), key)?;
-                Socket::Native(Native { fd, ready: Cell::default() })
+                // What it becomes ready for before the connection has its place is told to nobody.
+                Socket::Native(Native { fd, ready: AtomicU8::new(Readiness::UNKNOWN.0) })
             }
             Taken::Bridge(bridge) => {
                 let _ = key;
@@ -184,49 +169,41 @@ impl Taken {
     }
 }
 
-/// Has tokio watch a descriptor that belongs to what it is given.
+/// Has tokio watch a poller.
 ///
 /// # Errors
 /// What the system says when it has no room for one more that is watched.
 #[cfg(unix)]
 #[allow(unsafe_code)]
-pub(super) fn watch<T: Owns>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    // SAFETY: whoever implements `Owns` has one and the same descriptor, open, for as long as it lives.
-    unsafe { AsyncFd::register_with_interest(inner, interest) }.map_err(Into::into)
+pub(super) fn watch_poll(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
+    // SAFETY: a poller opens one descriptor when it is made and closes it when it is dropped, and `poller` puts no other one in
+    // its place. Were it to, tokio would watch a wrong descriptor or none: no memory depends on it.
+    Ok(unsafe { AsyncFd::register_with_interest(poll, Interest::READABLE) }?)
 }
 
-/// Has a descriptor.
-///
-/// # Safety
-/// It has to be one and the same, and open, for as long as the value lives.
 #[cfg(unix)]
 #[allow(unsafe_code)]
-pub(super) unsafe trait Owns: AsRawFd {}
-// SAFETY: what is borrowed stays.
-#[cfg(unix)]
-#[allow(unsafe_code)]
-unsafe impl Owns for BorrowedFd<'_> {}
-// SAFETY: it opens one when it is made, and closes it when it is dropped.
-#[cfg(unix)]
-#[allow(unsafe_code)]
-unsafe impl Owns for mio::Poll {}
+fn watch(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: what is borrowed stays open, and nobody here puts another one in its place.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
 
 /// Waits with a watch that is made when it is needed first.
 #[cfg(unix)]
 async fn wait<'a>(
     watched: &mut Option<AsyncFd<BorrowedFd<'a>>>,
-    fd: &'a OwnedFd,
+    fd: BorrowedFd<'a>,
     interest: Interest,
 ) -> io::Result<()> {
     let watched = match watched {
         Some(watched) => watched,
-        None => watched.insert(watch(fd.as_fd(), interest)?),
+        None => watched.insert(watch(fd, interest)?),
     };
     watched.ready(interest).await?.clear_ready();
     Ok(())
 }
 
-/// A socket of a connection that has turns: its [`poller`] says what it is ready for.
+/// A socket of a connection: the worker's [`poller`](super::poller) says what it is ready for.
 #[derive(Debug)]
 pub enum Socket {
     /// See [`Taken::Native`].
@@ -241,28 +218,37 @@ pub enum Socket {
 #[derive(Debug)]
 pub struct Native {
     fd: OwnedFd,
-    ready: Cell<Readiness>,
+    /// The worker's own.
+    ready: AtomicU8,
 }
 
 #[cfg(unix)]
 impl Native {
+    fn ready(&self) -> Readiness {
+        Readiness(self.ready.load(Ordering::Relaxed))
+    }
+
+    fn set_ready(&self, ready: Readiness) {
+        self.ready.store(ready.0, Ordering::Relaxed);
+    }
+
     /// Reads until the kernel says that there is no more, or could say so: what did not fill the buffer has emptied the socket
     /// (edge-triggered epoll(7) permits that conclusion), and the next read would block.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let ready = self.ready.get();
+        let ready = self.ready();
         if !ready.may_read() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty()) {
             Ok((n, _)) => {
                 if n < buffer.len() {
-                    self.ready.set(ready.emptied());
+                    self.set_ready(ready.emptied());
                 }
                 Ok(n)
             }
             Err(error) => {
                 if error == Errno::AGAIN {
-                    self.ready.set(ready.not_readable());
+                    self.set_ready(ready.not_readable());
                 }
                 Err(error.into())
             }
@@ -273,7 +259,7 @@ impl Native {
     fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(send(self.fd.as_fd(), slices).inspect_err(|&error| {
             if error == Errno::AGAIN {
-                self.ready.set(self.ready.get().not_writable());
+                self.set_ready(self.ready().not_writable());
             }
         })?)
     }
@@ -293,7 +279,7 @@ impl Socket {
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> bool {
         match self {
             #[cfg(unix)]
-            Socket::Native(socket) => socket.ready.get().may_read(),
+            Socket::Native(socket) => socket.ready().may_read(),
             Socket::Bridge(bridge) => bridge.poll_read_ready(cx).is_ready(),
         }
     }
@@ -311,16 +297,42 @@ impl Socket {
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> bool {
         match self {
             #[cfg(unix)]
-            Socket::Native(socket) => socket.ready.get().may_write(),
+            Socket::Native(socket) => socket.ready().may_write(),
             Socket::Bridge(bridge) => bridge.poll_write_ready(cx).is_ready(),
         }
     }
 
-    /// What the poller says. Readiness that it isn't does no harm: the kernel will say so.
+    /// What the poller says; whether that is news. Readiness that it isn't does no harm: the kernel will say so.
     #[cfg(unix)]
-    pub(super) fn notice(&self, ready: Readiness) {
-        if let Socket::Native(socket) = self {
-            socket.ready.set(socket.ready.get().and(ready));
+    pub(super) fn notice(&self, ready: Readiness) -> bool {
+        match self {
+            Socket::Native(socket) => {
+                let before = socket.ready();
+                socket.set_ready(before.with(ready));
+                socket.ready() != before
+            }
+            Socket::Bridge(_) => false,
+        }
+    }
+
+    /// Has the next read ask the kernel, whatever the poller has said so far.
+    pub(super) fn look_again(&self) {
+        match self {
+            #[cfg(unix)]
+            Socket::Native(socket) => socket.set_ready(Readiness::UNKNOWN),
+            Socket::Bridge(_) => {}
+        }
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(super) async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            #[cfg(unix)]
+            Socket::Native(socket) => send_all(socket.fd.as_fd(), bytes).await,
+            Socket::Bridge(bridge) => bridge.write_all(bytes).await,
         }
     }
 
@@ -397,6 +409,21 @@ fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize>
         return rustix::net::send(fd, bytes, rustix::net::SendFlags::NOSIGNAL);
     }
     rustix::io::writev(fd, slices)
+}
+
+#[cfg(unix)]
+async fn send_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    let mut watched = None;
+    while !bytes.is_empty() {
+        match send(fd, &[IoSlice::new(bytes)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(&mut watched, fd, Interest::WRITABLE).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -125,8 +125,10 @@ pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
         ready
             .map(|(key, readiness)| {
                 if let Some((handle, connection)) = table.begun(key) {
-                    connection.socket().notice(readiness);
-                    handle.wake_here();
+                    // News of what it knows already wakes nobody: a Unix-domain socket has some whenever its peer reads.
+                    if connection.socket().notice(readiness) {
+                        handle.wake_here();
+                    }
                 }
             })
             .count()

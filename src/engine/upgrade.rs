@@ -21,8 +21,8 @@ use super::handle::{Handle, Peer};
 use super::handshake::{self, Accept, Refusal, RequestHead};
 use super::live::Live;
 use super::mailbox::Mailbox;
-use super::seat::Seat;
 use super::socket::Taken;
+use super::tenure::Tenure;
 use super::worker::unix_ms;
 
 /// An upgrade request, as it comes from Node.
@@ -40,6 +40,8 @@ pub struct Upgrade {
     /// Who it is, if the embedder knows already.
     pub identity: Option<Identity>,
 }
+
+const LEFT: &str = "the client left during the handshake";
 
 /// What became of an upgrade on the spot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl Attempt {
                     _ = closing.wait_for(|closing| *closing) => Err(Refusal::new(Code::ShuttingDown, "the server is shutting down")),
                     () = tokio::time::sleep_until(deadline) => Err(Refusal::new(Code::HandshakeTimeout, "the handshake took too long")),
                     () = socket.closed_by_peer() => {
-                        self.report_refusal(Code::Handover.as_str(), "the client left during the handshake");
+                        self.report_refusal(Code::Handover.as_str(), LEFT);
                         self.forget();
                         return;
                     }
@@ -129,6 +131,8 @@ impl Attempt {
     }
 
     async fn open(self, socket: Taken, identity: Identity, deadline: Instant) {
+        // Given back last.
+        let live = self.live;
         let shared = self.shared;
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
@@ -136,45 +140,45 @@ impl Attempt {
         let peer =
             Peer { protocol: self.protocol.into(), remote: self.upgrade.remote.into(), data: identity.data };
         let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.mailbox));
-        let mut seat = Seat::take(shared.clone(), handle.clone(), identity.expires_at, self.live);
+        let report = self.upgrade.report.then_some(id);
+        let tenure = Tenure::begin(shared.clone(), handle.clone(), identity.expires_at);
+        let socket = match socket.register(tenure.key) {
+            Ok(socket) => socket,
+            Err(error) => {
+                shared.counters.refused(Code::Handover.as_str());
+                let message = format!("the socket can't be watched: {error}");
+                return report_refusal(&shared, report, Code::Handover.as_str(), &message);
+            }
+        };
+        // From here on it ends before the socket does, as in a connection.
+        let mut tenure = tenure;
         // Registered before the client can know that it is connected: whatever is sent to its user from the
         // moment it sees the connection open reaches it.
         shared.enroll(&handle, &identity.rooms, deadline).await;
         // The way to the client may be full of answers to earlier requests that it doesn't read.
-        let answered = tokio::time::timeout_at(deadline, socket.write_all(&self.response)).await;
-        if !matches!(answered, Ok(Ok(()))) {
-            let (code, message) = match answered {
-                Ok(_) => (Code::Handover.as_str(), "the client left during the handshake".to_owned()),
-                Err(_) => {
-                    shared.counters.refused(Code::HandshakeTimeout.as_str());
-                    (Code::HandshakeTimeout.as_str(), "the client did not take the answer".to_owned())
-                }
-            };
-            if self.upgrade.report {
-                shared.events.push(Event::Refused { ticket: self.ticket, code, message });
+        match tokio::time::timeout_at(deadline, socket.write_all(&self.response)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return report_refusal(&shared, report, Code::Handover.as_str(), LEFT),
+            Err(_) => {
+                let code = Code::HandshakeTimeout.as_str();
+                shared.counters.refused(code);
+                return report_refusal(&shared, report, code, "the client did not take the answer");
             }
-            return;
         }
-        seat.announced();
-        if self.upgrade.report {
+        tenure.announced();
+        if let Some(ticket) = report {
             handle.mark_seen();
-            shared.events.push(Event::Upgraded { handle: handle.clone(), ticket: self.ticket });
+            shared.events.push(Event::Upgraded { handle: handle.clone(), ticket });
         }
         if shared.events.wants(Interest::CONNECTION) {
             handle.mark_seen();
-            shared.events.push(Event::Open { handle, ticket: self.ticket });
+            shared.events.push(Event::Open { handle, ticket: id });
         }
-        Connection::begin(seat, socket, self.upgrade.first);
+        Connection::begin(tenure, socket, self.upgrade.first, live);
     }
 
     fn report_refusal(&self, code: &'static str, message: &str) {
-        if self.upgrade.report {
-            self.shared.events.push(Event::Refused {
-                ticket: self.ticket,
-                code,
-                message: message.to_owned(),
-            });
-        }
+        report_refusal(&self.shared, self.upgrade.report.then_some(self.ticket), code, message);
     }
 
     fn describe(&self, refusal: &Refusal) -> events::Refusal {
@@ -214,6 +218,13 @@ impl Attempt {
         };
         // Never holds the socket longer than this, whatever the client does.
         let _ = tokio::time::timeout(self.shared.config.limits.close_timeout, farewell).await;
+    }
+}
+
+/// Tells the embedder, if it asked for it with this ticket.
+fn report_refusal(shared: &Shared, report: Option<u64>, code: &'static str, message: &str) {
+    if let Some(ticket) = report {
+        shared.events.push(Event::Refused { ticket, code, message: message.to_owned() });
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
         stream.set_nonblocking(true).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         drop(Poller::new().unwrap().live_here());
-        let socket = Taken::Native(stream.into()).settle(0).unwrap();
+        let socket = Taken::Native(stream.into()).register(0).unwrap();
 
         let writer = Writer::new();
         let counters = WorkerCounters::default();

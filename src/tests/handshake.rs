@@ -1,5 +1,6 @@
 //! From the hand-over to the 101 or the refusal.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use super::client::{BINARY, CLOSE, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, KEY, Request, Server, config, eventually, full_pair, identity};
 use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
-use crate::engine::config::{Auth, Config, Origins, RejectWith};
+use crate::engine::config::{Auth, Config, Origins, RejectWith, Relay};
 use crate::engine::error::Code;
 use crate::engine::events::Event;
 
@@ -370,6 +371,28 @@ fn a_client_that_takes_not_even_the_101_is_given_up_at_the_deadline() {
         server.expect_empty();
         drop(client);
     }
+}
+
+#[test]
+fn a_refused_client_that_never_stops_talking_keeps_nobody_waiting_and_is_cut_off() {
+    let mut config = config();
+    config.limits.close_timeout = Duration::from_millis(200);
+    let server = Server::start(Config { threads: 1, relay: Relay::User, ..config });
+    let mut bystander = server.connect();
+    let (client, node) = server.pair();
+    // More than one, so that there is always something to read.
+    let flooders = [(); 4].map(|()| client.try_clone().unwrap());
+    let (_client, ticket) = server.hand_over(client.into(), node.into(), Request::default().without("Host"));
+    ticket.unwrap();
+    std::thread::scope(|scope| {
+        let floods = flooders
+            .each_ref()
+            .map(|mut socket| scope.spawn(move || while socket.write(&[b'x'; 64 * 1024]).is_ok() {}));
+        while !floods.iter().all(|flood| flood.is_finished()) {
+            bystander.text("[1]");
+            bystander.expect_text("[1]");
+        }
+    });
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A seat: what a connection has from before its client knows that it is connected until it is over, whether it ever gets
-//! to have turns or not: its handle, its number in the worker's table, and its end, which is told when the seat is given up.
+//! A connection's tenure: what it has from before its client knows that it is connected until it is over, whether it ever
+//! gets to have turns or not: its handle, its number in the worker's table, and its end, which is told when this is dropped.
 
 use std::sync::Arc;
 
@@ -7,7 +7,6 @@ use super::Shared;
 use super::close;
 use super::events::{Event, Interest};
 use super::handle::Handle;
-use super::live::Live;
 use super::table::{self, Key};
 
 /// Why the connection ended, as told to JavaScript.
@@ -19,7 +18,7 @@ struct End {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Tenure {
     pub shared: Arc<Shared>,
     pub handle: Arc<Handle>,
     pub key: Key,
@@ -27,19 +26,13 @@ pub(super) struct Seat {
     end: Option<Box<End>>,
     /// Its beginning was told, so its end has to be.
     announced: bool,
-    _live: Live,
 }
 
-impl Seat {
+impl Tenure {
     /// To be called on the worker that will run the connection.
-    pub(super) fn take(
-        shared: Arc<Shared>,
-        handle: Arc<Handle>,
-        expires_at: Option<u64>,
-        live: Live,
-    ) -> Self {
+    pub(super) fn begin(shared: Arc<Shared>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
         let key = table::adopt(&handle, expires_at);
-        Seat { shared, handle, key, expires_at, end: None, announced: false, _live: live }
+        Tenure { shared, handle, key, expires_at, end: None, announced: false }
     }
 
     /// Notes that the connection's beginning was told to the embedder.
@@ -67,7 +60,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Tenure {
     /// However it ended, also when its worker was stopped: the registry forgets the connection, what
     /// was not sent is counted, and who holds an object for it is told.
     fn drop(&mut self) {
