@@ -61,8 +61,6 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     tenure: Tenure,
-    /// Wakes the handle.
-    waker: Waker,
     socket: Socket,
     walker: Walker,
     protocol: Option<Protocol>,
@@ -80,7 +78,6 @@ impl Connection {
     pub(super) fn begin(tenure: Tenure, socket: Socket, first: Vec<u8>, live: Live) {
         let key = tenure.key;
         let connection = Connection {
-            waker: tenure.handle.clone().into(),
             tenure,
             socket,
             walker: Walker::default(),
@@ -400,7 +397,7 @@ impl Connection {
 
     /// See [`table::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
-        u32::from(self.waker.will_wake(Waker::noop()))
+        u32::from(self.unread.is_some())
             ^ self.phase as u32
             ^ self.tenure.key as u32
             ^ u32::from(self.walker.at_message_end())
@@ -408,11 +405,13 @@ impl Connection {
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
     pub(super) fn turn(&mut self) -> bool {
-        // Lent out, so that no turn counts a reference.
-        let waker = std::mem::replace(&mut self.waker, Waker::noop().clone());
-        let over = self.take_turn(&mut Context::from_waker(&waker));
-        self.waker = waker;
-        over
+        // Only a bridge wakes it by a waker: the poller knows its place.
+        if self.socket.is_bridge() {
+            let waker = Waker::from(self.tenure.handle.clone());
+            self.take_turn(&mut Context::from_waker(&waker))
+        } else {
+            self.take_turn(&mut Context::from_waker(Waker::noop()))
+        }
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
@@ -437,10 +436,7 @@ impl Connection {
         if flushed && matches!(self.phase, Phase::Flushing | Phase::Draining) {
             self.end_writing(cx);
         }
-        if let Some(deadline) = &mut self.deadline
-            && self.phase != Phase::Over
-            && deadline.as_mut().poll(cx).is_ready()
-        {
+        if self.phase != Phase::Over && self.deadline_has_passed() {
             if self.phase == Phase::Failing {
                 self.fail_at_last();
                 self.tenure.handle.wake_here();
@@ -450,6 +446,13 @@ impl Connection {
         }
         self.tenure.handle.leave();
         self.phase == Phase::Over
+    }
+
+    /// If there is a deadline that has not, it will wake the connection.
+    fn deadline_has_passed(&mut self) -> bool {
+        let Some(deadline) = &mut self.deadline else { return false };
+        let waker = Waker::from(self.tenure.handle.clone());
+        deadline.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
     }
 
     /// Everything is said.

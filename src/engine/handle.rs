@@ -417,7 +417,7 @@ impl Handle {
     }
 }
 
-/// What wakes a connection: its socket, its deadline, its bridge. From any thread.
+/// What wakes a connection, but for its poller: its deadline, its bridge. From any thread.
 impl Wake for Handle {
     fn wake(self: Arc<Self>) {
         self.mailbox.wake(&self);
