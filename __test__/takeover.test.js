@@ -4,6 +4,7 @@ const http = require('node:http');
 const https = require('node:https');
 const os = require('node:os');
 const path = require('node:path');
+const tls = require('node:tls');
 const { execFileSync } = require('node:child_process');
 const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
 const { once } = require('node:events');
@@ -392,6 +393,25 @@ describe('a TLS server', () => {
     rude.socket.terminate();
     expect((await gone).slice(1)).toEqual([1006, '']);
     expect(manager.connections.size).toBe(0);
+  });
+
+  test('has the socket closed of a client that leaves while it is found out who it is', async () => {
+    let asked;
+    const question = new Promise((resolve) => {
+      asked = resolve;
+    });
+    const authenticate = () => {
+      asked();
+      return new Promise(() => {});
+    };
+    const { server, port } = await secureHost({ auth: { authenticate } });
+    const accepted = once(server, 'secureConnection');
+    const client = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+    client.write(upgradeRequest());
+    await question;
+    const [socket] = await accepted;
+    client.end();
+    await once(socket, 'close');
   });
 
   test('has its bridged sockets left alone by other listeners', async () => {

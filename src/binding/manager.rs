@@ -171,7 +171,7 @@ impl NativeManager {
         };
         let (taken, bridge) = if fd < 0 {
             let bridge = self.engine.bridge();
-            (Taken::Bridge(bridge.clone()), Some(NativeBridge::new(bridge)))
+            (Taken::bridge(bridge.clone()), Some(NativeBridge::new(bridge)))
         } else {
             let taken = Taken::duplicate(fd).map_err(|error| {
                 self.engine.count_refused(Code::Handover);

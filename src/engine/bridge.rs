@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -76,6 +77,31 @@ impl Question {
     fn late(&self) -> Duration {
         let waited = self.since.elapsed();
         if waited > PROMPT { waited } else { Duration::ZERO }
+    }
+}
+
+/// The engine's end of a bridge: when it goes, Node is told that its socket is no longer needed, whatever has become of the
+/// upgrade or the connection.
+#[derive(Debug)]
+pub struct Carried(Arc<Bridge>);
+
+impl Carried {
+    pub(super) fn new(bridge: Arc<Bridge>) -> Self {
+        Carried(bridge)
+    }
+}
+
+impl Deref for Carried {
+    type Target = Bridge;
+
+    fn deref(&self) -> &Bridge {
+        &self.0
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.dropped();
     }
 }
 
@@ -323,8 +349,8 @@ impl Bridge {
         self.state.lock().abort = true;
     }
 
-    /// The connection is gone.
-    pub(super) fn dropped(&self) {
+    /// See [`Carried`].
+    fn dropped(&self) {
         {
             let mut state = self.state.lock();
             state.finished = true;

@@ -426,7 +426,7 @@ impl Connection {
             self.read(cx);
         }
         if orders.lost() && self.phase != Phase::Over {
-            // After the read: what the peer said before it left has arrived all the same.
+            // After the read: what the peer said before it left is heard, as much as one turn reads.
             self.lost();
         }
         let flushed = self.phase == Phase::Over

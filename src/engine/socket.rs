@@ -22,7 +22,7 @@ use tokio::io::Interest;
 #[cfg(unix)]
 use tokio::io::unix::AsyncFd;
 
-use super::bridge::Bridge;
+use super::bridge::{Bridge, Carried};
 use super::handle::Handle;
 #[cfg(unix)]
 use super::poller::{self, Readiness};
@@ -36,10 +36,15 @@ pub enum Taken {
     #[cfg(unix)]
     Native(OwnedFd),
     /// Bytes that Node carries: TLS, or any other stream.
-    Bridge(Arc<Bridge>),
+    Bridge(Carried),
 }
 
 impl Taken {
+    /// The socket behind a bridge.
+    pub fn bridge(bridge: Arc<Bridge>) -> Taken {
+        Taken::Bridge(Carried::new(bridge))
+    }
+
     /// Duplicates a descriptor (`F_DUPFD_CLOEXEC`) that stays open for the length of the call. The original may
     /// be closed afterwards: that sends nothing to the peer, the connection lives on in the duplicate.
     ///
@@ -210,7 +215,7 @@ pub enum Socket {
     #[cfg(unix)]
     Native(Native),
     /// See [`Taken::Bridge`].
-    Bridge(Arc<Bridge>),
+    Bridge(Carried),
 }
 
 /// See [`Taken::Native`].
@@ -432,12 +437,9 @@ fn shutdown(fd: BorrowedFd<'_>) {
     let _ = socket2::SockRef::from(&fd).shutdown(Shutdown::Write);
 }
 
-impl Drop for Socket {
+#[cfg(unix)]
+impl Drop for Native {
     fn drop(&mut self) {
-        match self {
-            #[cfg(unix)]
-            Socket::Native(socket) => poller::deregister(socket.fd.as_fd()),
-            Socket::Bridge(bridge) => bridge.dropped(),
-        }
+        poller::deregister(self.fd.as_fd());
     }
 }

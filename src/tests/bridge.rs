@@ -348,6 +348,17 @@ fn refusals_and_the_embedders_answer_cross_the_bridge() {
     left.bridge.abort();
     assert_eq!(server.refused(number).0, "ERR_HANDOVER");
     assert!(!server.engine.settle(number, Ok(identity("ada", &[]))));
+    left.wait_for_end();
+
+    // Node keeps its socket open until it is told.
+    let (ended, number) = Carrier::request(&server, &Request { report: true, ..Request::default() });
+    ended.bridge.end();
+    assert_eq!(server.refused(number).0, "ERR_HANDOVER");
+    ended.wait_for_end();
+
+    let (stuck, number) = Carrier::request(&server, &Request::default());
+    assert!(server.engine.settle(number, Err(Code::Unauthorized)));
+    assert!(stuck.wait_for_end(), "what it does not take it never will");
     eventually("the handshakes to end", || server.engine.stats().handshakes == 0);
 }
 

@@ -321,7 +321,7 @@ impl Server {
     pub fn try_bridge(&self, request: &Request) -> Option<(Arc<Bridge>, Ticket)> {
         let bridge = self.engine.bridge();
         let upgrade = upgrade(&request.bytes(), Vec::new(), request);
-        let ticket = self.engine.upgrade(Taken::Bridge(bridge.clone()), upgrade).ok()?;
+        let ticket = self.engine.upgrade(Taken::bridge(bridge.clone()), upgrade).ok()?;
         Some((bridge, ticket))
     }
 
