@@ -5,7 +5,7 @@ const http2 = require('node:http2');
 const { Duplex } = require('node:stream');
 const { once } = require('node:events');
 const { closeAfterwards } = require('./support/cleanup');
-const { host, manage, listening } = require('./support/host');
+const { host, manage, listening, silent } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest, frame } = require('./support/client');
 
 /** A server whose own listener gives upgrades of `/mine` to `take`, with the manager listening on another path. */
@@ -249,14 +249,7 @@ describe('handleUpgrade', () => {
 
   test('rejects when the client leaves meanwhile', async () => {
     const { take, called } = handing();
-    let asked;
-    const asking = new Promise((resolve) => {
-      asked = resolve;
-    });
-    const authenticate = () => {
-      asked();
-      return new Promise(() => {});
-    };
+    const { authenticate, asking } = silent();
     const { port, manager } = await routing(take, { auth: { authenticate } });
     const client = new RawClient({ port, host: '127.0.0.1' });
     client.write(upgradeRequest('/mine'));

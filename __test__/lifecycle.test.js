@@ -7,7 +7,7 @@ const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { WebSocketManager, getWebSocketManager } = require('..');
 const { closeAfterwards } = require('./support/cleanup');
-const { host, manage, listening } = require('./support/host');
+const { host, manage, listening, silent } = require('./support/host');
 const { RawClient, upgradeRequest } = require('./support/client');
 const { program } = require('./support/program');
 
@@ -63,14 +63,7 @@ describe('close', () => {
   });
 
   test('refuses handshakes under way', async () => {
-    let asked;
-    const asking = new Promise((resolve) => {
-      asked = resolve;
-    });
-    const authenticate = () => {
-      asked();
-      return new Promise(() => {});
-    };
+    const { authenticate, asking } = silent();
     const { manager, port } = await host({ auth: { authenticate } });
     const waiting = new RawClient({ port, host: '127.0.0.1' });
     waiting.write(upgradeRequest());

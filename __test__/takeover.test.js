@@ -12,7 +12,7 @@ const { Readable } = require('node:stream');
 const { WebSocketServer } = require('ws');
 const { catalogue } = require('../lib/native');
 const { closeAfterwards } = require('./support/cleanup');
-const { host, manage, listening } = require('./support/host');
+const { host, manage, listening, silent } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest, frame } = require('./support/client');
 const { program } = require('./support/program');
 
@@ -396,19 +396,12 @@ describe('a TLS server', () => {
   });
 
   test('has the socket closed of a client that leaves while it is found out who it is', async () => {
-    let asked;
-    const question = new Promise((resolve) => {
-      asked = resolve;
-    });
-    const authenticate = () => {
-      asked();
-      return new Promise(() => {});
-    };
+    const { authenticate, asking } = silent();
     const { server, port } = await secureHost({ auth: { authenticate } });
     const accepted = once(server, 'secureConnection');
     const client = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
     client.write(upgradeRequest());
-    await question;
+    await asking;
     const [socket] = await accepted;
     client.end();
     await once(socket, 'close');

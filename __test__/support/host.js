@@ -48,4 +48,17 @@ async function host(options, server = http.createServer()) {
   };
 }
 
-module.exports = { host, manage, listening };
+/** An `authenticate` that never answers, and when it was asked. */
+function silent() {
+  let asked;
+  const asking = new Promise((resolve) => {
+    asked = resolve;
+  });
+  const authenticate = () => {
+    asked();
+    return new Promise(() => {});
+  };
+  return { authenticate, asking };
+}
+
+module.exports = { host, manage, listening, silent };

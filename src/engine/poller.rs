@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// What a socket is ready for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness(pub(super) u8);
 
 /// There is something to read.

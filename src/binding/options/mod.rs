@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod value;
 
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use std::sync::Arc;
 use napi::Env;
 use napi::bindgen_prelude::Unknown;
 
+use self::unknown::{members, unknown};
 use self::value::{Value, Wrong, join};
 use super::raise::throw;
 use crate::engine::auth::jwt::{JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, parse_algorithm};
 use crate::engine::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
-use crate::engine::error::{Code, ConfigError, quote};
+use crate::engine::error::{Code, ConfigError};
 use crate::engine::handshake::{HOPS, ProxyHeader, TrustProxy};
 
 /// What the process' environment has for options that are left out.
@@ -455,58 +457,4 @@ fn explain(result: Result<(), Wrong>, path: &str, expected: &str, got: &str) -> 
         Wrong::Value => ConfigError::out_of_range(path, expected, got),
         Wrong::Error(error) => error,
     })
-}
-
-/// What other libraries call an option of ours.
-const FOREIGN: &[(&str, &str)] = &[
-    ("cors", "allowedOrigins"),
-    ("origin", "allowedOrigins"),
-    ("origins", "allowedOrigins"),
-    ("verifyClient", "auth.authenticate"),
-    ("allowRequest", "auth.authenticate"),
-    ("pingInterval", "heartbeat.intervalMs"),
-    ("pingTimeout", "heartbeat.timeoutMs"),
-    ("idleTimeout", "heartbeat.timeoutMs"),
-    ("maxHttpBufferSize", "limits.maxPayload"),
-    ("maxPayloadLength", "limits.maxPayload"),
-    ("maxBackpressure", "limits.outboxBytes"),
-    ("host", "redis.url"),
-    ("port", "redis.url"),
-    ("db", "redis.url"),
-    ("database", "redis.url"),
-];
-
-/// Says which option was probably meant: what others call so, or the one of the most similar name, if any is similar. Else
-/// which there are.
-fn unknown(parent: &str, name: &str) -> ConfigError {
-    /// Longer names are no slips, and comparing takes time.
-    const LONGEST: usize = 64;
-    let distance = |path: &str| {
-        let known = path.rsplit('.').next().unwrap_or(path);
-        strsim::osa_distance(&known.to_lowercase(), &name.to_lowercase())
-    };
-    let nearest = option_paths()
-        .into_iter()
-        .filter(|_| name.len() <= LONGEST)
-        .map(|path| (distance(path), !is_member(parent, path), path))
-        .min()
-        .filter(|(distance, ..)| *distance <= 1 + name.len() / 4);
-    let meant = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map(|(_, path)| *path);
-    let hint = match meant.or(nearest.map(|(_, _, path)| path)) {
-        Some(path) => format!("; did you mean {path}?"),
-        None => format!("; known are {}", members(parent).join(", ")),
-    };
-    let place = if parent.is_empty() { String::new() } else { format!(" in {parent}") };
-    let message = format!("unknown option {}{place}{hint}", quote(name));
-    ConfigError::new(Code::UnknownOption, &join(parent, name), message)
-}
-
-fn is_member(parent: &str, path: &str) -> bool {
-    path.rsplit_once('.').map_or("", |(parent, _)| parent) == parent
-}
-
-/// The names of the options directly under this one.
-fn members(parent: &str) -> Vec<&'static str> {
-    let members = option_paths().into_iter().filter(|path| is_member(parent, path));
-    members.map(|path| path.rsplit('.').next().unwrap_or(path)).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::unknown::FOREIGN;
 use super::*;
 
 fn text(text: &str) -> Value {
