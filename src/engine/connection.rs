@@ -2,7 +2,7 @@
 //!
 //! Written as a state machine by hand, so that an idle one costs as little memory as its state. A turn carries out orders,
 //! reads what one `recv` brings, routes it, and flushes the outbox once. All connections of a worker read into one
-//! buffer that belongs to the worker's thread.
+//! [buffer](read_buffer); what of it is to go back may stay there until others have had their turns.
 
 use std::cell::RefCell;
 use std::future::Future as _;
@@ -20,6 +20,7 @@ use super::frame::{self, Message, Opcode, Span, Walker};
 use super::handle::Orders;
 use super::live::Live;
 use super::protocol::{Protocol, Step};
+use super::read_buffer;
 use super::router::{self, Routed};
 use super::socket::Socket;
 use super::table;
@@ -28,8 +29,6 @@ use super::turns::Turn;
 use super::writer::Flushed;
 
 thread_local! {
-    /// What `recv` reads into.
-    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// What tungstenite answers is gathered here before it goes to the outbox.
     static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -229,30 +228,32 @@ impl Connection {
                 _ => {}
             }
             if let Some(mut unread) = self.unread.take() {
-                self.take_in(&mut unread);
+                let echoes = self.take_in(&mut unread);
+                self.send_back(&unread[echoes.range], echoes.count);
                 if self.unread.is_some() {
                     return self.tenure.handle.wake_here();
                 }
                 continue;
             }
-            if emptied && !self.socket.poll_read_ready(cx) {
-                return;
+            if emptied {
+                if !self.socket.poll_read_ready(cx) {
+                    return;
+                }
+                self.send_back_own();
             }
-            let read: io::Result<_> = READ.with_borrow_mut(|buffer| {
-                if buffer.is_empty() {
-                    buffer.resize(self.tenure.shared.config.limits.read_buffer_bytes, 0);
+            let size = self.tenure.shared.config.limits.read_buffer_bytes;
+            let read = read_buffer::read(size, self.tenure.key, |buffer| {
+                let len = self.socket.try_read(buffer)?;
+                if len == 0 {
+                    return Ok((0, Echoes::default()));
                 }
-                let n = self.socket.try_read(buffer)?;
-                if n > 0 {
-                    self.tenure.handle.mark_alive();
-                    self.take_in(&mut buffer[..n]);
-                }
-                Ok((n, n == buffer.len() || self.unread.is_some()))
+                self.tenure.handle.mark_alive();
+                Ok((len, self.take_in(&mut buffer[..len])))
             });
             match read {
-                Ok((0, _)) => return self.ended(),
-                Ok((_, true)) => return self.tenure.handle.wake_here(),
-                Ok((_, false)) => emptied = true,
+                Ok(read) if read.len == 0 => return self.ended(),
+                Ok(read) if read.filled || self.unread.is_some() => return self.tenure.handle.wake_here(),
+                Ok(_) => emptied = true,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => emptied = true,
                     io::ErrorKind::Interrupted => {}
@@ -262,18 +263,27 @@ impl Connection {
         }
     }
 
-    /// Routes bytes that were read, as many as a turn has time for.
-    fn take_in(&mut self, bytes: &mut [u8]) {
-        let mut echoes = Echoes::default();
-        self.walk(bytes, &mut echoes);
-        if echoes.count > 0 {
-            let frames = &bytes[echoes.range];
+    /// Sends back what of this turn's reads waits for that. To be called before anything else is written, and before more
+    /// is read.
+    fn send_back_own(&self) {
+        read_buffer::take_own(self.tenure.key, |frames, messages| self.send_back(frames, messages));
+    }
+
+    fn send_back(&self, frames: &[u8], messages: u32) {
+        if messages > 0 {
             let writer = self.tenure.handle.writer();
             // What is not written is in the outbox now.
-            if writer.write_through(frames, echoes.count, &self.socket, self.counters()) == Flushed::Lost {
+            if writer.write_through(frames, messages, &self.socket, self.counters()) == Flushed::Lost {
                 self.tenure.handle.declare_lost();
             }
         }
+    }
+
+    /// Routes bytes that were read, as many as a turn has time for. What is left goes back to the client.
+    fn take_in(&mut self, bytes: &mut [u8]) -> Echoes {
+        let mut echoes = Echoes::default();
+        self.walk(bytes, &mut echoes);
+        echoes
     }
 
     fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes) {
@@ -428,6 +438,9 @@ impl Connection {
         if orders.lost() && self.phase != Phase::Over {
             // After the read: what the peer said before it left is heard, as much as one turn reads.
             self.lost();
+        }
+        if self.phase != Phase::Open || !self.tenure.handle.writer().is_clear() {
+            self.send_back_own();
         }
         let flushed = self.phase == Phase::Over
             || self.tenure.handle.writer().is_clear()

@@ -26,4 +26,10 @@ impl Echoes {
         }
         self.count += 1;
     }
+
+    /// What was read lies so much further back in a buffer.
+    pub(super) fn shift(&mut self, by: usize) {
+        self.range.start += by;
+        self.range.end += by;
+    }
 }

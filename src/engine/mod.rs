@@ -24,6 +24,7 @@ mod outbox;
 #[cfg(unix)]
 mod poller;
 mod protocol;
+mod read_buffer;
 mod registry;
 mod router;
 mod shutdown;

@@ -19,6 +19,7 @@ use super::mailbox::Mailbox;
 use super::outbox::Outbox;
 #[cfg(unix)]
 use super::poller::Readiness;
+use super::read_buffer;
 use super::socket::Socket;
 use super::turns;
 use super::worker::unix_ms;
@@ -172,14 +173,32 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Out
                 Ok(outbox) => handle.writer().write(outbox, connection.socket(), &mailbox.counters),
                 Err(flushed) => flushed,
             };
-            match flushed {
-                Flushed::Done => {}
-                Flushed::Blocked => handle.wake_here(),
-                Flushed::More => turns::flush([key]),
-                Flushed::Lost => handle.declare_lost(),
-            }
+            follow_up(flushed, handle, key);
         }
     });
+}
+
+/// Sends back what connections said to themselves in their turns.
+pub(super) fn send_back() {
+    TABLE.with_borrow(|table| {
+        read_buffer::take_all(|key, frames, messages| {
+            if let Some((handle, connection)) = table.begun(key) {
+                let counters = &handle.mailbox().counters;
+                let flushed = handle.writer().write_through(frames, messages, connection.socket(), counters);
+                follow_up(flushed, handle, key);
+            }
+        });
+    });
+}
+
+/// What a write that was not in the connection's own turn leaves to do.
+fn follow_up(flushed: Flushed, handle: &Arc<Handle>, key: Key) {
+    match flushed {
+        Flushed::Done => {}
+        Flushed::Blocked => handle.wake_here(),
+        Flushed::More => turns::flush([key]),
+        Flushed::Lost => handle.declare_lost(),
+    }
 }
 
 /// Runs while the worker has connections.

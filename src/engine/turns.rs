@@ -11,12 +11,16 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 
+use super::read_buffer;
 use super::table::{self, Key};
 
 /// Connections that have a turn between two looks at the sockets.
 const ROUND: usize = 256;
-/// Connections whose memory is asked for at once, see [`table::look_ahead`].
-const AHEAD: usize = 8;
+/// Connections that read one after the other, before what goes back to them is sent: see [`read_buffer`]. Their memory
+/// is asked for at once, see [`table::look_ahead`].
+const GROUP: usize = 16;
+/// What they may do until then, as [`spend`] counts.
+const GROUP_WORK: u64 = 1024;
 /// Connections that are written between two looks at the sockets, see [`pace`].
 const PORTION: usize = 64;
 /// Entries that an idle queue keeps room for.
@@ -49,7 +53,11 @@ impl Turn {
 
     /// Others have waited long enough.
     pub(super) fn is_over(&self) -> bool {
-        SPENT.get().wrapping_sub(self.0) >= TURN
+        self.has_spent(TURN)
+    }
+
+    fn has_spent(&self, units: u64) -> bool {
+        SPENT.get().wrapping_sub(self.0) >= units
     }
 }
 
@@ -100,15 +108,9 @@ pub(super) async fn take_turns() {
         loop {
             let waiting = std::future::poll_fn(|cx| WOKEN.with_borrow_mut(|queue| queue.poll_len(cx))).await;
             let round = Turn::begin();
-            for taken in 0..waiting.min(ROUND) {
-                if round.is_over() {
-                    break;
-                }
-                if taken % AHEAD == 0 {
-                    WOKEN.with_borrow(|queue| table::look_ahead(queue.waiting.iter().take(AHEAD)));
-                }
-                let key = WOKEN.with_borrow_mut(|queue| queue.waiting.pop_front());
-                key.into_iter().for_each(table::take_turn);
+            let mut left = waiting.min(ROUND);
+            while left > 0 && !round.is_over() {
+                left -= take_group(left.min(GROUP));
             }
             if WOKEN.with_borrow(|queue| !queue.waiting.is_empty()) {
                 yield_now().await;
@@ -116,6 +118,22 @@ pub(super) async fn take_turns() {
         }
     })
     .await;
+}
+
+/// Gives the connections that have waited longest their turns: at most so many, at least one. Answers how many it were.
+///
+/// None is among them twice: whoever is woken again waits behind all of them.
+fn take_group(len: usize) -> usize {
+    WOKEN.with_borrow(|queue| table::look_ahead(queue.waiting.iter().take(len)));
+    let group = Turn::begin();
+    let mut taken = 0;
+    while taken < len && !group.has_spent(GROUP_WORK) && !read_buffer::is_crowded() {
+        let key = WOKEN.with_borrow_mut(|queue| queue.waiting.pop_front());
+        key.into_iter().for_each(table::take_turn);
+        taken += 1;
+    }
+    table::send_back();
+    taken
 }
 
 /// Writes what was pushed to connections in portions, with a look at the sockets between them.

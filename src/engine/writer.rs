@@ -121,8 +121,8 @@ impl Writer {
     }
 
     /// For the connection's own turn, with a message that is for its user: whether it may be written past the outbox, by
-    /// [`Writer::write_through`] before the turn is over. Nobody else is to get it, and nothing waits that it would overtake;
-    /// what others push from here on comes behind.
+    /// [`Writer::write_through`] before anything else is written. Nobody else is to get it, and nothing waits that it would
+    /// overtake; what others push from here on comes behind.
     pub(super) fn may_write_through(&self) -> bool {
         self.sole.load(Ordering::Acquire) && self.is_clear()
     }

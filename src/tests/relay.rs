@@ -141,6 +141,55 @@ fn what_a_client_does_not_take_of_its_own_echoes_waits_and_comes_in_order() {
 }
 
 #[test]
+fn what_many_clients_say_to_themselves_at_once_comes_back_to_each_as_it_was_said() {
+    const ROUNDS: usize = 30;
+    for read_buffer_bytes in [16, 700, 64 << 10] {
+        let limits = Limits { read_buffer_bytes, outbox_bytes: 1 << 30, ..config().limits };
+        let server = Server::start(Config { relay: Relay::User, threads: 1, limits, ..config() });
+        let mut clients: Vec<Client> = (0..48).map(|_| server.connect()).collect();
+        let mut late = server.connect();
+        let padding = "x".repeat(300);
+        let text =
+            |n: usize, round: usize| format!("[{n},{round},\"{}\"]", &padding[..(n * 7 + round * 13) % 300]);
+        std::thread::scope(|scope| {
+            for (group, clients) in clients.chunks_mut(12).enumerate() {
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        for (n, client) in clients.iter_mut().enumerate() {
+                            let said = text(n, round);
+                            let mut batch = frame(TEXT, said.as_bytes()).repeat(1 + n % 3);
+                            match (n + group + round) % 8 {
+                                0 => batch.extend(frame(TEXT, b"no JSON")),
+                                1 => batch.extend(frame(PING, &said.as_bytes()[..8])),
+                                _ => {}
+                            }
+                            batch.extend(frame(TEXT, b"\"end\""));
+                            client.send(&batch);
+                        }
+                        for (n, client) in clients.iter_mut().enumerate() {
+                            let said = text(n, round);
+                            (0..1 + n % 3).for_each(|_| client.expect_text(&said));
+                            match (n + group + round) % 8 {
+                                0 => client.expect_error("ERR_INVALID_JSON"),
+                                1 => client.expect(PONG, &said.as_bytes()[..8]),
+                                _ => {}
+                            }
+                            client.expect_text("\"end\"");
+                        }
+                    }
+                });
+            }
+            // Nor does it harm them, or itself, that one among them does not read while it talks.
+            let (late, text) = (&mut late, &text);
+            scope.spawn(move || {
+                (0..20_000).for_each(|n| late.text(&text(n, n)));
+                (0..20_000).for_each(|n| late.expect_text(&text(n, n)));
+            });
+        });
+    }
+}
+
+#[test]
 fn what_cannot_be_relayed_is_answered_with_an_error_frame_and_the_connection_stays() {
     for (relay, rooms) in [(Relay::User, &[][..]), (Relay::Rooms, &["lobby"])] {
         let server = server(relay);

@@ -1,0 +1,85 @@
+//! The buffer that all connections of a worker read into, and what of it is yet to be sent back.
+//!
+//! What a client says to itself alone is sent from where it was read, but not before a few others have read too: a system
+//! call is quicker behind one of its own kind, whose code the processor still has at hand.
+
+use std::cell::RefCell;
+use std::io;
+
+use super::echoes::Echoes;
+use super::table::Key;
+
+/// The part of the buffer that what is to be sent back may fill. The rest is always free for a long read.
+const KEPT: usize = 8;
+
+thread_local! {
+    static BUFFER: RefCell<ReadBuffer> = RefCell::default();
+}
+
+/// See the module.
+#[derive(Default)]
+struct ReadBuffer {
+    bytes: Vec<u8>,
+    /// Where what is free begins.
+    free: usize,
+    /// Whose messages lie before that, in the order in which they were read.
+    echoes: Vec<(Key, Echoes)>,
+}
+
+/// What came of a read.
+pub(super) struct Read {
+    pub len: usize,
+    /// There may be more: the buffer was too short to know.
+    pub filled: bool,
+}
+
+/// Has a connection read into what is free of a buffer of `size` bytes. `take_in` says how many it read, and what of them it is to
+/// get back.
+///
+/// # Errors
+/// What `take_in` says.
+pub(super) fn read(
+    size: usize,
+    key: Key,
+    take_in: impl FnOnce(&mut [u8]) -> io::Result<(usize, Echoes)>,
+) -> io::Result<Read> {
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.bytes.is_empty() {
+            buffer.bytes.resize(size, 0);
+        }
+        let free = &mut buffer.bytes[buffer.free..];
+        let room = free.len();
+        let (len, mut echoes) = take_in(free)?;
+        if echoes.count > 0 {
+            echoes.shift(buffer.free);
+            buffer.free = echoes.range.end;
+            buffer.echoes.push((key, echoes));
+        }
+        Ok(Read { len, filled: len == room })
+    })
+}
+
+/// So much is to be sent back that it has to be done before the next turn.
+pub(super) fn is_crowded() -> bool {
+    BUFFER.with_borrow(|buffer| buffer.free > buffer.bytes.len() / KEPT)
+}
+
+/// Hands out what the connection whose turn it is has kept here, if anything: frames, and of how many messages.
+pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
+    BUFFER.with_borrow_mut(|buffer| {
+        if let Some((_, echoes)) = buffer.echoes.pop_if(|(whose, _)| *whose == key) {
+            send(&buffer.bytes[echoes.range.clone()], echoes.count);
+            buffer.free = buffer.echoes.last().map_or(0, |(_, before)| before.range.end);
+        }
+    });
+}
+
+/// Hands out all that is kept here: whose, frames, and of how many messages.
+pub(super) fn take_all(mut send: impl FnMut(Key, &[u8], u32)) {
+    BUFFER.with_borrow_mut(|buffer| {
+        for (key, echoes) in buffer.echoes.drain(..) {
+            send(key, &buffer.bytes[echoes.range], echoes.count);
+        }
+        buffer.free = 0;
+    });
+}
