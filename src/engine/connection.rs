@@ -9,6 +9,7 @@ use std::future::Future as _;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tokio::time::Sleep;
@@ -17,7 +18,7 @@ use super::close;
 use super::echoes::Echoes;
 use super::events::{Event, Interest};
 use super::frame::{self, Message, Opcode, Span, Walker};
-use super::handle::Orders;
+use super::handle::{Handle, Orders};
 use super::live::Live;
 use super::protocol::{Protocol, Step};
 use super::read_buffer;
@@ -279,7 +280,7 @@ impl Connection {
         }
     }
 
-    /// Routes bytes that were read, as many as a turn has time for. What is left goes back to the client.
+    /// Routes bytes that were read, as many as a turn has time for. Answers what is to be sent back.
     fn take_in(&mut self, bytes: &mut [u8]) -> Echoes {
         let mut echoes = Echoes::default();
         self.walk(bytes, &mut echoes);
@@ -401,6 +402,10 @@ impl Connection {
 }
 
 impl Connection {
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        &self.tenure.handle
+    }
+
     pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
@@ -439,11 +444,13 @@ impl Connection {
             // After the read: what the peer said before it left is heard, as much as one turn reads.
             self.lost();
         }
-        if self.phase != Phase::Open || !self.tenure.handle.writer().is_clear() {
+        // Asked once: what is pushed from here on is for the pacer, which comes after what is sent back.
+        let is_clear = self.tenure.handle.writer().is_clear();
+        if !is_clear || self.phase != Phase::Open {
             self.send_back_own();
         }
-        let flushed = self.phase == Phase::Over
-            || self.tenure.handle.writer().is_clear()
+        let flushed = is_clear
+            || self.phase == Phase::Over
             || (self.flush(cx)
                 && (matches!(self.phase, Phase::Open | Phase::Failing) || self.socket.poll_passed_on(cx)));
         if flushed && matches!(self.phase, Phase::Flushing | Phase::Draining) {

@@ -129,6 +129,7 @@ impl Outbox {
 
     /// Adds everything of a newer outbox, of which nothing is written yet.
     pub fn append(&mut self, mut newer: Outbox) {
+        debug_assert_eq!(newer.sent, 0, "what is half out comes first");
         if self.is_empty() {
             *self = newer;
             return;

@@ -9,8 +9,10 @@ use std::io;
 use super::echoes::Echoes;
 use super::table::Key;
 
-/// The part of the buffer that what is to be sent back may fill. The rest is always free for a long read.
-const KEPT: usize = 8;
+/// Bytes that may be read while something is kept, by all: what would take longer would make it wait.
+const MAX_READ: usize = 16 * 1024;
+/// The same as a share of the buffer, of which the rest is free for a long read: one part in so many.
+const SHARE: usize = 4;
 
 thread_local! {
     static BUFFER: RefCell<ReadBuffer> = RefCell::default();
@@ -22,6 +24,8 @@ struct ReadBuffer {
     bytes: Vec<u8>,
     /// Where what is free begins.
     free: usize,
+    /// Bytes that were read since nothing was kept: no less than that.
+    read: usize,
     /// Whose messages lie before that, in the order in which they were read.
     echoes: Vec<(Key, Echoes)>,
 }
@@ -50,6 +54,7 @@ pub(super) fn read(
         let free = &mut buffer.bytes[buffer.free..];
         let room = free.len();
         let (len, mut echoes) = take_in(free)?;
+        buffer.read += len;
         if echoes.count > 0 {
             echoes.shift(buffer.free);
             buffer.free = echoes.range.end;
@@ -59,12 +64,17 @@ pub(super) fn read(
     })
 }
 
-/// So much is to be sent back that it has to be done before the next turn.
+/// So much was read that what is kept has to be sent back before the next turn.
 pub(super) fn is_crowded() -> bool {
-    BUFFER.with_borrow(|buffer| buffer.free > buffer.bytes.len() / KEPT)
+    BUFFER.with_borrow(|buffer| buffer.read > MAX_READ.min(buffer.bytes.len() / SHARE))
 }
 
-/// Hands out what the connection whose turn it is has kept here, if anything: frames, and of how many messages.
+/// Whether something is kept for a connection.
+pub(super) fn holds(key: Key) -> bool {
+    BUFFER.with_borrow(|buffer| buffer.echoes.iter().any(|&(whose, _)| whose == key))
+}
+
+/// Hands out what the connection whose turn it is has kept in this turn, if anything: frames, and of how many messages.
 pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
     BUFFER.with_borrow_mut(|buffer| {
         if let Some((_, echoes)) = buffer.echoes.pop_if(|(whose, _)| *whose == key) {
@@ -80,6 +90,6 @@ pub(super) fn take_all(mut send: impl FnMut(Key, &[u8], u32)) {
         for (key, echoes) in buffer.echoes.drain(..) {
             send(key, &buffer.bytes[echoes.range], echoes.count);
         }
-        buffer.free = 0;
+        (buffer.free, buffer.read) = (0, 0);
     });
 }

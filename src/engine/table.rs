@@ -77,8 +77,9 @@ pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Key {
 
 /// Puts a connection into its place: from now on it has turns, the first one at once.
 pub(super) fn begin(key: Key, connection: Box<Connection>) {
+    let handle = connection.handle().clone();
     put_back(key, connection);
-    turns::wake(key);
+    handle.wake_here();
 }
 
 fn put_back(key: Key, connection: Box<Connection>) {
@@ -103,6 +104,10 @@ pub(super) fn look_ahead<'a>(keys: impl Iterator<Item = &'a Key>) {
 
 /// Gives a connection its turn. One that has ended meanwhile, or has not begun, has none.
 pub(super) fn take_turn(key: Key) {
+    // It may have two within a group: its number was in the queue for its predecessor too.
+    if read_buffer::holds(key) {
+        send_back();
+    }
     let connection = TABLE.with_borrow_mut(|table| {
         let place = table.places.get_mut(key)?;
         place.handle.turn_comes();
@@ -139,7 +144,10 @@ pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
 /// Takes back what [`adopt`] gave. The last that is heard of a connection.
 pub(super) fn release(key: Key, expires_at: Option<u64>) {
     TABLE.with_borrow_mut(|table| {
-        table.places.try_remove(key);
+        if let Some(place) = table.places.try_remove(key) {
+            // Whoever still holds its handle must not wake a successor.
+            place.handle.set_key(Key::MAX);
+        }
         if let Some(at) = expires_at {
             table.expiries.remove(&(at, key));
         }
@@ -169,11 +177,10 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Out
         outboxes.extend(waiting);
         for (key, outbox) in outboxes.drain(..) {
             let Some((handle, connection)) = table.begun(key) else { continue };
-            let flushed = match outbox {
+            write(key, handle, || match outbox {
                 Ok(outbox) => handle.writer().write(outbox, connection.socket(), &mailbox.counters),
                 Err(flushed) => flushed,
-            };
-            follow_up(flushed, handle, key);
+            });
         }
     });
 }
@@ -181,23 +188,25 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Out
 /// Sends back what connections said to themselves in their turns.
 pub(super) fn send_back() {
     TABLE.with_borrow(|table| {
+        let Some(mailbox) = &table.mailbox else { return };
         read_buffer::take_all(|key, frames, messages| {
-            if let Some((handle, connection)) = table.begun(key) {
-                let counters = &handle.mailbox().counters;
-                let flushed = handle.writer().write_through(frames, messages, connection.socket(), counters);
-                follow_up(flushed, handle, key);
-            }
+            let Some((handle, connection)) = table.begun(key) else { return };
+            let writer = handle.writer();
+            write(key, handle, || {
+                writer.write_through(frames, messages, connection.socket(), &mailbox.counters)
+            });
         });
     });
 }
 
-/// What a write that was not in the connection's own turn leaves to do.
-fn follow_up(flushed: Flushed, handle: &Arc<Handle>, key: Key) {
-    match flushed {
-        Flushed::Done => {}
-        Flushed::Blocked => handle.wake_here(),
-        Flushed::More => turns::flush([key]),
-        Flushed::Lost => handle.declare_lost(),
+/// Writes to a connection whose turn it is not, and has it do what that leaves to do. As in a turn, a fault of ours is its
+/// end and nobody else's.
+fn write(key: Key, handle: &Arc<Handle>, write: impl FnOnce() -> Flushed) {
+    match catch_unwind(AssertUnwindSafe(write)) {
+        Ok(Flushed::Done) => {}
+        Ok(Flushed::Blocked) => handle.wake_here(),
+        Ok(Flushed::More) => turns::flush([key]),
+        Ok(Flushed::Lost) | Err(_) => handle.declare_lost(),
     }
 }
 

@@ -108,32 +108,28 @@ pub(super) async fn take_turns() {
         loop {
             let waiting = std::future::poll_fn(|cx| WOKEN.with_borrow_mut(|queue| queue.poll_len(cx))).await;
             let round = Turn::begin();
-            let mut left = waiting.min(ROUND);
-            while left > 0 && !round.is_over() {
-                left -= take_group(left.min(GROUP));
+            let mut group = Turn::begin();
+            for taken in 0..waiting.min(ROUND) {
+                if round.is_over() {
+                    break;
+                }
+                if taken % GROUP == 0 {
+                    WOKEN.with_borrow(|queue| table::look_ahead(queue.waiting.iter().take(GROUP)));
+                }
+                let key = WOKEN.with_borrow_mut(|queue| queue.waiting.pop_front());
+                key.into_iter().for_each(table::take_turn);
+                if taken % GROUP == GROUP - 1 || group.has_spent(GROUP_WORK) || read_buffer::is_crowded() {
+                    table::send_back();
+                    group = Turn::begin();
+                }
             }
+            table::send_back();
             if WOKEN.with_borrow(|queue| !queue.waiting.is_empty()) {
                 yield_now().await;
             }
         }
     })
     .await;
-}
-
-/// Gives the connections that have waited longest their turns: at most so many, at least one. Answers how many it were.
-///
-/// None is among them twice: whoever is woken again waits behind all of them.
-fn take_group(len: usize) -> usize {
-    WOKEN.with_borrow(|queue| table::look_ahead(queue.waiting.iter().take(len)));
-    let group = Turn::begin();
-    let mut taken = 0;
-    while taken < len && !group.has_spent(GROUP_WORK) && !read_buffer::is_crowded() {
-        let key = WOKEN.with_borrow_mut(|queue| queue.waiting.pop_front());
-        key.into_iter().for_each(table::take_turn);
-        taken += 1;
-    }
-    table::send_back();
-    taken
 }
 
 /// Writes what was pushed to connections in portions, with a look at the sockets between them.

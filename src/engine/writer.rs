@@ -23,7 +23,7 @@ const UNOFFERED: usize = 8;
 #[derive(Debug)]
 pub(super) struct Writer {
     state: Mutex<State>,
-    /// Nothing waits, and messages are taken: what its worker writes now overtakes nothing. Changed under the lock, and set by
+    /// Nothing waits here, and messages are taken: what its worker writes now overtakes none of them. Changed under the lock, and set by
     /// the worker alone.
     clear: AtomicBool,
     /// The connection is its user's only one. Changed under the lock of the user's group.
@@ -167,6 +167,7 @@ impl Writer {
         }
         {
             let mut state = self.state.lock();
+            debug_assert!(!state.blocked && !state.writing, "nothing of its own was ahead of it");
             self.clear.store(false, Ordering::Release);
             state.queued += frames.len() - sent;
             state.writing = true;

@@ -1,9 +1,10 @@
 //! Who gets what: the relays, and what the embedder sends.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
-use super::harness::{GLANCE, Request, Server, config, eventually, published};
+use super::harness::{GLANCE, Request, Server, SetOnDrop, config, eventually, published};
 use crate::engine::broker::{Channel, Status};
 use crate::engine::config::{Config, Limits, Relay};
 use crate::engine::frame::Message;
@@ -140,50 +141,86 @@ fn what_a_client_does_not_take_of_its_own_echoes_waits_and_comes_in_order() {
     eventually("nothing to be left", || client.handle().buffered() == 0);
 }
 
+/// What one of many clients says in one round, beginning with a number of its own, and what it gets for that.
+fn monologue(n: usize, round: usize) -> (Vec<u8>, Vec<Got>) {
+    let said = format!("[{n},{round},\"{}\"]", "x".repeat((n * 7 + round * 13) % 300)).into_bytes();
+    let mut frames = frame(TEXT, &said).repeat(1 + n % 3);
+    let mut answers = vec![Got::Frame(TEXT, said); 1 + n % 3];
+    match (n + round) % 8 {
+        0 => {
+            frames.extend(frame(TEXT, b"no JSON"));
+            answers.push(Got::Frame(TEXT, INVALID_JSON.into()));
+        }
+        1 => {
+            frames.extend(frame(PING, b"there?"));
+            answers.push(Got::Frame(PONG, b"there?".into()));
+        }
+        _ => {}
+    }
+    frames.extend(frame(TEXT, b"\"end\""));
+    answers.push(Got::Frame(TEXT, b"\"end\"".into()));
+    (frames, answers)
+}
+
+const INVALID_JSON: &str = r#"{"error":{"code":"ERR_INVALID_JSON","message":"the message is not JSON"}}"#;
+
 #[test]
 fn what_many_clients_say_to_themselves_at_once_comes_back_to_each_as_it_was_said() {
     const ROUNDS: usize = 30;
     for read_buffer_bytes in [16, 700, 64 << 10] {
         let limits = Limits { read_buffer_bytes, outbox_bytes: 1 << 30, ..config().limits };
         let server = Server::start(Config { relay: Relay::User, threads: 1, limits, ..config() });
-        let mut clients: Vec<Client> = (0..48).map(|_| server.connect()).collect();
+        let mut clients: Vec<(usize, Client)> = (0..48).map(|n| (n, server.connect())).collect();
         let mut late = server.connect();
-        let padding = "x".repeat(300);
-        let text =
-            |n: usize, round: usize| format!("[{n},{round},\"{}\"]", &padding[..(n * 7 + round * 13) % 300]);
+        let done: [AtomicBool; 4] = Default::default();
         std::thread::scope(|scope| {
-            for (group, clients) in clients.chunks_mut(12).enumerate() {
+            for (clients, done) in clients.chunks_mut(12).zip(&done) {
                 scope.spawn(move || {
+                    let _done = SetOnDrop(done);
+                    let mut pushed = [0; 48];
                     for round in 0..ROUNDS {
-                        for (n, client) in clients.iter_mut().enumerate() {
-                            let said = text(n, round);
-                            let mut batch = frame(TEXT, said.as_bytes()).repeat(1 + n % 3);
-                            match (n + group + round) % 8 {
-                                0 => batch.extend(frame(TEXT, b"no JSON")),
-                                1 => batch.extend(frame(PING, &said.as_bytes()[..8])),
-                                _ => {}
-                            }
-                            batch.extend(frame(TEXT, b"\"end\""));
-                            client.send(&batch);
+                        for (n, client) in clients.iter_mut() {
+                            client.send(&monologue(*n, round).0);
                         }
-                        for (n, client) in clients.iter_mut().enumerate() {
-                            let said = text(n, round);
-                            (0..1 + n % 3).for_each(|_| client.expect_text(&said));
-                            match (n + group + round) % 8 {
-                                0 => client.expect_error("ERR_INVALID_JSON"),
-                                1 => client.expect(PONG, &said.as_bytes()[..8]),
-                                _ => {}
+                        for (n, client) in clients.iter_mut() {
+                            for answer in monologue(*n, round).1 {
+                                let mut got = client.next();
+                                // What the embedder sends meanwhile comes in between, in its own order.
+                                while let Got::Frame(BINARY, number) = &got {
+                                    let number = u32::from_be_bytes(number[..].try_into().unwrap());
+                                    assert!(number > std::mem::replace(&mut pushed[*n], number));
+                                    got = client.next();
+                                }
+                                assert_eq!(got, answer);
                             }
-                            client.expect_text("\"end\"");
                         }
                     }
                 });
             }
-            // Nor does it harm them, or itself, that one among them does not read while it talks.
-            let (late, text) = (&mut late, &text);
+            let (server, done) = (&server, &done);
             scope.spawn(move || {
-                (0..20_000).for_each(|n| late.text(&text(n, n)));
-                (0..20_000).for_each(|n| late.expect_text(&text(n, n)));
+                for number in 1_u32.. {
+                    let number = number.to_be_bytes();
+                    server.engine.deliver_local(Channel::Everyone, Message::Binary(&number)).unwrap();
+                    if done.iter().all(|done| done.load(Ordering::Acquire)) {
+                        return;
+                    }
+                }
+            });
+            // Nor does it harm them, or itself, that one among them does not read while it talks.
+            let late = &mut late;
+            scope.spawn(move || {
+                (0..20_000).for_each(|n| late.text(&format!("[{n}]")));
+                let mut texts = 0;
+                while texts < 20_000 {
+                    match late.next() {
+                        Got::Frame(BINARY, _) => {}
+                        got => {
+                            assert_eq!(got, Got::Frame(TEXT, format!("[{texts}]").into()));
+                            texts += 1;
+                        }
+                    }
+                }
             });
         });
     }
