@@ -54,7 +54,8 @@ describe('manager.connections', () => {
   });
 
   test('forgets an object that nobody listened for when its connection ends', async () => {
-    const { manager, connect: open, url } = await host(byQuery);
+    // On one thread, so that the end of the one is told before the end of the other.
+    const { manager, connect: open, url } = await host({ ...byQuery, threads: 1 });
     const client = await open({}, `${url}?alice`);
     const [found] = manager.connections.ofUser('alice');
     await client.close();
