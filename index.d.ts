@@ -426,7 +426,7 @@ export interface Refusal {
   code: ErrorCode;
   /** The sentence that the client was told, unless `rejectWith` is `'close'`, which has no room for it. */
   message: string;
-  /** The request's target as it came, with the value of `jwt.query` replaced. */
+  /** The request's target as it came, with the value of `jwt.query`, and any JWT in the query, replaced by `[redacted]`. */
   url: string;
   /** As {@link Connection.remoteAddress}. */
   remoteAddress: string;

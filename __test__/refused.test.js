@@ -33,6 +33,17 @@ describe("'refused'", () => {
     expect(refusal.message).not.toContain('secret');
   });
 
+  test.each([
+    ['jwt', { jwt: { secret: 'x'.repeat(32) } }],
+    ['authenticate', { authenticate: () => null }],
+  ])('shows no token that is in the URL although %s does not look for it there', async (_what, auth) => {
+    const { manager, url } = await host({ auth });
+    const told = once(manager, 'refused');
+    expect(await knock(`${url}?room=1&t=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl`)).toBe(401);
+    const [refusal] = await told;
+    expect(refusal.url).toBe(`${new URL(url).pathname}?room=1&t=[redacted]`);
+  });
+
   test('names all places in which a token is looked for', async () => {
     const { manager, url } = await host({ auth: { jwt: { ...jwt, cookie: 'session' } } });
     const told = once(manager, 'refused');

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::auth::Identity;
+use super::auth::token::Sources;
 use super::config::{Auth, RejectWith};
 use super::connection::Connection;
 use super::error::Code;
@@ -185,7 +186,7 @@ impl Attempt {
         let RequestHead { target, .. } = &self.upgrade.head;
         let url = match &self.shared.config.auth {
             Auth::Jwt(verifier) => verifier.sources().redact(target),
-            _ => target.clone(),
+            _ => Sources::default().redact(target),
         };
         events::Refusal {
             code: refusal.code,

@@ -19,9 +19,24 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// A request target without the token that it carries, for events.
+    /// A request target without the token that it carries, for events: without the value of the query parameter, and without
+    /// whatever else in the query is a JWT. A client may well send one where none is looked for.
     pub fn redact(&self, target: &str) -> String {
-        self.query.as_deref().map_or(Cow::Borrowed(target), |name| redact_target(target, name)).into_owned()
+        let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+        let pairs = query.split('&').map(|pair| {
+            // Percent signs may hide a token or its name: looked at as `in_query` reads them.
+            let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else {
+                return pair.into();
+            };
+            match pair.split_once('=') {
+                _ if is_jwt(&name) => "[redacted]".into(),
+                Some((written, _)) if self.query.as_deref() == Some(&name) || is_jwt(&value) => {
+                    format!("{written}=[redacted]").into()
+                }
+                _ => Cow::Borrowed(pair),
+            }
+        });
+        format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
     }
 
     /// What a client is told that has no token: all the places where it could have been.
@@ -66,23 +81,10 @@ pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<Token>, Refu
     Ok(None)
 }
 
-/// The request target with every value of this query parameter replaced.
-fn redact_target<'a>(target: &'a str, param: &str) -> Cow<'a, str> {
-    let Some((path, query)) = target.split_once('?') else { return Cow::Borrowed(target) };
-    // Percent signs may hide a name, so that names are compared as `in_query` reads them.
-    let names_it = |pair: &str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name == param);
-    let mut redacted = false;
-    let pairs: Vec<Cow<'_, str>> = query
-        .split('&')
-        .map(|pair| match pair.split_once('=') {
-            Some((name, _)) if names_it(pair) => {
-                redacted = true;
-                Cow::Owned(format!("{name}=[redacted]"))
-            }
-            _ => Cow::Borrowed(pair),
-        })
-        .collect();
-    if redacted { Cow::Owned(format!("{path}?{}", pairs.join("&"))) } else { Cow::Borrowed(target) }
+/// Whether it has the form of a JSON Web Token (RFC 7519, section 3.1): parts between dots, the first of which is base64url of
+/// an object.
+fn is_jwt(text: &str) -> bool {
+    text.starts_with("eyJ") && text.split('.').count() >= 3
 }
 
 type Found<'a> = Result<Option<Cow<'a, str>>, &'static str>;
@@ -244,6 +246,24 @@ mod tests {
         }
         for target in ["", "/", "/token=x", "/?", "/?token", "/?tokens=x&Token=y&&=", "*"] {
             assert_eq!(all_sources().redact(target), target);
+        }
+    }
+
+    #[test]
+    fn a_jwt_in_a_target_is_redacted_wherever_it_stands() {
+        for (target, shown) in [
+            ("/a?jwt=eyJhbGci.eyJzdWIi.c2ln&b=1", "/a?jwt=[redacted]&b=1"),
+            ("/a?b=1&jwt=%65yJhbGci.eyJzdWIi.c2ln", "/a?b=1&jwt=[redacted]"),
+            ("/a?eyJhbGci.eyJzdWIi.c2ln", "/a?[redacted]"),
+            ("/a?eyJhbGci.eyJzdWIi.c2ln=&c", "/a?[redacted]&c"),
+            ("/a?%65yJhbGci.eyJzdWIi.c2ln", "/a?[redacted]"),
+            ("/a?%65yJhbGci.eyJzdWIi.c2ln=1", "/a?[redacted]"),
+        ] {
+            assert_eq!(Sources::default().redact(target), shown);
+            assert_eq!(all_sources().redact(target), shown);
+        }
+        for target in ["/a?b=eyJ", "/a?b=eyJ.x", "/a?eyJ&x.eyJ.y.z=1"] {
+            assert_eq!(Sources::default().redact(target), target);
         }
     }
 
