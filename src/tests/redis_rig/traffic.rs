@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::engine::broker::redis::clock;
 use crate::engine::broker::{Channel, Delivery, Status};
 use crate::engine::frame::Message;
 use crate::tests::client::Client;
@@ -36,9 +37,9 @@ pub fn expect_soon(begun: u64) {
     assert!(took < 2000, "{took} ms");
 }
 
-/// Now, as gaps are told.
+/// Now, as gaps are told: by their own clock, which does not go back by the milliseconds by which the time of day may.
 pub fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+    clock::until_now(0).1
 }
 
 /// Publishes from `one`, all the time that `fault` takes and some more after it. Both servers' brokers have to be up at

@@ -12,7 +12,7 @@
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
 mod budget;
-mod clock;
+pub(crate) mod clock;
 mod config;
 mod dispatcher;
 mod envelope;
