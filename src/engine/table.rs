@@ -104,7 +104,8 @@ pub(super) fn look_ahead<'a>(keys: impl Iterator<Item = &'a Key>) {
 
 /// Gives a connection its turn. One that has ended meanwhile, or has not begun, has none.
 pub(super) fn take_turn(key: Key) {
-    // It may have two within a group: its number was in the queue for its predecessor too.
+    // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
+    // one said in its first turn goes out before it has the second.
     if read_buffer::holds(key) {
         send_back();
     }

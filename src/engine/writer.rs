@@ -23,8 +23,8 @@ const UNOFFERED: usize = 8;
 #[derive(Debug)]
 pub(super) struct Writer {
     state: Mutex<State>,
-    /// Nothing waits here, and messages are taken: what its worker writes now overtakes none of them. Changed under the lock, and set by
-    /// the worker alone.
+    /// Nothing waits here, and messages are taken: what its worker writes now overtakes none of them. Changed under the lock,
+    /// and set by the worker alone.
     clear: AtomicBool,
     /// The connection is its user's only one. Changed under the lock of the user's group.
     sole: AtomicBool,
