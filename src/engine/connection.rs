@@ -26,7 +26,7 @@ use super::router::{self, Routed};
 use super::socket::Socket;
 use super::table;
 use super::tenure::Tenure;
-use super::turns::Turn;
+use super::turns::{self, Turn};
 use super::writer::Flushed;
 
 thread_local! {
@@ -34,6 +34,8 @@ thread_local! {
     static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What a frame costs that is no message, as [`turns::spend`] counts, beside its bytes.
+const FRAME: u64 = 4;
 /// Bytes of answers to pings that may wait beyond the outbox' limit.
 const MAX_ANSWERS: usize = 64 * 1024;
 
@@ -57,6 +59,13 @@ enum Phase {
     Over,
 }
 
+/// Bytes that were read, from `at` on not yet taken in. A flood is taken in over many turns, so they stay where they are.
+#[derive(Debug)]
+struct Unread {
+    bytes: Box<[u8]>,
+    at: usize,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -66,7 +75,7 @@ pub(super) struct Connection {
     protocol: Option<Protocol>,
     phase: Phase,
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
-    unread: Option<Box<[u8]>>,
+    unread: Option<Unread>,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Last, so that who counts the living counts it for as long as its socket is open.
     _live: Live,
@@ -83,7 +92,7 @@ impl Connection {
             walker: Walker::default(),
             protocol: None,
             phase: Phase::Open,
-            unread: (!first.is_empty()).then(|| first.into_boxed_slice()),
+            unread: (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 }),
             deadline: None,
             _live: live,
         };
@@ -215,7 +224,7 @@ impl Connection {
     }
 
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
-    fn read(&mut self, cx: &mut Context<'_>) {
+    fn read(&mut self, cx: &mut Context<'_>, turn: &Turn) {
         let mut emptied = false;
         loop {
             match self.phase {
@@ -229,9 +238,15 @@ impl Connection {
                 _ => {}
             }
             if let Some(mut unread) = self.unread.take() {
-                let echoes = self.take_in(&mut unread);
-                self.send_back(&unread[echoes.range], echoes.count);
-                if self.unread.is_some() {
+                let rest = &mut unread.bytes[unread.at..];
+                let (taken, echoes) = self.take_in(rest, turn);
+                self.send_back(&rest[echoes.range], echoes.count);
+                unread.at += taken;
+                if unread.at < unread.bytes.len() {
+                    self.unread = Some(unread);
+                    return self.tenure.handle.wake_here();
+                }
+                if turn.is_over() {
                     return self.tenure.handle.wake_here();
                 }
                 continue;
@@ -249,7 +264,11 @@ impl Connection {
                     return Ok((0, Echoes::default()));
                 }
                 self.tenure.handle.mark_alive();
-                Ok((len, self.take_in(&mut buffer[..len])))
+                let (taken, echoes) = self.take_in(&mut buffer[..len], turn);
+                if taken < len {
+                    self.unread = Some(Unread { bytes: buffer[taken..len].into(), at: 0 });
+                }
+                Ok((len, echoes))
             });
             match read {
                 Ok(read) if read.len == 0 => return self.ended(),
@@ -280,21 +299,21 @@ impl Connection {
         }
     }
 
-    /// Routes bytes that were read, as many as a turn has time for. Answers what is to be sent back.
-    fn take_in(&mut self, bytes: &mut [u8]) -> Echoes {
+    /// Routes bytes that were read, one frame at least and as many as the turn has time for. Returns how many, and what is to
+    /// be sent back.
+    fn take_in(&mut self, bytes: &mut [u8], turn: &Turn) -> (usize, Echoes) {
         let mut echoes = Echoes::default();
-        self.walk(bytes, &mut echoes);
-        echoes
+        let taken = self.walk(bytes, &mut echoes, turn);
+        (taken, echoes)
     }
 
-    fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes) {
+    fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes, turn: &Turn) -> usize {
         let max_payload = self.tenure.shared.config.limits.max_payload;
-        let turn = Turn::begin();
         let mut at = 0;
-        while at < bytes.len() && matches!(self.phase, Phase::Open | Phase::Closing) {
-            if turn.is_over() {
-                self.unread = Some(bytes[at..].into());
-                return;
+        while at < bytes.len() {
+            if !matches!(self.phase, Phase::Open | Phase::Closing) {
+                // Nobody wants the rest.
+                return bytes.len();
             }
             let len = match self.walker.next(&bytes[at..], max_payload) {
                 Span::Whole { opcode, head_len, len, mask } if self.protocol.is_none() => {
@@ -305,17 +324,22 @@ impl Connection {
                         Opcode::Binary => {
                             self.route(Message::Binary(&bytes[at + head_len..frame.end]), false);
                         }
-                        _ => {}
+                        _ => turns::spend(FRAME),
                     }
                     len
                 }
                 Span::Whole { len, .. } | Span::Opaque(len) => {
+                    turns::spend(FRAME + turns::bytes(len));
                     self.opaque(&bytes[at..at + len]);
                     len
                 }
             };
             at += len;
+            if turn.is_over() {
+                break;
+            }
         }
+        at
     }
 
     /// Takes in a text frame, which is unmasked.
@@ -430,6 +454,7 @@ impl Connection {
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let turn = Turn::begin();
         let orders = self.tenure.handle.enter();
         if !orders.is_empty() {
             self.obey(orders);
@@ -438,7 +463,7 @@ impl Connection {
             self.socket.look_again();
         }
         if self.phase != Phase::Over {
-            self.read(cx);
+            self.read(cx, &turn);
         }
         if orders.lost() && self.phase != Phase::Over {
             // After the read: what the peer said before it left is heard, as much as one turn reads.
@@ -483,7 +508,7 @@ impl Connection {
         } else {
             self.phase = Phase::HalfClosed;
             // Asks a bridge to wake it for what the peer still sends.
-            self.read(cx);
+            self.read(cx, &Turn::begin());
         }
     }
 }

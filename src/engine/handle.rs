@@ -10,6 +10,7 @@ use std::task::Wake;
 
 use parking_lot::Mutex;
 
+use super::account::Account;
 use super::frame::Frame;
 use super::mailbox::Mailbox;
 use super::registry::Group;
@@ -119,6 +120,8 @@ pub struct Handle {
     /// Its number in its worker's table.
     key: AtomicUsize,
     mailbox: Arc<Mailbox>,
+    /// The worker's own.
+    account: Account,
     writer: Writer,
     /// See [`ConnectionId`].
     pub id: ConnectionId,
@@ -150,6 +153,7 @@ impl Handle {
             writer: Writer::new(),
             woken: AtomicBool::new(false),
             key: AtomicUsize::new(usize::MAX),
+            account: Account::default(),
             user_group: OnceLock::new(),
             pending_events: AtomicUsize::new(0),
             last_event: AtomicU64::new(0),
@@ -192,7 +196,7 @@ impl Handle {
 
     fn schedule(self: &Arc<Self>) {
         if !std::ptr::eq(RUNNING.get(), Arc::as_ptr(self)) {
-            self.mailbox.flush(self.key.load(Ordering::Relaxed));
+            self.mailbox.flush(self.key.load(Ordering::Relaxed), &self.account);
         }
     }
 
@@ -206,13 +210,28 @@ impl Handle {
         // Only its worker reads and writes this.
         if !self.woken.load(Ordering::Relaxed) {
             self.woken.store(true, Ordering::Relaxed);
-            turns::wake(self.key.load(Ordering::Relaxed));
+            // In its own turn it waits until that is charged: see `turn_ends`.
+            if !std::ptr::eq(RUNNING.get(), self) {
+                turns::wake(self.key.load(Ordering::Relaxed), &self.account);
+            }
         }
     }
 
     /// Its turn comes: whatever wakes it from here on gives it another one.
     pub(super) fn turn_comes(&self) {
         self.woken.store(false, Ordering::Relaxed);
+    }
+
+    /// Its turn is over, and is charged. If it has more to do, it gets another one.
+    pub(super) fn turn_ends(&self) {
+        if self.woken.load(Ordering::Relaxed) {
+            turns::wake(self.key.load(Ordering::Relaxed), &self.account);
+        }
+    }
+
+    /// What it has used of its worker lately.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Orders give it a turn, which a push does not.

@@ -7,9 +7,10 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use super::account::Account;
 use super::handle::Handle;
 use super::stats::WorkerCounters;
-use super::table::Key;
+use super::table::{self, Key};
 use super::turns;
 
 /// How other threads reach a worker.
@@ -80,9 +81,9 @@ impl Mailbox {
     }
 
     /// Has a connection's outbox written, from any thread.
-    pub(super) fn flush(&self, key: Key) {
+    pub(super) fn flush(&self, key: Key, account: &Account) {
         if HERE.get() == self.id {
-            turns::flush([key]);
+            turns::flush(key, account);
         } else {
             self.post(|mail| mail.flushes.push(key));
         }
@@ -145,7 +146,7 @@ impl Mailbox {
         };
         tasks.into_iter().for_each(Waker::wake);
         wakes.iter().for_each(|handle| handle.wake_here());
-        turns::flush(flushes);
+        table::flush_soon(flushes);
         Poll::Pending
     }
 }

@@ -3,6 +3,7 @@
 //! [`Engine`] is the façade. A socket comes in through [`Engine::upgrade`] and runs from then on on a worker
 //! thread; what happens comes out of [`Engine::drain`].
 
+mod account;
 pub mod auth;
 pub mod bridge;
 pub mod broker;
@@ -27,6 +28,7 @@ mod protocol;
 mod read_buffer;
 mod registry;
 mod router;
+mod run_queue;
 mod shutdown;
 mod socket;
 pub mod stats;

@@ -14,6 +14,8 @@ use super::turns;
 
 /// What a message costs, and its refusal, as [`turns::spend`] counts.
 const MESSAGE: u64 = 4;
+/// What it costs to see that a text is JSON, as a multiple of [`turns::bytes`].
+const CHECK: u64 = 2;
 const REFUSAL: u64 = 16;
 
 /// What is left to do for a message.
@@ -34,7 +36,7 @@ pub(super) fn on_message(
     may_echo: bool,
 ) -> Routed {
     let counters = &handle.mailbox().counters;
-    turns::spend(MESSAGE);
+    turns::spend(MESSAGE + turns::bytes(message.payload().len()));
     counters.messages_in.add(1);
     counters.bytes_in.add(message.payload().len() as u64);
     shared.events.push_message(handle, message);
@@ -73,6 +75,7 @@ fn check(shared: &Shared, message: Message<'_>) -> Result<(), Error> {
     let Message::Text(text) = message else {
         return Err(Error::new(Code::BinaryNotRelayed, "only text messages are relayed"));
     };
+    turns::spend(CHECK * turns::bytes(text.len()));
     if text.len() > shared.config.limits.outbox_bytes {
         return Err(Error::new(Code::TooLarge, "the message is larger than an outbox"));
     }

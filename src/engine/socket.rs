@@ -27,6 +27,7 @@ use super::handle::Handle;
 #[cfg(unix)]
 use super::poller::{self, Readiness};
 use super::table::Key;
+use super::turns;
 
 /// A socket that is ours, before it has a connection. It is waited for by tokio, and only if there is need to: most
 /// handshakes are answered on the spot.
@@ -273,11 +274,13 @@ impl Native {
 impl Socket {
     /// Reads what is there into `buffer`, or answers `WouldBlock`. 0 is the end of the stream.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
+        let read = match self {
             #[cfg(unix)]
             Socket::Native(socket) => socket.read(buffer),
             Socket::Bridge(bridge) => bridge.try_read(buffer),
-        }
+        };
+        spend_on(&read);
+        read
     }
 
     /// Whether there may be something to read, or the end. If not, the connection is woken when there is.
@@ -291,11 +294,13 @@ impl Socket {
 
     /// Writes what the kernel takes, or answers `WouldBlock`.
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
+        let written = match self {
             #[cfg(unix)]
             Socket::Native(socket) => socket.write(slices),
             Socket::Bridge(bridge) => bridge.try_write(slices),
-        }
+        };
+        spend_on(&written);
+        written
     }
 
     /// Whether there may be room for a write. If not, the connection is woken when there is.
@@ -403,6 +408,13 @@ impl Socket {
             }
             Socket::Bridge(bridge) => bridge.abort_on_drop(),
         }
+    }
+}
+
+/// Notes what it took to move so many bytes.
+fn spend_on(moved: &io::Result<usize>) {
+    if let Ok(n) = moved {
+        turns::spend(turns::CALL + turns::bytes(*n));
     }
 }
 

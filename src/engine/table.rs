@@ -10,6 +10,7 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::account::Account;
 use super::close;
 use super::connection::Connection;
 use super::frame;
@@ -21,7 +22,7 @@ use super::outbox::Outbox;
 use super::poller::Readiness;
 use super::read_buffer;
 use super::socket::Socket;
-use super::turns;
+use super::turns::{self, Turn};
 use super::worker::unix_ms;
 use super::writer::Flushed;
 
@@ -102,8 +103,9 @@ pub(super) fn look_ahead<'a>(keys: impl Iterator<Item = &'a Key>) {
     });
 }
 
-/// Gives a connection its turn. One that has ended meanwhile, or has not begun, has none.
-pub(super) fn take_turn(key: Key) {
+/// Gives a connection its turn, and then calls `charge` with its account. One that has ended meanwhile, or has not begun, has
+/// none.
+pub(super) fn take_turn(key: Key, charge: impl FnOnce(&Account)) {
     // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
     // one said in its first turn goes out before it has the second.
     if read_buffer::holds(key) {
@@ -117,7 +119,11 @@ pub(super) fn take_turn(key: Key) {
     let Some(mut connection) = connection else { return };
     // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
     match catch_unwind(AssertUnwindSafe(|| connection.turn())) {
-        Ok(false) => put_back(key, connection),
+        Ok(false) => {
+            charge(connection.handle().account());
+            connection.handle().turn_ends();
+            put_back(key, connection);
+        }
         Ok(true) | Err(_) => {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
         }
@@ -166,6 +172,18 @@ pub(super) fn clear() {
     drop(connections);
 }
 
+/// Has connections written soon to which other threads have pushed. A number may be of one that has ended, or of its successor
+/// with nothing to write: both do no harm.
+pub(super) fn flush_soon(keys: Vec<Key>) {
+    TABLE.with_borrow(|table| {
+        for key in keys {
+            if let Some((handle, _)) = table.begun(key) {
+                turns::flush(key, handle.account());
+            }
+        }
+    });
+}
+
 /// Writes what others pushed to connections. A number may be of one that has ended, or of its successor
 /// with nothing to write: both do no harm.
 ///
@@ -192,10 +210,11 @@ pub(super) fn send_back() {
         let Some(mailbox) = &table.mailbox else { return };
         read_buffer::take_all(|key, frames, messages| {
             let Some((handle, connection)) = table.begun(key) else { return };
-            let writer = handle.writer();
+            let (turn, writer) = (Turn::begin(), handle.writer());
             write(key, handle, || {
                 writer.write_through(frames, messages, connection.socket(), &mailbox.counters)
             });
+            turn.charge_to(handle.account());
         });
     });
 }
@@ -206,7 +225,7 @@ fn write(key: Key, handle: &Arc<Handle>, write: impl FnOnce() -> Flushed) {
     match catch_unwind(AssertUnwindSafe(write)) {
         Ok(Flushed::Done) => {}
         Ok(Flushed::Blocked) => handle.wake_here(),
-        Ok(Flushed::More) => turns::flush([key]),
+        Ok(Flushed::More) => turns::flush(key, handle.account()),
         Ok(Flushed::Lost) | Err(_) => handle.declare_lost(),
     }
 }

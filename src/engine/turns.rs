@@ -5,13 +5,15 @@
 //! sockets, or through the mailbox, and only ever runs there.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::future::poll_fn;
+use std::time::Instant;
 
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 
+use super::account::Account;
 use super::read_buffer;
+use super::run_queue::{Lane, RunQueue};
 use super::table::{self, Key};
 
 /// Connections that have a turn between two looks at the sockets.
@@ -23,20 +25,33 @@ const GROUP: usize = 16;
 const GROUP_WORK: u64 = 1024;
 /// Connections that are written between two looks at the sockets, see [`pace`].
 const PORTION: usize = 64;
-/// Entries that an idle queue keeps room for.
-const KEPT: usize = 1024;
 
 thread_local! {
     /// Connections that are to have a turn.
-    static WOKEN: RefCell<Queue> = RefCell::default();
+    static WOKEN: RefCell<RunQueue> = RefCell::default();
     /// Connections that have something to write, which others pushed.
-    static PUSHED: RefCell<Queue> = RefCell::default();
+    static PUSHED: RefCell<RunQueue> = RefCell::default();
+    /// How many of `WOKEN` wait.
+    static WAITING: Cell<usize> = const { Cell::new(0) };
     /// What all tasks of this thread have done, see [`spend`].
     static SPENT: Cell<u64> = const { Cell::new(0) };
+    /// Milliseconds of this thread's clock when it last looked.
+    static NOW: Cell<u32> = const { Cell::new(0) };
+    static EPOCH: Instant = Instant::now();
 }
 
-/// What a connection or a task may do in one turn before others get theirs, in units of about 50 ns: see [`spend`].
-pub(super) const TURN: u64 = 8192;
+/// What a connection or a task may do in one turn while nobody waits, in units of about 50 ns: see [`spend`].
+const TURN: u64 = 8192;
+/// The same while connections wait for their turns.
+const SHORT_TURN: u64 = 1024;
+
+/// What a call of the kernel's costs that reads or writes a socket, beside [`bytes`].
+pub(super) const CALL: u64 = 16;
+
+/// What it costs to pass over so many bytes once: to copy, unmask or check them.
+pub(super) fn bytes(len: usize) -> u64 {
+    (len / 512) as u64
+}
 
 /// Notes work that is done in this turn, in the same units: a push to a connection is one.
 pub(super) fn spend(units: u64) {
@@ -53,78 +68,87 @@ impl Turn {
 
     /// Others have waited long enough.
     pub(super) fn is_over(&self) -> bool {
-        self.has_spent(TURN)
+        let spent = self.spent();
+        spent >= TURN || (spent >= SHORT_TURN && WAITING.get() > 0)
     }
 
-    fn has_spent(&self, units: u64) -> bool {
-        SPENT.get().wrapping_sub(self.0) >= units
+    /// The work was for this connection.
+    pub(super) fn charge_to(&self, account: &Account) {
+        account.charge(self.spent(), NOW.get());
+    }
+
+    fn spent(&self) -> u64 {
+        SPENT.get().wrapping_sub(self.0)
     }
 }
 
-/// Connections of this thread, first in, first out, and the task that serves them while it has nothing to do.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Key>,
-    idle: Option<Waker>,
+fn look_at_clock() {
+    NOW.set(EPOCH.with(Instant::elapsed).as_millis() as u32);
 }
 
-impl Queue {
-    fn add(&mut self, keys: impl IntoIterator<Item = Key>) {
-        self.waiting.extend(keys);
-        if !self.waiting.is_empty()
-            && let Some(waker) = self.idle.take()
-        {
-            waker.wake();
-        }
-    }
-
-    /// How many wait. If none do, the next [`Queue::add`] wakes.
-    fn poll_len(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        if self.waiting.is_empty() {
-            self.idle = Some(cx.waker().clone());
-            self.waiting.shrink_to(KEPT);
-            return Poll::Pending;
-        }
-        Poll::Ready(self.waiting.len())
-    }
+fn lane_of(account: &Account) -> Lane {
+    if account.is_quiet(NOW.get()) { Lane::Quiet } else { Lane::Busy }
 }
 
 /// Gives a connection of this worker a turn.
-pub(super) fn wake(key: Key) {
-    WOKEN.with_borrow_mut(|queue| queue.add([key]));
+pub(super) fn wake(key: Key, account: &Account) {
+    WOKEN.with_borrow_mut(|queue| {
+        queue.push(key, lane_of(account));
+        WAITING.set(queue.len());
+    });
 }
 
-/// Has connections of this worker written.
-pub(super) fn flush(keys: impl IntoIterator<Item = Key>) {
-    PUSHED.with_borrow_mut(|queue| queue.add(keys));
+/// Has a connection of this worker written.
+pub(super) fn flush(key: Key, account: &Account) {
+    PUSHED.with_borrow_mut(|queue| queue.push(key, lane_of(account)));
+}
+
+/// Takes the connection whose turn comes, if one waits, and its lane.
+fn next_woken() -> Option<(Key, Lane)> {
+    WOKEN.with_borrow_mut(|queue| {
+        let lane = queue.next_lane();
+        let key = queue.pop()?;
+        WAITING.set(queue.len());
+        Some((key, lane))
+    })
 }
 
 /// Gives the connections that were woken their turns, with a look at the sockets after each round, and after the work of
-/// one long turn: a flood from some keeps the others waiting no longer than that.
+/// one long turn: a flood from some keeps the others waiting no longer than that. Each turn is charged to its connection.
 ///
 /// Not under tokio's budget, which is meant for one task that does one thing.
 pub(super) async fn take_turns() {
     unconstrained(async {
         loop {
-            let waiting = std::future::poll_fn(|cx| WOKEN.with_borrow_mut(|queue| queue.poll_len(cx))).await;
+            let waiting = poll_fn(|cx| WOKEN.with_borrow_mut(|queue| queue.poll_len(cx))).await;
+            look_at_clock();
             let round = Turn::begin();
             let mut group = Turn::begin();
-            for taken in 0..waiting.min(ROUND) {
-                if round.is_over() {
-                    break;
-                }
+            let mut taken = 0;
+            let mut before = Lane::Quiet;
+            while taken < waiting.min(ROUND) && round.spent() < TURN {
                 if taken % GROUP == 0 {
-                    WOKEN.with_borrow(|queue| table::look_ahead(queue.waiting.iter().take(GROUP)));
+                    WOKEN.with_borrow(|queue| table::look_ahead(queue.ahead().take(GROUP)));
                 }
-                let key = WOKEN.with_borrow_mut(|queue| queue.waiting.pop_front());
-                key.into_iter().for_each(table::take_turn);
-                if taken % GROUP == GROUP - 1 || group.has_spent(GROUP_WORK) || read_buffer::is_crowded() {
+                let Some((key, lane)) = next_woken() else { break };
+                taken += 1;
+                if (before, lane) == (Lane::Quiet, Lane::Busy) {
+                    // What goes back to quiet connections does not wait for a long turn.
+                    table::send_back();
+                }
+                before = lane;
+                let turn = Turn::begin();
+                table::take_turn(key, |account| turn.charge_to(account));
+                if lane == Lane::Quiet {
+                    WOKEN.with_borrow_mut(|queue| queue.note_quiet_work(turn.spent()));
+                }
+                if taken % GROUP == 0 || group.spent() >= GROUP_WORK || read_buffer::is_crowded() {
                     table::send_back();
                     group = Turn::begin();
                 }
             }
             table::send_back();
-            if WOKEN.with_borrow(|queue| !queue.waiting.is_empty()) {
+            if !WOKEN.with_borrow(RunQueue::is_empty) {
                 yield_now().await;
             }
         }
@@ -141,10 +165,21 @@ pub(super) async fn take_turns() {
 pub(super) async fn pace() {
     let (mut portion, mut outboxes) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
     loop {
-        let waiting = std::future::poll_fn(|cx| PUSHED.with_borrow_mut(|queue| queue.poll_len(cx))).await;
-        PUSHED.with_borrow_mut(|queue| portion.extend(queue.waiting.drain(..waiting.min(PORTION))));
+        poll_fn(|cx| PUSHED.with_borrow_mut(|queue| queue.poll_len(cx))).await;
+        let lane = PUSHED.with_borrow_mut(|queue| {
+            let lane = queue.next_lane();
+            while portion.len() < PORTION && queue.next_lane() == lane {
+                let Some(key) = queue.pop() else { break };
+                portion.push(key);
+            }
+            lane
+        });
+        let turn = Turn::begin();
         table::flush(&mut portion, &mut outboxes);
-        if PUSHED.with_borrow(|queue| !queue.waiting.is_empty()) {
+        if lane == Lane::Quiet {
+            PUSHED.with_borrow_mut(|queue| queue.note_quiet_work(turn.spent()));
+        }
+        if !PUSHED.with_borrow(RunQueue::is_empty) {
             // Goes on after the sockets were looked at and what they woke has run.
             yield_now().await;
         }

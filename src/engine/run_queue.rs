@@ -1,0 +1,134 @@
+//! Connections that wait for a worker: those that used little lately go first.
+//!
+//! Two queues, each first in, first out, as RFC 8290 has for flows. The quiet ones can't lock the busy ones out: after
+//! some work for quiet ones it is a busy one's turn.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use super::table::Key;
+
+/// Work for quiet connections, as [`spend`](super::turns::spend) counts, after which a busy one that waits has its turn.
+const QUIET_WORK: u64 = 4096;
+/// Entries that an idle queue keeps room for.
+const KEPT: usize = 1024;
+
+/// Which of the two queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Quiet,
+    Busy,
+}
+
+/// See the module. Also holds the task that serves it, while that has nothing to do.
+#[derive(Debug, Default)]
+pub(super) struct RunQueue {
+    quiet: VecDeque<Key>,
+    busy: VecDeque<Key>,
+    /// Work that was done for quiet ones since a busy one had its turn.
+    quiet_work: u64,
+    idle: Option<Waker>,
+}
+
+impl RunQueue {
+    pub(super) fn push(&mut self, key: Key, lane: Lane) {
+        match lane {
+            Lane::Quiet => self.quiet.push_back(key),
+            Lane::Busy => self.busy.push_back(key),
+        }
+        if let Some(waker) = self.idle.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.quiet.len() + self.busy.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.quiet.is_empty() && self.busy.is_empty()
+    }
+
+    /// The lane of the connection that is next.
+    pub(super) fn next_lane(&self) -> Lane {
+        let quiet_first = self.busy.is_empty() || self.quiet_work < QUIET_WORK;
+        if quiet_first && !self.quiet.is_empty() { Lane::Quiet } else { Lane::Busy }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Key> {
+        match self.next_lane() {
+            Lane::Quiet => self.quiet.pop_front(),
+            Lane::Busy => {
+                self.quiet_work = 0;
+                self.busy.pop_front()
+            }
+        }
+    }
+
+    /// Notes work that was done for a quiet connection.
+    pub(super) fn note_quiet_work(&mut self, units: u64) {
+        self.quiet_work = self.quiet_work.saturating_add(units);
+    }
+
+    /// Those that are next, as far as that is known.
+    pub(super) fn ahead(&self) -> impl Iterator<Item = &Key> {
+        self.quiet.iter().chain(&self.busy)
+    }
+
+    /// How many wait. If none do, the next [`RunQueue::push`] wakes.
+    pub(super) fn poll_len(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        if self.is_empty() {
+            self.idle = Some(cx.waker().clone());
+            self.quiet.shrink_to(KEPT);
+            self.busy.shrink_to(KEPT);
+            return Poll::Pending;
+        }
+        Poll::Ready(self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Serves the queue, at a cost of `work` for each quiet one; answers in which order.
+    fn serve(queue: &mut RunQueue, work: u64) -> Vec<Key> {
+        let mut served = Vec::new();
+        loop {
+            let lane = queue.next_lane();
+            let Some(key) = queue.pop() else { return served };
+            if lane == Lane::Quiet {
+                queue.note_quiet_work(work);
+            }
+            served.push(key);
+        }
+    }
+
+    #[test]
+    fn quiet_ones_go_first_and_each_lane_keeps_its_order() {
+        let mut queue = RunQueue::default();
+        for (key, lane) in [(1, Lane::Busy), (2, Lane::Quiet), (3, Lane::Busy), (4, Lane::Quiet)] {
+            queue.push(key, lane);
+        }
+        assert_eq!(serve(&mut queue, 1), [2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn many_quiet_ones_do_not_lock_a_busy_one_out() {
+        let mut queue = RunQueue::default();
+        queue.push(1000, Lane::Busy);
+        queue.push(1001, Lane::Busy);
+        (0..10).for_each(|key| queue.push(key, Lane::Quiet));
+        let served = serve(&mut queue, QUIET_WORK / 4);
+        assert_eq!(served, [0, 1, 2, 3, 1000, 4, 5, 6, 7, 1001, 8, 9]);
+    }
+
+    #[test]
+    fn a_burst_does_not_keep_its_room() {
+        let mut queue = RunQueue::default();
+        (0..100_000).for_each(|key| queue.push(key, if key % 2 == 0 { Lane::Quiet } else { Lane::Busy }));
+        assert_eq!(serve(&mut queue, 1).len(), 100_000);
+        assert!(queue.poll_len(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(queue.quiet.capacity() + queue.busy.capacity() < 4 * KEPT);
+    }
+}
