@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use super::table::Key;
 
 /// Work for quiet connections, as [`spend`](super::turns::spend) counts, after which a busy one that waits has its turn.
-const QUIET_WORK: u64 = 4096;
+const QUIET_WORK: u64 = 16 * 1024;
 /// Entries that an idle queue keeps room for.
 const KEPT: usize = 1024;
 

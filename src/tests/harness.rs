@@ -147,12 +147,21 @@ struct Bell {
     changed: Condvar,
     /// The next one who rings from a worker panics.
     broken: AtomicBool,
+    /// Workers that ring wait here while a test has it.
+    gate: Mutex<()>,
+    /// How many do.
+    held: AtomicUsize,
 }
 
 impl Bell {
     fn ring(&self) {
         if is_worker() && self.broken.swap(false, Ordering::SeqCst) {
             panic!("a fault, as the test asked for");
+        }
+        if is_worker() {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            drop(self.gate.lock());
+            self.held.fetch_sub(1, Ordering::SeqCst);
         }
         *self.rings.lock() += 1;
         self.changed.notify_all();
@@ -401,6 +410,20 @@ impl Server {
         self.inbox.bell.broken.store(true, Ordering::SeqCst);
         cause();
         eventually("the panic", || PANICS.swap(0, Ordering::SeqCst) == 1);
+    }
+
+    /// Runs `work` while the only worker stands still, so that all that is sent meanwhile lies there when it goes on. A
+    /// connection is opened for that; its client is returned.
+    pub fn while_held(&self, work: impl FnOnce()) -> Client {
+        assert_eq!(self.engine.config().threads, 1);
+        self.drop_events();
+        let gate = self.inbox.bell.gate.lock();
+        let (client, ticket) = self.request(Request::default());
+        ticket.unwrap();
+        eventually("the worker to tell of it", || self.inbox.bell.held.load(Ordering::SeqCst) == 1);
+        work();
+        drop(gate);
+        client
     }
 
     /// Takes all events and forgets them.

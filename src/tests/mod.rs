@@ -4,6 +4,7 @@
 mod bridge;
 mod client;
 mod events;
+mod fairness;
 mod frames;
 mod handshake;
 mod harness;
