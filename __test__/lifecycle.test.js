@@ -244,7 +244,7 @@ describe('names', () => {
       const key = Symbol.for('@actory/websocket');
       const descriptor = Object.getOwnPropertyDescriptor(globalThis, key);
       expect(descriptor.writable).toBe(false);
-      expect(registry().version).toBe(1);
+      expect(registry().version).toBe(2);
     });
   });
 });
@@ -332,4 +332,25 @@ test('a server of many managers that come and go has no listeners left', async (
     await manager.close();
   }
   expect(server.eventNames()).not.toContain('upgrade');
+});
+
+test('a server of many managers has room for as many listeners of the application as any other', async () => {
+  const { exit, line } = program('crowd.js');
+  expect([await line(), await line(), await line()]).toEqual(['limit 11', 'listeners 10 9', 'limit 10']);
+  expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
+});
+
+test('a limit of listeners that the application sets stays as it is', async () => {
+  const server = http.createServer().setMaxListeners(0);
+  const first = manage(server);
+  expect(server.getMaxListeners()).toBe(0);
+  server.setMaxListeners(30);
+  await first.close();
+  expect(server.getMaxListeners()).toBe(30);
+});
+
+test('a manager that was closed is collected, with all that its listeners hold', async () => {
+  const { exit, line } = program('collected.js', { args: ['--expose-gc'] });
+  expect(await line()).toBe('left: ');
+  expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
 });

@@ -416,6 +416,13 @@ describe('a program', () => {
     expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
   });
 
+  test('that has closed it has all that its handlers and listeners hold collected', async () => {
+    const { url } = await startRedis();
+    const { line, exit } = program('collected.js', { args: ['--expose-gc'], env: { REDIS_URL: url } });
+    expect(await line()).toBe('left: ');
+    expect(await exit).toEqual({ code: 0, signal: null, errors: '' });
+  });
+
   test('ends although there is a subscription after unref()', async () => {
     const { line, exit } = await lifetime('unref');
     expect(await line()).toBe('ready');

@@ -17,8 +17,9 @@ const { toJson, toPayload } = require('./payload');
 const { promised } = require('./promise');
 const { Pump } = require('./pump');
 const { checkNameIsFree, registry } = require('./registry');
+const { checkPathIsFree, hookOf } = require('./server-hook');
 const { ServerWatch } = require('./server-watch');
-const { checkPathIsFree, checkServer, listen, refuse } = require('./upgrade');
+const { checkServer, refuse } = require('./upgrade');
 
 /** Code of the warning that a manager without Redis gives. */
 const SINGLE_SERVER = 'ACTORY_WS_SINGLE_SERVER';
@@ -73,7 +74,8 @@ class WebSocketManager extends EventEmitter {
     this.#listeners = new Listeners(this, MANAGER, (bits) => native.setInterest(bits));
     this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
     this.#connections = new ConnectionManager(native, this.#directory);
-    const watch = new ServerWatch(() => this.close({ code: 1001 }));
+    const close = () => this.close({ code: 1001 });
+    const watch = new ServerWatch(server, close);
     this.#handover = new Handover(native, () => watch.bridged());
     this.#handshakes = new Handshakes(
       native,
@@ -82,15 +84,12 @@ class WebSocketManager extends EventEmitter {
       (error) => this.#listeners.error(error),
     );
 
-    const stopUpgrades = listen(server, native, (req, socket, head) => this.#accept(req, socket, head));
-    try {
-      watch.start(server);
-    } catch (error) {
-      stopUpgrades();
-      throw error;
-    }
+    const { name, path } = native;
+    const door = { name, path, take: (req, socket, head) => this.#accept(req, socket, head), close };
+    const hook = hookOf(server);
+    hook.add(door);
     this.#stopListening = () => {
-      stopUpgrades();
+      hook.remove(door);
       watch.stop();
     };
     registry().managers.set(native.name, this);

@@ -66,6 +66,8 @@ class Pump {
   stop() {
     this.#native = null;
     this.#batch = NONE;
+    this.#dispatch = null;
+    this.#context = null;
   }
 
   #run() {

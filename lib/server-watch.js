@@ -4,21 +4,17 @@
 const LOOK_MS = 500;
 
 /**
- * Notices that a server closes. It says so itself once its last socket is closed; the sockets that are bridged count
- * among those, so that it would never come to that: while there are such, the server is looked at instead.
+ * Notices that a server with bridged sockets closes. It says so itself once its last socket is closed, and those are among
+ * its sockets, so that it would never come to that: while there are such, the server is looked at instead.
  */
 class ServerWatch {
   #server;
   #onClose;
   #timer;
 
-  constructor(onClose) {
-    this.#onClose = onClose;
-  }
-
-  start(server) {
-    server.on('close', this.#onClose);
+  constructor(server, onClose) {
     this.#server = server;
+    this.#onClose = onClose;
   }
 
   /** A socket has been bridged. */
@@ -32,7 +28,6 @@ class ServerWatch {
 
   stop() {
     clearInterval(this.#timer);
-    this.#server.removeListener('close', this.#onClose);
   }
 }
 

@@ -14,6 +14,7 @@ use super::bridge::NativeBridge;
 use super::options::{self, Environment};
 use super::outcome::{Outcome, outcome};
 use super::raise::{throw, throw_error};
+use super::teardown::end_with;
 use super::text;
 use super::wake::notifier;
 use crate::engine::auth::{Identity, parse_id};
@@ -103,13 +104,8 @@ impl NativeManager {
         let config = options::parse(&env, options, Environment { jwt_secret, redis_url })?;
         let engine = Engine::start(config, notifier(wake)?).map_err(|error| throw_error(&env, &error))?;
         let engine = Arc::new(engine);
-        // A Worker that exits, or a test environment that is torn down, takes its threads and sockets with it.
         let weak = Arc::downgrade(&engine);
-        env.add_env_cleanup_hook(weak, |engine| {
-            if let Some(engine) = engine.upgrade() {
-                engine.abort();
-            }
-        })?;
+        end_with(&env, weak)?;
         Ok(NativeManager { engine, subjects: Mutex::default() })
     }
 

@@ -12,5 +12,6 @@ mod options;
 mod outcome;
 mod pubsub;
 mod raise;
+mod teardown;
 mod text;
 mod wake;

@@ -11,6 +11,7 @@ use super::batch::{self, Collect};
 use super::options;
 use super::outcome::{Outcome, outcome};
 use super::raise::throw_error;
+use super::teardown::end_with;
 use super::wake::notifier;
 use crate::engine::broker::Reply;
 use crate::engine::broker::redis::PubSub;
@@ -42,11 +43,7 @@ impl NativePubSub {
         let pubsub = PubSub::start(config, notifier(wake)?).map_err(|error| throw_error(&env, &error))?;
         let pubsub = Arc::new(pubsub);
         let weak = Arc::downgrade(&pubsub);
-        env.add_env_cleanup_hook(weak, |pubsub| {
-            if let Some(pubsub) = pubsub.upgrade() {
-                pubsub.abort();
-            }
-        })?;
+        end_with(&env, weak)?;
         Ok(NativePubSub { pubsub })
     }
 
