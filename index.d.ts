@@ -395,10 +395,12 @@ export interface WebSocketManagerEvents<Data = unknown> {
    */
   message: [connection: Connection<Data>, data: string | Buffer, isBinary: boolean];
   /**
-   * A connection has ended. `code` is the client's, or the one it was closed with, see {@link CloseCode}; 1002 if the client's
-   * is none that may be sent (1000-1003, 1007-1013, 3000-4999), which it is answered with too; 1006 if there was no close frame.
+   * A connection has ended, after all its messages. `code` is the client's, or the one it was closed with, see
+   * {@link CloseCode}; 1002 if the client's is none that may be sent (1000-1003, 1007-1013, 3000-4999), which it is answered
+   * with too; 1006 if there was no close frame. A client may send any code of the application's, so only `by` says whether
+   * 4002 is this server's word or the client's.
    */
-  disconnect: [connection: Connection<Data>, code: number, reason: string];
+  disconnect: [connection: Connection<Data>, code: number, reason: string, by: ClosedBy];
   /** A connection's outbox overflowed: what waited was dropped, and the connection is being closed with 4004. */
   slow: [connection: Connection<Data>, dropped: Dropped];
   /**
@@ -1139,6 +1141,27 @@ export interface BrokerStatus {
   gapUntil?: number;
 }
 
+/**
+ * Who ended a connection:
+ *
+ * - `'peer'`: the client sent the first close frame (RFC 6455, section 5.5.1). The code is its choice.
+ * - `'server'`: this side did: the application, a shutdown, a token's end, a limit, or a violation of the protocol.
+ * - `'network'`: nobody did. The transport broke or ended without a close frame (1006), or the client gave no sign of life
+ *   within `heartbeat.timeoutMs` (4003).
+ */
+export type ClosedBy = 'peer' | 'server' | 'network';
+
+/**
+ * Ended connections, by close code: the codes of {@link CloseCode} and those that RFC 6455, section 7.4.1, and the IANA
+ * registry define (1000 to 1015). All further codes share the counter `other`. Codes that have not occurred are left out.
+ */
+export interface CloseCounts {
+  /** Connections that ended with this code. */
+  [code: number]: number;
+  /** Connections that ended with a code that has no counter of its own. */
+  other?: number;
+}
+
 /** See {@link BrokerStatus.state}. */
 export type BrokerState = 'up' | 'degraded' | 'down';
 
@@ -1156,8 +1179,10 @@ export interface Stats {
   opened: number;
   /** Handshakes refused, by error code. */
   refused: Partial<Record<ErrorCode, number>>;
-  /** Connections ended, by close code. */
-  closed: Record<number, number>;
+  /** Connections that this side has ended, or that broke: `by` of `disconnect` is `'server'` or `'network'`. */
+  closed: CloseCounts;
+  /** Connections that their clients have closed: `by` of `disconnect` is `'peer'`. */
+  closedByPeer: CloseCounts;
   /** Messages. */
   messages: {
     /** Read from clients. */

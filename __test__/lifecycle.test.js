@@ -21,7 +21,7 @@ describe('close', () => {
     expect(manager.close({ drainMs: 'nonsense' })).toBe(first);
     expect(await client.closed).toEqual({ code: 1012, reason: 'deploy' });
     await first;
-    expect((await gone).slice(1)).toEqual([1012, 'deploy']);
+    expect((await gone).slice(1)).toEqual([1012, 'deploy', 'server']);
     expect(server.listenerCount('upgrade')).toBe(0);
     expect(server.listenerCount('close')).toBe(0);
     expect(manager.connections.size).toBe(0);

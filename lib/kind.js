@@ -23,4 +23,7 @@ const Kind = Object.freeze({
   BRIDGE_QUESTION: 19,
 });
 
-module.exports = { Kind };
+/** Who ended a connection, as the number of a CLOSE event says it above the code's 16 bits. */
+const CLOSED_BY = Object.freeze(['peer', 'server', 'network']);
+
+module.exports = { Kind, CLOSED_BY };

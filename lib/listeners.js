@@ -83,8 +83,8 @@ class Listeners {
     this.#call('message', this.#message, 3, connection, data, isBinary);
   }
 
-  disconnect(connection, code, reason) {
-    this.#call('disconnect', this.#disconnect, 3, connection, code, reason);
+  disconnect(connection, code, reason, by) {
+    this.#call('disconnect', this.#disconnect, 4, connection, code, reason, by);
   }
 
   slow(connection, dropped) {
@@ -120,7 +120,7 @@ class Listeners {
   }
 
   /** With the number of arguments said, rather than gathered: a message shall allocate nothing here. */
-  #call(name, list, arity, a, b, c) {
+  #call(name, list, arity, a, b, c, d) {
     const manager = this.#manager;
     for (let i = 0; i < list.length; i += 1) {
       try {
@@ -130,7 +130,9 @@ class Listeners {
             ? listener.call(manager, a, b, c)
             : arity === 1
               ? listener.call(manager, a)
-              : listener.call(manager, a, b);
+              : arity === 2
+                ? listener.call(manager, a, b)
+                : listener.call(manager, a, b, c, d);
         if (typeof answer === 'object' && answer !== null && typeof answer.then === 'function') {
           answer.then(undefined, this.#rejected[name]);
         }

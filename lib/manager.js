@@ -10,7 +10,7 @@ const { closedError, failure, failureOf, notify } = require('./error');
 const { Handover, checkUpgrade } = require('./handover');
 const { Handshakes } = require('./handshakes');
 const { Hold } = require('./hold');
-const { Kind } = require('./kind');
+const { CLOSED_BY, Kind } = require('./kind');
 const { Listeners } = require('./listeners');
 const { NativeManager } = require('./native');
 const { toJson, toPayload } = require('./payload');
@@ -215,7 +215,9 @@ class WebSocketManager extends EventEmitter {
         break;
       case Kind.CLOSE: {
         const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
-        if (connection !== undefined) this.#listeners.disconnect(connection, number, payload);
+        if (connection !== undefined) {
+          this.#listeners.disconnect(connection, number & 0xffff, payload, CLOSED_BY[number >> 16]);
+        }
         break;
       }
       case Kind.SLOW: {

@@ -6,6 +6,8 @@ import { createServer as createSecureServer } from 'node:https';
 import {
   type BrokerState,
   CloseCode,
+  type CloseCounts,
+  type ClosedBy,
   type Connection,
   type ConnectionCount,
   type ConnectionManager,
@@ -130,8 +132,10 @@ manager.once('message', async (connection, data, isBinary) => {
   else same<typeof data, string>();
   connection.send(data);
 });
-manager.prependListener('disconnect', (connection, code, reason) => {
+manager.prependListener('disconnect', (connection, code, reason, by) => {
   same<[typeof connection, typeof code, typeof reason], [Connection<Session>, number, string]>();
+  same<typeof by, ClosedBy>();
+  same<ClosedBy, 'peer' | 'server' | 'network'>();
 });
 manager.addListener(
   'slow',
@@ -262,6 +266,8 @@ async function lifetime() {
   await scoped.ready();
   const stats: Stats = scoped.stats();
   same<typeof stats.refused.ERR_BAD_KEY, number | undefined>();
+  same<[typeof stats.closed, typeof stats.closedByPeer], [CloseCounts, CloseCounts]>();
+  same<typeof stats.closed.other, number | undefined>();
   await scoped.close({ drainMs: 1000, code: CloseCode.RESTART, reason: 'deploy' });
   // @ts-expect-error misspelt
   await scoped.close({ drain: 1000 });

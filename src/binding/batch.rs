@@ -13,6 +13,7 @@ use napi_derive::napi;
 use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
 use crate::engine::Engine;
 use crate::engine::broker::Answer;
+use crate::engine::close::ClosedBy;
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Refusal};
 use crate::engine::handle::Handle;
@@ -213,8 +214,14 @@ pub(super) fn write<'env>(
             Event::Open { handle, ticket } => {
                 out.put(OPEN, handle.id, ticket, describe(engine, &handle))?;
             }
-            Event::Close { handle, code, reason } => {
-                out.put(CLOSE, handle.id, code.into(), String::from(reason))?;
+            Event::Close { handle, code, reason, by } => {
+                // As lib/kind.js takes it apart.
+                let by = match by {
+                    ClosedBy::Peer => 0,
+                    ClosedBy::Server => 1,
+                    ClosedBy::Network => 2,
+                };
+                out.put(CLOSE, handle.id, u64::from(code) | by << 16, String::from(reason))?;
                 out.about(handle);
             }
             Event::Slow { handle, dropped } => {

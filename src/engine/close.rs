@@ -37,6 +37,17 @@ pub const UNAUTHORIZED: u16 = 4401;
 /// The handshake came from an origin that is not permitted (`rejectWith: 'close'`).
 pub const FORBIDDEN: u16 = 4403;
 
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The client sent the first close frame.
+    Peer,
+    /// This side did: the application, a shutdown, a token's end, a limit, or a violation by the client.
+    Server,
+    /// Nobody: the transport broke or ended without a close frame (1006), or the client fell silent (4003).
+    Network,
+}
+
 /// One close code and what a client should make of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseInfo {
@@ -95,6 +106,12 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
 /// 1015 are reserved. 1014 (bad gateway) is left out although it is registered: tungstenite takes it for a violation, so that
 /// a peer which closes with it, or answers our close by saying the same, would be told 1002.
 pub const SENDABLE: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1013, 3000..=4999];
+
+/// True if ends are counted by this code: it is in the catalogue, or RFC 6455, section 7.4.1, or the IANA registry defines it.
+/// Peers and applications choose among thousands of others, which must not each be a counter for ever.
+pub fn is_counted(code: u16) -> bool {
+    (1000..=1015).contains(&code) || CLOSE_CODES.iter().any(|info| info.code == code)
+}
 
 /// See [`SENDABLE`].
 pub fn is_sendable(code: u16) -> bool {

@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 
 use tokio::time::Sleep;
 
-use super::close;
+use super::close::{self, ClosedBy};
 use super::echoes::Echoes;
 use super::events::{Event, Interest};
 use super::frame::{self, Message, Opcode, Span, Walker};
@@ -108,7 +108,7 @@ impl Connection {
         if self.phase != Phase::Open {
             return;
         }
-        self.tenure.leave(code, reason);
+        self.tenure.leave(code, reason, ClosedBy::Server);
         self.say_close(code, reason);
         self.phase = Phase::Closing;
         self.set_deadline();
@@ -148,7 +148,7 @@ impl Connection {
     }
 
     fn fail_now(&mut self, code: u16, reason: &str) {
-        self.tenure.leave(code, reason);
+        self.tenure.leave(code, reason, ClosedBy::Server);
         self.say_close(code, reason);
         self.phase = Phase::Draining;
         self.set_deadline();
@@ -161,7 +161,7 @@ impl Connection {
         }
         if orders.dead() && self.phase == Phase::Open {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
-            self.tenure.leave(close::HEARTBEAT, "no answer to ping");
+            self.tenure.leave(close::HEARTBEAT, "no answer to ping", ClosedBy::Network);
             self.say_close(close::HEARTBEAT, "no answer to ping");
             self.phase = Phase::Flushing;
             if self.socket.is_bridge() {
@@ -172,7 +172,7 @@ impl Connection {
             return;
         }
         if orders.slow() && self.phase == Phase::Open {
-            self.tenure.leave(close::SLOW_CONSUMER, "too slow");
+            self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
             // What the kernel has room for is no part of what is too much.
             self.tenure.handle.writer().flush(&self.socket, self.counters());
             let dropped = self.tenure.handle.writer().cut();
@@ -206,13 +206,13 @@ impl Connection {
 
     /// The socket failed or ended under us.
     fn lost(&mut self) {
-        self.tenure.leave(close::ABNORMAL, "");
+        self.tenure.leave(close::ABNORMAL, "", ClosedBy::Network);
         self.over(false);
     }
 
     /// The peer ended its direction. What it said before is still answered, in case that it reads on.
     fn ended(&mut self) {
-        self.tenure.leave(close::ABNORMAL, "");
+        self.tenure.leave(close::ABNORMAL, "", ClosedBy::Network);
         if self.phase == Phase::HalfClosed {
             self.over(false);
             return;
@@ -367,7 +367,7 @@ impl Connection {
             match protocol.feed(&mut bytes, &mut answer) {
                 Step::Text(text) => self.message(Message::Text(text.as_str())),
                 Step::Binary(data) => self.message(Message::Binary(&data)),
-                Step::PeerCloses { code, reason } => self.tenure.leave(code, &reason),
+                Step::PeerCloses { code, reason } => self.tenure.leave(code, &reason, ClosedBy::Peer),
                 step => break step,
             }
         };

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::bridge::BridgeId;
 use super::broker::{Answer, BrokerStatus};
+use super::close::ClosedBy;
 use super::error::Error;
 use super::frame::Message;
 use super::handle::Handle;
@@ -52,7 +53,7 @@ pub enum Event {
     /// A binary message.
     Binary { handle: Arc<Handle>, bytes: Vec<u8> },
     /// A connection ended.
-    Close { handle: Arc<Handle>, code: u16, reason: Box<str> },
+    Close { handle: Arc<Handle>, code: u16, reason: Box<str>, by: ClosedBy },
     /// A connection's outbox overflowed; it is being closed.
     Slow { handle: Arc<Handle>, dropped: Dropped },
     /// An upgrade whose result was asked for succeeded.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::broker::BrokerStats;
+use super::close::{self, ClosedBy};
 
 /// A counter with one writing thread: a plain load and store, no locked instruction.
 #[derive(Debug, Default)]
@@ -53,7 +54,29 @@ pub struct WorkerCounters {
 #[derive(Debug, Default)]
 pub struct SharedCounters {
     refused: Mutex<BTreeMap<&'static str, u64>>,
-    closed: Mutex<BTreeMap<u16, u64>>,
+    closed: Mutex<CloseCounts>,
+    closed_by_peer: Mutex<CloseCounts>,
+}
+
+/// Ended connections by close code: as many counters as there are codes that [have one](close::is_counted), and one for the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CloseCounts {
+    /// By code.
+    #[serde(flatten)]
+    pub by_code: BTreeMap<u16, u64>,
+    /// With any other code.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub other: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl CloseCounts {
+    fn add(&mut self, code: u16) {
+        *if close::is_counted(code) { self.by_code.entry(code).or_default() } else { &mut self.other } += 1;
+    }
 }
 
 impl SharedCounters {
@@ -62,9 +85,10 @@ impl SharedCounters {
         *self.refused.lock().entry(code).or_default() += 1;
     }
 
-    /// Counts an ended connection by its close code.
-    pub fn closed(&self, code: u16) {
-        *self.closed.lock().entry(code).or_default() += 1;
+    /// Counts an ended connection by its close code and who chose that.
+    pub fn closed(&self, code: u16, by: ClosedBy) {
+        let counts = if by == ClosedBy::Peer { &self.closed_by_peer } else { &self.closed };
+        counts.lock().add(code);
     }
 }
 
@@ -84,8 +108,10 @@ pub struct Stats {
     pub opened: u64,
     /// Handshakes refused since the start, by error code.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Connections ended since the start, by close code.
-    pub closed: BTreeMap<u16, u64>,
+    /// Connections that this side ended since the start, or that broke.
+    pub closed: CloseCounts,
+    /// Connections that their client closed since the start.
+    pub closed_by_peer: CloseCounts,
     /// Messages.
     pub messages: MessageStats,
     /// Bytes.
@@ -144,6 +170,7 @@ impl Stats {
             opened: sum(|w| &w.opened),
             refused: shared.refused.lock().clone(),
             closed: shared.closed.lock().clone(),
+            closed_by_peer: shared.closed_by_peer.lock().clone(),
             messages: MessageStats {
                 received: sum(|w| &w.messages_in),
                 sent: sum(|w| &w.messages_out),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::close;
+use super::close::{self, ClosedBy};
 use super::events::{Event, Interest};
 use super::handle::Handle;
 use super::table::{self, Key};
@@ -14,6 +14,7 @@ use super::table::{self, Key};
 struct End {
     code: u16,
     reason: Box<str>,
+    by: ClosedBy,
 }
 
 /// See the module.
@@ -42,16 +43,16 @@ impl Tenure {
     }
 
     /// Stops taking and giving messages. What the end is told to be is what comes first.
-    pub(super) fn leave(&mut self, code: u16, reason: &str) {
-        self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into() }));
+    pub(super) fn leave(&mut self, code: u16, reason: &str, by: ClosedBy) {
+        self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into(), by }));
         if self.handle.shut() {
             self.shared.withdraw(&self.handle);
         }
     }
 
-    /// Notes an end that is yet to come.
+    /// Notes an end by this side that is yet to come.
     pub(super) fn will_end(&mut self, code: u16, reason: &str) {
-        self.end = Some(Box::new(End { code, reason: reason.into() }));
+        self.end = Some(Box::new(End { code, reason: reason.into(), by: ClosedBy::Server }));
     }
 
     /// That end comes now.
@@ -65,16 +66,19 @@ impl Drop for Tenure {
     /// was not sent is counted, and who holds an object for it is told.
     fn drop(&mut self) {
         self.handle.leave();
-        self.leave(close::ABNORMAL, "");
+        // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
+        let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
+        self.leave(close::ABNORMAL, "", by);
         table::release(self.key, self.expires_at);
         self.handle.mailbox().counters.messages_dropped.add(self.handle.writer().abandon());
-        let (code, reason) = self.take_end().unwrap_or((close::ABNORMAL, Box::default()));
+        let Some(end) = self.end.take() else { return };
+        let End { code, reason, by } = *end;
         if self.announced {
-            self.shared.counters.closed(code);
+            self.shared.counters.closed(code, by);
         }
         // Who looked it up may hold an object for a connection whose 101 could not be written.
         if self.handle.is_seen() || (self.announced && self.shared.events.wants(Interest::DISCONNECT)) {
-            self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason });
+            self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason, by });
         }
     }
 }

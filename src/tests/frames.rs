@@ -1,12 +1,13 @@
 //! Frames as a client may send them: every kind, cut everywhere, in every size of reads.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config};
-use crate::engine::close::{SENDABLE, is_sendable};
+use crate::engine::close::{CLOSE_CODES, ClosedBy, SENDABLE, is_sendable};
 use crate::engine::config::Config;
 use crate::engine::events::{Event, Interest};
+use crate::engine::stats::CloseCounts;
 
 /// Sizes of the shared read buffer: a byte, an odd few, the default.
 const READS: [usize; 3] = [1, 7, 64 * 1024];
@@ -195,8 +196,66 @@ fn close_codes_are_echoed_and_told() {
         }
     }
     server.expect_empty();
-    let closed: BTreeSet<u16> = server.engine.stats().closed.into_keys().collect();
-    assert!(closed.contains(&4999) && closed.contains(&1000), "{closed:?}");
+    let stats = server.engine.stats();
+    let codes: Vec<u16> = stats.closed_by_peer.by_code.into_keys().collect();
+    assert_eq!(codes, [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013]);
+    assert_eq!((stats.closed_by_peer.other, stats.closed), (4 * 3, CloseCounts::default()));
+}
+
+#[test]
+fn close_codes_that_clients_choose_at_will_share_one_counter() {
+    let server = server(64 * 1024);
+    let codes = (3000..=4999).step_by(7).filter(|code| CLOSE_CODES.iter().all(|info| info.code != *code));
+    let mut sent = 0;
+    for code in codes {
+        let mut client = server.connect();
+        client.close(code, "");
+        assert_eq!(server.ended(client.id()).0, code, "listeners are told the code itself");
+        sent += 1;
+    }
+    let stats = server.engine.stats();
+    assert_eq!(stats.closed_by_peer, CloseCounts { by_code: BTreeMap::new(), other: sent });
+    // Applications may pass on what clients choose.
+    let mut client = server.connect();
+    client.handle().close(4321, "");
+    client.expect_close(4321);
+    client.close(4321, "");
+    assert_eq!(server.ended(client.id()).0, 4321);
+    assert_eq!(server.engine.stats().closed, CloseCounts { by_code: BTreeMap::new(), other: 1 });
+}
+
+#[test]
+fn an_end_is_told_with_who_began_it() {
+    let server = server(64 * 1024);
+    let by = |id| {
+        server.event("the end", |event| match event {
+            Event::Close { handle, code, by, .. } if handle.id == id => Some((*code, *by)),
+            _ => None,
+        })
+    };
+    let mut client = server.connect();
+    client.close(4002, "");
+    assert_eq!(by(client.id()), (4002, ClosedBy::Peer));
+    let mut client = server.connect();
+    client.handle().close(4002, "");
+    client.expect_close(4002);
+    client.close(1000, "");
+    assert_eq!(by(client.id()), (4002, ClosedBy::Server), "the answer changes nothing");
+    let mut client = server.connect();
+    client.send(&frame(TEXT, &[0xff]));
+    client.expect_close(1007);
+    client.finish();
+    assert_eq!(by(client.id()), (1007, ClosedBy::Server));
+    let mut client = server.connect();
+    client.finish();
+    assert_eq!(by(client.id()), (1006, ClosedBy::Network));
+    let client = server.connect();
+    let id = client.id();
+    client.reset();
+    assert_eq!(by(id), (1006, ClosedBy::Network));
+    let stats = server.engine.stats();
+    assert_eq!(stats.closed.by_code.into_iter().collect::<Vec<_>>(), [(1006, 2), (1007, 1), (4002, 1)]);
+    assert_eq!(stats.closed_by_peer.by_code.into_iter().collect::<Vec<_>>(), [(4002, 1)]);
 }
 
 #[test]

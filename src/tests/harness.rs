@@ -379,7 +379,7 @@ impl Server {
     /// How a connection ended, as the embedder is told.
     pub fn ended(&self, id: ConnectionId) -> (u16, String) {
         self.event("the connection's end", |event| match event {
-            Event::Close { handle, code, reason } if handle.id == id => Some((*code, reason.to_string())),
+            Event::Close { handle, code, reason, .. } if handle.id == id => Some((*code, reason.to_string())),
             _ => None,
         })
     }

@@ -36,7 +36,10 @@ fn fails(bytes: &[u8], code: u16) {
             client.try_send(&frame(TEXT, b"2"));
             client.finish();
             assert_eq!(server.ended(client.id()), (code, reason));
-            assert_eq!(server.engine.stats().closed.get(&code).copied(), Some(1 + u64::from(cut > 0)));
+            assert_eq!(
+                server.engine.stats().closed.by_code.get(&code).copied(),
+                Some(1 + u64::from(cut > 0))
+            );
             server.expect_empty();
         }
     }
