@@ -391,7 +391,7 @@ export interface WebSocketManagerEvents<Data = unknown> {
   /**
    * A message came: text as a string, binary as a Buffer. Every message, also those that the option `relay` passes on,
    * and text that isn't JSON. Under a flood, a connection whose messages have not been taken is no longer read:
-   * see `limits.eventBytesPerConnection`.
+   * see `limits.eventBytesPerConnection`. Messages of one connection come in their order; those of several come in turn.
    */
   message: [connection: Connection<Data>, data: string | Buffer, isBinary: boolean];
   /**
@@ -891,8 +891,9 @@ export interface LimitOptions {
    */
   maxHeaderBytes?: number | undefined;
   /**
-   * Messages of one connection that may wait for listeners; past it the connection is not read until they have been
-   * taken. One message always fits. Bytes, 1,024 to 1,073,741,824.
+   * Messages of one connection that may wait for listeners; past it, or past 512 messages, the connection is not read until
+   * half of them have been taken. One message always fits. Connections are served in turn, so one that has many messages
+   * waiting keeps no other waiting. Bytes, of which a message counts 64 beyond its payload, 1,024 to 1,073,741,824.
    *
    * @defaultValue `262144`
    */

@@ -4,7 +4,7 @@ const { AsyncLocalStorage } = require('node:async_hooks');
 const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
 const { host, manage, listening } = require('./support/host');
-const { connect } = require('./support/client');
+const { connect, frame } = require('./support/client');
 
 const EVENTS = ['connection', 'message', 'disconnect'];
 const thrown = new Error('thrown by a listener');
@@ -344,6 +344,93 @@ describe('events', () => {
     done = true;
     // The pump's own wake-ups and Node's turns alternate: at most two batches between two turns.
     expect(longest).toBeLessThanOrEqual(512);
+  });
+
+  describe('of a quiet client', () => {
+    /** Bytes that a message of one byte counts in the queue. */
+    const TINY = 65;
+    const FLOODS = 4;
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    const block = (ms) => Atomics.wait(pause, 0, 0, ms);
+    /** Blocks this thread until the queue holds so many messages. */
+    const blockUntil = (manager, count) => {
+      const full = () => manager.stats().eventBytes >= count * TINY;
+      while (!full()) block(1);
+    };
+    const write = (client, text, count = 1) =>
+      client.socket._socket.write(Buffer.concat(Array(count).fill(frame(text))));
+
+    test('come before the rest of what others have flooded the queue with', async () => {
+      const { manager, connect: open } = await host({ relay: false });
+      const floods = await Promise.all(Array.from({ length: FLOODS }, () => open()));
+      const quiet = await open();
+      const before = await new Promise((resolve) => {
+        let flooded = 0;
+        manager.on('message', (_connection, data) => {
+          if (data === 'block') {
+            for (const flood of floods) write(flood, 'x', 1000);
+            blockUntil(manager, FLOODS * 512);
+            write(quiet, 'q');
+            blockUntil(manager, FLOODS * 512 + 1);
+          } else if (data === 'x') {
+            flooded += 1;
+          } else {
+            resolve(flooded);
+          }
+        });
+        write(quiet, 'block');
+      });
+      expect(before).toBeLessThanOrEqual(2 * FLOODS);
+    });
+
+    test('wait for few of those that slow listeners take, however many others have sent', async () => {
+      const { manager, connect: open } = await host({ relay: false });
+      const flood = await open();
+      const quiet = await open();
+      const before = await new Promise((resolve) => {
+        let flooded = 0;
+        let isSlow = false;
+        manager.on('message', (_connection, data) => {
+          if (data[0] === 'q') {
+            isSlow = false;
+            resolve(flooded);
+          }
+          flooded += 1;
+          // Longer than a turn, after fast ones, which have made batches large.
+          if (isSlow) block(3);
+          if (flooded === 3000) isSlow = true;
+          if (flooded === 3300) {
+            const { received } = manager.stats().bytes;
+            flooded = 0;
+            // More bytes than the whole flood has.
+            write(quiet, 'q'.repeat(10_000));
+            while (manager.stats().bytes.received < received + 10_000) block(1);
+          }
+        });
+        write(flood, 'x', 6000);
+      });
+      expect(before).toBeLessThanOrEqual(8);
+    });
+  });
+
+  test("say in 'disconnect' who ended the connection", async () => {
+    const { manager, pair } = await host();
+    const end = async (how) => {
+      const { client, connection } = await pair();
+      const gone = once(manager, 'disconnect');
+      how(client, connection);
+      const [, code, reason, by] = await gone;
+      return [code, reason, by];
+    };
+    expect(await end((client) => client.close(4002, 'mine'))).toEqual([4002, 'mine', 'peer']);
+    expect(await end((_, connection) => connection.close(4002, 'ours'))).toEqual([4002, 'ours', 'server']);
+    expect(await end((client) => client.socket.terminate())).toEqual([1006, '', 'network']);
+    expect(await end((client) => client.close(3456))).toEqual([3456, '', 'peer']);
+    const { closed, closedByPeer } = manager.stats();
+    expect({ closed, closedByPeer }).toEqual({
+      closed: { 4002: 1, 1006: 1 },
+      closedByPeer: { 4002: 1, other: 1 },
+    });
   });
 
   test('that the application emits by itself are plain events', async () => {

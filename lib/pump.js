@@ -3,6 +3,12 @@
 const { AsyncResource } = require('node:async_hooks');
 const { performance } = require('node:perf_hooks');
 
+/**
+ * Events of a batch, at most and at least. The queue in the addon is fair, and a batch is handed out as it is: so it has
+ * as many events as listeners take in about a turn, and nobody waits for long behind a batch of slow ones.
+ */
+const MAX_BATCH = 256;
+const MIN_BATCH = 4;
 /** Events that are handed out before Node's own loop gets its turn. */
 const TURN_EVENTS = 256;
 /** Milliseconds after which it gets its turn in any case. */
@@ -44,6 +50,7 @@ class Pump {
   /** Where in the batch the next event's payload is. */
   #next = 1;
   #waiting = false;
+  #size = MIN_BATCH;
   #again = () => {
     this.#waiting = false;
     this.#run();
@@ -63,6 +70,7 @@ class Pump {
     this.#native = native;
   }
 
+  /** Lets go of all that it would call: the addon keeps `wake` for as long as anybody has its object. */
   stop() {
     this.#native = null;
     this.#batch = NONE;
@@ -80,13 +88,15 @@ class Pump {
           this.#next = 1;
           // Before `drain`, which may throw: no event shall come twice.
           this.#batch = NONE;
-          this.#batch = this.#native.drain(collect) ?? NONE;
+          this.#batch = this.#native.drain(collect, this.#size) ?? NONE;
         }
         if (this.#batch.length === 0) {
           more = false;
         } else {
           budget -= this.#hand(deadline, budget);
-          if (budget <= 0 || performance.now() >= deadline) break;
+          const isLate = performance.now() >= deadline;
+          this.#adapt(isLate, TURN_EVENTS - budget);
+          if (budget <= 0 || isLate) break;
         }
       }
     } finally {
@@ -96,6 +106,12 @@ class Pump {
         setImmediate(this.#again);
       }
     }
+  }
+
+  /** Chooses the size of the next batch, by what listeners have taken in this turn. */
+  #adapt(isLate, count) {
+    if (isLate) this.#size = Math.max(MIN_BATCH, Math.min(MAX_BATCH, count));
+    else if (this.#batch.length > this.#size) this.#size = Math.min(MAX_BATCH, 2 * this.#size);
   }
 
   /** Hands out events of the batch, at most `budget`. Answers how many. */

@@ -27,8 +27,6 @@ use crate::engine::handle::Handle;
 use crate::engine::handshake::RequestHead;
 use crate::engine::{Engine, Taken, Upgrade};
 
-/// Events of one batch, at most.
-const BATCH: usize = 256;
 /// Flags of `upgrade`.
 const REPORT: u32 = 1;
 const TRUSTED: u32 = 2;
@@ -207,11 +205,16 @@ impl NativeManager {
         Ok(self.engine.settle(ticket as u64, answer))
     }
 
-    /// A batch of events, as `collect` makes an array of it; null: there is nothing left. What is sent from here on goes
+    /// A batch of at most `max` events, as `collect` makes an array of it; null: there is nothing left. What is sent from here on goes
     /// out with `flush`.
-    #[napi(catch_unwind, ts_args_type = "collect: (...values: unknown[]) => unknown[]")]
-    pub fn drain<'env>(&self, env: &'env Env, collect: Collect<'env>) -> Result<Option<Array<'env>>> {
-        let events = self.engine.drain(BATCH);
+    #[napi(catch_unwind, ts_args_type = "collect: (...values: unknown[]) => unknown[], max: number")]
+    pub fn drain<'env>(
+        &self,
+        env: &'env Env,
+        collect: Collect<'env>,
+        max: u32,
+    ) -> Result<Option<Array<'env>>> {
+        let events = self.engine.drain(max as usize);
         if events.is_empty() {
             self.subjects.lock().clear();
             return Ok(None);

@@ -17,8 +17,6 @@ use crate::engine::broker::Reply;
 use crate::engine::broker::redis::PubSub;
 use crate::engine::error;
 
-/// Events of one batch, at most.
-const BATCH: usize = 256;
 /// Longest wait for answers that are due when it is closed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -71,10 +69,15 @@ impl NativePubSub {
         self.pubsub.unsubscribe(&channel);
     }
 
-    /// A batch of events, as `collect` makes an array of it; null: there is nothing left.
-    #[napi(catch_unwind, ts_args_type = "collect: (...values: unknown[]) => unknown[]")]
-    pub fn drain<'env>(&self, env: &'env Env, collect: Collect<'env>) -> Result<Option<Array<'env>>> {
-        let events = self.pubsub.drain(BATCH);
+    /// A batch of at most `max` events, as `collect` makes an array of it; null: there is nothing left.
+    #[napi(catch_unwind, ts_args_type = "collect: (...values: unknown[]) => unknown[], max: number")]
+    pub fn drain<'env>(
+        &self,
+        env: &'env Env,
+        collect: Collect<'env>,
+        max: u32,
+    ) -> Result<Option<Array<'env>>> {
+        let events = self.pubsub.drain(max as usize);
         (!events.is_empty()).then(|| batch::write_unconnected(env, &collect, events)).transpose()
     }
 

@@ -299,7 +299,7 @@ impl Connection {
         }
     }
 
-    /// Routes bytes that were read, one frame at least and as many as the turn has time for. Returns how many, and what is to
+    /// Routes bytes that were read, one frame at least and as many as the turn and the embedder have room for. Returns how many, and what is to
     /// be sent back.
     fn take_in(&mut self, bytes: &mut [u8], turn: &Turn) -> (usize, Echoes) {
         let mut echoes = Echoes::default();
@@ -336,7 +336,8 @@ impl Connection {
                 }
             };
             at += len;
-            if turn.is_over() {
+            // What would be too much for the embedder waits as it came, in the fewest bytes.
+            if turn.is_over() || (self.phase == Phase::Open && self.tenure.handle.is_paused()) {
                 break;
             }
         }

@@ -1,8 +1,10 @@
 //! Events on their way to the embedder (JavaScript, or a test).
 //!
 //! One bounded queue. The embedder is told once that there is something and then drains batches until the queue
-//! is empty. Only kinds of events that someone listens for are queued. A connection whose messages are not taken
-//! fast enough is no longer read, so that TCP pushes back on the client: memory is bounded and nothing is dropped.
+//! is empty. Only kinds of events that someone listens for are queued. A connection's events come in their order; beyond
+//! that connections are served in [turn](super::flows), and what concerns none of them waits for none of them. A connection
+//! whose messages are not taken fast enough is no longer read, so that TCP pushes back on the client: memory is bounded and
+//! nothing is dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,14 +16,13 @@ use super::bridge::BridgeId;
 use super::broker::{Answer, BrokerStatus};
 use super::close::ClosedBy;
 use super::error::Error;
+use super::flows::{Flows, Taken};
 use super::frame::Message;
 use super::handle::Handle;
 use super::outbox::Dropped;
 
 /// Refusals that wait for the embedder at most, each of a few hundred bytes or of what the limits of a request are.
 const MAX_REFUSALS: usize = 1000;
-/// What a queued message counts beyond its payload, so that a flood of empty ones is bounded too.
-const MESSAGE_OVERHEAD: usize = 64;
 
 /// Kinds of events that can be left out when nobody listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub enum Event {
     Text { handle: Arc<Handle>, text: String },
     /// A binary message.
     Binary { handle: Arc<Handle>, bytes: Vec<u8> },
-    /// A connection ended.
+    /// A connection ended. The last of its events.
     Close { handle: Arc<Handle>, code: u16, reason: Box<str>, by: ClosedBy },
     /// A connection's outbox overflowed; it is being closed.
     Slow { handle: Arc<Handle>, dropped: Dropped },
@@ -100,10 +101,15 @@ pub struct Refusal {
 }
 
 impl Event {
-    fn message(&self) -> Option<(&Arc<Handle>, usize)> {
+    /// The connection whose order the event keeps.
+    pub fn connection(&self) -> Option<&Arc<Handle>> {
         match self {
-            Event::Text { handle, text } => Some((handle, text.len() + MESSAGE_OVERHEAD)),
-            Event::Binary { handle, bytes } => Some((handle, bytes.len() + MESSAGE_OVERHEAD)),
+            Event::Open { handle, .. }
+            | Event::Text { handle, .. }
+            | Event::Binary { handle, .. }
+            | Event::Close { handle, .. }
+            | Event::Slow { handle, .. }
+            | Event::Upgraded { handle, .. } => Some(handle),
             _ => None,
         }
     }
@@ -113,16 +119,19 @@ impl Event {
 pub struct Events {
     queue: Mutex<Queue>,
     interest: AtomicU8,
-    /// Bytes of messages in the queue.
+    /// Bytes of messages in the queue. Written under its lock only, so that no locked instruction is needed.
     bytes: AtomicUsize,
     limit: usize,
-    limit_per_connection: usize,
     notify: Box<dyn Fn() + Send + Sync>,
 }
 
-#[derive(Default)]
 struct Queue {
-    events: VecDeque<Event>,
+    /// Events of connections.
+    flows: Flows,
+    /// All others but [`Event::Closed`], in the order in which they came.
+    others: VecDeque<Event>,
+    /// [`Event::Closed`] was queued, which comes last.
+    closed: bool,
     /// The embedder knows that there are events, and has not yet found the queue empty.
     notified: bool,
     /// The whole queue was full and has not yet shrunk to half: nobody is read that adds to it.
@@ -131,19 +140,34 @@ struct Queue {
     refusals: usize,
     /// Connections that wait for that, each once.
     waiting: Vec<Arc<Handle>>,
-    /// How many events were ever queued, taken, and dealt with: what the embedder sent in return is in the outboxes.
-    pushed: u64,
-    taken: u64,
+    /// Number of the last turn whose events the embedder has dealt with: what it sent in return is in the outboxes.
     settled: u64,
-    /// Connections that wait until so many events are dealt with, in that order.
-    settling: VecDeque<(u64, Arc<Handle>)>,
+    /// Connections that wait until the batch which the embedder has is dealt with.
+    settling: Vec<Arc<Handle>>,
 }
 
 impl Queue {
-    fn wait(&mut self, handle: &Arc<Handle>) {
+    fn wait(&mut self, handle: Arc<Handle>) {
         if !handle.set_waiting(true) {
-            self.waiting.push(handle.clone());
+            self.waiting.push(handle);
         }
+    }
+
+    /// Moves events into a batch. Those of no connection go first, for they are few and somebody may wait for them; half of
+    /// the batch is for connections all the same.
+    fn take(&mut self, max: usize) -> (VecDeque<Event>, Taken) {
+        let mut batch = VecDeque::with_capacity(max.min(self.others.len() + self.flows.len()));
+        let room = if self.flows.len() == 0 { max } else { max - max / 2 };
+        batch.extend(self.others.drain(..self.others.len().min(room)));
+        if self.refusals > 0 {
+            self.refusals -= batch.iter().filter(|event| matches!(event, Event::Refusal(_))).count();
+        }
+        let taken = self.flows.take(max, &mut batch);
+        if self.closed && batch.len() < max && self.others.len() + self.flows.len() == 0 {
+            self.closed = false;
+            batch.push_back(Event::Closed);
+        }
+        (batch, taken)
     }
 }
 
@@ -157,11 +181,20 @@ impl Events {
     /// `notify` is called from any thread when the queue stops being empty; limits are in bytes.
     pub fn new(notify: Box<dyn Fn() + Send + Sync>, limit: usize, limit_per_connection: usize) -> Self {
         Events {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                flows: Flows::new(limit_per_connection),
+                others: VecDeque::new(),
+                closed: false,
+                notified: false,
+                congested: false,
+                refusals: 0,
+                waiting: Vec::new(),
+                settled: 0,
+                settling: Vec::new(),
+            }),
             interest: AtomicU8::new(0),
             bytes: AtomicUsize::new(0),
             limit,
-            limit_per_connection,
             notify,
         }
     }
@@ -180,12 +213,13 @@ impl Events {
     pub fn push(&self, event: Event) {
         let notify = {
             let mut queue = self.queue.lock();
-            queue.pushed += 1;
-            if let Some((handle, size)) = event.message() {
-                handle.set_last_event(queue.pushed);
-                self.account(handle, size as isize);
+            if event.connection().is_some() {
+                self.account(queue.flows.push(event) as isize);
+            } else if matches!(event, Event::Closed) {
+                queue.closed = true;
+            } else {
+                queue.others.push_back(event);
             }
-            queue.events.push_back(event);
             !std::mem::replace(&mut queue.notified, true)
         };
         if notify {
@@ -193,16 +227,10 @@ impl Events {
         }
     }
 
-    /// Notes bytes of a connection's messages that came or went; answers how many it has. To be called under the queue's
-    /// lock: nobody else writes, so that no locked instruction is needed.
-    fn account(&self, handle: &Handle, bytes: isize) -> usize {
-        let add = |counter: &AtomicUsize| {
-            let sum = counter.load(Ordering::Relaxed).wrapping_add_signed(bytes);
-            counter.store(sum, Ordering::Relaxed);
-            sum
-        };
-        add(&self.bytes);
-        add(handle.pending_events())
+    /// Notes bytes of messages that came or went. To be called under the queue's lock.
+    fn account(&self, bytes: isize) {
+        let sum = self.bytes.load(Ordering::Relaxed).wrapping_add_signed(bytes);
+        self.bytes.store(sum, Ordering::Relaxed);
     }
 
     /// Queues a refusal, if someone listens. Strangers can cause any number: those for which there is no room are left out.
@@ -228,66 +256,39 @@ impl Events {
         self.push(event);
     }
 
-    /// True if the connection should not be read for now. It is then woken when it may.
+    /// True if the connection should not be read for now, because of what waits of all connections. It is then woken when it
+    /// may. Because of what waits of itself it is [paused](Handle::is_paused) as that comes.
     pub(super) fn must_pause(&self, handle: &Arc<Handle>) -> bool {
-        let own = || handle.pending_events().load(Ordering::Relaxed) >= self.limit_per_connection;
-        let all = || self.bytes.load(Ordering::Relaxed) > self.limit / 2;
-        if !own() && !all() {
+        if self.bytes.load(Ordering::Relaxed) <= self.limit / 2 {
             return false;
         }
         let mut queue = self.queue.lock();
         queue.congested |= self.bytes.load(Ordering::Relaxed) >= self.limit;
-        handle.set_paused(true);
-        // Looked at again under the lock that drains take: a drain in between would have woken nobody.
-        if own() {
-            return true;
-        }
         if queue.congested {
-            queue.wait(handle);
-            return true;
+            handle.set_paused(true);
+            queue.wait(handle.clone());
         }
-        handle.set_paused(false);
-        false
+        queue.congested
     }
 
     /// Takes at most `max` events. An empty answer means that the queue was empty, and that the next event
     /// notifies again.
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
-        let mut resumed = Vec::new();
-        let batch = {
+        let (batch, resumed) = {
             let mut queue = self.queue.lock();
-            let batch = if queue.events.is_empty() {
-                queue.notified = false;
-                VecDeque::new()
-            } else if queue.events.len() <= max {
-                // As many may come again.
-                let room = VecDeque::with_capacity(queue.events.len());
-                std::mem::replace(&mut queue.events, room)
-            } else {
-                queue.events.drain(..max).collect()
-            };
-            queue.taken += batch.len() as u64;
-            if queue.refusals > 0 {
-                queue.refusals -= batch.iter().filter(|event| matches!(event, Event::Refusal(_))).count();
-            }
-            for (handle, size) in batch.iter().filter_map(Event::message) {
-                let left = self.account(handle, -(size as isize));
-                if left <= self.limit_per_connection / 2 && handle.is_paused() {
-                    if queue.congested {
-                        queue.wait(handle);
-                    } else {
-                        resumed.push(handle.clone());
-                    }
-                }
-            }
+            let (batch, Taken { bytes, mut relieved, awaiting }) = queue.take(max);
+            queue.notified = !batch.is_empty();
+            queue.settling.extend(awaiting);
+            self.account(-(bytes as isize));
             if self.bytes.load(Ordering::Relaxed) <= self.limit / 2 {
                 queue.congested = false;
-                for handle in queue.waiting.drain(..) {
-                    handle.set_waiting(false);
-                    resumed.push(handle);
-                }
             }
-            batch
+            if queue.congested {
+                relieved.drain(..).for_each(|handle| queue.wait(handle));
+            } else {
+                relieved.extend(queue.waiting.drain(..).inspect(|handle| _ = handle.set_waiting(false)));
+            }
+            (batch, relieved)
         };
         for handle in resumed {
             handle.resume();
@@ -297,14 +298,11 @@ impl Events {
 
     /// The embedder has dealt with all that it took.
     pub fn settle(&self) {
-        let mut settled = Vec::new();
-        {
+        let settled = {
             let mut queue = self.queue.lock();
-            queue.settled = queue.taken;
-            while queue.settling.front().is_some_and(|(count, _)| *count <= queue.settled) {
-                settled.extend(queue.settling.pop_front().map(|(_, handle)| handle));
-            }
-        }
+            queue.settled = queue.flows.turn();
+            std::mem::take(&mut queue.settling)
+        };
         for handle in settled {
             handle.declare_settled();
         }
@@ -313,18 +311,112 @@ impl Events {
     /// True if the embedder has yet to deal with messages of the connection. It is woken when that is done.
     pub(super) fn must_settle(&self, handle: &Arc<Handle>) -> bool {
         let mut queue = self.queue.lock();
-        let count = handle.last_event();
-        let wait = count > queue.settled;
-        if wait {
-            // In order of the counts, which differ by what other connections queued meanwhile.
-            let at = queue.settling.partition_point(|(other, _)| *other <= count);
-            queue.settling.insert(at, (count, handle.clone()));
+        if queue.flows.await_last(handle) {
+            return true;
         }
-        wait
+        let is_out = handle.last_turn() > queue.settled;
+        if is_out {
+            queue.settling.push(handle.clone());
+        }
+        is_out
     }
 
     /// Bytes of messages that wait.
     pub fn pending_bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::close::ClosedBy;
+    use crate::engine::handle::Peer;
+    use crate::engine::mailbox::Mailbox;
+
+    fn events() -> Events {
+        let events = Events::new(Box::new(|| {}), 1 << 30, 1 << 20);
+        events.set_interest(Interest::ALL);
+        events
+    }
+
+    fn handle(id: u64) -> Arc<Handle> {
+        Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::new(1))))
+    }
+
+    /// An event in one letter, and its number.
+    fn name(event: &Event) -> String {
+        match event {
+            Event::Text { text, .. } => format!("t{text}"),
+            Event::Settled { ticket, .. } => format!("s{ticket}"),
+            Event::Close { .. } => "end".into(),
+            Event::Closed => "closed".into(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn names(batch: &VecDeque<Event>) -> Vec<String> {
+        batch.iter().map(name).collect()
+    }
+
+    fn settled(ticket: u64) -> Event {
+        Event::Settled { ticket, result: Ok(Answer::Done) }
+    }
+
+    #[test]
+    fn answers_wait_for_no_flood_keep_their_order_and_leave_half_of_a_batch_to_messages() {
+        let events = events();
+        let flood = handle(1);
+        (0..20).for_each(|number| events.push_message(&flood, Message::Text(&number.to_string())));
+        events.push(settled(1));
+        events.push(settled(2));
+        assert_eq!(names(&events.drain(4)), ["s1", "s2", "t0", "t1"]);
+        (3..20).for_each(|ticket| events.push(settled(ticket)));
+        assert_eq!(names(&events.drain(4)), ["s3", "s4", "t2", "t3"]);
+        assert_eq!(names(&events.drain(1)), ["s5"]);
+    }
+
+    #[test]
+    fn the_engines_end_comes_last_whenever_it_is_told() {
+        let events = events();
+        let ada = handle(1);
+        events.push_message(&ada, Message::Text("1"));
+        events.push(Event::Closed);
+        let end = Event::Close { handle: ada.clone(), code: 1006, reason: "".into(), by: ClosedBy::Network };
+        events.push(end);
+        events.push(settled(1));
+        assert_eq!(names(&events.drain(2)), ["s1", "t1"]);
+        assert_eq!(names(&events.drain(1)), ["end"]);
+        assert_eq!(names(&events.drain(256)), ["closed"]);
+        assert!(events.drain(256).is_empty());
+    }
+
+    #[test]
+    fn an_end_waits_until_the_batch_with_the_connections_last_message_is_dealt_with() {
+        let events = events();
+        let (ada, bob) = (handle(1), handle(2));
+        let is_settled = |handle: &Arc<Handle>| {
+            let orders = handle.enter();
+            handle.leave();
+            orders.settled()
+        };
+        assert!(!events.must_settle(&ada), "there is nothing to wait for");
+        (0..3).for_each(|_| events.push_message(&ada, Message::Text("a")));
+        (0..30).for_each(|_| events.push_message(&bob, Message::Text("b")));
+        assert!(events.must_settle(&ada));
+        assert_eq!(names(&events.drain(4)), ["ta", "ta", "tb", "tb"]);
+        events.settle();
+        assert!(!is_settled(&ada), "one of its messages still waits");
+        assert_eq!(names(&events.drain(4)), ["ta", "tb", "tb", "tb"]);
+        assert!(!is_settled(&ada), "the embedder has it in its hands");
+        events.settle();
+        assert!(is_settled(&ada));
+        // What is in the embedder's hands by then is waited for as well.
+        assert!(!events.must_settle(&ada));
+        events.push_message(&ada, Message::Text("1"));
+        events.drain(256);
+        assert!(events.must_settle(&ada));
+        events.settle();
+        assert!(!events.must_settle(&ada));
     }
 }

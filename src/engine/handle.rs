@@ -127,10 +127,10 @@ pub struct Handle {
     pub id: ConnectionId,
     /// Set once, when the connection is registered: saves the relay a lookup per message.
     user_group: OnceLock<Arc<Group>>,
-    /// Bytes of messages that wait for JavaScript.
-    pending_events: AtomicUsize,
-    /// Number of the last message that was queued for JavaScript.
-    last_event: AtomicU64,
+    /// One more than its number among the connections that have events waiting for JavaScript; 0: it has none.
+    flow: AtomicUsize,
+    /// Number of the turn in which JavaScript last took messages of it.
+    last_turn: AtomicU64,
     /// Since when a ping is unanswered, in the worker's milliseconds; 0: none is.
     awaiting_since: AtomicU64,
     /// The user it belongs to.
@@ -155,8 +155,8 @@ impl Handle {
             key: AtomicUsize::new(usize::MAX),
             account: Account::default(),
             user_group: OnceLock::new(),
-            pending_events: AtomicUsize::new(0),
-            last_event: AtomicU64::new(0),
+            flow: AtomicUsize::new(0),
+            last_turn: AtomicU64::new(0),
             closing: Mutex::default(),
             rooms: Mutex::default(),
             alive: AtomicBool::new(true),
@@ -290,7 +290,7 @@ impl Handle {
 
     /// See [`super::table::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
-        self.flags.load(Ordering::Relaxed) ^ self.pending_events.load(Ordering::Relaxed) as u32
+        self.flags.load(Ordering::Relaxed) ^ self.flow.load(Ordering::Relaxed) as u32
     }
 
     /// Its turn ends.
@@ -366,19 +366,25 @@ impl Handle {
         before & WAITING != 0
     }
 
-    /// Notes the number of its last message that was queued for JavaScript.
-    pub(super) fn set_last_event(&self, number: u64) {
-        self.last_event.store(number, Ordering::Relaxed);
+    /// Its number among the connections that have events waiting for JavaScript. Like what follows, for the queue alone,
+    /// under its lock.
+    pub(super) fn flow(&self) -> Option<usize> {
+        self.flow.load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// See [`Handle::set_last_event`]; 0: there was none.
-    pub(super) fn last_event(&self) -> u64 {
-        self.last_event.load(Ordering::Relaxed)
+    /// See [`Handle::flow`].
+    pub(super) fn set_flow(&self, flow: Option<usize>) {
+        self.flow.store(flow.map_or(0, |key| key + 1), Ordering::Relaxed);
     }
 
-    /// Bytes of messages that wait for JavaScript.
-    pub(super) fn pending_events(&self) -> &AtomicUsize {
-        &self.pending_events
+    /// Number of the turn in which JavaScript last took messages of it; 0: it never did.
+    pub(super) fn last_turn(&self) -> u64 {
+        self.last_turn.load(Ordering::Relaxed)
+    }
+
+    /// See [`Handle::last_turn`].
+    pub(super) fn set_last_turn(&self, turn: u64) {
+        self.last_turn.store(turn, Ordering::Relaxed);
     }
 
     /// Something arrived.

@@ -14,6 +14,7 @@ mod delivery;
 mod echoes;
 pub mod error;
 pub mod events;
+mod flows;
 pub mod frame;
 pub mod handle;
 pub mod handshake;

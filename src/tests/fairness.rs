@@ -54,7 +54,10 @@ fn a_quiet_message_passes_floods_of_every_kind() {
         ("full pings", flood_of(&frame(PING, &[b'x'; 125]))),
         ("empty pongs", flood_of(&frame(PONG, b""))),
         ("empty fragments", [frame(0x01, b""), flood_of(&frame(0x00, b"")), frame(0x80, b"1")].concat()),
-        ("one-byte fragments", [frame(0x01, b"\""), flood_of(&frame(0x00, b"1")), frame(0x80, b"\"")].concat()),
+        (
+            "one-byte fragments",
+            [frame(0x01, b"\""), flood_of(&frame(0x00, b"1")), frame(0x80, b"\"")].concat(),
+        ),
         ("messages of two fragments", flood_of(&[frame(0x01, b"x"), frame(0x80, b"x")].concat())),
         ("texts that are not JSON", flood_of(&frame(TEXT, b"x"))),
         ("empty binary messages", flood_of(&frame(BINARY, b""))),

@@ -1,0 +1,404 @@
+//! Events of connections that wait for the embedder. Each connection has a queue of its own, and the queues are served in
+//! turn, so that a connection with many messages keeps no other waiting.
+//!
+//! The order is that of RFC 8290, section 4.2: a connection that newly has something goes first, once a round; one that has
+//! more than its turn takes goes to the back of the round. So a quiet connection never waits for a round of busy ones, and
+//! no number of quiet ones keeps the busy ones from their turns for longer than a round of theirs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::events::Event;
+use super::handle::Handle;
+
+/// Messages of one connection that may wait: about what its listener takes in a few milliseconds. A message occupies some
+/// hundred bytes however small it is, and work, so that bytes alone would let thousands of them wait.
+pub(super) const MAX_MESSAGES: usize = 512;
+/// What a waiting message counts beyond its payload, so that a flood of empty ones is bounded over all connections too.
+const MESSAGE_OVERHEAD: usize = 64;
+/// Bytes after which a turn ends, and those after which a batch does: copying them takes time in which nobody is served.
+const TURN_BYTES: usize = 16 * 1024;
+const BATCH_BYTES: usize = 256 * 1024;
+/// Room that is kept when nothing waits.
+const SPARE: usize = 4096;
+
+/// No further item.
+const NONE: usize = usize::MAX;
+
+/// An event, and the next one of its connection.
+struct Item {
+    event: Event,
+    next: usize,
+}
+
+/// What waits of one connection, never nothing.
+struct Flow {
+    first: usize,
+    last: usize,
+    /// Messages, and bytes of them.
+    messages: usize,
+    bytes: usize,
+    /// The connection waits until its messages are dealt with.
+    is_awaited: bool,
+}
+
+/// See the module.
+pub(super) struct Flows {
+    flows: Slab<Flow>,
+    /// All events, those of a flow linked to each other: a flow that comes and goes allocates nothing.
+    items: Slab<Item>,
+    /// Flows that newly have something, and all others. Each flow is in one of them, once.
+    fresh: VecDeque<usize>,
+    busy: VecDeque<usize>,
+    /// How many of `busy` have yet to be served in this round.
+    left: usize,
+    /// Number of the latest turn, and of the one with which this round of `busy` began.
+    turn: u64,
+    round_began: u64,
+    /// Bytes of one connection's messages that may wait.
+    max_bytes: usize,
+}
+
+/// What came of a batch.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// Bytes of messages.
+    pub bytes: usize,
+    /// Connections that may be read again.
+    pub relieved: Vec<Arc<Handle>>,
+    /// Connections that wait until the batch is dealt with.
+    pub awaiting: Vec<Arc<Handle>>,
+}
+
+/// What an event counts towards the limits, if it is a message.
+pub(super) fn size(event: &Event) -> Option<usize> {
+    match event {
+        Event::Text { text, .. } => Some(text.len() + MESSAGE_OVERHEAD),
+        Event::Binary { bytes, .. } => Some(bytes.len() + MESSAGE_OVERHEAD),
+        _ => None,
+    }
+}
+
+impl Flows {
+    /// `max_bytes` of one connection's messages may wait.
+    pub fn new(max_bytes: usize) -> Self {
+        Flows {
+            flows: Slab::new(),
+            items: Slab::new(),
+            fresh: VecDeque::new(),
+            busy: VecDeque::new(),
+            left: 0,
+            turn: 1,
+            round_began: 1,
+            max_bytes,
+        }
+    }
+
+    /// How many events wait.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Number of the latest turn, for [`Handle::last_turn`].
+    pub fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Queues an event of a connection, which is paused if it has its share then. Answers the bytes that it counts.
+    pub fn push(&mut self, event: Event) -> usize {
+        let Some(handle) = event.connection() else { return 0 };
+        let key = handle.flow().unwrap_or_else(|| self.begin(handle));
+        let flow = &mut self.flows[key];
+        let size = size(&event);
+        if let Some(size) = size {
+            flow.messages += 1;
+            flow.bytes += size;
+            if (flow.messages >= MAX_MESSAGES || flow.bytes >= self.max_bytes) && !handle.is_paused() {
+                handle.set_paused(true);
+            }
+        }
+        let item = self.items.insert(Item { event, next: NONE });
+        if flow.last == NONE {
+            flow.first = item;
+        } else {
+            self.items[flow.last].next = item;
+        }
+        flow.last = item;
+        size.unwrap_or(0)
+    }
+
+    /// Begins a flow.
+    fn begin(&mut self, handle: &Handle) -> usize {
+        let flow = Flow { first: NONE, last: NONE, messages: 0, bytes: 0, is_awaited: false };
+        let key = self.flows.insert(flow);
+        handle.set_flow(Some(key));
+        // Once a round: who was served in this one already is no quieter than the others.
+        if self.busy.is_empty() || handle.last_turn() < self.round_began {
+            self.fresh.push_back(key);
+        } else {
+            self.busy.push_back(key);
+        }
+        key
+    }
+
+    /// Moves events into a batch, until that has `max`.
+    pub fn take(&mut self, max: usize, batch: &mut VecDeque<Event>) -> Taken {
+        let mut taken = Taken::default();
+        // A round fits into a batch, if there are no more connections than that.
+        let share = (max.saturating_sub(batch.len()) / self.flows.len().max(1)).max(1);
+        while taken.bytes < BATCH_BYTES && batch.len() < max {
+            let Some(key) = self.next() else { break };
+            self.serve(key, share.min(max - batch.len()), batch, &mut taken);
+        }
+        if self.items.is_empty() && self.items.capacity() > SPARE {
+            *self = Flows { turn: self.turn, round_began: self.round_began, ..Flows::new(self.max_bytes) };
+        }
+        taken
+    }
+
+    /// Whose turn it is.
+    fn next(&mut self) -> Option<usize> {
+        self.turn += 1;
+        if let Some(key) = self.fresh.pop_front() {
+            return Some(key);
+        }
+        let key = self.busy.pop_front()?;
+        if self.left == 0 {
+            self.left = self.busy.len() + 1;
+            self.round_began = self.turn;
+        }
+        self.left -= 1;
+        Some(key)
+    }
+
+    fn serve(&mut self, key: usize, share: usize, batch: &mut VecDeque<Event>, taken: &mut Taken) {
+        let flow = &mut self.flows[key];
+        let (messages, before) = (flow.messages, flow.bytes);
+        for _ in 0..share {
+            let item = self.items.remove(flow.first);
+            flow.first = item.next;
+            if let Some(size) = size(&item.event) {
+                flow.messages -= 1;
+                flow.bytes -= size;
+            }
+            batch.push_back(item.event);
+            if flow.first == NONE || before - flow.bytes >= TURN_BYTES {
+                break;
+            }
+        }
+        taken.bytes += before - flow.bytes;
+        let Some(handle) = batch.back().and_then(Event::connection) else { return };
+        if flow.messages < messages {
+            handle.set_last_turn(self.turn);
+            if handle.is_paused() && flow.messages <= MAX_MESSAGES / 2 && flow.bytes <= self.max_bytes / 2 {
+                taken.relieved.push(handle.clone());
+            }
+            if flow.messages == 0 && flow.is_awaited {
+                flow.is_awaited = false;
+                taken.awaiting.push(handle.clone());
+            }
+        }
+        if flow.first == NONE {
+            handle.set_flow(None);
+            self.flows.remove(key);
+        } else {
+            self.busy.push_back(key);
+        }
+    }
+
+    /// True if messages of the connection wait. It will be among [`Taken::awaiting`] of the batch that has the last one.
+    pub fn await_last(&mut self, handle: &Handle) -> bool {
+        let Some(flow) = handle.flow().and_then(|key| self.flows.get_mut(key)) else { return false };
+        flow.is_awaited = flow.messages > 0;
+        flow.is_awaited
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::engine::close::ClosedBy;
+    use crate::engine::handle::Peer;
+    use crate::engine::mailbox::Mailbox;
+
+    const MAX_BYTES: usize = 256 * 1024;
+
+    fn handle(id: u64) -> Arc<Handle> {
+        Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::new(1))))
+    }
+
+    fn handles(count: u64) -> Vec<Arc<Handle>> {
+        (0..count).map(handle).collect()
+    }
+
+    fn text(handle: &Arc<Handle>, text: &str) -> Event {
+        Event::Text { handle: handle.clone(), text: text.into() }
+    }
+
+    fn push(flows: &mut Flows, handle: &Arc<Handle>, count: usize) {
+        (0..count).for_each(|_| _ = flows.push(text(handle, "")));
+    }
+
+    /// The connections of a batch's events.
+    fn take(flows: &mut Flows, max: usize) -> Vec<u64> {
+        let mut batch = VecDeque::new();
+        flows.take(max, &mut batch);
+        batch.iter().filter_map(Event::connection).map(|handle| handle.id).collect()
+    }
+
+    #[test]
+    fn who_newly_has_something_comes_before_all_who_have_more_than_their_turn_takes() {
+        let mut flows = Flows::new(MAX_BYTES);
+        let (floods, quiet) = (handles(16), handle(16));
+        floods.iter().for_each(|flood| push(&mut flows, flood, 500));
+        // Newcomers are served in the order in which they came.
+        assert_eq!(take(&mut flows, 256).iter().filter(|id| **id == 15).count(), 16);
+        push(&mut flows, &quiet, 1);
+        let batch = take(&mut flows, 256);
+        assert_eq!(batch[0], quiet.id);
+        for flood in &floods {
+            let share = batch.iter().filter(|id| **id == flood.id).count();
+            assert!((15..=30).contains(&share), "{share}");
+        }
+    }
+
+    #[test]
+    fn who_asks_again_in_one_round_waits_for_one_turn_of_each_other_at_most() {
+        let mut flows = Flows::new(MAX_BYTES);
+        let (floods, quiet) = (handles(8), handle(8));
+        floods.iter().for_each(|flood| push(&mut flows, flood, 500));
+        take(&mut flows, 8);
+        push(&mut flows, &quiet, 1);
+        assert_eq!(take(&mut flows, 1), [quiet.id]);
+        // The round begins here.
+        assert_eq!(take(&mut flows, 3), [0, 1, 2]);
+        push(&mut flows, &quiet, 1);
+        assert_eq!(take(&mut flows, 2), [quiet.id, 3]);
+        push(&mut flows, &quiet, 1);
+        assert_eq!(take(&mut flows, 10), [4, 5, 6, 7, 0, 1, 2, 3, quiet.id, 4]);
+    }
+
+    #[test]
+    fn no_number_of_quiet_connections_keeps_a_busy_one_from_its_turn() {
+        let mut flows = Flows::new(MAX_BYTES);
+        let (quiet, busy) = (handles(100), handle(100));
+        push(&mut flows, &busy, 500);
+        let mut served = 0;
+        for _ in 0..1000 {
+            // Each has one message on its way at any time.
+            for handle in quiet.iter().filter(|handle| handle.flow().is_none()) {
+                flows.push(text(handle, ""));
+            }
+            served += take(&mut flows, 10).iter().filter(|id| **id == busy.id).count();
+        }
+        assert!((90..=110).contains(&served), "{served}");
+    }
+
+    #[test]
+    fn a_turn_and_a_batch_end_after_so_many_bytes() {
+        let mut flows = Flows::new(usize::MAX);
+        let all = handles(2);
+        for handle in &all {
+            (0..100).for_each(|_| _ = flows.push(text(handle, &"x".repeat(10_000))));
+        }
+        let batch = take(&mut flows, 256);
+        assert_eq!(batch[..8], [0, 0, 1, 1, 0, 0, 1, 1]);
+        assert!(batch.len() <= BATCH_BYTES / 10_000 + 2, "{}", batch.len());
+        // One of any size passes.
+        let mut flows = Flows::new(MAX_BYTES);
+        let all = handles(1);
+        flows.push(text(&all[0], &"x".repeat(2 * BATCH_BYTES)));
+        assert!(all[0].is_paused());
+        assert_eq!(take(&mut flows, 256), [0]);
+    }
+
+    #[test]
+    fn a_connection_is_paused_at_its_share_and_relieved_at_half_of_it() {
+        for (len, share) in [(0, MAX_MESSAGES), (10_000 - MESSAGE_OVERHEAD, MAX_BYTES / 10_000 + 1)] {
+            let mut flows = Flows::new(MAX_BYTES);
+            let all = handles(1);
+            for at in 1..=share {
+                assert!(!all[0].is_paused(), "{at}");
+                flows.push(text(&all[0], &"x".repeat(len)));
+            }
+            assert!(all[0].is_paused());
+            let mut left = share;
+            let relieved = loop {
+                let mut batch = VecDeque::new();
+                let taken = flows.take(1, &mut batch);
+                left -= batch.len();
+                if !taken.relieved.is_empty() {
+                    break taken.relieved;
+                }
+            };
+            assert_eq!((relieved.len(), left), (1, share / 2));
+        }
+    }
+
+    #[test]
+    fn each_connections_events_come_once_and_in_their_order_whatever_the_batches() {
+        let mut flows = Flows::new(MAX_BYTES);
+        let all = handles(40);
+        let mut random = 1u64;
+        let mut next = move |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) as usize % below
+        };
+        let (mut pushed, mut seen) = (HashMap::new(), HashMap::new());
+        for round in 0..3000 {
+            for _ in 0..next(40) {
+                // Some are busier than others.
+                let handle = &all[next(40).min(next(40))];
+                let number: &mut usize = pushed.entry(handle.id).or_default();
+                let event = match number {
+                    0 => Event::Open { handle: handle.clone(), ticket: 0 },
+                    _ => text(handle, &format!("{number} {}", "x".repeat(next(3000)))),
+                };
+                flows.push(event);
+                *number += 1;
+            }
+            let mut batch = VecDeque::new();
+            flows.take(if round == 2999 { usize::MAX } else { next(60) }, &mut batch);
+            while round == 2999 && flows.len() > 0 {
+                flows.take(usize::MAX, &mut batch);
+            }
+            for event in batch {
+                let Some(handle) = event.connection() else { panic!("{event:?}") };
+                let due = seen.entry(handle.id).or_insert(0);
+                match event {
+                    Event::Open { .. } => assert_eq!(*due, 0),
+                    Event::Text { text, .. } => assert_eq!(text.split(' ').next(), Some(&*due.to_string())),
+                    other => panic!("{other:?}"),
+                }
+                *due += 1;
+            }
+        }
+        assert_eq!(pushed, seen);
+        assert!(all.iter().all(|handle| handle.flow().is_none()));
+        assert!(flows.flows.is_empty() && flows.fresh.is_empty() && flows.busy.is_empty() && flows.left == 0);
+    }
+
+    #[test]
+    fn what_a_flood_took_is_given_back() {
+        let mut flows = Flows::new(usize::MAX);
+        let all = handles(100);
+        all.iter().for_each(|handle| push(&mut flows, handle, 500));
+        assert!(flows.items.capacity() >= 50_000);
+        while flows.len() > 0 {
+            take(&mut flows, 256);
+        }
+        assert!(flows.items.capacity() + flows.flows.capacity() + flows.busy.capacity() <= SPARE);
+        let close = |handle: &Arc<Handle>| Event::Close {
+            handle: handle.clone(),
+            code: 1000,
+            reason: "".into(),
+            by: ClosedBy::Peer,
+        };
+        flows.push(close(&all[0]));
+        assert_eq!(take(&mut flows, 256), [0]);
+    }
+}
