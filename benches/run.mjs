@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { ATTACKERS, fairWorks, KIND_NAMES, WAYS } from './runner/fair.mjs';
 import { prepare } from './runner/prepare.mjs';
 import { endAll, measureEach, measureInTurns } from './runner/processes.mjs';
 import { medians, tables, targets } from './runner/report.mjs';
@@ -11,8 +12,12 @@ const USAGE = `node benches/run.mjs [options]
   --repeats N       runs of each work on each server, 5
   --seconds N       measured window of a run, 3 (and --warmup N before it, 1.5)
   --retries N       times that a run which other processes disturbed is tried again, 2
-  --only A,B        of the works ${WORKS.map((work) => work.name).join(', ')}
+  --only A,B        of the works ${WORKS.map((work) => work.name).join(', ')}; or fair, which is not done otherwise
   --servers A,B     of the servers ${SERVERS.join(', ')}
+  --kinds A,B       fair: of the attacks ${KIND_NAMES.join(', ')}
+  --attackers N,N   fair: how many at once, ${ATTACKERS.join()}
+  --ways A,B        fair: of ${WAYS.join(', ')}
+  --any-build       measures this package as it is built, for release or not
   --strict          exit with 1 when a target is missed`;
 
 function options() {
@@ -24,6 +29,10 @@ function options() {
       retries: { type: 'string', default: '2' },
       only: { type: 'string', default: WORKS.map((work) => work.name).join() },
       servers: { type: 'string', default: SERVERS.join() },
+      kinds: { type: 'string', default: KIND_NAMES.join() },
+      attackers: { type: 'string', default: ATTACKERS.join() },
+      ways: { type: 'string', default: WAYS.join() },
+      'any-build': { type: 'boolean', default: false },
       strict: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -38,23 +47,28 @@ function options() {
     if (unknown !== undefined) throw new Error(`no ${what} is called '${unknown}': ${known.join(', ')}`);
     return known.filter((name) => names.includes(name));
   };
-  const only = pick(
-    values.only,
-    WORKS.map((work) => work.name),
-    'work',
-  );
+  const only = pick(values.only, [...WORKS.map((work) => work.name), 'fair'], 'work');
   const number = (name, low, high) => {
     const value = Number(values[name]);
     if (!(value >= low && value <= high)) throw new Error(`--${name}: a number from ${low} to ${high}`);
     return value;
   };
+  const attackers = values.attackers.split(',').map(Number);
+  if (!attackers.every((count) => Number.isInteger(count) && count >= 1 && count <= 5000)) {
+    throw new Error('--attackers: whole numbers from 1 to 5000');
+  }
+  const fair = fairWorks(pick(values.kinds, KIND_NAMES, 'attack'), attackers, pick(values.ways, WAYS, 'way'));
+  const works = [...WORKS.filter((work) => only.includes(work.name)), ...(only.includes('fair') ? fair : [])];
+  const servers = pick(values.servers, SERVERS, 'server');
   return {
     repeats: number('repeats', 1, 100),
     seconds: number('seconds', 0.1, 120),
     warmup: number('warmup', 0, 60),
     retries: number('retries', 0, 20),
-    works: WORKS.filter((work) => only.includes(work.name)),
-    servers: pick(values.servers, SERVERS, 'server'),
+    works,
+    // Those that have something to do.
+    servers: servers.filter((server) => works.some((work) => work.servers.includes(server))),
+    anyBuild: values['any-build'],
     strict: values.strict,
   };
 }
@@ -75,7 +89,7 @@ async function main() {
   if (availableParallelism() < 2) {
     throw new Error('needs two cores: one for the server, one for the load generator');
   }
-  const tools = prepare(chosen.works, chosen.servers);
+  const tools = prepare(chosen.works, chosen.servers, chosen.anyBuild);
   const started = new Date();
   const load = loadavg()[0];
   const runs = [];
@@ -91,25 +105,26 @@ async function main() {
       };
       // Each of these is tried again by itself; those that take turns only together.
       const groups = work.inTurns ? [servers] : servers.map((server) => [server]);
-      const measure = work.inTurns ? measureInTurns : measureEach;
+      const measure = work.measure ?? (work.inTurns ? measureInTurns : measureEach);
       for (const group of groups) {
         const results = await undisturbed(() => measure(tools, work, group, chosen), chosen.retries);
         for (const [server, result] of results) told(server, result);
       }
     }
   }
-  const figures = medians(runs);
-  const checks = targets(figures);
+  const figures = medians(chosen.works, runs);
+  const checks = targets(chosen.works, figures);
   const failed = runs.filter((run) => run.error);
   const disturbed = runs.filter((run) => run.others_cpu > DISTURBED).length;
 
-  console.log(`\n${tables(figures)}\n`);
+  console.log(`\n${tables(chosen.works, figures)}\n`);
   console.log(
     `${cpus()[0].model}, ${availableParallelism()} cores; Node ${process.version}; ${tools.versions}.`,
   );
   console.log(
     `Medians of ${chosen.repeats}, ${chosen.seconds} s each; load average ${load.toFixed(2)} before the first.`,
   );
+  if (tools.build && tools.build !== 'release') console.log(`This package is built ${tools.build}.`);
   if (disturbed > 0) {
     console.log(
       `Disturbed: other processes took more than ${DISTURBED} of a core in ${disturbed} of ${runs.length} runs.`,
@@ -124,7 +139,7 @@ async function main() {
   const file = `${started.toISOString().replace(/[:.]/g, '-')}.json`;
   writeFileSync(
     new URL(file, folder),
-    `${JSON.stringify({ started, node: process.version, versions: tools.versions, load, figures, checks, runs }, null, 1)}\n`,
+    `${JSON.stringify({ started, node: process.version, versions: tools.versions, build: tools.build, load, figures, checks, runs }, null, 1)}\n`,
   );
   console.log(`\nEvery run: benches/results/${file}`);
   return failed.length > 0 || (chosen.strict && checks.some((check) => !check.pass)) ? 1 : 0;

@@ -10,14 +10,15 @@ const root = dirname(benches);
 const guide = join(root, '__test__', 'fixtures', 'guide-server.mjs');
 
 /** Builds and finds everything, or throws and says what to do. */
-export function prepare(works, servers) {
+export function prepare(works, servers, anyBuild) {
   if (process.platform !== 'linux') throw new Error('the benchmark needs Linux (epoll, taskset, /proc)');
   const crate = join(benches, 'load');
   // Said here so that a CARGO_TARGET_DIR of the caller can't hide the binaries.
   const target = join(crate, 'target');
   run('cargo', ['build', '--release', '--locked', '--target-dir', target], crate);
   if (!isInstalled()) run('npm', ['ci'], benches);
-  if (servers.includes('actory')) requireRelease();
+  const isOwn = servers.includes('actory') || works.some((work) => work.fair);
+  const build = isOwn ? findBuild(anyBuild) : undefined;
   if (works.some((work) => work.redis)) requireRedis();
   if (servers.includes('guide')) requireGuide();
 
@@ -26,6 +27,7 @@ export function prepare(works, servers) {
   return {
     load: bin('load'),
     versions: versions(),
+    build,
     // What the guide's server imports is installed in the root. `ws` looks here too for bufferutil, which makes it faster.
     env: { guide: { NODE_PATH: join(benches, 'node_modules') } },
     servers: {
@@ -69,14 +71,15 @@ function requireGuide() {
   }
 }
 
-function requireRelease() {
+/** Which build of this package is here; only the release build will do, but for `anyBuild`. */
+function findBuild(anyBuild) {
   const addon = readdirSync(root).find((file) => file.endsWith('.node'));
   if (!addon || !existsSync(join(root, 'index.mjs'))) {
     throw new Error('this package is not built: npm run build (or leave it out: --servers floor,ws,uws,bun)');
   }
-  if (hasSymbols(readFileSync(join(root, addon)))) {
-    throw new Error(`${addon} is not the release build: npm run build`);
-  }
+  if (!hasSymbols(readFileSync(join(root, addon)))) return 'release';
+  if (anyBuild) return 'not for release';
+  throw new Error(`${addon} is not the release build: npm run build (or take it as it is: --any-build)`);
 }
 
 /** Whether an ELF file has a symbol table: the release profile strips it, the others keep it. */

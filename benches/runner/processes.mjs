@@ -21,7 +21,7 @@ function command(tools, work, server) {
 }
 
 /** Starts what a work needs: the server, or several, and a Redis. */
-async function startServer(tools, work, server) {
+export async function startServer(tools, work, server) {
   const started = [];
   const launch = (cores, ...rest) => {
     started.push(start(cores, ...rest));
@@ -45,7 +45,7 @@ async function startServer(tools, work, server) {
       ...(redis ? ['--redis', String(redis.pid)] : []),
       ...(bystanders.length > 0 ? ['--bystanders', bystanders.map(([, pid]) => pid).join()] : []),
     ];
-    return { target, end };
+    return { target, end, redis, servers: ready.map(([port, pid]) => ({ port, pid })) };
   } catch (error) {
     await end();
     throw error;
@@ -148,7 +148,8 @@ function serverFlags(server, flags) {
   return flags.map((flag, i) => (flags[i - 1] === '--mode' && flag !== 'fanout' ? 'echo' : flag));
 }
 
-function start(cores, command, env = process.env) {
+/** Starts a program on these cores. */
+export function start(cores, command, env = process.env) {
   // setpriv and taskset replace themselves with the command, so this process id is the command's own. The kernel ends it
   // if this process is killed, which no handler sees. The guide's server ends with its standard input: it has to have one.
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'taskset', '-c', cores, ...command], {
@@ -174,6 +175,8 @@ function start(cores, command, env = process.env) {
     out += text;
     changed();
   });
+  // One that ends before it has read what it is told says so by its end.
+  child.stdin.on('error', () => {});
   child.stderr.setEncoding('utf8').on('data', (text) => {
     err = (err + text).slice(-2000);
   });
@@ -195,6 +198,10 @@ function start(cores, command, env = process.env) {
         };
         changed();
       }),
+    /** Writes a line to its standard input. */
+    tell: (line) => child.stdin.write(`${line}\n`),
+    /** Ends its standard input. */
+    endInput: () => child.stdin.end(),
     end: () => {
       child.kill('SIGKILL');
       return closed;

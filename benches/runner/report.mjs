@@ -1,5 +1,5 @@
 // Medians, the table, and the targets. Pure: runs in, text out.
-import { WORKS } from './works.mjs';
+import { JUDGED } from './fair.mjs';
 
 const median = (values) => {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
@@ -9,9 +9,9 @@ const median = (values) => {
 };
 
 /** { work: { server: figures } }: each figure its own median, and the runs it comes from, by repeat. */
-export function medians(runs) {
+export function medians(works, runs) {
   const figures = {};
-  for (const work of WORKS) {
+  for (const work of works) {
     const done = runs.filter((run) => run.work === work.name && !run.error);
     for (const server of new Set(done.map((run) => run.server))) {
       const good = done
@@ -23,6 +23,7 @@ export function medians(runs) {
           cost: work.cost ? run[work.cost] : undefined,
           p50: run.p50_us,
           p99: run.p99_us,
+          sendP99: run.send_p99_us,
           core: work.timed ? run.server_cpu : undefined,
           redis: run.redis_us_per_message,
           bystanders: run.bystanders_cpu,
@@ -96,23 +97,45 @@ const WITH_REDIS = [
   ['throughput : guide', (figure, servers) => times(ratio(figure, servers.guide, 'throughput'))],
 ];
 
-/** One Markdown table over the works without Redis, one over those with it; one that is empty is left out. */
-export function tables(figures) {
-  const measured = WORKS.filter((work) => figures[work.name]);
+/**
+ * Markdown: one table over the works without Redis, one over those with it, and the same for those of `fair`; one that is empty
+ * is left out.
+ */
+export function tables(works, figures) {
+  const measured = (fair, redis) =>
+    works.filter((work) => figures[work.name] && !!work.fair === fair && !!work.redis === redis);
   return [
-    table(
-      figures,
-      measured.filter((work) => !work.redis),
-      [...COMMON, ...ALONE],
-    ),
-    table(
-      figures,
-      measured.filter((work) => work.redis),
-      [...COMMON, ...WITH_REDIS],
-    ),
+    table(figures, measured(false, false), [...COMMON, ...ALONE]),
+    table(figures, measured(false, true), [...COMMON, ...WITH_REDIS]),
+    fairTable(figures, measured(true, false), 'alone'),
+    fairTable(figures, measured(true, true), 'over Redis'),
   ]
     .filter(Boolean)
     .join('\n\n');
+}
+
+const millis = (micros) => (micros === undefined ? '' : number(micros / 1000, micros < 100_000 ? 1 : 0));
+const both = (figure) => (figure ? `${millis(figure.p50)} / ${millis(figure.p99)}` : '');
+
+/** A row for each attack and number of attackers: what a bystander sees, p50 / p99, and what `sendToUser` takes, p99, in ms. */
+function fairTable(figures, works, way) {
+  if (works.length === 0) return undefined;
+  const others = ['ws', 'uws'].filter((server) => works.some((work) => figures[work.name][server]));
+  const heads = [
+    `attack, ${way}`,
+    'attackers',
+    'this',
+    '`sendToUser`',
+    'floor',
+    'its `sendToUser`',
+    ...others,
+  ];
+  const rows = works.map(({ name, title, attackers }) => {
+    const { actory, floor, ...rest } = figures[name];
+    const own = [actory, floor].flatMap((figure) => [both(figure), millis(figure?.sendP99)]);
+    return [title, number(attackers), ...own, ...others.map((server) => both(rest[server]))];
+  });
+  return markdown(heads, rows, 1);
 }
 
 function table(figures, works, columns) {
@@ -125,13 +148,18 @@ function table(figures, works, columns) {
       ...columns.map(([, cell]) => cell(figure, figures[name])),
     ]),
   );
-  return [heads, heads.map((_, i) => (i < 2 ? '---' : '--:')), ...rows]
+  return markdown(heads, rows, 2);
+}
+
+/** The first columns, as many as `texts`, are no figures. */
+function markdown(heads, rows, texts) {
+  return [heads, heads.map((_, i) => (i < texts ? '---' : '--:')), ...rows]
     .map((row) => `| ${row.join(' | ')} |`)
     .join('\n');
 }
 
 /** What is promised, and whether this run holds it. A target whose figures are missing is left out. */
-export function targets(figures) {
+export function targets(works, figures) {
   const of = (work, field) => figures[work]?.actory?.[field];
   const against = (work, other, field) => ratio(figures[work]?.actory, figures[work]?.[other], field);
   const lost = figures.hold?.actory && of('hold', 'connections') - of('hold', 'alive');
@@ -160,6 +188,9 @@ export function targets(figures) {
       0.1,
     ],
     ['eight servers: percent of a core for the seven without users', seven && seven * 100, 'at most', 1],
+    ...works
+      .filter((work) => work.fair && work.attackers === JUDGED)
+      .flatMap((work) => fairTargets(work, figures)),
   ];
   return list
     .filter(([, measured]) => measured !== undefined)
@@ -175,4 +206,13 @@ export function targets(figures) {
         line: `${pass ? 'PASS' : 'miss'}  ${name}: ${shown}, ${bound} ${limit}`,
       };
     });
+}
+
+function fairTargets({ name, title, attackers, redis }, figures) {
+  const attack = `${title}, ${attackers} attackers${redis ? ', over Redis' : ''}`;
+  const { p99, sendP99 } = figures[name]?.actory ?? {};
+  return [
+    [`${attack}: bystander's p99 in ms`, p99 && p99 / 1000, 'at most', 10],
+    [`${attack}: sendToUser's p99 in ms`, sendP99 && sendP99 / 1000, 'at most', 50],
+  ];
 }

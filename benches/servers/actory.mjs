@@ -1,20 +1,45 @@
 // This package. 'echo': every connection is a user of its own, whose JSON the relay sends back without JavaScript.
-// 'relay': the same by way of Redis, and JavaScript says who the user is.
+// 'relay': the same by way of Redis, and JavaScript says who the user is. 'fair': the same with or without Redis, with two
+// threads, while the application sends to a user who is not there.
 import { createServer } from 'node:http';
 import { WebSocketManager } from '../../index.mjs';
-import { heartbeatMs, mode, onRequest, ready } from './options.mjs';
+import { heartbeatMs, mode, onRequest, publicKey, ready, relay, routes } from './options.mjs';
+import { sampler } from './sampler.mjs';
 
-const relay = { 'js-echo': false, fanout: 'rooms' }[mode] ?? 'user';
-const authenticate = ({ url }) => ({ userId: new URL(url, 'http://localhost').searchParams.get('user') });
+const isFair = mode === 'fair';
+const redisUrl = isFair || mode === 'relay' ? process.env.REDIS_URL : undefined;
+
+function authenticate({ url }) {
+  const query = new URL(url, 'http://localhost').searchParams;
+  const userId = query.get('user');
+  if (relay === 'user') return { userId };
+  return { userId, rooms: Array.from({ length: Number(query.get('rooms')) }, (_, i) => `${userId}-${i}`) };
+}
+
+function auth() {
+  if (publicKey) return { jwt: { publicKey } };
+  return mode === 'relay' || relay === 'rooms' ? { authenticate } : 'anonymous';
+}
+
 const server = createServer(onRequest);
 const manager = new WebSocketManager(server, {
-  auth: mode === 'relay' ? { authenticate } : 'anonymous',
-  relay,
-  threads: 1,
-  redis: mode === 'relay' && { url: process.env.REDIS_URL },
+  auth: auth(),
+  relay: { 'js-echo': false, fanout: 'rooms' }[mode] ?? relay,
+  threads: isFair ? 2 : 1,
+  redis: redisUrl ? { url: redisUrl } : false,
   ...(heartbeatMs > 0 && { heartbeat: { intervalMs: heartbeatMs, timeoutMs: heartbeatMs } }),
 });
 if (mode === 'js-echo') manager.on('message', (connection, data) => connection.send(data));
 if (mode === 'fanout') manager.on('connection', (connection) => connection.join('all'));
+if (isFair) {
+  // With Redis, a message that did not get there counts as failed.
+  const options = redisUrl ? { require: 'cluster' } : undefined;
+  const sends = sampler(() => manager.sendToUser('nobody', { hello: 'world' }, options));
+  routes['/begin'] = () => {
+    sends.begin();
+    return 'ok';
+  };
+  routes['/end'] = () => JSON.stringify({ ...sends.end(), stats: manager.stats() });
+}
 await manager.ready();
 server.listen(0, '127.0.0.1', 4096, () => ready(server.address().port));

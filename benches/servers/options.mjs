@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({
   options: {
-    // echo, js-echo, fanout, idle, handshakes, blocked, hold, relay
+    // echo, js-echo, fanout, idle, handshakes, blocked, hold, relay, fair
     mode: { type: 'string', default: 'echo' },
     // 'blocked': JavaScript is busy for this long …
     'block-ms': { type: 'string', default: '0' },
@@ -11,12 +11,18 @@ const { values } = parseArgs({
     'period-ms': { type: 'string', default: '250' },
     // 'hold': the server's own heartbeat; 0 leaves it alone
     'heartbeat-ms': { type: 'string', default: '0' },
+    // 'fair': whom a message goes to, if not to its user
+    relay: { type: 'string', default: 'user' },
+    // 'fair': the key of the tokens that connections need, in PEM
+    'public-key': { type: 'string' },
     'max-seconds': { type: 'string', default: '300' },
   },
 });
 
 export const mode = values.mode;
 export const heartbeatMs = Number(values['heartbeat-ms']);
+export const relay = values.relay;
+export const publicKey = values['public-key'];
 
 const blockMs = Number(values['block-ms']);
 const periodMs = Number(values['period-ms']);
@@ -35,17 +41,20 @@ export async function collect() {
   gc();
 }
 
-/** `GET /gc` and `GET /block?ms=` for Node's http server, ws and this package. */
-export function onRequest(request, response) {
-  const url = new URL(request.url, 'http://localhost');
-  if (url.pathname === '/gc') {
-    collect().then(() => response.end('ok'));
-  } else if (url.pathname === '/block') {
-    response.end('ok');
-    setTimeout(burn, 100, Number(url.searchParams.get('ms')));
-  } else {
-    response.writeHead(404).end();
-  }
+/** What `GET` of a path does: what it answers, or a promise of it. */
+export const routes = {
+  '/gc': () => collect().then(() => 'ok'),
+  '/block': (query) => {
+    setTimeout(burn, 100, Number(query.get('ms')));
+    return 'ok';
+  },
+};
+
+/** The routes for Node's http server: ws and this package. */
+export async function onRequest(request, response) {
+  const { pathname, searchParams } = new URL(request.url, 'http://localhost');
+  if (!Object.hasOwn(routes, pathname)) response.writeHead(404).end();
+  else response.end(await routes[pathname](searchParams));
 }
 
 /** Tells the runner that it can begin, and starts to block if told to. */

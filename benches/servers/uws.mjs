@@ -11,7 +11,9 @@ app.ws('/*', {
   idleTimeout: 0,
   sendPingsAutomatically: false,
   maxPayloadLength: 1024 * 1024,
-  maxBackpressure: 64 * 1024 * 1024,
+  // 'fair': who reads nothing is a slow consumer, as by this package's default.
+  maxBackpressure: (mode === 'fair' ? 1 : 64) * 1024 * 1024,
+  closeOnBackpressureLimit: mode === 'fair',
   open: (ws) => {
     if (mode === 'fanout') ws.subscribe('all');
   },

@@ -99,10 +99,19 @@ pub fn write_header(out: &mut [u8; 10], first: u8, payload_len: usize) -> usize 
     }
 }
 
-/// One whole frame as a client sends it, masked with [`MASK`].
+/// A frame as a client sends it, masked with [`MASK`]: a whole message, or its last fragment.
 pub fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    masked_frame(0x80 | opcode, payload)
+}
+
+/// A fragment as a client sends it, masked with [`MASK`], after which more fragments come.
+pub fn client_fragment(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    masked_frame(opcode, payload)
+}
+
+fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut header = [0; 10];
-    let len = write_header(&mut header, 0x80 | opcode, payload.len());
+    let len = write_header(&mut header, first, payload.len());
     header[1] |= 0x80;
     let mut frame = Vec::with_capacity(len + 4 + payload.len());
     frame.extend_from_slice(&header[..len]);
@@ -136,6 +145,12 @@ mod tests {
             unmask(&mut frame[header.header_len..], MASK);
             assert_eq!(&frame[header.header_len..], text);
         }
+    }
+
+    #[test]
+    fn a_fragment_is_not_final() {
+        let header = Header::parse(&client_fragment(TEXT, b"1")).unwrap();
+        assert_eq!((header.opcode(), header.payload_len, header.is_final()), (TEXT, 1, false));
     }
 
     #[test]

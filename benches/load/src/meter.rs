@@ -71,6 +71,12 @@ pub struct Report {
     /// Pings of the server that were answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pings: Option<u64>,
+    /// Messages of the window that did not come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u64>,
+    /// Connections that the server ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead: Option<usize>,
 }
 
 /// The processes whose CPU time counts, by their ids.
@@ -82,6 +88,8 @@ pub struct Watched {
     pub redis: Option<i32>,
     /// Servers on the same Redis that no message is for.
     pub bystanders: Vec<i32>,
+    /// Other processes of the run: what they take is no disturbance.
+    pub partners: Vec<i32>,
 }
 
 impl Watched {
@@ -97,6 +105,7 @@ impl Watched {
             server: process_nanos(self.server)?,
             redis: sum(self.redis.as_slice())?,
             bystanders: sum(&self.bystanders)?,
+            partners: sum(&self.partners)?,
             own: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID)?,
             machine: machine_busy()?,
         })
@@ -109,6 +118,7 @@ struct Cpu {
     server: u64,
     redis: u64,
     bystanders: u64,
+    partners: u64,
     own: u64,
     machine: u64,
 }
@@ -182,6 +192,7 @@ impl Meter {
         let server = (after.server - before.server) as f64;
         let redis = (after.redis - before.redis) as f64;
         let bystanders = (after.bystanders - before.bystanders) as f64;
+        let partners = (after.partners - before.partners) as f64;
         let own = (after.own - before.own) as f64;
         let machine = after.machine.saturating_sub(before.machine) as f64;
         let micros = |q: f64| (self.count > 0).then(|| self.latency.value_at_quantile(q) as f64 / 1e3);
@@ -193,7 +204,7 @@ impl Meter {
             cpu_us_per_message: server / 1e3 / self.count as f64,
             server_cpu: server / nanos,
             generator_cpu: own / nanos,
-            others_cpu: ((machine - server - redis - bystanders - own) / nanos).max(0.0),
+            others_cpu: ((machine - server - redis - bystanders - partners - own) / nanos).max(0.0),
             redis_us_per_message: self.watched.redis.map(|_| redis / 1e3 / self.count as f64),
             bystanders_cpu: (!self.watched.bystanders.is_empty()).then_some(bystanders / nanos),
             p50_us: micros(0.5),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -10,6 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, sockopt};
 use nix::sys::socket::{bind, connect, recv, send, setsockopt, socket};
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 /// How many events one wait takes at most.
 pub const EVENTS: usize = 1024;
@@ -73,6 +74,29 @@ impl Poll {
                 std::hint::spin_loop();
             }
         }
+    }
+}
+
+/// Readiness at regular times, to be watched by a [`Poll`], whose own timeout knows no less than a millisecond.
+pub struct Ticks(TimerFd);
+
+impl Ticks {
+    /// The first tick is one `gap` away.
+    pub fn new(gap: Duration) -> io::Result<Ticks> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
+        timer.set(Expiration::Interval(gap.into()), TimerSetTimeFlags::empty())?;
+        Ok(Ticks(timer))
+    }
+
+    /// Takes the ticks that there were. Blocks where there was none.
+    pub fn take(&self) -> io::Result<()> {
+        Ok(self.0.wait()?)
+    }
+}
+
+impl AsFd for Ticks {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -32,11 +32,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// A server whose WebSockets live under `path`, in which each `{n}` stands for the number of the connection.
-    pub fn new(port: u16, pid: i32, path: &str, dialect: Dialect) -> Target {
+    /// A server whose WebSockets live under `path`. `header` is a line of the request, `Name: value`. In both, each `{n}`
+    /// stands for the number of the connection.
+    pub fn new(port: u16, pid: i32, path: &str, header: Option<&str>, dialect: Dialect) -> Target {
+        let header = header.map(|line| format!("{line}\r\n")).unwrap_or_default();
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
         );
         Target { port, pid, dialect, request: request.split("{n}").map(str::to_owned).collect() }
     }

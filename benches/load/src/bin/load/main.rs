@@ -1,8 +1,12 @@
 //! Load generator: one thread, one epoll, frames masked beforehand. Prints one line of JSON a run.
 
+mod attack;
+mod attended;
 mod blocked;
+mod bystander;
 mod echo;
 mod fanout;
+mod flood;
 mod handshakes;
 mod options;
 mod park;
@@ -47,6 +51,8 @@ fn run(options: &Options) -> io::Result<String> {
         Work::Handshakes => handshakes::run(options)?,
         Work::Blocked => blocked::run(options)?,
         Work::Hold => park::hold(options)?,
+        Work::Bystander => bystander::run(options)?,
+        Work::Flood => return Ok(serde_json::to_string(&flood::run(options)?)?),
     };
     Ok(serde_json::to_string(&report)?)
 }

@@ -10,6 +10,8 @@ use load::meter::{Meter, Watched};
 use load::net::Poll;
 use load::peer::Target;
 
+use crate::attack::Attack;
+
 pub(crate) const USAGE: &str = "\
 load WORK --port PORT --pid PID [options]      drives the WebSocket server on 127.0.0.1:PORT, whose process is PID
 
@@ -18,6 +20,8 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
   blocked      --rate messages a second over all connections, sent on time whatever comes back
   handshakes   --connections at a time connect, upgrade, close, again
   idle         opens connections up to each of --steps and reads the server's resident memory there
+  flood        --connections write --attack again and again, as fast as they can, and come back when they are ended
+  bystander    --rate messages a second over all connections, on time, while the server is flooded
   hold         --connections wait while the server blocks its JavaScript for --block-seconds, then must answer
 
   --path PATH          /api/websocket        --size BYTES          64, at least 2 (a JSON string)
@@ -29,9 +33,14 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
   --redis PID          echo: its CPU time is told too
   --bystanders PID,... echo: theirs too, and what it is without messages, over --baseline SECONDS (3) after --settle
   --awake              echo, fanout: looks every 50 us instead of sleeping; waking it would cost the server
+  --partners PID,...   other processes of the run: what they take of the machine is no disturbance
   --socket-io          messages are Socket.IO's
+  --header LINE        of the upgrade request, `Name: value`
+  --attack NAME        flood: pings, full-pings, pongs, fragments, halves, texts, no-json, echoes, large, binary, upgrades
+  --deaf               flood: reads nothing
+  --attended           flood, bystander: begins at a line from standard input; a flood ends with it
 
-{n} in the path stands for the number of the connection.";
+{n} in the path and the header stands for the number of the connection.";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +51,21 @@ pub(crate) enum Work {
     Handshakes,
     Blocked,
     Hold,
+    Flood,
+    Bystander,
 }
 
 impl Work {
-    const ALL: [Work; 6] =
-        [Work::Echo, Work::Fanout, Work::Idle, Work::Handshakes, Work::Blocked, Work::Hold];
+    const ALL: [Work; 8] = [
+        Work::Echo,
+        Work::Fanout,
+        Work::Idle,
+        Work::Handshakes,
+        Work::Blocked,
+        Work::Hold,
+        Work::Flood,
+        Work::Bystander,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -56,6 +75,8 @@ impl Work {
             Work::Handshakes => "handshakes",
             Work::Blocked => "blocked",
             Work::Hold => "hold",
+            Work::Flood => "flood",
+            Work::Bystander => "bystander",
         }
     }
 }
@@ -77,8 +98,11 @@ pub(crate) struct Options {
     pub(crate) baseline: Duration,
     pub(crate) watched: Watched,
     pub(crate) awake: bool,
+    pub(crate) attack: Attack,
+    pub(crate) deaf: bool,
+    pub(crate) attended: bool,
+    pub(crate) seconds: Duration,
     warmup: Duration,
-    seconds: Duration,
 }
 
 impl Options {
@@ -89,7 +113,8 @@ impl Options {
         let (mut size, mut connections, mut in_flight, mut rate) = (64, 50, 16, 5000);
         let (mut warmup, mut seconds, mut settle, mut baseline, mut block) = (1.0, 3.0, 1.5, 3.0, 60.0);
         let (mut steps, mut touch, mut churn) = (vec![6000, 12_000, 18_000], false, 20_000);
-        let mut awake = false;
+        let (mut awake, mut deaf, mut attended) = (false, false, false);
+        let (mut attack, mut header, mut partners) = (Attack::Pings, None, Vec::new());
         let mut args = Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {
@@ -115,6 +140,14 @@ impl Options {
                 Arg::Long("socket-io") => dialect = Dialect::SocketIo,
                 Arg::Long("churn") => churn = args.value()?.parse()?,
                 Arg::Long("awake") => awake = true,
+                Arg::Long("attack") => {
+                    let name = args.value()?.string()?;
+                    attack = Attack::from_name(&name).ok_or(format!("no attack is called {name:?}"))?;
+                }
+                Arg::Long("deaf") => deaf = true,
+                Arg::Long("attended") => attended = true,
+                Arg::Long("header") => header = Some(args.value()?.string()?),
+                Arg::Long("partners") => partners = numbers(&args.value()?.string()?)?,
                 Arg::Long("touch") => touch = true,
                 Arg::Long("warmup") => warmup = args.value()?.parse()?,
                 Arg::Long("seconds") => seconds = args.value()?.parse()?,
@@ -124,7 +157,7 @@ impl Options {
             }
         }
         let pid = pid.ok_or("--pid is missing")?;
-        let target = Target::new(port.ok_or("--port is missing")?, pid, &path, dialect);
+        let target = Target::new(port.ok_or("--port is missing")?, pid, &path, header.as_deref(), dialect);
         let work = work.ok_or("the work is missing")?;
         if size < 2
             || connections == 0
@@ -140,6 +173,9 @@ impl Options {
             work,
             target,
             awake,
+            attack,
+            deaf,
+            attended,
             size,
             connections,
             in_flight,
@@ -150,13 +186,12 @@ impl Options {
             settle: span(settle)?,
             block: span(block)?,
             baseline: span(baseline)?,
-            watched: Watched { server: pid, redis, bystanders },
+            watched: Watched { server: pid, redis, bystanders, partners },
             warmup: span(warmup)?,
             seconds: span(seconds)?,
         })
     }
 
-    /// A meter whose warm-up begins now.
     /// Waits for something to come, at most `millis`.
     pub(crate) fn wait(&self, poll: &mut Poll, millis: u16, ready: &mut Vec<(u64, bool)>) -> io::Result<()> {
         if self.awake {
@@ -166,6 +201,7 @@ impl Options {
         }
     }
 
+    /// A meter whose warm-up begins now.
     pub(crate) fn meter(&self) -> io::Result<Meter> {
         Meter::new(self.watched.clone(), self.warmup, self.seconds)
     }
