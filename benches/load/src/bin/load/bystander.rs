@@ -41,10 +41,11 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     println!("OPEN");
     Attended::begin(options.attended)?;
     let gap = 1_000_000_000 / options.rate;
-    let ticks = Ticks::new(Duration::from_nanos(gap))?;
-    poll.add(&ticks, TICK)?;
     let mut meter = options.meter()?;
     let started = meter.now();
+    // After `started`: a tick that came before its message is due would leave it to the next.
+    let ticks = Ticks::new(Duration::from_nanos(gap))?;
+    poll.add(&ticks, TICK)?;
     let (mut ready, mut buf, mut number) = (Vec::new(), Vec::new(), 0);
     let mut ended_at = None;
     loop {
