@@ -30,11 +30,19 @@ const KINDS = {
   'no-json': { title: 'the text `x`, no JSON', attack: ['no-json'] },
   echoes: { title: 'JSON of 512 B', attack: ['echoes'] },
   large: { title: 'JSON of 60 kB', attack: ['large'] },
+  crumbs: { title: 'JSON of 512 B, a byte a write', attack: ['crumbs'] },
   binary: { title: 'binary of 16 KiB', attack: ['binary'] },
   slow: { title: 'JSON of 512 B, echoes not read', attack: ['echoes', '--deaf'] },
   rooms: {
     title: 'the text `1`, each in 50 rooms',
     attack: ['texts', ...inRooms(50)],
+    servers: OWN,
+    flags: ['--relay', 'rooms'],
+    bystander: inRooms(1),
+  },
+  crowd: {
+    title: 'silent, read nothing of 800 kB/s each',
+    attack: ['silence', '--deaf', '--path', '/api/websocket?user={n}&crowd'],
     servers: OWN,
     flags: ['--relay', 'rooms'],
     bystander: inRooms(1),
@@ -58,7 +66,7 @@ function tokens(alg, namedCurve, hash, length) {
     title: `upgrades, junk ${alg} tokens`,
     attack: ['upgrades', ...bearer(`${junk.slice(0, 32)}{n}${junk.slice(40)}`)],
     servers: OWN,
-    flags: ['--public-key', publicKey.export({ type: 'spki', format: 'pem' })],
+    flags: [`--public-key=${publicKey.export({ type: 'spki', format: 'pem' })}`],
     bystander: bearer(base64(good)),
   };
 }

@@ -9,11 +9,17 @@ import { sampler } from './sampler.mjs';
 const isFair = mode === 'fair';
 const redisUrl = isFair || mode === 'relay' ? process.env.REDIS_URL : undefined;
 
+/** 'fair': the room of those who get what the application sends to many, and what that is. */
+const CROWD = 'crowd';
+const NEWS = JSON.stringify('n'.repeat(8000));
+const NEWS_MS = 10;
+
 function authenticate({ url }) {
   const query = new URL(url, 'http://localhost').searchParams;
   const userId = query.get('user');
   if (relay === 'user') return { userId };
-  return { userId, rooms: Array.from({ length: Number(query.get('rooms')) }, (_, i) => `${userId}-${i}`) };
+  const own = Array.from({ length: Number(query.get('rooms')) }, (_, i) => `${userId}-${i}`);
+  return { userId, rooms: query.has(CROWD) ? [CROWD, ...own] : own };
 }
 
 function auth() {
@@ -35,6 +41,8 @@ if (isFair) {
   // With Redis, a message that did not get there counts as failed.
   const options = redisUrl ? { require: 'cluster' } : undefined;
   const sends = sampler(() => manager.sendToUser('nobody', { hello: 'world' }, options));
+  // Nobody is in the room but in the attack that is about this.
+  if (relay === 'rooms') setInterval(() => manager.sendToRoom(CROWD, NEWS), NEWS_MS);
   routes['/begin'] = () => {
     sends.begin();
     return 'ok';

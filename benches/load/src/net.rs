@@ -139,6 +139,11 @@ pub fn dial(port: u16, n: usize) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Keeps the kernel from taking more than some kilobytes for who doesn't read them: it would take megabytes else.
+pub fn narrow(stream: &TcpStream) -> io::Result<()> {
+    Ok(setsockopt(stream, sockopt::RcvBuf, &4096)?)
+}
+
 /// `GET path` of the server under test, waiting for the answer; any status but 200 is an error.
 pub fn http_get(port: u16, path: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;

@@ -28,6 +28,10 @@ pub(crate) enum Attack {
     Large,
     /// Binary messages of 16 KiB.
     Binary,
+    /// JSON texts of 512 bytes, a byte a write.
+    Crumbs,
+    /// Nothing at all.
+    Silence,
     /// Nothing: the server refuses the upgrade, and the client tries again.
     Upgrades,
 }
@@ -40,10 +44,12 @@ pub(crate) struct Payload {
     pub(crate) block: Vec<u8>,
     /// Messages (for control frames and never-ending fragments: frames) in the block.
     pub(crate) messages: u64,
+    /// Bytes that one write has at most.
+    pub(crate) piece: usize,
 }
 
 impl Attack {
-    const ALL: [Attack; 11] = [
+    const ALL: [Attack; 13] = [
         Attack::Pings,
         Attack::FullPings,
         Attack::Pongs,
@@ -54,6 +60,8 @@ impl Attack {
         Attack::Echoes,
         Attack::Large,
         Attack::Binary,
+        Attack::Crumbs,
+        Attack::Silence,
         Attack::Upgrades,
     ];
 
@@ -73,6 +81,8 @@ impl Attack {
             Attack::Echoes => "echoes",
             Attack::Large => "large",
             Attack::Binary => "binary",
+            Attack::Crumbs => "crumbs",
+            Attack::Silence => "silence",
             Attack::Upgrades => "upgrades",
         }
     }
@@ -90,13 +100,14 @@ impl Attack {
             Attack::Halves => [client_fragment(TEXT, b"1"), client_frame(CONTINUATION, b"2")].concat(),
             Attack::Texts => client_frame(TEXT, b"1"),
             Attack::NoJson => client_frame(TEXT, b"x"),
-            Attack::Echoes => client_frame(TEXT, &json_text(512)),
+            Attack::Echoes | Attack::Crumbs => client_frame(TEXT, &json_text(512)),
             Attack::Large => client_frame(TEXT, &json_text(60_000)),
             Attack::Binary => client_frame(BINARY, &[7; 16 * 1024]),
-            Attack::Upgrades => Vec::new(),
+            Attack::Silence | Attack::Upgrades => Vec::new(),
         };
         let messages = BLOCK.checked_div(unit.len()).map_or(0, |count| count.max(1));
-        Payload { opening, block: unit.repeat(messages), messages: messages as u64 }
+        let piece = if self == Attack::Crumbs { 1 } else { usize::MAX };
+        Payload { opening, block: unit.repeat(messages), messages: messages as u64, piece }
     }
 }
 
@@ -110,7 +121,7 @@ mod tests {
     #[test]
     fn a_block_is_whole_frames() {
         for attack in Attack::ALL {
-            let Payload { opening, block, messages } = attack.payload();
+            let Payload { opening, block, messages, .. } = attack.payload();
             let (mut rest, mut count) = (&block[..], 0);
             while let Some(header) = Header::parse(rest) {
                 rest = &rest[header.header_len + header.payload_len..];
@@ -118,7 +129,7 @@ mod tests {
             }
             assert!(rest.is_empty(), "{}", attack.name());
             assert_eq!(count, if attack == Attack::Halves { 2 * messages } else { messages });
-            assert_eq!(block.is_empty(), attack == Attack::Upgrades);
+            assert_eq!(block.is_empty(), matches!(attack, Attack::Silence | Attack::Upgrades));
             assert_eq!(opening.is_empty(), attack != Attack::Fragments);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
-use load::net::{Poll, read_now, write_now};
+use load::net::{Poll, narrow, read_now, write_now};
 use load::peer::{self, Peer};
 use serde::Serialize;
 
@@ -129,6 +129,9 @@ impl Flood<'_> {
     /// Watches for reading and writing, both by their edges.
     fn watch(&self, place: usize) -> io::Result<()> {
         let stream = self.attackers[place].peer.stream();
+        if self.options.deaf {
+            narrow(stream)?;
+        }
         self.poll.add(stream, place as u64)?;
         self.poll.modify(stream, place as u64, true)
     }
@@ -216,13 +219,13 @@ impl Flood<'_> {
             }
         }
         let rest = &self.payload.block[attacker.at..];
-        match write_now(attacker.peer.stream(), rest) {
+        let piece = &rest[..rest.len().min(self.payload.piece)];
+        match write_now(attacker.peer.stream(), piece) {
             Err(_) => Step::Ended,
             Ok(sent) => {
-                let whole = sent == rest.len();
-                attacker.at = if whole { 0 } else { attacker.at + sent };
+                attacker.at = if sent == rest.len() { 0 } else { attacker.at + sent };
                 self.done.bytes += sent as u64;
-                if whole { Step::Writes } else { Step::Waits }
+                if sent == piece.len() { Step::Writes } else { Step::Waits }
             }
         }
     }

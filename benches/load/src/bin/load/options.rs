@@ -36,7 +36,8 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
   --partners PID,...   other processes of the run: what they take of the machine is no disturbance
   --socket-io          messages are Socket.IO's
   --header LINE        of the upgrade request, `Name: value`
-  --attack NAME        flood: pings, full-pings, pongs, fragments, halves, texts, no-json, echoes, large, binary, upgrades
+  --attack NAME        flood: pings, full-pings, pongs, fragments, halves, texts, no-json, echoes, large, binary, crumbs,
+                       silence, upgrades
   --deaf               flood: reads nothing
   --attended           flood, bystander: begins at a line from standard input; a flood ends with it
 
