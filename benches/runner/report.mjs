@@ -24,6 +24,7 @@ export function medians(works, runs) {
           p50: run.p50_us,
           p99: run.p99_us,
           sendP99: run.send_p99_us,
+          lost: run.unanswered / run.messages,
           core: work.timed ? run.server_cpu : undefined,
           redis: run.redis_us_per_message,
           bystanders: run.bystanders_cpu,
@@ -115,7 +116,12 @@ export function tables(works, figures) {
 }
 
 const millis = (micros) => (micros === undefined ? '' : number(micros / 1000, micros < 100_000 ? 1 : 0));
-const both = (figure) => (figure ? `${millis(figure.p50)} / ${millis(figure.p99)}` : '');
+/** p50 / p99. What did not come back in time counts as long as it was waited for: it took longer than that. */
+const both = (figure) => {
+  if (!figure) return '';
+  const longer = (share) => (figure.lost > share ? '> ' : '');
+  return `${longer(0.5)}${millis(figure.p50)} / ${longer(0.01)}${millis(figure.p99)}`;
+};
 
 /** A row for each attack and number of attackers: what a bystander sees, p50 / p99, and what `sendToUser` takes, p99, in ms. */
 function fairTable(figures, works, way) {

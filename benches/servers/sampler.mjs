@@ -21,16 +21,17 @@ export function sampler(call) {
   };
   const tick = () => {
     for (; due <= performance.now(); due += EVERY_MS) make(due);
+    timer = setTimeout(tick, due - performance.now());
   };
   return {
     begin() {
-      clearInterval(timer);
+      clearTimeout(timer);
       [started, samples, failures, waiting] = [performance.now(), [], {}, new Set()];
       due = started + EVERY_MS;
-      timer = setInterval(tick, EVERY_MS / 4);
+      tick();
     },
     end() {
-      clearInterval(timer);
+      clearTimeout(timer);
       const now = performance.now();
       const stuck = [...waiting].map((at) => now - at);
       waiting = new Set();
