@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use load::frame::{TEXT, client_frame};
-use load::meter::Report;
+use load::meter::{Meter, Report};
 use load::net::{Poll, Ticks};
 use load::peer::{self, Peer, State};
 
@@ -18,10 +18,42 @@ const GRACE: Duration = Duration::from_secs(1);
 const TICK: u64 = u64::MAX;
 
 struct Probe {
-    /// `None`: the server has ended it.
+    /// `None`: the server has ended it. Its messages are due all the same.
     peer: Option<Peer>,
     /// Messages on their way: number, and when it was due.
     sent: VecDeque<(u64, u64)>,
+}
+
+impl Probe {
+    fn send(&mut self, poll: &Poll, token: u64, number: u64, due: u64) -> io::Result<()> {
+        self.sent.push_back((number, due));
+        let Some(peer) = &mut self.peer else { return Ok(()) };
+        if peer.send(&client_frame(TEXT, &text(number))).is_err() {
+            self.peer = None;
+        } else if peer.is_blocked() {
+            poll.modify(peer.stream(), token, true)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, buf: &mut Vec<u8>, meter: &mut Meter, writable: bool) {
+        let Some(peer) = &mut self.peer else { return };
+        let sent = &mut self.sent;
+        let state = peer.read(buf, |_, payload| {
+            // Anything else is an error frame in the place of an echo, which is missing then.
+            let at = sent.iter().position(|&(number, _)| payload == text(number));
+            if let Some((_, due)) = at.and_then(|at| sent.remove(at))
+                && !meter.is_before_window(due)
+            {
+                meter.record(meter.now() - due);
+            }
+            Ok(())
+        });
+        let flushed = if writable && peer.is_blocked() { peer.flush() } else { Ok(()) };
+        if !matches!(state, Ok(State::Open)) || flushed.is_err() {
+            self.peer = None;
+        }
+    }
 }
 
 fn text(number: u64) -> Vec<u8> {
@@ -30,12 +62,10 @@ fn text(number: u64) -> Vec<u8> {
 
 pub(crate) fn run(options: &Options) -> io::Result<Report> {
     let mut poll = Poll::new()?;
-    let mut probes: Vec<Probe> = peer::open(&options.target, options.connections, 0)?
-        .into_iter()
-        .map(|peer| Probe { peer: Some(peer), sent: VecDeque::new() })
-        .collect();
-    for (token, peer) in probes.iter().filter_map(|probe| probe.peer.as_ref()).enumerate() {
-        poll.add(peer.stream(), token as u64)?;
+    let mut probes = Vec::with_capacity(options.connections);
+    for peer in peer::open(&options.target, options.connections, 0)? {
+        poll.add(peer.stream(), probes.len() as u64)?;
+        probes.push(Probe { peer: Some(peer), sent: VecDeque::new() });
     }
     // The runner waits for this line.
     println!("OPEN");
@@ -47,58 +77,29 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     let ticks = Ticks::new(Duration::from_nanos(gap))?;
     poll.add(&ticks, TICK)?;
     let (mut ready, mut buf, mut number) = (Vec::new(), Vec::new(), 0);
-    let mut ended_at = None;
+    let mut over = None;
     loop {
-        if ended_at.is_none() && !meter.running()? {
-            ended_at = Some(meter.now());
+        if over.is_none() && !meter.running()? {
+            over = Some(meter.now() + GRACE.as_nanos() as u64);
         }
-        if let Some(end) = ended_at
-            && (meter.now() - end > GRACE.as_nanos() as u64
-                || probes.iter().all(|probe| probe.sent.is_empty()))
-        {
+        if over.is_some_and(|end| meter.now() > end || probes.iter().all(|probe| probe.sent.is_empty())) {
             break;
         }
         poll.wait(Some(20), &mut ready)?;
         for &(token, writable) in &ready {
             if token == TICK {
                 ticks.take()?;
-                continue;
-            }
-            let probe = &mut probes[token as usize];
-            let Some(peer) = &mut probe.peer else { continue };
-            let sent = &mut probe.sent;
-            let state = peer.read(&mut buf, |_, payload| {
-                // Anything else is an error frame in the place of an echo, which is missing then.
-                if let Some(at) = sent.iter().position(|&(number, _)| payload == text(number)) {
-                    let (_, due) = sent.remove(at).unwrap_or_default();
-                    if !meter.is_before_window(due) {
-                        meter.record(meter.now() - due);
-                    }
-                }
-                Ok(())
-            });
-            let flushed = if writable && peer.is_blocked() { peer.flush() } else { Ok(()) };
-            if !matches!(state, Ok(State::Open)) || flushed.is_err() {
-                probe.peer = None;
+            } else {
+                probes[token as usize].read(&mut buf, &mut meter, writable);
             }
         }
-        while ended_at.is_none() && started + number * gap <= meter.now() {
+        while over.is_none() && started + number * gap <= meter.now() {
             let token = number % probes.len() as u64;
-            let probe = &mut probes[token as usize];
-            probe.sent.push_back((number, started + number * gap));
-            if let Some(peer) = &mut probe.peer {
-                let failed = peer.send(&client_frame(TEXT, &text(number))).is_err();
-                if !failed && peer.is_blocked() {
-                    poll.modify(peer.stream(), token, true)?;
-                } else if failed {
-                    probe.peer = None;
-                }
-            }
+            probes[token as usize].send(&poll, token, number, started + number * gap)?;
             number += 1;
         }
     }
-    let now = meter.now();
-    let mut unanswered = 0;
+    let (now, mut unanswered) = (meter.now(), 0);
     for &(_, due) in probes.iter().flat_map(|probe| &probe.sent) {
         if !meter.is_before_window(due) {
             unanswered += 1;
