@@ -17,7 +17,8 @@ export function prepare(works, servers, anyBuild) {
   const target = join(crate, 'target');
   run('cargo', ['build', '--release', '--locked', '--target-dir', target], crate);
   if (!isInstalled()) run('npm', ['ci'], benches);
-  const isOwn = servers.includes('actory') || works.some((work) => work.fair);
+  // In `fair`, the floor is this package too.
+  const isOwn = servers.includes('actory') || (servers.includes('floor') && works.some((work) => work.fair));
   const build = isOwn ? findBuild(anyBuild) : undefined;
   if (works.some((work) => work.redis)) requireRedis();
   if (servers.includes('guide')) requireGuide();

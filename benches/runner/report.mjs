@@ -123,24 +123,25 @@ const both = (figure) => {
   return `${longer(0.5)}${millis(figure.p50)} / ${longer(0.01)}${millis(figure.p99)}`;
 };
 
+const FAIR = [
+  ['this', 'actory', both],
+  ['`sendToUser`', 'actory', (figure) => millis(figure?.sendP99)],
+  ['floor', 'floor', both],
+  ['its `sendToUser`', 'floor', (figure) => millis(figure?.sendP99)],
+  ['ws', 'ws', both],
+  ['uWS', 'uws', both],
+];
+
 /** A row for each attack and number of attackers: what a bystander sees, p50 / p99, and what `sendToUser` takes, p99, in ms. */
 function fairTable(figures, works, way) {
   if (works.length === 0) return undefined;
-  const others = ['ws', 'uws'].filter((server) => works.some((work) => figures[work.name][server]));
-  const heads = [
-    `attack, ${way}`,
-    'attackers',
-    'this',
-    '`sendToUser`',
-    'floor',
-    'its `sendToUser`',
-    ...others,
-  ];
-  const rows = works.map(({ name, title, attackers }) => {
-    const { actory, floor, ...rest } = figures[name];
-    const own = [actory, floor].flatMap((figure) => [both(figure), millis(figure?.sendP99)]);
-    return [title, number(attackers), ...own, ...others.map((server) => both(rest[server]))];
-  });
+  const columns = FAIR.filter(([, server]) => works.some(({ name }) => figures[name][server]));
+  const heads = [`attack, ${way}`, 'attackers', ...columns.map(([head]) => head)];
+  const rows = works.map(({ name, title, attackers }) => [
+    title,
+    number(attackers),
+    ...columns.map(([, server, cell]) => cell(figures[name][server])),
+  ]);
   return markdown(heads, rows, 1);
 }
 
