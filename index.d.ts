@@ -845,7 +845,8 @@ export interface HeartbeatOptions {
 export interface LimitOptions {
   /**
    * Largest message that a client may send, over all its fragments; a larger one closes with 1009. Bytes, 1 to
-   * 268,435,456. A connection can make the server hold this much.
+   * 268,435,456. A connection can make the server hold this much, for `messageTimeoutMs`. A frame that announces more is
+   * refused before its payload comes. Control frames are not subject to it.
    *
    * @defaultValue `1048576`
    */
@@ -878,6 +879,15 @@ export interface LimitOptions {
    * @defaultValue `5000`
    */
   closeTimeoutMs?: number | undefined;
+  /**
+   * Time from the first byte of a message to its last, over all its fragments; each 8 KiB of it that came give it a second
+   * more. Then the connection is closed with 1008. So a client can't hold memory by a message that it never ends, and one
+   * on a slow network can send large ones. It is looked at four times within this time, so the end may come a fourth later.
+   * Time in which the server doesn't read the connection doesn't count. Milliseconds, 100 to 3,600,000.
+   *
+   * @defaultValue `60000`
+   */
+  messageTimeoutMs?: number | undefined;
   /**
    * Longest request target; then 414. Bytes, 16 to 65,536. Node's own limit, `--max-http-header-size`, comes first.
    *
@@ -1357,7 +1367,7 @@ export const ErrorCode: {
   readonly ERR_TOO_MANY_CONNECTIONS: 'ERR_TOO_MANY_CONNECTIONS';
   /** 503: `close()` was called. */
   readonly ERR_SHUTTING_DOWN: 'ERR_SHUTTING_DOWN';
-  /** In an error frame to a client: its text is not JSON, and was not relayed. */
+  /** In an error frame to a client: its text is not JSON, or nested deeper than 128 levels, and was not relayed. */
   readonly ERR_INVALID_JSON: 'ERR_INVALID_JSON';
   /** In an error frame to a client: only text is relayed. */
   readonly ERR_BINARY_NOT_RELAYED: 'ERR_BINARY_NOT_RELAYED';
@@ -1387,7 +1397,7 @@ export const CloseCode: {
   readonly ABNORMAL: 1006;
   /** A text message or a close reason was not UTF-8. Don't reconnect. */
   readonly BAD_UTF8: 1007;
-  /** A message was against the server's policy. Don't reconnect. */
+  /** A message was against the server's policy, or took longer than `limits.messageTimeoutMs`. Don't reconnect. */
   readonly POLICY: 1008;
   /** A message was larger than `limits.maxPayload`. Don't reconnect. */
   readonly TOO_LARGE: 1009;

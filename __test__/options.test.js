@@ -142,6 +142,7 @@ const OPTIONS = {
   'limits.maxConnections': integer(1, 10_000_000),
   'limits.handshakeTimeoutMs': integer(10, 600_000),
   'limits.closeTimeoutMs': integer(10, 600_000),
+  'limits.messageTimeoutMs': integer(100, 3_600_000),
   'limits.maxUrlBytes': integer(16, 65_536),
   'limits.maxHeaderBytes': integer(256, 1_048_576),
   'limits.eventBytesPerConnection': integer(1024, 1_073_741_824),

@@ -16,7 +16,7 @@ pub const NO_STATUS: u16 = 1005;
 pub const ABNORMAL: u16 = 1006;
 /// Text that is not UTF-8.
 pub const BAD_UTF8: u16 = 1007;
-/// A message against the server's policy.
+/// A message against the server's policy, or one that took longer than `limits.messageTimeoutMs`.
 pub const POLICY: u16 = 1008;
 /// A message larger than `limits.maxPayload`.
 pub const TOO_LARGE: u16 = 1009;
@@ -80,7 +80,7 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
         "The connection ended without a close frame. Only reported, never sent.",
     ),
     info(BAD_UTF8, "BAD_UTF8", false, "A text message or close reason was not UTF-8."),
-    info(POLICY, "POLICY", false, "A message was against the server's policy."),
+    info(POLICY, "POLICY", false, "A message was against the server's policy, or took too long."),
     info(TOO_LARGE, "TOO_LARGE", false, "A message was larger than limits.maxPayload."),
     info(INTERNAL, "INTERNAL", true, "The server failed."),
     info(RESTART, "RESTART", true, "The server restarts and has drained the connection."),
@@ -103,8 +103,8 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
 ];
 
 /// The codes that an endpoint may put into a close frame (RFC 6455 section 7.4 and the IANA registry). 1004, 1005, 1006 and
-/// 1015 are reserved. 1014 (bad gateway) is left out although it is registered: tungstenite takes it for a violation, so that
-/// a peer which closes with it, or answers our close by saying the same, would be told 1002.
+/// 1015 are reserved. 1014 (bad gateway) is left out although it is registered: some clients, those on tungstenite among them, take
+/// it for a violation.
 pub const SENDABLE: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1013, 3000..=4999];
 
 /// True if ends are counted by this code: it is in the catalogue, or RFC 6455, section 7.4.1, or the IANA registry defines it.

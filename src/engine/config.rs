@@ -116,6 +116,9 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Longest wait for the peer's part of the closing handshake. Default 5 s; 10 ms to 10 min.
     pub close_timeout: Duration,
+    /// Longest time that a message may take from its first frame to its end; a second longer for each 8 KiB of it that came.
+    /// Default 60 s; 100 ms to 1 h.
+    pub message_timeout: Duration,
     /// Longest request target. Default 8 KiB; 16 bytes to 64 KiB.
     pub max_url_bytes: usize,
     /// Most bytes of all request headers. Default 16 KiB; 256 bytes to 1 MiB.
@@ -185,6 +188,7 @@ impl Default for Limits {
             max_connections: usize::MAX,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(60),
             max_url_bytes: 8 << 10,
             max_header_bytes: 16 << 10,
             event_bytes_per_connection: 256 << 10,
@@ -253,6 +257,7 @@ numbers! {
     "limits.maxConnections", usize limits.max_connections, 1..=10_000_000 "connections", unlimited: true;
     "limits.handshakeTimeoutMs", millis limits.handshake_timeout, 10..=600_000 "milliseconds", unlimited: false;
     "limits.closeTimeoutMs", millis limits.close_timeout, 10..=600_000 "milliseconds", unlimited: false;
+    "limits.messageTimeoutMs", millis limits.message_timeout, 100..=3_600_000 "milliseconds", unlimited: false;
     "limits.maxUrlBytes", usize limits.max_url_bytes, 16..=65_536 "bytes", unlimited: false;
     "limits.maxHeaderBytes", usize limits.max_header_bytes, 256..=1_048_576 "bytes", unlimited: false;
     "limits.eventBytesPerConnection", usize limits.event_bytes_per_connection, 1024..=1_073_741_824 "bytes", unlimited: false;

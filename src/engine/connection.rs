@@ -4,40 +4,29 @@
 //! reads what one `recv` brings, routes it, and flushes the outbox once. All connections of a worker read into one
 //! [buffer](read_buffer); what of it is to go back may stay there until others have had their turns.
 
-use std::cell::RefCell;
 use std::future::Future as _;
 use std::io;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use tokio::time::Sleep;
 
+use super::assembler::{Assembler, Step, Violation};
 use super::close::{self, ClosedBy};
 use super::echoes::Echoes;
 use super::events::{Event, Interest};
-use super::frame::{self, Message, Opcode, Span, Walker};
+use super::frame;
 use super::handle::{Handle, Orders};
 use super::live::Live;
-use super::protocol::{Protocol, Step};
 use super::read_buffer;
-use super::router::{self, Routed};
 use super::socket::Socket;
 use super::table;
 use super::tenure::Tenure;
-use super::turns::{self, Turn};
+use super::turns::Turn;
 use super::writer::Flushed;
 
-thread_local! {
-    /// What tungstenite answers is gathered here before it goes to the outbox.
-    static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What a frame costs that is no message, as [`turns::spend`] counts, beside its bytes.
-const FRAME: u64 = 4;
-/// Bytes of answers to pings that may wait beyond the outbox' limit.
-const MAX_ANSWERS: usize = 64 * 1024;
+mod input;
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +60,7 @@ struct Unread {
 pub(super) struct Connection {
     tenure: Tenure,
     socket: Socket,
-    walker: Walker,
-    protocol: Option<Protocol>,
+    assembler: Assembler,
     phase: Phase,
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
     unread: Option<Unread>,
@@ -89,8 +77,7 @@ impl Connection {
         let connection = Connection {
             tenure,
             socket,
-            walker: Walker::default(),
-            protocol: None,
+            assembler: Assembler::default(),
             phase: Phase::Open,
             unread: (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 }),
             deadline: None,
@@ -114,21 +101,14 @@ impl Connection {
         self.set_deadline();
     }
 
-    fn say_close(&mut self, code: u16, reason: &str) {
-        let max_payload = self.tenure.shared.config.limits.max_payload;
-        let protocol = self.protocol.get_or_insert_with(|| Protocol::borrow(max_payload));
-        ANSWER.with_borrow_mut(|answer| {
-            answer.clear();
-            protocol.close(code, reason, answer);
-            if !answer.is_empty() {
-                self.tenure.handle.push_control(answer);
-            }
-        });
+    fn say_close(&self, code: u16, reason: &str) {
+        self.tenure.handle.push_control(&frame::encode_close(code, reason));
     }
 
     /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection). What it said before is answered
     /// first: if JavaScript has yet to deal with messages, the end waits for that.
-    fn fail(&mut self, code: u16, reason: &str) {
+    fn fail(&mut self, Violation { code, reason }: Violation) {
+        self.assembler.clear();
         if self.phase == Phase::Open && self.tenure.shared.events.must_settle(&self.tenure.handle) {
             self.tenure.will_end(code, reason);
             self.phase = Phase::Failing;
@@ -149,7 +129,9 @@ impl Connection {
 
     fn fail_now(&mut self, code: u16, reason: &str) {
         self.tenure.leave(code, reason, ClosedBy::Server);
-        self.say_close(code, reason);
+        if self.phase != Phase::Closing {
+            self.say_close(code, reason);
+        }
         self.phase = Phase::Draining;
         self.set_deadline();
     }
@@ -217,6 +199,7 @@ impl Connection {
             self.over(false);
             return;
         }
+        self.assembler.clear();
         self.phase = Phase::Flushing;
         if self.deadline.is_none() {
             self.set_deadline();
@@ -240,7 +223,7 @@ impl Connection {
             if let Some(mut unread) = self.unread.take() {
                 let rest = &mut unread.bytes[unread.at..];
                 let (taken, echoes) = self.take_in(rest, turn);
-                self.send_back(&rest[echoes.range], echoes.count);
+                self.send_back(&rest[echoes.range], echoes.messages);
                 unread.at += taken;
                 if unread.at < unread.bytes.len() {
                     self.unread = Some(unread);
@@ -290,7 +273,7 @@ impl Connection {
     }
 
     fn send_back(&self, frames: &[u8], messages: u32) {
-        if messages > 0 {
+        if !frames.is_empty() {
             let writer = self.tenure.handle.writer();
             // What is not written is in the outbox now.
             if writer.write_through(frames, messages, &self.socket, self.counters()) == Flushed::Lost {
@@ -315,91 +298,37 @@ impl Connection {
                 // Nobody wants the rest.
                 return bytes.len();
             }
-            let len = match self.walker.next(&bytes[at..], max_payload) {
-                Span::Whole { opcode, head_len, len, mask } if self.protocol.is_none() => {
-                    let frame = at..at + len;
-                    frame::unmask(&mut bytes[at + head_len..frame.end], mask);
-                    match opcode {
-                        Opcode::Text => self.text(bytes, frame, head_len, echoes),
-                        Opcode::Binary => {
-                            self.route(Message::Binary(&bytes[at + head_len..frame.end]), false);
-                        }
-                        // A pong: there is nothing to do for it.
-                        _ => turns::spend(1),
-                    }
+            at += match self.assembler.next(&mut bytes[at..], max_payload) {
+                Step::Whole(whole) => {
+                    self.whole(bytes, at, &whole, echoes);
+                    whole.len
+                }
+                Step::Taken(len) => {
+                    input::charge(len);
                     len
                 }
-                Span::Whole { len, .. } | Span::Opaque(len) => {
-                    turns::spend(FRAME + turns::bytes(len));
-                    self.opaque(&bytes[at..at + len]);
+                Step::Message(len, assembled) => {
+                    input::charge(len);
+                    self.message(assembled.message());
+                    assembled.recycle();
                     len
+                }
+                Step::Control(len, control) => {
+                    input::charge(len);
+                    self.control(control.opcode, control.payload());
+                    len
+                }
+                Step::Broken(violation) => {
+                    self.fail(violation);
+                    return bytes.len();
                 }
             };
-            at += len;
             // What would be too much for the embedder waits as it came, in the fewest bytes.
             if turn.is_over() || (self.phase == Phase::Open && self.tenure.handle.is_paused()) {
                 break;
             }
         }
         at
-    }
-
-    /// Takes in a text frame, which is unmasked.
-    fn text(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize, echoes: &mut Echoes) {
-        let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
-            return self.fail(close::BAD_UTF8, "invalid UTF-8");
-        };
-        if self.route(Message::Text(text), true) == Routed::Echo {
-            echoes.add(bytes, frame, head_len);
-        }
-    }
-
-    fn route(&self, message: Message<'_>, may_echo: bool) -> Routed {
-        router::on_message(&self.tenure.shared, &self.tenure.handle, message, may_echo)
-    }
-
-    /// Lets tungstenite see bytes.
-    fn opaque(&mut self, mut bytes: &[u8]) {
-        let max_payload = self.tenure.shared.config.limits.max_payload;
-        let mut protocol = self.protocol.take().unwrap_or_else(|| Protocol::borrow(max_payload));
-        let mut answer = ANSWER.take();
-        answer.clear();
-        let step = loop {
-            match protocol.feed(&mut bytes, &mut answer) {
-                Step::Text(text) => self.message(Message::Text(text.as_str())),
-                Step::Binary(data) => self.message(Message::Binary(&data)),
-                Step::PeerCloses { code, reason } => self.tenure.leave(code, &reason, ClosedBy::Peer),
-                step => break step,
-            }
-        };
-        if !answer.is_empty() {
-            self.tenure.handle.push_control(&answer);
-            // A flood of pings whose answers nobody reads.
-            if self.tenure.handle.buffered() > self.tenure.shared.config.limits.outbox_bytes + MAX_ANSWERS {
-                self.tenure.handle.declare_slow();
-            }
-        }
-        ANSWER.set(answer);
-        match step {
-            Step::Closed => {
-                self.phase = Phase::Flushing;
-                self.set_deadline();
-            }
-            Step::Broken { code, reason } => {
-                self.protocol = Some(protocol);
-                self.fail(code, reason);
-            }
-            _ if self.phase == Phase::Open && self.walker.at_message_end() => protocol.give_back(),
-            _ => self.protocol = Some(protocol),
-        }
-    }
-
-    fn message(&mut self, message: Message<'_>) {
-        if self.phase == Phase::Open && self.tenure.handle.is_open() {
-            self.route(message, false);
-        } else {
-            self.counters().messages_after_close.add(1);
-        }
     }
 
     /// Writes what waits. False if the kernel takes no more now.
@@ -436,12 +365,17 @@ impl Connection {
         &self.socket
     }
 
+    /// What is unfinished of its input.
+    pub(super) fn assembler(&self) -> &Assembler {
+        &self.assembler
+    }
+
     /// See [`table::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.unread.is_some())
             ^ self.phase as u32
             ^ self.tenure.key as u32
-            ^ u32::from(self.walker.at_message_end())
+            ^ u32::from(self.assembler.is_idle())
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
@@ -466,6 +400,10 @@ impl Connection {
         }
         if self.phase != Phase::Over {
             self.read(cx, &turn);
+        }
+        if orders.overdue() && self.phase == Phase::Open && self.assembler.is_timed() {
+            // Not complete after the read either.
+            self.fail(Violation::TOO_SLOW);
         }
         if orders.lost() && self.phase != Phase::Over {
             // After the read: what the peer said before it left is heard, as much as one turn reads.

@@ -1,22 +1,36 @@
-//! Messages of one read that go back to their sender alone: as frames of ours, one after the other, where they were read.
+//! Frames of one read that go back to their sender alone: messages, and pings as pongs. They become frames of ours where they
+//! were read, one after the other.
 
 use std::ops::Range;
 
-use super::frame;
+use super::frame::{self, Opcode};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
     /// Where the frames lie.
     pub range: Range<usize>,
-    pub count: u32,
+    /// How many of them are messages.
+    pub messages: u32,
 }
 
 impl Echoes {
-    /// Makes a frame that was read, and is unmasked, one of ours behind those before it.
+    /// Adds a message: makes a frame that was read, and is unmasked, one of ours behind those before it.
+    #[inline]
     pub(super) fn add(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
-        let frame = frame::rehead(bytes, frame, head_len);
-        if self.count == 0 {
+        self.append(bytes, frame, head_len, Opcode::Text);
+        self.messages += 1;
+    }
+
+    /// Adds the answer to a ping in the same way.
+    pub(super) fn add_pong(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
+        self.append(bytes, frame, head_len, Opcode::Pong);
+    }
+
+    #[inline(always)]
+    fn append(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize, opcode: Opcode) {
+        let frame = frame::rehead(bytes, frame, head_len, opcode);
+        if self.range.is_empty() {
             self.range = frame;
         } else {
             let end = self.range.end;
@@ -24,7 +38,6 @@ impl Echoes {
             // Ours is shorter than the client's, so that it does not reach the next one.
             bytes.copy_within(frame, end);
         }
-        self.count += 1;
     }
 
     /// What was read lies so much further back in a buffer.

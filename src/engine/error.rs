@@ -108,7 +108,7 @@ catalogue! {
     TooManyConnections, "ERR_TOO_MANY_CONNECTIONS", Error, 503, "limits.maxConnections is reached.";
     ShuttingDown, "ERR_SHUTTING_DOWN", Error, 503, "The manager is closing.";
     // Error frames to clients (and ERR_TOO_LARGE above).
-    InvalidJson, "ERR_INVALID_JSON", Error, 0, "A text message under a relay is not JSON; it was not relayed.";
+    InvalidJson, "ERR_INVALID_JSON", Error, 0, "A text message under a relay is not JSON, or nested deeper than 128 levels; it was not relayed.";
     BinaryNotRelayed, "ERR_BINARY_NOT_RELAYED", Error, 0, "A binary message came under a relay; only text is relayed.";
     NotInRoom, "ERR_NOT_IN_ROOM", Error, 0, "relay is 'rooms' and the connection is in none; the message was not relayed.";
 }

@@ -1,29 +1,36 @@
-//! Frames (RFC 6455, section 5.2): where each one ends in a stream of bytes, and how ours are encoded.
+//! Frames (RFC 6455, section 5.2): how a client's head is read, and how ours are encoded.
 //!
-//! The common frame, a whole unfragmented message that lies complete in what one `recv` brought, is
-//! unmasked where it lies and routed from there: no copy, no allocation. Everything else (frames cut by the
-//! end of a read, fragments, control frames, whatever breaks the protocol) goes through tungstenite, which
-//! stays the one authority on the protocol. [`Walker`] decides which way bytes go, and never lets tungstenite
-//! see part of a frame that it does not also see the rest of.
+//! The common frame is whole and lies complete in what one `recv` brought: see [`Whole`]. It is unmasked and used where it
+//! lies, without a copy or an allocation. The [assembler](super::assembler) takes all other frames.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::close;
+
 /// Longest possible head of a frame: 2 bytes, 8 of extended length, 4 of mask.
-const MAX_HEAD: usize = 14;
+pub(super) const MAX_HEAD: usize = 14;
+/// Shortest head of a client's frame: 2 bytes, 4 of mask.
+const MIN_HEAD: usize = 6;
+/// Longest payload of a control frame (RFC 6455, section 5.5).
+pub(super) const MAX_CONTROL: usize = 125;
+/// Longest reason of a close frame: a control frame's payload less the code.
+pub(super) const MAX_REASON: usize = MAX_CONTROL - 2;
 
 /// Bodies up to this size are copied into each recipient's outbox; longer ones are encoded once and shared.
 /// A copy of this size costs less than the reference count and the extra slice of a vectored write.
 pub const COPY_LIMIT: usize = 1024;
 
-/// What a frame carries, as far as we tell frames apart ourselves.
+/// What a whole frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// A text message: its payload must be UTF-8.
     Text = 0x1,
     /// A binary message.
     Binary = 0x2,
+    /// The close handshake.
+    Close = 0x8,
     /// A ping, answered by a pong.
     Ping = 0x9,
     /// A pong, asked for or not.
@@ -119,18 +126,35 @@ pub enum Encoded<'a> {
     Shared(&'a Bytes),
 }
 
-/// A close frame (RFC 6455, section 5.5.1). `reason` has at most 123 bytes.
+/// A close frame (RFC 6455, section 5.5.1). The reason is cut to 123 bytes, between characters. [`close::NO_STATUS`] makes an
+/// empty one, without code and reason.
 pub fn encode_close(code: u16, reason: &str) -> Vec<u8> {
-    let reason = &reason.as_bytes()[..reason.len().min(123)];
-    let mut frame = vec![0x88, 2 + reason.len() as u8];
+    if code == close::NO_STATUS {
+        return vec![0x80 | Opcode::Close as u8, 0];
+    }
+    let mut end = reason.len().min(MAX_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut frame = vec![0x80 | Opcode::Close as u8, 2 + end as u8];
     frame.extend(code.to_be_bytes());
-    frame.extend(reason);
+    frame.extend(&reason.as_bytes()[..end]);
     frame
+}
+
+/// The pong to a ping with this payload, of which 125 bytes are taken: a buffer, and how many bytes of it.
+pub fn encode_pong(payload: &[u8]) -> ([u8; 2 + MAX_CONTROL], usize) {
+    let len = payload.len().min(MAX_CONTROL);
+    let mut pong = [0; 2 + MAX_CONTROL];
+    (pong[0], pong[1]) = (0x80 | Opcode::Pong as u8, len as u8);
+    pong[2..2 + len].copy_from_slice(&payload[..len]);
+    (pong, 2 + len)
 }
 
 /// An empty ping, as the heartbeat sends it.
 pub const PING: [u8; 2] = [0x80 | Opcode::Ping as u8, 0];
 
+#[inline]
 fn encode_head(opcode: Opcode, len: usize) -> ([u8; 10], u8) {
     let mut head = [0; 10];
     head[0] = 0x80 | opcode as u8;
@@ -152,10 +176,11 @@ fn encode_head(opcode: Opcode, len: usize) -> ([u8; 10], u8) {
     }
 }
 
-/// Makes a client's whole text frame, unmasked, one of ours where it lies: our head is shorter, and goes right before the
-/// payload. Answers where it is now.
-pub fn rehead(bytes: &mut [u8], frame: Range<usize>, head_len: usize) -> Range<usize> {
-    let (head, len) = encode_head(Opcode::Text, frame.len() - head_len);
+/// Makes a client's whole frame, unmasked, one of ours where it lies: our head is shorter, and goes right before the payload.
+/// Returns where it is now.
+#[inline]
+pub fn rehead(bytes: &mut [u8], frame: Range<usize>, head_len: usize, opcode: Opcode) -> Range<usize> {
+    let (head, len) = encode_head(opcode, frame.len() - head_len);
     let payload = frame.start + head_len;
     let start = payload - usize::from(len);
     bytes[start..payload].copy_from_slice(&head[..usize::from(len)]);
@@ -164,143 +189,82 @@ pub fn rehead(bytes: &mut [u8], frame: Range<usize>, head_len: usize) -> Range<u
 
 /// A parsed head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    first: u8,
-    mask: Option<[u8; 4]>,
-    head_len: usize,
-    payload_len: u64,
+pub(super) struct Head {
+    pub first: u8,
+    pub mask: Option<[u8; 4]>,
+    pub head_len: usize,
+    pub payload_len: u64,
 }
 
 impl Head {
-    fn parse(bytes: &[u8]) -> Option<Head> {
-        let [first, second, rest @ ..] = bytes else { return None };
-        let (extended, payload_len) = match second & 0x7F {
-            126 => (2, u64::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?))),
-            127 => (8, u64::from_be_bytes(rest.get(..8)?.try_into().ok()?)),
-            len => (0, u64::from(len)),
-        };
-        let (mask, mask_len) = if second & 0x80 == 0 {
-            (None, 0)
+    /// None: its end has not come yet.
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Option<Head> {
+        let (payload_len, end) = payload_len(bytes)?;
+        let (mask, head_len) = if bytes[1] & 0x80 == 0 {
+            (None, end)
         } else {
-            (Some(rest.get(extended..extended + 4)?.try_into().ok()?), 4)
+            (Some(bytes.get(end..end + 4)?.try_into().ok()?), end + 4)
         };
-        Some(Head { first: *first, mask, head_len: 2 + extended + mask_len, payload_len })
+        Some(Head { first: bytes[0], mask, head_len, payload_len })
     }
 
     fn total(&self) -> u64 {
         self.payload_len.saturating_add(self.head_len as u64)
     }
 
-    fn fin(&self) -> bool {
-        self.first & 0x80 != 0
-    }
-
     fn opcode(&self) -> u8 {
         self.first & 0x0F
     }
-
-    /// What may be handled where it lies: final, no reserved bits, masked, and of a kind we know.
-    fn simple(&self) -> Option<Opcode> {
-        match self.first {
-            0x81 => Some(Opcode::Text),
-            0x82 => Some(Opcode::Binary),
-            0x8A if self.payload_len <= 125 => Some(Opcode::Pong),
-            _ => None,
-        }
-    }
 }
 
-/// What the next bytes are.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Span {
-    /// A whole frame that needs no protocol state: its payload is at `head_len..len` and still masked.
-    Whole {
-        /// Text, Binary or Pong.
-        opcode: Opcode,
-        /// Where the payload begins.
-        head_len: usize,
-        /// Where the frame ends.
-        len: usize,
-        /// The masking key.
-        mask: [u8; 4],
-    },
-    /// So many bytes, of at most one frame, are tungstenite's.
-    Opaque(usize),
+/// The length of the payload that a head tells, and where in the head the length ends. None: that has not come yet. A length
+/// that is longer than it needs to be is taken, as other servers take it, although RFC 6455, section 5.2 forbids it.
+#[inline]
+pub(super) fn payload_len(head: &[u8]) -> Option<(u64, usize)> {
+    let [_, second, rest @ ..] = head else { return None };
+    Some(match second & 0x7F {
+        126 => (u64::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?)), 4),
+        127 => (u64::from_be_bytes(rest.get(..8)?.try_into().ok()?), 10),
+        len => (u64::from(len), 2),
+    })
 }
 
-/// Follows the frame boundaries of one connection's input. Holds no payload: 32 bytes of state.
-#[derive(Debug, Default)]
-pub struct Walker {
-    /// Payload bytes of the current frame yet to come.
-    remaining: u64,
-    /// The beginning of a head that a read cut.
-    head: [u8; MAX_HEAD],
-    head_len: u8,
-    /// A fragmented message was begun and not ended.
-    fragmented: bool,
+/// A client's frame that needs no state: final, masked, without reserved bits, of a known kind and a permitted length, and
+/// complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// What it carries.
+    pub opcode: Opcode,
+    /// Where the payload begins, which is still masked.
+    pub head_len: usize,
+    /// Where the frame ends.
+    pub len: usize,
+    /// The masking key.
+    pub mask: [u8; 4],
 }
 
-impl Walker {
-    /// True if the input so far ends with the end of a message.
-    pub fn at_message_end(&self) -> bool {
-        self.remaining == 0 && self.head_len == 0 && !self.fragmented
-    }
-
-    /// Looks at the next bytes, of which there must be some, and moves over the span that it answers.
-    /// Frames longer than `max_payload` are always opaque: tungstenite refuses them.
-    pub fn next(&mut self, bytes: &[u8], max_payload: usize) -> Span {
-        if self.remaining > 0 {
-            return Span::Opaque(self.skip(bytes.len()));
-        }
-        if self.head_len > 0 {
-            return Span::Opaque(self.finish_head(bytes));
-        }
-        let Some(head) = Head::parse(bytes) else {
-            let cut = bytes.len().min(MAX_HEAD);
-            self.head[..cut].copy_from_slice(&bytes[..cut]);
-            self.head_len = cut as u8;
-            return Span::Opaque(bytes.len());
+impl Whole {
+    /// The frame that `bytes` begin with, if it is such a one.
+    #[inline]
+    pub fn at(bytes: &[u8], max_payload: usize) -> Option<Whole> {
+        let head = Head::parse(bytes)?;
+        let opcode = match head.first {
+            0x81 => Opcode::Text,
+            0x82 => Opcode::Binary,
+            0x88 => Opcode::Close,
+            0x89 => Opcode::Ping,
+            0x8A => Opcode::Pong,
+            _ => return None,
         };
-        if let (Some(opcode), Some(mask)) = (head.simple(), head.mask)
-            && head.total() <= bytes.len() as u64
-            && head.payload_len <= max_payload as u64
-            && (opcode == Opcode::Pong || !self.fragmented)
-        {
-            return Span::Whole { opcode, head_len: head.head_len, len: head.total() as usize, mask };
-        }
-        self.begin(&head);
-        self.remaining = head.total();
-        Span::Opaque(self.skip(bytes.len()))
-    }
-
-    fn skip(&mut self, available: usize) -> usize {
-        let n = self.remaining.min(available as u64);
-        self.remaining -= n;
-        n as usize
-    }
-
-    fn finish_head(&mut self, bytes: &[u8]) -> usize {
-        let mut used = 0;
-        while used < bytes.len() {
-            self.head[usize::from(self.head_len)] = bytes[used];
-            self.head_len += 1;
-            used += 1;
-            if let Some(head) = Head::parse(&self.head[..usize::from(self.head_len)]) {
-                self.head_len = 0;
-                self.begin(&head);
-                self.remaining = head.payload_len;
-                return used + self.skip(bytes.len() - used);
-            }
-        }
-        used
-    }
-
-    fn begin(&mut self, head: &Head) {
-        match head.opcode() {
-            0x0 => self.fragmented = !head.fin(),
-            0x1 | 0x2 => self.fragmented = !head.fin(),
-            _ => {}
-        }
+        let permitted = match opcode {
+            Opcode::Text | Opcode::Binary => head.payload_len <= max_payload as u64,
+            // Seven bits of length: at most 125.
+            Opcode::Close | Opcode::Ping | Opcode::Pong => head.head_len == MIN_HEAD,
+        };
+        let fits = permitted && head.total() <= bytes.len() as u64;
+        let mask = head.mask.filter(|_| fits)?;
+        Some(Whole { opcode, head_len: head.head_len, len: head.total() as usize, mask })
     }
 }
 
@@ -343,6 +307,7 @@ pub fn count_messages(bytes: &[u8], offset: usize) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -368,82 +333,51 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_text_frame_is_handled_where_it_lies() {
+    fn a_whole_frame_is_found_where_it_lies() {
         for len in [0, 1, 7, 8, 9, 125, 126, 127, 65_535, 65_536] {
-            let payload = vec![b'x'; len];
-            let mut bytes = masked(0x81, &payload);
-            let Span::Whole { opcode, head_len, len: end, mask } = Walker::default().next(&bytes, 1 << 20)
-            else {
-                panic!("{len}")
-            };
-            assert_eq!((opcode, end), (Opcode::Text, bytes.len()));
-            unmask(&mut bytes[head_len..end], mask);
-            assert_eq!(&bytes[head_len..], &payload[..]);
-        }
-    }
-
-    #[test]
-    fn a_frame_cut_anywhere_is_opaque_to_its_last_byte_and_leaves_a_clean_walker() {
-        for len in [0, 5, 200, 70_000] {
-            let bytes = masked(0x82, &vec![7; len]);
-            for cut in (1..bytes.len()).filter(|cut| *cut < 40 || cut % 997 == 0) {
-                let mut walker = Walker::default();
-                assert_eq!(walker.next(&bytes[..cut], 1 << 20), Span::Opaque(cut));
-                assert!(!walker.at_message_end());
-                let mut at = cut;
-                while at < bytes.len() {
-                    let Span::Opaque(n) = walker.next(&bytes[at..], 1 << 20) else { panic!("{len} {cut}") };
-                    at += n;
+            for (first, opcode) in [
+                (0x81, Opcode::Text),
+                (0x82, Opcode::Binary),
+                (0x88, Opcode::Close),
+                (0x89, Opcode::Ping),
+                (0x8A, Opcode::Pong),
+            ] {
+                let payload = vec![b'x'; len];
+                let mut bytes = masked(first, &payload);
+                let end = bytes.len();
+                assert_eq!(Whole::at(&bytes[..end - 1], 1 << 20), None, "cut");
+                bytes.extend(b"what follows");
+                let whole = Whole::at(&bytes, 1 << 20);
+                if first >= 0x88 && len > MAX_CONTROL {
+                    assert_eq!(whole, None, "a control frame that is too long");
+                    continue;
                 }
-                assert!(walker.at_message_end(), "{len} {cut}");
+                let whole = whole.unwrap();
+                assert_eq!((whole.opcode, whole.len), (opcode, end));
+                unmask(&mut bytes[whole.head_len..end], whole.mask);
+                assert_eq!(&bytes[whole.head_len..end], &payload[..]);
             }
         }
     }
 
     #[test]
-    fn one_byte_at_a_time_is_followed_and_the_next_frame_is_whole_again() {
-        let mut walker = Walker::default();
-        for byte in masked(0x81, &[b'a'; 300]) {
-            assert_eq!(walker.next(&[byte], 1 << 20), Span::Opaque(1));
+    fn a_frame_that_needs_state_or_breaks_the_rules_is_no_whole_one() {
+        assert_eq!(Whole::at(&[0x81, 1, b'x'], 1 << 20), None, "no mask");
+        for first in [0xC1, 0xA1, 0x91, 0x83, 0x8B, 0x80, 0x00, 0x01, 0x02, 0x08, 0x09, 0x0A] {
+            assert_eq!(Whole::at(&masked(first, b"x"), 1 << 20), None, "{first:x}");
         }
-        assert!(matches!(walker.next(&masked(0x81, b"b"), 1 << 20), Span::Whole { .. }));
+        assert_eq!(Whole::at(&masked(0x81, &[b'x'; 11]), 10), None, "too long");
+        assert_eq!(Whole::at(&[&[0x82, 0xFF][..], &[0xFF; 12]].concat(), usize::MAX), None, "absurdly long");
+        assert!(Whole::at(&masked(0x89, &[b'x'; 125]), 1).is_some(), "a message's limit is no ping's");
     }
 
     #[test]
-    fn an_opaque_span_ends_with_its_frame() {
-        let mut bytes = masked(0x89, b"ping");
-        let first = bytes.len();
-        bytes.extend(masked(0x81, b"text"));
-        assert_eq!(Walker::default().next(&bytes, 1 << 20), Span::Opaque(first));
-    }
-
-    #[test]
-    fn fragments_stay_opaque_until_the_message_ends_but_a_pong_between_them_need_not() {
-        let mut walker = Walker::default();
-        for (first, opaque) in [(0x01, true), (0x8A, false), (0x00, true), (0x81, true)] {
-            let bytes = masked(first, b"x");
-            assert_eq!(matches!(walker.next(&bytes, 1 << 20), Span::Opaque(_)), opaque, "{first:x}");
-        }
-        // The 0x81 above broke the protocol inside a message: tungstenite sees it and says so.
-        let mut walker = Walker::default();
-        walker.next(&masked(0x01, b"x"), 1 << 20);
-        walker.next(&masked(0x80, b"y"), 1 << 20);
-        assert!(walker.at_message_end());
-    }
-
-    #[test]
-    fn what_breaks_the_protocol_is_opaque() {
-        let unmasked = [0x81, 1, b'x'];
-        assert!(matches!(Walker::default().next(&unmasked, 1 << 20), Span::Opaque(_)));
-        for first in [0xC1, 0xA1, 0x91, 0x83, 0x8B, 0x80, 0x88] {
-            assert!(matches!(Walker::default().next(&masked(first, b"x"), 1 << 20), Span::Opaque(_)));
-        }
-        let long = masked(0x81, &[b'x'; 11]);
-        assert!(matches!(Walker::default().next(&long, 10), Span::Opaque(_)));
-        assert!(matches!(Walker::default().next(&[0x82, 0xFF, 0xFF, 0xFF], 10), Span::Opaque(4)));
-        let mut walker = Walker::default();
-        assert_eq!(walker.next(&[&[0x82, 0xFF][..], &[0xFF; 12][..]].concat(), 10), Span::Opaque(14));
-        assert!(!walker.at_message_end());
+    fn a_close_frame_is_at_most_as_long_as_a_control_frame_may_be() {
+        assert_eq!(encode_close(4000, "bye"), b"\x88\x05\x0F\xA0bye");
+        assert_eq!(encode_close(close::NO_STATUS, "bye"), [0x88, 0]);
+        let long = "é".repeat(100);
+        assert_eq!(encode_close(1000, &long).len(), 2 + 2 + 122, "122 bytes are the most whole characters");
+        assert_eq!(encode_close(1000, &"x".repeat(200)).len(), 2 + MAX_CONTROL);
     }
 
     #[test]
@@ -471,7 +405,7 @@ mod tests {
             let head_len = bytes.len() - 11 - len;
             bytes[6 + head_len..6 + head_len + len].copy_from_slice(text.as_bytes());
             let end = bytes.len() - 5;
-            let range = rehead(&mut bytes, 6..end, head_len);
+            let range = rehead(&mut bytes, 6..end, head_len, Opcode::Text);
             assert!(range.start >= 6 && range.end == end, "{len}");
             assert_eq!(bytes[range], Frame::new(Message::Text(&text)).to_vec());
             assert!(bytes.starts_with(b"before") && bytes.ends_with(b"after"));

@@ -38,8 +38,10 @@ const LOST: u32 = 1 << 6;
 const SETTLED: u32 = 1 << 7;
 /// In the list of those that wait for the queue to JavaScript to shrink.
 const WAITING: u32 = 1 << 8;
+/// Its unfinished message takes too long.
+const OVERDUE: u32 = 1 << 9;
 /// All that a connection is asked to do.
-const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED;
+const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE;
 
 /// What a connection is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,10 @@ impl Orders {
     /// The socket failed.
     pub fn lost(self) -> bool {
         self.0 & LOST != 0
+    }
+    /// The unfinished message takes too long: close with 1008, if it is still unfinished after a read.
+    pub fn overdue(self) -> bool {
+        self.0 & OVERDUE != 0
     }
     /// The peer is silent: close with 4003.
     pub fn dead(self) -> bool {
@@ -434,6 +440,11 @@ impl Handle {
     /// Ends the connection as a slow consumer.
     pub(super) fn declare_slow(self: &Arc<Self>) {
         self.order(SLOW);
+    }
+
+    /// Ends the connection unless its next read completes the message.
+    pub(super) fn declare_overdue(self: &Arc<Self>) {
+        self.order(OVERDUE);
     }
 
     /// Ends the connection with the heartbeat's code.

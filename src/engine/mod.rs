@@ -4,6 +4,7 @@
 //! thread; what happens comes out of [`Engine::drain`].
 
 mod account;
+mod assembler;
 pub mod auth;
 pub mod bridge;
 pub mod broker;
@@ -19,13 +20,13 @@ pub mod frame;
 pub mod handle;
 pub mod handshake;
 mod heartbeat;
+mod json;
 mod live;
 mod mailbox;
 mod membership;
 mod outbox;
 #[cfg(unix)]
 mod poller;
-mod protocol;
 mod read_buffer;
 mod registry;
 mod router;
@@ -60,6 +61,7 @@ use handle::{ConnectionId, Handle, Pushed};
 use live::Census;
 use registry::Registry;
 use stats::{SharedCounters, Stats};
+use table::Care;
 use upgrade::{Attempt, examine, random_name};
 use worker::Worker;
 
@@ -122,9 +124,9 @@ impl Engine {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
-        let heartbeat = (config.heartbeat.interval, config.heartbeat.timeout);
+        let care = Care { heartbeat: config.heartbeat, message_timeout: config.limits.message_timeout };
         let workers: Vec<Worker> = (0..config.threads)
-            .map(|index| Worker::start(number, index, heartbeat))
+            .map(|index| Worker::start(number, index, care))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
         let events = Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection));

@@ -55,7 +55,7 @@ pub(super) fn read(
         let room = free.len();
         let (len, mut echoes) = take_in(free)?;
         buffer.read += len;
-        if echoes.count > 0 {
+        if !echoes.range.is_empty() {
             echoes.shift(buffer.free);
             buffer.free = echoes.range.end;
             buffer.echoes.push((key, echoes));
@@ -78,7 +78,7 @@ pub(super) fn holds(key: Key) -> bool {
 pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
     BUFFER.with_borrow_mut(|buffer| {
         if let Some((_, echoes)) = buffer.echoes.pop_if(|(whose, _)| *whose == key) {
-            send(&buffer.bytes[echoes.range.clone()], echoes.count);
+            send(&buffer.bytes[echoes.range.clone()], echoes.messages);
             buffer.free = buffer.echoes.last().map_or(0, |(_, before)| before.range.end);
         }
     });
@@ -88,7 +88,7 @@ pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
 pub(super) fn take_all(mut send: impl FnMut(Key, &[u8], u32)) {
     BUFFER.with_borrow_mut(|buffer| {
         for (key, echoes) in buffer.echoes.drain(..) {
-            send(key, &buffer.bytes[echoes.range], echoes.count);
+            send(key, &buffer.bytes[echoes.range], echoes.messages);
         }
         (buffer.free, buffer.read) = (0, 0);
     });

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-
 use super::Shared;
 use super::broker::Channel;
 use super::config::Relay;
 use super::error::{Code, Error};
 use super::frame::{Frame, Message};
 use super::handle::Handle;
+use super::json;
 use super::turns;
 
 /// What a message costs, and its refusal, as [`turns::spend`] counts.
@@ -79,10 +78,7 @@ fn check(shared: &Shared, message: Message<'_>) -> Result<(), Error> {
     if text.len() > shared.config.limits.outbox_bytes {
         return Err(Error::new(Code::TooLarge, "the message is larger than an outbox"));
     }
-    match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::new(Code::InvalidJson, "the message is not JSON")),
-    }
+    json::check(text).map_err(|reason| Error::new(Code::InvalidJson, reason))
 }
 
 /// Tells the sender, in a frame of its own, why a message was not relayed. The connection stays open.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::account::Account;
 use super::close;
+use super::config::Heartbeat;
 use super::connection::Connection;
 use super::frame;
 use super::handle::Handle;
@@ -25,6 +26,9 @@ use super::socket::Socket;
 use super::turns::{self, Turn};
 use super::worker::unix_ms;
 use super::writer::Flushed;
+
+/// How often an unfinished message is looked at within its time: it may take a fourth longer.
+const LOOKS: u32 = 4;
 
 thread_local! {
     static TABLE: RefCell<Table> = RefCell::default();
@@ -46,16 +50,32 @@ struct Table {
     places: Slab<Place>,
     /// When which connection's token expires, in Unix milliseconds.
     expiries: BTreeSet<(u64, usize)>,
-    heartbeat: Option<(Duration, Duration)>,
+    care: Option<Care>,
     mailbox: Option<Arc<Mailbox>>,
     sweeping: bool,
 }
 
+/// What all connections of a worker are looked after for.
+#[derive(Clone, Copy, Debug)]
+pub struct Care {
+    pub heartbeat: Heartbeat,
+    /// See [`Limits::message_timeout`](super::config::Limits::message_timeout).
+    pub message_timeout: Duration,
+}
+
+impl Care {
+    /// For a worker without connections.
+    pub const NONE: Care = {
+        let hour = Duration::from_secs(3600);
+        Care { heartbeat: Heartbeat { interval: hour, timeout: hour }, message_timeout: hour }
+    };
+}
+
 /// The worker that this thread is, before it has connections.
-pub(super) fn set_up(mailbox: Arc<Mailbox>, heartbeat: (Duration, Duration)) {
+pub(super) fn set_up(mailbox: Arc<Mailbox>, care: Care) {
     TABLE.with_borrow_mut(|table| {
         table.mailbox = Some(mailbox);
-        table.heartbeat = Some(heartbeat);
+        table.care = Some(care);
     });
 }
 
@@ -67,10 +87,10 @@ pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Key {
         if let Some(at) = expires_at {
             table.expiries.insert((at, key));
         }
-        if let Some(heartbeat) = table.heartbeat
+        if let Some(care) = table.care
             && !std::mem::replace(&mut table.sweeping, true)
         {
-            tokio::spawn(sweep(heartbeat));
+            tokio::spawn(sweep(care));
         }
         key
     })
@@ -231,9 +251,10 @@ fn write(key: Key, handle: &Arc<Handle>, write: impl FnOnce() -> Flushed) {
 }
 
 /// Runs while the worker has connections.
-async fn sweep((interval, timeout): (Duration, Duration)) {
+async fn sweep(Care { heartbeat, message_timeout }: Care) {
     let epoch = Instant::now();
-    let mut wheel = Wheel::new(interval, timeout, 0);
+    let mut wheel = Wheel::new(heartbeat.interval, heartbeat.timeout, 0);
+    let mut messages = Wheel::new(message_timeout / LOOKS, message_timeout, 0);
     let mut tick = tokio::time::interval(wheel.tick().min(Duration::from_millis(100)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -241,6 +262,7 @@ async fn sweep((interval, timeout): (Duration, Duration)) {
         let now = now.max(epoch.elapsed().as_millis() as u64);
         let goes_on = TABLE.with_borrow_mut(|table| {
             table.turn(&mut wheel, now);
+            table.look_for_overdue(&mut messages, now, message_timeout);
             table.expire();
             table.sweeping = !table.places.is_empty();
             table.sweeping
@@ -272,9 +294,24 @@ impl Table {
         &'a self,
         wheel: &Wheel,
         slot: usize,
-    ) -> impl Iterator<Item = (&'a Arc<Handle>, &'a Socket)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a Arc<Handle>, &'a Connection)> + use<'a> {
         let keys = (slot..self.places.capacity()).step_by(wheel.slots());
-        keys.filter_map(|key| self.begun(key)).map(|(handle, connection)| (handle, connection.socket()))
+        keys.filter_map(|key| self.begun(key))
+    }
+
+    /// Finds connections whose unfinished message takes too long. Time in which one isn't read doesn't count.
+    fn look_for_overdue(&self, wheel: &mut Wheel, now: u64, timeout: Duration) {
+        let turn = wheel.turn(now);
+        for (slot, _) in turn.ping.slots(wheel) {
+            for (handle, connection) in self.slot(wheel, slot) {
+                let assembler = connection.assembler();
+                if turn.stalled || handle.is_paused() {
+                    assembler.restart_clock();
+                } else if assembler.is_overdue(clock(connection.socket(), now), timeout) {
+                    handle.declare_overdue();
+                }
+            }
+        }
     }
 
     fn turn(&self, wheel: &mut Wheel, now: u64) {
@@ -285,7 +322,8 @@ impl Table {
             }
         } else {
             for (slot, _) in turn.check.slots(wheel) {
-                for (handle, socket) in self.slot(wheel, slot) {
+                for (handle, connection) in self.slot(wheel, slot) {
+                    let socket = connection.socket();
                     if handle.is_overdue(clock(socket, now), wheel.timeout_ms()) {
                         socket.suspect(handle);
                     }
@@ -293,7 +331,8 @@ impl Table {
             }
         }
         for (slot, due) in turn.ping.slots(wheel) {
-            for (handle, socket) in self.slot(wheel, slot).filter(|(handle, _)| handle.is_open()) {
+            for (handle, connection) in self.slot(wheel, slot).filter(|(handle, _)| handle.is_open()) {
+                let socket = connection.socket();
                 handle.on_ping(clock(socket, due));
                 handle.push_control(&frame::PING);
                 socket.expect_pong();

@@ -7,14 +7,15 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::mailbox::Mailbox;
 #[cfg(unix)]
 use super::poller::Poller;
-use super::{table, turns};
+use super::table::{self, Care};
+use super::turns;
 
 /// Milliseconds since 1970. For token expiry only.
 pub(super) fn unix_ms() -> u64 {
@@ -36,7 +37,7 @@ impl Worker {
     ///
     /// # Errors
     /// What the system says when it gives no thread, or no epoll descriptor.
-    pub fn start(engine: usize, index: usize, heartbeat: (Duration, Duration)) -> io::Result<Worker> {
+    pub fn start(engine: usize, index: usize, care: Care) -> io::Result<Worker> {
         let mailbox = Arc::new(Mailbox::new(engine));
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
@@ -50,7 +51,7 @@ impl Worker {
             move || {
                 #[cfg(unix)]
                 runtime.spawn(poller.live_here());
-                run(&mailbox, runtime, heartbeat);
+                run(&mailbox, runtime, care);
             }
         })?;
         Ok(Worker { mailbox, runtime: handle, thread: Some(thread) })
@@ -73,9 +74,9 @@ impl Drop for Worker {
     }
 }
 
-fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, heartbeat: (Duration, Duration)) {
+fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, care: Care) {
     mailbox.live_here();
-    table::set_up(mailbox.clone(), heartbeat);
+    table::set_up(mailbox.clone(), care);
     runtime.spawn(turns::take_turns());
     runtime.spawn(turns::pace());
     runtime.block_on(std::future::poll_fn(|cx| mailbox.poll(cx)));

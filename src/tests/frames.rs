@@ -171,6 +171,50 @@ fn a_ping_is_answered_with_its_payload() {
     let many: Vec<u8> = (0..100).flat_map(|n: u8| frame(PING, &[n])).collect();
     client.send(&many);
     (0..100).for_each(|n: u8| client.expect(PONG, &[n]));
+    assert_eq!(server.engine.stats().messages.sent, 0, "a pong is no message");
+}
+
+#[test]
+fn pongs_and_messages_go_back_in_the_order_in_which_they_were_asked_for() {
+    let server = server(64 * 1024);
+    let mut alone = server.connect_as("ada");
+    let mut pair = [server.connect_as("bob"), server.connect_as("bob")];
+    // Echoes of the only device, messages that all devices get, refusals, and pongs between them, in one read and in the
+    // middle of a fragmented message.
+    let bytes: Vec<u8> = (0..20)
+        .flat_map(|n: u8| {
+            let number = n.to_string();
+            [
+                frame(TEXT, number.as_bytes()),
+                frame(PING, &[n]),
+                frame(PING, &[n, n]),
+                if n.is_multiple_of(3) { frame(TEXT, b"no JSON") } else { frame(TEXT, b"true") },
+                frame(PING, &[n; 3]),
+                frame(0x01, b"[1"),
+                frame(PING, &[n; 4]),
+                frame(0x80, b"]"),
+                frame(PING, &[n; 5]),
+            ]
+            .concat()
+        })
+        .collect();
+    for client in [&mut alone, &mut pair[0]] {
+        client.send(&bytes);
+        for n in 0..20_u8 {
+            client.expect_text(&n.to_string());
+            client.expect(PONG, &[n]);
+            client.expect(PONG, &[n, n]);
+            if n.is_multiple_of(3) {
+                client.expect_error("ERR_INVALID_JSON");
+            } else {
+                client.expect_text("true");
+            }
+            client.expect(PONG, &[n; 3]);
+            client.expect(PONG, &[n; 4]);
+            client.expect_text("[1]");
+            client.expect(PONG, &[n; 5]);
+        }
+    }
 }
 
 #[test]

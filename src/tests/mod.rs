@@ -10,6 +10,7 @@ mod handshake;
 mod harness;
 mod heartbeat;
 mod lifecycle;
+mod overdue;
 mod proxy;
 mod redis;
 mod redis_cluster;

@@ -250,12 +250,19 @@ fn what_cannot_be_relayed_is_answered_with_an_error_frame_and_the_connection_sta
 }
 
 #[test]
-fn json_that_is_nested_without_end_is_refused_not_followed() {
+fn json_that_is_nested_deeper_than_128_levels_is_not_relayed() {
     let server = server(Relay::User);
     let mut client = server.connect();
+    let nested = |levels| ["[".repeat(levels), "]".repeat(levels)].concat();
     client.text(&"[".repeat(500_000));
     client.expect_error("ERR_INVALID_JSON");
-    client.expect_alive();
+    for levels in [129, 100_000] {
+        client.text(&nested(levels));
+        let refusal = client.next_text();
+        assert!(refusal.contains("ERR_INVALID_JSON") && refusal.contains("128"), "{refusal}");
+    }
+    client.text(&nested(128));
+    client.expect_text(&nested(128));
 }
 
 #[test]

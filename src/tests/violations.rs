@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::client::{BINARY, CLOSE, Got, PING, PONG, TEXT, close_payload, frame, head, unmasked};
+use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame, head, unmasked};
 use super::harness::{Server, config, eventually};
 use crate::engine::config::{Config, Relay};
 use crate::engine::events::{Event, Interest};
@@ -104,12 +104,55 @@ fn a_message_over_the_limit_fails_the_connection_however_it_comes() {
 }
 
 #[test]
+fn a_violation_that_shows_in_a_head_is_answered_before_the_payload_comes() {
+    let masked = |first, len| [head(first, len, 0x80), vec![0; 4]].concat();
+    let begun = |rest: Vec<u8>| [frame(0x01, b"begun"), rest].concat();
+    for bytes in [
+        head(TEXT, 100, 0),
+        masked(TEXT | 0x40, 100),
+        masked(0x83, 100),
+        masked(0x8B, 100),
+        masked(PING & 0x0F, 100),
+        masked(PING, 126),
+        masked(CLOSE, 1),
+        masked(0x80, 100),
+        begun(masked(BINARY, 100)),
+    ] {
+        fails(&bytes, 1002);
+    }
+    fails(&begun(masked(0x80, LIMIT - 4)), 1009);
+    fails(&[masked(TEXT, 100), b"\xFF".to_vec()].concat(), 1007);
+}
+
+#[test]
+fn a_small_max_payload_permits_control_frames_of_every_length() {
+    for reads in READS {
+        let mut config = config();
+        config.limits.read_buffer_bytes = reads;
+        config.limits.max_payload = 1;
+        let server = Server::start(config);
+        let mut client = server.connect();
+        client.ping(&[b'p'; 125]);
+        client.expect(PONG, &[b'p'; 125]);
+        client.send(&frame(PONG, &[b'p'; 125]));
+        client.text("1");
+        client.expect_text("1");
+        let reason = "r".repeat(123);
+        client.close(4000, &reason);
+        assert_eq!(client.expect_close(4000), reason);
+        assert_eq!(server.ended(client.id()), (4000, reason));
+        let mut client = server.connect();
+        client.text("22");
+        client.expect_close(1009);
+    }
+}
+
+#[test]
 fn a_length_with_the_highest_bit_set_fails_the_connection() {
     let server = server(64 * 1024);
     let mut client = server.connect();
     client.send(&[&[BINARY, 0xFF][..], &[0xFF; 8], &[0; 4]].concat());
-    let Got::Frame(CLOSE, payload) = client.next() else { panic!() };
-    assert!([1002, 1009].contains(&u16::from_be_bytes([payload[0], payload[1]])));
+    client.expect_close(1002);
     client.expect_end();
 }
 

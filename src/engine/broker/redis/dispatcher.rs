@@ -18,8 +18,7 @@ use crate::engine::close;
 use crate::engine::delivery::deliver;
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Events};
-use crate::engine::frame::Message;
-use crate::engine::protocol::MAX_REASON;
+use crate::engine::frame::{MAX_REASON, Message};
 use crate::engine::registry::Registry;
 use crate::engine::router::refuse;
 

@@ -192,8 +192,6 @@ impl Hub {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::time::Duration;
-
     use parking_lot::Mutex;
 
     use super::*;
@@ -202,6 +200,7 @@ mod tests {
     use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
     use crate::engine::broker::redis::pipeline::Asker;
     use crate::engine::error::Error;
+    use crate::engine::table::Care;
     use crate::engine::worker::Worker;
 
     /// Remembers which publishes came to what.
@@ -227,7 +226,7 @@ mod tests {
 
     #[test]
     fn all_publishes_that_wait_for_their_partitions_share_one_bound_and_leave_in_order() {
-        let mut worker = Worker::start(0, 0, (Duration::from_secs(60), Duration::from_secs(60))).unwrap();
+        let mut worker = Worker::start(0, 0, Care::NONE).unwrap();
         let config = RedisConfig {
             pending_bytes: 1 << 20,
             ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])

@@ -1,0 +1,104 @@
+//! The input of a connection: what becomes of each frame and each message that it reads.
+
+use std::ops::Range;
+
+use super::{Connection, Phase};
+use crate::engine::assembler::{self, Violation};
+use crate::engine::close::ClosedBy;
+use crate::engine::echoes::Echoes;
+use crate::engine::frame::{self, Message, Opcode, Whole};
+use crate::engine::router::{self, Routed};
+use crate::engine::turns;
+
+/// Bytes of answers to pings that may wait beyond the outbox' limit.
+const MAX_ANSWERS: usize = 64 * 1024;
+/// What a frame costs that is no whole message, as [`turns::spend`] counts, beside its bytes: a control frame, a fragment, a
+/// part of a frame.
+const FRAME: u64 = 2;
+
+/// Charges a frame, or a part of one, of so many bytes to the turn. The router charges messages.
+pub(super) fn charge(len: usize) {
+    turns::spend(FRAME + turns::bytes(len));
+}
+
+impl Connection {
+    /// Takes in a frame that lies whole at `at`.
+    #[inline]
+    pub(super) fn whole(&mut self, bytes: &mut [u8], at: usize, whole: &Whole, echoes: &mut Echoes) {
+        let frame = at..at + whole.len;
+        let payload = at + whole.head_len..frame.end;
+        frame::unmask(&mut bytes[payload.clone()], whole.mask);
+        match whole.opcode {
+            Opcode::Text => self.text(bytes, frame, whole.head_len, echoes),
+            Opcode::Binary => self.message(Message::Binary(&bytes[payload])),
+            Opcode::Ping if self.phase == Phase::Open && self.tenure.handle.writer().is_clear() => {
+                charge(whole.len);
+                echoes.add_pong(bytes, frame, whole.head_len);
+            }
+            opcode => {
+                charge(whole.len);
+                self.control(opcode, &bytes[payload]);
+            }
+        }
+    }
+
+    /// Takes in a text frame, which is unmasked.
+    fn text(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize, echoes: &mut Echoes) {
+        let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
+            return self.fail(Violation::BAD_UTF8);
+        };
+        if self.phase != Phase::Open {
+            self.message(Message::Text(text));
+        } else if self.route(Message::Text(text), true) == Routed::Echo {
+            echoes.add(bytes, frame, head_len);
+        }
+    }
+
+    /// Takes in a message that can't go back from where it lies.
+    pub(super) fn message(&self, message: Message<'_>) {
+        if self.phase == Phase::Open {
+            self.route(message, false);
+        } else {
+            self.counters().messages_after_close.add(1);
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+        match opcode {
+            Opcode::Close => self.peer_closes(payload),
+            Opcode::Ping if self.phase == Phase::Open => self.push_pong(payload),
+            _ => {}
+        }
+    }
+
+    /// Answers a ping behind what waits in the outbox.
+    fn push_pong(&self, payload: &[u8]) {
+        let (pong, len) = frame::encode_pong(payload);
+        self.tenure.handle.push_control(&pong[..len]);
+        // A flood of pings whose answers nobody reads.
+        if self.tenure.handle.buffered() > self.tenure.shared.config.limits.outbox_bytes + MAX_ANSWERS {
+            self.tenure.handle.declare_slow();
+        }
+    }
+
+    /// The peer began the close handshake, or answered ours (RFC 6455, section 5.5.1). Its code and reason are sent back. In an
+    /// answer they mean nothing any more.
+    fn peer_closes(&mut self, payload: &[u8]) {
+        let (code, reason) = match assembler::read_close(payload) {
+            Ok(said) => said,
+            Err(violation) => return self.fail(violation),
+        };
+        self.tenure.leave(code, reason, ClosedBy::Peer);
+        if self.phase == Phase::Open {
+            self.say_close(code, reason);
+        }
+        self.assembler.clear();
+        self.phase = Phase::Flushing;
+        self.set_deadline();
+    }
+
+    fn route(&self, message: Message<'_>, may_echo: bool) -> Routed {
+        router::on_message(&self.tenure.shared, &self.tenure.handle, message, may_echo)
+    }
+}

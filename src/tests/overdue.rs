@@ -1,0 +1,102 @@
+//! Messages that take long to come.
+
+use std::time::{Duration, Instant};
+
+use super::client::{CLOSE, Got, PING, PONG, TEXT, frame};
+use super::harness::{Server, config, eventually};
+use crate::engine::config::{Config, Relay};
+use crate::engine::events::{Event, Interest};
+
+/// A server whose messages may take so long, with one worker and no pings.
+fn impatient(message_timeout: Duration) -> Server {
+    let mut config = Config { relay: Relay::User, threads: 1, ..config() };
+    config.limits.message_timeout = message_timeout;
+    Server::start(config)
+}
+
+#[test]
+fn a_message_that_is_begun_and_never_ended_ends_its_connection() {
+    let server = impatient(Duration::from_millis(200));
+    let fragment = frame(0x01, b"begun");
+    let cut = frame(TEXT, b"12345678")[..9].to_vec();
+    let head = frame(TEXT, b"1")[..1].to_vec();
+    let ping = frame(PING, b"12345678")[..9].to_vec();
+    for bytes in [fragment, cut, head, ping] {
+        let begin = Instant::now();
+        let mut client = server.connect();
+        client.send(&[frame(TEXT, b"1"), bytes].concat());
+        client.expect_text("1");
+        let reason = client.expect_close(1008);
+        assert!(reason.contains("limits.messageTimeoutMs"), "{reason}");
+        assert!(begin.elapsed() >= Duration::from_millis(200), "too soon");
+        client.expect_end();
+        client.finish();
+        assert_eq!(server.ended(client.id()), (1008, reason));
+    }
+    server.expect_empty();
+}
+
+#[test]
+fn pings_and_empty_fragments_give_a_message_no_more_time() {
+    let server = impatient(Duration::from_millis(200));
+    let mut client = server.connect();
+    client.send(&frame(0x01, b"begun"));
+    let (ping, empty) = (frame(PING, b""), frame(0x00, b""));
+    let code = loop {
+        client.try_send(&[&ping[..], &empty].concat());
+        match client.next() {
+            Got::Frame(PONG, _) => {}
+            Got::Frame(CLOSE, payload) => break u16::from_be_bytes([payload[0], payload[1]]),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code, 1008);
+}
+
+#[test]
+fn a_slow_message_that_comes_on_and_short_ones_are_never_overdue() {
+    let timeout = Duration::from_secs(1);
+    let server = impatient(timeout);
+    let mut slow = server.connect();
+    let mut quick = server.connect();
+    // 20 KiB a second, where 8 give it a second more.
+    let text = format!("\"{}\"", "x".repeat(64 * 1024 - 2));
+    let bytes = frame(TEXT, text.as_bytes());
+    let begin = Instant::now();
+    for (number, part) in bytes.chunks(bytes.len() / 16).enumerate() {
+        slow.send(part);
+        // Always in the middle of some message when it is looked at, but not of the same one.
+        let digits = format!("{number}");
+        let (first, second) = (frame(0x01, b" "), frame(0x80, digits.as_bytes()));
+        quick.send(&first);
+        std::thread::park_timeout((timeout / 5 * (number as u32 + 1)).saturating_sub(begin.elapsed()));
+        quick.send(&second);
+        quick.expect_text(&format!(" {digits}"));
+    }
+    assert!(begin.elapsed() >= 3 * timeout);
+    slow.expect_text(&text);
+}
+
+#[test]
+fn a_message_that_we_do_not_read_on_is_not_overdue() {
+    let timeout = Duration::from_millis(100);
+    let mut config = Config { relay: Relay::Off, threads: 1, ..config() };
+    config.limits.message_timeout = timeout;
+    config.limits.event_bytes_per_connection = 1024;
+    let server = Server::start(config);
+    server.engine.set_interest(Interest::ALL);
+    let mut client = server.connect();
+    let (first, second) = (frame(0x01, b"be"), frame(0x80, b"gun"));
+    client.send(&[frame(TEXT, &[b'x'; 2000]), first].concat());
+    eventually("the connection to be paused", || server.engine.stats().event_bytes > 2000);
+    client.send(&second);
+    std::thread::park_timeout(timeout * 8);
+    assert!(client.handle().is_open());
+    for len in [2000, 5] {
+        let text = server.event("the message", |event| match event {
+            Event::Text { text, .. } => Some(text.len()),
+            _ => None,
+        });
+        assert_eq!(text, len);
+    }
+}
