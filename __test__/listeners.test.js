@@ -221,7 +221,7 @@ describe('interest', () => {
     expect([connection.isOpen, data]).toEqual([true, 'late']);
     const gone = once(manager, 'disconnect');
     client.close(4000, 'x');
-    expect(await gone).toEqual([connection, 4000, 'x']);
+    expect(await gone).toEqual([connection, 4000, 'x', 'peer']);
     expect(connection.isOpen).toBe(false);
   });
 
