@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
 /// The purpose of the connection has been fulfilled.
 pub const NORMAL: u16 = 1000;
 /// The server shuts down.
@@ -115,7 +117,7 @@ pub fn is_counted(code: u16) -> bool {
 
 /// See [`SENDABLE`].
 pub fn is_sendable(code: u16) -> bool {
-    SENDABLE.iter().any(|range| range.contains(&code))
+    CloseCode::from(code).is_allowed()
 }
 
 #[cfg(test)]
@@ -129,6 +131,13 @@ mod tests {
             assert!(info.name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'));
             assert!(CLOSE_CODES[..i].iter().all(|other| other.name != info.name), "{}", info.name);
             assert!(info.meaning.ends_with('.'), "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn the_ranges_that_are_published_hold_exactly_the_codes_that_may_be_sent() {
+        for code in 0..=u16::MAX {
+            assert_eq!(SENDABLE.iter().any(|range| range.contains(&code)), is_sendable(code), "{code}");
         }
     }
 

@@ -8,8 +8,8 @@
 
 use std::io::{self, Read, Write};
 
-use tungstenite::Error;
-use tungstenite::protocol::{self, Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::protocol::{self, Role, WebSocketConfig, WebSocketContext};
 
 use super::tests::{Heard, feed};
 use super::*;
