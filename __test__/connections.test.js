@@ -77,7 +77,7 @@ describe('a connection', () => {
     const { id } = connection;
     const gone = once(manager, 'disconnect');
     client.close(4000, 'tschüß');
-    expect(await gone).toEqual([connection, 4000, 'tschüß']);
+    expect(await gone).toEqual([connection, 4000, 'tschüß', 'peer']);
     expect(connection).toMatchObject({
       id,
       userId: 'alice',

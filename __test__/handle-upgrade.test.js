@@ -154,7 +154,7 @@ describe('handleUpgrade', () => {
     await manager.handleUpgrade(request, stream, null, { userId: 'u' });
     const gone = once(manager, 'disconnect');
     stream.destroy();
-    expect((await gone).slice(1)).toEqual([1006, '']);
+    expect((await gone).slice(1)).toEqual([1006, '', 'network']);
     expect(stream.destroyed).toBe(true);
   });
 
@@ -176,7 +176,7 @@ describe('handleUpgrade', () => {
       const gone = once(manager, 'disconnect');
       if (how === 'rejects the stream') stream.close(http2.constants.NGHTTP2_CANCEL);
       else session.destroy();
-      expect((await gone).slice(1)).toEqual([1006, '']);
+      expect((await gone).slice(1)).toEqual([1006, '', 'network']);
       session.destroy();
     },
   );

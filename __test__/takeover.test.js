@@ -379,7 +379,7 @@ describe('a TLS server', () => {
     await connect(`wss://127.0.0.1:${port}/api/websocket`, { rejectUnauthorized: false });
     const gone = once(manager, 'disconnect');
     for (const socket of sockets) socket.destroy();
-    expect((await gone).slice(1)).toEqual([1006, '']);
+    expect((await gone).slice(1)).toEqual([1006, '', 'network']);
   });
 
   test('tells listeners when a client closes, and when it vanishes', async () => {
@@ -387,11 +387,11 @@ describe('a TLS server', () => {
     const polite = await open();
     let gone = once(manager, 'disconnect');
     polite.close(4000, 'bye');
-    expect((await gone).slice(1)).toEqual([4000, 'bye']);
+    expect((await gone).slice(1)).toEqual([4000, 'bye', 'peer']);
     const rude = await open();
     gone = once(manager, 'disconnect');
     rude.socket.terminate();
-    expect((await gone).slice(1)).toEqual([1006, '']);
+    expect((await gone).slice(1)).toEqual([1006, '', 'network']);
     expect(manager.connections.size).toBe(0);
   });
 
@@ -466,7 +466,7 @@ describe('a TLS server', () => {
     expect([manager.stats().closed, manager.connections.size]).toEqual([{}, COUNT]);
     const gone = once(manager, 'disconnect');
     clients.child.kill('SIGSTOP');
-    expect((await gone).slice(1)).toEqual([4003, 'no answer to ping']);
+    expect((await gone).slice(1)).toEqual([4003, 'no answer to ping', 'network']);
   });
 
   test('slows a client down that sends more than its listeners take', async () => {

@@ -95,7 +95,7 @@ class Pump {
         } else {
           budget -= this.#hand(deadline, budget);
           const isLate = performance.now() >= deadline;
-          this.#adapt(isLate, TURN_EVENTS - budget);
+          this.#adapt(isLate);
           if (budget <= 0 || isLate) break;
         }
       }
@@ -108,9 +108,9 @@ class Pump {
     }
   }
 
-  /** Chooses the size of the next batch, by what listeners have taken in this turn. */
-  #adapt(isLate, count) {
-    if (isLate) this.#size = Math.max(MIN_BATCH, Math.min(MAX_BATCH, count));
+  /** Chooses the size of the next batch. By halves, for a pause that is not the listeners' fault may make a turn late. */
+  #adapt(isLate) {
+    if (isLate) this.#size = Math.max(MIN_BATCH, this.#size >> 1);
     else if (this.#batch.length > this.#size) this.#size = Math.min(MAX_BATCH, 2 * this.#size);
   }
 

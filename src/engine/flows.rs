@@ -18,6 +18,10 @@ use super::handle::Handle;
 pub(super) const MAX_MESSAGES: usize = 512;
 /// What a waiting message counts beyond its payload, so that a flood of empty ones is bounded over all connections too.
 const MESSAGE_OVERHEAD: usize = 64;
+/// Events of a turn, at most: what is answered to all of them goes out in one write. Shorter ones would cost a write for
+/// fewer, so turns get shorter only where a round would last for more batches than this.
+const TURN: usize = 16;
+const ROUND_BATCHES: usize = 4;
 /// Bytes after which a turn ends, and those after which a batch does: copying them takes time in which nobody is served.
 const TURN_BYTES: usize = 16 * 1024;
 const BATCH_BYTES: usize = 256 * 1024;
@@ -146,8 +150,7 @@ impl Flows {
     /// Moves events into a batch, until that has `max`.
     pub fn take(&mut self, max: usize, batch: &mut VecDeque<Event>) -> Taken {
         let mut taken = Taken::default();
-        // A round fits into a batch, if there are no more connections than that.
-        let share = (max.saturating_sub(batch.len()) / self.flows.len().max(1)).max(1);
+        let share = (max.saturating_mul(ROUND_BATCHES) / self.flows.len().max(1)).clamp(1, TURN);
         while taken.bytes < BATCH_BYTES && batch.len() < max {
             let Some(key) = self.next() else { break };
             self.serve(key, share.min(max - batch.len()), batch, &mut taken);
@@ -256,13 +259,14 @@ mod tests {
         let (floods, quiet) = (handles(16), handle(16));
         floods.iter().for_each(|flood| push(&mut flows, flood, 500));
         // Newcomers are served in the order in which they came.
-        assert_eq!(take(&mut flows, 256).iter().filter(|id| **id == 15).count(), 16);
+        let batch = take(&mut flows, 256);
+        assert_eq!((batch[0], batch[TURN], batch[255]), (0, 1, 15));
         push(&mut flows, &quiet, 1);
         let batch = take(&mut flows, 256);
-        assert_eq!(batch[0], quiet.id);
+        assert_eq!(batch[..2], [quiet.id, 0]);
         for flood in &floods {
             let share = batch.iter().filter(|id| **id == flood.id).count();
-            assert!((15..=30).contains(&share), "{share}");
+            assert!((TURN - 1..=TURN).contains(&share), "{share}");
         }
     }
 
@@ -271,15 +275,29 @@ mod tests {
         let mut flows = Flows::new(MAX_BYTES);
         let (floods, quiet) = (handles(8), handle(8));
         floods.iter().for_each(|flood| push(&mut flows, flood, 500));
-        take(&mut flows, 8);
+        // Each batch has one event, and so has each turn.
+        let mut next =
+            |flows: &mut Flows, count: usize| (0..count).flat_map(|_| take(flows, 1)).collect::<Vec<_>>();
+        next(&mut flows, 8);
         push(&mut flows, &quiet, 1);
-        assert_eq!(take(&mut flows, 1), [quiet.id]);
+        assert_eq!(next(&mut flows, 1), [quiet.id]);
         // The round begins here.
-        assert_eq!(take(&mut flows, 3), [0, 1, 2]);
+        assert_eq!(next(&mut flows, 3), [0, 1, 2]);
         push(&mut flows, &quiet, 1);
-        assert_eq!(take(&mut flows, 2), [quiet.id, 3]);
+        assert_eq!(next(&mut flows, 2), [quiet.id, 3]);
         push(&mut flows, &quiet, 1);
-        assert_eq!(take(&mut flows, 10), [4, 5, 6, 7, 0, 1, 2, 3, quiet.id, 4]);
+        assert_eq!(next(&mut flows, 10), [4, 5, 6, 7, 0, 1, 2, 3, quiet.id, 4]);
+    }
+
+    #[test]
+    fn turns_get_shorter_where_a_round_would_be_long() {
+        for (count, max, turn) in [(2, 256, 16), (64, 256, 16), (256, 256, 4), (2000, 256, 1), (16, 4, 1)] {
+            let mut flows = Flows::new(MAX_BYTES);
+            let all = handles(count);
+            all.iter().for_each(|handle| push(&mut flows, handle, 20));
+            let batch = take(&mut flows, max);
+            assert_eq!(batch.iter().take_while(|id| **id == 0).count(), turn, "{count} {max}");
+        }
     }
 
     #[test]
