@@ -428,11 +428,14 @@ export interface Refusal {
   code: ErrorCode;
   /** The sentence that the client was told, unless `rejectWith` is `'close'`, which has no room for it. */
   message: string;
-  /** The request's target as it came, with the value of `jwt.query`, and any JWT in the query, replaced by `[redacted]`. */
+  /**
+   * The request's target as it came, with the value of `jwt.query`, and any JWT in the query, replaced by `[redacted]`. At most
+   * 1,024 bytes; what is longer ends in `…`.
+   */
   url: string;
   /** As {@link Connection.remoteAddress}. */
   remoteAddress: string;
-  /** The header `Origin`, which browsers send. */
+  /** The header `Origin`, which browsers send. At most 1,024 bytes, as `url`. */
   origin: string | undefined;
 }
 
@@ -862,7 +865,7 @@ export interface LimitOptions {
   outboxBytes?: number | undefined;
   /**
    * Connections at a time, handshakes included; further ones get 503. 1 to 10,000,000. An idle connection costs less than
-   * 2,000 bytes.
+   * 2,000 bytes. Clients that were refused may linger beside them for 300 ms, a quarter as many and 64 at most.
    *
    * @defaultValue no limit
    */
@@ -1365,6 +1368,8 @@ export const ErrorCode: {
   readonly ERR_HANDSHAKE_TIMEOUT: 'ERR_HANDSHAKE_TIMEOUT';
   /** 503: there are `limits.maxConnections` already. */
   readonly ERR_TOO_MANY_CONNECTIONS: 'ERR_TOO_MANY_CONNECTIONS';
+  /** 503, with `Retry-After`: 1,024 tokens of this thread's clients wait to be verified, and most of them come from this address. */
+  readonly ERR_TOO_MANY_HANDSHAKES: 'ERR_TOO_MANY_HANDSHAKES';
   /** 503: `close()` was called. */
   readonly ERR_SHUTTING_DOWN: 'ERR_SHUTTING_DOWN';
   /** In an error frame to a client: its text is not JSON, or nested deeper than 128 levels, and was not relayed. */

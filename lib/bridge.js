@@ -1,5 +1,7 @@
 'use strict';
 
+const { REFUSED_MS } = require('./farewell');
+
 /** How long a socket may take to pass on its last bytes and close, once its connection is over. */
 const LINGER_MS = 5000;
 
@@ -141,20 +143,23 @@ class Bridge {
     setImmediate(() => setImmediate(() => this.#native.answer()));
   }
 
-  /** BRIDGE_END: the connection is over. What the addon still has for the socket goes out first, unless `abort`. */
-  finish(abort) {
+  /**
+   * BRIDGE_END: the connection is over, or the upgrade was `refused`. What the addon still has for the socket goes out first,
+   * unless `abort`.
+   */
+  finish(abort, refused = false) {
     if (this.#over || (this.#ending && !abort)) return;
-    this.#guard(() => this.#finish(abort));
+    this.#guard(() => this.#finish(abort, refused ? REFUSED_MS : LINGER_MS));
   }
 
-  #finish(abort) {
+  #finish(abort, lingerMs) {
     if (abort) {
       this.#over = true;
       this.#destroy();
     } else {
       this.#ending = true;
       // A peer that reads nothing more must not hold the socket.
-      const timer = setTimeout(() => this.#guard(() => this.#destroy()), LINGER_MS);
+      const timer = setTimeout(() => this.#guard(() => this.#destroy()), lingerMs);
       timer.unref();
       this.#socket.on('close', () => clearTimeout(timer));
       this.readable();

@@ -247,7 +247,7 @@ class WebSocketManager extends EventEmitter {
         this.#handover.bridge(id)?.answer();
         break;
       case Kind.BRIDGE_END:
-        this.#handover.bridge(id)?.finish(number !== 0);
+        this.#handover.bridge(id)?.finish((number & 1) !== 0, (number & 2) !== 0);
         break;
       case Kind.SETTLED:
         this.#answers.settle(number, payload);

@@ -4,6 +4,7 @@ const http = require('node:http');
 const https = require('node:https');
 const { meaningOf } = require('./catalogue');
 const { failure, describe } = require('./error');
+const { farewell } = require('./farewell');
 const { afterAnswers } = require('./pipeline');
 
 const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
@@ -48,8 +49,7 @@ function pathOf(target) {
  */
 function passOn(server, req, socket, head, unheard) {
   if (server.listenerCount('request') === 0) {
-    socket.on('error', nothing);
-    socket.end(NOT_FOUND, () => socket.destroy());
+    farewell(socket, NOT_FOUND);
   } else if (socket !== req.socket || req.readableLength > 0) {
     // Newer releases of Node read an upgrade's body themselves, and may have begun to.
     respond(server, req, socket);
@@ -97,8 +97,7 @@ function refuse(req, socket, error) {
     `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
   afterAnswers(req, socket, () => {
     try {
-      socket.on('error', nothing);
-      socket.end(answer, () => socket.destroy());
+      farewell(socket, answer);
     } catch {
       // The socket itself is what doesn't work.
     }

@@ -166,7 +166,9 @@ impl Writer<'_> {
             Event::BridgeReadable { id } => self.put(BRIDGE_READABLE, id, 0, ())?,
             Event::BridgeDrain { id } => self.put(BRIDGE_DRAIN, id, 0, ())?,
             Event::BridgeQuestion { id } => self.put(BRIDGE_QUESTION, id, 0, ())?,
-            Event::BridgeEnd { id, abort } => self.put(BRIDGE_END, id, abort.into(), ())?,
+            Event::BridgeEnd { id, abort, refused } => {
+                self.put(BRIDGE_END, id, u64::from(abort) | u64::from(refused) << 1, ())?;
+            }
             Event::Open { .. }
             | Event::Text { .. }
             | Event::Binary { .. }

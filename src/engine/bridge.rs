@@ -13,11 +13,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 
 use super::events::{Event, Events};
 use super::handle::Handle;
+use super::socket::MAX_SCRAP;
 
 /// Number of a bridge, for events.
 pub type BridgeId = u64;
@@ -49,8 +49,8 @@ pub struct Bridge {
 
 #[derive(Debug, Default)]
 struct State {
-    inbound: VecDeque<Bytes>,
-    inbound_len: usize,
+    /// One buffer, whatever the size of the chunks: a client chooses that, and each of its own would cost an allocation.
+    inbound: VecDeque<u8>,
     /// Node was told to pause.
     paused: bool,
     /// The socket's readable side ended.
@@ -66,6 +66,10 @@ struct State {
     finished: bool,
     end_told: bool,
     abort: bool,
+    /// The client was refused: Node passes on what it finds here, and closes within a moment.
+    dismissed: bool,
+    /// Bytes that came after our last ones, and were dropped.
+    scrap: usize,
     reader: Option<Waker>,
     writer: Option<Waker>,
     question: Option<Question>,
@@ -126,15 +130,18 @@ impl Bridge {
     pub fn feed(&self, bytes: &[u8]) -> bool {
         let (waker, more) = {
             let mut state = self.state.lock();
-            if state.finished || bytes.is_empty() {
+            if state.finished {
+                state.scrap = state.scrap.saturating_add(bytes.len());
+                return state.scrap < MAX_SCRAP;
+            }
+            if bytes.is_empty() {
                 return true;
             }
             if let Some(question) = &mut state.question {
                 question.suspect = None;
             }
-            state.inbound_len += bytes.len();
-            state.inbound.push_back(Bytes::copy_from_slice(bytes));
-            state.paused = state.inbound_len >= INBOUND_LIMIT;
+            state.inbound.extend(bytes);
+            state.paused = state.inbound.len() >= INBOUND_LIMIT;
             (state.reader.take(), !state.paused)
         };
         waker.into_iter().for_each(Waker::wake);
@@ -230,16 +237,16 @@ impl Bridge {
     }
 
     fn tell_end(&self) {
-        let abort = {
+        let (abort, refused) = {
             let mut state = self.state.lock();
-            let due = state.finished && !state.end_told && (state.abort || state.outbound.is_empty());
-            if !due {
+            let is_said = state.abort || state.dismissed || state.outbound.is_empty();
+            if !state.finished || state.end_told || !is_said {
                 return;
             }
             state.end_told = true;
-            state.abort
+            (state.abort, state.dismissed)
         };
-        self.tell(Event::BridgeEnd { id: self.id, abort });
+        self.tell(Event::BridgeEnd { id: self.id, abort, refused });
     }
 
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -248,19 +255,17 @@ impl Bridge {
             if state.inbound.is_empty() {
                 return if state.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
             }
-            let mut read = 0;
-            while let Some(chunk) = state.inbound.front_mut() {
-                let n = chunk.len().min(buffer.len() - read);
-                chunk.copy_to_slice(&mut buffer[read..read + n]);
-                read += n;
-                let empty = chunk.is_empty();
-                state.inbound_len -= n;
-                if !empty {
-                    break;
-                }
-                state.inbound.pop_front();
+            let read = state.inbound.len().min(buffer.len());
+            let (front, back) = state.inbound.as_slices();
+            let cut = front.len().min(read);
+            buffer[..cut].copy_from_slice(&front[..cut]);
+            buffer[cut..read].copy_from_slice(&back[..read - cut]);
+            state.inbound.drain(..read);
+            if state.inbound.is_empty() {
+                // A quiet client's bridge holds no buffer.
+                state.inbound = VecDeque::new();
             }
-            let drained = state.paused && state.inbound_len <= INBOUND_LIMIT / 2;
+            let drained = state.paused && state.inbound.len() <= INBOUND_LIMIT / 2;
             state.paused &= !drained;
             (read, drained)
         };
@@ -345,6 +350,16 @@ impl Bridge {
         self.tell_end();
     }
 
+    /// The client was refused, and everything was said to it. Node sees to the rest by itself.
+    pub(super) fn dismiss(&self) {
+        {
+            let mut state = self.state.lock();
+            state.finished = true;
+            state.dismissed = true;
+        }
+        self.tell_end();
+    }
+
     pub(super) fn abort_on_drop(&self) {
         self.state.lock().abort = true;
     }
@@ -357,7 +372,7 @@ impl Bridge {
             state.inbound.clear();
             state.question = None;
             // What Node has not taken by now it never will: its socket is not to wait for that.
-            state.abort |= !state.outbound.is_empty();
+            state.abort |= !state.outbound.is_empty() && !state.dismissed;
         }
         self.tell_end();
     }

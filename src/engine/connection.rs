@@ -20,7 +20,7 @@ use super::frame;
 use super::handle::{Handle, Orders};
 use super::live::Live;
 use super::read_buffer;
-use super::socket::Socket;
+use super::socket::{MAX_SCRAP, Socket};
 use super::table;
 use super::tenure::Tenure;
 use super::turns::Turn;
@@ -62,6 +62,8 @@ pub(super) struct Connection {
     socket: Socket,
     assembler: Assembler,
     phase: Phase,
+    /// Bytes that were read and dropped since nothing more will be said.
+    scrap: u32,
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
     unread: Option<Unread>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -79,6 +81,7 @@ impl Connection {
             socket,
             assembler: Assembler::default(),
             phase: Phase::Open,
+            scrap: 0,
             unread: (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 }),
             deadline: None,
             _live: live,
@@ -212,6 +215,9 @@ impl Connection {
         loop {
             match self.phase {
                 Phase::Failing | Phase::Flushing | Phase::Over => return,
+                // The rest stays with the kernel, which stops the peer. It still reads our last frame; a reset might overtake
+                // that.
+                Phase::Draining | Phase::HalfClosed if self.scrap as usize >= MAX_SCRAP => return,
                 Phase::Open
                     if self.tenure.handle.is_paused()
                         || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
@@ -247,6 +253,9 @@ impl Connection {
                     return Ok((0, Echoes::default()));
                 }
                 self.tenure.handle.mark_alive();
+                if matches!(self.phase, Phase::Draining | Phase::HalfClosed) {
+                    self.scrap = self.scrap.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+                }
                 let (taken, echoes) = self.take_in(&mut buffer[..len], turn);
                 if taken < len {
                     self.unread = Some(Unread { bytes: buffer[taken..len].into(), at: 0 });

@@ -70,7 +70,7 @@ pub enum Event {
     /// A bridge wants to know whether the embedder's loop turns.
     BridgeQuestion { id: BridgeId },
     /// A bridge is done with its socket.
-    BridgeEnd { id: BridgeId, abort: bool },
+    BridgeEnd { id: BridgeId, abort: bool, refused: bool },
     /// The answer to what had to be asked of other servers, see [`super::broker::Reply::Later`].
     Settled { ticket: u64, result: Result<Answer, Error> },
     /// The broker's state changed.

@@ -1,4 +1,7 @@
-//! How many handshakes and connections there are, and waiting until there are none.
+//! How many sockets there are and what for, and waiting until there are none.
+//!
+//! Each socket holds a place from the hand-over until it is closed: one of `limits.maxConnections`, or one of the few for
+//! clients that were refused. A socket that gets neither is closed on the spot, so the number of descriptors is bounded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,15 +9,21 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+/// Most refused clients that may linger at a time. At most a quarter of `limits.maxConnections` do.
+pub const MAX_LINGERERS: usize = 64;
+
 /// The count. Cloning shares it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Census(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    /// Handshakes, connections and lingerers.
     count: AtomicUsize,
-    /// How many of them take a place.
+    /// Handshakes and connections.
     seated: AtomicUsize,
+    seats: usize,
+    lingering: AtomicUsize,
     lock: Mutex<()>,
     empty: Condvar,
 }
@@ -23,23 +32,47 @@ struct Inner {
 #[derive(Debug)]
 pub struct Live {
     inner: Arc<Inner>,
-    seated: bool,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Seat,
+    Threshold,
+}
+
+fn take(places: &AtomicUsize, limit: usize) -> bool {
+    let step = |taken| (taken < limit).then_some(taken + 1);
+    places.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).is_ok()
 }
 
 impl Census {
-    /// Counts one more, who takes a place, unless `limit` are taken already.
-    pub fn enter(&self, limit: usize) -> Option<Live> {
-        let step = |seated| (seated < limit).then_some(seated + 1);
-        self.0.seated.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).ok()?;
-        let mut live = self.pass();
-        live.seated = true;
-        Some(live)
+    /// A count with so many seats for handshakes and connections.
+    pub fn new(seats: usize) -> Census {
+        Census(Arc::new(Inner {
+            count: AtomicUsize::new(0),
+            seated: AtomicUsize::new(0),
+            seats,
+            lingering: AtomicUsize::new(0),
+            lock: Mutex::default(),
+            empty: Condvar::new(),
+        }))
     }
 
-    /// Counts one more, who takes no place: a client that is only told why it was refused.
-    pub fn pass(&self) -> Live {
+    /// Counts a handshake, unless all seats are taken.
+    pub fn enter(&self) -> Option<Live> {
+        take(&self.0.seated, self.0.seats).then(|| self.count_in(Place::Seat))
+    }
+
+    /// Counts a client that was refused before it had a seat, unless too many linger, or the server is full.
+    pub fn linger(&self) -> Option<Live> {
+        let is_full = self.0.seated.load(Ordering::Acquire) >= self.0.seats;
+        (!is_full && self.0.take_threshold()).then(|| self.count_in(Place::Threshold))
+    }
+
+    fn count_in(&self, place: Place) -> Live {
         self.0.count.fetch_add(1, Ordering::AcqRel);
-        Live { inner: self.0.clone(), seated: false }
+        Live { inner: self.0.clone(), place }
     }
 
     /// How many there are.
@@ -59,21 +92,75 @@ impl Census {
     }
 }
 
+impl Inner {
+    fn take_threshold(&self) -> bool {
+        take(&self.lingering, MAX_LINGERERS.min(self.seats / 4))
+    }
+
+    fn places(&self, place: Place) -> &AtomicUsize {
+        match place {
+            Place::Seat => &self.seated,
+            Place::Threshold => &self.lingering,
+        }
+    }
+}
+
 impl Live {
-    /// Gives the place to whoever comes, and counts on.
-    pub fn stand_up(&mut self) {
-        if std::mem::take(&mut self.seated) {
+    /// Gives the seat to whoever comes, and counts among those who linger. False, and the seat is kept, if too many do.
+    pub fn linger(&mut self) -> bool {
+        if self.place == Place::Seat && self.inner.take_threshold() {
+            self.place = Place::Threshold;
             self.inner.seated.fetch_sub(1, Ordering::AcqRel);
         }
+        self.place == Place::Threshold
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.stand_up();
+        self.inner.places(self.place).fetch_sub(1, Ordering::AcqRel);
         if self.inner.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             drop(self.inner.lock.lock());
             self.inner.empty.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_the_seats_may_linger_and_not_more_than_the_most() {
+        for (seats, most) in [(1, 0), (7, 1), (100, 25), (usize::MAX, MAX_LINGERERS)] {
+            let census = Census::new(seats);
+            let lingering: Vec<Live> = std::iter::from_fn(|| census.linger()).collect();
+            assert_eq!((lingering.len(), census.count()), (most, most), "{seats}");
+            drop(lingering);
+            assert_eq!((census.count(), census.linger().is_some()), (0, most > 0));
+        }
+    }
+
+    #[test]
+    fn nobody_lingers_while_all_seats_are_taken() {
+        let census = Census::new(4);
+        let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).collect();
+        assert_eq!((seated.len(), census.linger().is_some()), (4, false));
+        seated.pop();
+        assert!(census.linger().is_some());
+    }
+
+    #[test]
+    fn who_may_not_linger_keeps_its_seat() {
+        let census = Census::new(4);
+        let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).collect();
+        assert!(seated[0].linger());
+        assert!(!seated[1].linger());
+        let newcomer = census.enter();
+        assert!(newcomer.is_some() && census.enter().is_none(), "one seat was given up");
+        drop(seated);
+        drop(newcomer);
+        assert_eq!(census.count(), 0);
+        assert_eq!(std::iter::from_fn(|| census.enter()).take(5).collect::<Vec<_>>().len(), 4);
     }
 }

@@ -37,6 +37,7 @@ pub mod stats;
 mod table;
 mod tenure;
 mod turns;
+mod turnstile;
 mod upgrade;
 mod worker;
 mod writer;
@@ -62,7 +63,7 @@ use live::Census;
 use registry::Registry;
 use stats::{SharedCounters, Stats};
 use table::Care;
-use upgrade::{Attempt, examine, random_name};
+use upgrade::{Attempt, Who, examine, linger, random_name};
 use worker::Worker;
 
 pub use outbox::Dropped;
@@ -141,7 +142,7 @@ impl Engine {
             events,
             broker,
             counters: SharedCounters::default(),
-            census: Census::default(),
+            census: Census::new(config.limits.max_connections),
             asking: Mutex::default(),
             closing: watch::Sender::new(false),
             last_id: AtomicU64::new(0),
@@ -185,47 +186,44 @@ impl Engine {
             self.count_refused(Code::ShuttingDown);
             return Err(closed());
         }
-        let shared = inner.shared.clone();
+        let shared = &inner.shared;
         let config = &shared.config;
-        upgrade.remote = handshake::client_address(
+        let remote = handshake::client_address(
             &upgrade.head,
             &upgrade.remote,
             &config.trust_proxy,
             config.proxy_header,
         );
-        let remote = upgrade.remote.clone();
-        let ticket = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
-        let (response, protocol, mut decision) = examine(&shared, &mut upgrade, ticket);
-        // Refusals count too, or a shutdown would cut them off, but they take no place.
-        let place = decision.is_ok().then(|| shared.census.enter(shared.config.limits.max_connections));
-        let live = match place {
-            Some(Some(live)) => live,
-            Some(None) => {
-                shared.asking.lock().remove(&ticket);
-                decision = Err(handshake::Refusal::new(Code::TooManyConnections, "the server is full"));
-                shared.census.pass()
-            }
-            None => shared.census.pass(),
-        };
-        let ask = matches!(decision, Ok(upgrade::Who::Asked(_)));
+        let number = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
+        let first = std::mem::take(&mut upgrade.first);
+        let (visitor, decision) = examine(shared, upgrade, remote.clone().into(), number);
+        let ticket = Ticket { number, ask: matches!(decision, Ok(Who::Asked(_))), remote };
         let index = inner.next_worker.fetch_add(1, Ordering::Relaxed);
         let workers = inner.workers.lock();
         let Some(worker) = workers.get(index % workers.len().max(1)) else {
-            shared.asking.lock().remove(&ticket);
+            visitor.forget();
             return Err(closed());
         };
-        let attempt = Attempt {
-            shared,
-            mailbox: worker.mailbox.clone(),
-            upgrade,
-            ticket,
-            response,
-            protocol,
-            decision,
-            live,
+        let refusal = match decision {
+            Err(refusal) => refusal,
+            Ok(who) => match shared.census.enter() {
+                Some(live) => {
+                    let attempt = Attempt { visitor, mailbox: worker.mailbox.clone(), first, live };
+                    worker.runtime.spawn(attempt.run(taken, who));
+                    return Ok(ticket);
+                }
+                None => {
+                    visitor.forget();
+                    handshake::Refusal::new(Code::TooManyConnections, "the server is full")
+                }
+            },
         };
-        worker.runtime.spawn(attempt.run(taken));
-        Ok(Ticket { number: ticket, ask, remote })
+        let answer = visitor.refuse(&refusal);
+        match shared.census.linger() {
+            Some(live) => drop(worker.runtime.spawn(linger(taken, answer, live))),
+            None => taken.dismiss(&answer),
+        }
+        Ok(Ticket { ask: false, ..ticket })
     }
 
     /// Counts an upgrade that was refused before it got here.

@@ -96,39 +96,40 @@ impl Taken {
         }
     }
 
-    /// Ends our direction after what was written, and drops what the peer still sends until it ends its own:
-    /// closing at once could send a reset that overtakes our last bytes. To be run under a deadline.
+    /// Ends our direction after what was written, and drops what the peer still sends, until it ends its own or has sent
+    /// [`MAX_SCRAP`]. To be run under a deadline.
     pub(super) async fn finish(&self) {
-        let mut scrap = [0; 1024];
+        let mut left = MAX_SCRAP;
         match self {
             #[cfg(unix)]
             Taken::Native(fd) => {
                 shutdown(fd.as_fd());
                 let mut watched = None;
-                loop {
-                    // Also while there is always more to read others have to get on, and the deadline has to be seen.
-                    tokio::task::consume_budget().await;
-                    let done = match rustix::net::recv(fd, &mut scrap, RecvFlags::empty()) {
-                        Ok((1.., _)) | Err(Errno::INTR) => Ok(()),
-                        Err(Errno::AGAIN) => wait(&mut watched, fd.as_fd(), Interest::READABLE).await,
-                        Ok(_) | Err(_) => return,
-                    };
-                    if done.is_err() {
-                        return;
-                    }
-                }
+                // Where it can't be watched, it is closed at once.
+                while drop_what_is_there(fd.as_fd(), &mut left)
+                    && wait(&mut watched, fd.as_fd(), Interest::READABLE).await.is_ok()
+                {}
             }
             Taken::Bridge(bridge) => {
-                bridge.shutdown();
-                loop {
-                    tokio::task::consume_budget().await;
-                    std::future::poll_fn(|cx| bridge.poll_read_ready(cx)).await;
-                    match bridge.try_read(&mut scrap) {
-                        Ok(1..) => {}
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Ok(0) | Err(_) => return,
-                    }
-                }
+                bridge.dismiss();
+                bridge.closed_by_peer().await;
+            }
+        }
+    }
+
+    /// Writes what the socket takes of a refusal at once, and closes it. What has come from the peer by then is dropped first,
+    /// or closing would send a reset that overtakes the answer.
+    pub(super) fn dismiss(self, answer: &[u8]) {
+        match self {
+            #[cfg(unix)]
+            Taken::Native(fd) => {
+                let _ = send(fd.as_fd(), &[IoSlice::new(answer)]);
+                shutdown(fd.as_fd());
+                drop_what_is_there(fd.as_fd(), &mut MAX_SCRAP.clone());
+            }
+            Taken::Bridge(bridge) => {
+                let _ = bridge.try_write(&[IoSlice::new(answer)]);
+                bridge.dismiss();
             }
         }
     }
@@ -173,6 +174,24 @@ impl Taken {
             }
         })
     }
+}
+
+/// Most bytes that are read and dropped from a peer to whom nothing more will be said.
+pub(super) const MAX_SCRAP: usize = 64 * 1024;
+
+/// Reads and drops what has come, at most `left` bytes. True if more may come: neither the end has, nor all of those bytes.
+#[cfg(unix)]
+fn drop_what_is_there(fd: BorrowedFd<'_>, left: &mut usize) -> bool {
+    let mut scrap = [0; 4096];
+    while *left > 0 {
+        match rustix::net::recv(fd, &mut scrap, RecvFlags::empty()) {
+            Ok((n @ 1.., _)) => *left = left.saturating_sub(n),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return true,
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// Has tokio watch a poller.

@@ -4,6 +4,7 @@
 //! Nothing is read from the socket meanwhile: early frames wait in the kernel.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::auth::Identity;
-use super::auth::token::Sources;
+use super::auth::token::{Sources, Token};
 use super::config::{Auth, RejectWith};
 use super::connection::Connection;
 use super::error::Code;
@@ -24,6 +25,7 @@ use super::live::Live;
 use super::mailbox::Mailbox;
 use super::socket::Taken;
 use super::tenure::Tenure;
+use super::turnstile;
 use super::worker::unix_ms;
 
 /// An upgrade request, as it comes from Node.
@@ -61,68 +63,135 @@ pub type Answer = Result<Identity, Code>;
 /// How it is found out who the client is.
 pub(super) enum Who {
     Anyone,
-    Bearer(Accept),
+    Bearer(Option<Token>),
     Asked(oneshot::Receiver<Answer>),
-    Known(Identity),
+    Known(Box<Identity>),
+}
+
+/// What is kept of a request: its head is dropped once it was examined, so that a client which waits costs little.
+pub(super) struct Visitor {
+    pub shared: Arc<Shared>,
+    pub ticket: u64,
+    pub report: bool,
+    /// The client's address.
+    pub remote: Box<str>,
+    /// The 101 that a valid request gets. Empty if the request is not valid.
+    response: Vec<u8>,
+    protocol: Box<str>,
+    /// For the event of a refusal. None if nobody listened when it came.
+    seen: Option<Box<Seen>>,
+}
+
+/// What the event of a refusal shows of a request, each at most [`MAX_SHOWN`] bytes.
+struct Seen {
+    url: String,
+    origin: Option<String>,
+}
+
+/// Longest URL and origin that an event shows.
+const MAX_SHOWN: usize = 1024;
+
+impl Seen {
+    fn of(head: &RequestHead, auth: &Auth) -> Seen {
+        let url = match auth {
+            Auth::Jwt(verifier) => verifier.sources().redact(&head.target),
+            _ => Sources::default().redact(&head.target),
+        };
+        let origin = head.header("origin").map(|origin| shorten(origin.to_owned()));
+        Seen { url: shorten(url), origin }
+    }
+}
+
+fn shorten(mut text: String) -> String {
+    if text.len() > MAX_SHOWN {
+        let fits = |at: &usize| text.is_char_boundary(*at);
+        text.truncate((0..=MAX_SHOWN - '…'.len_utf8()).rev().find(fits).unwrap_or(0));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
+impl Visitor {
+    /// Counts the refusal and tells of it. Returns the answer that the client gets.
+    pub(super) fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
+        self.shared.counters.refused(refusal.code);
+        self.report_refusal(refusal.code, &refusal.message);
+        if let Some(Seen { url, origin }) = self.seen.as_deref() {
+            self.shared.events.push_refusal(|| events::Refusal {
+                code: refusal.code,
+                message: refusal.message.clone(),
+                url: url.clone(),
+                remote: self.remote.clone().into(),
+                origin: origin.clone(),
+            });
+        }
+        match refusal.close_code() {
+            Some(code)
+                if self.shared.config.reject_with == RejectWith::Close && !self.response.is_empty() =>
+            {
+                let close = frame::encode_close(code, refusal.code);
+                [&self.response[..], &close[..]].concat()
+            }
+            _ => refusal.response(),
+        }
+    }
+
+    fn report_refusal(&self, code: &'static str, message: &str) {
+        report_refusal(&self.shared, self.report.then_some(self.ticket), code, message);
+    }
+
+    /// Answers to the question who it is come too late from here on.
+    pub(super) fn forget(&self) {
+        self.shared.asking.lock().remove(&self.ticket);
+    }
 }
 
 /// An upgrade on its way.
 pub(super) struct Attempt {
-    pub shared: Arc<Shared>,
+    pub visitor: Visitor,
     pub mailbox: Arc<Mailbox>,
-    pub upgrade: Upgrade,
-    pub ticket: u64,
-    /// The 101 that a valid request gets.
-    pub response: Vec<u8>,
-    pub protocol: String,
-    pub decision: Result<Who, Refusal>,
+    pub first: Vec<u8>,
     pub live: Live,
 }
 
 impl Attempt {
     /// Runs to the end. The connection goes on by itself, and this task's memory is freed.
-    pub(super) async fn run(mut self, socket: Taken) {
-        let deadline = Instant::now() + self.shared.config.limits.handshake_timeout;
-        let decision = std::mem::replace(&mut self.decision, Ok(Who::Anyone));
-        let outcome = match decision {
-            Err(refusal) => Err(refusal),
-            Ok(who) => {
-                let mut closing = self.shared.closing.subscribe();
-                tokio::select! {
-                    biased;
-                    who = self.identify(who) => who,
-                    _ = closing.wait_for(|closing| *closing) => Err(Refusal::new(Code::ShuttingDown, "the server is shutting down")),
-                    () = tokio::time::sleep_until(deadline) => Err(Refusal::new(Code::HandshakeTimeout, "the handshake took too long")),
-                    () = socket.closed_by_peer() => {
-                        self.report_refusal(Code::Handover.as_str(), LEFT);
-                        self.forget();
-                        return;
-                    }
-                }
+    pub(super) async fn run(mut self, socket: Taken, who: Who) {
+        let shared = self.visitor.shared.clone();
+        let deadline = Instant::now() + shared.config.limits.handshake_timeout;
+        let mut closing = shared.closing.subscribe();
+        let outcome = tokio::select! {
+            biased;
+            who = self.identify(who) => who,
+            _ = closing.wait_for(|closing| *closing) => Err(Refusal::new(Code::ShuttingDown, "the server is shutting down")),
+            () = tokio::time::sleep_until(deadline) => Err(Refusal::new(Code::HandshakeTimeout, "the handshake took too long")),
+            () = socket.closed_by_peer() => {
+                self.visitor.report_refusal(Code::Handover.as_str(), LEFT);
+                self.visitor.forget();
+                return;
             }
         };
-        self.forget();
+        self.visitor.forget();
         match outcome {
-            Ok(identity) => self.open(socket, identity, deadline).await,
-            Err(refusal) => self.refuse(socket, &refusal).await,
+            Ok(identity) => Box::pin(self.open(socket, identity, deadline)).await,
+            Err(refusal) => {
+                let answer = self.visitor.refuse(&refusal);
+                if self.live.linger() {
+                    let Attempt { live, .. } = self;
+                    linger(socket, answer, live).await;
+                } else {
+                    socket.dismiss(&answer);
+                }
+            }
         }
-    }
-
-    /// Answers to the question who it is come too late from here on.
-    fn forget(&self) {
-        self.shared.asking.lock().remove(&self.ticket);
     }
 
     async fn identify(&self, who: Who) -> Result<Identity, Refusal> {
         match who {
-            Who::Known(identity) => Ok(identity),
+            Who::Known(identity) => Ok(*identity),
             Who::Anyone => Ok(anonymous()),
-            Who::Bearer(accept) => {
-                let Auth::Jwt(verifier) = &self.shared.config.auth else {
-                    return Err(Refusal::new(Code::Internal, "no verifier"));
-                };
-                verifier.authenticate(accept.token.as_ref(), unix_ms() / 1000)
-            }
+            Who::Bearer(token) => self.verify(token).await,
             Who::Asked(answer) => match answer.await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(code)) => Err(Refusal::new(code, told(code))),
@@ -131,17 +200,25 @@ impl Attempt {
         }
     }
 
+    async fn verify(&self, token: Option<Token>) -> Result<Identity, Refusal> {
+        let Auth::Jwt(verifier) = &self.visitor.shared.config.auth else {
+            return Err(Refusal::new(Code::Internal, "no verifier"));
+        };
+        if token.is_some() && verifier.is_dear() && !turnstile::pass(&self.visitor.remote).await {
+            return Err(Refusal::new(Code::TooManyHandshakes, "too many tokens wait to be verified"));
+        }
+        verifier.authenticate(token.as_ref(), unix_ms() / 1000)
+    }
+
     async fn open(self, socket: Taken, identity: Identity, deadline: Instant) {
         // Given back last.
         let live = self.live;
-        let shared = self.shared;
+        let Visitor { shared, ticket: id, report, remote, response, protocol, .. } = self.visitor;
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
-        let id = self.ticket;
-        let peer =
-            Peer { protocol: self.protocol.into(), remote: self.upgrade.remote.into(), data: identity.data };
+        let peer = Peer { protocol, remote, data: identity.data };
         let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.mailbox));
-        let report = self.upgrade.report.then_some(id);
+        let report = report.then_some(id);
         let tenure = Tenure::begin(shared.clone(), handle.clone(), identity.expires_at);
         let socket = match socket.register(tenure.key) {
             Ok(socket) => socket,
@@ -157,7 +234,7 @@ impl Attempt {
         // moment it sees the connection open reaches it.
         shared.enroll(&handle, &identity.rooms, deadline).await;
         // The way to the client may be full of answers to earlier requests that it doesn't read.
-        match tokio::time::timeout_at(deadline, socket.write_all(&self.response)).await {
+        match tokio::time::timeout_at(deadline, socket.write_all(&response)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return report_refusal(&shared, report, Code::Handover.as_str(), LEFT),
             Err(_) => {
@@ -175,51 +252,25 @@ impl Attempt {
             handle.mark_seen();
             shared.events.push(Event::Open { handle, ticket: id });
         }
-        Connection::begin(tenure, socket, self.upgrade.first, live);
+        Connection::begin(tenure, socket, self.first, live);
     }
+}
 
-    fn report_refusal(&self, code: &'static str, message: &str) {
-        report_refusal(&self.shared, self.upgrade.report.then_some(self.ticket), code, message);
-    }
+/// How long a client that was refused may take to end the connection itself.
+const LINGER: Duration = Duration::from_millis(300);
 
-    fn describe(&self, refusal: &Refusal) -> events::Refusal {
-        let RequestHead { target, .. } = &self.upgrade.head;
-        let url = match &self.shared.config.auth {
-            Auth::Jwt(verifier) => verifier.sources().redact(target),
-            _ => Sources::default().redact(target),
-        };
-        events::Refusal {
-            code: refusal.code,
-            message: refusal.message.clone(),
-            url,
-            remote: self.upgrade.remote.clone(),
-            origin: self.upgrade.head.header("origin").map(str::to_owned),
+/// Answers a client that was refused, and closes once it has closed, or after a while. Closing at once could send a reset that
+/// overtakes the answer (RFC 9112 section 9.6).
+pub(super) async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
+    let farewell = async {
+        if socket.write_all(&answer).await.is_ok() {
+            socket.finish().await;
         }
-    }
-
-    async fn refuse(mut self, socket: Taken, refusal: &Refusal) {
-        self.shared.counters.refused(refusal.code);
-        self.report_refusal(refusal.code, &refusal.message);
-        self.shared.events.push_refusal(|| self.describe(refusal));
-        self.live.stand_up();
-        let answer = match refusal.close_code() {
-            Some(code)
-                if self.shared.config.reject_with == RejectWith::Close && !self.response.is_empty() =>
-            {
-                let mut answer = self.response.clone();
-                answer.extend(frame::encode_close(code, refusal.code));
-                answer
-            }
-            _ => refusal.response(),
-        };
-        let farewell = async {
-            if socket.write_all(&answer).await.is_ok() {
-                socket.finish().await;
-            }
-        };
-        // Never holds the socket longer than this, whatever the client does.
-        let _ = tokio::time::timeout(self.shared.config.limits.close_timeout, farewell).await;
-    }
+    };
+    let _ = tokio::time::timeout(LINGER, farewell).await;
+    drop(socket);
+    // Counts for as long as its descriptor is open.
+    drop(live);
 }
 
 /// Tells the embedder, if it asked for it with this ticket.
@@ -252,40 +303,52 @@ pub(super) fn random_name() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Looks at a request: what is answered if all goes well, and how it is found out who it is.
+/// Looks at a request: what is kept of it, and how it is found out who it is.
 pub(super) fn examine(
-    shared: &Shared,
-    upgrade: &mut Upgrade,
+    shared: &Arc<Shared>,
+    upgrade: Upgrade,
+    remote: Box<str>,
     ticket: u64,
-) -> (Vec<u8>, String, Result<Who, Refusal>) {
+) -> (Visitor, Result<Who, Refusal>) {
     let config = &shared.config;
-    let checked = match upgrade.identity {
+    let Upgrade { head, report, identity, .. } = upgrade;
+    let checked = match identity {
         // Who is vouched for needs no token; the page it comes from is checked all the same.
-        Some(_) => handshake::accept(&upgrade.head, config)
-            .and_then(|accept| handshake::check_origin(&upgrade.head, &config.origins).map(|()| accept)),
-        None => handshake::check(&upgrade.head, config),
+        Some(_) => handshake::accept(&head, config)
+            .and_then(|accept| handshake::check_origin(&head, &config.origins).map(|()| accept)),
+        None => handshake::check(&head, config),
     };
-    let accept = match checked {
-        Ok(accept) => accept,
+    let (accept, refusal) = match checked {
+        Ok(accept) => (Some(accept), None),
+        // With `rejectWith: 'close'` a refusal that has a close code is told after a 101.
         Err(refusal) => {
-            // With `rejectWith: 'close'` a refusal that has a close code is told after a 101.
-            let accept = refusal.close_code().and_then(|_| handshake::accept(&upgrade.head, config).ok());
-            let response =
-                accept.map_or_else(Vec::new, |accept| handshake::response_101(&accept, accept.answer()));
-            return (response, String::new(), Err(refusal));
+            (refusal.close_code().and_then(|_| handshake::accept(&head, config).ok()), Some(refusal))
         }
     };
-    let response = handshake::response_101(&accept, accept.answer());
-    let protocol = accept.answer().unwrap_or_default().to_owned();
-    let who = match (upgrade.identity.take(), &config.auth) {
-        (Some(identity), _) => Who::Known(identity),
+    let protocol = accept.as_ref().and_then(Accept::answer).unwrap_or_default();
+    let visitor = Visitor {
+        shared: shared.clone(),
+        ticket,
+        report,
+        remote,
+        response: accept
+            .as_ref()
+            .map_or_else(Vec::new, |accept| handshake::response_101(accept, accept.answer())),
+        protocol: protocol.into(),
+        seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head, &config.auth))),
+    };
+    if let Some(refusal) = refusal {
+        return (visitor, Err(refusal));
+    }
+    let who = match (identity, &config.auth) {
+        (Some(identity), _) => Who::Known(Box::new(identity)),
         (None, Auth::Anonymous) => Who::Anyone,
-        (None, Auth::Jwt(_)) => Who::Bearer(accept),
+        (None, Auth::Jwt(_)) => Who::Bearer(accept.and_then(|accept| accept.token)),
         (None, Auth::Callback) => {
             let (answer, asked) = oneshot::channel();
             shared.asking.lock().insert(ticket, answer);
             Who::Asked(asked)
         }
     };
-    (response, protocol, Ok(who))
+    (visitor, Ok(who))
 }

@@ -15,7 +15,7 @@ use super::mailbox::Mailbox;
 #[cfg(unix)]
 use super::poller::Poller;
 use super::table::{self, Care};
-use super::turns;
+use super::{turns, turnstile};
 
 /// Milliseconds since 1970. For token expiry only.
 pub(super) fn unix_ms() -> u64 {
@@ -79,6 +79,7 @@ fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, care: Care) {
     table::set_up(mailbox.clone(), care);
     runtime.spawn(turns::take_turns());
     runtime.spawn(turns::pace());
+    runtime.spawn(turnstile::let_pass());
     runtime.block_on(std::future::poll_fn(|cx| mailbox.poll(cx)));
     // On their own thread, where their table still is.
     table::clear();

@@ -333,12 +333,13 @@ fn clients_that_were_refused_and_stay_take_nobodys_place() {
         let (mut client, _) = server.request(Request::default());
         client.response().expect_refusal(401, "ERR_TOKEN_MISSING");
         refused.push(client);
+        eventually("the descriptor to be closed", || server.engine.stats().handshakes == 0);
         let good = Request::default().with(&format!("Authorization: Bearer {}", token("ada", 60)));
         let (mut welcome, _) = server.request(good);
         welcome.response().expect_101();
         welcome.close(1000, "");
         welcome.expect_close(1000);
-        eventually("the place to be free", || server.engine.is_empty());
+        server.expect_empty();
     }
 }
 

@@ -418,7 +418,7 @@ impl Server {
         assert_eq!(self.engine.config().threads, 1);
         self.drop_events();
         let gate = self.inbox.bell.gate.lock();
-        let (client, ticket) = self.request(Request::default());
+        let (client, ticket) = self.request(Request::of("who holds the worker", &[]));
         ticket.unwrap();
         eventually("the worker to tell of it", || self.inbox.bell.held.load(Ordering::SeqCst) == 1);
         work();

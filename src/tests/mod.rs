@@ -3,6 +3,7 @@
 
 mod bridge;
 mod client;
+mod door;
 mod events;
 mod fairness;
 mod frames;

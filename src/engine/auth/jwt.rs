@@ -11,8 +11,8 @@ pub use jsonwebtoken::Algorithm;
 use jsonwebtoken::AlgorithmFamily;
 use serde_json::{Map, Value};
 
-use super::token::{Sources, Token};
 use super::key::{self, VerifyingKey};
+use super::token::{Sources, Token};
 use super::{Identity, parse_id};
 use crate::engine::error::{Code, ConfigError, quote};
 use crate::engine::handshake::{Refusal, is_token};

@@ -4,9 +4,9 @@ use std::fmt;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use ring::agreement::{self, EphemeralPrivateKey};
+use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
-use ring::hmac;
 use spki::der::asn1::{ObjectIdentifier, UintRef};
 use spki::der::{Decode, Reader, SliceReader};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
@@ -70,8 +70,9 @@ impl VerifyingKey {
         match self {
             Self::Secret(secret) => mac(algorithm)
                 .is_some_and(|mac| hmac::verify(&hmac::Key::new(mac, secret), signed, signature).is_ok()),
-            Self::Public { bytes, .. } if self.fits(algorithm) => scheme(algorithm)
-                .is_some_and(|scheme| UnparsedPublicKey::new(scheme, bytes).verify(signed, signature).is_ok()),
+            Self::Public { bytes, .. } if self.fits(algorithm) => scheme(algorithm).is_some_and(|scheme| {
+                UnparsedPublicKey::new(scheme, bytes).verify(signed, signature).is_ok()
+            }),
             Self::Public { .. } => false,
         }
     }
@@ -171,7 +172,8 @@ fn rsa(der: &[u8]) -> Result<VerifyingKey, &'static str> {
 /// Modulus and exponent, big-endian.
 fn rsa_parts(der: &[u8]) -> spki::der::Result<(&[u8], &[u8])> {
     let mut reader = SliceReader::new(der)?;
-    let parts = reader.sequence(|reader| Ok((UintRef::decode(reader)?.as_bytes(), UintRef::decode(reader)?.as_bytes())))?;
+    let parts = reader
+        .sequence(|reader| Ok((UintRef::decode(reader)?.as_bytes(), UintRef::decode(reader)?.as_bytes())))?;
     reader.finish(parts)
 }
 
@@ -185,7 +187,8 @@ fn point(
         return Err("an EC key whose point is compressed");
     }
     // A key exchange with a key of our own looks at whether the point is one of the curve; what it agrees on is dropped.
-    let own = EphemeralPrivateKey::generate(exchange, &SystemRandom::new()).map_err(|_| "a system without randomness")?;
+    let own = EphemeralPrivateKey::generate(exchange, &SystemRandom::new())
+        .map_err(|_| "a system without randomness")?;
     agreement::agree_ephemeral(own, &agreement::UnparsedPublicKey::new(exchange, bytes), |_| ())
         .map_err(|_| "a malformed key")?;
     Ok(VerifyingKey::Public { default, bytes: bytes.into() })

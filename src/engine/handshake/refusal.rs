@@ -24,6 +24,8 @@ impl Refusal {
             405 => &[("Allow", "GET")],
             // RFC 9110 section 15.5.22 asks for Upgrade, RFC 6455 section 4.2.2 for the version.
             426 => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            // RFC 9110 section 10.2.3, in seconds: by then those that wait have passed, unless more have come.
+            503 if matches!(code, Code::TooManyHandshakes) => &[("Retry-After", "1")],
             _ => &[],
         };
         Self {
