@@ -356,7 +356,10 @@ fn refusals_and_the_embedders_answer_cross_the_bridge() {
 
     let (stuck, number) = Carrier::request(&server, &Request::default());
     assert!(server.engine.settle(number, Err(Code::Unauthorized)));
-    assert!(!stuck.wait_for_end(), "Node closes it within a moment, whether the client takes the answer or not");
+    assert!(
+        !stuck.wait_for_end(),
+        "Node closes it within a moment, whether the client takes the answer or not"
+    );
     eventually("the handshakes to end", || server.engine.stats().handshakes == 0);
 }
 
