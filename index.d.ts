@@ -637,7 +637,8 @@ export interface RedisOptions {
   graceMs?: number | undefined;
   /**
    * Publishes that may wait for Redis; past it they are refused with `ERR_BROKER_OVERLOADED`. Bytes, 65,536 to
-   * 4,294,967,296.
+   * 4,294,967,296. Clients whose messages are relayed are not read while half of it is used; the last quarter is the
+   * application's alone.
    *
    * @defaultValue `67108864`
    */
@@ -1301,7 +1302,10 @@ export const ErrorCode: {
   readonly ERR_BROKER_UNAVAILABLE: 'ERR_BROKER_UNAVAILABLE';
   /** The link to Redis broke before it answered: the message was published to all servers, or to none. Also in an error frame. */
   readonly ERR_UNCERTAIN: 'ERR_UNCERTAIN';
-  /** `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame. */
+  /**
+   * `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame, for a message that is relayed to so
+   * many rooms, or is so large, that three quarters of `redis.pendingBytes` are used up before it is through.
+   */
   readonly ERR_BROKER_OVERLOADED: 'ERR_BROKER_OVERLOADED';
   /** `redis.routing` is `'shared'`, whose messages can't carry binary data: nothing was published. */
   readonly ERR_NOT_REPRESENTABLE: 'ERR_NOT_REPRESENTABLE';

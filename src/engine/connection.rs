@@ -219,7 +219,7 @@ impl Connection {
                 // that.
                 Phase::Draining | Phase::HalfClosed if self.scrap as usize >= MAX_SCRAP => return,
                 Phase::Open
-                    if self.tenure.handle.is_paused()
+                    if self.tenure.handle.is_stopped()
                         || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
                 {
                     return;
@@ -233,7 +233,7 @@ impl Connection {
                 unread.at += taken;
                 if unread.at < unread.bytes.len() {
                     self.unread = Some(unread);
-                    return self.tenure.handle.wake_here();
+                    return self.go_on();
                 }
                 if turn.is_over() {
                     return self.tenure.handle.wake_here();
@@ -264,7 +264,7 @@ impl Connection {
             });
             match read {
                 Ok(read) if read.len == 0 => return self.ended(),
-                Ok(read) if read.filled || self.unread.is_some() => return self.tenure.handle.wake_here(),
+                Ok(read) if read.filled || self.unread.is_some() => return self.go_on(),
                 Ok(_) => emptied = true,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => emptied = true,
@@ -272,6 +272,18 @@ impl Connection {
                     _ => return self.lost(),
                 },
             }
+        }
+    }
+
+    /// Whether messages that it relayed before have to be answered first.
+    fn must_wait(&self) -> bool {
+        self.tenure.shared.intake.must_wait(&self.tenure.handle)
+    }
+
+    /// Has another turn, unless it is to wait until it is called.
+    fn go_on(&self) {
+        if !self.tenure.handle.is_held() {
+            self.tenure.handle.wake_here();
         }
     }
 
@@ -306,6 +318,9 @@ impl Connection {
             if !matches!(self.phase, Phase::Open | Phase::Closing) {
                 // Nobody wants the rest.
                 return bytes.len();
+            }
+            if self.phase == Phase::Open && self.must_wait() {
+                return at;
             }
             at += match self.assembler.next(&mut bytes[at..], max_payload) {
                 Step::Whole(whole) => {

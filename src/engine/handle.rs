@@ -11,6 +11,7 @@ use std::task::Wake;
 use parking_lot::Mutex;
 
 use super::account::Account;
+use super::broker::Window;
 use super::frame::Frame;
 use super::mailbox::Mailbox;
 use super::registry::Group;
@@ -40,6 +41,10 @@ const SETTLED: u32 = 1 << 7;
 const WAITING: u32 = 1 << 8;
 /// Its unfinished message takes too long.
 const OVERDUE: u32 = 1 << 9;
+/// Not read for now: it stands in the line of [`Intake`](super::broker::Intake).
+const HELD: u32 = 1 << 10;
+/// Called from that line, and not yet back.
+const CALLED: u32 = 1 << 11;
 /// All that a connection is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE;
 
@@ -133,6 +138,8 @@ pub struct Handle {
     pub id: ConnectionId,
     /// Set once, when the connection is registered: saves the relay a lookup per message.
     user_group: OnceLock<Arc<Group>>,
+    /// What it relayed and Redis has not answered.
+    window: Window,
     /// One more than its number among the connections that have events waiting for JavaScript; 0: it has none.
     flow: AtomicUsize,
     /// Number of the turn in which JavaScript last took messages of it.
@@ -161,6 +168,7 @@ impl Handle {
             key: AtomicUsize::new(usize::MAX),
             account: Account::default(),
             user_group: OnceLock::new(),
+            window: Window::default(),
             flow: AtomicUsize::new(0),
             last_turn: AtomicU64::new(0),
             closing: Mutex::default(),
@@ -353,6 +361,41 @@ impl Handle {
         self.flags.load(Ordering::SeqCst) & PAUSED != 0
     }
 
+    /// True while the connection isn't read, for whichever reason.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & (PAUSED | HELD) != 0
+    }
+
+    /// See [`Window`].
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The connection isn't read until it is [called](Handle::call).
+    pub(super) fn set_held(&self) {
+        self.flags.fetch_or(HELD, Ordering::SeqCst);
+    }
+
+    /// True from [`Handle::set_held`] to [`Handle::call`].
+    pub(super) fn is_held(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & HELD != 0
+    }
+
+    /// Lets a held connection be read again.
+    pub(super) fn call(self: &Arc<Self>) {
+        // As in `resume`.
+        self.mark_alive();
+        self.flags.fetch_or(CALLED, Ordering::SeqCst);
+        self.flags.fetch_and(!HELD, Ordering::SeqCst);
+        self.mailbox.wake(self);
+    }
+
+    /// Whether it was called, and not asked since.
+    pub(super) fn was_called(&self) -> bool {
+        self.flags.load(Ordering::SeqCst) & CALLED != 0
+            && self.flags.fetch_and(!CALLED, Ordering::SeqCst) & CALLED != 0
+    }
+
     /// Lets a paused connection be read again.
     pub(super) fn resume(self: &Arc<Self>) {
         // Its signs of life lie unread: the heartbeat, which may come by first, must not take it for dead.
@@ -418,7 +461,7 @@ impl Handle {
             self.awaiting_since.store(0, Ordering::Relaxed);
             return false;
         }
-        if self.is_paused() {
+        if self.is_stopped() {
             self.restart_clock(now);
             return false;
         }
@@ -467,6 +510,24 @@ impl Wake for Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_javascript_keeps_up() {
+        let mailbox = Arc::new(Mailbox::new(1));
+        let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        handle.on_ping(1000);
+        handle.set_held();
+        assert!(handle.is_stopped() && !handle.is_overdue(5000, 100), "the clock stands still");
+        handle.set_paused(true);
+        handle.call();
+        assert!(handle.is_stopped() && !handle.is_overdue(5100, 100));
+        assert!(handle.was_called() && !handle.was_called());
+        handle.set_held();
+        handle.resume();
+        assert!(handle.is_stopped(), "each for its own reason");
+        handle.call();
+        assert!(!handle.is_stopped());
+    }
 
     #[test]
     fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {

@@ -53,8 +53,8 @@ use tokio::sync::{oneshot, watch};
 
 use bridge::Bridge;
 use broker::redis::RedisBroker;
-use broker::{Broker, Channel, MemoryBroker, Reply};
-use config::Config;
+use broker::{Broker, Channel, Intake, MemoryBroker, Reply};
+use config::{Config, Relay};
 use error::{Code, Error};
 use events::{Event, Events, Interest};
 use frame::{Frame, Message};
@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     registry: Arc<Registry>,
     events: Arc<Events>,
     broker: Box<dyn Broker>,
+    intake: Arc<Intake>,
     counters: SharedCounters,
     census: Census,
     /// Upgrades whose client the embedder is asked about.
@@ -140,6 +141,8 @@ impl Engine {
         let shared = Shared {
             registry,
             events,
+            // What is not relayed waits for nobody.
+            intake: if config.relay == Relay::Off { Arc::default() } else { broker.intake() },
             broker,
             counters: SharedCounters::default(),
             census: Census::new(config.limits.max_connections),

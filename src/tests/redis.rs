@@ -1,6 +1,7 @@
 //! Servers that share a Redis.
 
 mod calls;
+mod fairness;
 mod faults;
 mod misbehaviour;
 mod newcomers;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Answer, Broker, BrokerCounts, BrokerStats, Census, Channel, Covered, Delivery, Reply, State, Status,
-    Topic,
+    Answer, Broker, BrokerCounts, BrokerStats, Census, Channel, Covered, Delivery, Intake, Reply, State,
+    Status, Topic,
 };
 use crate::engine::delivery::deliver;
 use crate::engine::error::{Code, Error};
@@ -39,6 +39,10 @@ impl Broker for MemoryBroker {
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, _sender: &Arc<Handle>) -> Result<(), Error> {
         deliver(&self.registry, channel, message, self.outbox_limit);
         Ok(())
+    }
+
+    fn intake(&self) -> Arc<Intake> {
+        Arc::default()
     }
 
     fn echoes(&self, sender: &Handle) -> bool {

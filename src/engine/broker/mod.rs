@@ -4,6 +4,8 @@
 //! connected here: that is what gives all devices of a user one order. What becomes of a publish is told at once where
 //! it is known at once, and later, by its ticket, where another server has to be asked.
 
+mod budget;
+mod intake;
 mod memory;
 pub mod redis;
 
@@ -15,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub(in crate::engine) use intake::{Intake, Window};
 pub use memory::MemoryBroker;
 
 use super::error::{Code, Error};
@@ -204,6 +207,9 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// # Errors
     /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error>;
+
+    /// What decides when a connection's next message is taken in: see [`Broker::relay`].
+    fn intake(&self) -> Arc<Intake>;
 
     /// Whether all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
     /// does that, with [`Writer::write_through`](super::writer::Writer::write_through).

@@ -13,7 +13,9 @@ use super::pipeline::Asker;
 use super::skipped::Skipped;
 use super::uncertain;
 use crate::engine::auth::MAX_ID_BYTES;
-use crate::engine::broker::{Answer, BrokerStatus, Census, Channel, Delivery, Status, Topic, unavailable};
+use crate::engine::broker::{
+    Answer, BrokerStatus, Census, Channel, Delivery, Intake, Status, Topic, unavailable,
+};
 use crate::engine::close;
 use crate::engine::delivery::deliver;
 use crate::engine::error::Error;
@@ -44,6 +46,7 @@ pub struct Dispatcher {
     events: Arc<Events>,
     pub outbox_limit: usize,
     node: String,
+    intake: Arc<Intake>,
     hub: OnceLock<Weak<Hub>>,
     /// Shared with the hub.
     pub counts: Arc<Counts>,
@@ -59,12 +62,14 @@ impl Dispatcher {
         events: Arc<Events>,
         outbox_limit: usize,
         node: String,
+        intake: Arc<Intake>,
     ) -> Arc<Dispatcher> {
         Arc::new(Dispatcher {
             registry,
             events,
             outbox_limit,
             node,
+            intake,
             hub: OnceLock::new(),
             counts: Arc::default(),
             last_ticket: AtomicU64::new(0),
@@ -257,7 +262,8 @@ impl Sink for Dispatcher {
 
     fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
         match asker {
-            Asker::Sender(sender) => {
+            Asker::Sender { sender, cost } => {
+                self.intake.end(&sender, cost);
                 let error = match outcome {
                     Outcome::Number(_) => {
                         count(&self.counts.published);
@@ -301,6 +307,14 @@ impl Sink for Dispatcher {
             | Asker::Unsubscribe { .. }
             | Asker::ShardUnsubscribe => {}
         }
+    }
+
+    fn relieved(&self) {
+        self.intake.call();
+    }
+
+    fn delayed(&self, delay: Duration) {
+        self.intake.observe(delay);
     }
 
     fn status(&self, status: BrokerStatus) {

@@ -147,11 +147,10 @@ impl Hub {
         link.health.inner.lock().phase = Phase::Subscribing;
     }
 
-    /// A link works.
+    /// A link works. [`Hub::unpark`] is to follow.
     pub fn link_up(&self, link: &Link) {
         *link.health.inner.lock() = Inner { phase: Phase::Up, ..Inner::default() };
         self.report(self.regain());
-        self.unpark();
     }
 
     /// Tells of a gap if subscriptions that were lost are all there again.

@@ -11,22 +11,23 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::budget::Budget;
 use super::clock;
 use super::config::RedisConfig;
 use super::health::Board;
 use super::link::Link;
-use super::partition::{Moving, Parked, Partition};
+use super::partition::{Parked, Partition};
 use super::pipeline::{Asker, Channel, NotAdded, Pending};
 use super::resp;
 use super::slots::{PARTITIONS, TAGS, partition_of};
 use super::tls::Tls;
+use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{BrokerCounts, BrokerStatus};
 use crate::engine::error::{Code, Error};
 use crate::engine::mailbox::Mailbox;
@@ -56,6 +57,10 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn ignored(&self, why: &str);
     /// A command is answered, or never will be.
     fn settle(&self, asker: Asker, outcome: Outcome<'_>);
+    /// Some were: there may be room for more.
+    fn relieved(&self) {}
+    /// For some time answers came this much later than while nothing waits, even the quickest of them.
+    fn delayed(&self, _delay: Duration) {}
     /// The state of the links changed.
     fn status(&self, status: BrokerStatus);
     /// Whoever waits for the links to be up, or for a subscription, has an answer.
@@ -82,7 +87,6 @@ pub struct Place {
 /// Counters that several threads write.
 #[derive(Debug, Default)]
 pub struct Counts {
-    pub pending: AtomicU64,
     pub published: AtomicU64,
     pub local: AtomicU64,
     pub uncertain: AtomicU64,
@@ -150,6 +154,7 @@ impl Hub {
         node: String,
         sink: Arc<dyn Sink>,
         counts: Arc<Counts>,
+        budget: Arc<Budget>,
         workers: &[Worker],
     ) -> Hub {
         let places = workers
@@ -163,7 +168,7 @@ impl Hub {
             sharded: OnceLock::new(),
             partitions: (0..2 * PARTITIONS).map(|_| Mutex::default()).collect(),
             in_flight: (0..2 * PARTITIONS).map(|_| AtomicU32::new(0)).collect(),
-            budget: Arc::new(Budget::new(config.pending_bytes)),
+            budget,
             parked: AtomicUsize::new(0),
             links: Mutex::default(),
             expiries: Mutex::default(),
@@ -319,15 +324,13 @@ impl Hub {
             }
             let mut bytes = Vec::new();
             encode(&mut bytes);
-            count(&self.counts.pending);
             self.enter(&bytes);
-            moving.added.push(Parked { bytes, asker, since: Instant::now() });
+            moving.added.push_back(Parked { bytes, asker, since: Instant::now() });
             return Ok(());
         }
         let Some(link) = &partition.link else { return Err(NotAdded::Down(asker)) };
         // Before it can be answered.
         self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-        count(&self.counts.pending);
         let added = link.pipeline.add(index, asker, None, encode);
         if added.is_err() {
             self.landed(index);
@@ -336,7 +339,6 @@ impl Hub {
     }
 
     pub(super) fn landed(&self, partition: usize) {
-        self.counts.pending.fetch_sub(1, Ordering::Relaxed);
         self.in_flight[partition].fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -383,7 +385,6 @@ impl Hub {
     /// A publish that waited for its partition to be found won't leave.
     pub(super) fn give_up(&self, Parked { bytes, asker, .. }: Parked) {
         self.leave(&bytes);
-        self.counts.pending.fetch_sub(1, Ordering::Relaxed);
         self.tell(asker, &bytes, Settled::Unsent);
     }
 
@@ -427,10 +428,20 @@ impl Hub {
                 (waiters, guard.moving.take())
             };
             self.answer(waiters, &Err(closed()));
-            for parked in moving.into_iter().flat_map(Moving::into_parked) {
+            for parked in moving.into_iter().flatten() {
                 self.give_up(parked);
             }
         }
+    }
+
+    /// Publishes without an answer: under way, or parked.
+    fn pending(&self) -> u64 {
+        let parked = || self.parked.load(Ordering::SeqCst) as u64;
+        let before = parked();
+        let under_way = self.in_flight.iter().map(|count| u64::from(count.load(Ordering::SeqCst)));
+        let under_way: u64 = under_way.sum();
+        // One that goes from one to the other meanwhile is counted there first, so that it is seen at least once.
+        under_way + before.max(parked())
     }
 
     /// A reading of the counters.
@@ -439,7 +450,7 @@ impl Hub {
         let counts = &self.counts;
         BrokerCounts {
             subscriptions: self.partitions.iter().map(|partition| partition.lock().topics.len() as u64).sum(),
-            pending: get(&counts.pending),
+            pending: self.pending(),
             pending_bytes: self.budget.used() as u64,
             published: get(&counts.published),
             local: get(&counts.local),

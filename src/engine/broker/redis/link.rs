@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::budget::Budget;
 use super::clock;
 use super::config::{Address, Server};
 use super::health::Health;
@@ -22,6 +21,7 @@ use super::pipeline::Pipeline;
 use super::session::Session;
 use super::topology::Finder;
 use super::wire::Wire;
+use crate::engine::broker::budget::Budget;
 use crate::engine::error::{Code, Error};
 
 /// Between two attempts, at least and at most.
@@ -111,16 +111,23 @@ impl Link {
         let mut pause = BACK_OFF.0;
         while !self.is_retired() {
             let begin = Instant::now();
+            let mut session = None;
             let error = tokio::select! {
-                error = self.attempt(&hub, finder) => error,
+                error = self.attempt(&hub, finder, &mut session) => error,
                 error = self.doubted() => error,
             };
             *self.address.lock() = None;
-            if self.is_retired() {
+            let retired = self.is_retired();
+            if !retired {
+                hub.link_down(&self, error);
+                hub.stale.notify_one();
+            }
+            if let Some(session) = session {
+                session.give_up().await;
+            }
+            if retired {
                 break;
             }
-            hub.link_down(&self, error);
-            hub.stale.notify_one();
             if begin.elapsed() > BACK_OFF.1 {
                 pause = BACK_OFF.0;
             }
@@ -140,10 +147,18 @@ impl Link {
         }
     }
 
-    /// Connects and serves. Answers why that is over.
-    async fn attempt(self: &Arc<Self>, hub: &Arc<Hub>, finder: Finder) -> Error {
+    /// Connects and serves. Answers why that is over, and leaves what there was to serve in `session`.
+    async fn attempt(
+        self: &Arc<Self>,
+        hub: &Arc<Hub>,
+        finder: Finder,
+        session: &mut Option<Session>,
+    ) -> Error {
         match self.connect(hub, finder).await {
-            Ok((server, wire)) => Session::new(hub.clone(), self.clone(), server, wire).run().await,
+            Ok((server, wire)) => {
+                let session = session.insert(Session::new(hub.clone(), self.clone(), server, wire));
+                session.run().await
+            }
             Err(error) => error,
         }
     }

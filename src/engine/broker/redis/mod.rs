@@ -11,7 +11,6 @@
 //!
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
-mod budget;
 pub(crate) mod clock;
 mod config;
 mod dispatcher;
@@ -42,6 +41,8 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
+use super::budget::Budget;
+use super::intake::{self, Intake};
 use super::{
     Answer, Broker, BrokerStats, Census, Channel, Covered, Delivery, Reply, Status, Topic, unavailable,
 };
@@ -51,12 +52,16 @@ use crate::engine::events::Events;
 use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 use crate::engine::registry::Registry;
+use crate::engine::turns::spend;
 use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
 use dispatcher::Dispatcher;
 use envelope::Control;
 use hub::{Hub, SHARED, count};
 use pipeline::{Asker, NotAdded};
+
+/// What a relayed message costs, as [`spend`] counts, beside its payload.
+const RELAY: u64 = 4;
 
 fn uncertain() -> Error {
     Error::new(Code::Uncertain, "the link to Redis broke before it answered")
@@ -71,6 +76,7 @@ fn overloaded() -> Error {
 pub struct RedisBroker {
     hub: Arc<Hub>,
     dispatcher: Arc<Dispatcher>,
+    intake: Arc<Intake>,
     routing: Routing,
 }
 
@@ -84,7 +90,10 @@ impl RedisBroker {
         workers: &[Worker],
     ) -> RedisBroker {
         let node: String = random_name().chars().take(12).collect();
-        let dispatcher = Dispatcher::new(registry.clone(), events.clone(), outbox_limit, node.clone());
+        let budget = Arc::new(Budget::new(config.pending_bytes));
+        let intake = Arc::new(Intake::new(budget.clone()));
+        let dispatcher =
+            Dispatcher::new(registry.clone(), events.clone(), outbox_limit, node.clone(), intake.clone());
         let prefix = format!("{}:", config.prefix);
         let hub = Arc::new(Hub::new(
             config.clone(),
@@ -92,6 +101,7 @@ impl RedisBroker {
             node.clone(),
             dispatcher.clone(),
             dispatcher.counts.clone(),
+            budget,
             workers,
         ));
         dispatcher.attach(&hub);
@@ -99,7 +109,7 @@ impl RedisBroker {
             hub.pin(name);
         }
         hub.place().runtime.spawn(topology::supervise(hub.clone()));
-        RedisBroker { hub, dispatcher, routing: config.routing }
+        RedisBroker { hub, dispatcher, intake, routing: config.routing }
     }
 
     /// Hands a message to the pipeline of its channel.
@@ -170,7 +180,15 @@ impl Broker for RedisBroker {
     }
 
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
-        match self.send(channel, message, Asker::Sender(sender.clone())) {
+        let cost = intake::cost(message.payload().len());
+        spend(RELAY + u64::from(cost));
+        // Before it can be answered.
+        self.intake.begin(sender, cost);
+        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost });
+        if sent.is_err() {
+            self.intake.end(sender, cost);
+        }
+        match sent {
             Ok(()) => Ok(()),
             Err(NotSent::Never(error)) => Err(error),
             Err(NotSent::Down) => {
@@ -179,6 +197,10 @@ impl Broker for RedisBroker {
                 Err(dispatcher::only_local())
             }
         }
+    }
+
+    fn intake(&self) -> Arc<Intake> {
+        self.intake.clone()
     }
 
     fn echoes(&self, _sender: &Handle) -> bool {

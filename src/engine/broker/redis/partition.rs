@@ -1,5 +1,6 @@
 //! A share of the channels: which are subscribed, the link that they go over, and what waits while that is another one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,10 +71,14 @@ pub struct Parked {
 #[derive(Debug, Default)]
 pub struct Moving {
     /// Refused by the link that had the partition; they come before what was added since.
-    pub refused: Vec<Parked>,
-    pub added: Vec<Parked>,
+    pub refused: VecDeque<Parked>,
+    pub added: VecDeque<Parked>,
     /// That link, and when it last refused one.
     pub refuser: Option<(usize, Instant)>,
+    /// The link that the first ones have gone over, so that the others may follow.
+    pub goes: Option<usize>,
+    /// The first ones were given up, so that the others have to be.
+    pub given_up: bool,
 }
 
 impl Moving {
@@ -84,14 +89,24 @@ impl Moving {
             && self.refuser.is_none_or(|(number, at)| number != link.number || at.elapsed() > PERSISTENCE)
     }
 
-    /// Since when the first one waits.
-    pub fn oldest(&self) -> Option<Instant> {
-        self.refused.first().or(self.added.first()).map(|parked| parked.since)
+    /// Whether the first ones have gone over this link.
+    pub fn goes_over(&self, link: &Link) -> bool {
+        self.goes == Some(link.number)
     }
 
-    /// Everything that waits, in its order.
-    pub fn into_parked(self) -> impl Iterator<Item = Parked> {
-        self.refused.into_iter().chain(self.added)
+    /// Whether what waits is to be given up: the first one has waited too long, or was given up.
+    pub fn has_expired(&self, patience: Duration) -> bool {
+        let first = self.refused.front().or(self.added.front());
+        self.given_up || first.is_some_and(|parked| parked.since.elapsed() > patience)
+    }
+}
+
+/// Everything that waits, in its order.
+impl Iterator for Moving {
+    type Item = Parked;
+
+    fn next(&mut self) -> Option<Parked> {
+        self.refused.pop_front().or_else(|| self.added.pop_front())
     }
 }
 

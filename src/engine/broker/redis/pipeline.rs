@@ -3,6 +3,7 @@
 //! Any thread may add commands; the connection's task takes all that has gathered and writes it at once, so that
 //! publishes which are ready together share a write, and none waits for another's answer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -10,21 +11,25 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::budget::Budget;
 use super::resp;
+use crate::engine::broker::budget::Budget;
 use crate::engine::handle::Handle;
 use crate::engine::mailbox::Mailbox;
 
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 const CHANNELS_PER_COMMAND: usize = 1000;
+/// Channels of one take.
+const CHANNELS_PER_TAKE: usize = 2 * CHANNELS_PER_COMMAND;
+/// A batch is closed once it has so many bytes: what waits is taken, and given up, in pieces.
+const BATCH: usize = 256 << 10;
 /// Bytes that others may wait for until they are given up.
 const LITTLE: usize = 64 << 10;
 
 /// Who waits for what a command answers.
 #[derive(Debug)]
 pub enum Asker {
-    /// The client whose message it relays.
-    Sender(Arc<Handle>),
+    /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::engine::broker::Intake::begin).
+    Sender { sender: Arc<Handle>, cost: u32 },
     /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
     /// subscribers says nothing about the user.
     Publish { ticket: u64, strict: bool, local: u32, shared: bool },
@@ -51,7 +56,24 @@ pub enum Asker {
 impl Asker {
     /// Whether its command is a message of somebody's, whose place among others counts.
     pub fn is_message(&self) -> bool {
-        matches!(self, Asker::Sender(_) | Asker::Publish { .. })
+        matches!(self, Asker::Sender { .. } | Asker::Publish { .. })
+    }
+
+    /// Whether its command was added by [`Pipeline::add`]. The others are the session's own.
+    pub fn is_counted(&self) -> bool {
+        match self {
+            Asker::Sender { .. }
+            | Asker::Publish { .. }
+            | Asker::Number { .. }
+            | Asker::Count { .. }
+            | Asker::Nobody => true,
+            Asker::Probe
+            | Asker::Role
+            | Asker::Doubt
+            | Asker::Subscribe { .. }
+            | Asker::Unsubscribe { .. }
+            | Asker::ShardUnsubscribe => false,
+        }
     }
 }
 
@@ -104,7 +126,14 @@ struct State {
     changes: HashMap<Channel, (u16, bool)>,
     /// How often the session has taken changes.
     takes: u64,
+    /// Batches that are closed, oldest first.
+    closed: VecDeque<Batch>,
+    /// The batch that is added to.
     batch: Batch,
+    /// An empty batch whose room is used again.
+    spare: Batch,
+    /// The session is over, and ever more comes: nothing is added until all is given up.
+    shut: bool,
     /// Bytes of all publishes without an answer.
     unanswered: usize,
     waker: Option<Waker>,
@@ -118,6 +147,29 @@ pub struct Channel {
     pub name: Box<str>,
     /// `SSUBSCRIBE` and `SPUBLISH` are for it.
     pub sharded: bool,
+}
+
+impl State {
+    /// Takes changes of subscriptions, as many as one take may have. Publishes follow when none is left, so that what this
+    /// server publishes after a subscription comes back to it.
+    fn take_changes(&mut self, batch: &mut Batch) {
+        self.takes += 1;
+        let take = self.takes;
+        let (subscribe, unsubscribe): (Vec<_>, Vec<_>) = self
+            .changes
+            .extract_if(|_, _| true)
+            .take(CHANNELS_PER_TAKE)
+            .partition(|(_, (_, subscribe))| *subscribe);
+        if self.changes.is_empty() {
+            self.changes.shrink_to(CHANNELS_PER_TAKE);
+        }
+        for (channels, change) in
+            [(unsubscribe, Change::Unsubscribe), (subscribe, Change::Subscribe { take })]
+        {
+            let channels = channels.into_iter().map(|(channel, (partition, _))| (partition, channel));
+            write_subscriptions(batch, channels.collect(), change);
+        }
+    }
 }
 
 /// See the module.
@@ -165,11 +217,20 @@ impl Pipeline {
             if !state.open {
                 return Err(NotAdded::Down(asker));
             }
-            let begin = state.batch.bytes.len();
+            let full = match asker {
+                Asker::Sender { .. } => self.budget.is_used_up_for_clients(),
+                _ => self.budget.is_used_up(),
+            };
             // What waited elsewhere was let in there.
-            if self.budget.is_used_up() && since.is_none() {
+            if (full || state.shut) && since.is_none() {
                 return Err(NotAdded::Full(asker));
             }
+            if state.batch.bytes.len() >= BATCH {
+                let spare = std::mem::take(&mut state.spare);
+                let batch = std::mem::replace(&mut state.batch, spare);
+                state.closed.push_back(batch);
+            }
+            let begin = state.batch.bytes.len();
             encode(&mut state.batch.bytes);
             let len = state.batch.bytes.len() - begin;
             state.unanswered += len;
@@ -219,7 +280,28 @@ impl Pipeline {
         self.state.lock().open = true;
     }
 
-    /// The session is over. What was not yet taken is handed to `give_up`, before anybody can find the connection down.
+    /// The session is over: no more subscriptions are taken, and what was added is given up. Publishes are taken until
+    /// [`Pipeline::close`], so that what comes meanwhile comes after it.
+    pub fn end(&self) {
+        let mut state = self.state.lock();
+        state.subscribing = false;
+        state.changes.clear();
+        state.waker = None;
+    }
+
+    /// Takes the oldest batch to give it up, unless little is left, which [`Pipeline::close`] gives up. `shut`: nothing
+    /// more is added, for too much came since [`Pipeline::end`].
+    pub fn drain(&self, shut: bool) -> Option<Batch> {
+        let mut state = self.state.lock();
+        state.shut = shut;
+        match state.closed.pop_front() {
+            Some(batch) => Some(batch),
+            None if state.batch.bytes.len() > LITTLE => Some(std::mem::take(&mut state.batch)),
+            None => None,
+        }
+    }
+
+    /// Closes. What is left is handed to `give_up`, before anybody can find the connection down.
     pub fn close(&self, mut give_up: impl FnMut(Batch)) {
         let mut last = usize::MAX;
         loop {
@@ -228,48 +310,48 @@ impl Pipeline {
             state.changes.clear();
             self.budget.give_back(std::mem::take(&mut state.unanswered));
             state.waker = None;
-            let batch = std::mem::take(&mut state.batch);
-            let len = batch.bytes.len();
+            let mut closed = std::mem::take(&mut state.closed);
+            closed.push_back(std::mem::take(&mut state.batch));
+            let len = closed.iter().map(|batch| batch.bytes.len()).sum();
             // Nobody waits while much is given up: what comes meanwhile goes after it. Unless ever more comes.
             if len > LITTLE && len < last / 2 {
                 drop(state);
                 last = len;
-                give_up(batch);
+                closed.into_iter().for_each(&mut give_up);
                 continue;
             }
             state.open = false;
-            give_up(batch);
+            closed.into_iter().for_each(give_up);
             return;
         }
     }
 
-    /// Takes everything; the next addition wakes the task. `spare` is an empty batch whose room is used again.
+    /// Takes the oldest batch, and subscriptions before it; an empty one if there is none. What is added then wakes the
+    /// task. `spare` is an empty batch whose room is used again.
     pub fn take(&self, waker: &Waker, mut spare: Batch) -> Batch {
         let mut state = self.state.lock();
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
         state.woken = false;
-        if state.changes.is_empty() {
-            return std::mem::replace(&mut state.batch, spare);
+        if !state.changes.is_empty() {
+            state.take_changes(&mut spare);
+            return spare;
         }
-        state.takes += 1;
-        let take = state.takes;
-        let (subscribe, unsubscribe): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.changes).into_iter().partition(|(_, (_, subscribe))| *subscribe);
-        for (channels, change) in
-            [(unsubscribe, Change::Unsubscribe), (subscribe, Change::Subscribe { take })]
-        {
-            let channels = channels.into_iter().map(|(channel, (partition, _))| (partition, channel));
-            write_subscriptions(&mut spare, channels.collect(), change);
+        match state.closed.pop_front() {
+            Some(batch) => {
+                state.spare = spare;
+                batch
+            }
+            None => std::mem::replace(&mut state.batch, spare),
         }
-        spare.bytes.append(&mut state.batch.bytes);
-        spare.pending.append(&mut state.batch.pending);
-        spare
     }
 
     /// So many bytes of publishes are answered.
     pub fn answered(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
         let mut state = self.state.lock();
         let bytes = bytes.min(state.unanswered);
         state.unanswered -= bytes;

@@ -13,6 +13,7 @@ use super::hub::{Counts, Hub, Outcome, Sink};
 use super::pipeline::{Asker, NotAdded};
 use super::skipped::Skipped;
 use super::{overloaded, topology, uncertain};
+use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{Answer, BrokerStatus, Reply, unavailable};
 use crate::engine::error::{Code, Error, quote};
 use crate::engine::events::{Event, Events};
@@ -63,7 +64,9 @@ impl PubSub {
         });
         let node = random_name();
         let counts = Arc::<Counts>::default();
-        let hub = Hub::new(config, String::new(), node, inbox.clone(), counts, std::slice::from_ref(&worker));
+        let budget = Arc::new(Budget::new(config.pending_bytes));
+        let workers = std::slice::from_ref(&worker);
+        let hub = Hub::new(config, String::new(), node, inbox.clone(), counts, budget, workers);
         let hub = Arc::new(hub);
         worker.runtime.spawn(topology::supervise(hub.clone()));
         Ok(PubSub { hub, inbox, last_ticket: AtomicU64::new(0), worker: Mutex::new(Some(worker)) })

@@ -1,9 +1,11 @@
 //! Which link each partition goes over, and what becomes of publishes while that changes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::hub::Hub;
@@ -12,9 +14,12 @@ use super::partition::{Moving, Parked, Partition};
 use super::pipeline::{NotAdded, Pending};
 use super::slots::PARTITIONS;
 use super::subscriptions::NEWS;
+use crate::engine::turns::{Turn, spend};
 
-/// Publishes that others may wait for until they are given up.
+/// Parked publishes that others may wait for until they go, or are given up.
 const FEW: usize = 100;
+/// What one of them costs, as [`spend`] counts.
+const PARKED: u64 = 8;
 
 impl Hub {
     /// The links.
@@ -104,7 +109,8 @@ impl Hub {
             }
             let moving = guard.moving.get_or_insert_default();
             moving.refuser = Some((link.number, now));
-            moving.refused.push(parked);
+            moving.goes = None;
+            moving.refused.push_back(parked);
         }
         // Only now: what waits must not leave before this one waits too.
         self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
@@ -117,10 +123,13 @@ impl Hub {
         if !self.has_parked() {
             return;
         }
-        let overtaken: Vec<Parked> = {
+        let overtaken: VecDeque<Parked> = {
             let mut guard = self.partitions[index].lock();
             let Some(moving) = &mut guard.moving else { return };
-            moving.refused.extract_if(.., |parked| parked.asker.is_message()).collect()
+            let (overtaken, others) =
+                std::mem::take(&mut moving.refused).into_iter().partition(|parked| parked.asker.is_message());
+            moving.refused = others;
+            overtaken
         };
         overtaken.into_iter().for_each(|parked| self.give_up(parked));
     }
@@ -130,56 +139,54 @@ impl Hub {
         self.partitions[index].lock().moving.is_some()
     }
 
-    /// Lets parked publishes go that have a link again; those that waited too long are given up.
-    pub fn unpark(&self) {
-        for (index, partition) in self.partitions.iter().enumerate() {
-            let mut guard = partition.lock();
-            let Some(moving) = &guard.moving else { continue };
-            let expired = moving.oldest().is_some_and(|since| since.elapsed() > self.config.command_timeout);
-            // What is still under way over the old link must not be overtaken.
-            let link = guard.link.clone().filter(|link| {
-                self.in_flight[index].load(Ordering::Acquire) == 0 && moving.may_go_over(link)
-            });
-            let Some(link) = link else {
-                drop(guard);
-                if expired {
-                    self.give_up_all(index);
-                }
-                continue;
-            };
-            let Some(moving) = guard.moving.take() else { continue };
-            for Parked { bytes, asker, since } in moving.into_parked() {
-                self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-                let added = link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes));
-                if let Err(NotAdded::Down(asker) | NotAdded::Full(asker)) = added {
-                    self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
-                    self.give_up(Parked { bytes, asker, since });
-                } else {
-                    self.leave(&bytes);
+    /// Lets parked publishes go that have a link again; those that waited too long are given up. A turn's work at a time.
+    pub async fn unpark(&self) {
+        let mut turn = Turn::begin();
+        for index in 0..2 * PARTITIONS {
+            while self.unpark_few(index) {
+                if turn.is_over() {
+                    yield_now().await;
+                    turn = Turn::begin();
                 }
             }
         }
+        self.sink.relieved();
     }
 
-    /// Gives up what waits for a partition. Whoever publishes meanwhile doesn't wait for that, but comes after it; unless ever
-    /// more comes.
-    fn give_up_all(&self, index: usize) {
-        let mut last = usize::MAX;
-        loop {
-            let mut guard = self.partitions[index].lock();
-            let Some(moving) = &mut guard.moving else { return };
-            let parked: Vec<Parked> = std::mem::take(moving).into_parked().collect();
-            let len = parked.len();
-            if len > FEW && len < last / 2 {
-                drop(guard);
-                last = len;
-                parked.into_iter().for_each(|parked| self.give_up(parked));
-                continue;
-            }
-            guard.moving = None;
-            parked.into_iter().for_each(|parked| self.give_up(parked));
-            return;
+    /// The same for a few of a partition. What is published meanwhile waits, and so comes after them. True if there are more.
+    fn unpark_few(&self, index: usize) -> bool {
+        let mut guard = self.partitions[index].lock();
+        let Partition { link, moving, .. } = &mut *guard;
+        let Some(waiting) = moving else { return false };
+        // What is still under way over the old link must not be overtaken.
+        let free = || self.in_flight[index].load(Ordering::Acquire) == 0;
+        let link =
+            link.as_ref().filter(|link| waiting.may_go_over(link) && (waiting.goes_over(link) || free()));
+        if link.is_none() && !waiting.has_expired(self.config.command_timeout) {
+            return false;
         }
+        waiting.goes = link.map(|link| link.number);
+        waiting.given_up = link.is_none();
+        for _ in 0..FEW {
+            let Some(Parked { bytes, asker, since }) = waiting.next() else {
+                *moving = None;
+                return false;
+            };
+            spend(PARKED);
+            let Some(link) = link else {
+                self.give_up(Parked { bytes, asker, since });
+                continue;
+            };
+            self.in_flight[index].fetch_add(1, Ordering::AcqRel);
+            let added = link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes));
+            if let Err(NotAdded::Down(asker) | NotAdded::Full(asker)) = added {
+                self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
+                self.give_up(Parked { bytes, asker, since });
+            } else {
+                self.leave(&bytes);
+            }
+        }
+        true
     }
 
     /// Partitions are between two links.
@@ -196,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::engine::broker::BrokerStatus;
+    use crate::engine::broker::budget::Budget;
     use crate::engine::broker::redis::config::{RedisConfig, Server};
     use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
     use crate::engine::broker::redis::pipeline::Asker;
@@ -234,7 +242,9 @@ mod tests {
         let sink = Arc::new(Settled::default());
         let workers = std::slice::from_ref(&worker);
         let counts = Arc::<Counts>::default();
-        let hub = Hub::new(config.clone(), "app:".into(), "node".into(), sink.clone(), counts, workers);
+        let budget = Arc::new(Budget::new(config.pending_bytes));
+        let hub =
+            Hub::new(config.clone(), "app:".into(), "node".into(), sink.clone(), counts, budget, workers);
         hub.set_sharded(true);
         let place = Place { runtime: worker.runtime.clone(), mailbox: worker.mailbox.clone() };
         let link = |number| Link::new(number, config.servers[0].clone(), &place, hub.budget.clone());
@@ -268,6 +278,7 @@ mod tests {
         // That one is answered, and the new link is up: they may go.
         old.pipeline.close(|_| hub.landed(index));
         hub.link_up(&new);
+        worker.runtime.block_on(hub.unpark());
         assert_eq!((hub.is_parked(index), sink.0.lock().len()), (false, 0));
         let mut left = Vec::new();
         new.pipeline.close(|batch| {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::clock;
@@ -12,12 +13,16 @@ use super::link::Link;
 use super::partition::{Partition, Topic, Waiter};
 use super::pipeline::Channel;
 use crate::engine::error::{Code, Error, quote};
+use crate::engine::turns::{Turn, spend};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all
 /// servers of ours, behind Sentinels. Until then both masters are published to.
 pub const NEWS: u64 = 1000;
 /// A confirmation that took longer, in milliseconds, is told of as a gap: not everybody has waited for it.
 const SOON: u64 = 1000;
+
+/// What a subscription costs whose time has come, as [`spend`] counts.
+const EXPIRY: u64 = 8;
 
 impl Hub {
     /// Subscribes to a channel for as long as the process lives.
@@ -148,56 +153,64 @@ impl Hub {
         }
     }
 
-    /// Drops the subscriptions whose time has come.
-    pub fn expire(&self, now: Instant) {
-        loop {
-            let due = {
-                let mut expiries = self.expiries.lock();
-                if expiries.front().is_none_or(|(at, ..)| *at > now) {
-                    return;
-                }
-                expiries.pop_front()
-            };
-            let Some((_, name)) = due else { return };
-            let partition = self.home(&name);
-            let mut guard = self.partitions[partition].lock();
-            let Some(topic) = guard.topics.get_mut(&name) else { continue };
-            // Under the lock: whoever becomes interested now finds no topic, and subscribes anew.
-            if self.sink.in_use(&name) {
-                topic.expires = None;
-                continue;
-            }
-            // Its last member has left again since, and the grace is for that.
-            if let Some(later) = topic.expires.filter(|expires| *expires > now) {
-                self.expiries.lock().push_back((later, name));
-                continue;
-            }
-            guard.topics.remove(&name);
-            if guard.topics.capacity() > 64 && guard.topics.len() < guard.topics.capacity() / 8 {
-                let len = guard.topics.len();
-                guard.topics.shrink_to(len * 2);
-            }
-            if let Some(link) = &guard.link {
-                link.pipeline.unsubscribe(partition, self.channel(partition, &name));
+    /// Drops the subscriptions whose time has come. A turn's work at a time.
+    pub async fn expire(&self, now: Instant) {
+        let mut turn = Turn::begin();
+        while self.expire_next(now) {
+            spend(EXPIRY);
+            if turn.is_over() {
+                yield_now().await;
+                turn = Turn::begin();
             }
         }
     }
 
-    /// All channels of a link, which it is about to subscribe anew, before its first take.
-    pub fn channels_of(&self, link: &Arc<Link>) -> Vec<(u16, Channel)> {
-        let mut channels = Vec::new();
-        for (index, partition) in self.partitions.iter().enumerate() {
-            let mut guard = partition.lock();
-            if !guard.is_of(link) {
-                continue;
+    /// False if there is none.
+    fn expire_next(&self, now: Instant) -> bool {
+        let due = {
+            let mut expiries = self.expiries.lock();
+            if expiries.front().is_none_or(|(at, ..)| *at > now) {
+                return false;
             }
-            for (name, topic) in &mut guard.topics {
-                topic.confirmed = false;
-                topic.take = 0;
-                channels.push((index as u16, self.channel(index, name)));
-            }
+            expiries.pop_front()
+        };
+        let Some((_, name)) = due else { return false };
+        let partition = self.home(&name);
+        let mut guard = self.partitions[partition].lock();
+        let Some(topic) = guard.topics.get_mut(&name) else { return true };
+        // Under the lock: whoever becomes interested now finds no topic, and subscribes anew.
+        if self.sink.in_use(&name) {
+            topic.expires = None;
+            return true;
         }
-        channels
+        // Its last member has left again since, and the grace is for that.
+        if let Some(later) = topic.expires.filter(|expires| *expires > now) {
+            self.expiries.lock().push_back((later, name));
+            return true;
+        }
+        guard.topics.remove(&name);
+        if guard.topics.capacity() > 64 && guard.topics.len() < guard.topics.capacity() / 8 {
+            let len = guard.topics.len();
+            guard.topics.shrink_to(len * 2);
+        }
+        if let Some(link) = &guard.link {
+            link.pipeline.unsubscribe(partition, self.channel(partition, &name));
+        }
+        true
+    }
+
+    /// The channels of a partition, if it is this link's, which is about to subscribe to them anew, before its first take.
+    pub fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, Channel)> {
+        let mut guard = self.partitions[index].lock();
+        if !guard.is_of(link) {
+            return Vec::new();
+        }
+        let channels = guard.topics.iter_mut().map(|(name, topic)| {
+            topic.confirmed = false;
+            topic.take = 0;
+            (index as u16, self.channel(index, name))
+        });
+        channels.collect()
     }
 
     /// A channel that the link can publish to itself on, and its partition.

@@ -81,7 +81,8 @@ pub async fn supervise(hub: Arc<Hub>) {
     }
     while !hub.is_closed() {
         let _ = tokio::time::timeout(TICK, hub.closing()).await;
-        hub.expire(Instant::now());
+        hub.sink.relieved();
+        hub.expire(Instant::now()).await;
         hub.report_regained();
     }
 }
@@ -143,7 +144,7 @@ async fn discover(hub: &Arc<Hub>) -> Option<(Mode, Server)> {
             }
             Err(error) => hub.lost_track(error),
         }
-        hub.expire(Instant::now());
+        hub.expire(Instant::now()).await;
         let _ = tokio::time::timeout(SEARCH, hub.closing()).await;
     }
     None
@@ -237,9 +238,9 @@ impl Cluster {
             };
             let looked = Instant::now();
             loop {
-                self.hub.expire(Instant::now());
+                self.hub.expire(Instant::now()).await;
                 self.hub.report_regained();
-                self.hub.unpark();
+                self.hub.unpark().await;
                 let calm = if self.hub.is_ailing() { AILING } else { CALM };
                 let pause = if self.hub.is_moving() { BUSY } else { TICK.min(calm) };
                 let stale = tokio::time::timeout(pause, self.hub.stale.notified()).await.is_ok();

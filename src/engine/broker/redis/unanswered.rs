@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -15,6 +16,11 @@ use super::pipeline::{Asker, Batch, Pending};
 const SPARE: usize = 256 << 10;
 const SPARE_COMMANDS: usize = 4096;
 
+/// Bytes of written commands that may be unanswered. Answers come behind the messages that came before them, so this also
+/// bounds what waits for us in Redis' output buffer because of what we publish. Redis cuts a subscriber for which more than
+/// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
+pub const PACE: usize = 4 << 20;
+
 /// Commands that were taken from the pipeline together.
 #[derive(Debug)]
 struct Chunk {
@@ -22,8 +28,16 @@ struct Chunk {
     written: usize,
     /// Bytes of commands that are answered.
     answered: usize,
-    taken: Instant,
-    taken_at: u64,
+}
+
+/// Bytes that were handed to the kernel at once.
+#[derive(Debug)]
+struct Write {
+    /// How many bytes were written with it and before it.
+    end: u64,
+    at: Instant,
+    /// The same, as a time of [`clock`].
+    time: u64,
 }
 
 /// See the module.
@@ -32,6 +46,13 @@ pub struct Unanswered {
     /// Oldest first; only the last ones may be not wholly written.
     chunks: VecDeque<Chunk>,
     pending: VecDeque<Pending>,
+    /// When the command was written that was answered last.
+    last: Option<Instant>,
+    /// Those with bytes of commands that are not answered, oldest first.
+    writes: VecDeque<Write>,
+    /// How many bytes were written, and how many bytes of commands are answered.
+    written: u64,
+    answered: u64,
     spare: Batch,
 }
 
@@ -46,14 +67,7 @@ impl Unanswered {
         if batch.pending.capacity() <= SPARE_COMMANDS {
             self.spare.pending = batch.pending;
         }
-        let chunk = Chunk {
-            bytes: batch.bytes,
-            written: 0,
-            answered: 0,
-            taken: Instant::now(),
-            taken_at: clock::now(),
-        };
-        self.chunks.push_back(chunk);
+        self.chunks.push_back(Chunk { bytes: batch.bytes, written: 0, answered: 0 });
     }
 
     /// An empty batch with room that was used before.
@@ -75,22 +89,38 @@ impl Unanswered {
             .sum()
     }
 
-    /// Ready(true): everything is written, and something was; there may be more to take.
+    /// Bytes that may be written before more is answered. The oldest command may always be, however large.
+    pub fn pace(&self) -> usize {
+        let oldest = self.pending.front().map_or(0, |pending| pending.len);
+        let end = self.answered + PACE.max(oldest) as u64;
+        end.saturating_sub(self.written) as usize
+    }
+
+    /// Ready(true): everything is written that may be, and something was; there may be more to take.
     pub fn poll_write(
         &mut self,
         mut wire: Pin<&mut impl AsyncWrite>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
         let first = self.chunks.iter().rev().take_while(|chunk| chunk.written < chunk.bytes.len()).count();
+        let mut pace = self.pace();
         let mut wrote = false;
-        for index in self.chunks.len() - first..self.chunks.len() {
-            let chunk = &mut self.chunks[index];
+        'all: for chunk in self.chunks.range_mut(self.chunks.len() - first..) {
             while chunk.written < chunk.bytes.len() {
-                let n = ready!(wire.as_mut().poll_write(cx, &chunk.bytes[chunk.written..]))?;
+                let end = chunk.bytes.len().min(chunk.written + pace);
+                if end == chunk.written {
+                    break 'all;
+                }
+                // Before it can be read: what is proven by its answer is counted from here.
+                let (at, time) = (Instant::now(), clock::now());
+                let n = ready!(wire.as_mut().poll_write(cx, &chunk.bytes[chunk.written..end]))?;
                 if n == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 chunk.written += n;
+                pace -= n;
+                self.written += n as u64;
+                self.writes.push_back(Write { end: self.written, at, time });
                 wrote = true;
             }
         }
@@ -122,29 +152,58 @@ impl Unanswered {
         }
     }
 
-    /// When the oldest command was taken.
+    /// When the oldest command was written, if it is.
     pub fn oldest(&self) -> Option<Instant> {
-        self.chunks.front().map(|chunk| chunk.taken)
+        self.writes.front().map(|write| write.at)
+    }
+
+    /// How long the command that was answered last has taken.
+    pub fn delay(&self) -> Option<Duration> {
+        Some(self.last?.elapsed())
     }
 
     /// The wait for answers begins anew.
     pub fn restart_clock(&mut self) {
         let now = Instant::now();
-        self.chunks.iter_mut().for_each(|chunk| chunk.taken = now);
+        self.writes.iter_mut().for_each(|write| write.at = now);
     }
 
     /// Takes the oldest command off: it is answered. Gives it and its bytes to `with`; answers what that does, and at
-    /// which time of [`clock`] the command was taken.
+    /// which time of [`clock`] the last of the command was written.
     pub fn pop<T>(&mut self, with: impl FnOnce(Pending, &[u8]) -> T) -> Option<(T, u64)> {
+        let outcome = self.shift(|pending, bytes, _| with(pending, bytes))?;
+        let mut time = 0;
+        while let Some(write) = self.writes.front() {
+            time = write.time;
+            self.last = Some(write.at);
+            let end = write.end;
+            if end <= self.answered {
+                self.writes.pop_front();
+            }
+            if end >= self.answered {
+                break;
+            }
+        }
+        Some((outcome, time))
+    }
+
+    /// Takes the oldest command off, unanswered. `with` gets it, its bytes, and whether they were wholly written.
+    pub fn give_up<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
+        self.shift(with)
+    }
+
+    fn shift<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
         let pending = self.pending.pop_front()?;
         let chunk = self.chunks.front_mut()?;
         let begin = chunk.answered;
         chunk.answered += pending.len;
-        let taken_at = chunk.taken_at;
-        let outcome = with(pending, &chunk.bytes[begin..chunk.answered]);
+        self.answered += pending.len as u64;
+        let outcome = with(pending, &chunk.bytes[begin..chunk.answered], chunk.answered <= chunk.written);
         if chunk.answered == chunk.bytes.len()
             && let Some(mut chunk) = self.chunks.pop_front()
         {
+            // What was given up, or answered too early, is not written any more.
+            self.written += (chunk.bytes.len() - chunk.written) as u64;
             if self.spare.bytes.capacity() == 0 && chunk.bytes.capacity() <= SPARE {
                 chunk.bytes.clear();
                 self.spare.bytes = chunk.bytes;
@@ -153,28 +212,69 @@ impl Unanswered {
                 self.pending = VecDeque::new();
             }
         }
-        Some((outcome, taken_at))
-    }
-
-    /// Takes everything off, unanswered. `each` gets the commands in order, their bytes, and whether they were wholly
-    /// written.
-    pub fn give_up(&mut self, mut each: impl FnMut(Pending, &[u8], bool)) {
-        let mut asked = self.pending.drain(..);
-        for chunk in self.chunks.drain(..) {
-            let mut at = chunk.answered;
-            while at < chunk.bytes.len() {
-                let Some(pending) = asked.next() else { break };
-                let end = at + pending.len;
-                each(pending, &chunk.bytes[at..end], end <= chunk.written);
-                at = end;
-            }
-        }
+        Some(outcome)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::task::Waker;
+
     use super::*;
+
+    fn batch(lens: &[usize]) -> Batch {
+        let pending = lens.iter().map(|len| Pending::new(*len, Asker::Nobody, 0)).collect();
+        Batch { bytes: vec![b'x'; lens.iter().sum()], pending }
+    }
+
+    /// Writes what may be written, to a wire that takes everything. Answers how many bytes that was.
+    fn write(unanswered: &mut Unanswered) -> usize {
+        let mut wire = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = unanswered.poll_write(Pin::new(&mut wire), &mut cx).map(Result::unwrap);
+        wire.len()
+    }
+
+    #[test]
+    fn no_more_is_written_than_may_be_unanswered() {
+        let mut unanswered = Unanswered::default();
+        unanswered.push(batch(&[1 << 20; 10]));
+        assert_eq!(write(&mut unanswered), PACE);
+        assert_eq!(write(&mut unanswered), 0);
+        unanswered.pop(|_, _| ());
+        assert_eq!(write(&mut unanswered), 1 << 20);
+        while unanswered.pop(|_, _| ()).is_some() {
+            write(&mut unanswered);
+        }
+        assert_eq!((unanswered.pace(), unanswered.unwritten()), (PACE, 0));
+    }
+
+    #[test]
+    fn a_command_that_is_larger_than_that_is_written_once_it_is_the_oldest() {
+        let mut unanswered = Unanswered::default();
+        unanswered.push(batch(&[10, 2 * PACE, 10]));
+        assert_eq!(write(&mut unanswered), PACE);
+        unanswered.pop(|_, _| ());
+        assert_eq!(write(&mut unanswered), PACE + 10);
+        unanswered.pop(|_, _| ());
+        assert_eq!(write(&mut unanswered), 10);
+    }
+
+    #[test]
+    fn the_wait_for_an_answer_begins_when_a_command_is_written() {
+        let mut unanswered = Unanswered::default();
+        unanswered.push(batch(&[PACE, 10]));
+        assert_eq!(unanswered.oldest(), None);
+        write(&mut unanswered);
+        let first = unanswered.oldest().unwrap();
+        unanswered.pop(|_, _| ());
+        assert_eq!(unanswered.oldest(), None, "the second one waits for us");
+        write(&mut unanswered);
+        assert!(unanswered.oldest().unwrap() > first);
+        assert_eq!(unanswered.give_up(|_, bytes, written| (bytes.len(), written)), Some((10, true)));
+    }
 
     #[test]
     fn a_burst_does_not_keep_its_tables() {

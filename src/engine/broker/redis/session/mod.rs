@@ -10,17 +10,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::config::Server;
 use super::hub::{Hub, Settled};
 use super::link::Link;
-use super::pipeline::{Asker, Batch, Change, Channel, Pending, write_subscriptions};
+use super::pipeline::{Batch, Change, Channel, Pending, write_subscriptions};
 use super::received::{Next, Received};
+use super::slots::PARTITIONS;
 use super::unanswered::Unanswered;
 use super::wire::Wire;
 use crate::engine::error::{Code, Error};
-use crate::engine::turns::Turn;
+use crate::engine::turns::{Turn, spend};
 
 /// Reads of one turn, before others get theirs.
 const READS_PER_TURN: usize = 4;
@@ -28,6 +30,15 @@ const READS_PER_TURN: usize = 4;
 const TICKS_OF_READING: u32 = 3;
 /// No more is taken from the pipeline while so much waits to be written.
 const MAX_UNWRITTEN: usize = 1 << 20;
+/// What a channel costs that is subscribed anew, as [`spend`] counts.
+const CHANNEL: u64 = 8;
+/// Bytes to write that cost one unit.
+const WRITTEN: usize = 64;
+/// What a command costs that is given up, and how many of its bytes cost one more: connections here may be served with it.
+const LOST: u64 = 8;
+const LOST_BYTES: usize = 256;
+/// Between two looks at how late answers come.
+const LOOK: Duration = Duration::from_millis(10);
 /// An answer that takes longer is late, which the embedder is told.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -58,6 +69,12 @@ pub struct Session {
     doubt: bool,
     /// Answers that came since.
     doubted: Vec<(Pending, u64)>,
+    /// The shortest time that an answer took, of all and since the last look at it, and when that was.
+    quickest: Duration,
+    quick: Duration,
+    looked: Instant,
+    /// Bytes of publishes that were answered, and not yet given back to the pipeline.
+    settled: usize,
     open: bool,
     /// Subscriptions were asked for once more since the last probe.
     asked_again: bool,
@@ -92,6 +109,10 @@ impl Session {
             last_probe: Instant::now(),
             doubt: false,
             doubted: Vec::new(),
+            quickest: Duration::MAX,
+            quick: Duration::MAX,
+            looked: Instant::now(),
+            settled: 0,
             open: false,
             asked_again: false,
             lagging: false,
@@ -99,16 +120,86 @@ impl Session {
         }
     }
 
-    /// Runs to the first doubt, and answers what it is. What is under way is given up in order, and before anybody
-    /// can find the link down.
-    pub async fn run(mut self) -> Error {
+    /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
+    pub async fn run(&mut self) -> Error {
         self.link.pipeline.begin();
         self.hub.link_subscribing(&self.link);
-        let mut batch = Batch::default();
-        write_subscriptions(&mut batch, self.hub.channels_of(&self.link), Change::Subscribe { take: 0 });
-        self.unanswered.push(batch);
+        let mut turn = Turn::begin();
+        for partition in 0..2 * PARTITIONS {
+            let channels = self.hub.channels_of(&self.link, partition);
+            spend(CHANNEL * channels.len() as u64);
+            let mut batch = Batch::default();
+            write_subscriptions(&mut batch, channels, Change::Subscribe { take: 0 });
+            self.unanswered.push(batch);
+            if turn.is_over() {
+                yield_now().await;
+                turn = Turn::begin();
+            }
+        }
         self.send_probe();
         poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Gives up what is under way, in its order, and then closes the pipeline: what is published meanwhile is added to it, and
+    /// given up too. A turn's work at a time, for this may be all that `redis.pendingBytes` allows.
+    pub async fn give_up(mut self) {
+        self.link.pipeline.end();
+        let mut drained = 0;
+        let mut turn = Turn::begin();
+        loop {
+            if turn.is_over() {
+                self.relieve();
+                yield_now().await;
+                turn = Turn::begin();
+            }
+            if self.give_up_oldest() {
+                continue;
+            }
+            // As much came meanwhile as was there: who publishes has to wait.
+            let shut = drained > 2 * self.hub.config.pending_bytes;
+            let Some(batch) = self.link.pipeline.drain(shut) else { break };
+            drained += batch.bytes.len();
+            self.unanswered.push(batch);
+        }
+        // Dropping it closes the pipeline.
+    }
+
+    /// False if there is nothing that was taken from the pipeline.
+    fn give_up_oldest(&mut self) -> bool {
+        let Session { hub, unanswered, doubted, settled, .. } = self;
+        if !doubted.is_empty() {
+            for (pending, _) in doubted.drain(..) {
+                lose(hub, pending, &[], true);
+            }
+            return true;
+        }
+        let given_up = unanswered.give_up(|pending, bytes, written| {
+            if pending.asker.is_counted() {
+                *settled += pending.len;
+            }
+            lose(hub, pending, bytes, written);
+        });
+        given_up.is_some()
+    }
+
+    /// Notes how late answers come. By the quickest of some time: those that are sometimes late are no sign of a queue.
+    fn look_at_delay(&mut self) {
+        let Some(delay) = self.unanswered.delay() else { return };
+        self.quick = self.quick.min(delay);
+        if self.looked.elapsed() >= LOOK {
+            self.quickest = self.quickest.min(self.quick);
+            self.hub.sink.delayed(self.quick - self.quickest);
+            self.quick = Duration::MAX;
+            self.looked = Instant::now();
+        }
+    }
+
+    /// Gives back what was answered, and lets others in for it.
+    fn relieve(&mut self) {
+        if self.settled > 0 {
+            self.link.pipeline.answered(std::mem::take(&mut self.settled));
+            self.hub.sink.relieved();
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
@@ -121,7 +212,7 @@ impl Session {
             Poll::Ready(Ok(())) => {
                 // After the sockets were looked at and what they woke has run. Were it just woken, the runtime would come back
                 // to it many times before it looks, and one server's flood would keep everybody else's unread.
-                let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+                let _ = std::pin::pin!(yield_now()).poll(cx);
                 Poll::Pending
             }
             Poll::Ready(Err(error)) => Poll::Ready(error),
@@ -151,11 +242,17 @@ impl Session {
             self.on_tick()?;
         }
         loop {
-            if self.unanswered.unwritten() < MAX_UNWRITTEN {
+            if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
-                self.unanswered.push(self.link.pipeline.take(cx.waker(), spare));
+                let batch = self.link.pipeline.take(cx.waker(), spare);
+                spend((batch.bytes.len() / WRITTEN) as u64);
+                self.unanswered.push(batch);
             }
             match self.unanswered.poll_write(Pin::new(&mut self.wire), cx) {
+                Poll::Ready(Ok(true)) if begun.is_over() => {
+                    more = true;
+                    break;
+                }
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) | Poll::Pending => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
@@ -214,37 +311,35 @@ impl Session {
             }
         };
         self.received = received;
+        if self.settled > 0 {
+            self.look_at_delay();
+        }
+        self.relieve();
         outcome
+    }
+}
+
+/// Settles a command that is not answered.
+fn lose(hub: &Hub, pending: Pending, bytes: &[u8], written: bool) {
+    if pending.asker.is_counted() {
+        spend(LOST + (bytes.len() / LOST_BYTES) as u64);
+        hub.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
     }
 }
 
 impl Drop for Session {
     /// Also where the task is dropped with its worker: nothing that was asked stays without an answer.
     fn drop(&mut self) {
-        let Session { hub, link, unanswered, doubted, .. } = self;
-        let settle = |pending: Pending, bytes: &[u8], written: bool| match &pending.asker {
-            Asker::Probe
-            | Asker::Role
-            | Asker::Doubt
-            | Asker::Subscribe { .. }
-            | Asker::Unsubscribe { .. }
-            | Asker::ShardUnsubscribe => {}
-            _ => {
-                let settled = if written { Settled::Uncertain } else { Settled::Unsent };
-                hub.settle(pending, bytes, settled);
-            }
-        };
-        for (pending, _) in doubted.drain(..) {
-            settle(pending, &[], true);
-        }
-        unanswered.give_up(settle);
-        link.pipeline.close(|rest| {
+        while self.give_up_oldest() {}
+        self.link.pipeline.answered(std::mem::take(&mut self.settled));
+        self.link.pipeline.close(|rest| {
             let mut at = 0;
             for pending in rest.pending {
                 let end = at + pending.len;
-                settle(pending, &rest.bytes[at..end], false);
+                lose(&self.hub, pending, &rest.bytes[at..end], false);
                 at = end;
             }
         });
+        self.hub.sink.relieved();
     }
 }

@@ -10,11 +10,14 @@ use super::{LATE, Session};
 use crate::engine::error::{Code, Error};
 use crate::engine::turns::spend;
 
+/// What each item costs, as [`spend`] counts.
+const ANSWER: u64 = 2;
 /// What a message costs, as [`spend`] counts, beside its deliveries.
 const MESSAGE: u64 = 8;
 
 impl Session {
     pub(super) fn on_item(&mut self, item: Incoming<'_>) -> Result<(), Error> {
+        spend(ANSWER);
         match item {
             Incoming::Message { channel, payload } => {
                 spend(MESSAGE);
@@ -27,6 +30,7 @@ impl Session {
             }
             Incoming::Ignored => Ok(()),
             Incoming::Subscribed { channel } => {
+                spend(MESSAGE);
                 let Some(Asker::Subscribe { left, take }) = self.unanswered.asker_mut() else {
                     return Err(self.fail(Code::BrokerProtocol, "a confirmation that nobody waits for"));
                 };
@@ -89,10 +93,10 @@ impl Session {
 
     /// Takes the oldest command off: it is answered. Gives its bytes to `with`.
     fn answer_with<T>(&mut self, with: impl FnOnce(&Hub, Pending, &[u8]) -> T) -> Option<T> {
-        let (outcome, taken_at) = self.unanswered.pop(|pending, bytes| with(&self.hub, pending, bytes))?;
+        let (outcome, written) = self.unanswered.pop(|pending, bytes| with(&self.hub, pending, bytes))?;
         self.answered = true;
-        self.link.health.prove(taken_at);
-        if self.lagging && self.unanswered.oldest().is_none_or(|taken| taken.elapsed() < LATE) {
+        self.link.health.prove(written);
+        if self.lagging && self.unanswered.oldest().is_none_or(|written| written.elapsed() < LATE) {
             self.lagging = false;
             self.hub.link_lagging(&self.link, None);
         }
@@ -110,7 +114,7 @@ impl Session {
             hub.settle(pending, bytes, settled);
             len
         });
-        self.link.pipeline.answered(answered.unwrap_or(0));
+        self.settled += answered.unwrap_or(0);
     }
 
     /// The oldest command has to go elsewhere.
@@ -121,7 +125,7 @@ impl Session {
             hub.park(pending, bytes, &link);
             len
         });
-        self.link.pipeline.answered(answered.unwrap_or(0));
+        self.settled += answered.unwrap_or(0);
     }
 
     fn on_reply(&mut self, reply: Result<u64, Error>) -> Result<(), Error> {
@@ -160,7 +164,7 @@ impl Session {
             }
             Some(_) if self.doubt && reply.is_ok() => {
                 let doubted = self.answer_with(|_, pending, _| (pending, reply.unwrap_or(0)));
-                self.link.pipeline.answered(doubted.as_ref().map_or(0, |(pending, _)| pending.len));
+                self.settled += doubted.as_ref().map_or(0, |(pending, _)| pending.len);
                 self.doubted.extend(doubted);
                 Ok(())
             }
@@ -183,13 +187,7 @@ impl Session {
                 // Nobody serves the slot, or the cluster.
                 let unserved = error.code() == "CLUSTERDOWN" && self.hub.is_sharded();
                 match self.unanswered.asker() {
-                    Some(
-                        Asker::Sender(_)
-                        | Asker::Publish { .. }
-                        | Asker::Number { .. }
-                        | Asker::Count { .. }
-                        | Asker::Nobody,
-                    ) if moved || unserved => {
+                    Some(asker) if asker.is_counted() && (moved || unserved) => {
                         // Nobody got it: it may go where it belongs.
                         if moved {
                             self.park();

@@ -51,6 +51,10 @@ impl Session {
             self.open = true;
             self.link.pipeline.open();
             self.hub.link_up(&self.link);
+            if self.hub.has_parked() {
+                let hub = self.hub.clone();
+                tokio::spawn(async move { hub.unpark().await });
+            }
         }
         Ok(())
     }
@@ -62,13 +66,13 @@ impl Session {
         if std::mem::take(&mut self.answered) {
             self.progress = Instant::now();
         }
-        if let Some(taken) = self.unanswered.oldest() {
+        if let Some(written) = self.unanswered.oldest() {
             // Many commands at once may take their time, as long as there is progress.
-            if taken.max(self.progress).elapsed() >= self.hub.config.command_timeout {
+            if written.max(self.progress).elapsed() >= self.hub.config.command_timeout {
                 let ms = self.hub.config.command_timeout.as_millis();
                 return Err(self.fail(Code::BrokerTimeout, &format!("no answer within {ms} ms")));
             }
-            if taken.elapsed() >= LATE && self.open && !self.lagging {
+            if written.elapsed() >= LATE && self.open && !self.lagging {
                 self.lagging = true;
                 let error = self.fail(Code::BrokerTimeout, "answers are late");
                 self.hub.link_lagging(&self.link, Some(error));

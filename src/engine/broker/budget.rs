@@ -19,9 +19,19 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// True if no more shall be taken in.
+    /// True if no more is taken in.
     pub fn is_used_up(&self) -> bool {
         self.used() >= self.limit
+    }
+
+    /// True if no more is taken in of what clients send. The last quarter is the application's.
+    pub fn is_used_up_for_clients(&self) -> bool {
+        self.used() >= self.limit / 4 * 3
+    }
+
+    /// True if clients' next messages wait. Those that are let in at once, by several workers, have a quarter to fit in.
+    pub fn is_short_for_clients(&self) -> bool {
+        self.used() >= self.limit / 2
     }
 
     pub fn take(&self, bytes: usize) {

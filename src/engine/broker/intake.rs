@@ -1,0 +1,302 @@
+//! How much of what clients send is taken in while Redis has not answered what was relayed before.
+//!
+//! Each connection has a window: the relayed messages that Redis has not answered yet. A connection beyond its window is
+//! not read. The window is a share of the room that all connections together leave free ("dynamic thresholds", Choudhury
+//! and Hahne, 1998), so it shrinks by itself as more connections relay, and no one has to count them. Connections beyond
+//! their windows stand in one line and are called in its order, as many as the room allows. A connection that has
+//! nothing unanswered does not stand in line: its message waits in Redis behind [`ROOM`] at most.
+//!
+//! The unit is about the time that Redis needs for a small message: see [`cost`]. How many of them are a few milliseconds
+//! depends on how many servers a message goes to, how many connections get it here, and who else uses the processor, so
+//! the room follows what is measured: it shrinks while answers come late, as a router's queue does under CoDel (RFC 8289).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::budget::Budget;
+use crate::engine::handle::Handle;
+
+/// Units that all connections together may have unanswered, at most: a few milliseconds of Redis' time where nothing else
+/// slows it; and at least, however late answers come.
+const ROOM: usize = 2048;
+const LEAST_ROOM: usize = 128;
+/// Answers that are later than this, compared with those while nothing waits, are too late.
+const TARGET: Duration = Duration::from_millis(4);
+/// A connection gets this fraction of the free room, but no less than `LEAST` and no more than `MOST`.
+const SHARE: usize = 8;
+const LEAST: usize = 8;
+const MOST: usize = 256;
+/// Payload bytes that cost as much as a message does.
+const BYTES_PER_UNIT: usize = 1024;
+/// Connections in line that are looked at before others get their turns.
+const GLANCES: usize = 64;
+
+/// The units that relaying a payload of so many bytes once takes.
+pub fn cost(bytes: usize) -> u32 {
+    u32::try_from(1 + bytes / BYTES_PER_UNIT).unwrap_or(u32::MAX)
+}
+
+/// A connection's part. Lies in its [`Handle`].
+#[derive(Debug, Default)]
+pub struct Window {
+    /// Units that are not answered.
+    unanswered: AtomicU32,
+    /// Units that it had in flight when it last got in line: room is kept for as much when it is called.
+    burst: AtomicU32,
+    /// It was beyond its window when it last relayed. Written by its own worker only.
+    full: AtomicBool,
+}
+
+impl Window {
+    /// Units of relayed messages that Redis has not answered.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::SeqCst) as usize
+    }
+
+    fn set_full(&self, full: bool) {
+        if self.full.load(Ordering::Relaxed) != full {
+            self.full.store(full, Ordering::Relaxed);
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Intake {
+    /// Units without an answer, of all connections, and those that room is kept for.
+    unanswered: AtomicUsize,
+    /// How many there may be.
+    room: AtomicUsize,
+    budget: Arc<Budget>,
+    line: Mutex<VecDeque<Arc<Handle>>>,
+    /// How many stand in line. Written under its lock.
+    waiting: AtomicUsize,
+}
+
+/// One for where nothing is relayed through Redis.
+impl Default for Intake {
+    fn default() -> Intake {
+        Intake::new(Arc::new(Budget::new(usize::MAX)))
+    }
+}
+
+impl Intake {
+    /// One whose connections wait also while half of `budget` is used up.
+    pub fn new(budget: Arc<Budget>) -> Intake {
+        Intake {
+            unanswered: AtomicUsize::new(0),
+            room: AtomicUsize::new(ROOM),
+            budget,
+            line: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// What one connection may have unanswered while all have `unanswered`.
+    fn window(&self, unanswered: usize) -> usize {
+        (self.room().saturating_sub(unanswered) / SHARE).clamp(LEAST, MOST)
+    }
+
+    fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    /// For some time answers came this much later than while nothing waits, even the quickest of them.
+    pub fn observe(&self, delay: Duration) {
+        let room = self.room();
+        let next = if delay > TARGET { room - room / 8 } else { room + room / 16 };
+        self.room.store(next.clamp(LEAST_ROOM, ROOM), Ordering::Relaxed);
+    }
+
+    /// A message of a connection is about to be relayed, once. For the connection's own worker.
+    pub fn begin(&self, handle: &Handle, cost: u32) {
+        let window = handle.window();
+        let own = window.unanswered.fetch_add(cost, Ordering::SeqCst) as usize + cost as usize;
+        let all = self.unanswered.fetch_add(cost as usize, Ordering::SeqCst) + cost as usize;
+        window.set_full(own >= self.window(all));
+    }
+
+    /// That message is answered, or never will be. From any thread.
+    pub fn end(&self, handle: &Handle, cost: u32) {
+        handle.window().unanswered.fetch_sub(cost, Ordering::SeqCst);
+        self.unanswered.fetch_sub(cost as usize, Ordering::SeqCst);
+    }
+
+    /// Whether a connection's next message has to wait. If so, it stands in line from here on, and is woken when it is
+    /// called. For the connection's own worker.
+    pub fn must_wait(&self, handle: &Arc<Handle>) -> bool {
+        (handle.window().full.load(Ordering::Relaxed) || self.budget.is_short_for_clients())
+            && self.wait(handle)
+    }
+
+    #[cold]
+    fn wait(&self, handle: &Arc<Handle>) -> bool {
+        self.arrive(handle);
+        let window = handle.window();
+        let may_pass = || {
+            !self.budget.is_short_for_clients()
+                && window.unanswered() < self.window(self.unanswered.load(Ordering::SeqCst))
+        };
+        if may_pass() {
+            window.set_full(false);
+            return false;
+        }
+        {
+            let mut line = self.line.lock();
+            let burst = window.unanswered().clamp(LEAST, MOST);
+            window.burst.store(burst as u32, Ordering::Relaxed);
+            handle.set_held();
+            line.push_back(handle.clone());
+            self.waiting.store(line.len(), Ordering::SeqCst);
+        }
+        // The last answer may have come before anyone could see it in line.
+        self.call();
+        // Also if it was called: it is woken.
+        true
+    }
+
+    /// Calls those in line that there is room for. To be called after answers came.
+    pub fn call(&self) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut line = self.line.lock();
+        for _ in 0..line.len().min(GLANCES) {
+            let unanswered = self.unanswered.load(Ordering::SeqCst);
+            if unanswered >= self.room() || self.budget.is_short_for_clients() {
+                break;
+            }
+            let Some(handle) = line.pop_front() else { break };
+            // At half of its window, so that it isn't woken for each single message.
+            if handle.is_open() && handle.window().unanswered() > self.window(unanswered) / 2 {
+                line.push_back(handle);
+                continue;
+            }
+            let burst = handle.window().burst.load(Ordering::Relaxed) as usize;
+            self.unanswered.fetch_add(burst, Ordering::SeqCst);
+            handle.call();
+            // One that has ended meanwhile does not arrive any more.
+            if !handle.is_open() {
+                self.arrive(&handle);
+            }
+        }
+        self.waiting.store(line.len(), Ordering::SeqCst);
+    }
+
+    /// A connection that was called goes on, or has ended: no room is kept for it any more.
+    pub fn arrive(&self, handle: &Handle) {
+        if handle.was_called() {
+            let burst = handle.window().burst.load(Ordering::Relaxed);
+            self.unanswered.fetch_sub(burst as usize, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::handle::Peer;
+    use crate::engine::mailbox::Mailbox;
+
+    fn handles(many: usize) -> Vec<Arc<Handle>> {
+        let mailbox = Arc::new(Mailbox::new(0));
+        let new = |id| Arc::new(Handle::new(id as u64, "ada".into(), Peer::default(), mailbox.clone()));
+        (0..many).map(new).collect()
+    }
+
+    /// Relays as much as the connection may, of messages that cost so much. Answers how many units that was.
+    fn relay(intake: &Intake, handle: &Arc<Handle>, cost: u32) -> u32 {
+        let mut units = 0;
+        while !intake.must_wait(handle) {
+            intake.begin(handle, cost);
+            units += cost;
+        }
+        units
+    }
+
+    #[test]
+    fn windows_share_the_room_and_those_beyond_them_are_called_in_line() {
+        let intake = Intake::default();
+        let handles = handles(300);
+        let first: Vec<u32> = handles.iter().map(|handle| relay(&intake, handle, 1)).collect();
+        assert_eq!((first[0], first[299]), (227, LEAST as u32));
+        assert!(first.is_sorted_by(|a, b| a >= b), "{first:?}");
+        assert!(handles.iter().all(|handle| handle.is_held()));
+        // Answers that leave no room call nobody.
+        intake.end(&handles[299], 8);
+        intake.call();
+        assert!(handles.iter().all(|handle| handle.is_held()));
+        for (handle, units) in handles.iter().zip(&first).take(299) {
+            intake.end(handle, *units);
+        }
+        intake.call();
+        let called = handles.iter().take_while(|handle| !handle.is_held()).count();
+        assert!((9..=GLANCES).contains(&called), "{called}: the first of the line, for whom there is room");
+        assert!(handles[called..].iter().all(|handle| handle.is_held()));
+        // Room is kept for them until they come.
+        let kept = intake.unanswered.load(Ordering::SeqCst);
+        assert!((ROOM..ROOM + MOST).contains(&kept), "{kept}");
+        handles.iter().for_each(|handle| intake.arrive(handle));
+        assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_message_that_is_larger_than_its_window_passes_and_others_wait_for_it() {
+        let intake = Intake::default();
+        let handles = handles(3);
+        assert_eq!(relay(&intake, &handles[0], 5000), 5000);
+        // A quiet one's message passes all the same, and so does a large one.
+        assert_eq!(relay(&intake, &handles[1], 1), LEAST as u32);
+        assert_eq!(relay(&intake, &handles[2], 60), 60);
+        intake.end(&handles[1], LEAST as u32);
+        intake.call();
+        assert!(handles.iter().all(|handle| handle.is_held()), "the room is used up");
+        intake.end(&handles[0], 5000);
+        intake.call();
+        assert_eq!(handles.iter().map(|handle| handle.is_held()).collect::<Vec<_>>(), [false; 3]);
+    }
+
+    #[test]
+    fn one_that_has_ended_in_line_or_when_it_is_called_keeps_no_room() {
+        let intake = Intake::default();
+        let handles = handles(2);
+        let units = handles.iter().map(|handle| relay(&intake, handle, 1)).collect::<Vec<_>>();
+        handles[0].shut();
+        handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units));
+        intake.call();
+        handles[1].shut();
+        handles.iter().for_each(|handle| intake.arrive(handle));
+        assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
+        assert_eq!(intake.waiting.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn clients_wait_while_half_of_the_budget_is_used() {
+        let budget = Arc::new(Budget::new(1000));
+        let intake = Intake::new(budget.clone());
+        let handles = handles(1);
+        budget.take(499);
+        assert!(!intake.must_wait(&handles[0]));
+        budget.take(1);
+        assert!(intake.must_wait(&handles[0]));
+        budget.give_back(1);
+        intake.call();
+        assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
+    }
+
+    #[test]
+    fn the_room_shrinks_while_answers_are_late_and_comes_back() {
+        let intake = Intake::default();
+        let handles = handles(1);
+        (0..100).for_each(|_| intake.observe(TARGET * 2));
+        assert_eq!(relay(&intake, &handles[0], 1), 14);
+        intake.end(&handles[0], 14);
+        intake.call();
+        (0..100).for_each(|_| intake.observe(TARGET));
+        assert_eq!(relay(&intake, &handles[0], 1), 227);
+    }
+}
