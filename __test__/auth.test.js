@@ -178,6 +178,7 @@ describe('auth.authenticate', () => {
     ['a bigint', { userId: 1n }],
     ['rooms that are no array', { userId: 'u', rooms: 'lobby' }],
     ['an empty room', { userId: 'u', rooms: [''] }],
+    ['more rooms than its limit', { userId: 'u', rooms: Array.from({ length: 1001 }, (_, n) => n) }],
     ['a hole for a room', { userId: 'u', rooms: new Array(1) }],
     ['a number as expiry', { userId: 'u', expiresAt: 5 }],
     ['an invalid date', { userId: 'u', expiresAt: new Date('x') }],

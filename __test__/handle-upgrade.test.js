@@ -211,7 +211,15 @@ describe('handleUpgrade', () => {
         code: 'ERR_INVALID_ARG',
       });
     }
-    for (const identity of [null, 5, {}, { userId: '' }, { userId: 'u', room: 'r' }]) {
+    const crowd = Array.from({ length: 1001 }, (_, n) => n);
+    for (const identity of [
+      null,
+      5,
+      {},
+      { userId: '' },
+      { userId: 'u', room: 'r' },
+      { userId: 'u', rooms: crowd },
+    ]) {
       await expect(manager.handleUpgrade(req, socket, null, identity)).rejects.toMatchObject({
         code: 'ERR_INVALID_IDENTITY',
       });

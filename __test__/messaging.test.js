@@ -177,6 +177,20 @@ describe('broadcast', () => {
 });
 
 describe('rooms', () => {
+  test('are limited in number, per connection', async () => {
+    const { manager, join } = await users({ limits: { roomsPerConnection: 3 } });
+    const [{ connection }, other] = [await join('alice'), await join('bob')];
+    for (const room of ['a', 'b', 'c', 'b']) connection.join(room);
+    const tooMany = expect.objectContaining({ name: 'RangeError', code: 'ERR_TOO_MANY_ROOMS' });
+    expect(() => connection.join('d')).toThrow(tooMany);
+    expect(() => connection.join('d')).toThrow(/limits.roomsPerConnection \(3\)/);
+    expect([...connection.rooms].sort()).toEqual(['a', 'b', 'c']);
+    other.connection.join('d');
+    connection.leave('a');
+    connection.join('d');
+    expect(manager.stats().rooms).toBe(3);
+  });
+
   test('reach those who joined, until they leave', async () => {
     const { manager, join } = await users();
     const [a, b] = [await join('alice'), await join('bob')];

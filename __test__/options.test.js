@@ -140,6 +140,7 @@ const OPTIONS = {
   'limits.maxPayload': integer(1, 268_435_456),
   'limits.outboxBytes': integer(1024, 1_073_741_824),
   'limits.maxConnections': integer(1, 10_000_000),
+  'limits.roomsPerConnection': integer(1, 1_000_000),
   'limits.handshakeTimeoutMs': integer(10, 600_000),
   'limits.closeTimeoutMs': integer(10, 600_000),
   'limits.messageTimeoutMs': integer(100, 3_600_000),

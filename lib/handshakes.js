@@ -36,7 +36,7 @@ class Handshakes {
    * @param {object} [identity] - as the application gave it; without one, auth decides
    */
   complete(req, socket, head, identity) {
-    const known = identity === undefined ? undefined : toIdentity(identity);
+    const known = identity === undefined ? undefined : toIdentity(identity, this.#native.maxRooms);
     return new Promise((resolve, reject) => {
       const flags = known === undefined ? REPORT : REPORT | TRUSTED;
       this.#take(req, socket, head, flags, known, { resolve, reject });
@@ -84,7 +84,7 @@ class Handshakes {
     }
     let identity;
     try {
-      identity = toIdentity(answer);
+      identity = toIdentity(answer, this.#native.maxRooms);
     } catch (error) {
       this.#native.authenticated(ticket, null, 'ERR_INVALID_IDENTITY');
       this.#onError(error);

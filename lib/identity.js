@@ -2,7 +2,7 @@
 
 const { types } = require('node:util');
 const { toId } = require('./argument');
-const { describe, failure, invalidArg, reasonOf } = require('./error');
+const { argOutOfRange, describe, failure, invalidArg, reasonOf } = require('./error');
 
 const KEYS = ['userId', 'rooms', 'data', 'expiresAt'];
 
@@ -10,9 +10,11 @@ const KEYS = ['userId', 'rooms', 'data', 'expiresAt'];
  * Checks what `authenticate` answered, or what `handleUpgrade` was given, and takes it apart: the part that goes to
  * the addon, and `data`, which stays in JavaScript.
  *
+ * @param {unknown} value
+ * @param {number} maxRooms - most rooms that an identity has
  * @throws {TypeError} `ERR_INVALID_IDENTITY`, with the `cause`
  */
-function toIdentity(value) {
+function toIdentity(value, maxRooms) {
   try {
     if (typeof value !== 'object' || value === null) throw invalidArg('identity', 'an object', value);
     for (const key of Object.keys(value)) {
@@ -25,7 +27,7 @@ function toIdentity(value) {
     }
     const { userId, rooms, data, expiresAt } = value;
     const native = { userId: toId(userId, 'identity.userId') };
-    if (rooms !== undefined) native.rooms = toRooms(rooms);
+    if (rooms !== undefined) native.rooms = toRooms(rooms, maxRooms);
     if (expiresAt !== undefined) native.expiresAt = toUnixMs(expiresAt);
     return { native, data };
   } catch (cause) {
@@ -33,8 +35,11 @@ function toIdentity(value) {
   }
 }
 
-function toRooms(rooms) {
+function toRooms(rooms, max) {
   if (!Array.isArray(rooms)) throw invalidArg('identity.rooms', 'an array', rooms);
+  if (rooms.length > max) {
+    throw argOutOfRange('identity.rooms', `at most limits.roomsPerConnection (${max}) rooms`, rooms.length);
+  }
   return Array.from(rooms, (room, index) => toId(room, `identity.rooms[${index}]`));
 }
 

@@ -125,6 +125,12 @@ impl NativeManager {
         self.engine.config().redis.is_on()
     }
 
+    /// Most rooms of an identity.
+    #[napi(getter, catch_unwind)]
+    pub fn max_rooms(&self) -> u32 {
+        self.engine.config().limits.rooms_per_connection as u32
+    }
+
     /// Who decides who may connect.
     #[napi(getter, catch_unwind)]
     pub fn auth_mode(&self) -> &'static str {
@@ -266,8 +272,7 @@ impl NativeManager {
     pub fn join(&self, env: Env, id: f64, room: String) -> Result<()> {
         let room =
             parse_id(&room).map_err(|error| throw(&env, Code::InvalidArg, &format!("room {error}")))?;
-        self.engine.join(id as u64, &room);
-        Ok(())
+        self.engine.join(id as u64, &room).map_err(|error| throw_error(&env, &error))
     }
 
     /// Takes a connection out of a room.

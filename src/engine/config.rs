@@ -112,6 +112,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Most connections at a time. Default no limit (`usize::MAX`); 1 to 10,000,000.
     pub max_connections: usize,
+    /// Most rooms that one connection is in. Default 1,000; 1 to 1,000,000. A room costs about 250 bytes.
+    pub rooms_per_connection: usize,
     /// Longest time from the upgrade to the 101. Default 10 s; 10 ms to 10 min.
     pub handshake_timeout: Duration,
     /// Longest wait for the peer's part of the closing handshake. Default 5 s; 10 ms to 10 min.
@@ -186,6 +188,7 @@ impl Default for Limits {
             max_payload: 1 << 20,
             outbox_bytes: 1 << 20,
             max_connections: usize::MAX,
+            rooms_per_connection: 1000,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             message_timeout: Duration::from_secs(60),
@@ -255,6 +258,7 @@ numbers! {
     "limits.maxPayload", usize limits.max_payload, 1..=268_435_456 "bytes", unlimited: false;
     "limits.outboxBytes", usize limits.outbox_bytes, 1024..=1_073_741_824 "bytes", unlimited: false;
     "limits.maxConnections", usize limits.max_connections, 1..=10_000_000 "connections", unlimited: true;
+    "limits.roomsPerConnection", usize limits.rooms_per_connection, 1..=1_000_000 "rooms", unlimited: false;
     "limits.handshakeTimeoutMs", millis limits.handshake_timeout, 10..=600_000 "milliseconds", unlimited: false;
     "limits.closeTimeoutMs", millis limits.close_timeout, 10..=600_000 "milliseconds", unlimited: false;
     "limits.messageTimeoutMs", millis limits.message_timeout, 100..=3_600_000 "milliseconds", unlimited: false;

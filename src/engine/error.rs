@@ -66,6 +66,7 @@ catalogue! {
     InvalidArg, "ERR_INVALID_ARG", Type, 0, "An argument has the wrong type.";
     ArgOutOfRange, "ERR_ARG_OUT_OF_RANGE", Range, 0, "An argument has the right type but a value that is not permitted.";
     TooLarge, "ERR_TOO_LARGE", Range, 0, "The message is larger than limits.outboxBytes, so no connection could ever take it.";
+    TooManyRooms, "ERR_TOO_MANY_ROOMS", Range, 0, "The connection is in limits.roomsPerConnection rooms already; it did not join another.";
     NotSerializable, "ERR_NOT_SERIALIZABLE", Type, 0, "JSON.stringify threw or gave nothing for the data.";
     Closed, "ERR_CLOSED", Error, 0, "The manager was closed, or is closing.";
     NameTaken, "ERR_NAME_TAKEN", Error, 0, "Another manager of this process has the name already.";

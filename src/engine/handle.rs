@@ -15,6 +15,7 @@ use super::broker::Window;
 use super::frame::Frame;
 use super::mailbox::Mailbox;
 use super::registry::Group;
+use super::rooms::Rooms;
 use super::turns;
 use super::writer::{Push, Writer};
 
@@ -151,7 +152,7 @@ pub struct Handle {
     /// See [`Peer`].
     pub peer: Peer,
     closing: Mutex<Option<Box<CloseRequest>>>,
-    rooms: Mutex<Vec<Arc<str>>>,
+    rooms: Mutex<Rooms>,
 }
 
 impl Handle {
@@ -290,7 +291,7 @@ impl Handle {
     }
 
     /// The rooms it is in. Changed by the registry only.
-    pub(super) fn rooms(&self) -> &Mutex<Vec<Arc<str>>> {
+    pub(super) fn rooms(&self) -> &Mutex<Rooms> {
         &self.rooms
     }
 

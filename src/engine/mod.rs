@@ -29,6 +29,7 @@ mod outbox;
 mod poller;
 mod read_buffer;
 mod registry;
+mod rooms;
 mod router;
 mod run_queue;
 mod shutdown;
@@ -334,10 +335,11 @@ impl Engine {
     }
 
     /// Puts a connection into a room.
-    pub fn join(&self, id: ConnectionId, room: &Arc<str>) {
-        if let Some(handle) = self.get(id) {
-            self.shared().join(&handle, room);
-        }
+    ///
+    /// # Errors
+    /// `ERR_TOO_MANY_ROOMS` if it is in `limits.roomsPerConnection` others.
+    pub fn join(&self, id: ConnectionId, room: &Arc<str>) -> Result<(), Error> {
+        self.get(id).map_or(Ok(()), |handle| self.shared().join(&handle, room))
     }
 
     /// Takes a connection out of a room.
@@ -352,17 +354,20 @@ impl Engine {
         self.get(id).map_or_else(Vec::new, |handle| self.shared().registry.rooms_of(&handle))
     }
 
-    /// The connections here that a channel names.
+    /// The open connections here that a channel names.
     pub fn members(&self, channel: Channel<'_>) -> Vec<Arc<Handle>> {
         let registry = &self.shared().registry;
-        match channel {
+        let mut members = match channel {
             Channel::User(user) => registry.user(user).map_or_else(Vec::new, |group| group.snapshot()),
             Channel::SameUser(handle) => {
                 handle.user_group().get().map_or_else(Vec::new, |group| group.snapshot())
             }
             Channel::Room(room) => registry.room(room).map_or_else(Vec::new, |group| group.snapshot()),
             Channel::Everyone => registry.everyone().iter().flat_map(|group| group.snapshot()).collect(),
-        }
+        };
+        // One that has ended may have yet to leave some of many rooms.
+        members.retain(|handle| handle.is_open());
+        members
     }
 
     /// Closes all connections of a user, on all servers.

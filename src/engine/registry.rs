@@ -245,45 +245,40 @@ impl Registry {
         let group = self.users.join(&handle.user, handle);
         let _ = handle.user_group().set(group);
         for room in rooms {
-            self.join(handle, room);
+            self.join(handle, room, usize::MAX);
         }
     }
 
-    /// Removes a connection from everything it is in, and tells `emptied` of every group whose last member it was.
-    /// Calling it again does nothing.
-    pub fn remove(&self, handle: &Arc<Handle>, mut emptied: impl FnMut(Topic<'_>)) {
+    /// Removes a connection, but for its rooms: it has to [`leave`](Registry::leave) them. Answers whether it was its user's
+    /// last. Calling it again does nothing.
+    pub fn remove(&self, handle: &Handle) -> bool {
         if !self.connections.shard(handle.id).members.lock().remove(handle.id) {
-            return;
+            return false;
         }
         self.connections.len.fetch_sub(1, Ordering::Relaxed);
-        if self.users.leave(&handle.user, handle.id) {
-            emptied(Topic::User(&handle.user));
-        }
-        let rooms = std::mem::take(&mut *handle.rooms().lock());
-        for room in rooms {
-            if self.rooms.leave(&room, handle.id) {
-                emptied(Topic::Room(&room));
-            }
-        }
+        self.users.leave(&handle.user, handle.id)
     }
 
-    /// Puts a connection into a room. Does nothing if it is there already, or is no longer open.
-    pub fn join(&self, handle: &Arc<Handle>, room: &Arc<str>) {
-        // The lock on the list makes joins and the final removal exclude each other.
+    /// Puts a connection into a room. Does nothing if it is there already, or is no longer open. False if it is in `limit`
+    /// others.
+    pub fn join(&self, handle: &Arc<Handle>, room: &Arc<str>, limit: usize) -> bool {
+        // The lock on the list makes joins and leaving exclude each other.
         let mut rooms = handle.rooms().lock();
         if !handle.is_open() || rooms.contains(room) {
-            return;
+            return true;
         }
-        rooms.push(room.clone());
+        if rooms.len() >= limit {
+            return false;
+        }
+        rooms.add(room.clone());
         self.rooms.join(room, handle);
+        true
     }
 
     /// Takes a connection out of a room. Answers whether it was the room's last.
     pub fn leave(&self, handle: &Handle, room: &str) -> bool {
         let mut rooms = handle.rooms().lock();
-        let Some(at) = rooms.iter().position(|name| &**name == room) else { return false };
-        rooms.swap_remove(at);
-        self.rooms.leave(room, handle.id)
+        rooms.remove(room) && self.rooms.leave(room, handle.id)
     }
 
     /// Whether a group has a member.
@@ -311,7 +306,7 @@ impl Registry {
 
     /// The rooms that a connection is in.
     pub fn rooms_of(&self, handle: &Handle) -> Vec<Arc<str>> {
-        handle.rooms().lock().clone()
+        handle.rooms().lock().iter().cloned().collect()
     }
 
     /// Looks a connection up.

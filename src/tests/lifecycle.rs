@@ -163,7 +163,7 @@ fn who_holds_on_to_a_connection_that_is_gone_can_do_no_harm() {
     client.expect_close(1000);
     server.ended(client.id());
     handle.close(4002, "again");
-    server.engine.join(handle.id, &"lobby".into());
+    server.engine.join(handle.id, &"lobby".into()).unwrap();
     assert_eq!(server.engine.send(handle.id, Message::Text("1")), Ok(false));
     assert_eq!(server.engine.rooms_of(handle.id).len(), 0);
     // One of another engine, whose threads have ended while it was open.

@@ -18,6 +18,7 @@ mod redis_cluster;
 mod redis_rig;
 mod redis_sentinel;
 mod relay;
+mod rooms;
 mod slow;
 mod stress;
 mod violations;

@@ -308,8 +308,8 @@ fn joining_and_leaving_changes_who_gets_a_rooms_messages() {
     let mut bob = server.connect_as("bob");
     let room = "lobby".into();
     for _ in 0..2 {
-        server.engine.join(ada.id(), &room);
-        server.engine.join(bob.id(), &room);
+        server.engine.join(ada.id(), &room).unwrap();
+        server.engine.join(bob.id(), &room).unwrap();
     }
     ada.text("1");
     ada.expect_text("1");
@@ -325,7 +325,7 @@ fn joining_and_leaving_changes_who_gets_a_rooms_messages() {
     bob.expect_close(1000);
     assert_eq!(server.engine.members(Channel::Room("lobby")).len(), 0);
     assert_eq!(server.engine.stats().rooms, 0);
-    server.engine.join(bob.id(), &room);
+    server.engine.join(bob.id(), &room).unwrap();
     assert_eq!(server.engine.stats().rooms, 0, "who is gone joins nothing");
 }
 

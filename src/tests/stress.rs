@@ -172,7 +172,7 @@ fn meddle(server: &Server, dice: &mut Dice) {
         (0..10, _) => drop(engine.publish(channel, message, false)),
         (10..15, _) => drop(engine.deliver_local(channel, message)),
         (15..25, Some(one)) => drop(engine.send(one.id, message).unwrap()),
-        (25..30, Some(one)) => engine.join(one.id, &dice.pick(&ROOMS).into()),
+        (25..30, Some(one)) => engine.join(one.id, &dice.pick(&ROOMS).into()).unwrap(),
         (30..34, Some(one)) => engine.leave(one.id, dice.pick(&ROOMS)),
         (34, Some(one)) => one.close(4321, "enough"),
         (35..37, Some(one)) => drop(engine.rooms_of(one.id)),

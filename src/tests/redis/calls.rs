@@ -212,7 +212,7 @@ fn rooms_span_servers_and_change_while_connections_live() {
     let (one, two) = (Server::start_up(config()), Server::start_up(config()));
     let mut ada = one.open(Request::of("ada", &["den"]));
     let mut bob = two.connect_as("bob");
-    two.engine.join(bob.id(), &"den".into());
+    two.engine.join(bob.id(), &"den".into()).unwrap();
     eventually("the room to be subscribed twice", || redis.subscribers("actory:room:den") == 2);
     ada.text("1");
     ada.expect_text("1");
@@ -223,7 +223,7 @@ fn rooms_span_servers_and_change_while_connections_live() {
     ada.expect_text("2");
     bob.expect_silence(GLANCE);
     // A server's own publishes come after its own subscriptions, without anybody waiting.
-    one.engine.join(ada.id(), &"attic".into());
+    one.engine.join(ada.id(), &"attic".into()).unwrap();
     let sent = one.delivery(one.engine.publish(Channel::Room("attic"), Message::Text("3"), false));
     assert_eq!(sent.nodes, Some(1));
     ada.expect_text("3");

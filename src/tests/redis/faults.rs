@@ -117,12 +117,12 @@ fn a_room_that_is_joined_while_answers_are_late_has_a_gap() {
     let server = Server::on(&tap.url());
     let ada = server.connect_as("ada");
     // Without haste it has none.
-    server.engine.join(ada.id(), &"quick".into());
+    server.engine.join(ada.id(), &"quick".into()).unwrap();
     eventually("it to be subscribed", || redis.subscribers("actory:room:quick") == 1);
     tap.stall();
     let held = tap.held();
     let begun = traffic::unix_ms();
-    server.engine.join(ada.id(), &"den".into());
+    server.engine.join(ada.id(), &"den".into()).unwrap();
     let joined = traffic::unix_ms();
     eventually("it to be asked for", || tap.held() > held);
     server.broker("answers to be late", |status| status.state == State::Degraded);

@@ -64,7 +64,7 @@ fn a_hundred_thousand_channels_are_subscribed_again_soon_after_a_restart() {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
     for (n, client) in clients.iter().enumerate() {
         for room in 0..ROOMS {
-            server.engine.join(client.id(), &Arc::from(format!("{n}/{room}")));
+            server.engine.join(client.id(), &Arc::from(format!("{n}/{room}"))).unwrap();
         }
     }
     let subscribed =

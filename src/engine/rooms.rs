@@ -1,0 +1,117 @@
+//! The rooms that one connection is in: a list while they are few, a table once they are many.
+
+use std::sync::Arc;
+
+use hashbrown::DefaultHashBuilder;
+use indexmap::IndexSet;
+
+/// More than this are looked up in a table.
+const FEW: usize = 16;
+
+type Table = IndexSet<Arc<str>, DefaultHashBuilder>;
+
+/// See the module. In a changing order.
+#[derive(Debug)]
+pub struct Rooms(Names);
+
+#[derive(Debug)]
+enum Names {
+    Few(Vec<Arc<str>>),
+    Many(Box<Table>),
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Rooms(Names::Few(Vec::new()))
+    }
+}
+
+impl Rooms {
+    /// Whether this room is one of them.
+    pub fn contains(&self, room: &str) -> bool {
+        match &self.0 {
+            Names::Few(list) => list.iter().any(|name| &**name == room),
+            Names::Many(table) => table.contains(room),
+        }
+    }
+
+    /// Adds a room that is none of them.
+    pub fn add(&mut self, room: Arc<str>) {
+        debug_assert!(!self.contains(&room));
+        match &mut self.0 {
+            Names::Few(list) if list.len() < FEW => list.push(room),
+            Names::Few(list) => {
+                let table = std::mem::take(list).into_iter().chain([room]).collect();
+                self.0 = Names::Many(Box::new(table));
+            }
+            Names::Many(table) => {
+                table.insert(room);
+            }
+        }
+    }
+
+    /// Removes a room. Answers whether it was one of them.
+    pub fn remove(&mut self, room: &str) -> bool {
+        match &mut self.0 {
+            Names::Few(list) => {
+                let at = list.iter().position(|name| &**name == room);
+                at.map(|at| list.swap_remove(at)).is_some()
+            }
+            Names::Many(table) => {
+                let removed = table.swap_remove(room);
+                if table.is_empty() {
+                    *self = Rooms::default();
+                }
+                removed
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Names::Few(list) => list.len(),
+            Names::Many(table) => table.len(),
+        }
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (list, table) = match &self.0 {
+            Names::Few(list) => (&list[..], None),
+            Names::Many(table) => (&[][..], Some(table.iter())),
+        };
+        list.iter().chain(table.into_iter().flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_rooms_come_and_go_alike() {
+        let name = |n: usize| Arc::<str>::from(format!("room {n}"));
+        for count in [1, FEW, FEW + 1, 1000] {
+            let mut rooms = Rooms::default();
+            assert!(rooms.is_empty() && !rooms.remove("room 0"));
+            (0..count).for_each(|n| rooms.add(name(n)));
+            assert_eq!((rooms.len(), rooms.iter().count()), (count, count));
+            assert!((0..count).all(|n| rooms.contains(&name(n))) && !rooms.contains("room"));
+            let mut names: Vec<_> = rooms.iter().cloned().collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count);
+            for n in 0..count {
+                assert!(rooms.remove(&name(n)) && !rooms.remove(&name(n)));
+                assert_eq!(rooms.len(), count - n - 1);
+            }
+            assert!(matches!(rooms.0, Names::Few(_)), "an empty table holds nothing");
+        }
+    }
+}
