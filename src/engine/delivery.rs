@@ -8,6 +8,9 @@ use super::handle::{Handle, Pushed};
 use super::registry::Registry;
 use super::turns;
 
+/// What a push costs, as [`turns::spend`] counts, beside the bytes that it copies.
+const PUSH: u64 = 1;
+
 /// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
 /// Answers into how many. A recipient that is too slow is closed and not waited for.
 pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, outbox_limit: usize) -> u32 {
@@ -25,7 +28,7 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
         Channel::Room(room) => registry.room(room).iter().for_each(|group| group.for_each(&mut push)),
         Channel::Everyone => registry.everyone().iter().for_each(|group| group.for_each(&mut push)),
     }
-    turns::spend(pushed);
+    turns::spend(pushed * (PUSH + turns::bytes(frame.copied_len())));
     queued
 }
 

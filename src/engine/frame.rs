@@ -99,6 +99,14 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// Bytes of it that each outbox copies.
+    pub fn copied_len(&self) -> usize {
+        match &self.body {
+            Body::Copied(payload) => payload.len(),
+            Body::Shared(_) => 0,
+        }
+    }
+
     /// How the frame is to be queued.
     pub fn encoded(&self) -> Encoded<'_> {
         match &self.body {

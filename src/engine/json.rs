@@ -8,19 +8,28 @@ use serde_json::Deserializer;
 /// out of stack some thousand levels deeper.
 pub const MAX_DEPTH: usize = 128;
 
+/// Why a text is not relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not JSON.
+    Malformed,
+    /// It is nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
 /// Whether a text is JSON, and nested at most [`MAX_DEPTH`] deep.
 ///
 /// # Errors
-/// Why not, for the sender.
+/// Why not.
 #[inline]
-pub fn check(text: &str) -> Result<(), &'static str> {
+pub fn check(text: &str) -> Result<(), Fault> {
     // As `serde_json::from_str` does it, which the compiler may leave as a call that costs as much as a short text.
     let mut parser = Deserializer::from_str(text);
     if IgnoredAny::deserialize(&mut parser).is_err() || parser.end().is_err() {
-        return Err("the message is not JSON");
+        return Err(Fault::Malformed);
     }
     if may_be_deep(text.as_bytes()) && is_deep(text.as_bytes()) {
-        return Err("the message is nested deeper than 128 levels");
+        return Err(Fault::TooDeep);
     }
     Ok(())
 }
@@ -63,7 +72,7 @@ fn is_deep(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const TOO_DEEP: Result<(), &str> = Err("the message is nested deeper than 128 levels");
+    const TOO_DEEP: Result<(), Fault> = Err(Fault::TooDeep);
 
     fn nested(open: &str, close: &str, levels: usize) -> String {
         [open.repeat(levels), "1".into(), close.repeat(levels)].concat()
@@ -91,9 +100,8 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_said_to_be_that_whatever_its_depth() {
-        let not_json = Err("the message is not JSON");
         for text in ["", "x", "[1,]", "{\"a\"}", "\"\u{1}\"", "1 2", &"[".repeat(100_000)] {
-            assert_eq!(check(text), not_json, "{text}");
+            assert_eq!(check(text), Err(Fault::Malformed), "{text}");
         }
     }
 }

@@ -28,6 +28,7 @@ mod outbox;
 #[cfg(unix)]
 mod poller;
 mod read_buffer;
+mod refusal;
 mod registry;
 mod rooms;
 mod router;

@@ -5,17 +5,23 @@ use std::sync::Arc;
 use super::Shared;
 use super::broker::Channel;
 use super::config::Relay;
-use super::error::{Code, Error};
-use super::frame::{Frame, Message};
+use super::error::Code;
+use super::frame::Message;
 use super::handle::Handle;
-use super::json;
+use super::json::{self, Fault};
+use super::refusal::{Refusal, Refused};
 use super::turns;
 
-/// What a message costs, and its refusal, as [`turns::spend`] counts.
+/// What a message costs, as [`turns::spend`] counts.
 const MESSAGE: u64 = 4;
 /// What it costs to see that a text is JSON, as a multiple of [`turns::bytes`].
 const CHECK: u64 = 2;
-const REFUSAL: u64 = 16;
+
+static BINARY: Refusal = Refusal::new(Code::BinaryNotRelayed, "only text messages are relayed");
+static TOO_LARGE: Refusal = Refusal::new(Code::TooLarge, "the message is larger than an outbox");
+static NOT_JSON: Refusal = Refusal::new(Code::InvalidJson, "the message is not JSON");
+static TOO_DEEP: Refusal = Refusal::new(Code::InvalidJson, "the message is nested deeper than 128 levels");
+static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is in no room");
 
 /// What is left to do for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,44 +52,41 @@ pub(super) fn on_message(
                 counters.messages_relayed.add(1);
                 return Routed::Echo;
             }
-            Ok(()) => shared.broker.relay(Channel::SameUser(handle), message, handle),
-            Err(error) => Err(error),
+            Ok(()) => shared.broker.relay(Channel::SameUser(handle), message, handle).map_err(Refused::from),
+            Err(refusal) => Err(refusal.into()),
         },
-        Relay::Rooms => check(shared, message).and_then(|()| {
-            let rooms = shared.registry.rooms_of(handle);
-            if rooms.is_empty() {
-                return Err(Error::new(Code::NotInRoom, "the connection is in no room"));
-            }
-            // Every room gets its try; the sender is told of the first that failed.
-            let relay = |room: &Arc<str>| shared.broker.relay(Channel::Room(room), message, handle);
-            let outcomes: Vec<_> = rooms.iter().map(relay).collect();
-            outcomes.into_iter().collect()
-        }),
+        Relay::Rooms => relay_to_rooms(shared, handle, message),
     };
     match relayed {
         Ok(()) => counters.messages_relayed.add(1),
-        Err(error) => {
+        Err(refused) => {
             counters.messages_not_relayed.add(1);
-            refuse(handle, &error, shared.config.limits.outbox_bytes);
+            refused.tell(handle, shared.config.limits.outbox_bytes);
         }
     }
     Routed::Done
 }
 
-fn check(shared: &Shared, message: Message<'_>) -> Result<(), Error> {
-    let Message::Text(text) = message else {
-        return Err(Error::new(Code::BinaryNotRelayed, "only text messages are relayed"));
-    };
-    turns::spend(CHECK * turns::bytes(text.len()));
-    if text.len() > shared.config.limits.outbox_bytes {
-        return Err(Error::new(Code::TooLarge, "the message is larger than an outbox"));
+fn relay_to_rooms(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>) -> Result<(), Refused> {
+    check(shared, message)?;
+    // Locked, not copied: nothing that a relay does needs this list.
+    let rooms = handle.rooms().lock();
+    if rooms.is_empty() {
+        return Err(Refused::Fixed(&NOT_IN_ROOM));
     }
-    json::check(text).map_err(|reason| Error::new(Code::InvalidJson, reason))
+    // Every room gets its try; the sender is told of the first that failed.
+    let relay = |room: &Arc<str>| shared.broker.relay(Channel::Room(room), message, handle);
+    Ok(rooms.iter().fold(Ok(()), |first, room| first.and(relay(room)))?)
 }
 
-/// Tells the sender, in a frame of its own, why a message was not relayed. The connection stays open.
-pub(super) fn refuse(handle: &Arc<Handle>, error: &Error, outbox_limit: usize) {
-    turns::spend(REFUSAL);
-    let body = serde_json::json!({ "error": { "code": error.code(), "message": error.message } }).to_string();
-    handle.push(&Frame::new(Message::Text(&body)), outbox_limit);
+fn check(shared: &Shared, message: Message<'_>) -> Result<(), &'static Refusal> {
+    let Message::Text(text) = message else { return Err(&BINARY) };
+    turns::spend(CHECK * turns::bytes(text.len()));
+    if text.len() > shared.config.limits.outbox_bytes {
+        return Err(&TOO_LARGE);
+    }
+    json::check(text).map_err(|fault| match fault {
+        Fault::Malformed => &NOT_JSON,
+        Fault::TooDeep => &TOO_DEEP,
+    })
 }

@@ -21,8 +21,8 @@ use crate::engine::delivery::deliver;
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Events};
 use crate::engine::frame::{MAX_REASON, Message};
+use crate::engine::refusal::Refused;
 use crate::engine::registry::Registry;
-use crate::engine::router::refuse;
 
 /// Longest wait for the answers of other servers to a count.
 pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
@@ -280,7 +280,7 @@ impl Sink for Dispatcher {
                         only_local()
                     }
                 };
-                refuse(&sender, &error, self.outbox_limit);
+                Refused::from(error).tell(&sender, self.outbox_limit);
             }
             Asker::Publish { ticket, strict, local, shared } => {
                 let delivery = self.settle_publish(outcome, strict, local, shared);
