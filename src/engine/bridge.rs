@@ -275,6 +275,10 @@ impl Bridge {
         Ok(read)
     }
 
+    pub(super) fn has_unread(&self) -> bool {
+        !self.state.lock().inbound.is_empty()
+    }
+
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if !state.inbound.is_empty() || state.ended {

@@ -394,6 +394,11 @@ impl Connection {
         &self.assembler
     }
 
+    /// Whether there are bytes from its peer that it has not taken in.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.is_some() || self.socket.has_unread()
+    }
+
     /// See [`table::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.unread.is_some())

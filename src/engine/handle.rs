@@ -232,6 +232,11 @@ impl Handle {
         }
     }
 
+    /// It will have a turn. For the worker that owns it.
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
     /// Its turn comes: whatever wakes it from here on gives it another one.
     pub(super) fn turn_comes(&self) {
         self.woken.store(false, Ordering::Relaxed);

@@ -3,6 +3,9 @@
 //! The only place with `unsafe` code: a descriptor's number, which is all that Node can give, is borrowed for as
 //! long as it takes to duplicate it, and tokio wants it promised that what it watches stays open.
 
+#[cfg(all(test, unix))]
+mod tests;
+
 use std::io::{self, IoSlice};
 #[cfg(unix)]
 use std::net::Shutdown;
@@ -309,6 +312,15 @@ impl Socket {
             #[cfg(unix)]
             Socket::Native(socket) => socket.ready().may_read(),
             Socket::Bridge(bridge) => bridge.poll_read_ready(cx).is_ready(),
+        }
+    }
+
+    /// Whether bytes lie there that were not read. Asks the kernel.
+    pub(super) fn has_unread(&self) -> bool {
+        match self {
+            #[cfg(unix)]
+            Socket::Native(socket) => rustix::io::ioctl_fionread(&socket.fd).is_ok_and(|len| len > 0),
+            Socket::Bridge(bridge) => bridge.has_unread(),
         }
     }
 

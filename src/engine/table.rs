@@ -305,9 +305,16 @@ impl Table {
         for (slot, _) in turn.ping.slots(wheel) {
             for (handle, connection) in self.slot(wheel, slot) {
                 let assembler = connection.assembler();
-                if turn.stalled || handle.is_paused() {
+                if assembler.is_idle() {
+                    continue;
+                }
+                if turn.stalled || handle.is_stopped() {
                     assembler.restart_clock();
-                } else if assembler.is_overdue(clock(connection.socket(), now), timeout) {
+                } else if assembler.is_overdue(clock(connection.socket(), now), timeout)
+                    // Its end may lie unread with us: the next look will tell.
+                    && !handle.is_woken()
+                    && !connection.has_unread()
+                {
                     handle.declare_overdue();
                 }
             }
@@ -324,7 +331,14 @@ impl Table {
             for (slot, _) in turn.check.slots(wheel) {
                 for (handle, connection) in self.slot(wheel, slot) {
                     let socket = connection.socket();
-                    if handle.is_overdue(clock(socket, now), wheel.timeout_ms()) {
+                    let now = clock(socket, now);
+                    if !handle.is_overdue(now, wheel.timeout_ms()) {
+                        continue;
+                    }
+                    // It was heard from, or may have been: it has yet to have the turn that shows.
+                    if handle.is_woken() || connection.has_unread() {
+                        handle.restart_clock(now);
+                    } else {
                         socket.suspect(handle);
                     }
                 }

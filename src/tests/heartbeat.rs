@@ -150,6 +150,32 @@ fn a_client_that_is_read_only_now_and_then_is_not_taken_for_dead() {
 }
 
 #[test]
+fn a_client_whose_messages_keep_us_busy_is_not_taken_for_dead() {
+    const ROOMS: usize = 500;
+    const MESSAGES: usize = 1000;
+    let server = server_with(INTERVAL, INTERVAL, |config| {
+        config.relay = Relay::Rooms;
+        config.limits.outbox_bytes = 1 << 30;
+        config.limits.close_timeout = INTERVAL;
+    });
+    let rooms: Vec<String> = (0..ROOMS).map(|n| format!("room {n}")).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    let mut client = server.open(Request::of("ada", &rooms));
+    // All of it comes in one read, and nothing after it: what it asks for takes much longer than a client has for an answer.
+    client.send(&frame(TEXT, b"1").repeat(MESSAGES));
+    let mut texts = 0;
+    while texts < ROOMS * MESSAGES {
+        match client.next() {
+            Got::Frame(TEXT, _) => texts += 1,
+            Got::Frame(PING, _) => {}
+            other => panic!("{other:?} after {texts} texts"),
+        }
+    }
+    // From here on its silence counts.
+    client.expect_close(4003);
+}
+
+#[test]
 fn a_client_that_waits_for_its_101_is_not_pinged_before_it() {
     let server = server(Duration::from_millis(500));
     // The 101 has to wait behind an answer to an earlier request.
