@@ -857,7 +857,8 @@ export interface LimitOptions {
   maxPayload?: number | undefined;
   /**
    * Bytes that may wait to be written to one connection that is behind: whose system took less than it was offered. Past
-   * it the connection is closed as a slow consumer, with 4004. What is sent faster than it can be offered, such as a
+   * it the connection is closed as a slow consumer, with 4004. The kernel holds up to 200 KB more for it on Linux
+   * (`TCP_NOTSENT_LOWAT`, tcp(7)), elsewhere what its socket buffer grows to. What is sent faster than it can be offered, such as a
    * history in one loop, may be eight times as much. One message always fits an empty outbox; a larger one is refused
    * with `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
    *
@@ -865,12 +866,29 @@ export interface LimitOptions {
    */
   outboxBytes?: number | undefined;
   /**
+   * Memory that the outboxes of all connections that are behind may hold together. Past it, connections are closed with
+   * 4004 until it is enough, those with most bytes waiting first. A message of more than 1 KiB that lies in many outboxes
+   * counts once. What was not yet offered to a client doesn't count. Bytes, 1,048,576 to 1,099,511,627,776;
+   * `stats().outboxBytes` is what they hold.
+   *
+   * @defaultValue a quarter of the memory that the process may use: `process.constrainedMemory()`, or `os.totalmem()`
+   */
+  memoryBytes?: number | undefined;
+  /**
    * Connections at a time, handshakes included; further ones get 503. 1 to 10,000,000. An idle connection costs less than
    * 2,000 bytes. Clients that were refused may linger beside them for 300 ms, a quarter as many and 64 at most.
    *
    * @defaultValue no limit
    */
   maxConnections?: number | undefined;
+  /**
+   * Rooms that one connection may be in. `connection.join()` throws `ERR_TOO_MANY_ROOMS` beyond it, and an identity with
+   * more is refused with `ERR_INVALID_IDENTITY`. 1 to 1,000,000. A room costs about 300 bytes, and over Redis a
+   * subscription.
+   *
+   * @defaultValue `1000`
+   */
+  roomsPerConnection?: number | undefined;
   /**
    * Time from the upgrade to the connection, `auth.authenticate` included; then 408. Milliseconds, 10 to 600,000.
    *
@@ -1054,7 +1072,7 @@ export interface Connection<Data = unknown> {
    *
    * @param room - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @throws TypeError `ERR_INVALID_ARG`
-   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`, or `ERR_TOO_MANY_ROOMS` if it is in `limits.roomsPerConnection` others
    */
   join(room: string | number): void;
 
@@ -1224,6 +1242,8 @@ export interface Stats {
   pings: number;
   /** Bytes of messages that wait for listeners. */
   eventBytes: number;
+  /** Bytes of memory that outboxes hold for clients that are behind; see `limits.memoryBytes`. */
+  outboxBytes: number;
   /** Worker threads; 0 after `close()`. */
   threads: number;
   /** The links between servers. */
@@ -1290,6 +1310,8 @@ export const ErrorCode: {
   readonly ERR_ARG_OUT_OF_RANGE: 'ERR_ARG_OUT_OF_RANGE';
   /** The message is larger than `limits.outboxBytes`, so that no connection could ever take it. Also in an error frame. */
   readonly ERR_TOO_LARGE: 'ERR_TOO_LARGE';
+  /** The connection is in `limits.roomsPerConnection` rooms; it did not join another. */
+  readonly ERR_TOO_MANY_ROOMS: 'ERR_TOO_MANY_ROOMS';
   /** `JSON.stringify` threw, or has nothing for the data. */
   readonly ERR_NOT_SERIALIZABLE: 'ERR_NOT_SERIALIZABLE';
   /** The manager or `RedisPubSub` is closed; see {@link WebSocketManager.close}. */
@@ -1420,7 +1442,7 @@ export const CloseCode: {
   readonly DISCONNECTED: 4002;
   /** There was no sign of life within `heartbeat.timeoutMs`. Reconnect. */
   readonly HEARTBEAT: 4003;
-  /** The client did not read, and `limits.outboxBytes` were waiting for it. Reconnect. */
+  /** The client did not read, and `limits.outboxBytes` were waiting for it, or all together held `limits.memoryBytes`. Reconnect. */
   readonly SLOW_CONSUMER: 4004;
   /** The handshake had no valid credentials (`rejectWith: 'close'`). Don't reconnect. */
   readonly UNAUTHORIZED: 4401;

@@ -139,6 +139,7 @@ const OPTIONS = {
   limits: { wrong: notAnObject, outside: [], right: [{}, undefined] },
   'limits.maxPayload': integer(1, 268_435_456),
   'limits.outboxBytes': integer(1024, 1_073_741_824),
+  'limits.memoryBytes': integer(1_048_576, 1_099_511_627_776),
   'limits.maxConnections': integer(1, 10_000_000),
   'limits.roomsPerConnection': integer(1, 1_000_000),
   'limits.handshakeTimeoutMs': integer(10, 600_000),
@@ -285,6 +286,29 @@ describe('options', () => {
     const manager = new WebSocketManager(server, { auth: 'anonymous' });
     expect([manager.name, manager.path]).toEqual(['default', '/api/websocket']);
     await manager.close();
+  });
+});
+
+describe('the memory of outboxes', () => {
+  // What the process may use is asked for when a manager is made.
+  const limitWith = (total, allowed) => {
+    jest.spyOn(require('node:os'), 'totalmem').mockReturnValue(total);
+    jest.spyOn(process, 'constrainedMemory').mockReturnValue(allowed);
+    let availableMemory;
+    jest.isolateModules(() => {
+      ({ availableMemory } = require('../lib/memory'));
+    });
+    return availableMemory();
+  };
+
+  afterEach(() => jest.restoreAllMocks());
+
+  test.each([
+    ['the machine has', 8e9, 0],
+    ['the machine has, for its cgroup has no limit', 8e9, 18_446_744_073_709_552_000],
+    ['its cgroup allows', 64e9, 8e9],
+  ])('is a part of what %s', (_what, total, allowed) => {
+    expect(limitWith(total, allowed)).toBe(8e9);
   });
 });
 

@@ -12,6 +12,7 @@ const { Handshakes } = require('./handshakes');
 const { Hold } = require('./hold');
 const { CLOSED_BY, Kind } = require('./kind');
 const { Listeners } = require('./listeners');
+const { availableMemory } = require('./memory');
 const { NativeManager } = require('./native');
 const { toJson, toPayload } = require('./payload');
 const { promised } = require('./promise');
@@ -52,6 +53,7 @@ class WebSocketManager extends EventEmitter {
       options,
       JWT_SECRET || undefined,
       REDIS_URL || undefined,
+      availableMemory(),
       this.#pump.wake,
     );
     // A function, not a method, because that costs less; called like the methods by connections.

@@ -97,9 +97,11 @@ impl NativeManager {
         options: Unknown<'_>,
         jwt_secret: Option<String>,
         redis_url: Option<String>,
+        memory: f64,
         wake: Function<'_, (), ()>,
     ) -> Result<Self> {
-        let config = options::parse(&env, options, Environment { jwt_secret, redis_url })?;
+        let environment = Environment { jwt_secret, redis_url, memory: Some(memory as u64) };
+        let config = options::parse(&env, options, environment)?;
         let engine = Engine::start(config, notifier(wake)?).map_err(|error| throw_error(&env, &error))?;
         let engine = Arc::new(engine);
         let weak = Arc::downgrade(&engine);

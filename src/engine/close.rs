@@ -93,7 +93,7 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
         SLOW_CONSUMER,
         "SLOW_CONSUMER",
         true,
-        "The client did not read, and limits.outboxBytes were waiting.",
+        "The client did not read, and limits.outboxBytes were waiting, or all together held limits.memoryBytes.",
     ),
     info(
         UNAUTHORIZED,

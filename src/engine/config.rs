@@ -110,6 +110,9 @@ pub struct Limits {
     pub max_payload: usize,
     /// Most bytes waiting to be written to one connection. Default 1 MiB; 1 KiB to 1 GiB.
     pub outbox_bytes: usize,
+    /// Most bytes that all outboxes hold for clients that are behind; those that are furthest behind go first. Default no limit
+    /// (`usize::MAX`), which the embedder replaces by a part of the machine's memory; 1 MiB to 1 TiB.
+    pub memory_bytes: usize,
     /// Most connections at a time. Default no limit (`usize::MAX`); 1 to 10,000,000.
     pub max_connections: usize,
     /// Most rooms that one connection is in. Default 1,000; 1 to 1,000,000. A room costs about 250 bytes.
@@ -187,6 +190,7 @@ impl Default for Limits {
         Self {
             max_payload: 1 << 20,
             outbox_bytes: 1 << 20,
+            memory_bytes: usize::MAX,
             max_connections: usize::MAX,
             rooms_per_connection: 1000,
             handshake_timeout: Duration::from_secs(10),
@@ -257,6 +261,7 @@ numbers! {
     "heartbeat.timeoutMs", millis heartbeat.timeout, 100..=3_600_000 "milliseconds", unlimited: false;
     "limits.maxPayload", usize limits.max_payload, 1..=268_435_456 "bytes", unlimited: false;
     "limits.outboxBytes", usize limits.outbox_bytes, 1024..=1_073_741_824 "bytes", unlimited: false;
+    "limits.memoryBytes", usize limits.memory_bytes, 1_048_576..=1_099_511_627_776 "bytes", unlimited: true;
     "limits.maxConnections", usize limits.max_connections, 1..=10_000_000 "connections", unlimited: true;
     "limits.roomsPerConnection", usize limits.rooms_per_connection, 1..=1_000_000 "rooms", unlimited: false;
     "limits.handshakeTimeoutMs", millis limits.handshake_timeout, 10..=600_000 "milliseconds", unlimited: false;
@@ -346,11 +351,12 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_a_valid_number_of_connections_only() {
+    fn no_limit_is_a_valid_number_of_connections_and_of_bytes_of_all_outboxes_only() {
         for number in NUMBERS {
             let mut config = config();
             (number.set)(&mut config, u64::MAX);
-            assert_eq!(config.validate().is_ok(), number.path == "limits.maxConnections", "{number:?}");
+            let unlimited = ["limits.memoryBytes", "limits.maxConnections"].contains(&number.path);
+            assert_eq!(config.validate().is_ok(), unlimited, "{number:?}");
         }
     }
 

@@ -19,12 +19,13 @@ use super::events::{Event, Interest};
 use super::frame;
 use super::handle::{Handle, Orders};
 use super::live::Live;
+use super::mailbox::Mailbox;
 use super::read_buffer;
 use super::socket::{MAX_SCRAP, Socket};
 use super::table;
 use super::tenure::Tenure;
 use super::turns::Turn;
-use super::writer::Flushed;
+use super::writer::{Flushed, LEFTOVER};
 
 mod input;
 
@@ -156,12 +157,13 @@ impl Connection {
             }
             return;
         }
-        if orders.slow() && self.phase == Phase::Open {
+        if (orders.slow() || orders.evict()) && self.phase == Phase::Open {
             self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
+            let (writer, mailbox) = (self.tenure.handle.writer(), self.mailbox());
             // What the kernel has room for is no part of what is too much.
-            self.tenure.handle.writer().flush(&self.socket, self.counters());
-            let dropped = self.tenure.handle.writer().cut();
-            self.counters().messages_dropped.add(dropped.messages);
+            writer.flush(&self.socket, mailbox);
+            let dropped = writer.cut(&mailbox.memory);
+            mailbox.counters.messages_dropped.add(dropped.messages);
             if self.tenure.handle.is_seen() || self.tenure.shared.events.wants(Interest::SLOW) {
                 self.tenure.handle.mark_seen();
                 self.tenure.shared.events.push(Event::Slow { handle: self.tenure.handle.clone(), dropped });
@@ -170,6 +172,10 @@ impl Connection {
             self.phase = Phase::Closing;
             self.set_deadline();
         }
+        if orders.evict() && self.tenure.handle.buffered() > LEFTOVER {
+            // A frame that is half out, or a close that its client doesn't take: it would hold that until the deadline.
+            return self.over(true);
+        }
         if orders.close()
             && let Some(request) = self.tenure.handle.take_close()
         {
@@ -177,8 +183,8 @@ impl Connection {
         }
     }
 
-    fn counters(&self) -> &super::stats::WorkerCounters {
-        &self.tenure.handle.mailbox().counters
+    fn mailbox(&self) -> &Mailbox {
+        self.tenure.handle.mailbox()
     }
 
     /// The end, now. With `reset`, what the kernel still holds for the peer is thrown away.
@@ -297,7 +303,7 @@ impl Connection {
         if !frames.is_empty() {
             let writer = self.tenure.handle.writer();
             // What is not written is in the outbox now.
-            if writer.write_through(frames, messages, &self.socket, self.counters()) == Flushed::Lost {
+            if writer.write_through(frames, messages, &self.socket, self.mailbox()) == Flushed::Lost {
                 self.tenure.handle.declare_lost();
             }
         }
@@ -358,7 +364,7 @@ impl Connection {
     /// Writes what waits. False if the kernel takes no more now.
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            match self.tenure.handle.writer().flush(&self.socket, self.counters()) {
+            match self.tenure.handle.writer().flush(&self.socket, self.mailbox()) {
                 Flushed::Done => return true,
                 Flushed::More => {
                     self.tenure.handle.wake_here();

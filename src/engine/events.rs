@@ -333,6 +333,7 @@ mod tests {
     use crate::engine::close::ClosedBy;
     use crate::engine::handle::Peer;
     use crate::engine::mailbox::Mailbox;
+    use crate::engine::memory::Memory;
 
     fn events() -> Events {
         let events = Events::new(Box::new(|| {}), 1 << 30, 1 << 20);
@@ -341,7 +342,12 @@ mod tests {
     }
 
     fn handle(id: u64) -> Arc<Handle> {
-        Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::new(1))))
+        Arc::new(Handle::new(
+            id,
+            "u".into(),
+            Peer::default(),
+            Arc::new(Mailbox::new(1, Memory::new(usize::MAX))),
+        ))
     }
 
     /// An event in one letter, and its number.

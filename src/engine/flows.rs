@@ -227,11 +227,17 @@ mod tests {
     use crate::engine::close::ClosedBy;
     use crate::engine::handle::Peer;
     use crate::engine::mailbox::Mailbox;
+    use crate::engine::memory::Memory;
 
     const MAX_BYTES: usize = 256 * 1024;
 
     fn handle(id: u64) -> Arc<Handle> {
-        Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::new(1))))
+        Arc::new(Handle::new(
+            id,
+            "u".into(),
+            Peer::default(),
+            Arc::new(Mailbox::new(1, Memory::new(usize::MAX))),
+        ))
     }
 
     fn handles(count: u64) -> Vec<Arc<Handle>> {
@@ -276,7 +282,7 @@ mod tests {
         let (floods, quiet) = (handles(8), handle(8));
         floods.iter().for_each(|flood| push(&mut flows, flood, 500));
         // Each batch has one event, and so has each turn.
-        let mut next =
+        let next =
             |flows: &mut Flows, count: usize| (0..count).flat_map(|_| take(flows, 1)).collect::<Vec<_>>();
         next(&mut flows, 8);
         push(&mut flows, &quiet, 1);

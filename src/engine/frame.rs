@@ -4,8 +4,9 @@
 //! lies, without a copy or an allocation. The [assembler](super::assembler) takes all other frames.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use super::memory::SharedFrame;
 
 use super::close;
 
@@ -75,7 +76,7 @@ pub struct Frame<'a> {
 enum Body<'a> {
     Copied(&'a [u8]),
     /// The whole frame, head included.
-    Shared(Bytes),
+    Shared(Arc<SharedFrame>),
 }
 
 impl<'a> Frame<'a> {
@@ -86,7 +87,7 @@ impl<'a> Frame<'a> {
         let (head, head_len) = encode_head(message.opcode(), payload.len());
         let body = match payload.len() {
             ..=COPY_LIMIT => Body::Copied(payload),
-            _ => Body::Shared([&head[..usize::from(head_len)], payload].concat().into()),
+            _ => Body::Shared(SharedFrame::new([&head[..usize::from(head_len)], payload].concat())),
         };
         Frame { head, head_len, body }
     }
@@ -131,7 +132,7 @@ pub enum Encoded<'a> {
     /// Head and payload of a small frame.
     Copied(&'a [u8], &'a [u8]),
     /// The whole of a large one.
-    Shared(&'a Bytes),
+    Shared(&'a Arc<SharedFrame>),
 }
 
 /// A close frame (RFC 6455, section 5.5.1). The reason is cut to 123 bytes, between characters. [`close::NO_STATUS`] makes an
@@ -291,27 +292,10 @@ pub fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// Where the frame ends that the byte at `offset` belongs to, in bytes that begin with a frame; `offset`
-/// itself if a frame ends there. For outgoing bytes, which are whole frames.
-pub fn end_of_frame_at(bytes: &[u8], offset: usize) -> usize {
-    let mut end = 0;
-    while end < offset {
-        match Head::parse(&bytes[end..]) {
-            Some(head) => end = end.saturating_add(head.total() as usize),
-            None => return bytes.len(),
-        }
-    }
-    end.min(bytes.len())
-}
-
-/// How many messages (not control frames) end behind the byte at `offset`, in bytes that are whole frames.
-pub fn count_messages(bytes: &[u8], offset: usize) -> u64 {
-    let (mut at, mut count) = (0, 0);
-    while let Some(head) = bytes.get(at..).and_then(Head::parse) {
-        at = at.saturating_add(head.total() as usize);
-        count += u64::from(matches!(head.opcode(), 0x1 | 0x2) && at > offset);
-    }
-    count
+/// The first frame of bytes that begin with one of ours: its length, and whether it is a message. None: its head is cut.
+pub fn first_frame(bytes: &[u8]) -> Option<(usize, bool)> {
+    let head = Head::parse(bytes)?;
+    Some((usize::try_from(head.total()).unwrap_or(usize::MAX), matches!(head.opcode(), 0x1 | 0x2)))
 }
 
 #[cfg(test)]
@@ -421,13 +405,12 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_half_written_frame_is_found_and_messages_are_counted() {
-        let bytes = [&[0x81, 3, 1, 2, 3][..], &PING, &[0x82, 1, 9]].concat();
-        for (offset, end) in [(0, 0), (1, 5), (4, 5), (5, 5), (6, 7), (7, 7), (8, 10), (10, 10)] {
-            assert_eq!(end_of_frame_at(&bytes, offset), end, "{offset}");
-        }
-        for (offset, count) in [(0, 2), (4, 2), (5, 1), (9, 1), (10, 0)] {
-            assert_eq!(count_messages(&bytes, offset), count, "{offset}");
-        }
+    fn the_first_frame_of_ours_is_measured_and_told_from_a_control_frame() {
+        let bytes = [&[0x81, 3, 1, 2, 3][..], &PING, &[0x82, 126, 0, 200], &[0; 200]].concat();
+        assert_eq!(first_frame(&bytes), Some((5, true)));
+        assert_eq!(first_frame(&bytes[5..]), Some((2, false)));
+        assert_eq!(first_frame(&bytes[7..]), Some((204, true)));
+        assert_eq!(first_frame(&bytes[7..9]), None);
+        assert_eq!(first_frame(&[]), None);
     }
 }

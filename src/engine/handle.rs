@@ -46,8 +46,10 @@ const OVERDUE: u32 = 1 << 9;
 const HELD: u32 = 1 << 10;
 /// Called from that line, and not yet back.
 const CALLED: u32 = 1 << 11;
+/// All outboxes together hold too much, and this one's client is among the furthest behind.
+const EVICT: u32 = 1 << 12;
 /// All that a connection is asked to do.
-const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE;
+const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT;
 
 /// What a connection is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,10 @@ impl Orders {
     /// The outbox overflowed: drop what waits, close with 4004.
     pub fn slow(self) -> bool {
         self.0 & SLOW != 0
+    }
+    /// All outboxes together hold too much: as if its own had overflowed, and what it holds for long goes too.
+    pub fn evict(self) -> bool {
+        self.0 & EVICT != 0
     }
     /// Close with the request in [`Handle::take_close`].
     pub fn close(self) -> bool {
@@ -184,7 +190,7 @@ impl Handle {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
-        match self.writer.push(frame, limit) {
+        match self.writer.push(frame, limit, &self.mailbox.memory) {
             Push::Queued { wake, press } => {
                 if wake {
                     self.schedule();
@@ -496,6 +502,16 @@ impl Handle {
         self.order(OVERDUE);
     }
 
+    /// Ends the connection as a slow consumer, because of what all hold together.
+    pub(super) fn evict(self: &Arc<Self>) {
+        self.order(EVICT);
+    }
+
+    /// Whether that has yet to be done.
+    pub(super) fn is_to_be_evicted(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & EVICT != 0 && self.key.load(Ordering::Relaxed) != usize::MAX
+    }
+
     /// Ends the connection with the heartbeat's code.
     pub(super) fn declare_dead(self: &Arc<Self>) {
         self.order(DEAD);
@@ -516,10 +532,11 @@ impl Wake for Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::memory::Memory;
 
     #[test]
     fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_javascript_keeps_up() {
-        let mailbox = Arc::new(Mailbox::new(1));
+        let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
         let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
         handle.on_ping(1000);
         handle.set_held();
@@ -537,7 +554,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {
-        let mailbox = Arc::new(Mailbox::new(1));
+        let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
         let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
         handle.on_ping(1000);
         handle.set_paused(true);

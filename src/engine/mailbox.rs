@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::account::Account;
 use super::handle::Handle;
+use super::memory::Memory;
 use super::stats::WorkerCounters;
 use super::table::{self, Key};
 use super::turns;
@@ -22,6 +23,8 @@ pub struct Mailbox {
     state: Mutex<Mail>,
     /// See [`WorkerCounters`].
     pub counters: WorkerCounters,
+    /// Where the outboxes of its engine are counted.
+    pub(super) memory: Arc<Memory>,
 }
 
 #[derive(Debug, Default)]
@@ -47,13 +50,14 @@ thread_local! {
 
 impl Mailbox {
     /// A mailbox of a worker of the engine with this number.
-    pub(super) fn new(engine: usize) -> Self {
+    pub(super) fn new(engine: usize, memory: Arc<Memory>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         Mailbox {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             engine,
             state: Mutex::default(),
             counters: WorkerCounters::default(),
+            memory,
         }
     }
 

@@ -24,6 +24,7 @@ mod json;
 mod live;
 mod mailbox;
 mod membership;
+mod memory;
 mod outbox;
 #[cfg(unix)]
 mod poller;
@@ -62,6 +63,7 @@ use events::{Event, Events, Interest};
 use frame::{Frame, Message};
 use handle::{ConnectionId, Handle, Pushed};
 use live::Census;
+use memory::Memory;
 use registry::Registry;
 use stats::{SharedCounters, Stats};
 use table::Care;
@@ -82,6 +84,7 @@ pub(crate) struct Shared {
     intake: Arc<Intake>,
     counters: SharedCounters,
     census: Census,
+    memory: Arc<Memory>,
     /// Upgrades whose client the embedder is asked about.
     asking: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     closing: watch::Sender<bool>,
@@ -129,10 +132,15 @@ impl Engine {
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
         let care = Care { heartbeat: config.heartbeat, message_timeout: config.limits.message_timeout };
+        let memory = Memory::new(limits.memory_bytes);
         let workers: Vec<Worker> = (0..config.threads)
-            .map(|index| Worker::start(number, index, care))
+            .map(|index| Worker::start(number, index, care, memory.clone()))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
+        if let Some(first) = workers.first() {
+            let runtimes = workers.iter().map(|worker| worker.runtime.clone()).collect();
+            first.runtime.spawn(memory::guard(memory.clone(), runtimes));
+        }
         let events = Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection));
         let broker: Box<dyn Broker> = match &config.redis {
             redis if redis.is_on() => {
@@ -148,6 +156,7 @@ impl Engine {
             broker,
             counters: SharedCounters::default(),
             census: Census::new(config.limits.max_connections),
+            memory,
             asking: Mutex::default(),
             closing: watch::Sender::new(false),
             last_id: AtomicU64::new(0),
@@ -438,6 +447,7 @@ impl Engine {
         stats.handshakes = shared.census.count().saturating_sub(stats.connections);
         stats.threads = self.inner.workers.lock().len();
         stats.event_bytes = shared.events.pending_bytes();
+        stats.outbox_bytes = shared.memory.used();
         stats
     }
 }

@@ -2,23 +2,31 @@
 //!
 //! Bounded in bytes. Pushing never blocks and never writes; the connection's worker takes all that has gathered
 //! and writes it with one vectored write, so a busy connection coalesces by itself and an idle one sends at once.
-//! Every chunk is a sequence of whole frames; only the first can be partly written.
+//! Every chunk is a sequence of whole frames; only the first can be partly written. Each chunk knows how many messages it
+//! holds, so that no count walks over more frames than were written.
+
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
-
-use bytes::Bytes;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use super::frame::{self, Encoded, Frame};
+use super::memory::{Memory, SharedFrame};
 
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
 /// Emptied outboxes that a thread keeps, with buffers of up to this size.
 const SPARE_OUTBOXES: usize = 1024;
 const SPARE_CAPACITY: usize = 4 * 1024;
-/// First capacity of a gathering buffer.
+/// First capacity of a gathering buffer, and its last: a full one is queued, so that its memory is free once it is written.
 const FIRST_CAPACITY: usize = 256;
+const LAST_CAPACITY: usize = 64 * 1024;
+/// What a chunk costs beyond its bytes: its place in the queue, and its share of the allocator's book-keeping.
+const CHUNK: usize = 64;
 
 thread_local! {
     /// Boxed because that is how connections hold them: an idle one holds none.
@@ -30,13 +38,58 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Whole chunks, oldest first.
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Chunk>,
     /// Small frames gathered behind the queue.
     tail: Vec<u8>,
+    tail_messages: u32,
     /// Bytes of the first chunk (the tail if the queue is empty) that are written already.
     sent: usize,
-    /// Messages in here, for the counters.
+    /// Where the first of its frames begins that isn't known to be wholly written, and how many messages come before it.
+    mark: (usize, u32),
+    /// Messages wholly written that [`Outbox::take_written`] has not answered yet.
+    written: u32,
+    /// Messages in here, and those.
     messages: u32,
+    /// See [`Outbox::own`].
+    own: usize,
+    /// Chunks at the front of which [`Outbox::count_in`] knows.
+    counted: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    messages: u32,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// Small frames, copied.
+    Own(Vec<u8>),
+    /// One large frame.
+    Shared(Arc<SharedFrame>),
+}
+
+impl Chunk {
+    /// Bytes of memory that go with it.
+    fn own(&self) -> usize {
+        CHUNK
+            + match &self.bytes {
+                Bytes::Own(bytes) => bytes.capacity(),
+                Bytes::Shared(_) => 0,
+            }
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Shared(frame) => frame,
+        }
+    }
 }
 
 /// What [`Outbox::cut`] dropped.
@@ -58,18 +111,20 @@ impl Outbox {
     pub fn begun(frames: &[u8], messages: u32, sent: usize) -> Box<Outbox> {
         let mut outbox = Outbox::spare();
         outbox.tail.extend_from_slice(frames);
+        outbox.own = frames.len();
         outbox.sent = sent;
+        outbox.tail_messages = messages;
         outbox.messages = messages;
         outbox
     }
 
     /// Gives back an outbox that is empty.
     pub fn recycle(mut self: Box<Self>) {
-        debug_assert!(self.is_empty());
+        debug_assert!(self.is_empty() && self.own == 0);
         if self.tail.capacity() > SPARE_CAPACITY || self.queue.capacity() > MAX_SLICES {
             return;
         }
-        self.messages = 0;
+        (self.messages, self.written) = (0, 0);
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARE_OUTBOXES {
@@ -83,19 +138,59 @@ impl Outbox {
         self.queue.is_empty() && self.tail.is_empty()
     }
 
-    /// Messages pushed since the outbox was new.
+    /// Messages pushed since the outbox was new, less those that [`Outbox::take_written`] has answered.
     pub fn messages(&self) -> u32 {
         self.messages
     }
 
-    /// After a write that was cut short: answers how many messages are wholly written, and counts them no more.
-    /// Costs a walk over what is left.
+    /// Bytes of memory that nobody else holds.
+    pub fn own(&self) -> usize {
+        self.own
+    }
+
+    /// The same, and the large frames that are in no other outbox.
+    pub fn own_and_unshared(&self) -> usize {
+        let unshared = self.queue.iter().filter_map(|chunk| match &chunk.bytes {
+            Bytes::Shared(frame) if Arc::strong_count(frame) == 1 => Some(frame.len()),
+            _ => None,
+        });
+        self.own + unshared.sum::<usize>()
+    }
+
+    /// Counts the large frames that came since it was called last.
+    pub fn count_in(&mut self, memory: &Arc<Memory>) {
+        for chunk in self.queue.range(self.counted..) {
+            if let Bytes::Shared(frame) = &chunk.bytes {
+                frame.count_in(memory);
+            }
+        }
+        self.counted = self.queue.len();
+    }
+
+    /// After a write that was cut short: answers how many messages are wholly written, and counts them no more. Walks over
+    /// the frames that were written since it was called last.
     pub fn take_written(&mut self) -> u64 {
-        let mut chunks = self.queue.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]]);
-        let first = chunks.next().map_or(0, |chunk| frame::count_messages(chunk, self.sent));
-        let left = first + chunks.map(|chunk| frame::count_messages(chunk, 0)).sum::<u64>();
-        let left = u32::try_from(left).unwrap_or(u32::MAX).min(self.messages);
-        u64::from(std::mem::replace(&mut self.messages, left) - left)
+        self.move_mark();
+        let written = std::mem::take(&mut self.written);
+        self.messages -= written.min(self.messages);
+        u64::from(written)
+    }
+
+    /// Moves the mark to where it says it is. Answers how long the frame there is, and whether it is a message.
+    fn move_mark(&mut self) -> (usize, bool) {
+        let first = self.queue.front().map_or(&self.tail[..], |chunk| &**chunk);
+        loop {
+            let (len, is_message) =
+                first.get(self.mark.0..).and_then(frame::first_frame).unwrap_or((usize::MAX, false));
+            let end = self.mark.0.saturating_add(len);
+            if end > self.sent {
+                return (len, is_message);
+            }
+            #[cfg(test)]
+            tests::WALKED.set(tests::WALKED.get() + 1);
+            self.mark = (end, self.mark.1 + u32::from(is_message));
+            self.written += u32::from(is_message);
+        }
     }
 
     /// Adds a message's frame. Small ones are copied, large ones shared.
@@ -103,28 +198,48 @@ impl Outbox {
         self.messages = self.messages.saturating_add(1);
         match frame.encoded() {
             Encoded::Copied(head, payload) => {
-                if self.tail.capacity() == 0 {
-                    self.tail.reserve(FIRST_CAPACITY);
-                }
+                self.make_room(head.len() + payload.len());
                 self.tail.extend_from_slice(head);
                 self.tail.extend_from_slice(payload);
+                self.tail_messages += 1;
             }
             Encoded::Shared(whole) => {
-                if !self.tail.is_empty() {
-                    let gathered = std::mem::take(&mut self.tail);
-                    self.queue.push_back(gathered.into());
-                }
-                self.queue.push_back(whole.clone());
+                self.queue_tail();
+                self.enqueue(Chunk { bytes: Bytes::Shared(whole.clone()), messages: 1 });
             }
         }
     }
 
     /// Adds control frames that are encoded already.
     pub fn push_control(&mut self, frames: &[u8]) {
-        if self.tail.capacity() == 0 {
-            self.tail.reserve(FIRST_CAPACITY);
-        }
+        self.make_room(frames.len());
         self.tail.extend_from_slice(frames);
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        self.own += bytes;
+        if self.tail.len() + bytes > LAST_CAPACITY {
+            self.queue_tail();
+        }
+        let needed = self.tail.len() + bytes;
+        if needed > self.tail.capacity() {
+            let capacity = needed.next_power_of_two().clamp(FIRST_CAPACITY, LAST_CAPACITY).max(needed);
+            self.tail.reserve_exact(capacity - self.tail.len());
+        }
+    }
+
+    fn queue_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.own -= self.tail.len();
+            let bytes = Bytes::Own(std::mem::take(&mut self.tail));
+            let messages = std::mem::take(&mut self.tail_messages);
+            self.enqueue(Chunk { bytes, messages });
+        }
+    }
+
+    fn enqueue(&mut self, chunk: Chunk) {
+        self.own += chunk.own();
+        self.queue.push_back(chunk);
     }
 
     /// Adds everything of a newer outbox, of which nothing is written yet.
@@ -137,13 +252,12 @@ impl Outbox {
         if newer.is_empty() {
             return;
         }
-        if !self.tail.is_empty() {
-            let gathered = std::mem::take(&mut self.tail);
-            self.queue.push_back(gathered.into());
-        }
+        self.queue_tail();
         self.queue.append(&mut newer.queue);
         self.tail = std::mem::take(&mut newer.tail);
+        self.tail_messages = newer.tail_messages;
         self.messages = self.messages.saturating_add(newer.messages);
+        self.own += newer.own;
     }
 
     /// The slices to write next, at most [`MAX_SLICES`].
@@ -173,137 +287,67 @@ impl Outbox {
                 return;
             }
             written -= left;
-            self.sent = 0;
+            self.own -= chunk.own();
+            let messages = chunk.messages;
+            self.pass(messages);
+            self.counted = self.counted.saturating_sub(1);
             self.queue.pop_front();
         }
         self.sent += written;
         if self.sent >= self.tail.len() {
-            self.sent = 0;
+            self.own -= self.tail.len();
             self.tail.clear();
+            let messages = std::mem::take(&mut self.tail_messages);
+            self.pass(messages);
         }
     }
 
+    /// The first chunk, of so many messages, is wholly written.
+    fn pass(&mut self, messages: u32) {
+        self.written += messages - self.mark.1;
+        self.sent = 0;
+        self.mark = (0, 0);
+    }
+
     /// Drops every frame of which no byte is written yet; what is half out stays, so that the stream of frames
-    /// stays whole. Costs a walk over what is dropped.
+    /// stays whole.
     pub fn cut(&mut self) -> Dropped {
+        let (len, is_message) = self.move_mark();
+        let (at, before) = self.mark;
+        // Nothing is half out where a frame ends.
+        let (end, half_out) = if self.sent > at { (at.saturating_add(len), is_message) } else { (at, false) };
+        let all = self.queue.drain(..).chain(std::iter::once(Chunk {
+            bytes: Bytes::Own(std::mem::take(&mut self.tail)),
+            messages: std::mem::take(&mut self.tail_messages),
+        }));
         let mut dropped = Dropped::default();
-        let mut count = |bytes: &[u8]| {
-            dropped.bytes += bytes.len() as u64;
-            dropped.messages += frame::count_messages(bytes, 0);
-        };
-        if let Some(mut first) = self.queue.pop_front() {
-            for chunk in self.queue.drain(..) {
-                count(&chunk);
-            }
-            count(&self.tail);
-            self.tail.clear();
-            let end = frame::end_of_frame_at(&first, self.sent);
-            count(&first[end..]);
-            first.truncate(end);
-            if self.sent < first.len() {
-                self.queue.push_back(first);
+        let mut first = None;
+        for chunk in all {
+            dropped.bytes += chunk.len() as u64;
+            dropped.messages += u64::from(chunk.messages);
+            first.get_or_insert(chunk);
+        }
+        self.mark = (0, 0);
+        self.own = 0;
+        self.counted = 0;
+        if let Some(mut first) = first {
+            // What is written, and what is half out.
+            let end = end.min(first.len());
+            dropped.bytes -= end as u64;
+            dropped.messages -= u64::from(before) + u64::from(half_out);
+            if self.sent < end {
+                if let Bytes::Own(bytes) = &mut first.bytes {
+                    bytes.truncate(end);
+                    bytes.shrink_to_fit();
+                }
+                first.messages = before + u32::from(half_out);
+                self.mark = (at, before);
+                self.enqueue(first);
             } else {
-                self.sent = 0;
-            }
-        } else {
-            let end = frame::end_of_frame_at(&self.tail, self.sent);
-            count(&self.tail[end..]);
-            self.tail.truncate(end);
-            if self.sent >= self.tail.len() {
-                self.tail.clear();
                 self.sent = 0;
             }
         }
         self.messages = self.messages.saturating_sub(u32::try_from(dropped.messages).unwrap_or(u32::MAX));
         dropped
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::frame::Message;
-
-    fn text(len: usize, fill: char) -> String {
-        fill.to_string().repeat(len)
-    }
-
-    fn push(outbox: &mut Outbox, text: &str) -> Vec<u8> {
-        let frame = Frame::new(Message::Text(text));
-        outbox.push(&frame);
-        frame.to_vec()
-    }
-
-    /// Writes everything, `step` bytes at a time.
-    fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        while !outbox.is_empty() {
-            let written = outbox.with_slices(|slices| {
-                let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-                let n = all.len().min(step);
-                out.extend_from_slice(&all[..n]);
-                n
-            });
-            outbox.advance(written);
-        }
-        out
-    }
-
-    #[test]
-    fn frames_go_out_in_order_however_the_writes_are_cut() {
-        for step in [1, 2, 3, 7, 100, 1500, 1 << 20] {
-            let mut outbox = Outbox::default();
-            let mut expected = Vec::new();
-            for (len, fill) in [(3, 'a'), (2000, 'b'), (1, 'c'), (0, 'd'), (1024, 'e'), (1025, 'f'), (9, 'g')]
-            {
-                expected.extend(push(&mut outbox, &text(len, fill)));
-            }
-            assert_eq!(drain(&mut outbox, step), expected, "{step}");
-            assert!(outbox.is_empty());
-        }
-    }
-
-    #[test]
-    fn more_chunks_than_one_write_takes_go_out_in_several() {
-        let mut outbox = Outbox::default();
-        let mut expected = Vec::new();
-        for _ in 0..200 {
-            expected.extend(push(&mut outbox, &text(1500, 'x')));
-        }
-        assert_eq!(drain(&mut outbox, usize::MAX), expected);
-    }
-
-    #[test]
-    fn a_cut_keeps_the_frame_that_is_half_out_and_counts_the_rest() {
-        for sizes in [[10, 20, 30], [2000, 20, 3000], [10, 2000, 5], [3000, 3000, 3000]] {
-            let total: usize = 1 + sizes.iter().sum::<usize>();
-            for sent in (0..total).step_by(7) {
-                let mut outbox = Outbox::default();
-                let frames: Vec<Vec<u8>> =
-                    sizes.iter().map(|len| push(&mut outbox, &text(*len, 'x'))).collect();
-                let sent = sent.min(frames.concat().len() - 1);
-                let mut left = sent;
-                while left > 0 {
-                    let n = outbox.with_slices(|s| s.iter().map(|s| s.len()).sum::<usize>()).min(left);
-                    outbox.advance(n);
-                    left -= n;
-                }
-                let mut end = 0;
-                let mut kept = 0;
-                for frame in &frames {
-                    if end < sent {
-                        end += frame.len();
-                        kept += 1;
-                    }
-                }
-                let dropped = outbox.cut();
-                assert_eq!(dropped.messages, (frames.len() - kept) as u64, "{sizes:?} {sent}");
-                assert_eq!(dropped.bytes as usize, frames.concat().len() - end, "{sizes:?} {sent}");
-                outbox.push_control(&frame::PING);
-                let mut expected = frames.concat()[sent..end.max(sent)].to_vec();
-                expected.extend(frame::PING);
-                assert_eq!(drain(&mut outbox, 11), expected, "{sizes:?} {sent}");
-            }
-        }
     }
 }

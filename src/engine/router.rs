@@ -75,8 +75,11 @@ fn relay_to_rooms(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>) -
         return Err(Refused::Fixed(&NOT_IN_ROOM));
     }
     // Every room gets its try; the sender is told of the first that failed.
-    let relay = |room: &Arc<str>| shared.broker.relay(Channel::Room(room), message, handle);
-    Ok(rooms.iter().fold(Ok(()), |first, room| first.and(relay(room)))?)
+    let mut outcome = Ok(());
+    for room in rooms.iter() {
+        outcome = outcome.and(shared.broker.relay(Channel::Room(room), message, handle));
+    }
+    outcome.map_err(Refused::from)
 }
 
 fn check(shared: &Shared, message: Message<'_>) -> Result<(), &'static Refusal> {

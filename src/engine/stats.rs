@@ -120,6 +120,8 @@ pub struct Stats {
     pub pings: u64,
     /// Bytes of messages that wait for JavaScript.
     pub event_bytes: usize,
+    /// Bytes of memory that outboxes hold for clients that are behind.
+    pub outbox_bytes: usize,
     /// Worker threads.
     pub threads: usize,
     /// How servers reach each other.
@@ -182,6 +184,7 @@ impl Stats {
             bytes: ByteStats { received: sum(|w| &w.bytes_in), sent: sum(|w| &w.bytes_out) },
             pings: sum(|w| &w.pings),
             event_bytes: 0,
+            outbox_bytes: 0,
             threads: workers.clone().count(),
             broker,
         }

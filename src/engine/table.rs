@@ -18,6 +18,7 @@ use super::frame;
 use super::handle::Handle;
 use super::heartbeat::Wheel;
 use super::mailbox::Mailbox;
+use super::memory::Behind;
 use super::outbox::Outbox;
 #[cfg(unix)]
 use super::poller::Readiness;
@@ -25,7 +26,10 @@ use super::read_buffer;
 use super::socket::Socket;
 use super::turns::{self, Turn};
 use super::worker::unix_ms;
-use super::writer::Flushed;
+use super::writer::{Flushed, LEFTOVER};
+
+/// Places that are looked at in one go: a lock for each that is taken.
+const SLICE: usize = 4096;
 
 /// How often an unfinished message is looked at within its time: it may take a fourth longer.
 const LOOKS: u32 = 4;
@@ -217,7 +221,7 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Out
         for (key, outbox) in outboxes.drain(..) {
             let Some((handle, connection)) = table.begun(key) else { continue };
             write(key, handle, || match outbox {
-                Ok(outbox) => handle.writer().write(outbox, connection.socket(), &mailbox.counters),
+                Ok(outbox) => handle.writer().write(outbox, connection.socket(), mailbox),
                 Err(flushed) => flushed,
             });
         }
@@ -231,9 +235,7 @@ pub(super) fn send_back() {
         read_buffer::take_all(|key, frames, messages| {
             let Some((handle, connection)) = table.begun(key) else { return };
             let (turn, writer) = (Turn::begin(), handle.writer());
-            write(key, handle, || {
-                writer.write_through(frames, messages, connection.socket(), &mailbox.counters)
-            });
+            write(key, handle, || writer.write_through(frames, messages, connection.socket(), mailbox));
             turn.charge_to(handle.account());
         });
     });
@@ -247,6 +249,29 @@ fn write(key: Key, handle: &Arc<Handle>, write: impl FnOnce() -> Flushed) {
         Ok(Flushed::Blocked) => handle.wake_here(),
         Ok(Flushed::More) => turns::flush(key, handle.account()),
         Ok(Flushed::Lost) | Err(_) => handle.declare_lost(),
+    }
+}
+
+/// The connections of this worker whose clients are behind, but for those that are closing already and hold next to nothing.
+/// Looks at the sockets after each [`SLICE`] of them.
+pub(super) async fn behind() -> Vec<Behind> {
+    let mut found = Vec::new();
+    let mut first = 0;
+    loop {
+        let end = TABLE.with_borrow(|table| {
+            let keys = first..table.places.capacity().min(first + SLICE);
+            found.extend(keys.filter_map(|key| {
+                let (handle, _) = table.begun(key)?;
+                let waiting = handle.writer().behind()?;
+                (handle.is_open() || waiting > LEFTOVER).then(|| Behind { handle: handle.clone(), waiting })
+            }));
+            table.places.capacity()
+        });
+        first += SLICE;
+        if first >= end {
+            return found;
+        }
+        tokio::task::yield_now().await;
     }
 }
 

@@ -71,7 +71,8 @@ impl Drop for Tenure {
         self.leave(close::ABNORMAL, "", by);
         self.shared.intake.arrive(&self.handle);
         table::release(self.key, self.expires_at);
-        self.handle.mailbox().counters.messages_dropped.add(self.handle.writer().abandon());
+        let mailbox = self.handle.mailbox();
+        mailbox.counters.messages_dropped.add(self.handle.writer().abandon(&mailbox.memory));
         let Some(end) = self.end.take() else { return };
         let End { code, reason, by } = *end;
         if self.announced {

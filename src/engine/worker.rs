@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 
 use super::mailbox::Mailbox;
+use super::memory::Memory;
 #[cfg(unix)]
 use super::poller::Poller;
 use super::table::{self, Care};
@@ -37,8 +38,8 @@ impl Worker {
     ///
     /// # Errors
     /// What the system says when it gives no thread, or no epoll descriptor.
-    pub fn start(engine: usize, index: usize, care: Care) -> io::Result<Worker> {
-        let mailbox = Arc::new(Mailbox::new(engine));
+    pub fn start(engine: usize, index: usize, care: Care, memory: Arc<Memory>) -> io::Result<Worker> {
+        let mailbox = Arc::new(Mailbox::new(engine, memory));
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({

@@ -4,20 +4,24 @@
 //! for what others pushed. What the kernel doesn't take goes back to the front, and the connection waits for room.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::frame::Frame;
+use super::mailbox::Mailbox;
+use super::memory::{GRAIN, Memory};
 use super::outbox::{Dropped, Outbox};
 use super::socket::Socket;
-use super::stats::WorkerCounters;
 
 /// How often an outbox is emptied in one go, if another thread fills it meanwhile.
 const MAX_ROUNDS: usize = 4;
 /// How many times its limit an outbox may take before the kernel has refused anything: what has not been offered to a
 /// client says nothing about how it reads.
 const UNOFFERED: usize = 8;
+/// Bytes that a connection which is evicted may keep, so that the frame that is half out and the reason still come.
+pub(super) const LEFTOVER: usize = 16 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -47,7 +51,21 @@ struct State {
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
     shut: bool,
     /// Bytes of the message for which there was no room; 0: there was none. It counts as dropped.
-    overflow: usize,
+    overflow: u32,
+    /// Bytes that [`Memory`] counts for it.
+    counted: u32,
+}
+
+impl State {
+    /// Counts what the outbox holds for a client that is behind, if that is `grain` bytes off from what was counted.
+    fn count_in(&mut self, memory: &Arc<Memory>, grain: usize) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.count_in(memory);
+            if outbox.own().abs_diff(self.counted as usize) >= grain {
+                memory.recount(&mut self.counted, outbox.own());
+            }
+        }
+    }
 }
 
 /// What came of a push.
@@ -86,12 +104,13 @@ impl Writer {
             behind: false,
             shut: false,
             overflow: 0,
+            counted: 0,
         };
         Writer { state: Mutex::new(state), clear: AtomicBool::new(false), sole: AtomicBool::new(false) }
     }
 
     /// Queues a message's frame. One frame always fits an empty outbox, and `limit` bytes one whose client is behind.
-    pub(super) fn push(&self, frame: &Frame<'_>, limit: usize) -> Push {
+    pub(super) fn push(&self, frame: &Frame<'_>, limit: usize, memory: &Arc<Memory>) -> Push {
         let len = frame.wire_len();
         let mut state = self.state.lock();
         if state.shut {
@@ -101,12 +120,15 @@ impl Writer {
         let queued = state.queued + len;
         if queued > limit && state.queued > 0 && (state.behind || queued > limit.saturating_mul(UNOFFERED)) {
             state.shut = true;
-            state.overflow = len;
+            state.overflow = u32::try_from(len).unwrap_or(u32::MAX);
             return Push::Full;
         }
         let press = state.queued < limit / 2 && queued >= limit / 2;
         state.queued = queued;
         state.outbox.get_or_insert_with(Outbox::spare).push(frame);
+        if state.behind && state.blocked {
+            state.count_in(memory, GRAIN);
+        }
         Push::Queued { wake: !std::mem::replace(&mut state.scheduled, true), press }
     }
 
@@ -144,9 +166,9 @@ impl Writer {
     }
 
     /// Writes all that the kernel takes. For the worker only. The lock is not held while the kernel works.
-    pub(super) fn flush(&self, socket: &Socket, counters: &WorkerCounters) -> Flushed {
+    pub(super) fn flush(&self, socket: &Socket, mailbox: &Mailbox) -> Flushed {
         match self.take() {
-            Ok(outbox) => self.write(outbox, socket, counters),
+            Ok(outbox) => self.write(outbox, socket, mailbox),
             Err(flushed) => flushed,
         }
     }
@@ -157,12 +179,12 @@ impl Writer {
         frames: &[u8],
         messages: u32,
         socket: &Socket,
-        counters: &WorkerCounters,
+        mailbox: &Mailbox,
     ) -> Flushed {
         let sent = socket.try_write(&[IoSlice::new(frames)]).unwrap_or(0);
-        counters.bytes_out.add(sent as u64);
+        mailbox.counters.bytes_out.add(sent as u64);
         if sent == frames.len() {
-            counters.messages_out.add(messages.into());
+            mailbox.counters.messages_out.add(messages.into());
             return Flushed::Done;
         }
         {
@@ -173,7 +195,7 @@ impl Writer {
             state.writing = true;
         }
         // Which also finds out why.
-        self.write(Outbox::begun(frames, messages, sent), socket, counters)
+        self.write(Outbox::begun(frames, messages, sent), socket, mailbox)
     }
 
     /// The first half of a flush: takes what waits. It has to go to [`Writer::write`], before anything else is written.
@@ -199,12 +221,7 @@ impl Writer {
     }
 
     /// The other half.
-    pub(super) fn write(
-        &self,
-        mut outbox: Box<Outbox>,
-        socket: &Socket,
-        counters: &WorkerCounters,
-    ) -> Flushed {
+    pub(super) fn write(&self, mut outbox: Box<Outbox>, socket: &Socket, mailbox: &Mailbox) -> Flushed {
         for _ in 0..MAX_ROUNDS {
             let mut sent = 0;
             while !outbox.is_empty() {
@@ -215,39 +232,38 @@ impl Writer {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        let mut state = self.put_back(outbox, sent, counters);
+                        let mut state = self.put_back(outbox, sent, mailbox);
                         (state.blocked, state.behind) = (true, true);
+                        state.count_in(&mailbox.memory, 0);
                         return Flushed::Blocked;
                     }
                     // EPIPE, ECONNRESET: not "later", but the end.
                     _ => {
-                        self.put_back(outbox, sent, counters).blocked = true;
+                        self.put_back(outbox, sent, mailbox).blocked = true;
                         return Flushed::Lost;
                     }
                 }
             }
-            counters.bytes_out.add(sent as u64);
-            counters.messages_out.add(u64::from(outbox.messages()));
+            mailbox.counters.bytes_out.add(sent as u64);
+            mailbox.counters.messages_out.add(u64::from(outbox.messages()));
             outbox.recycle();
             let mut state = self.state.lock();
             state.queued -= sent;
             outbox = match self.next(&mut state) {
                 Ok(newer) => newer,
-                Err(flushed) => return flushed,
+                Err(flushed) => {
+                    mailbox.memory.recount(&mut state.counted, 0);
+                    return flushed;
+                }
             };
         }
-        drop(self.put_back(outbox, 0, counters));
+        drop(self.put_back(outbox, 0, mailbox));
         Flushed::More
     }
 
-    fn put_back(
-        &self,
-        mut outbox: Box<Outbox>,
-        sent: usize,
-        counters: &WorkerCounters,
-    ) -> MutexGuard<'_, State> {
-        counters.bytes_out.add(sent as u64);
-        counters.messages_out.add(outbox.take_written());
+    fn put_back(&self, mut outbox: Box<Outbox>, sent: usize, mailbox: &Mailbox) -> MutexGuard<'_, State> {
+        mailbox.counters.bytes_out.add(sent as u64);
+        mailbox.counters.messages_out.add(outbox.take_written());
         let mut state = self.state.lock();
         state.queued -= sent;
         state.scheduled = true;
@@ -265,13 +281,15 @@ impl Writer {
     }
 
     /// Drops every frame that is not half out.
-    pub(super) fn cut(&self) -> Dropped {
+    pub(super) fn cut(&self, memory: &Memory) -> Dropped {
         let mut state = self.state.lock();
         let mut dropped = state.outbox.as_mut().map(|outbox| outbox.cut()).unwrap_or_default();
+        let own = state.outbox.as_ref().map_or(0, |outbox| outbox.own());
+        memory.recount(&mut state.counted, own);
         state.queued = state.queued.saturating_sub(dropped.bytes as usize);
         let overflow = std::mem::take(&mut state.overflow);
         dropped.messages += u64::from(overflow > 0);
-        dropped.bytes += overflow as u64;
+        dropped.bytes += u64::from(overflow);
         dropped
     }
 
@@ -280,9 +298,22 @@ impl Writer {
         self.state.lock().queued
     }
 
+    /// Bytes that wait for the client. None unless it is behind.
+    pub(super) fn behind(&self) -> Option<usize> {
+        let state = self.state.lock();
+        state.behind.then_some(state.queued)
+    }
+
+    /// Bytes of memory that would be free without its outbox. Costs a walk over the large frames in it.
+    pub(super) fn own(&self) -> usize {
+        let state = self.state.lock();
+        state.outbox.as_ref().map_or(state.counted as usize, |outbox| outbox.own_and_unshared())
+    }
+
     /// Gives up; answers how many messages were not sent.
-    pub(super) fn abandon(&self) -> u64 {
+    pub(super) fn abandon(&self, memory: &Memory) -> u64 {
         let mut state = self.state.lock();
+        memory.recount(&mut state.counted, 0);
         state.queued = 0;
         let overflow = u64::from(std::mem::take(&mut state.overflow) > 0);
         overflow + state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
@@ -312,18 +343,18 @@ mod tests {
         let socket = Taken::Native(stream.into()).register(0).unwrap();
 
         let writer = Writer::new();
-        let counters = WorkerCounters::default();
-        let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX);
+        let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
+        let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX, &mailbox.memory);
         assert!(!writer.may_write_through(), "it gathers");
         writer.unblock();
-        assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
+        assert_eq!(writer.flush(&socket, &mailbox), Flushed::Done);
         assert!(!writer.may_write_through(), "there may be others");
         writer.set_sole(true);
         assert!(writer.may_write_through());
         assert_eq!(push("x"), Push::Queued { wake: true, press: false }, "comes behind, and is looked after");
-        assert_eq!(writer.write_through(b"\x81\x01w", 1, &socket, &counters), Flushed::Done);
+        assert_eq!(writer.write_through(b"\x81\x01w", 1, &socket, &mailbox), Flushed::Done);
         assert!(!writer.may_write_through(), "something waits");
-        assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
+        assert_eq!(writer.flush(&socket, &mailbox), Flushed::Done);
         assert!(writer.may_write_through());
         let mut got = [0; 6];
         peer.read_exact(&mut got).unwrap();
@@ -335,10 +366,10 @@ mod tests {
         // The connection was noted once more, and comes up in the same portion.
         assert_eq!(writer.take().unwrap_err(), Flushed::Done);
         assert_eq!(push("c"), Push::Queued { wake: false, press: false });
-        assert_eq!(writer.write(first, &socket, &counters), Flushed::Done);
+        assert_eq!(writer.write(first, &socket, &mailbox), Flushed::Done);
         assert_eq!(writer.queued(), 0);
         assert_eq!(push("d"), Push::Queued { wake: true, press: false });
-        assert_eq!(writer.flush(&socket, &counters), Flushed::Done);
+        assert_eq!(writer.flush(&socket, &mailbox), Flushed::Done);
 
         let mut got = [0; 12];
         peer.read_exact(&mut got).unwrap();

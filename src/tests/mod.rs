@@ -11,6 +11,7 @@ mod handshake;
 mod harness;
 mod heartbeat;
 mod lifecycle;
+mod memory;
 mod overdue;
 mod proxy;
 mod redis;

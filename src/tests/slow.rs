@@ -1,10 +1,14 @@
 //! Clients that do not read: their memory stays bounded, they are closed, and nobody else waits for them.
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use super::client::{CLOSE, Client, Got, PING, frame};
-use super::harness::{Request, Server, SetOnDrop, config, eventually};
+use super::harness::{GLANCE, Request, Server, SetOnDrop, config, eventually};
+use super::memory::cork;
 use crate::engine::Dropped;
 use crate::engine::broker::Channel;
 use crate::engine::config::{Config, Relay};
@@ -208,6 +212,40 @@ fn a_client_that_sends_more_than_can_be_handled_delays_nobody() {
 }
 
 #[test]
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn what_a_client_does_not_read_waits_in_its_outbox_and_not_in_the_kernel() {
+    const WINDOW: usize = 64 << 10;
+    let mut config = Config { relay: Relay::Off, ..config() };
+    config.limits.outbox_bytes = 16 << 20;
+    let server = Server::start(config);
+    // How much the client's side takes is the kernel's choice else.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(WINDOW).unwrap();
+    socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+    let node = listener.accept().unwrap().0;
+    let (client, _) = server.hand_over(socket, node.into(), Request::default());
+    let id = server.event("the connection to open", |event| match event {
+        Event::Open { handle, .. } => Some(handle.id),
+        _ => None,
+    });
+    let message = "x".repeat(500);
+    for _ in 0..16_000 {
+        assert_eq!(server.engine.send(id, Message::Text(&message)), Ok(true));
+    }
+    let sent = || server.engine.stats().bytes.sent;
+    let mut taken = 0;
+    eventually("the kernel to take no more", || {
+        std::thread::park_timeout(GLANCE);
+        let before = std::mem::replace(&mut taken, sent());
+        before == taken && taken > WINDOW as u64
+    });
+    // The window may be twice its size, for the kernel's own use of it.
+    assert!(taken < 2 * WINDOW as u64 + 512 * 1024, "the kernel holds {taken} bytes");
+    drop(client);
+}
+
+#[test]
 fn a_client_that_reads_now_and_then_is_not_slow() {
     let server = server(Relay::Off, Duration::from_secs(60));
     let mut client = server.connect();
@@ -232,7 +270,7 @@ fn what_was_not_offered_to_a_client_does_not_make_it_slow() {
     for corked in [true, false] {
         let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
         if corked {
-            server.engine.drain(1);
+            cork(&server);
         }
         for number in 0..100 {
             let text = numbered(number, 500);
@@ -254,7 +292,7 @@ fn what_is_sent_at_once_waits_for_the_client_up_to_eight_times_the_limit() {
     config.limits.outbox_bytes = 1 << 20;
     let server = Server::start(config);
     let client = server.connect();
-    server.engine.drain(1);
+    cork(&server);
     // In one piece, so that nothing is offered in between.
     let pieces = (0..60)
         .map(|_| "x".repeat(1 << 20))

@@ -20,6 +20,11 @@ use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
 use crate::engine::error::{Code, ConfigError};
 use crate::engine::handshake::{HOPS, ProxyHeader, TrustProxy};
 
+/// One part in so many of the process' memory is the default of `limits.memoryBytes`, within its range.
+const MEMORY_SHARE: u64 = 4;
+const LEAST_MEMORY: u64 = 1 << 20;
+const MOST_MEMORY: u64 = 1 << 40;
+
 /// What the process' environment has for options that are left out.
 #[derive(Default)]
 pub(crate) struct Environment {
@@ -27,6 +32,8 @@ pub(crate) struct Environment {
     pub(crate) jwt_secret: Option<String>,
     /// `REDIS_URL`, for `redis.url`.
     pub(crate) redis_url: Option<String>,
+    /// Bytes of memory that the process may use, for `limits.memoryBytes`.
+    pub(crate) memory: Option<u64>,
 }
 
 /// Parses the options of a manager, `undefined` included.
@@ -369,6 +376,10 @@ impl JwtDraft {
 
 fn build(options: Value, environment: Environment) -> Result<Config, ConfigError> {
     let mut draft = Draft::new();
+    if let Some(memory) = environment.memory {
+        let part = (memory / MEMORY_SHARE).clamp(LEAST_MEMORY, MOST_MEMORY);
+        draft.config.limits.memory_bytes = usize::try_from(part).unwrap_or(usize::MAX);
+    }
     match options {
         Value::Undefined => {}
         Value::Object(members) => apply_members(&mut draft, "", members)?,

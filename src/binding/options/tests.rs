@@ -37,7 +37,21 @@ fn options(path: &str, value: Value) -> Value {
 }
 
 fn with_secret(secret: &str) -> Environment {
-    Environment { jwt_secret: Some(secret.to_owned()), redis_url: None }
+    Environment { jwt_secret: Some(secret.to_owned()), ..Environment::default() }
+}
+
+#[test]
+fn outboxes_may_hold_a_quarter_of_the_memory_unless_an_option_says_otherwise() {
+    let limit = |options, memory| {
+        let environment = Environment { memory, ..Environment::default() };
+        build(options, environment).unwrap().limits.memory_bytes
+    };
+    let silent = || options("threads", Value::Number(1.0));
+    assert_eq!(limit(silent(), Some(8 << 30)), 2 << 30);
+    assert_eq!(limit(silent(), Some(0)), 1 << 20);
+    assert_eq!(limit(silent(), Some(u64::MAX)), 1 << 40);
+    assert_eq!(limit(silent(), None), usize::MAX);
+    assert_eq!(limit(options("limits.memoryBytes", Value::Number(2e6)), Some(8 << 30)), 2_000_000);
 }
 
 fn set(path: &str, value: Value) -> Result<Config, ConfigError> {
@@ -160,7 +174,7 @@ fn each_way_of_auth_is_recognized() {
     };
     let mode = |options, secret: Option<&str>| {
         let jwt_secret = secret.map(str::to_owned);
-        build(options, Environment { jwt_secret, redis_url: None })
+        build(options, Environment { jwt_secret, ..Environment::default() })
             .map(|config| way(&config.auth))
             .map_err(|error| error.kind)
     };

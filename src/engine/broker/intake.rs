@@ -201,9 +201,10 @@ mod tests {
     use super::*;
     use crate::engine::handle::Peer;
     use crate::engine::mailbox::Mailbox;
+    use crate::engine::memory::Memory;
 
     fn handles(many: usize) -> Vec<Arc<Handle>> {
-        let mailbox = Arc::new(Mailbox::new(0));
+        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
         let new = |id| Arc::new(Handle::new(id as u64, "ada".into(), Peer::default(), mailbox.clone()));
         (0..many).map(new).collect()
     }

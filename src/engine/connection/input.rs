@@ -59,7 +59,7 @@ impl Connection {
         if self.phase == Phase::Open {
             self.route(message, false);
         } else {
-            self.counters().messages_after_close.add(1);
+            self.mailbox().counters.messages_after_close.add(1);
         }
     }
 

@@ -415,11 +415,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::memory::Memory;
 
     #[test]
     fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
         let budget = Arc::new(Budget::new(usize::MAX));
-        let pipeline = Pipeline::new(Arc::new(Mailbox::new(0)), budget.clone());
+        let pipeline = Pipeline::new(Arc::new(Mailbox::new(0, Memory::new(usize::MAX))), budget.clone());
         let add = |byte: u8, len: usize| {
             pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
         };

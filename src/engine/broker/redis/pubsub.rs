@@ -17,6 +17,7 @@ use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{Answer, BrokerStatus, Reply, unavailable};
 use crate::engine::error::{Code, Error, quote};
 use crate::engine::events::{Event, Events};
+use crate::engine::memory::Memory;
 use crate::engine::table::Care;
 use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
@@ -53,7 +54,7 @@ impl PubSub {
     /// # Errors
     /// `ERR_INTERNAL` with what the system says when it gives no thread.
     pub fn start(config: RedisConfig, notify: Box<dyn Fn() + Send + Sync>) -> Result<PubSub, Error> {
-        let worker = Worker::start(NO_ENGINE, 0, Care::NONE)
+        let worker = Worker::start(NO_ENGINE, 0, Care::NONE, Memory::new(usize::MAX))
             .map_err(|error| Error::new(Code::Internal, format!("can't start a thread: {error}")))?;
         let inbox = Arc::new(Inbox {
             events: Events::new(notify, usize::MAX, usize::MAX),

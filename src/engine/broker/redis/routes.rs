@@ -208,6 +208,7 @@ mod tests {
     use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
     use crate::engine::broker::redis::pipeline::Asker;
     use crate::engine::error::Error;
+    use crate::engine::memory::Memory;
     use crate::engine::table::Care;
     use crate::engine::worker::Worker;
 
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn all_publishes_that_wait_for_their_partitions_share_one_bound_and_leave_in_order() {
-        let mut worker = Worker::start(0, 0, Care::NONE).unwrap();
+        let mut worker = Worker::start(0, 0, Care::NONE, Memory::new(usize::MAX)).unwrap();
         let config = RedisConfig {
             pending_bytes: 1 << 20,
             ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])

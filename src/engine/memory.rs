@@ -1,0 +1,196 @@
+//! The memory of all outboxes whose clients are behind, and the order in which they go when it is too much.
+//!
+//! An outbox counts from the moment in which the kernel refuses its bytes until it is empty. What was not offered to a
+//! client yet counts for nobody: the next write takes it. Large frames lie in many outboxes at once and count once.
+
+use std::cmp::Reverse;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::Notify;
+
+use super::handle::Handle;
+use super::table;
+
+/// Bytes by which one outbox may have grown since it was last counted: counting is a locked instruction.
+pub(super) const GRAIN: usize = 4 * 1024;
+/// One part in so many of the limit is freed beyond what has to be, so that the next message doesn't exceed it again.
+const SPARE: usize = 8;
+/// At most one in so many of the clients that are behind goes at a time. Frames that only the slowest hold are freed with
+/// them, and how many those are shows afterwards.
+const SHARE: usize = 8;
+/// Time between two looks at connections that were told to go and still have to.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Counts the bytes that outboxes of an engine hold for clients that are behind.
+#[derive(Debug)]
+pub struct Memory {
+    limit: usize,
+    used: AtomicUsize,
+    exceeded: Notify,
+}
+
+impl Memory {
+    /// Nothing is held. `limit` is `limits.memoryBytes`.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Memory { limit, used: AtomicUsize::new(0), exceeded: Notify::new() })
+    }
+
+    /// Bytes held now, up to [`GRAIN`] less for each client that is behind.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// An outbox that was counted with `counted` bytes holds `bytes` by now.
+    pub(super) fn recount(&self, counted: &mut u32, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let before = std::mem::replace(counted, bytes);
+        if bytes > before {
+            self.add((bytes - before) as usize);
+        } else if bytes < before {
+            self.subtract((before - bytes) as usize);
+        }
+    }
+
+    fn add(&self, bytes: usize) {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.limit {
+            self.exceeded.notify_one();
+        }
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that are to be freed.
+    fn excess(&self) -> usize {
+        let used = self.used();
+        if used <= self.limit { 0 } else { used - (self.limit - self.limit / SPARE) }
+    }
+}
+
+/// A frame that is encoded once and lies in the outboxes of all its recipients.
+#[derive(Debug)]
+pub struct SharedFrame {
+    bytes: Vec<u8>,
+    /// Where it is counted, once the first client that is behind holds it.
+    counted_in: OnceLock<Arc<Memory>>,
+}
+
+impl SharedFrame {
+    /// `bytes` are the whole frame.
+    pub fn new(bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(SharedFrame { bytes, counted_in: OnceLock::new() })
+    }
+
+    /// A client that is behind holds it: counts it, unless it is counted already.
+    pub(super) fn count_in(&self, memory: &Arc<Memory>) {
+        if self.counted_in.get().is_none() && self.counted_in.set(memory.clone()).is_ok() {
+            memory.add(self.bytes.len());
+        }
+    }
+}
+
+impl Deref for SharedFrame {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for SharedFrame {
+    fn drop(&mut self) {
+        if let Some(memory) = self.counted_in.get() {
+            memory.subtract(self.bytes.len());
+        }
+    }
+}
+
+/// A connection whose client is behind.
+#[derive(Debug)]
+pub(super) struct Behind {
+    pub handle: Arc<Handle>,
+    /// Bytes that wait for it.
+    pub waiting: usize,
+}
+
+/// Ends connections whose clients are behind, furthest first, whenever all outboxes together hold too much. Runs for as
+/// long as its engine has workers, whose `runtimes` it asks.
+pub(super) async fn guard(memory: Arc<Memory>, runtimes: Vec<Runtime>) {
+    loop {
+        memory.exceeded.notified().await;
+        while memory.excess() > 0 {
+            let evicted = evict_some(&memory, &runtimes).await;
+            if evicted.is_empty() {
+                break;
+            }
+            while evicted.iter().any(|handle| handle.is_to_be_evicted()) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells those who are furthest behind to go, no more than needed.
+async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
+    let mut behind = Vec::new();
+    for runtime in runtimes {
+        // A worker that was stopped has none.
+        behind.extend(runtime.spawn(table::behind()).await.unwrap_or_default());
+    }
+    let most = behind.len().div_ceil(SHARE);
+    let furthest = |one: &Behind| Reverse(one.waiting);
+    if most < behind.len() {
+        behind.select_nth_unstable_by_key(most, furthest);
+        behind.truncate(most);
+    }
+    behind.sort_unstable_by_key(furthest);
+    let excess = memory.excess();
+    let mut freed = 0;
+    let needed = behind.into_iter().map(|one| one.handle).take_while(|handle| {
+        let goes = freed < excess;
+        if goes {
+            freed += handle.writer().own();
+            handle.evict();
+        }
+        goes
+    });
+    needed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_frame_counts_once_and_until_the_last_outbox_lets_go_of_it() {
+        let memory = Memory::new(usize::MAX);
+        let frame = SharedFrame::new(vec![0; 5000]);
+        assert_eq!(memory.used(), 0, "nobody is behind");
+        let other = frame.clone();
+        frame.count_in(&memory);
+        other.count_in(&memory);
+        assert_eq!(memory.used(), 5000);
+        drop(frame);
+        assert_eq!(memory.used(), 5000);
+        drop(other);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn what_an_outbox_counts_for_follows_what_it_holds() {
+        let memory = Memory::new(1000);
+        let mut counted = 0;
+        for bytes in [10, 500, 20, 1000, 0] {
+            memory.recount(&mut counted, bytes);
+            assert_eq!((memory.used(), memory.excess()), (bytes, 0));
+        }
+        memory.recount(&mut counted, 1001);
+        assert_eq!(memory.excess(), 126, "one byte too much frees an eighth more");
+    }
+}

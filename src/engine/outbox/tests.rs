@@ -1,0 +1,173 @@
+//! What an outbox keeps, counts and drops, however it is written.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::engine::frame::Message;
+
+thread_local! {
+    /// Frames that were walked over.
+    pub(super) static WALKED: Cell<usize> = const { Cell::new(0) };
+}
+
+fn text(len: usize, fill: char) -> String {
+    fill.to_string().repeat(len)
+}
+
+fn push(outbox: &mut Outbox, text: &str) -> Vec<u8> {
+    let frame = Frame::new(Message::Text(text));
+    outbox.push(&frame);
+    frame.to_vec()
+}
+
+/// Writes everything, `step` bytes at a time.
+fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while !outbox.is_empty() {
+        let written = outbox.with_slices(|slices| {
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let n = all.len().min(step);
+            out.extend_from_slice(&all[..n]);
+            n
+        });
+        outbox.advance(written);
+    }
+    out
+}
+
+#[test]
+fn frames_go_out_in_order_however_the_writes_are_cut() {
+    for step in [1, 2, 3, 7, 100, 1500, 1 << 20] {
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        for (len, fill) in [(3, 'a'), (2000, 'b'), (1, 'c'), (0, 'd'), (1024, 'e'), (1025, 'f'), (9, 'g')] {
+            expected.extend(push(&mut outbox, &text(len, fill)));
+        }
+        assert_eq!(drain(&mut outbox, step), expected, "{step}");
+        assert!(outbox.is_empty());
+    }
+}
+
+#[test]
+fn more_chunks_than_one_write_takes_go_out_in_several() {
+    let mut outbox = Outbox::default();
+    let mut expected = Vec::new();
+    for _ in 0..200 {
+        expected.extend(push(&mut outbox, &text(1500, 'x')));
+    }
+    assert_eq!(drain(&mut outbox, usize::MAX), expected);
+}
+
+#[test]
+fn a_cut_keeps_the_frame_that_is_half_out_and_counts_the_rest() {
+    for sizes in [[10, 20, 30], [2000, 20, 3000], [10, 2000, 5], [3000, 3000, 3000]] {
+        let total: usize = 1 + sizes.iter().sum::<usize>();
+        for sent in (0..total).step_by(7) {
+            let mut outbox = Outbox::default();
+            let frames: Vec<Vec<u8>> = sizes.iter().map(|len| push(&mut outbox, &text(*len, 'x'))).collect();
+            let sent = sent.min(frames.concat().len() - 1);
+            let mut left = sent;
+            while left > 0 {
+                let n = outbox.with_slices(|s| s.iter().map(|s| s.len()).sum::<usize>()).min(left);
+                outbox.advance(n);
+                left -= n;
+            }
+            let mut end = 0;
+            let mut kept = 0;
+            for frame in &frames {
+                if end < sent {
+                    end += frame.len();
+                    kept += 1;
+                }
+            }
+            let dropped = outbox.cut();
+            assert_eq!(dropped.messages, (frames.len() - kept) as u64, "{sizes:?} {sent}");
+            assert_eq!(dropped.bytes as usize, frames.concat().len() - end, "{sizes:?} {sent}");
+            outbox.push_control(&frame::PING);
+            let mut expected = frames.concat()[sent..end.max(sent)].to_vec();
+            expected.extend(frame::PING);
+            assert_eq!(drain(&mut outbox, 11), expected, "{sizes:?} {sent}");
+        }
+    }
+}
+
+#[test]
+fn a_write_that_is_cut_short_walks_over_what_it_has_written_and_no_further() {
+    const FRAMES: usize = 100_000;
+    let mut outbox = Outbox::default();
+    (0..FRAMES).for_each(|_| drop(push(&mut outbox, "x")));
+    let (mut left, mut written) = (3 * FRAMES, 0);
+    WALKED.set(0);
+    while left > 1000 {
+        outbox.advance(1000);
+        left -= 1000;
+        written += outbox.take_written();
+        assert_eq!(written, ((3 * FRAMES - left) / 3) as u64);
+    }
+    // Whole chunks are counted without a walk.
+    assert!(WALKED.get() <= FRAMES, "{} frames walked over", WALKED.get());
+    outbox.advance(left);
+    assert_eq!(written + u64::from(outbox.messages()), FRAMES as u64);
+    assert!(outbox.is_empty());
+}
+
+#[test]
+fn messages_are_counted_once_however_the_writes_are_cut() {
+    for step in [1, 7, 1000, 5000, 100_000] {
+        let mut outbox = Outbox::default();
+        let mut left = 0;
+        for (n, len) in [0, 5, 2000, 3, 70_000, 1, 1, 1024, 1025].into_iter().cycle().take(300).enumerate() {
+            left += push(&mut outbox, &text(len, 'x')).len();
+            if n % 5 == 0 {
+                outbox.push_control(&frame::PING);
+                left += 2;
+            }
+        }
+        let (mut written, total) = (0, left);
+        while left > 0 {
+            outbox.advance(step.min(left));
+            left -= step.min(left);
+            if left % 3 == 0 {
+                written += outbox.take_written();
+            }
+        }
+        assert_eq!(written + u64::from(outbox.messages()), 300, "{step}, {total}");
+    }
+}
+
+#[test]
+fn memory_of_what_is_written_is_free_even_if_the_outbox_is_never_empty() {
+    let mut outbox = Outbox::default();
+    (0..1000).for_each(|_| drop(push(&mut outbox, &text(998, 'x'))));
+    for _ in 0..10_000 {
+        push(&mut outbox, &text(998, 'x'));
+        outbox.advance(1002);
+    }
+    assert!(outbox.own() < 1_300_000, "{} bytes for a megabyte", outbox.own());
+    outbox.advance(1000 * 1002);
+    assert_eq!((outbox.own(), outbox.is_empty()), (0, true));
+}
+
+#[test]
+fn only_large_frames_of_those_who_are_behind_are_counted_and_each_once() {
+    let memory = Memory::new(usize::MAX);
+    let large = text(2000, 'x');
+    let frame = Frame::new(Message::Text(&large));
+    let mut outboxes = [Outbox::default(), Outbox::default()];
+    for outbox in &mut outboxes {
+        push(outbox, "small");
+        outbox.push(&frame);
+    }
+    assert_eq!(memory.used(), 0);
+    for outbox in &mut outboxes {
+        outbox.count_in(&memory);
+        outbox.count_in(&memory);
+        assert_eq!(memory.used(), 2004);
+    }
+    drop(frame);
+    outboxes[0].advance(7 + 2004);
+    assert_eq!((memory.used(), outboxes[0].own()), (2004, 0));
+    outboxes[1].advance(7);
+    outboxes[1].cut();
+    assert_eq!((memory.used(), outboxes[1].own()), (0, 0));
+}

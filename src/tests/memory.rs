@@ -1,0 +1,140 @@
+//! All outboxes together: what is counted, and who goes when it is too much.
+
+use std::time::Duration;
+
+use super::client::{Client, Got};
+use super::harness::{GLANCE, Server, config, eventually, published};
+use crate::engine::broker::Channel;
+use crate::engine::config::{Config, Limits, Relay};
+use crate::engine::events::Event;
+use crate::engine::frame::Message;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+fn server(limits: impl FnOnce(&mut Limits)) -> Server {
+    let mut config = Config { relay: Relay::Off, threads: 2, ..config() };
+    config.limits.close_timeout = Duration::from_secs(60);
+    limits(&mut config.limits);
+    Server::start(config)
+}
+
+/// Has the workers sleep on, whatever this thread sends, until `engine.flush`: as while a batch of events is dealt with.
+pub fn cork(server: &Server) {
+    let mut leaves = server.connect();
+    leaves.close(1000, "");
+    leaves.expect_close(1000);
+    eventually("an event to deal with", || !server.engine.drain(1).is_empty());
+}
+
+fn held(server: &Server) -> usize {
+    server.engine.stats().outbox_bytes
+}
+
+/// Sends small messages to a client that doesn't read until at least so many bytes wait for it.
+fn fill(server: &Server, client: &Client, bytes: usize) {
+    let message = "x".repeat(500);
+    eventually("the way to the client to be full", || {
+        while client.handle().buffered() < bytes && client.handle().is_open() {
+            server.engine.send(client.id(), Message::Text(&message)).unwrap();
+        }
+        std::thread::park_timeout(GLANCE);
+        client.handle().buffered() >= bytes || !client.handle().is_open()
+    });
+}
+
+#[test]
+fn when_all_outboxes_hold_too_much_the_client_that_is_furthest_behind_goes_first() {
+    let server = server(|limits| limits.memory_bytes = 2 * MIB);
+    let mut reader = server.connect();
+    let clients: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    for (n, client) in clients.iter().enumerate() {
+        fill(&server, client, (80 + 40 * n) * KIB);
+    }
+    eventually("all to be counted", || held(&server) > 1700 * KIB);
+    assert!(clients.iter().all(|client| client.handle().is_open()), "{} bytes are held", held(&server));
+
+    // Those who are least behind get the message that is too much.
+    fill(&server, &clients[0], 300 * KIB);
+    fill(&server, &clients[1], 300 * KIB);
+    let slow = server.event("the slow client to be told of", |event| match event {
+        Event::Slow { handle, .. } => Some(handle.id),
+        _ => None,
+    });
+    assert_eq!(slow, clients[7].id());
+    eventually("enough to be free", || held(&server) <= 2 * MIB);
+    std::thread::park_timeout(GLANCE);
+    let open: Vec<bool> = clients.iter().map(|client| client.handle().is_open()).collect();
+    assert_eq!(open, [true, true, true, true, true, true, true, false]);
+    reader.expect_alive();
+    assert_eq!(server.engine.send(reader.id(), Message::Text("still here")), Ok(true));
+    reader.expect_text("still here");
+}
+
+#[test]
+fn a_large_message_to_many_who_are_behind_counts_once() {
+    let server = server(|limits| limits.memory_bytes = 8 * MIB);
+    let clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
+    let message = "x".repeat(60_000);
+    eventually("all to be behind", || {
+        if clients.iter().any(|client| client.handle().buffered() < 600_000) {
+            published(server.engine.publish(Channel::Everyone, Message::Text(&message), false));
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+        clients.iter().all(|client| client.handle().buffered() >= 600_000)
+    });
+    let waiting: usize = clients.iter().map(|client| client.handle().buffered()).sum();
+    eventually("it to be counted", || held(&server) >= 600_000);
+    assert!(waiting > 30_000_000 && held(&server) < 4 * MIB, "{waiting} wait, {} are held", held(&server));
+    assert!(clients.iter().all(|client| client.handle().is_open()));
+    drop(clients);
+    eventually("all to be free", || held(&server) == 0);
+}
+
+#[test]
+fn what_was_not_offered_to_a_client_yet_counts_for_nobody() {
+    let server = server(|limits| limits.memory_bytes = MIB);
+    let mut clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    let message = "x".repeat(900);
+    // Five megabytes gather.
+    cork(&server);
+    for _ in 0..60 {
+        published(server.engine.publish(Channel::Everyone, Message::Text(&message), false));
+    }
+    let waiting: usize = clients.iter().map(|client| client.handle().buffered()).sum();
+    assert!(waiting > 4 * MIB, "{waiting}");
+    server.engine.flush();
+    for client in &mut clients {
+        (0..60).for_each(|_| client.expect_text(&message));
+        client.expect_alive();
+    }
+}
+
+#[test]
+fn a_frame_that_is_half_out_to_a_client_that_goes_for_memory_is_not_kept_until_the_deadline() {
+    let server = server(|limits| {
+        limits.memory_bytes = MIB;
+        limits.outbox_bytes = 8 * MIB;
+    });
+    let mut client = server.connect();
+    let message = "x".repeat(8 * MIB);
+    assert_eq!(server.engine.send(client.id(), Message::Text(&message)), Ok(true));
+    assert_eq!(server.ended(client.id()), (4004, "too slow".into()));
+    eventually("its memory to be free", || held(&server) == 0);
+    assert_eq!(client.next(), Got::Reset);
+    assert_eq!(server.engine.stats().messages.dropped, 1);
+    server.expect_empty();
+}
+
+#[test]
+fn a_close_that_its_client_does_not_take_gives_way_to_clients_that_are_less_behind() {
+    let server = server(|limits| limits.memory_bytes = MIB);
+    let (closed, open) = (server.connect(), server.connect());
+    fill(&server, &closed, 700 * KIB);
+    closed.handle().close(4321, "bye");
+    eventually("the close to begin", || server.engine.len() == 1);
+    fill(&server, &open, 500 * KIB);
+    assert_eq!(server.ended(closed.id()), (4321, "bye".into()));
+    eventually("enough to be free", || held(&server) <= MIB);
+    assert!(open.handle().is_open());
+}
