@@ -274,10 +274,15 @@ fn a_dead_links_backlog_is_given_up_in_slices() {
     }
     assert!(trips >= 10, "{trips} round trips meanwhile");
     let statuses: Vec<_> = replies.into_iter().map(|reply| server.delivery(reply).status).collect();
-    let written = statuses.iter().take_while(|status| **status == Status::Uncertain).count();
-    assert!(statuses[written..].iter().all(|status| *status == Status::Local), "in their order");
+    // The cut lets pass what the tap holds, so that the first ones may be answered.
+    let rank = |status: &Status| match status {
+        Status::Published => 0,
+        Status::Uncertain => 1,
+        Status::Local => 2,
+    };
+    assert!(statuses.is_sorted_by_key(rank), "in their order");
     let counts = server.engine.stats().broker.counts;
-    assert_eq!(counts.uncertain + counts.local, MANY as u64);
+    assert_eq!(counts.published + counts.uncertain + counts.local, MANY as u64);
     assert_eq!(counts.pending_bytes, 0);
 }
 
