@@ -286,9 +286,9 @@ impl Connection {
         self.tenure.shared.intake.must_wait(&self.tenure.handle)
     }
 
-    /// Has another turn, unless it is to wait until it is called.
+    /// Has another turn, unless its messages are to wait until it is called.
     fn go_on(&self) {
-        if !self.tenure.handle.is_held() {
+        if self.phase != Phase::Open || !self.tenure.handle.is_held() {
             self.tenure.handle.wake_here();
         }
     }
@@ -441,8 +441,12 @@ impl Connection {
             self.fail(Violation::TOO_SLOW);
         }
         if orders.lost() && self.phase != Phase::Over {
-            // After the read: what the peer said before it left is heard, as much as one turn reads.
-            self.lost();
+            // After the read: what the peer said before it left is heard.
+            if self.phase == Phase::Open && self.unread.is_some() && !self.tenure.handle.is_stopped() {
+                self.tenure.handle.declare_lost();
+            } else {
+                self.lost();
+            }
         }
         // Asked once: what is pushed from here on is for the pacer, which comes after what is sent back.
         let is_clear = self.tenure.handle.writer().is_clear();

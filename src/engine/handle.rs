@@ -231,7 +231,7 @@ impl Handle {
         // Only its worker reads and writes this.
         if !self.woken.load(Ordering::Relaxed) {
             self.woken.store(true, Ordering::Relaxed);
-            // In its own turn it waits until that is charged: see `turn_ends`.
+            // In its own turn it waits until that is over: see `turn_ends`.
             if !std::ptr::eq(RUNNING.get(), self) {
                 turns::wake(self.key.load(Ordering::Relaxed), &self.account);
             }
@@ -248,10 +248,10 @@ impl Handle {
         self.woken.store(false, Ordering::Relaxed);
     }
 
-    /// Its turn is over, and is charged. If it has more to do, it gets another one.
+    /// Its turn is over. If it has more to do, it gets another one.
     pub(super) fn turn_ends(&self) {
         if self.woken.load(Ordering::Relaxed) {
-            turns::wake(self.key.load(Ordering::Relaxed), &self.account);
+            turns::wake_again(self.key.load(Ordering::Relaxed));
         }
     }
 

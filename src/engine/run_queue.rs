@@ -65,9 +65,11 @@ impl RunQueue {
         }
     }
 
-    /// Notes work that was done for a quiet connection.
+    /// Notes work that was done for a quiet connection. It counts only while a busy one waits.
     pub(super) fn note_quiet_work(&mut self, units: u64) {
-        self.quiet_work = self.quiet_work.saturating_add(units);
+        if !self.busy.is_empty() {
+            self.quiet_work = self.quiet_work.saturating_add(units);
+        }
     }
 
     /// Those that are next, as far as that is known.

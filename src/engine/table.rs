@@ -28,6 +28,8 @@ use super::turns::{self, Turn};
 use super::worker::unix_ms;
 use super::writer::{Flushed, LEFTOVER};
 
+/// Bytes of outboxes that are written between two looks at the sockets.
+const FLUSH_BYTES: usize = 1 << 20;
 /// Places that are looked at in one go: a lock for each that is taken.
 const SLICE: usize = 4096;
 
@@ -212,12 +214,27 @@ pub(super) fn flush_soon(keys: Vec<Key>) {
 /// with nothing to write: both do no harm.
 ///
 /// All outboxes are taken first: what has to come from memory for that comes for many at once, where a system call
-/// between two of them would have each wait for its own.
+/// between two of them would have each wait for its own. Those that would be too much for one go stay in `keys`.
 pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Outbox>, Flushed>)>) {
     TABLE.with_borrow(|table| {
-        let Some(mailbox) = &table.mailbox else { return };
-        let waiting = keys.drain(..).filter_map(|key| Some((key, table.begun(key)?.0.writer().take())));
-        outboxes.extend(waiting);
+        let Some(mailbox) = &table.mailbox else {
+            keys.clear();
+            return;
+        };
+        let (mut taken, mut bytes) = (0, 0);
+        for &key in &*keys {
+            taken += 1;
+            let Some((handle, _)) = table.begun(key) else { continue };
+            let outbox = handle.writer().take().map(|(outbox, len)| {
+                bytes += len;
+                outbox
+            });
+            outboxes.push((key, outbox));
+            if bytes >= FLUSH_BYTES {
+                break;
+            }
+        }
+        keys.drain(..taken);
         for (key, outbox) in outboxes.drain(..) {
             let Some((handle, connection)) = table.begun(key) else { continue };
             write(key, handle, || match outbox {

@@ -92,8 +92,18 @@ fn lane_of(account: &Account) -> Lane {
 
 /// Gives a connection of this worker a turn.
 pub(super) fn wake(key: Key, account: &Account) {
+    push(key, lane_of(account));
+}
+
+/// Gives a connection another turn that had more to do than one had time for. It is busy whatever it used: with hundreds of
+/// them a turn of each takes longer than its account needs to forget one (RFC 8290, section 4.1, moves such a flow too).
+pub(super) fn wake_again(key: Key) {
+    push(key, Lane::Busy);
+}
+
+fn push(key: Key, lane: Lane) {
     WOKEN.with_borrow_mut(|queue| {
-        queue.push(key, lane_of(account));
+        queue.push(key, lane);
         WAITING.set(queue.len());
     });
 }
@@ -165,9 +175,12 @@ pub(super) async fn take_turns() {
 pub(super) async fn pace() {
     let (mut portion, mut outboxes) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
     loop {
-        poll_fn(|cx| PUSHED.with_borrow_mut(|queue| queue.poll_len(cx))).await;
+        if portion.is_empty() {
+            poll_fn(|cx| PUSHED.with_borrow_mut(|queue| queue.poll_len(cx))).await;
+        }
         let lane = PUSHED.with_borrow_mut(|queue| {
             let lane = queue.next_lane();
+            // What was too much for the last time goes first.
             while portion.len() < PORTION && queue.next_lane() == lane {
                 let Some(key) = queue.pop() else { break };
                 portion.push(key);
@@ -179,7 +192,7 @@ pub(super) async fn pace() {
         if lane == Lane::Quiet {
             PUSHED.with_borrow_mut(|queue| queue.note_quiet_work(turn.spent()));
         }
-        if !PUSHED.with_borrow(RunQueue::is_empty) {
+        if !portion.is_empty() || !PUSHED.with_borrow(RunQueue::is_empty) {
             // Goes on after the sockets were looked at and what they woke has run.
             yield_now().await;
         }

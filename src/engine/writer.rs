@@ -17,6 +17,8 @@ use super::socket::Socket;
 
 /// How often an outbox is emptied in one go, if another thread fills it meanwhile.
 const MAX_ROUNDS: usize = 4;
+/// Bytes that are written in one go to a client that takes them as fast: others wait meanwhile.
+const MAX_BYTES: usize = 256 * 1024;
 /// How many times its limit an outbox may take before the kernel has refused anything: what has not been offered to a
 /// client says nothing about how it reads.
 const UNOFFERED: usize = 8;
@@ -168,7 +170,7 @@ impl Writer {
     /// Writes all that the kernel takes. For the worker only. The lock is not held while the kernel works.
     pub(super) fn flush(&self, socket: &Socket, mailbox: &Mailbox) -> Flushed {
         match self.take() {
-            Ok(outbox) => self.write(outbox, socket, mailbox),
+            Ok((outbox, _)) => self.write(outbox, socket, mailbox),
             Err(flushed) => flushed,
         }
     }
@@ -198,9 +200,10 @@ impl Writer {
         self.write(Outbox::begun(frames, messages, sent), socket, mailbox)
     }
 
-    /// The first half of a flush: takes what waits. It has to go to [`Writer::write`], before anything else is written.
-    /// Err: there is nothing to do, also because what was taken before is not written yet, and who writes that looks again.
-    pub(super) fn take(&self) -> Result<Box<Outbox>, Flushed> {
+    /// The first half of a flush: takes what waits, and says how many bytes that are. It has to go to [`Writer::write`], before
+    /// anything else is written. Err: there is nothing to do, also because what was taken before is not written yet, and who
+    /// writes that looks again.
+    pub(super) fn take(&self) -> Result<(Box<Outbox>, usize), Flushed> {
         let mut state = self.state.lock();
         if state.blocked {
             return Err(Flushed::Blocked);
@@ -208,7 +211,8 @@ impl Writer {
         if state.writing {
             return Err(Flushed::Done);
         }
-        self.next(&mut state)
+        let outbox = self.next(&mut state)?;
+        Ok((outbox, state.queued))
     }
 
     /// What waits; if nothing does, all is written.
@@ -229,6 +233,10 @@ impl Writer {
                     Ok(n) if n > 0 => {
                         outbox.advance(n);
                         sent += n;
+                        if sent >= MAX_BYTES && !outbox.is_empty() {
+                            drop(self.put_back(outbox, sent, mailbox));
+                            return Flushed::More;
+                        }
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -361,7 +369,7 @@ mod tests {
         assert_eq!(&got, b"\x81\x01w\x81\x01x");
 
         push("a");
-        let first = writer.take().unwrap();
+        let (first, _) = writer.take().unwrap();
         assert_eq!(push("b"), Push::Queued { wake: true, press: false });
         // The connection was noted once more, and comes up in the same portion.
         assert_eq!(writer.take().unwrap_err(), Flushed::Done);

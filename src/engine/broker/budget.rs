@@ -19,14 +19,9 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// True if no more is taken in.
-    pub fn is_used_up(&self) -> bool {
-        self.used() >= self.limit
-    }
-
-    /// True if no more is taken in of what clients send. The last quarter is the application's.
-    pub fn is_used_up_for_clients(&self) -> bool {
-        self.used() >= self.limit / 4 * 3
+    /// True if no more is taken in. Of what clients send that is earlier: the last quarter is the application's.
+    pub fn is_used_up(&self, for_client: bool) -> bool {
+        self.used() >= if for_client { self.limit / 4 * 3 } else { self.limit }
     }
 
     /// True if clients' next messages wait. Those that are let in at once, by several workers, have a quarter to fit in.

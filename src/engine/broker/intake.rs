@@ -45,6 +45,8 @@ pub fn cost(bytes: usize) -> u32 {
 pub struct Window {
     /// Units that are not answered.
     unanswered: AtomicU32,
+    /// Units that its last message took. One that took more than [`LEAST`] is followed by another only if there is room.
+    last: AtomicU32,
     /// Units that it had in flight when it last got in line: room is kept for as much when it is called.
     burst: AtomicU32,
     /// It was beyond its window when it last relayed. Written by its own worker only.
@@ -117,7 +119,10 @@ impl Intake {
         let window = handle.window();
         let own = window.unanswered.fetch_add(cost, Ordering::SeqCst) as usize + cost as usize;
         let all = self.unanswered.fetch_add(cost as usize, Ordering::SeqCst) + cost as usize;
-        window.set_full(own >= self.window(all));
+        if window.last.load(Ordering::Relaxed) != cost {
+            window.last.store(cost, Ordering::Relaxed);
+        }
+        window.set_full(own >= self.window(all) || cost as usize > LEAST);
     }
 
     /// That message is answered, or never will be. From any thread.
@@ -135,19 +140,26 @@ impl Intake {
 
     #[cold]
     fn wait(&self, handle: &Arc<Handle>) -> bool {
-        self.arrive(handle);
+        let kept = self.arrive(handle);
         let window = handle.window();
-        let may_pass = || {
-            !self.budget.is_short_for_clients()
-                && window.unanswered() < self.window(self.unanswered.load(Ordering::SeqCst))
-        };
-        if may_pass() {
+        let last = window.last.load(Ordering::Relaxed) as usize;
+        let unanswered = self.unanswered.load(Ordering::SeqCst);
+        if !self.budget.is_short_for_clients()
+            && window.unanswered() < self.window(unanswered)
+            && (last <= LEAST || unanswered < self.room())
+        {
             window.set_full(false);
+            if kept {
+                // It may relay less than room was kept for, or nothing.
+                self.call();
+            }
             return false;
         }
+        // It has to come by here again once it is called, for the room that is kept then.
+        window.set_full(true);
         {
             let mut line = self.line.lock();
-            let burst = window.unanswered().clamp(LEAST, MOST);
+            let burst = window.unanswered().max(last).clamp(LEAST, MOST);
             window.burst.store(burst as u32, Ordering::Relaxed);
             handle.set_held();
             line.push_back(handle.clone());
@@ -187,11 +199,20 @@ impl Intake {
         self.waiting.store(line.len(), Ordering::SeqCst);
     }
 
-    /// A connection that was called goes on, or has ended: no room is kept for it any more.
-    pub fn arrive(&self, handle: &Handle) {
-        if handle.was_called() {
+    /// A connection that was called goes on, or has ended: no room is kept for it any more. Returns whether any was.
+    fn arrive(&self, handle: &Handle) -> bool {
+        let called = handle.was_called();
+        if called {
             let burst = handle.window().burst.load(Ordering::Relaxed);
             self.unanswered.fetch_sub(burst as usize, Ordering::SeqCst);
+        }
+        called
+    }
+
+    /// A connection has ended: others get the room that was kept for it.
+    pub fn leave(&self, handle: &Handle) {
+        if self.arrive(handle) {
+            self.call();
         }
     }
 }
@@ -241,7 +262,7 @@ mod tests {
         // Room is kept for them until they come.
         let kept = intake.unanswered.load(Ordering::SeqCst);
         assert!((ROOM..ROOM + MOST).contains(&kept), "{kept}");
-        handles.iter().for_each(|handle| intake.arrive(handle));
+        handles.iter().for_each(|handle| _ = intake.arrive(handle));
         assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
     }
 
@@ -270,9 +291,43 @@ mod tests {
         handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units));
         intake.call();
         handles[1].shut();
-        handles.iter().for_each(|handle| intake.arrive(handle));
+        handles.iter().for_each(|handle| _ = intake.arrive(handle));
         assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
         assert_eq!(intake.waiting.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn room_that_was_kept_for_one_that_does_not_use_it_goes_to_the_next_in_line() {
+        let intake = Intake::default();
+        let handles = handles(300);
+        let units: Vec<u32> = handles.iter().map(|handle| relay(&intake, handle, 1)).collect();
+        handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units));
+        // The last call there is for a while: no more answers come.
+        intake.call();
+        let mut passed = 0;
+        while let Some(handle) = handles[passed..].first().filter(|handle| !handle.is_held()) {
+            assert!(!intake.must_wait(handle));
+            passed += 1;
+        }
+        assert_eq!((passed, intake.unanswered.load(Ordering::SeqCst)), (300, 0));
+    }
+
+    #[test]
+    fn large_messages_follow_each_other_only_while_there_is_room() {
+        let intake = Intake::default();
+        let handles = handles(100);
+        let large = LEAST as u32 * 10;
+        let held = handles.iter().filter(|handle| {
+            intake.begin(handle, large);
+            intake.end(handle, large);
+            // Nothing of its own is unanswered, so that a small one would pass.
+            let waits = intake.must_wait(handle);
+            if !waits {
+                intake.begin(handle, large);
+            }
+            waits
+        });
+        assert_eq!(held.count(), 100 - ROOM.div_ceil(large as usize));
     }
 
     #[test]
@@ -287,6 +342,7 @@ mod tests {
         budget.give_back(1);
         intake.call();
         assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
+        assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0, "no room is kept for who has come");
     }
 
     #[test]

@@ -319,7 +319,7 @@ impl Hub {
             return Err(NotAdded::Down(asker));
         }
         if let Some(moving) = &mut partition.moving {
-            if self.budget.is_used_up() {
+            if self.budget.is_used_up(asker.is_client()) {
                 return Err(NotAdded::Full(asker));
             }
             let mut bytes = Vec::new();

@@ -54,6 +54,11 @@ pub enum Asker {
 }
 
 impl Asker {
+    /// Whether a client asks, by what it sent.
+    pub fn is_client(&self) -> bool {
+        matches!(self, Asker::Sender { .. })
+    }
+
     /// Whether its command is a message of somebody's, whose place among others counts.
     pub fn is_message(&self) -> bool {
         matches!(self, Asker::Sender { .. } | Asker::Publish { .. })
@@ -217,10 +222,7 @@ impl Pipeline {
             if !state.open {
                 return Err(NotAdded::Down(asker));
             }
-            let full = match asker {
-                Asker::Sender { .. } => self.budget.is_used_up_for_clients(),
-                _ => self.budget.is_used_up(),
-            };
+            let full = self.budget.is_used_up(asker.is_client());
             // What waited elsewhere was let in there.
             if (full || state.shut) && since.is_none() {
                 return Err(NotAdded::Full(asker));
