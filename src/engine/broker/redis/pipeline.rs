@@ -19,7 +19,7 @@ use crate::engine::mailbox::Mailbox;
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 const CHANNELS_PER_COMMAND: usize = 1000;
 /// Channels of one take.
-const CHANNELS_PER_TAKE: usize = 2 * CHANNELS_PER_COMMAND;
+const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
 /// A batch is closed once it has so many bytes: what waits is taken, and given up, in pieces.
 const BATCH: usize = 256 << 10;
 /// Bytes that others may wait for until they are given up.
@@ -126,9 +126,13 @@ struct State {
     open: bool,
     /// Subscriptions are taken: a session is on, though it may not be ready for publishes.
     subscribing: bool,
-    /// Partitions of channels, and whether to subscribe or to drop them: the last word on each counts. They go out before
-    /// the publishes that were added with them, so that what this server publishes after a subscription comes back to it.
-    changes: HashMap<Channel, (u16, bool)>,
+    /// Channels to subscribe to, and their partitions. They go out before the publishes that were added with them, so that
+    /// what this server publishes after a subscription comes back to it.
+    wanted: HashMap<Channel, u16>,
+    /// Channels to drop. The last word on each counts: it is in one of the two.
+    unwanted: HashMap<Channel, u16>,
+    /// Commands that drop channels and are not answered. Others follow then: Redis takes a while for many, and publishes would wait.
+    dropping: usize,
     /// How often the session has taken changes.
     takes: u64,
     /// Batches that are closed, oldest first.
@@ -154,27 +158,14 @@ pub struct Channel {
     pub sharded: bool,
 }
 
-impl State {
-    /// Takes changes of subscriptions, as many as one take may have. Publishes follow when none is left, so that what this
-    /// server publishes after a subscription comes back to it.
-    fn take_changes(&mut self, batch: &mut Batch) {
-        self.takes += 1;
-        let take = self.takes;
-        let (subscribe, unsubscribe): (Vec<_>, Vec<_>) = self
-            .changes
-            .extract_if(|_, _| true)
-            .take(CHANNELS_PER_TAKE)
-            .partition(|(_, (_, subscribe))| *subscribe);
-        if self.changes.is_empty() {
-            self.changes.shrink_to(CHANNELS_PER_TAKE);
-        }
-        for (channels, change) in
-            [(unsubscribe, Change::Unsubscribe), (subscribe, Change::Subscribe { take })]
-        {
-            let channels = channels.into_iter().map(|(channel, (partition, _))| (partition, channel));
-            write_subscriptions(batch, channels.collect(), change);
-        }
+/// Takes channels out, as many as one take may have.
+fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
+    let taken = from.extract_if(|_, _| true).take(CHANNELS_PER_TAKE);
+    let taken = taken.map(|(channel, partition)| (partition, channel)).collect();
+    if from.is_empty() {
+        from.shrink_to(CHANNELS_PER_TAKE);
     }
+    taken
 }
 
 /// See the module.
@@ -253,7 +244,8 @@ impl Pipeline {
     pub fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
         self.change(|state| {
             if state.subscribing {
-                state.changes.insert(channel, (partition as u16, true));
+                state.unwanted.remove(&channel);
+                state.wanted.insert(channel, partition as u16);
             }
             state.takes + 1
         })
@@ -263,7 +255,8 @@ impl Pipeline {
     pub fn unsubscribe(&self, partition: usize, channel: Channel) {
         self.change(|state| {
             if state.subscribing {
-                state.changes.insert(channel, (partition as u16, false));
+                state.wanted.remove(&channel);
+                state.unwanted.insert(channel, partition as u16);
             }
         });
     }
@@ -287,7 +280,8 @@ impl Pipeline {
     pub fn end(&self) {
         let mut state = self.state.lock();
         state.subscribing = false;
-        state.changes.clear();
+        state.wanted.clear();
+        state.unwanted.clear();
         state.waker = None;
     }
 
@@ -309,7 +303,8 @@ impl Pipeline {
         loop {
             let mut state = self.state.lock();
             state.subscribing = false;
-            state.changes.clear();
+            state.wanted.clear();
+            state.unwanted.clear();
             self.budget.give_back(std::mem::take(&mut state.unanswered));
             state.waker = None;
             let mut closed = std::mem::take(&mut state.closed);
@@ -336,8 +331,19 @@ impl Pipeline {
             state.waker = Some(waker.clone());
         }
         state.woken = false;
-        if !state.changes.is_empty() {
-            state.take_changes(&mut spare);
+        if !state.wanted.is_empty() {
+            state.takes += 1;
+            let change = Change::Subscribe { take: state.takes };
+            write_subscriptions(&mut spare, take_channels(&mut state.wanted), change);
+            return spare;
+        }
+        if !state.unwanted.is_empty() && state.dropping == 0 {
+            state.takes += 1;
+            write_subscriptions(&mut spare, take_channels(&mut state.unwanted), Change::Unsubscribe);
+            state.dropping = spare.pending.len();
+            let mut next = state.closed.pop_front().unwrap_or_else(|| std::mem::take(&mut state.batch));
+            spare.bytes.append(&mut next.bytes);
+            spare.pending.append(&mut next.pending);
             return spare;
         }
         match state.closed.pop_front() {
@@ -347,6 +353,12 @@ impl Pipeline {
             }
             None => std::mem::replace(&mut state.batch, spare),
         }
+    }
+
+    /// A command that drops channels is answered.
+    pub fn dropped(&self) {
+        let mut state = self.state.lock();
+        state.dropping = state.dropping.saturating_sub(1);
     }
 
     /// So many bytes of publishes are answered.
@@ -418,6 +430,44 @@ mod tests {
 
     use super::*;
     use crate::engine::memory::Memory;
+
+    #[test]
+    fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_of_them() {
+        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let pipeline = Pipeline::new(mailbox, Arc::new(Budget::new(usize::MAX)));
+        let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
+        let many = 0..2 * CHANNELS_PER_TAKE;
+        let take = || {
+            let batch = pipeline.take(Waker::noop(), Batch::default());
+            let kind = |pending: &Pending| match pending.asker {
+                Asker::Subscribe { left, .. } => ("subscribe", left),
+                Asker::Unsubscribe { left } => ("unsubscribe", left),
+                _ => ("publish", 1),
+            };
+            batch.pending.iter().map(kind).collect::<Vec<_>>()
+        };
+        let publish = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x')).is_ok();
+        pipeline.begin();
+        pipeline.open();
+        for n in many.clone() {
+            let _ = pipeline.subscribe(0, channel(n));
+        }
+        // The last word counts.
+        pipeline.unsubscribe(0, channel(0));
+        assert!(publish());
+        assert_eq!(take(), [("subscribe", CHANNELS_PER_TAKE)]);
+        assert_eq!(take(), [("subscribe", CHANNELS_PER_TAKE - 1)]);
+        assert_eq!(take(), [("unsubscribe", 1), ("publish", 1)]);
+        pipeline.dropped();
+        many.for_each(|n| pipeline.unsubscribe(0, channel(n)));
+        assert!(publish());
+        assert_eq!(take(), [("unsubscribe", CHANNELS_PER_TAKE), ("publish", 1)]);
+        assert_eq!(take(), [], "until these are dropped");
+        assert!(publish());
+        assert_eq!(take(), [("publish", 1)]);
+        pipeline.dropped();
+        assert_eq!(take(), [("unsubscribe", CHANNELS_PER_TAKE)]);
+    }
 
     #[test]
     fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {

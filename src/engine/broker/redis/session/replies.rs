@@ -93,8 +93,13 @@ impl Session {
 
     /// Takes the oldest command off: it is answered. Gives its bytes to `with`.
     fn answer_with<T>(&mut self, with: impl FnOnce(&Hub, Pending, &[u8]) -> T) -> Option<T> {
+        let drops =
+            matches!(self.unanswered.asker(), Some(Asker::Unsubscribe { .. } | Asker::ShardUnsubscribe));
         let (outcome, written) = self.unanswered.pop(|pending, bytes| with(&self.hub, pending, bytes))?;
         self.answered = true;
+        if drops {
+            self.link.pipeline.dropped();
+        }
         self.link.health.prove(written);
         if self.lagging && self.unanswered.oldest().is_none_or(|written| written.elapsed() < LATE) {
             self.lagging = false;

@@ -1,0 +1,39 @@
+//! When a connection is not read, and what the heartbeat makes of that.
+
+use super::*;
+use crate::engine::memory::Memory;
+
+#[test]
+fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_javascript_keeps_up() {
+    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    handle.on_ping(1000);
+    handle.set_held();
+    assert!(handle.is_stopped() && !handle.is_overdue(5000, 100), "the clock stands still");
+    handle.set_paused(true);
+    handle.call();
+    assert!(handle.is_stopped() && !handle.is_overdue(5100, 100));
+    assert!(handle.was_called() && !handle.was_called());
+    handle.set_held();
+    handle.resume();
+    assert!(handle.is_stopped(), "each for its own reason");
+    handle.call();
+    assert!(!handle.is_stopped());
+}
+
+#[test]
+fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {
+    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    handle.on_ping(1000);
+    handle.set_paused(true);
+    assert!(!handle.is_overdue(5000, 100), "the clock stands still");
+    handle.resume();
+    // The heartbeat comes by before the connection has read what lies there.
+    assert!(!handle.is_overdue(5100, 100));
+    handle.on_ping(6000);
+    assert!(!handle.is_overdue(6099, 100));
+    assert!(handle.is_overdue(6100, 100));
+    handle.mark_alive();
+    assert!(!handle.is_overdue(6100, 100));
+}
