@@ -858,18 +858,19 @@ export interface LimitOptions {
   /**
    * Bytes that may wait to be written to one connection that is behind: whose system took less than it was offered. Past
    * it the connection is closed as a slow consumer, with 4004. The kernel holds up to 200 KB more for it on Linux
-   * (`TCP_NOTSENT_LOWAT`, tcp(7)), elsewhere what its socket buffer grows to. What is sent faster than it can be offered, such as a
-   * history in one loop, may be eight times as much. One message always fits an empty outbox; a larger one is refused
-   * with `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
+   * (`TCP_NOTSENT_LOWAT`, tcp(7)), elsewhere as much as its socket buffer grows to. Messages that are sent faster than they
+   * can be offered, such as a history in one loop, may take eight times as much. One message always fits an empty outbox; a
+   * larger one is refused with `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
    *
    * @defaultValue `1048576`
    */
   outboxBytes?: number | undefined;
   /**
    * Memory that the outboxes of all connections that are behind may hold together. Past it, connections are closed with
-   * 4004 until it is enough, those with most bytes waiting first. A message of more than 1 KiB that lies in many outboxes
-   * counts once. What was not yet offered to a client doesn't count. Bytes, 1,048,576 to 1,099,511,627,776;
-   * `stats().outboxBytes` is what they hold.
+   * 4004 until it is enough, those with most bytes waiting first. One that still holds more than 16 KiB then, because its
+   * client doesn't take a frame that is half out, is reset at once. A message of more than 1 KiB that lies in many outboxes
+   * counts once. Bytes that were not yet offered to a client don't count. Bytes, 1,048,576 to 1,099,511,627,776;
+   * `stats().outboxBytes` tells how much they hold.
    *
    * @defaultValue a quarter of the memory that the process may use: `process.constrainedMemory()`, or `os.totalmem()`
    */
@@ -903,9 +904,9 @@ export interface LimitOptions {
   closeTimeoutMs?: number | undefined;
   /**
    * Time from the first byte of a message to its last, over all its fragments; each 8 KiB of it that came give it a second
-   * more. Then the connection is closed with 1008. So a client can't hold memory by a message that it never ends, and one
-   * on a slow network can send large ones. It is looked at four times within this time, so the end may come a fourth later.
-   * Time in which the server doesn't read the connection doesn't count. Milliseconds, 100 to 3,600,000.
+   * more. Then the connection is closed with 1008. This keeps a client from holding memory by a message that it never ends,
+   * and lets one on a slow network send large ones. It is looked at four times within this time, so the end may come a
+   * fourth later. Time in which the server doesn't read the connection doesn't count. Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `60000`
    */
@@ -937,8 +938,9 @@ export interface LimitOptions {
    */
   eventBytes?: number | undefined;
   /**
-   * Read buffer of a worker thread, shared by its connections: the most that one `recv` brings. Bytes, 1 to 16,777,216;
-   * one per thread.
+   * Read buffer of a worker thread, shared by its connections: the most that one `recv` brings. A connection that floods, or
+   * has to wait for Redis or for listeners, keeps up to as much of its own: bytes that were read and not yet taken in.
+   * Bytes, 1 to 16,777,216; one per thread.
    *
    * @defaultValue `65536`
    */
@@ -1175,7 +1177,7 @@ export interface BrokerStatus {
 }
 
 /**
- * Who ended a connection:
+ * The side that ended a connection:
  *
  * - `'peer'`: the client sent the first close frame (RFC 6455, section 5.5.1). The code is its choice.
  * - `'server'`: this side did: the application, a shutdown, a token's end, a limit, or a violation of the protocol.
@@ -1206,7 +1208,10 @@ export interface Stats {
   users: number;
   /** Rooms with at least one. */
   rooms: number;
-  /** Handshakes under way, and connections that are being closed. */
+  /**
+   * Sockets that are no open connection: handshakes under way, connections that are being closed, and refused clients that
+   * linger (for 300 ms, 64 at most).
+   */
   handshakes: number;
   /** Connections opened. */
   opened: number;
@@ -1325,8 +1330,8 @@ export const ErrorCode: {
   /** The link to Redis broke before it answered: the message was published to all servers, or to none. Also in an error frame. */
   readonly ERR_UNCERTAIN: 'ERR_UNCERTAIN';
   /**
-   * `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame, for a message that is relayed to so
-   * many rooms, or is so large, that three quarters of `redis.pendingBytes` are used up before it is through.
+   * `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame, for a message that is
+   * relayed to so many rooms, or is so large, that three quarters of `redis.pendingBytes` are used up before it is through.
    */
   readonly ERR_BROKER_OVERLOADED: 'ERR_BROKER_OVERLOADED';
   /** `redis.routing` is `'shared'`, whose messages can't carry binary data: nothing was published. */
@@ -1394,7 +1399,10 @@ export const ErrorCode: {
   readonly ERR_HANDSHAKE_TIMEOUT: 'ERR_HANDSHAKE_TIMEOUT';
   /** 503: there are `limits.maxConnections` already. */
   readonly ERR_TOO_MANY_CONNECTIONS: 'ERR_TOO_MANY_CONNECTIONS';
-  /** 503, with `Retry-After`: 1,024 tokens of this thread's clients wait to be verified, and most of them come from this address. */
+  /**
+   * 503, with `Retry-After`: 1,024 tokens of this thread's clients wait to be verified, and most of them come from this
+   * address.
+   */
   readonly ERR_TOO_MANY_HANDSHAKES: 'ERR_TOO_MANY_HANDSHAKES';
   /** 503: `close()` was called. */
   readonly ERR_SHUTTING_DOWN: 'ERR_SHUTTING_DOWN';
@@ -1442,7 +1450,7 @@ export const CloseCode: {
   readonly DISCONNECTED: 4002;
   /** There was no sign of life within `heartbeat.timeoutMs`. Reconnect. */
   readonly HEARTBEAT: 4003;
-  /** The client did not read, and `limits.outboxBytes` were waiting for it, or all together held `limits.memoryBytes`. Reconnect. */
+  /** The client did not read: `limits.outboxBytes` waited for it, or all together held `limits.memoryBytes`. Reconnect. */
   readonly SLOW_CONSUMER: 4004;
   /** The handshake had no valid credentials (`rejectWith: 'close'`). Don't reconnect. */
   readonly UNAUTHORIZED: 4401;

@@ -213,8 +213,8 @@ impl NativeManager {
         Ok(self.engine.settle(ticket as u64, answer))
     }
 
-    /// A batch of at most `max` events, as `collect` makes an array of it; null: there is nothing left. What is sent from here on goes
-    /// out with `flush`.
+    /// A batch of at most `max` events, as `collect` makes an array of it; null: there is nothing left.
+    /// Sends from here on go out with `flush`.
     #[napi(catch_unwind, ts_args_type = "collect: (...values: unknown[]) => unknown[], max: number")]
     pub fn drain<'env>(
         &self,

@@ -105,8 +105,8 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
 ];
 
 /// The codes that an endpoint may put into a close frame (RFC 6455 section 7.4 and the IANA registry). 1004, 1005, 1006 and
-/// 1015 are reserved. 1014 (bad gateway) is left out although it is registered: some clients, those on tungstenite among them, take
-/// it for a violation.
+/// 1015 are reserved. 1014 (bad gateway) is left out although it is registered: some clients, those on tungstenite among them,
+/// take it for a violation.
 pub const SENDABLE: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1013, 3000..=4999];
 
 /// True if ends are counted by this code: it is in the catalogue, or RFC 6455, section 7.4.1, or the IANA registry defines it.

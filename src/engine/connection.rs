@@ -281,7 +281,7 @@ impl Connection {
         }
     }
 
-    /// Whether messages that it relayed before have to be answered first.
+    /// True if messages that it relayed before have to be answered first.
     fn must_wait(&self) -> bool {
         self.tenure.shared.intake.must_wait(&self.tenure.handle)
     }
@@ -309,8 +309,8 @@ impl Connection {
         }
     }
 
-    /// Routes bytes that were read, one frame at least and as many as the turn and the embedder have room for. Returns how many, and what is to
-    /// be sent back.
+    /// Routes bytes that were read, one frame at least and as many as the turn and the embedder have room for. Returns how
+    /// many, and the echoes that are to be sent back.
     fn take_in(&mut self, bytes: &mut [u8], turn: &Turn) -> (usize, Echoes) {
         let mut echoes = Echoes::default();
         let taken = self.walk(bytes, &mut echoes, turn);
@@ -353,7 +353,7 @@ impl Connection {
                     return bytes.len();
                 }
             };
-            // What would be too much for the embedder waits as it came, in the fewest bytes.
+            // Input that is too much for the embedder waits as it came, in the fewest bytes.
             if turn.is_over() || (self.phase == Phase::Open && self.tenure.handle.is_paused()) {
                 break;
             }
@@ -395,12 +395,12 @@ impl Connection {
         &self.socket
     }
 
-    /// What is unfinished of its input.
+    /// The unfinished part of its input.
     pub(super) fn assembler(&self) -> &Assembler {
         &self.assembler
     }
 
-    /// Whether there are bytes from its peer that it has not taken in.
+    /// True if there are bytes from its peer that it has not taken in.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.is_some() || self.socket.has_unread()
     }

@@ -151,7 +151,7 @@ impl Engine {
         let shared = Shared {
             registry,
             events,
-            // What is not relayed waits for nobody.
+            // Messages that are not relayed wait for nobody.
             intake: if config.relay == Relay::Off { Arc::default() } else { broker.intake() },
             broker,
             counters: SharedCounters::default(),

@@ -102,7 +102,8 @@ pub struct Stats {
     pub users: usize,
     /// Rooms with at least one.
     pub rooms: usize,
-    /// Handshakes under way, and connections that are being closed.
+    /// Sockets that are no open connection: handshakes under way, connections that are being closed, and refused clients
+    /// that linger.
     pub handshakes: usize,
     /// Connections opened since the start.
     pub opened: u64,

@@ -18,7 +18,7 @@ use crate::engine::turns::{Turn, spend};
 
 /// Parked publishes that others may wait for until they go, or are given up.
 const FEW: usize = 100;
-/// What one of them costs, as [`spend`] counts.
+/// The cost of one of them, as [`spend`] counts.
 const PARKED: u64 = 8;
 
 impl Hub {
@@ -153,12 +153,12 @@ impl Hub {
         self.sink.relieved();
     }
 
-    /// The same for a few of a partition. What is published meanwhile waits, and so comes after them. True if there are more.
+    /// The same for a few of a partition. Publishes that come meanwhile wait behind them. True if there are more.
     fn unpark_few(&self, index: usize) -> bool {
         let mut guard = self.partitions[index].lock();
         let Partition { link, moving, .. } = &mut *guard;
         let Some(waiting) = moving else { return false };
-        // What is still under way over the old link must not be overtaken.
+        // Publishes that are still under way over the old link must not be overtaken.
         let free = || self.in_flight[index].load(Ordering::Acquire) == 0;
         let link =
             link.as_ref().filter(|link| waiting.may_go_over(link) && (waiting.goes_over(link) || free()));

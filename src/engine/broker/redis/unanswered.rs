@@ -202,7 +202,7 @@ impl Unanswered {
         if chunk.answered == chunk.bytes.len()
             && let Some(mut chunk) = self.chunks.pop_front()
         {
-            // What was given up, or answered too early, is not written any more.
+            // Bytes that were given up, or answered too early, are not written any more.
             self.written += (chunk.bytes.len() - chunk.written) as u64;
             if self.spare.bytes.capacity() == 0 && chunk.bytes.capacity() <= SPARE {
                 chunk.bytes.clear();
