@@ -87,7 +87,12 @@ fn look_at_clock() {
 }
 
 fn lane_of(account: &Account) -> Lane {
-    if account.is_quiet(NOW.get()) { Lane::Quiet } else { Lane::Busy }
+    if is_quiet(account) { Lane::Quiet } else { Lane::Busy }
+}
+
+/// Whether a connection of this worker used little lately.
+pub(super) fn is_quiet(account: &Account) -> bool {
+    account.is_quiet(NOW.get())
 }
 
 /// Gives a connection of this worker a turn.

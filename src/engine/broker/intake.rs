@@ -4,28 +4,22 @@
 //! not read. The window is a share of the room that all connections together leave free ("dynamic thresholds", Choudhury
 //! and Hahne, 1998), so it shrinks by itself as more connections relay, and no one has to count them. Connections beyond
 //! their windows stand in one line and are called in its order, as many as the room allows. A connection that has
-//! nothing unanswered does not stand in line: its message waits in Redis behind [`ROOM`] at most.
+//! nothing unanswered does not stand in line, unless its last message was large. What the room holds waits here, not in Redis:
+//! messages of connections that used little lately go before it, see `Asker::goes_first`.
 //!
-//! The unit is about the time that Redis needs for a small message: see [`cost`]. How many of them are a few milliseconds
-//! depends on how many servers a message goes to, how many connections get it here, and who else uses the processor, so
-//! the room follows what is measured: it shrinks while answers come late, as a router's queue does under CoDel (RFC 8289).
+//! The unit is about the time that Redis needs for a small message: see [`cost`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::budget::Budget;
 use crate::engine::handle::Handle;
 
-/// Units that all connections together may have unanswered, at most: a few milliseconds of Redis' time where nothing else
-/// slows it; and at least, however late answers come.
+/// Units that all connections together may have unanswered: a few milliseconds of Redis' time.
 const ROOM: usize = 2048;
-const LEAST_ROOM: usize = 128;
-/// Answers that are later than this, compared with those while nothing waits, are too late.
-const TARGET: Duration = Duration::from_millis(4);
 /// A connection gets this fraction of the free room, but no less than `LEAST` and no more than `MOST`.
 const SHARE: usize = 8;
 const LEAST: usize = 8;
@@ -71,8 +65,6 @@ impl Window {
 pub struct Intake {
     /// Units without an answer, of all connections, and those that room is kept for.
     unanswered: AtomicUsize,
-    /// How many there may be.
-    room: AtomicUsize,
     budget: Arc<Budget>,
     line: Mutex<VecDeque<Arc<Handle>>>,
     /// How many stand in line. Written under its lock.
@@ -91,7 +83,6 @@ impl Intake {
     pub fn new(budget: Arc<Budget>) -> Intake {
         Intake {
             unanswered: AtomicUsize::new(0),
-            room: AtomicUsize::new(ROOM),
             budget,
             line: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -100,18 +91,7 @@ impl Intake {
 
     /// What one connection may have unanswered while all have `unanswered`.
     fn window(&self, unanswered: usize) -> usize {
-        (self.room().saturating_sub(unanswered) / SHARE).clamp(LEAST, MOST)
-    }
-
-    fn room(&self) -> usize {
-        self.room.load(Ordering::Relaxed)
-    }
-
-    /// For some time answers came this much later than while nothing waits, even the quickest of them.
-    pub fn observe(&self, delay: Duration) {
-        let room = self.room();
-        let next = if delay > TARGET { room - room / 8 } else { room + room / 16 };
-        self.room.store(next.clamp(LEAST_ROOM, ROOM), Ordering::Relaxed);
+        (ROOM.saturating_sub(unanswered) / SHARE).clamp(LEAST, MOST)
     }
 
     /// A message of a connection is about to be relayed, once. For the connection's own worker.
@@ -146,7 +126,7 @@ impl Intake {
         let unanswered = self.unanswered.load(Ordering::SeqCst);
         if !self.budget.is_short_for_clients()
             && window.unanswered() < self.window(unanswered)
-            && (last <= LEAST || unanswered < self.room())
+            && (last <= LEAST || unanswered < ROOM)
         {
             window.set_full(false);
             if kept {
@@ -179,7 +159,7 @@ impl Intake {
         let mut line = self.line.lock();
         for _ in 0..line.len().min(GLANCES) {
             let unanswered = self.unanswered.load(Ordering::SeqCst);
-            if unanswered >= self.room() || self.budget.is_short_for_clients() {
+            if unanswered >= ROOM || self.budget.is_short_for_clients() {
                 break;
             }
             let Some(handle) = line.pop_front() else { break };
@@ -343,17 +323,5 @@ mod tests {
         intake.call();
         assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
         assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0, "no room is kept for who has come");
-    }
-
-    #[test]
-    fn the_room_shrinks_while_answers_are_late_and_comes_back() {
-        let intake = Intake::default();
-        let handles = handles(1);
-        (0..100).for_each(|_| intake.observe(TARGET * 2));
-        assert_eq!(relay(&intake, &handles[0], 1), 14);
-        intake.end(&handles[0], 14);
-        intake.call();
-        (0..100).for_each(|_| intake.observe(TARGET));
-        assert_eq!(relay(&intake, &handles[0], 1), 227);
     }
 }

@@ -262,7 +262,7 @@ impl Sink for Dispatcher {
 
     fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
         match asker {
-            Asker::Sender { sender, cost } => {
+            Asker::Sender { sender, cost, .. } => {
                 self.intake.end(&sender, cost);
                 let error = match outcome {
                     Outcome::Number(_) => {
@@ -311,10 +311,6 @@ impl Sink for Dispatcher {
 
     fn relieved(&self) {
         self.intake.call();
-    }
-
-    fn delayed(&self, delay: Duration) {
-        self.intake.observe(delay);
     }
 
     fn status(&self, status: BrokerStatus) {

@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime;
@@ -59,8 +58,6 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn settle(&self, asker: Asker, outcome: Outcome<'_>);
     /// Some were: there may be room for more.
     fn relieved(&self) {}
-    /// For some time answers came this much later than while nothing waits, even the quickest of them.
-    fn delayed(&self, _delay: Duration) {}
     /// The state of the links changed.
     fn status(&self, status: BrokerStatus);
     /// Whoever waits for the links to be up, or for a subscription, has an answer.

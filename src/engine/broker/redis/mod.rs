@@ -52,7 +52,7 @@ use crate::engine::events::Events;
 use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 use crate::engine::registry::Registry;
-use crate::engine::turns::spend;
+use crate::engine::turns::{self, spend};
 use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
 use dispatcher::Dispatcher;
@@ -182,9 +182,10 @@ impl Broker for RedisBroker {
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
         spend(RELAY + u64::from(cost));
+        let first = sender.window().unanswered() == 0 && turns::is_quiet(sender.account());
         // Before it can be answered.
         self.intake.begin(sender, cost);
-        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost });
+        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first });
         if sent.is_err() {
             self.intake.end(sender, cost);
         }

@@ -20,16 +20,18 @@ use crate::engine::mailbox::Mailbox;
 const CHANNELS_PER_COMMAND: usize = 1000;
 /// Channels of one take.
 const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
-/// A batch is closed once it has so many bytes: what waits is taken, and given up, in pieces.
-const BATCH: usize = 256 << 10;
+/// A batch is closed once it has so many bytes or commands: what waits is taken, and given up, in pieces.
+const BATCH: usize = 64 << 10;
+const COMMANDS: usize = 256;
 /// Bytes that others may wait for until they are given up.
 const LITTLE: usize = 64 << 10;
 
 /// Who waits for what a command answers.
 #[derive(Debug)]
 pub enum Asker {
-    /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::engine::broker::Intake::begin).
-    Sender { sender: Arc<Handle>, cost: u32 },
+    /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::engine::broker::Intake::begin); `first`: see
+    /// [`Asker::goes_first`].
+    Sender { sender: Arc<Handle>, cost: u32, first: bool },
     /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
     /// subscribers says nothing about the user.
     Publish { ticket: u64, strict: bool, local: u32, shared: bool },
@@ -54,6 +56,11 @@ pub enum Asker {
 }
 
 impl Asker {
+    /// Whether it waits for no client's flood. Clients that do keep their order: nothing of theirs is unanswered then.
+    pub fn goes_first(&self) -> bool {
+        !matches!(self, Asker::Sender { first: false, .. })
+    }
+
     /// Whether a client asks, by what it sent.
     pub fn is_client(&self) -> bool {
         matches!(self, Asker::Sender { .. })
@@ -135,18 +142,63 @@ struct State {
     dropping: usize,
     /// How often the session has taken changes.
     takes: u64,
-    /// Batches that are closed, oldest first.
-    closed: VecDeque<Batch>,
-    /// The batch that is added to.
-    batch: Batch,
-    /// An empty batch whose room is used again.
-    spare: Batch,
+    /// Commands of the embedder, and of clients that [go first](Asker::goes_first).
+    first: Lane,
+    /// Those of the other clients. They are taken while Redis has little to do.
+    rest: Lane,
     /// The session is over, and ever more comes: nothing is added until all is given up.
     shut: bool,
     /// Bytes of all publishes without an answer.
     unanswered: usize,
     waker: Option<Waker>,
     woken: bool,
+}
+
+/// Commands that wait, in the order in which they were added.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Batches that are closed, oldest first.
+    closed: VecDeque<Batch>,
+    /// The batch that is added to.
+    batch: Batch,
+    /// An empty batch whose room is used again.
+    spare: Batch,
+}
+
+impl Lane {
+    /// The batch that is added to next.
+    fn open(&mut self) -> &mut Batch {
+        if self.batch.bytes.len() >= BATCH || self.batch.pending.len() >= COMMANDS {
+            let spare = std::mem::take(&mut self.spare);
+            self.closed.push_back(std::mem::replace(&mut self.batch, spare));
+        }
+        &mut self.batch
+    }
+
+    /// The oldest batch; an empty one if there is none.
+    fn pop(&mut self, spare: Batch) -> Batch {
+        match self.closed.pop_front() {
+            Some(batch) => {
+                self.spare = spare;
+                batch
+            }
+            None => std::mem::replace(&mut self.batch, spare),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.batch.pending.is_empty()
+    }
+
+    /// The oldest batch, unless little is left.
+    fn pop_much(&mut self) -> Option<Batch> {
+        let much = self.batch.bytes.len() > LITTLE;
+        self.closed.pop_front().or_else(|| much.then(|| std::mem::take(&mut self.batch)))
+    }
+
+    fn into_batches(self) -> impl Iterator<Item = Batch> {
+        self.closed.into_iter().chain([self.batch]).filter(|batch| !batch.pending.is_empty())
+    }
 }
 
 /// A channel's full name, and whether it is sharded.
@@ -156,6 +208,12 @@ pub struct Channel {
     pub name: Box<str>,
     /// `SSUBSCRIBE` and `SPUBLISH` are for it.
     pub sharded: bool,
+}
+
+impl State {
+    fn next(&mut self, spare: Batch, also_rest: bool) -> Batch {
+        if also_rest && self.first.is_empty() { self.rest.pop(spare) } else { self.first.pop(spare) }
+    }
 }
 
 /// Takes channels out, as many as one take may have.
@@ -218,17 +276,14 @@ impl Pipeline {
             if (full || state.shut) && since.is_none() {
                 return Err(NotAdded::Full(asker));
             }
-            if state.batch.bytes.len() >= BATCH {
-                let spare = std::mem::take(&mut state.spare);
-                let batch = std::mem::replace(&mut state.batch, spare);
-                state.closed.push_back(batch);
-            }
-            let begin = state.batch.bytes.len();
-            encode(&mut state.batch.bytes);
-            let len = state.batch.bytes.len() - begin;
+            let lane = if asker.goes_first() { &mut state.first } else { &mut state.rest };
+            let batch = lane.open();
+            let begin = batch.bytes.len();
+            encode(&mut batch.bytes);
+            let len = batch.bytes.len() - begin;
+            batch.pending.push(Pending { len, asker, partition: partition as u16, since });
             state.unanswered += len;
             self.budget.take(len);
-            state.batch.pending.push(Pending { len, asker, partition: partition as u16, since });
             self.wake(&mut state)
         };
         if let Some(waker) = waker {
@@ -290,11 +345,7 @@ impl Pipeline {
     pub fn drain(&self, shut: bool) -> Option<Batch> {
         let mut state = self.state.lock();
         state.shut = shut;
-        match state.closed.pop_front() {
-            Some(batch) => Some(batch),
-            None if state.batch.bytes.len() > LITTLE => Some(std::mem::take(&mut state.batch)),
-            None => None,
-        }
+        state.first.pop_much().or_else(|| state.rest.pop_much())
     }
 
     /// Closes. What is left is handed to `give_up`, before anybody can find the connection down.
@@ -307,25 +358,25 @@ impl Pipeline {
             state.unwanted.clear();
             self.budget.give_back(std::mem::take(&mut state.unanswered));
             state.waker = None;
-            let mut closed = std::mem::take(&mut state.closed);
-            closed.push_back(std::mem::take(&mut state.batch));
-            let len = closed.iter().map(|batch| batch.bytes.len()).sum();
+            let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
+            let left: Vec<Batch> = lanes.into_iter().flat_map(Lane::into_batches).collect();
+            let len = left.iter().map(|batch| batch.bytes.len()).sum();
             // Nobody waits while much is given up: what comes meanwhile goes after it. Unless ever more comes.
             if len > LITTLE && len < last / 2 {
                 drop(state);
                 last = len;
-                closed.into_iter().for_each(&mut give_up);
+                left.into_iter().for_each(&mut give_up);
                 continue;
             }
             state.open = false;
-            closed.into_iter().for_each(give_up);
+            left.into_iter().for_each(give_up);
             return;
         }
     }
 
-    /// Takes the oldest batch, and subscriptions before it; an empty one if there is none. What is added then wakes the
-    /// task. `spare` is an empty batch whose room is used again.
-    pub fn take(&self, waker: &Waker, mut spare: Batch) -> Batch {
+    /// Takes the oldest batch of those that go first, or, with `also_rest`, of the others, and subscriptions before it; an empty
+    /// one if there is none. What is added then wakes the task. `spare` is an empty batch whose room is used again.
+    pub fn take(&self, waker: &Waker, mut spare: Batch, also_rest: bool) -> Batch {
         let mut state = self.state.lock();
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
@@ -341,18 +392,12 @@ impl Pipeline {
             state.takes += 1;
             write_subscriptions(&mut spare, take_channels(&mut state.unwanted), Change::Unsubscribe);
             state.dropping = spare.pending.len();
-            let mut next = state.closed.pop_front().unwrap_or_else(|| std::mem::take(&mut state.batch));
+            let mut next = state.next(Batch::default(), also_rest);
             spare.bytes.append(&mut next.bytes);
             spare.pending.append(&mut next.pending);
             return spare;
         }
-        match state.closed.pop_front() {
-            Some(batch) => {
-                state.spare = spare;
-                batch
-            }
-            None => std::mem::replace(&mut state.batch, spare),
-        }
+        state.next(spare, also_rest)
     }
 
     /// A command that drops channels is answered.
@@ -429,7 +474,30 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::handle::Peer;
     use crate::engine::memory::Memory;
+
+    #[test]
+    fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_busy() {
+        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let pipeline = Pipeline::new(mailbox.clone(), Arc::new(Budget::new(usize::MAX)));
+        pipeline.begin();
+        pipeline.open();
+        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        let client = |first| Asker::Sender { sender: sender.clone(), cost: 1, first };
+        let add = |byte: u8, asker| pipeline.add(0, asker, None, |out| out.push(byte)).is_ok();
+        let take = |also_rest| pipeline.take(Waker::noop(), Batch::default(), also_rest).bytes;
+        assert!(add(b'a', client(false)) && add(b'b', Asker::Nobody) && add(b'c', client(true)));
+        assert!(add(b'd', client(false)));
+        assert_eq!(take(true), b"bc");
+        assert_eq!(take(false), b"");
+        assert_eq!(take(true), b"ad");
+        // Given up in the same order, and none is left.
+        assert!(add(b'a', client(false)) && add(b'b', Asker::Nobody));
+        let mut given_up = Vec::new();
+        pipeline.close(|batch| given_up.extend(batch.bytes));
+        assert_eq!(given_up, b"ba");
+    }
 
     #[test]
     fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_of_them() {
@@ -438,7 +506,7 @@ mod tests {
         let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
         let many = 0..2 * CHANNELS_PER_TAKE;
         let take = || {
-            let batch = pipeline.take(Waker::noop(), Batch::default());
+            let batch = pipeline.take(Waker::noop(), Batch::default(), true);
             let kind = |pending: &Pending| match pending.asker {
                 Asker::Subscribe { left, .. } => ("subscribe", left),
                 Asker::Unsubscribe { left } => ("unsubscribe", left),

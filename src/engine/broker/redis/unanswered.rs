@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -20,6 +19,11 @@ const SPARE_COMMANDS: usize = 4096;
 /// bounds what waits for us in Redis' output buffer because of what we publish. Redis cuts a subscriber for which more than
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
 pub const PACE: usize = 4 << 20;
+
+/// Commands and bytes without an answer beyond which no more of those clients' is taken that [go behind](Asker::goes_first)
+/// others: what goes first waits in Redis for no more than that.
+const REST_COMMANDS: usize = 512;
+const REST_BYTES: usize = 256 << 10;
 
 /// Commands that were taken from the pipeline together.
 #[derive(Debug)]
@@ -46,8 +50,6 @@ pub struct Unanswered {
     /// Oldest first; only the last ones may be not wholly written.
     chunks: VecDeque<Chunk>,
     pending: VecDeque<Pending>,
-    /// When the command was written that was answered last.
-    last: Option<Instant>,
     /// Those with bytes of commands that are not answered, oldest first.
     writes: VecDeque<Write>,
     /// How many bytes were written, and how many bytes of commands are answered.
@@ -94,6 +96,12 @@ impl Unanswered {
         let oldest = self.pending.front().map_or(0, |pending| pending.len);
         let end = self.answered + PACE.max(oldest) as u64;
         end.saturating_sub(self.written) as usize
+    }
+
+    /// Whether Redis has so little to do that what goes behind others may be taken.
+    pub fn has_room_for_rest(&self) -> bool {
+        let bytes = self.written - self.answered + self.unwritten() as u64;
+        self.pending.len() < REST_COMMANDS && bytes < REST_BYTES as u64
     }
 
     /// Ready(true): everything is written that may be, and something was; there may be more to take.
@@ -157,11 +165,6 @@ impl Unanswered {
         self.writes.front().map(|write| write.at)
     }
 
-    /// How long the command that was answered last has taken.
-    pub fn delay(&self) -> Option<Duration> {
-        Some(self.last?.elapsed())
-    }
-
     /// The wait for answers begins anew.
     pub fn restart_clock(&mut self) {
         let now = Instant::now();
@@ -175,7 +178,6 @@ impl Unanswered {
         let mut time = 0;
         while let Some(write) = self.writes.front() {
             time = write.time;
-            self.last = Some(write.at);
             let end = write.end;
             if end <= self.answered {
                 self.writes.pop_front();

@@ -37,8 +37,6 @@ const WRITTEN: usize = 64;
 /// What a command costs that is given up, and how many of its bytes cost one more: connections here may be served with it.
 const LOST: u64 = 8;
 const LOST_BYTES: usize = 256;
-/// Between two looks at how late answers come.
-const LOOK: Duration = Duration::from_millis(10);
 /// An answer that takes longer is late, which the embedder is told.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -69,10 +67,6 @@ pub struct Session {
     doubt: bool,
     /// Answers that came since.
     doubted: Vec<(Pending, u64)>,
-    /// The shortest time that an answer took, of all and since the last look at it, and when that was.
-    quickest: Duration,
-    quick: Duration,
-    looked: Instant,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
     open: bool,
@@ -109,9 +103,6 @@ impl Session {
             last_probe: Instant::now(),
             doubt: false,
             doubted: Vec::new(),
-            quickest: Duration::MAX,
-            quick: Duration::MAX,
-            looked: Instant::now(),
             settled: 0,
             open: false,
             asked_again: false,
@@ -182,18 +173,6 @@ impl Session {
         given_up.is_some()
     }
 
-    /// Notes how late answers come. By the quickest of some time: those that are sometimes late are no sign of a queue.
-    fn look_at_delay(&mut self) {
-        let Some(delay) = self.unanswered.delay() else { return };
-        self.quick = self.quick.min(delay);
-        if self.looked.elapsed() >= LOOK {
-            self.quickest = self.quickest.min(self.quick);
-            self.hub.sink.delayed(self.quick - self.quickest);
-            self.quick = Duration::MAX;
-            self.looked = Instant::now();
-        }
-    }
-
     /// Gives back what was answered, and lets others in for it.
     fn relieve(&mut self) {
         if self.settled > 0 {
@@ -244,7 +223,8 @@ impl Session {
         loop {
             if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
-                let batch = self.link.pipeline.take(cx.waker(), spare);
+                let also_rest = self.unanswered.has_room_for_rest();
+                let batch = self.link.pipeline.take(cx.waker(), spare, also_rest);
                 spend((batch.bytes.len() / WRITTEN) as u64);
                 self.unanswered.push(batch);
             }
@@ -311,9 +291,6 @@ impl Session {
             }
         };
         self.received = received;
-        if self.settled > 0 {
-            self.look_at_delay();
-        }
         self.relieve();
         outcome
     }
