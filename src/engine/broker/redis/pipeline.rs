@@ -21,8 +21,8 @@ const CHANNELS_PER_COMMAND: usize = 1000;
 /// Channels of one take.
 const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
 /// A batch is closed once it has so many bytes or commands: what waits is taken, and given up, in pieces.
-const BATCH: usize = 64 << 10;
-const COMMANDS: usize = 256;
+const BATCH: usize = 128 << 10;
+const COMMANDS: usize = 1024;
 /// Bytes that others may wait for until they are given up.
 const LITTLE: usize = 64 << 10;
 
