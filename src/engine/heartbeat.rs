@@ -12,6 +12,8 @@ const MAX_SLOTS: u64 = 256;
 const MIN_SLOTS: u64 = 10;
 /// Aim for a hand that moves about this often.
 const TICK_MS: u64 = 50;
+/// No hand needs to move more often: it passes several slots at once.
+const MIN_TICK_MS: u64 = 10;
 
 /// A hand's way since it was last moved: slots to visit.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,9 +73,9 @@ impl Wheel {
         self.slots as usize
     }
 
-    /// How often to call [`Wheel::turn`].
+    /// How often to call [`Wheel::turn`], at least.
     pub fn tick(&self) -> Duration {
-        Duration::from_millis((self.interval_ms / self.slots).max(1))
+        Duration::from_millis((self.interval_ms / self.slots).max(MIN_TICK_MS))
     }
 
     /// Milliseconds that a ping may stay unanswered.

@@ -36,6 +36,9 @@ const SLICE: usize = 4096;
 /// How often an unfinished message is looked at within its time: it may take a fourth longer.
 const LOOKS: u32 = 4;
 
+/// Longest time between two looks at the connections. Tokens expire no later than this.
+const LONGEST_TICK: Duration = Duration::from_millis(100);
+
 thread_local! {
     static TABLE: RefCell<Table> = RefCell::default();
 }
@@ -297,7 +300,9 @@ async fn sweep(Care { heartbeat, message_timeout }: Care) {
     let epoch = Instant::now();
     let mut wheel = Wheel::new(heartbeat.interval, heartbeat.timeout, 0);
     let mut messages = Wheel::new(message_timeout / LOOKS, message_timeout, 0);
-    let mut tick = tokio::time::interval(wheel.tick().min(Duration::from_millis(100)));
+    // As often as either wheel asks for: one that is turned less often takes that for a standstill.
+    let period = wheel.tick().min(messages.tick()).min(LONGEST_TICK);
+    let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let now = tick.tick().await.saturating_duration_since(epoch).as_millis() as u64;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{CLOSE, Got, PING, PONG, TEXT, frame};
 use super::harness::{PATIENCE, Server, config, eventually};
-use crate::engine::config::{Config, Relay};
+use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::events::{Event, Interest};
 
 /// A server whose messages may take so long, with one worker and no pings.
@@ -34,6 +34,17 @@ fn a_message_that_is_begun_and_never_ended_ends_its_connection() {
         assert_eq!(server.ended(client.id()), (1008, reason));
     }
     server.expect_empty();
+}
+
+#[test]
+fn the_shortest_timeout_holds_with_the_default_heartbeat() {
+    let mut config = Config { threads: 1, heartbeat: Config::new(Auth::Anonymous).heartbeat, ..config() };
+    config.limits.message_timeout = Duration::from_millis(100);
+    let server = Server::start(config);
+    let mut client = server.connect();
+    client.send(&frame(0x01, b"begun"));
+    client.expect_close(1008);
+    assert_eq!(server.ended(client.id()).0, 1008);
 }
 
 #[test]
