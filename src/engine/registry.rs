@@ -238,15 +238,12 @@ impl ById {
 }
 
 impl Registry {
-    /// Adds a connection under its id, its user and `rooms`.
-    pub fn add(&self, handle: &Arc<Handle>, rooms: &[Arc<str>]) {
+    /// Adds a connection under its id and its user.
+    pub fn add(&self, handle: &Arc<Handle>) {
         self.connections.shard(handle.id).members.lock().insert(handle.clone());
         self.connections.len.fetch_add(1, Ordering::Relaxed);
         let group = self.users.join(&handle.user, handle);
         let _ = handle.user_group().set(group);
-        for room in rooms {
-            self.join(handle, room, usize::MAX);
-        }
     }
 
     /// Removes a connection, but for its rooms: it has to [`leave`](Registry::leave) them. Answers whether it was its user's

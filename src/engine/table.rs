@@ -39,6 +39,9 @@ const LOOKS: u32 = 4;
 /// Longest time between two looks at the connections. Tokens expire no later than this.
 const LONGEST_TICK: Duration = Duration::from_millis(100);
 
+/// What the end of a connection costs, as [`turns::spend`] counts: closing its socket and freeing what it had.
+const END: u64 = 64;
+
 thread_local! {
     static TABLE: RefCell<Table> = RefCell::default();
 }
@@ -154,6 +157,7 @@ pub(super) fn take_turn(key: Key, charge: impl FnOnce(&Account)) {
             put_back(key, connection);
         }
         Ok(true) | Err(_) => {
+            turns::spend(END);
             let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
         }
     }
