@@ -11,8 +11,12 @@ const FEW: usize = 16;
 type Table = IndexSet<Arc<str>, DefaultHashBuilder>;
 
 /// See the module. In a changing order.
-#[derive(Debug)]
-pub struct Rooms(Names);
+#[derive(Debug, Default)]
+pub struct Rooms {
+    names: Names,
+    /// See [`Rooms::list`].
+    list: Option<Arc<[Arc<str>]>>,
+}
 
 #[derive(Debug)]
 enum Names {
@@ -20,16 +24,16 @@ enum Names {
     Many(Box<Table>),
 }
 
-impl Default for Rooms {
+impl Default for Names {
     fn default() -> Self {
-        Rooms(Names::Few(Vec::new()))
+        Names::Few(Vec::new())
     }
 }
 
 impl Rooms {
     /// Whether this room is one of them.
     pub fn contains(&self, room: &str) -> bool {
-        match &self.0 {
+        match &self.names {
             Names::Few(list) => list.iter().any(|name| &**name == room),
             Names::Many(table) => table.contains(room),
         }
@@ -38,11 +42,12 @@ impl Rooms {
     /// Adds a room that is none of them.
     pub fn add(&mut self, room: Arc<str>) {
         debug_assert!(!self.contains(&room));
-        match &mut self.0 {
+        self.list = None;
+        match &mut self.names {
             Names::Few(list) if list.len() < FEW => list.push(room),
             Names::Few(list) => {
                 let table = std::mem::take(list).into_iter().chain([room]).collect();
-                self.0 = Names::Many(Box::new(table));
+                self.names = Names::Many(Box::new(table));
             }
             Names::Many(table) => {
                 table.insert(room);
@@ -52,7 +57,8 @@ impl Rooms {
 
     /// Removes a room. Answers whether it was one of them.
     pub fn remove(&mut self, room: &str) -> bool {
-        match &mut self.0 {
+        self.list = None;
+        match &mut self.names {
             Names::Few(list) => {
                 let at = list.iter().position(|name| &**name == room);
                 at.map(|at| list.swap_remove(at)).is_some()
@@ -60,7 +66,7 @@ impl Rooms {
             Names::Many(table) => {
                 let removed = table.swap_remove(room);
                 if table.is_empty() {
-                    *self = Rooms::default();
+                    self.names = Names::default();
                 }
                 removed
             }
@@ -69,7 +75,7 @@ impl Rooms {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        match &self.0 {
+        match &self.names {
             Names::Few(list) => list.len(),
             Names::Many(table) => table.len(),
         }
@@ -80,9 +86,20 @@ impl Rooms {
         self.len() == 0
     }
 
+    /// All of them, to go through without a lock. Made when it is asked for first after a change: many rooms that are joined
+    /// one by one cost one list.
+    pub fn list(&mut self) -> Arc<[Arc<str>]> {
+        if let Some(list) = &self.list {
+            return list.clone();
+        }
+        let list: Arc<[Arc<str>]> = self.iter().cloned().collect();
+        self.list = Some(list.clone());
+        list
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
-        let (list, table) = match &self.0 {
+        let (list, table) = match &self.names {
             Names::Few(list) => (&list[..], None),
             Names::Many(table) => (&[][..], Some(table.iter())),
         };
@@ -103,6 +120,8 @@ mod tests {
             (0..count).for_each(|n| rooms.add(name(n)));
             assert_eq!((rooms.len(), rooms.iter().count()), (count, count));
             assert!((0..count).all(|n| rooms.contains(&name(n))) && !rooms.contains("room"));
+            let list = rooms.list();
+            assert!(list.iter().eq(rooms.iter()) && Arc::ptr_eq(&list, &rooms.list()), "it is made once");
             let mut names: Vec<_> = rooms.iter().cloned().collect();
             names.sort_unstable();
             names.dedup();
@@ -110,8 +129,9 @@ mod tests {
             for n in 0..count {
                 assert!(rooms.remove(&name(n)) && !rooms.remove(&name(n)));
                 assert_eq!(rooms.len(), count - n - 1);
+                assert!(rooms.list().iter().eq(rooms.iter()), "it is made anew");
             }
-            assert!(matches!(rooms.0, Names::Few(_)), "an empty table holds nothing");
+            assert!(matches!(rooms.names, Names::Few(_)), "an empty table holds nothing");
         }
     }
 }

@@ -69,11 +69,14 @@ pub(super) fn on_message(
 
 fn relay_to_rooms(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>) -> Result<(), Refused> {
     check(shared, message)?;
-    // Locked, not copied: nothing that a relay does needs this list.
-    let rooms = handle.rooms().lock();
-    if rooms.is_empty() {
-        return Err(Refused::Fixed(&NOT_IN_ROOM));
-    }
+    let rooms = {
+        let mut rooms = handle.rooms().lock();
+        if rooms.is_empty() {
+            return Err(Refused::Fixed(&NOT_IN_ROOM));
+        }
+        // Not locked meanwhile: a relay to many takes long, and the embedder may ask for the rooms, join or leave.
+        rooms.list()
+    };
     // Every room gets its try; the sender is told of the first that failed.
     let mut outcome = Ok(());
     for room in rooms.iter() {
@@ -92,4 +95,44 @@ fn check(shared: &Shared, message: Message<'_>) -> Result<(), &'static Refusal> 
         Fault::Malformed => &NOT_JSON,
         Fault::TooDeep => &TOO_DEEP,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::engine::config::{Auth, Config};
+    use crate::engine::handle::Peer;
+
+    #[test]
+    fn the_list_of_rooms_is_not_locked_while_a_message_is_relayed_to_them() {
+        let config = Config { threads: 1, relay: Relay::Rooms, ..Config::new(Auth::Anonymous) };
+        let engine = Engine::start(config, Box::new(|| {})).unwrap();
+        let shared = engine.shared();
+        let member = |user: &str, rooms: &[&str]| {
+            let mailbox = engine.inner.mailboxes[0].clone();
+            let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), mailbox));
+            shared.registry.add(&handle);
+            rooms.iter().for_each(|room| _ = shared.registry.join(&handle, &(*room).into(), usize::MAX));
+            handle
+        };
+        let (ada, bob) = (member("ada", &["first", "held"]), member("bob", &["first"]));
+        let mut is_free = false;
+        std::thread::scope(|scope| {
+            // A relay to this room waits until here all members were visited, and ada is the only one.
+            shared.registry.room("held").unwrap().for_each(|_| {
+                scope.spawn(|| on_message(shared, &ada, Message::Text("1"), false));
+                let deadline = Instant::now() + Duration::from_secs(30);
+                while bob.buffered() == 0 && Instant::now() < deadline {
+                    std::thread::yield_now();
+                }
+                is_free = bob.buffered() > 0 && ada.rooms().try_lock().is_some();
+            });
+        });
+        assert!(is_free);
+        engine.abort();
+    }
 }
