@@ -2,8 +2,9 @@
 //! turn, so that a connection with many messages keeps no other waiting.
 //!
 //! The order is that of RFC 8290, section 4.2: a connection that newly has something goes first, once a round; one that has
-//! more than its turn takes goes to the back of the round. So a quiet connection never waits for a round of busy ones, and
-//! no number of quiet ones keeps the busy ones from their turns for longer than a round of theirs.
+//! more than its turn takes goes to the back of the round. A quiet connection does not wait for a round of busy ones. Quiet
+//! ones may have as many turns in a round as there are connections; from then on every other turn is a busy one's. New
+//! connections that come and go without end therefore keep nobody from its turn.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub(super) struct Flows {
     busy: VecDeque<usize>,
     /// How many of `busy` have yet to be served in this round.
     left: usize,
+    /// Turns of `fresh` for which `busy` has waited in this round.
+    yielded: usize,
     /// Number of the latest turn, and of the one with which this round of `busy` began.
     turn: u64,
     round_began: u64,
@@ -94,6 +97,7 @@ impl Flows {
             fresh: VecDeque::new(),
             busy: VecDeque::new(),
             left: 0,
+            yielded: 0,
             turn: 1,
             round_began: 1,
             max_bytes,
@@ -164,8 +168,14 @@ impl Flows {
     /// Whose turn it is.
     fn next(&mut self) -> Option<usize> {
         self.turn += 1;
-        if let Some(key) = self.fresh.pop_front() {
-            return Some(key);
+        if self.busy.is_empty() || self.yielded < self.flows.len() {
+            if let Some(key) = self.fresh.pop_front() {
+                self.yielded += usize::from(!self.busy.is_empty());
+                return Some(key);
+            }
+        } else {
+            // The next turn may be a fresh one's again.
+            self.yielded -= 1;
         }
         let key = self.busy.pop_front()?;
         if self.left == 0 {
@@ -173,6 +183,9 @@ impl Flows {
             self.round_began = self.turn;
         }
         self.left -= 1;
+        if self.left == 0 {
+            self.yielded = 0;
+        }
         Some(key)
     }
 
@@ -320,6 +333,37 @@ mod tests {
             served += take(&mut flows, 10).iter().filter(|id| **id == busy.id).count();
         }
         assert!((90..=110).contains(&served), "{served}");
+    }
+
+    #[test]
+    fn connections_that_come_and_go_without_end_keep_no_busy_one_from_its_turn() {
+        const NEW: usize = 50;
+        for count in [1, 10, 100] {
+            let mut flows = Flows::new(MAX_BYTES);
+            let busy = handles(count);
+            busy.iter().for_each(|handle| push(&mut flows, handle, 100));
+            (0..busy.len()).for_each(|_| _ = take(&mut flows, 1));
+            let mut next_id = count;
+            let mut waiting = VecDeque::new();
+            let mut served = HashMap::new();
+            let round = NEW + 2 * busy.len();
+            for _ in 0..4 * round {
+                while waiting.len() < NEW {
+                    let newcomer = handle(next_id);
+                    next_id += 1;
+                    flows.push(Event::Open { handle: newcomer.clone(), ticket: 0 });
+                    waiting.push_back(newcomer);
+                }
+                for id in take(&mut flows, 1) {
+                    *served.entry(id).or_insert(0) += 1;
+                    waiting.retain(|newcomer| newcomer.id != id);
+                }
+            }
+            let turns = |handle: &Arc<Handle>| served.get(&handle.id).copied().unwrap_or(0);
+            assert!(busy.iter().all(|handle| turns(handle) >= 2), "{count}");
+            let of_busy: usize = busy.iter().map(turns).sum();
+            assert!(4 * round - of_busy >= 2 * round, "newcomers have half of the turns");
+        }
     }
 
     #[test]
