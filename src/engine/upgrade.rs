@@ -157,7 +157,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Runs to the end. The connection goes on by itself, and this task's memory is freed.
-    pub(super) async fn run(mut self, socket: Taken, who: Who) {
+    pub(super) async fn run(self, socket: Taken, who: Who) {
         let shared = self.visitor.shared.clone();
         let deadline = Instant::now() + shared.config.limits.handshake_timeout;
         let mut closing = shared.closing.subscribe();
@@ -176,15 +176,19 @@ impl Attempt {
         match outcome {
             Ok(identity) => Box::pin(self.open(socket, identity, deadline)).await,
             Err(refusal) => {
-                let answer = self.visitor.refuse(&refusal);
-                if self.live.linger() {
-                    let Attempt { live, .. } = self;
+                let (answer, mut live) = self.refuse(&refusal);
+                if live.linger() {
                     linger(socket, answer, live).await;
                 } else {
                     socket.dismiss(&answer);
                 }
             }
         }
+    }
+
+    /// Refuses. Only what is left has to be kept while the client lingers.
+    fn refuse(self, refusal: &Refusal) -> (Vec<u8>, Live) {
+        (self.visitor.refuse(refusal), self.live)
     }
 
     async fn identify(&self, who: Who) -> Result<Identity, Refusal> {
@@ -351,4 +355,75 @@ pub(super) fn examine(
         }
     };
     (visitor, Ok(who))
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::engine::config::Config;
+
+    fn upgrade() -> Upgrade {
+        let headers = [
+            ("Host", "localhost"),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        Upgrade {
+            head: RequestHead {
+                method: "GET".into(),
+                target: "/".into(),
+                version: (1, 1),
+                headers: headers.map(|(name, value)| (name.into(), value.into())).into(),
+            },
+            first: vec![0; 1000],
+            remote: "127.0.0.1".into(),
+            report: false,
+            identity: None,
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_refused_request_is_kept_while_its_client_lingers() {
+        let config = Config { threads: 1, ..Config::new(Auth::Callback) };
+        let engine = Engine::start(config, Box::new(|| {})).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // A mailbox stands for all that an attempt has.
+        let holders = || Arc::strong_count(&engine.inner.mailboxes[0]);
+        let lingering = || engine.shared().census.count();
+        let refuse = || {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let node = listener.accept().unwrap().0;
+            let ticket = engine.upgrade(Taken::duplicate(node.as_raw_fd()).unwrap(), upgrade()).unwrap();
+            let asked = holders();
+            assert!(engine.settle(ticket.number, Err(Code::Unauthorized)));
+            client.read_exact(&mut [0; 12]).unwrap();
+            (client, asked)
+        };
+        let lets_go_first = || {
+            let (_client, asked) = refuse();
+            loop {
+                let lingers = lingering() > 0;
+                if !lingers || holders() < asked {
+                    break lingers;
+                }
+                std::thread::yield_now();
+            }
+        };
+        // The worker has begun for certain once it has answered.
+        drop(refuse());
+        while lingering() > 0 {
+            std::thread::yield_now();
+        }
+        // This thread may be late.
+        assert!((0..5).any(|_| lets_go_first()));
+        engine.abort();
+    }
 }
