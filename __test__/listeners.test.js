@@ -414,6 +414,28 @@ describe('events', () => {
     });
   });
 
+  test('come in smaller batches after two late turns in a row, not after one', async () => {
+    const { Pump } = require('../lib/pump');
+    const SIZES = [64, 64, 32, 16, 8, 4, 4];
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    const sizes = [];
+    await new Promise((resolve) => {
+      // Longer than a turn.
+      const pump = new Pump(() => Atomics.wait(pause, 0, 0, 3));
+      pump.start({
+        drain: (collect, size) => {
+          sizes.push(size);
+          if (sizes.length < SIZES.length) return collect('\0'.repeat(7), null);
+          resolve();
+          return null;
+        },
+        flush: () => {},
+      });
+      pump.wake();
+    });
+    expect(sizes).toEqual(SIZES);
+  });
+
   test("say in 'disconnect' who ended the connection", async () => {
     const { manager, pair } = await host();
     const end = async (how) => {

@@ -9,6 +9,8 @@ const { performance } = require('node:perf_hooks');
  */
 const MAX_BATCH = 256;
 const MIN_BATCH = 4;
+/** Events of the first batch, at most. */
+const FIRST_BATCH = 64;
 /** Events that are handed out before Node's own loop gets its turn. */
 const TURN_EVENTS = 256;
 /** Milliseconds after which it gets its turn in any case. */
@@ -50,7 +52,9 @@ class Pump {
   /** Where in the batch the next event's payload is. */
   #next = 1;
   #waiting = false;
-  #size = MIN_BATCH;
+  #size = FIRST_BATCH;
+  /** The latest turn was late. */
+  #wasLate = false;
   #again = () => {
     this.#waiting = false;
     this.#run();
@@ -108,10 +112,17 @@ class Pump {
     }
   }
 
-  /** Chooses the size of the next batch. By halves, for a pause that is not the listeners' fault may make a turn late. */
+  /**
+   * Chooses the size of the next batch. One late turn says nothing: a garbage collection may have made it late. Two in a
+   * row say that listeners are slow.
+   */
   #adapt(isLate) {
-    if (isLate) this.#size = Math.max(MIN_BATCH, this.#size >> 1);
-    else if (this.#batch.length > this.#size) this.#size = Math.min(MAX_BATCH, 2 * this.#size);
+    if (isLate) {
+      if (this.#wasLate) this.#size = Math.max(MIN_BATCH, this.#size >> 1);
+    } else if (this.#batch.length > this.#size) {
+      this.#size = Math.min(MAX_BATCH, 2 * this.#size);
+    }
+    this.#wasLate = isLate;
   }
 
   /** Hands out events of the batch, at most `budget`. Answers how many. */
