@@ -44,6 +44,8 @@ thread_local! {
 const TURN: u64 = 8192;
 /// The same while connections wait for their turns.
 const SHORT_TURN: u64 = 1024;
+/// The same for a task that serves many connections at once.
+const SHORT_SHARED_TURN: u64 = 4096;
 
 /// What a call of the kernel's costs that reads or writes a socket, beside [`bytes`].
 pub(super) const CALL: u64 = 16;
@@ -59,17 +61,28 @@ pub(super) fn spend(units: u64) {
 }
 
 /// A turn, from now on.
-pub(super) struct Turn(u64);
+pub(super) struct Turn {
+    /// What was spent before it.
+    before: u64,
+    /// What it may spend while connections wait.
+    short: u64,
+}
 
 impl Turn {
+    /// A connection's.
     pub(super) fn begin() -> Turn {
-        Turn(SPENT.get())
+        Turn { before: SPENT.get(), short: SHORT_TURN }
+    }
+
+    /// That of a task which serves many connections at once.
+    pub(super) fn begin_shared() -> Turn {
+        Turn { before: SPENT.get(), short: SHORT_SHARED_TURN }
     }
 
     /// Others have waited long enough.
     pub(super) fn is_over(&self) -> bool {
         let spent = self.spent();
-        spent >= TURN || (spent >= SHORT_TURN && WAITING.get() > 0)
+        spent >= TURN || (spent >= self.short && WAITING.get() > 0)
     }
 
     /// The work was for this connection.
@@ -78,7 +91,7 @@ impl Turn {
     }
 
     fn spent(&self) -> u64 {
-        SPENT.get().wrapping_sub(self.0)
+        SPENT.get().wrapping_sub(self.before)
     }
 }
 

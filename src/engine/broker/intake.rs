@@ -39,6 +39,8 @@ pub fn cost(bytes: usize) -> u32 {
 pub struct Window {
     /// Units that are not answered.
     unanswered: AtomicU32,
+    /// The most units that it had unanswered since it last had none. Its own worker's, as the next.
+    peak: AtomicU32,
     /// Units that its last message took. One that took more than [`LEAST`] is followed by another only if there is room.
     last: AtomicU32,
     /// Units that it had in flight when it last got in line: room is kept for as much when it is called.
@@ -51,6 +53,19 @@ impl Window {
     /// Units of relayed messages that Redis has not answered.
     pub fn unanswered(&self) -> usize {
         self.unanswered.load(Ordering::SeqCst) as usize
+    }
+
+    /// Whether its next message may go before those of others: nothing of it is unanswered, so that it overtakes none of its
+    /// own, and the last burst was short. Parts of a longer one would come back one by one. For the connection's own worker.
+    pub fn may_go_first(&self) -> bool {
+        if self.unanswered() > 0 {
+            return false;
+        }
+        let peak = self.peak.load(Ordering::Relaxed) as usize;
+        if peak > 0 {
+            self.peak.store(0, Ordering::Relaxed);
+        }
+        peak < LEAST
     }
 
     fn set_full(&self, full: bool) {
@@ -101,6 +116,9 @@ impl Intake {
         let all = self.unanswered.fetch_add(cost as usize, Ordering::SeqCst) + cost as usize;
         if window.last.load(Ordering::Relaxed) != cost {
             window.last.store(cost, Ordering::Relaxed);
+        }
+        if own > window.peak.load(Ordering::Relaxed) as usize {
+            window.peak.store(own as u32, Ordering::Relaxed);
         }
         window.set_full(own >= self.window(all) || cost as usize > LEAST);
     }
@@ -290,6 +308,23 @@ mod tests {
             passed += 1;
         }
         assert_eq!((passed, intake.unanswered.load(Ordering::SeqCst)), (300, 0));
+    }
+
+    #[test]
+    fn a_message_goes_first_after_a_short_burst_that_is_answered() {
+        let intake = Intake::default();
+        let handle = &handles(1)[0];
+        let burst = |messages: u32| {
+            (0..messages).for_each(|_| intake.begin(handle, 1));
+            let before_answers = handle.window().may_go_first();
+            (0..messages).for_each(|_| intake.end(handle, 1));
+            (before_answers, handle.window().may_go_first())
+        };
+        assert!(handle.window().may_go_first());
+        assert_eq!(burst(1), (false, true));
+        assert_eq!(burst(LEAST as u32 - 1), (false, true));
+        assert_eq!(burst(LEAST as u32), (false, false));
+        assert_eq!(burst(1), (false, true));
     }
 
     #[test]

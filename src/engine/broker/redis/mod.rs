@@ -182,7 +182,7 @@ impl Broker for RedisBroker {
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
         spend(RELAY + u64::from(cost));
-        let first = sender.window().unanswered() == 0 && turns::is_quiet(sender.account());
+        let first = sender.window().may_go_first() && turns::is_quiet(sender.account());
         // Before it can be answered.
         self.intake.begin(sender, cost);
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first });

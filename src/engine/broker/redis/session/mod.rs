@@ -203,7 +203,7 @@ impl Session {
         while self.tick.poll_tick(cx).is_ready() {
             self.ticks += 1;
         }
-        let begun = Turn::begin();
+        let begun = Turn::begin_shared();
         let mut more = false;
         for read in 0..READS_PER_TURN {
             match self.poll_read(cx, &begun) {
