@@ -283,7 +283,7 @@ impl Connection {
 
     /// True if messages that it relayed before have to be answered first.
     fn must_wait(&self) -> bool {
-        self.tenure.shared.intake.must_wait(&self.tenure.handle)
+        self.tenure.shared.intake.as_ref().is_some_and(|intake| intake.must_wait(&self.tenure.handle))
     }
 
     /// Has another turn, unless its messages are to wait until it is called.

@@ -81,7 +81,7 @@ pub(crate) struct Shared {
     registry: Arc<Registry>,
     events: Arc<Events>,
     broker: Box<dyn Broker>,
-    intake: Arc<Intake>,
+    intake: Option<Arc<Intake>>,
     counters: SharedCounters,
     census: Census,
     memory: Arc<Memory>,
@@ -152,7 +152,7 @@ impl Engine {
             registry,
             events,
             // Messages that are not relayed wait for nobody.
-            intake: if config.relay == Relay::Off { Arc::default() } else { broker.intake() },
+            intake: if config.relay == Relay::Off { None } else { broker.intake() },
             broker,
             counters: SharedCounters::default(),
             census: Census::new(config.limits.max_connections),

@@ -41,7 +41,9 @@ pub(super) fn on_message(
     may_echo: bool,
 ) -> Routed {
     let counters = &handle.mailbox().counters;
-    turns::spend(MESSAGE + turns::bytes(message.payload().len()));
+    let is_checked = shared.config.relay != Relay::Off && matches!(message, Message::Text(_));
+    let passes = if is_checked { 1 + CHECK } else { 1 };
+    turns::spend(MESSAGE + passes * turns::bytes(message.payload().len()));
     counters.messages_in.add(1);
     counters.bytes_in.add(message.payload().len() as u64);
     shared.events.push_message(handle, message);
@@ -87,7 +89,6 @@ fn relay_to_rooms(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>) -
 
 fn check(shared: &Shared, message: Message<'_>) -> Result<(), &'static Refusal> {
     let Message::Text(text) = message else { return Err(&BINARY) };
-    turns::spend(CHECK * turns::bytes(text.len()));
     if text.len() > shared.config.limits.outbox_bytes {
         return Err(&TOO_LARGE);
     }

@@ -69,7 +69,9 @@ impl Drop for Tenure {
         // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
-        self.shared.intake.leave(&self.handle);
+        if let Some(intake) = &self.shared.intake {
+            intake.leave(&self.handle);
+        }
         table::release(self.key, self.expires_at);
         let mailbox = self.handle.mailbox();
         mailbox.counters.messages_dropped.add(self.handle.writer().abandon(&mailbox.memory));

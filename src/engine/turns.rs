@@ -31,13 +31,18 @@ thread_local! {
     static WOKEN: RefCell<RunQueue> = RefCell::default();
     /// Connections that have something to write, which others pushed.
     static PUSHED: RefCell<RunQueue> = RefCell::default();
-    /// How many of `WOKEN` wait.
-    static WAITING: Cell<usize> = const { Cell::new(0) };
-    /// What all tasks of this thread have done, see [`spend`].
-    static SPENT: Cell<u64> = const { Cell::new(0) };
-    /// Milliseconds of this thread's clock when it last looked.
-    static NOW: Cell<u32> = const { Cell::new(0) };
+    static METER: Meter = const { Meter { spent: Cell::new(0), waiting: Cell::new(0), now: Cell::new(0) } };
     static EPOCH: Instant = Instant::now();
+}
+
+/// What each message looks at: together, for a look-up of a thread's own costs some nanoseconds in an addon.
+struct Meter {
+    /// What all tasks of this thread have done, see [`spend`].
+    spent: Cell<u64>,
+    /// How many of `WOKEN` wait.
+    waiting: Cell<usize>,
+    /// Milliseconds of this thread's clock when it last looked.
+    now: Cell<u32>,
 }
 
 /// What a connection or a task may do in one turn while nobody waits, in units of about 50 ns: see [`spend`].
@@ -57,7 +62,7 @@ pub(super) fn bytes(len: usize) -> u64 {
 
 /// Notes work that is done in this turn, in the same units: a push to a connection is one.
 pub(super) fn spend(units: u64) {
-    SPENT.set(SPENT.get().wrapping_add(units));
+    METER.with(|meter| meter.spent.set(meter.spent.get().wrapping_add(units)));
 }
 
 /// A turn, from now on.
@@ -71,32 +76,39 @@ pub(super) struct Turn {
 impl Turn {
     /// A connection's.
     pub(super) fn begin() -> Turn {
-        Turn { before: SPENT.get(), short: SHORT_TURN }
+        Turn { before: METER.with(|meter| meter.spent.get()), short: SHORT_TURN }
     }
 
     /// That of a task which serves many connections at once.
     pub(super) fn begin_shared() -> Turn {
-        Turn { before: SPENT.get(), short: SHORT_SHARED_TURN }
+        Turn { before: METER.with(|meter| meter.spent.get()), short: SHORT_SHARED_TURN }
     }
 
     /// Others have waited long enough.
     pub(super) fn is_over(&self) -> bool {
-        let spent = self.spent();
-        spent >= TURN || (spent >= self.short && WAITING.get() > 0)
+        METER.with(|meter| {
+            let spent = meter.spent.get().wrapping_sub(self.before);
+            spent >= self.short && (spent >= TURN || meter.waiting.get() > 0)
+        })
     }
 
     /// The work was for this connection.
     pub(super) fn charge_to(&self, account: &Account) {
-        account.charge(self.spent(), NOW.get());
+        account.charge(self.spent(), now());
     }
 
     fn spent(&self) -> u64 {
-        SPENT.get().wrapping_sub(self.before)
+        METER.with(|meter| meter.spent.get()).wrapping_sub(self.before)
     }
 }
 
 fn look_at_clock() {
-    NOW.set(EPOCH.with(Instant::elapsed).as_millis() as u32);
+    let now = EPOCH.with(Instant::elapsed).as_millis() as u32;
+    METER.with(|meter| meter.now.set(now));
+}
+
+fn now() -> u32 {
+    METER.with(|meter| meter.now.get())
 }
 
 fn lane_of(account: &Account) -> Lane {
@@ -105,7 +117,7 @@ fn lane_of(account: &Account) -> Lane {
 
 /// Whether a connection of this worker used little lately.
 pub(super) fn is_quiet(account: &Account) -> bool {
-    account.is_quiet(NOW.get())
+    account.is_quiet(now())
 }
 
 /// Gives a connection of this worker a turn.
@@ -122,7 +134,7 @@ pub(super) fn wake_again(key: Key) {
 fn push(key: Key, lane: Lane) {
     WOKEN.with_borrow_mut(|queue| {
         queue.push(key, lane);
-        WAITING.set(queue.len());
+        METER.with(|meter| meter.waiting.set(queue.len()));
     });
 }
 
@@ -136,7 +148,7 @@ fn next_woken() -> Option<(Key, Lane)> {
     WOKEN.with_borrow_mut(|queue| {
         let lane = queue.next_lane();
         let key = queue.pop()?;
-        WAITING.set(queue.len());
+        METER.with(|meter| meter.waiting.set(queue.len()));
         Some((key, lane))
     })
 }

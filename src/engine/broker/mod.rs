@@ -208,8 +208,8 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error>;
 
-    /// What decides when a connection's next message is taken in: see [`Broker::relay`].
-    fn intake(&self) -> Arc<Intake>;
+    /// What decides when a connection's next message is taken in, if that ever has to wait: see [`Broker::relay`].
+    fn intake(&self) -> Option<Arc<Intake>>;
 
     /// Whether all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
     /// does that, with [`Writer::write_through`](super::writer::Writer::write_through).

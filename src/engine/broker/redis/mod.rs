@@ -200,8 +200,8 @@ impl Broker for RedisBroker {
         }
     }
 
-    fn intake(&self) -> Arc<Intake> {
-        self.intake.clone()
+    fn intake(&self) -> Option<Arc<Intake>> {
+        Some(self.intake.clone())
     }
 
     fn echoes(&self, _sender: &Handle) -> bool {
