@@ -145,14 +145,14 @@ pub struct Handle {
     pub id: ConnectionId,
     /// Set once, when the connection is registered: saves the relay a lookup per message.
     user_group: OnceLock<Arc<Group>>,
-    /// What it relayed and Redis has not answered.
-    window: Window,
     /// One more than its number among the connections that have events waiting for JavaScript; 0: it has none.
     flow: AtomicUsize,
     /// Number of the turn in which JavaScript last took messages of it.
     last_turn: AtomicU64,
     /// Since when a ping is unanswered, in the worker's milliseconds; 0: none is.
     awaiting_since: AtomicU64,
+    /// What it relayed and Redis has not answered.
+    window: Window,
     /// The user it belongs to.
     pub user: Arc<str>,
     /// See [`Peer`].
@@ -316,7 +316,7 @@ impl Handle {
 
     /// See [`super::table::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
-        self.flags.load(Ordering::Relaxed) ^ self.flow.load(Ordering::Relaxed) as u32
+        self.flags.load(Ordering::Relaxed)
     }
 
     /// Its turn ends.
