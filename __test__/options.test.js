@@ -290,7 +290,7 @@ describe('options', () => {
 });
 
 describe('the memory of outboxes', () => {
-  // What the process may use is asked for when a manager is made.
+  // A manager asks how much memory the process may use when it is made.
   const limitWith = (total, allowed) => {
     jest.spyOn(require('node:os'), 'totalmem').mockReturnValue(total);
     jest.spyOn(process, 'constrainedMemory').mockReturnValue(allowed);

@@ -47,7 +47,7 @@ async function main() {
   await closeManager(server);
   if (process.env.REDIS_URL) await closePubSub();
   const left = () => Object.keys(refs).filter((name) => refs[name].deref() !== undefined);
-  // What is collected lets go of further things when its finalizer has run, in a turn of the loop of its own.
+  // A finalizer runs in a turn of the loop of its own, and lets go of further things.
   for (let i = 0; i < 100 && left().length > 0; i += 1) {
     await new Promise(setImmediate);
     global.gc();

@@ -4,7 +4,7 @@ import { start, startServer } from './processes.mjs';
 
 const START_MS = 60_000;
 const RUN_MS = 200_000;
-/** What a flood lasts at most beyond the measurement, if nobody ends it. */
+/** The longest that a flood lasts beyond the measurement, if nobody ends it. */
 const BEYOND_S = 60;
 /** How much the attackers stand back for the others on their cores. */
 const NICE = '5';

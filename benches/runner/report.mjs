@@ -116,7 +116,7 @@ export function tables(works, figures) {
 }
 
 const millis = (micros) => (micros === undefined ? '' : number(micros / 1000, micros < 100_000 ? 1 : 0));
-/** p50 / p99. What did not come back in time counts as long as it was waited for: it took longer than that. */
+/** p50 / p99. A message that did not come back in time counts as long as it was waited for. */
 const both = (figure) => {
   if (!figure) return '';
   const longer = (share) => (figure.lost > share ? '> ' : '');

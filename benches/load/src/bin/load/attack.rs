@@ -5,7 +5,7 @@ use load::frame::{BINARY, CONTINUATION, PING, PONG, TEXT, client_fragment, clien
 /// A flood's writes are about this long, so that the generator's own system calls are few.
 const BLOCK: usize = 64 * 1024;
 
-/// What every connection of a flood does.
+/// The attack that every connection of a flood makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attack {
     /// Empty pings.
@@ -36,7 +36,7 @@ pub(crate) enum Attack {
     Upgrades,
 }
 
-/// What goes over each connection of a flood.
+/// The bytes that go over each connection of a flood.
 pub(crate) struct Payload {
     /// First, once.
     pub(crate) opening: Vec<u8>,

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the runner wants more.
+/// Asks whether the runner wants more.
 pub(crate) struct Attended(Arc<AtomicBool>);
 
 impl Attended {

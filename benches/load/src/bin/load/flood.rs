@@ -18,7 +18,7 @@ const FIRST: usize = 10_000_000;
 /// How much one `recv` takes at most.
 const READ: usize = 256 * 1024;
 
-/// What was done to the server.
+/// The harm that was done to the server.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Flooded {
     /// Name of the work.
