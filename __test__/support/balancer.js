@@ -26,15 +26,18 @@ const BALANCERS = {
 /** The configuration as it is, but for its ports. */
 async function configure({ file, listen }, port, servers) {
   const text = await readFile(join(__dirname, '..', '..', 'deploy', file), 'utf8');
-  const replacements = [
+  const replacements = new Map([
     [listen.written, listen.on(port)],
     ['127.0.0.1:3001', `127.0.0.1:${servers[0]}`],
     ['127.0.0.1:3002', `127.0.0.1:${servers[1]}`],
-  ];
-  return replacements.reduce((config, [from, to]) => {
-    if (!config.includes(from)) throw new Error(`${file} has no ${from}`);
-    return config.replaceAll(from, to);
-  }, text);
+  ]);
+  for (const written of replacements.keys()) {
+    if (!text.includes(written)) throw new Error(`${file} has no ${written}`);
+  }
+  // All in one pass: a port just put in may begin with one that is to be replaced, as 30014 does with 3001.
+  return text.replace(new RegExp([...replacements.keys()].join('|'), 'g'), (written) =>
+    replacements.get(written),
+  );
 }
 
 /**
