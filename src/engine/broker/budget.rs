@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Budget {
     used: AtomicUsize,
     limit: usize,
+    /// Links whose backlogs are being given up.
+    giving_up: AtomicUsize,
 }
 
 impl Budget {
     /// At `limit` bytes it is used up.
     pub fn new(limit: usize) -> Budget {
-        Budget { used: AtomicUsize::new(0), limit }
+        Budget { used: AtomicUsize::new(0), limit, giving_up: AtomicUsize::new(0) }
     }
 
     pub fn used(&self) -> usize {
@@ -27,6 +29,22 @@ impl Budget {
     /// True if clients' next messages wait. Those that are let in at once, by several workers, have a quarter to fit in.
     pub fn is_short_for_clients(&self) -> bool {
         self.used() >= self.limit / 2
+    }
+
+    /// A link's backlog is given up from here on, until [`Budget::end_giving_up`].
+    pub fn begin_giving_up(&self) {
+        self.giving_up.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// See [`Budget::begin_giving_up`].
+    pub fn end_giving_up(&self) {
+        self.giving_up.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// True if a link's backlog is being given up. A client that waits for an answer of it adds nothing meanwhile: it would as fast
+    /// as it is given up, and the embedder's publishes come behind all of it.
+    pub fn is_giving_up(&self) -> bool {
+        self.giving_up.load(Ordering::SeqCst) > 0
     }
 
     pub fn take(&self, bytes: usize) {

@@ -133,7 +133,9 @@ impl Intake {
     /// Whether a connection's next message has to wait. If so, it stands in line from here on, and is woken when it is
     /// called. For the connection's own worker.
     pub fn must_wait(&self, handle: &Arc<Handle>) -> bool {
-        (handle.window().full.load(Ordering::Relaxed) || self.budget.is_short_for_clients())
+        (handle.window().full.load(Ordering::Relaxed)
+            || self.budget.is_short_for_clients()
+            || self.budget.is_giving_up())
             && self.wait(handle)
     }
 
@@ -144,6 +146,7 @@ impl Intake {
         let last = window.last.load(Ordering::Relaxed) as usize;
         let unanswered = self.unanswered.load(Ordering::SeqCst);
         if !self.budget.is_short_for_clients()
+            && !(self.budget.is_giving_up() && window.unanswered() > 0)
             && window.unanswered() < self.window(unanswered)
             && (last <= LEAST || unanswered < ROOM)
         {
@@ -178,7 +181,7 @@ impl Intake {
         let mut line = self.line.lock();
         for _ in 0..line.len().min(GLANCES) {
             let unanswered = self.unanswered.load(Ordering::SeqCst);
-            if unanswered >= ROOM || self.budget.is_short_for_clients() {
+            if unanswered >= ROOM || self.budget.is_short_for_clients() || self.budget.is_giving_up() {
                 break;
             }
             let Some(handle) = line.pop_front() else { break };
@@ -359,5 +362,23 @@ mod tests {
         intake.call();
         assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
         assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0, "no room is kept for who has come");
+    }
+
+    #[test]
+    fn clients_add_one_message_each_while_a_backlog_is_given_up() {
+        let budget = Arc::new(Budget::new(usize::MAX));
+        let intake = Intake::new(budget.clone());
+        let handles = handles(2);
+        assert_eq!(relay(&intake, &handles[0], 1), 227);
+        budget.begin_giving_up();
+        intake.end(&handles[0], 227);
+        intake.call();
+        assert!(handles[0].is_held(), "what it would add, it would add for ever");
+        assert_eq!(relay(&intake, &handles[1], 1), 1);
+        intake.end(&handles[1], 1);
+        budget.end_giving_up();
+        intake.call();
+        assert!(!handles[0].is_held() && !handles[1].is_held());
+        assert!(relay(&intake, &handles[1], 1) > 1);
     }
 }

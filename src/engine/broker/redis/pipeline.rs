@@ -146,7 +146,9 @@ struct State {
     first: Lane,
     /// Those of the other clients. They are taken while Redis has little to do.
     rest: Lane,
-    /// The session is over, and ever more comes: nothing is added until all is given up.
+    /// The session is over: what was added is given up.
+    ending: bool,
+    /// And ever more comes: nothing is added until all is given up.
     shut: bool,
     /// Bytes of all publishes without an answer.
     unanswered: usize,
@@ -213,6 +215,14 @@ pub struct Channel {
 impl State {
     fn next(&mut self, spare: Batch, also_rest: bool) -> Batch {
         if also_rest && self.first.is_empty() { self.rest.pop(spare) } else { self.first.pop(spare) }
+    }
+
+    /// No more subscriptions are taken, and nobody is woken.
+    fn end(&mut self) {
+        self.subscribing = false;
+        self.wanted.clear();
+        self.unwanted.clear();
+        self.waker = None;
     }
 }
 
@@ -334,10 +344,10 @@ impl Pipeline {
     /// [`Pipeline::close`], so that what comes meanwhile comes after it.
     pub fn end(&self) {
         let mut state = self.state.lock();
-        state.subscribing = false;
-        state.wanted.clear();
-        state.unwanted.clear();
-        state.waker = None;
+        state.end();
+        if !std::mem::replace(&mut state.ending, true) {
+            self.budget.begin_giving_up();
+        }
     }
 
     /// Takes the oldest batch to give it up, unless little is left, which [`Pipeline::close`] gives up. `shut`: nothing
@@ -353,11 +363,8 @@ impl Pipeline {
         let mut last = usize::MAX;
         loop {
             let mut state = self.state.lock();
-            state.subscribing = false;
-            state.wanted.clear();
-            state.unwanted.clear();
+            state.end();
             self.budget.give_back(std::mem::take(&mut state.unanswered));
-            state.waker = None;
             let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
             let left: Vec<Batch> = lanes.into_iter().flat_map(Lane::into_batches).collect();
             let len = left.iter().map(|batch| batch.bytes.len()).sum();
@@ -370,6 +377,9 @@ impl Pipeline {
             }
             state.open = false;
             left.into_iter().for_each(give_up);
+            if std::mem::take(&mut state.ending) {
+                self.budget.end_giving_up();
+            }
             return;
         }
     }
@@ -547,6 +557,8 @@ mod tests {
         pipeline.begin();
         pipeline.open();
         assert!(add(b'a', 1 << 20));
+        pipeline.end();
+        assert!(budget.is_giving_up());
         let mut given_up = Vec::new();
         thread::scope(|scope| {
             pipeline.close(|batch| {
@@ -560,6 +572,6 @@ mod tests {
         });
         assert_eq!(given_up, [(b'a', 1 << 20, 1), (b'b', 10, 1)]);
         assert!(!add(b'c', 1), "it is down");
-        assert_eq!(budget.used(), 0);
+        assert_eq!((budget.used(), budget.is_giving_up()), (0, false));
     }
 }
