@@ -39,6 +39,8 @@ pub fn cost(bytes: usize) -> u32 {
 pub struct Window {
     /// Units that are not answered.
     unanswered: AtomicU32,
+    /// Those of them that go behind others: see `Asker::goes_first`.
+    behind: AtomicU32,
     /// The most units that it had unanswered since it last had none. Its own worker's, as the next.
     peak: AtomicU32,
     /// Units that its last message took. One that took more than [`LEAST`] is followed by another only if there is room.
@@ -55,17 +57,14 @@ impl Window {
         self.unanswered.load(Ordering::SeqCst) as usize
     }
 
-    /// Whether its next message may go before those of others: nothing of it is unanswered, so that it overtakes none of its
-    /// own, and the last burst was short. Parts of a longer one would come back one by one. For the connection's own worker.
-    pub fn may_go_first(&self) -> bool {
-        if self.unanswered() > 0 {
-            return false;
-        }
+    /// Whether its next message may go before those of others: it overtakes none of its own, and the burst that it is part of
+    /// is short. Parts of a longer one would come back one by one. For the connection's own worker.
+    fn may_go_first(&self) -> bool {
         let peak = self.peak.load(Ordering::Relaxed) as usize;
-        if peak > 0 {
+        if self.unanswered() == 0 && peak > 0 {
             self.peak.store(0, Ordering::Relaxed);
         }
-        peak < LEAST
+        peak < LEAST && self.behind.load(Ordering::SeqCst) == 0
     }
 
     fn set_full(&self, full: bool) {
@@ -110,9 +109,14 @@ impl Intake {
         (ROOM.saturating_sub(unanswered) / SHARE).clamp(LEAST, MOST)
     }
 
-    /// A message of a connection is about to be relayed, once. For the connection's own worker.
-    pub fn begin(&self, handle: &Handle, cost: u32) {
+    /// A message of a connection is about to be relayed, once. Answers whether it may go before those of others, which those
+    /// of a `quiet` connection may. For the connection's own worker.
+    pub fn begin(&self, handle: &Handle, cost: u32, quiet: bool) -> bool {
         let window = handle.window();
+        let first = window.may_go_first() && quiet;
+        if !first {
+            window.behind.fetch_add(cost, Ordering::SeqCst);
+        }
         let own = window.unanswered.fetch_add(cost, Ordering::SeqCst) as usize + cost as usize;
         let all = self.unanswered.fetch_add(cost as usize, Ordering::SeqCst) + cost as usize;
         if window.last.load(Ordering::Relaxed) != cost {
@@ -122,10 +126,14 @@ impl Intake {
             window.peak.store(own as u32, Ordering::Relaxed);
         }
         window.set_full(own >= self.window(all) || cost as usize > LEAST);
+        first
     }
 
-    /// That message is answered, or never will be. From any thread.
-    pub fn end(&self, handle: &Handle, cost: u32) {
+    /// That message is answered, or never will be. `first`: see [`Intake::begin`]. From any thread.
+    pub fn end(&self, handle: &Handle, cost: u32, first: bool) {
+        if !first {
+            handle.window().behind.fetch_sub(cost, Ordering::SeqCst);
+        }
         handle.window().unanswered.fetch_sub(cost, Ordering::SeqCst);
         self.unanswered.fetch_sub(cost as usize, Ordering::SeqCst);
     }
@@ -236,7 +244,7 @@ mod tests {
     fn relay(intake: &Intake, handle: &Arc<Handle>, cost: u32) -> u32 {
         let mut units = 0;
         while !intake.must_wait(handle) {
-            intake.begin(handle, cost);
+            _ = intake.begin(handle, cost, false);
             units += cost;
         }
         units
@@ -251,11 +259,11 @@ mod tests {
         assert!(first.is_sorted_by(|a, b| a >= b), "{first:?}");
         assert!(handles.iter().all(|handle| handle.is_held()));
         // Answers that leave no room call nobody.
-        intake.end(&handles[299], 8);
+        intake.end(&handles[299], 8, false);
         intake.call();
         assert!(handles.iter().all(|handle| handle.is_held()));
         for (handle, units) in handles.iter().zip(&first).take(299) {
-            intake.end(handle, *units);
+            intake.end(handle, *units, false);
         }
         intake.call();
         let called = handles.iter().take_while(|handle| !handle.is_held()).count();
@@ -276,10 +284,10 @@ mod tests {
         // A quiet one's message passes all the same, and so does a large one.
         assert_eq!(relay(&intake, &handles[1], 1), LEAST as u32);
         assert_eq!(relay(&intake, &handles[2], 60), 60);
-        intake.end(&handles[1], LEAST as u32);
+        intake.end(&handles[1], LEAST as u32, false);
         intake.call();
         assert!(handles.iter().all(|handle| handle.is_held()), "the room is used up");
-        intake.end(&handles[0], 5000);
+        intake.end(&handles[0], 5000, false);
         intake.call();
         assert_eq!(handles.iter().map(|handle| handle.is_held()).collect::<Vec<_>>(), [false; 3]);
     }
@@ -290,7 +298,7 @@ mod tests {
         let handles = handles(2);
         let units = handles.iter().map(|handle| relay(&intake, handle, 1)).collect::<Vec<_>>();
         handles[0].shut();
-        handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units));
+        handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units, false));
         intake.call();
         handles[1].shut();
         handles.iter().for_each(|handle| _ = intake.arrive(handle));
@@ -303,7 +311,7 @@ mod tests {
         let intake = Intake::default();
         let handles = handles(300);
         let units: Vec<u32> = handles.iter().map(|handle| relay(&intake, handle, 1)).collect();
-        handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units));
+        handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units, false));
         // The last call there is for a while: no more answers come.
         intake.call();
         let mut passed = 0;
@@ -315,20 +323,29 @@ mod tests {
     }
 
     #[test]
-    fn a_message_goes_first_after_a_short_burst_that_is_answered() {
+    fn short_bursts_go_first_and_overtake_nothing_of_their_own() {
         let intake = Intake::default();
         let handle = &handles(1)[0];
-        let burst = |messages: u32| {
-            (0..messages).for_each(|_| intake.begin(handle, 1));
-            let before_answers = handle.window().may_go_first();
-            (0..messages).for_each(|_| intake.end(handle, 1));
-            (before_answers, handle.window().may_go_first())
+        let begin = |quiet| intake.begin(handle, 1, quiet);
+        // So many of so many messages go first, and then all are answered.
+        let burst = |messages: usize| {
+            let first: Vec<bool> = (0..messages).map(|_| begin(true)).collect();
+            first.iter().for_each(|first| intake.end(handle, 1, *first));
+            assert!(first.is_sorted_by(|a, b| a >= b), "{first:?}");
+            first.iter().filter(|first| **first).count()
         };
-        assert!(handle.window().may_go_first());
-        assert_eq!(burst(1), (false, true));
-        assert_eq!(burst(LEAST as u32 - 1), (false, true));
-        assert_eq!(burst(LEAST as u32), (false, false));
-        assert_eq!(burst(1), (false, true));
+        assert_eq!(burst(LEAST), LEAST);
+        assert_eq!(burst(1), 0, "its last burst was long");
+        assert_eq!(burst(LEAST - 1), LEAST - 1);
+        assert_eq!(burst(3 * LEAST), LEAST);
+        assert_eq!(burst(1), 0);
+        // A short one whose answers are late stays first; one that went behind is followed by others behind it.
+        assert!(begin(true) && begin(true));
+        assert!(!begin(false) && !begin(true));
+        intake.end(handle, 1, false);
+        assert!(!begin(true));
+        (0..2).for_each(|_| intake.end(handle, 1, false));
+        assert!(begin(true));
     }
 
     #[test]
@@ -337,12 +354,12 @@ mod tests {
         let handles = handles(100);
         let large = LEAST as u32 * 10;
         let held = handles.iter().filter(|handle| {
-            intake.begin(handle, large);
-            intake.end(handle, large);
+            _ = intake.begin(handle, large, false);
+            intake.end(handle, large, false);
             // Nothing of its own is unanswered, so that a small one would pass.
             let waits = intake.must_wait(handle);
             if !waits {
-                intake.begin(handle, large);
+                _ = intake.begin(handle, large, false);
             }
             waits
         });
@@ -371,11 +388,11 @@ mod tests {
         let handles = handles(2);
         assert_eq!(relay(&intake, &handles[0], 1), 227);
         budget.begin_giving_up();
-        intake.end(&handles[0], 227);
+        intake.end(&handles[0], 227, false);
         intake.call();
         assert!(handles[0].is_held(), "what it would add, it would add for ever");
         assert_eq!(relay(&intake, &handles[1], 1), 1);
-        intake.end(&handles[1], 1);
+        intake.end(&handles[1], 1, false);
         budget.end_giving_up();
         intake.call();
         assert!(!handles[0].is_held() && !handles[1].is_held());

@@ -262,8 +262,8 @@ impl Sink for Dispatcher {
 
     fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
         match asker {
-            Asker::Sender { sender, cost, .. } => {
-                self.intake.end(&sender, cost);
+            Asker::Sender { sender, cost, first } => {
+                self.intake.end(&sender, cost, first);
                 let error = match outcome {
                     Outcome::Number(_) => {
                         count(&self.counts.published);

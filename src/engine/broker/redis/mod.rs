@@ -182,12 +182,11 @@ impl Broker for RedisBroker {
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
         spend(RELAY + u64::from(cost));
-        let first = sender.window().may_go_first() && turns::is_quiet(sender.account());
         // Before it can be answered.
-        self.intake.begin(sender, cost);
+        let first = self.intake.begin(sender, cost, turns::is_quiet(sender.account()));
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first });
         if sent.is_err() {
-            self.intake.end(sender, cost);
+            self.intake.end(sender, cost, first);
         }
         match sent {
             Ok(()) => Ok(()),
