@@ -10,6 +10,8 @@ use super::table::Key;
 
 /// Work for quiet connections, as [`spend`](super::turns::spend) counts, after which a busy one that waits has its turn.
 const QUIET_WORK: u64 = 16 * 1024;
+/// Busy turns in a row, without a quiet one in between, after which the busy ones are alone.
+const IN_A_ROW: u32 = 1024;
 /// Entries that an idle queue keeps room for.
 const KEPT: usize = 1024;
 
@@ -27,6 +29,8 @@ pub(super) struct RunQueue {
     busy: VecDeque<Key>,
     /// Work that was done for quiet ones since a busy one had its turn.
     quiet_work: u64,
+    /// Busy turns until the busy ones are alone.
+    mixed: u32,
     idle: Option<Waker>,
 }
 
@@ -57,9 +61,15 @@ impl RunQueue {
 
     pub(super) fn pop(&mut self) -> Option<Key> {
         match self.next_lane() {
-            Lane::Quiet => self.quiet.pop_front(),
+            Lane::Quiet => {
+                if !self.busy.is_empty() {
+                    self.mixed = IN_A_ROW;
+                }
+                self.quiet.pop_front()
+            }
             Lane::Busy => {
                 self.quiet_work = 0;
+                self.mixed = self.mixed.saturating_sub(1);
                 self.busy.pop_front()
             }
         }
@@ -70,6 +80,11 @@ impl RunQueue {
         if !self.busy.is_empty() {
             self.quiet_work = self.quiet_work.saturating_add(units);
         }
+    }
+
+    /// Whether quiet ones came between busy ones lately.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.mixed > 0
     }
 
     /// Those that are next, as far as that is known.
@@ -123,6 +138,22 @@ mod tests {
         (0..10).for_each(|key| queue.push(key, Lane::Quiet));
         let served = serve(&mut queue, QUIET_WORK / 4);
         assert_eq!(served, [0, 1, 2, 3, 1000, 4, 5, 6, 7, 1001, 8, 9]);
+    }
+
+    #[test]
+    fn busy_ones_are_alone_after_many_turns_without_a_quiet_one() {
+        let mut queue = RunQueue::default();
+        queue.push(0, Lane::Quiet);
+        queue.pop();
+        assert!(!queue.is_mixed(), "quiet ones were alone");
+        (0..=IN_A_ROW).for_each(|n| queue.push(n as Key, Lane::Busy));
+        queue.push(0, Lane::Quiet);
+        for _ in 0..IN_A_ROW {
+            queue.pop();
+            assert!(queue.is_mixed());
+        }
+        queue.pop();
+        assert!(!queue.is_mixed());
     }
 
     #[test]

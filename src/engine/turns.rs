@@ -45,6 +45,8 @@ struct Meter {
     now: Cell<u32>,
 }
 
+/// What is done in one round while quiet connections come between busy ones. Otherwise it is [`TURN`].
+const SHORT_ROUND: u64 = 2048;
 /// What a connection or a task may do in one turn while nobody waits, in units of about 50 ns: see [`spend`].
 const TURN: u64 = 8192;
 /// The same while connections wait for their turns.
@@ -160,13 +162,19 @@ fn next_woken() -> Option<(Key, Lane)> {
 pub(super) async fn take_turns() {
     unconstrained(async {
         loop {
-            let waiting = poll_fn(|cx| WOKEN.with_borrow_mut(|queue| queue.poll_len(cx))).await;
+            let (waiting, work) = poll_fn(|cx| {
+                WOKEN.with_borrow_mut(|queue| {
+                    let work = if queue.is_mixed() { SHORT_ROUND } else { TURN };
+                    queue.poll_len(cx).map(|waiting| (waiting, work))
+                })
+            })
+            .await;
             look_at_clock();
             let round = Turn::begin();
             let mut group = Turn::begin();
             let mut taken = 0;
             let mut before = Lane::Quiet;
-            while taken < waiting.min(ROUND) && round.spent() < TURN {
+            while taken < waiting.min(ROUND) && round.spent() < work {
                 if taken % GROUP == 0 {
                     WOKEN.with_borrow(|queue| table::look_ahead(queue.ahead().take(GROUP)));
                 }

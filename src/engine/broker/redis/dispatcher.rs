@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use super::asker::Asker;
 use super::envelope::{self, Control};
 use super::hub::{Counts, Hub, Outcome, SHARED, Sink, count};
-use super::pipeline::Asker;
 use super::skipped::Skipped;
 use super::uncertain;
 use crate::engine::auth::MAX_ID_BYTES;

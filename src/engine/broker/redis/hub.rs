@@ -17,12 +17,13 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::asker::{Asker, Pending};
 use super::clock;
 use super::config::RedisConfig;
 use super::health::Board;
 use super::link::Link;
 use super::partition::{Parked, Partition};
-use super::pipeline::{Asker, Channel, NotAdded, Pending};
+use super::pipeline::{Channel, NotAdded};
 use super::resp;
 use super::slots::{PARTITIONS, TAGS, partition_of};
 use super::tls::Tls;

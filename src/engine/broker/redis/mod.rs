@@ -11,12 +11,14 @@
 //!
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
+mod asker;
 pub(crate) mod clock;
 mod config;
 mod dispatcher;
 mod envelope;
 mod health;
 mod hub;
+mod lane;
 mod link;
 mod partition;
 mod pipeline;
@@ -55,10 +57,11 @@ use crate::engine::registry::Registry;
 use crate::engine::turns::{self, spend};
 use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
+use asker::Asker;
 use dispatcher::Dispatcher;
 use envelope::Control;
 use hub::{Hub, SHARED, count};
-use pipeline::{Asker, NotAdded};
+use pipeline::NotAdded;
 
 /// What a relayed message costs, as [`spend`] counts, beside its payload.
 const RELAY: u64 = 4;

@@ -8,8 +8,9 @@ use hashbrown::HashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::asker::Asker;
 use super::link::Link;
-use super::pipeline::{Asker, Channel};
+use super::pipeline::Channel;
 
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
 const PERSISTENCE: Duration = Duration::from_millis(200);

@@ -3,7 +3,6 @@
 //! Any thread may add commands; the connection's task takes all that has gathered and writes it at once, so that
 //! publishes which are ready together share a write, and none waits for another's answer.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -11,103 +10,16 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::asker::{Asker, Pending};
+use super::lane::{Batch, LITTLE, Lane, PORTION, Portion};
 use super::resp;
 use crate::engine::broker::budget::Budget;
-use crate::engine::handle::Handle;
 use crate::engine::mailbox::Mailbox;
 
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 const CHANNELS_PER_COMMAND: usize = 1000;
 /// Channels of one take.
 const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
-/// A batch is closed once it has so many bytes or commands: what waits is taken, and given up, in pieces.
-const BATCH: usize = 128 << 10;
-const COMMANDS: usize = 1024;
-/// Bytes that others may wait for until they are given up.
-const LITTLE: usize = 64 << 10;
-
-/// Who waits for what a command answers.
-#[derive(Debug)]
-pub enum Asker {
-    /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::engine::broker::Intake::begin); `first`: see
-    /// [`Asker::goes_first`].
-    Sender { sender: Arc<Handle>, cost: u32, first: bool },
-    /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
-    /// subscribers says nothing about the user.
-    Publish { ticket: u64, strict: bool, local: u32, shared: bool },
-    /// The embedder, about how many subscribers got the message, or there are.
-    Number { ticket: u64 },
-    /// The count over all servers with this ticket: the number of subscribers is the number of answers to expect.
-    Count { ticket: u64 },
-    /// Nobody.
-    Nobody,
-    /// The supervision: `PUBLISH` to itself.
-    Probe,
-    /// The supervision: `ROLE`, after which the probe's own message must be here.
-    Role,
-    /// So many confirmations. `take`: see [`Pipeline::subscribe`].
-    Subscribe { left: usize, take: u64 },
-    /// So many confirmations.
-    Unsubscribe { left: usize },
-    /// The `PONG` after an `SUNSUBSCRIBE`: its confirmations look like those of slots that move away, and may be missing.
-    ShardUnsubscribe,
-    /// The supervision: `ROLE`, because subscriptions have ended by themselves.
-    Doubt,
-}
-
-impl Asker {
-    /// Whether it waits for no client's flood. Clients that do keep their order: nothing of theirs is unanswered then.
-    pub fn goes_first(&self) -> bool {
-        !matches!(self, Asker::Sender { first: false, .. })
-    }
-
-    /// Whether a client asks, by what it sent.
-    pub fn is_client(&self) -> bool {
-        matches!(self, Asker::Sender { .. })
-    }
-
-    /// Whether its command is a message of somebody's, whose place among others counts.
-    pub fn is_message(&self) -> bool {
-        matches!(self, Asker::Sender { .. } | Asker::Publish { .. })
-    }
-
-    /// Whether its command was added by [`Pipeline::add`]. The others are the session's own.
-    pub fn is_counted(&self) -> bool {
-        match self {
-            Asker::Sender { .. }
-            | Asker::Publish { .. }
-            | Asker::Number { .. }
-            | Asker::Count { .. }
-            | Asker::Nobody => true,
-            Asker::Probe
-            | Asker::Role
-            | Asker::Doubt
-            | Asker::Subscribe { .. }
-            | Asker::Unsubscribe { .. }
-            | Asker::ShardUnsubscribe => false,
-        }
-    }
-}
-
-/// A command that was added and not yet answered.
-#[derive(Debug)]
-pub struct Pending {
-    /// Bytes of it.
-    pub len: usize,
-    /// See [`Asker`].
-    pub asker: Asker,
-    /// The partition that it belongs to.
-    pub partition: u16,
-    /// Since when it waits to be taken where its partition lies, if it was refused before.
-    pub since: Option<Instant>,
-}
-
-impl Pending {
-    /// One that was not refused before.
-    pub fn new(len: usize, asker: Asker, partition: u16) -> Pending {
-        Pending { len, asker, partition, since: None }
-    }
-}
 
 /// Why a command was not added. Gives back who wanted to know its outcome.
 #[derive(Debug)]
@@ -118,16 +30,7 @@ pub enum NotAdded {
     Full(Asker),
 }
 
-/// Commands that go out together.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Encoded.
-    pub bytes: Vec<u8>,
-    /// One for each command in it.
-    pub pending: Vec<Pending>,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Publishes are taken.
     open: bool,
@@ -146,6 +49,8 @@ struct State {
     first: Lane,
     /// Those of the other clients. They are taken while Redis has little to do.
     rest: Lane,
+    /// How much of `rest` is taken at once.
+    portion: Portion,
     /// The session is over: what was added is given up.
     ending: bool,
     /// And ever more comes: nothing is added until all is given up.
@@ -156,53 +61,6 @@ struct State {
     woken: bool,
 }
 
-/// Commands that wait, in the order in which they were added.
-#[derive(Debug, Default)]
-struct Lane {
-    /// Batches that are closed, oldest first.
-    closed: VecDeque<Batch>,
-    /// The batch that is added to.
-    batch: Batch,
-    /// An empty batch whose room is used again.
-    spare: Batch,
-}
-
-impl Lane {
-    /// The batch that is added to next.
-    fn open(&mut self) -> &mut Batch {
-        if self.batch.bytes.len() >= BATCH || self.batch.pending.len() >= COMMANDS {
-            let spare = std::mem::take(&mut self.spare);
-            self.closed.push_back(std::mem::replace(&mut self.batch, spare));
-        }
-        &mut self.batch
-    }
-
-    /// The oldest batch; an empty one if there is none.
-    fn pop(&mut self, spare: Batch) -> Batch {
-        match self.closed.pop_front() {
-            Some(batch) => {
-                self.spare = spare;
-                batch
-            }
-            None => std::mem::replace(&mut self.batch, spare),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.batch.pending.is_empty()
-    }
-
-    /// The oldest batch, unless little is left.
-    fn pop_much(&mut self) -> Option<Batch> {
-        let much = self.batch.bytes.len() > LITTLE;
-        self.closed.pop_front().or_else(|| much.then(|| std::mem::take(&mut self.batch)))
-    }
-
-    fn into_batches(self) -> impl Iterator<Item = Batch> {
-        self.closed.into_iter().chain([self.batch]).filter(|batch| !batch.pending.is_empty())
-    }
-}
-
 /// A channel's full name, and whether it is sharded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Channel {
@@ -210,6 +68,27 @@ pub struct Channel {
     pub name: Box<str>,
     /// `SSUBSCRIBE` and `SPUBLISH` are for it.
     pub sharded: bool,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            open: false,
+            subscribing: false,
+            wanted: HashMap::default(),
+            unwanted: HashMap::default(),
+            dropping: 0,
+            takes: 0,
+            first: Lane::default(),
+            rest: Lane::default(),
+            portion: PORTION,
+            ending: false,
+            shut: false,
+            unanswered: 0,
+            waker: None,
+            woken: false,
+        }
+    }
 }
 
 impl State {
@@ -286,8 +165,8 @@ impl Pipeline {
             if (full || state.shut) && since.is_none() {
                 return Err(NotAdded::Full(asker));
             }
-            let lane = if asker.goes_first() { &mut state.first } else { &mut state.rest };
-            let batch = lane.open();
+            let portion = state.portion;
+            let batch = if asker.goes_first() { state.first.open(PORTION) } else { state.rest.open(portion) };
             let begin = batch.bytes.len();
             encode(&mut batch.bytes);
             let len = batch.bytes.len() - begin;
@@ -384,10 +263,12 @@ impl Pipeline {
         }
     }
 
-    /// Takes the oldest batch of those that go first, or, with `also_rest`, of the others, and subscriptions before it; an empty
-    /// one if there is none. What is added then wakes the task. `spare` is an empty batch whose room is used again.
-    pub fn take(&self, waker: &Waker, mut spare: Batch, also_rest: bool) -> Batch {
+    /// Takes the oldest batch of those that go first, or, with a portion for the `rest`, of the others, and subscriptions before
+    /// it; an empty one if there is none. What is added then wakes the task. `spare` is an empty batch whose room is used again.
+    pub fn take(&self, waker: &Waker, mut spare: Batch, rest: Option<Portion>) -> Batch {
         let mut state = self.state.lock();
+        let also_rest = rest.is_some();
+        state.portion = rest.unwrap_or(state.portion);
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
@@ -484,7 +365,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::handle::Peer;
+    use crate::engine::handle::{Handle, Peer};
     use crate::engine::memory::Memory;
 
     #[test]
@@ -496,7 +377,9 @@ mod tests {
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
         let client = |first| Asker::Sender { sender: sender.clone(), cost: 1, first };
         let add = |byte: u8, asker| pipeline.add(0, asker, None, |out| out.push(byte)).is_ok();
-        let take = |also_rest| pipeline.take(Waker::noop(), Batch::default(), also_rest).bytes;
+        let take = |also_rest: bool| {
+            pipeline.take(Waker::noop(), Batch::default(), also_rest.then_some(PORTION)).bytes
+        };
         assert!(add(b'a', client(false)) && add(b'b', Asker::Nobody) && add(b'c', client(true)));
         assert!(add(b'd', client(false)));
         assert_eq!(take(true), b"bc");
@@ -516,7 +399,7 @@ mod tests {
         let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
         let many = 0..2 * CHANNELS_PER_TAKE;
         let take = || {
-            let batch = pipeline.take(Waker::noop(), Batch::default(), true);
+            let batch = pipeline.take(Waker::noop(), Batch::default(), Some(PORTION));
             let kind = |pending: &Pending| match pending.asker {
                 Asker::Subscribe { left, .. } => ("subscribe", left),
                 Asker::Unsubscribe { left } => ("unsubscribe", left),

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
+use super::asker::Asker;
 use super::config::RedisConfig;
 use super::hub::{Counts, Hub, Outcome, Sink};
-use super::pipeline::{Asker, NotAdded};
+use super::pipeline::NotAdded;
 use super::skipped::Skipped;
 use super::{overloaded, topology, uncertain};
 use crate::engine::broker::budget::Budget;

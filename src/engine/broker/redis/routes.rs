@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::asker::Pending;
 use super::hub::Hub;
 use super::link::Link;
 use super::partition::{Moving, Parked, Partition};
-use super::pipeline::{NotAdded, Pending};
+use super::pipeline::NotAdded;
 use super::slots::PARTITIONS;
 use super::subscriptions::NEWS;
 use crate::engine::turns::{Turn, spend};
@@ -204,9 +205,9 @@ mod tests {
     use super::*;
     use crate::engine::broker::BrokerStatus;
     use crate::engine::broker::budget::Budget;
+    use crate::engine::broker::redis::asker::Asker;
     use crate::engine::broker::redis::config::{RedisConfig, Server};
     use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
-    use crate::engine::broker::redis::pipeline::Asker;
     use crate::engine::error::Error;
     use crate::engine::memory::Memory;
     use crate::engine::table::Care;

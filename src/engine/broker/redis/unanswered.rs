@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use super::asker::{Asker, Pending};
 use super::clock;
-use super::pipeline::{Asker, Batch, Pending};
+use super::lane::{Batch, PORTION, Portion};
 
 /// A batch's buffers of up to this size are used again, and tables of up to so many commands kept.
 const SPARE: usize = 256 << 10;
@@ -20,10 +21,11 @@ const SPARE_COMMANDS: usize = 4096;
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
 pub const PACE: usize = 4 << 20;
 
-/// Commands and bytes without an answer beyond which no more of those clients' is taken that [go behind](Asker::goes_first)
-/// others: what goes first waits in Redis for no more than that.
-const REST_COMMANDS: usize = 512;
-const REST_BYTES: usize = 256 << 10;
+/// What may be without an answer, of all commands, beyond which no more of those clients' is taken that [go
+/// behind](Asker::goes_first) others, while others publish too: what goes first waits in Redis for no more than that. The
+/// portions are [longer](PORTION) once so many commands in a row went behind.
+const SHORT_PORTION: Portion = Portion { commands: 64, bytes: 32 << 10 };
+const IN_A_ROW: usize = 16 * 1024;
 
 /// Commands that were taken from the pipeline together.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub struct Unanswered {
     /// How many bytes were written, and how many bytes of commands are answered.
     written: u64,
     answered: u64,
+    /// Commands that went behind others since the last that went first.
+    in_a_row: usize,
     spare: Batch,
 }
 
@@ -64,6 +68,11 @@ impl Unanswered {
         if batch.bytes.is_empty() {
             self.spare = batch;
             return;
+        }
+        match batch.pending.last() {
+            Some(pending) if !pending.asker.goes_first() => self.in_a_row += batch.pending.len(),
+            Some(pending) if pending.asker.is_counted() => self.in_a_row = 0,
+            _ => {}
         }
         self.pending.extend(batch.pending.drain(..));
         if batch.pending.capacity() <= SPARE_COMMANDS {
@@ -98,10 +107,11 @@ impl Unanswered {
         end.saturating_sub(self.written) as usize
     }
 
-    /// Whether Redis has so little to do that what goes behind others may be taken.
-    pub fn has_room_for_rest(&self) -> bool {
+    /// How much may be taken of what goes behind others, if Redis has so little to do that something may.
+    pub fn room_for_rest(&self) -> Option<Portion> {
+        let portion = if self.in_a_row < IN_A_ROW { SHORT_PORTION } else { PORTION };
         let bytes = self.written - self.answered + self.unwritten() as u64;
-        self.pending.len() < REST_COMMANDS && bytes < REST_BYTES as u64
+        (!portion.is_reached(self.pending.len(), bytes as usize)).then_some(portion)
     }
 
     /// Ready(true): everything is written that may be, and something was; there may be more to take.
@@ -222,9 +232,13 @@ impl Unanswered {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::Arc;
     use std::task::Waker;
 
     use super::*;
+    use crate::engine::handle::{Handle, Peer};
+    use crate::engine::mailbox::Mailbox;
+    use crate::engine::memory::Memory;
 
     fn batch(lens: &[usize]) -> Batch {
         let pending = lens.iter().map(|len| Pending::new(*len, Asker::Nobody, 0)).collect();
@@ -276,6 +290,27 @@ mod tests {
         write(&mut unanswered);
         assert!(unanswered.oldest().unwrap() > first);
         assert_eq!(unanswered.give_up(|_, bytes, written| (bytes.len(), written)), Some((10, true)));
+    }
+
+    #[test]
+    fn floods_have_longer_portions_once_they_are_alone() {
+        let mut unanswered = Unanswered::default();
+        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        let mut serve = |first, commands| {
+            let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first };
+            let pending = (0..commands).map(|_| Pending::new(1, asker(), 0)).collect();
+            unanswered.push(Batch { bytes: vec![b'x'; commands], pending });
+            let meanwhile = unanswered.room_for_rest();
+            while unanswered.pop(|_, _| ()).is_some() {}
+            (meanwhile, unanswered.room_for_rest())
+        };
+        assert_eq!(serve(false, 63), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        assert_eq!(serve(false, 64), (None, Some(SHORT_PORTION)));
+        assert_eq!(serve(false, IN_A_ROW), (None, Some(PORTION)));
+        assert_eq!(serve(false, 511), (Some(PORTION), Some(PORTION)));
+        assert_eq!(serve(false, 512), (None, Some(PORTION)));
+        assert_eq!(serve(true, 1), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
     }
 
     #[test]

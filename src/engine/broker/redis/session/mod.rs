@@ -13,10 +13,12 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::asker::Pending;
 use super::config::Server;
 use super::hub::{Hub, Settled};
+use super::lane::Batch;
 use super::link::Link;
-use super::pipeline::{Batch, Change, Channel, Pending, write_subscriptions};
+use super::pipeline::{Change, Channel, write_subscriptions};
 use super::received::{Next, Received};
 use super::slots::PARTITIONS;
 use super::unanswered::Unanswered;
@@ -223,8 +225,8 @@ impl Session {
         loop {
             if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
-                let also_rest = self.unanswered.has_room_for_rest();
-                let batch = self.link.pipeline.take(cx.waker(), spare, also_rest);
+                let rest = self.unanswered.room_for_rest();
+                let batch = self.link.pipeline.take(cx.waker(), spare, rest);
                 spend((batch.bytes.len() / WRITTEN) as u64);
                 self.unanswered.push(batch);
             }

@@ -2,8 +2,10 @@
 
 use redis::Value;
 
+use super::super::asker::{Asker, Pending};
 use super::super::hub::{Hub, Settled};
-use super::super::pipeline::{Asker, Batch, Change, Channel, Pending, write_subscriptions};
+use super::super::lane::Batch;
+use super::super::pipeline::{Change, Channel, write_subscriptions};
 use super::super::resp::{self, Incoming};
 use super::super::wire::{refusal, text};
 use super::{LATE, Session};

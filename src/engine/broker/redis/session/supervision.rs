@@ -2,7 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::super::pipeline::{Asker, Batch, Change, Pending, write_subscriptions};
+use super::super::asker::{Asker, Pending};
+use super::super::lane::Batch;
+use super::super::pipeline::{Change, write_subscriptions};
 use super::super::resp;
 use super::{LATE, Session};
 use crate::engine::error::{Code, Error};

@@ -1,0 +1,81 @@
+//! Commands that wait to be written, in the order in which they were added.
+
+use std::collections::VecDeque;
+
+use super::asker::Pending;
+
+/// Bytes that others may wait for until they are given up.
+pub const LITTLE: usize = 64 << 10;
+
+/// What goes out, or is given up, in one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion {
+    pub commands: usize,
+    pub bytes: usize,
+}
+
+/// What others wait for where nothing has to be quick.
+pub const PORTION: Portion = Portion { commands: 512, bytes: 256 << 10 };
+
+impl Portion {
+    /// Whether so much is a portion, or more.
+    pub fn is_reached(&self, commands: usize, bytes: usize) -> bool {
+        commands >= self.commands || bytes >= self.bytes
+    }
+}
+
+/// Commands that go out together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Encoded.
+    pub bytes: Vec<u8>,
+    /// One for each command in it.
+    pub pending: Vec<Pending>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// Batches that are closed, oldest first.
+    closed: VecDeque<Batch>,
+    /// The batch that is added to.
+    batch: Batch,
+    /// An empty batch whose room is used again.
+    spare: Batch,
+}
+
+impl Lane {
+    /// The batch that is added to next. It is closed once it has a portion.
+    pub fn open(&mut self, portion: Portion) -> &mut Batch {
+        if portion.is_reached(self.batch.pending.len(), self.batch.bytes.len()) {
+            let spare = std::mem::take(&mut self.spare);
+            self.closed.push_back(std::mem::replace(&mut self.batch, spare));
+        }
+        &mut self.batch
+    }
+
+    /// The oldest batch; an empty one if there is none.
+    pub fn pop(&mut self, spare: Batch) -> Batch {
+        match self.closed.pop_front() {
+            Some(batch) => {
+                self.spare = spare;
+                batch
+            }
+            None => std::mem::replace(&mut self.batch, spare),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.batch.pending.is_empty()
+    }
+
+    /// The oldest batch, unless little is left.
+    pub fn pop_much(&mut self) -> Option<Batch> {
+        let much = self.batch.bytes.len() > LITTLE;
+        self.closed.pop_front().or_else(|| much.then(|| std::mem::take(&mut self.batch)))
+    }
+
+    pub fn into_batches(self) -> impl Iterator<Item = Batch> {
+        self.closed.into_iter().chain([self.batch]).filter(|batch| !batch.pending.is_empty())
+    }
+}
