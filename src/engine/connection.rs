@@ -21,6 +21,7 @@ use super::handle::{Handle, Orders};
 use super::live::Live;
 use super::mailbox::Mailbox;
 use super::read_buffer;
+use super::router::Relaying;
 use super::socket::{MAX_SCRAP, Socket};
 use super::table;
 use super::tenure::Tenure;
@@ -65,6 +66,8 @@ pub(super) struct Connection {
     phase: Phase,
     /// Bytes that were read and dropped since nothing more will be said.
     scrap: u32,
+    /// A message that is not relayed to all of its rooms yet. Nothing else is done before.
+    relaying: Option<Box<Relaying>>,
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
     unread: Option<Unread>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -83,6 +86,7 @@ impl Connection {
             assembler: Assembler::default(),
             phase: Phase::Open,
             scrap: 0,
+            relaying: None,
             unread: (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 }),
             deadline: None,
             _live: live,
@@ -219,6 +223,9 @@ impl Connection {
     fn read(&mut self, cx: &mut Context<'_>, turn: &Turn) {
         let mut emptied = false;
         loop {
+            if self.relaying.is_some() {
+                return self.tenure.handle.wake_here();
+            }
             match self.phase {
                 Phase::Failing | Phase::Flushing | Phase::Over => return,
                 // The rest stays with the kernel, which stops the peer. It still reads our last frame; a reset might overtake
@@ -330,7 +337,7 @@ impl Connection {
             }
             at += match self.assembler.next(&mut bytes[at..], max_payload) {
                 Step::Whole(whole) => {
-                    self.whole(bytes, at, &whole, echoes);
+                    self.whole(bytes, at, &whole, echoes, turn);
                     whole.len
                 }
                 Step::Taken(len) => {
@@ -339,7 +346,7 @@ impl Connection {
                 }
                 Step::Message(len, assembled) => {
                     input::charge(len);
-                    self.message(assembled.message());
+                    self.message(assembled.message(), turn);
                     assembled.recycle();
                     len
                 }
@@ -354,7 +361,10 @@ impl Connection {
                 }
             };
             // Input that is too much for the embedder waits as it came, in the fewest bytes.
-            if turn.is_over() || (self.phase == Phase::Open && self.tenure.handle.is_paused()) {
+            if self.relaying.is_some()
+                || turn.is_over()
+                || (self.phase == Phase::Open && self.tenure.handle.is_paused())
+            {
                 break;
             }
         }
@@ -427,6 +437,14 @@ impl Connection {
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
         let turn = Turn::begin();
         let orders = self.tenure.handle.enter();
+        if let Some(relaying) = &mut self.relaying {
+            if !relaying.go_on(&self.tenure.shared, &self.tenure.handle, &turn) {
+                self.tenure.handle.wake_here();
+                self.tenure.handle.leave();
+                return false;
+            }
+            self.relaying = None;
+        }
         if !orders.is_empty() {
             self.obey(orders);
         }

@@ -10,7 +10,7 @@ use super::frame::Message;
 use super::handle::Handle;
 use super::json::{self, Fault};
 use super::refusal::{Refusal, Refused};
-use super::turns;
+use super::turns::{self, Turn};
 
 /// What a message costs, as [`turns::spend`] counts.
 const MESSAGE: u64 = 4;
@@ -24,12 +24,37 @@ static TOO_DEEP: Refusal = Refusal::new(Code::InvalidJson, "the message is neste
 static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is in no room");
 
 /// What is left to do for a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Routed {
     /// Nothing.
     Done,
     /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_through`].
     Echo,
+    /// It is for more rooms than one turn has time for: the sender's next message comes after [`Relaying::go_on`].
+    Unfinished(Box<Relaying>),
+}
+
+/// A text on its way to the rooms of its sender.
+#[derive(Debug)]
+pub(super) struct Relaying {
+    text: Box<str>,
+    rooms: Arc<[Arc<str>]>,
+    /// Rooms that have had it.
+    done: usize,
+    outcome: Result<(), Refused>,
+}
+
+impl Relaying {
+    /// Relays to further rooms, as many as the turn has time for. True if those were the last.
+    pub(super) fn go_on(&mut self, shared: &Shared, handle: &Arc<Handle>, turn: &Turn) -> bool {
+        let rooms = &self.rooms[self.done..];
+        self.done += relay_to(rooms, shared, handle, Message::Text(&self.text), turn, &mut self.outcome);
+        let is_done = self.done == self.rooms.len();
+        if is_done {
+            conclude(shared, handle, std::mem::replace(&mut self.outcome, Ok(())));
+        }
+        is_done
+    }
 }
 
 /// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text. With `may_echo` the
@@ -39,6 +64,7 @@ pub(super) fn on_message(
     handle: &Arc<Handle>,
     message: Message<'_>,
     may_echo: bool,
+    turn: &Turn,
 ) -> Routed {
     let counters = &handle.mailbox().counters;
     let is_checked = shared.config.relay != Relay::Off && matches!(message, Message::Text(_));
@@ -50,15 +76,36 @@ pub(super) fn on_message(
     let relayed = match shared.config.relay {
         Relay::Off => return Routed::Done,
         Relay::User => match check(shared, message) {
-            Ok(()) if may_echo && shared.broker.echoes(handle) => {
+            Ok(_) if may_echo && shared.broker.echoes(handle) => {
                 counters.messages_relayed.add(1);
                 return Routed::Echo;
             }
-            Ok(()) => shared.broker.relay(Channel::SameUser(handle), message, handle).map_err(Refused::from),
+            Ok(_) => shared.broker.relay(Channel::SameUser(handle), message, handle).map_err(Refused::from),
             Err(refusal) => Err(refusal.into()),
         },
-        Relay::Rooms => relay_to_rooms(shared, handle, message),
+        Relay::Rooms => match check(shared, message).and_then(|text| Ok((text, rooms_of(handle)?))) {
+            Ok((text, rooms)) => {
+                let mut outcome = Ok(());
+                let done = relay_to(&rooms, shared, handle, message, turn, &mut outcome);
+                if done < rooms.len() {
+                    return Routed::Unfinished(Box::new(Relaying {
+                        text: text.into(),
+                        rooms,
+                        done,
+                        outcome,
+                    }));
+                }
+                outcome
+            }
+            Err(refusal) => Err(refusal.into()),
+        },
     };
+    conclude(shared, handle, relayed);
+    Routed::Done
+}
+
+fn conclude(shared: &Shared, handle: &Arc<Handle>, relayed: Result<(), Refused>) {
+    let counters = &handle.mailbox().counters;
     match relayed {
         Ok(()) => counters.messages_relayed.add(1),
         Err(refused) => {
@@ -66,36 +113,49 @@ pub(super) fn on_message(
             refused.tell(handle, shared.config.limits.outbox_bytes);
         }
     }
-    Routed::Done
 }
 
-fn relay_to_rooms(shared: &Shared, handle: &Arc<Handle>, message: Message<'_>) -> Result<(), Refused> {
-    check(shared, message)?;
-    let rooms = {
-        let mut rooms = handle.rooms().lock();
-        if rooms.is_empty() {
-            return Err(Refused::Fixed(&NOT_IN_ROOM));
+/// Relays to one of these rooms at least, and to as many as the turn has time for. Answers how many. Every room gets its try;
+/// the sender is told of the first that failed.
+fn relay_to(
+    rooms: &[Arc<str>],
+    shared: &Shared,
+    handle: &Arc<Handle>,
+    message: Message<'_>,
+    turn: &Turn,
+    outcome: &mut Result<(), Refused>,
+) -> usize {
+    for (done, room) in rooms.iter().enumerate() {
+        if done > 0 && turn.is_over() {
+            return done;
         }
-        // Not locked meanwhile: a relay to many takes long, and the embedder may ask for the rooms, join or leave.
-        rooms.list()
-    };
-    // Every room gets its try; the sender is told of the first that failed.
-    let mut outcome = Ok(());
-    for room in rooms.iter() {
-        outcome = outcome.and(shared.broker.relay(Channel::Room(room), message, handle));
+        let relayed = shared.broker.relay(Channel::Room(room), message, handle);
+        if let (Ok(()), Err(error)) = (&outcome, relayed) {
+            *outcome = Err(error.into());
+        }
     }
-    outcome.map_err(Refused::from)
+    rooms.len()
 }
 
-fn check(shared: &Shared, message: Message<'_>) -> Result<(), &'static Refusal> {
+fn rooms_of(handle: &Handle) -> Result<Arc<[Arc<str>]>, &'static Refusal> {
+    let mut rooms = handle.rooms().lock();
+    if rooms.is_empty() {
+        return Err(&NOT_IN_ROOM);
+    }
+    // Not locked meanwhile: a relay to many takes long, and the embedder may ask for the rooms, join or leave.
+    Ok(rooms.list())
+}
+
+fn check<'m>(shared: &Shared, message: Message<'m>) -> Result<&'m str, &'static Refusal> {
     let Message::Text(text) = message else { return Err(&BINARY) };
     if text.len() > shared.config.limits.outbox_bytes {
         return Err(&TOO_LARGE);
     }
-    json::check(text).map_err(|fault| match fault {
-        Fault::Malformed => &NOT_JSON,
-        Fault::TooDeep => &TOO_DEEP,
-    })
+    match json::check(text) {
+        Ok(()) => Ok(text),
+        Err(Fault::Malformed) => Err(&NOT_JSON),
+        Err(Fault::TooDeep) => Err(&TOO_DEEP),
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +185,7 @@ mod tests {
         std::thread::scope(|scope| {
             // A relay to this room waits until here all members were visited, and ada is the only one.
             shared.registry.room("held").unwrap().for_each(|_| {
-                scope.spawn(|| on_message(shared, &ada, Message::Text("1"), false));
+                scope.spawn(|| on_message(shared, &ada, Message::Text("1"), false, &Turn::begin()));
                 let deadline = Instant::now() + Duration::from_secs(30);
                 while bob.buffered() == 0 && Instant::now() < deadline {
                     std::thread::yield_now();

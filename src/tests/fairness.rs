@@ -97,3 +97,51 @@ fn a_flood_is_served_to_its_end() {
     scene.witness.expect_text("\"quiet\"");
     (0..FLOODERS).for_each(|_| scene.witness.expect_text("\"flooder\""));
 }
+
+/// A server with one worker, a client in many rooms, a quiet one in another, and a witness in all.
+fn many_rooms() -> (Server, Client, Client, Client) {
+    let rooms: Vec<String> = (0..1000).map(|n| format!("room {n}")).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    let mut config = Config { threads: 1, relay: Relay::Rooms, ..config() };
+    config.limits.rooms_per_connection = 1001;
+    let server = Server::start(config);
+    let [witness, eve] = [&[&rooms[..], &["quiet"]].concat(), &rooms].map(|rooms| Request::of("eve", rooms));
+    let (witness, eve) = (server.open(witness), server.open(eve));
+    let quiet = server.open(Request::of("quiet", &["quiet"]));
+    (server, witness, eve, quiet)
+}
+
+#[test]
+fn others_have_turns_while_a_message_goes_to_many_rooms() {
+    // The system may tell of the quiet one first.
+    let at = (0..50).find_map(|_| {
+        let (server, mut witness, mut eve, mut quiet) = many_rooms();
+        server.while_held(|| {
+            eve.text("\"eve\"");
+            quiet.text("\"quiet\"");
+        });
+        let said: Vec<String> = (0..1001).map(|_| witness.next_text()).collect();
+        said.iter().position(|text| text == "\"quiet\"").filter(|at| *at > 0)
+    });
+    assert!(at.unwrap() < 900, "behind {at:?} of 1000");
+}
+
+#[test]
+fn a_message_goes_to_all_of_many_rooms_before_its_sender_is_gone() {
+    let (server, mut witness, mut eve, mut quiet) = many_rooms();
+    let id = eve.id();
+    server.while_held(|| {
+        eve.text("\"eve\"");
+        eve.text("\"more\"");
+        quiet.text("\"quiet\"");
+        eve.reset();
+    });
+    let said: Vec<String> = (0..2001).map(|_| witness.next_text()).collect();
+    let eves: Vec<&String> = said.iter().filter(|text| *text != "\"quiet\"").collect();
+    assert!(
+        eves[..1000].iter().all(|text| *text == "\"eve\"")
+            && eves[1000..].iter().all(|text| *text == "\"more\"")
+    );
+    assert_eq!(server.ended(id).0, 1006);
+    assert_eq!(server.engine.stats().messages.relayed, 3);
+}

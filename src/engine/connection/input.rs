@@ -8,7 +8,7 @@ use crate::engine::close::ClosedBy;
 use crate::engine::echoes::Echoes;
 use crate::engine::frame::{self, Message, Opcode, Whole};
 use crate::engine::router::{self, Routed};
-use crate::engine::turns;
+use crate::engine::turns::{self, Turn};
 
 /// Bytes of answers to pings that may wait beyond the outbox' limit.
 const MAX_ANSWERS: usize = 64 * 1024;
@@ -24,13 +24,20 @@ pub(super) fn charge(len: usize) {
 impl Connection {
     /// Takes in a frame that lies whole at `at`.
     #[inline]
-    pub(super) fn whole(&mut self, bytes: &mut [u8], at: usize, whole: &Whole, echoes: &mut Echoes) {
+    pub(super) fn whole(
+        &mut self,
+        bytes: &mut [u8],
+        at: usize,
+        whole: &Whole,
+        echoes: &mut Echoes,
+        turn: &Turn,
+    ) {
         let frame = at..at + whole.len;
         let payload = at + whole.head_len..frame.end;
         frame::unmask(&mut bytes[payload.clone()], whole.mask);
         match whole.opcode {
-            Opcode::Text => self.text(bytes, frame, whole.head_len, echoes),
-            Opcode::Binary => self.message(Message::Binary(&bytes[payload])),
+            Opcode::Text => self.text(bytes, frame, whole.head_len, echoes, turn),
+            Opcode::Binary => self.message(Message::Binary(&bytes[payload]), turn),
             Opcode::Ping if self.phase == Phase::Open && self.tenure.handle.writer().is_clear() => {
                 charge(whole.len);
                 echoes.add_pong(bytes, frame, whole.head_len);
@@ -43,21 +50,28 @@ impl Connection {
     }
 
     /// Takes in a text frame, which is unmasked.
-    fn text(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize, echoes: &mut Echoes) {
+    fn text(
+        &mut self,
+        bytes: &mut [u8],
+        frame: Range<usize>,
+        head_len: usize,
+        echoes: &mut Echoes,
+        turn: &Turn,
+    ) {
         let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
             return self.fail(Violation::BAD_UTF8);
         };
         if self.phase != Phase::Open {
-            self.message(Message::Text(text));
-        } else if self.route(Message::Text(text), true) == Routed::Echo {
+            self.message(Message::Text(text), turn);
+        } else if self.route(Message::Text(text), true, turn) {
             echoes.add(bytes, frame, head_len);
         }
     }
 
     /// Takes in a message that can't go back from where it lies.
-    pub(super) fn message(&self, message: Message<'_>) {
+    pub(super) fn message(&mut self, message: Message<'_>, turn: &Turn) {
         if self.phase == Phase::Open {
-            self.route(message, false);
+            self.route(message, false, turn);
         } else {
             self.mailbox().counters.messages_after_close.add(1);
         }
@@ -98,7 +112,15 @@ impl Connection {
         self.set_deadline();
     }
 
-    fn route(&self, message: Message<'_>, may_echo: bool) -> Routed {
-        router::on_message(&self.tenure.shared, &self.tenure.handle, message, may_echo)
+    /// True if it is to be echoed.
+    fn route(&mut self, message: Message<'_>, may_echo: bool, turn: &Turn) -> bool {
+        match router::on_message(&self.tenure.shared, &self.tenure.handle, message, may_echo, turn) {
+            Routed::Done => false,
+            Routed::Echo => true,
+            Routed::Unfinished(relaying) => {
+                self.relaying = Some(relaying);
+                false
+            }
+        }
     }
 }
