@@ -816,7 +816,7 @@ export interface AuthenticateRequest {
 export interface Identity<Data = unknown> {
   /** The user, who may have many connections. 1 to 256 bytes of UTF-8; an integer becomes decimal. */
   userId: string | number;
-  /** Rooms that the connection is in from the beginning. */
+  /** Rooms that the connection is in from the beginning; at most `limits.roomsPerConnection` different ones. */
   rooms?: readonly (string | number)[] | undefined;
   /** What becomes `connection.data`. Stays in JavaScript, as it is. */
   data?: Data | undefined;
@@ -883,9 +883,9 @@ export interface LimitOptions {
    */
   maxConnections?: number | undefined;
   /**
-   * Rooms that one connection may be in. `connection.join()` throws `ERR_TOO_MANY_ROOMS` beyond it, and an identity with
-   * more is refused with `ERR_INVALID_IDENTITY`. 1 to 1,000,000. A room costs about 300 bytes, and over Redis a
-   * subscription.
+   * Rooms that one connection may be in. `connection.join()` throws `ERR_TOO_MANY_ROOMS` beyond it. An identity with
+   * more is refused with 500 `ERR_INVALID_IDENTITY`; a room that it names twice counts once. 1 to 1,000,000. A room costs
+   * about 300 bytes, and over Redis a subscription.
    *
    * @defaultValue `1000`
    */
@@ -1192,7 +1192,7 @@ export type ClosedBy = 'peer' | 'server' | 'network';
  */
 export interface CloseCounts {
   /** Connections that ended with this code. */
-  [code: number]: number;
+  [code: number]: number | undefined;
   /** Connections that ended with a code that has no counter of its own. */
   other?: number;
 }
@@ -1321,7 +1321,7 @@ export const ErrorCode: {
   readonly ERR_NOT_SERIALIZABLE: 'ERR_NOT_SERIALIZABLE';
   /** The manager or `RedisPubSub` is closed; see {@link WebSocketManager.close}. */
   readonly ERR_CLOSED: 'ERR_CLOSED';
-  /** This process has a manager of that name. */
+  /** This process has a manager of that name. The name is free again once `close()` of that one has resolved. */
   readonly ERR_NAME_TAKEN: 'ERR_NAME_TAKEN';
   /** This process has no manager of that name. */
   readonly ERR_NO_MANAGER: 'ERR_NO_MANAGER';

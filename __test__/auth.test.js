@@ -117,6 +117,20 @@ describe('auth.authenticate', () => {
     expect(connection.data).toBe(data);
   });
 
+  test('gives at most limits.roomsPerConnection rooms, of which one that is named twice counts once', async () => {
+    let rooms = ['a', 'b', 'b', 7, '7'];
+    const { manager, pair, refused } = await asking(() => ({ userId: 'u', rooms }), {
+      limits: { roomsPerConnection: 3 },
+    });
+    const { connection } = await pair();
+    expect(connection.rooms.sort()).toEqual(['7', 'a', 'b']);
+
+    rooms = [...rooms, 'c'];
+    const failed = nextError(manager);
+    expect(await refused()).toMatchObject({ status: 500, body: { code: 'ERR_INVALID_IDENTITY' } });
+    expect((await failed).message).toContain('at most limits.roomsPerConnection (3) rooms; got 4');
+  });
+
   test('keeps its data for a connection that nobody listened for', async () => {
     const data = {};
     const { connect: open, manager } = await asking(async () => ({ userId: 'u', data }));

@@ -186,7 +186,11 @@ describe('names', () => {
     const { manager, server } = await host();
     expect(getWebSocketManager()).toBe(manager);
     expect(() => new WebSocketManager(server, { auth: 'anonymous' })).toThrow(
-      expect.objectContaining({ name: 'Error', code: 'ERR_NAME_TAKEN' }),
+      expect.objectContaining({
+        name: 'Error',
+        code: 'ERR_NAME_TAKEN',
+        message: expect.stringContaining('await close() of the other one'),
+      }),
     );
     const other = manage(server, { name: 'other', path: '/other' });
     expect(getWebSocketManager('other')).toBe(other);

@@ -11,7 +11,7 @@ const KEYS = ['userId', 'rooms', 'data', 'expiresAt'];
  * the addon, and `data`, which stays in JavaScript.
  *
  * @param {unknown} value
- * @param {number} maxRooms - most rooms that an identity has
+ * @param {number} maxRooms - most rooms that an identity has, each counted once
  * @throws {TypeError} `ERR_INVALID_IDENTITY`, with the `cause`
  */
 function toIdentity(value, maxRooms) {
@@ -37,10 +37,11 @@ function toIdentity(value, maxRooms) {
 
 function toRooms(rooms, max) {
   if (!Array.isArray(rooms)) throw invalidArg('identity.rooms', 'an array', rooms);
-  if (rooms.length > max) {
-    throw argOutOfRange('identity.rooms', `at most limits.roomsPerConnection (${max}) rooms`, rooms.length);
+  const distinct = new Set(Array.from(rooms, (room, index) => toId(room, `identity.rooms[${index}]`)));
+  if (distinct.size > max) {
+    throw argOutOfRange('identity.rooms', `at most limits.roomsPerConnection (${max}) rooms`, distinct.size);
   }
-  return Array.from(rooms, (room, index) => toId(room, `identity.rooms[${index}]`));
+  return [...distinct];
 }
 
 function toUnixMs(expiresAt) {

@@ -43,7 +43,7 @@ function checkNameIsFree(name) {
     Error,
     'ERR_NAME_TAKEN',
     `There is a WebSocketManager "${name}" in this process already: use getWebSocketManager(${JSON.stringify(name)}), ` +
-      'close the other one first, or give this one another "name"',
+      'await close() of the other one first, or give this one another "name"',
   );
 }
 

@@ -268,6 +268,8 @@ async function lifetime() {
   same<typeof stats.refused.ERR_BAD_KEY, number | undefined>();
   same<[typeof stats.closed, typeof stats.closedByPeer], [CloseCounts, CloseCounts]>();
   same<typeof stats.closed.other, number | undefined>();
+  // Not by the grace of noUncheckedIndexedAccess, which applications may not have.
+  same<CloseCounts[number], number | undefined>();
   await scoped.close({ drainMs: 1000, code: CloseCode.RESTART, reason: 'deploy' });
   // @ts-expect-error misspelt
   await scoped.close({ drain: 1000 });
