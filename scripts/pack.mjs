@@ -1,4 +1,5 @@
-// npm run pack: from built addons to what is published: tarballs of the package and of one package per platform.
+// npm run pack [-- [FOLDER] [--any-build]]: from built addons, by default the clone's own, to what is published: tarballs of
+// the package and of one package per platform.
 import {
   copyFileSync,
   existsSync,
@@ -10,7 +11,9 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { root, run } from './run.mjs';
+import { hasSymbols } from './symbols.mjs';
 
 /** What only a clone of the repository has a use for. `private` keeps the clone itself from being published. */
 const OF_THE_CLONE = ['private', 'scripts', 'jest', 'napi', 'devDependencies', 'overrides'];
@@ -42,15 +45,24 @@ async function stageMain(folder, platformPackages) {
   writeJson(join(folder, 'package.json'), manifest);
 }
 
+/** `npm run demo` and the tests leave an addon that nobody is to ship. */
+function refuseOtherBuilds(folder) {
+  const other = readdirSync(folder).find((name) => name.endsWith('.node') && hasSymbols(join(folder, name)));
+  if (other === undefined) return;
+  throw new Error(`${other} is not the release build: npm run build (or take it as it is: --any-build)`);
+}
+
 /**
  * Writes the tarballs into `out`, which is emptied first: the package, and a package for each addon in `binaries`.
  * The package names all platforms of `napi.targets`, also those whose addons are not there.
  *
- * @param {{ binaries?: string, out?: string }} [options] - folders; by default the clone's own, and `dist`
+ * @param {{ binaries?: string, out?: string, anyBuild?: boolean }} [options] - folders, by default the clone's own and
+ *   `dist`; `anyBuild` takes addons that are not built for release, as the tests do
  * @returns {Promise<string[]>} paths of the tarballs, the platforms' first, for that is the order to publish them in
- * @throws {Error} if there is no addon
+ * @throws {Error} if there is no addon, or one that is not built for release; then `out` is left as it is
  */
-export async function pack({ binaries = root, out = join(root, 'dist') } = {}) {
+export async function pack({ binaries = root, out = join(root, 'dist'), anyBuild = false } = {}) {
+  if (!anyBuild) refuseOtherBuilds(binaries);
   rmSync(out, { recursive: true, force: true });
   const stage = join(out, 'stage');
   mkdirSync(stage, { recursive: true });
@@ -88,7 +100,16 @@ export async function pack({ binaries = root, out = join(root, 'dist') } = {}) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [binaries] = process.argv.slice(2);
-  const tarballs = await pack(binaries === undefined ? {} : { binaries: resolve(binaries) });
-  for (const path of tarballs) console.log(path);
+  const { values, positionals } = parseArgs({
+    options: { 'any-build': { type: 'boolean', default: false } },
+    allowPositionals: true,
+  });
+  const [binaries = root] = positionals;
+  try {
+    const tarballs = await pack({ binaries: resolve(binaries), anyBuild: values['any-build'] });
+    for (const path of tarballs) console.log(path);
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
 }

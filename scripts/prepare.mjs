@@ -157,7 +157,7 @@ export async function prepareAddon() {
   await installPackages([LINKER]);
   await installNodeModules();
   if (addonIsBuilt()) return;
-  console.log('Building the addon (npm run build:debug); the first time takes a minute or two');
-  const { ok, output, reason } = await run('npm', ['run', '--silent', 'build:debug'], { quiet: true });
-  if (!ok) throw new Missing(`The addon could not be built: ${reason}\n${output}`);
+  console.log('Building the addon (npm run build:debug); the first time takes some minutes');
+  const { ok, reason } = await run('npm', ['run', '--silent', 'build:debug']);
+  if (!ok) throw new Missing(`The addon could not be built: ${reason}`);
 }

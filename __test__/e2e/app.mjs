@@ -100,7 +100,7 @@ export class App {
     for (const tool of TOOLS) await symlink(await realpath(which(tool)), join(folder, 'bin', tool));
     const app = new App(join(folder, 'actory'));
     const dist = join(folder, 'dist');
-    await pack({ out: dist });
+    await pack({ out: dist, anyBuild: true });
     const registry = await startRegistry(dist);
     try {
       const left = ['node_modules', '.next'].map((name) => join(root, 'examples/actory', name));

@@ -38,7 +38,7 @@ async function loadError(folder, prelude = '') {
 before(async () => {
   dist = mkdtempSync(join(tmpdir(), 'actory-websocket-dist-'));
   folders.push(dist);
-  const tarballs = await pack({ out: dist });
+  const tarballs = await pack({ out: dist, anyBuild: true });
   [platform] = tarballs;
   main = tarballs.at(-1);
   app = await createApp(dist);
@@ -106,6 +106,25 @@ describe('what is installed', () => {
     for (const { stdout } of await Promise.all(checks)) assert.match(stdout, /All good!\s*$/);
     const { stdout } = await execute(join(bin, 'attw'), [main], { env });
     assert.match(stdout, /No problems found/);
+  });
+});
+
+describe('what is packed', () => {
+  test('is a release build, unless another is asked for', { skip: !onLinux }, async () => {
+    const binaries = mkdtempSync(join(tmpdir(), 'actory-websocket-binaries-'));
+    folders.push(binaries);
+    const name = readdirSync(root).find((each) => each.endsWith('.node'));
+    const addon = join(binaries, name);
+    const out = join(binaries, 'dist');
+
+    execFileSync('objcopy', ['--add-symbol', 'anything=0', join(root, name), addon]);
+    await assert.rejects(pack({ binaries, out }), {
+      message: `${name} is not the release build: npm run build (or take it as it is: --any-build)`,
+    });
+    assert.equal(existsSync(out), false);
+
+    execFileSync('strip', ['-o', addon, join(root, name)]);
+    assert.equal((await pack({ binaries, out })).length, 2);
   });
 });
 
