@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { hasSymbols } from '../../scripts/symbols.mjs';
 
 const benches = dirname(dirname(fileURLToPath(import.meta.url)));
 const root = dirname(benches);
@@ -12,16 +13,17 @@ const guide = join(root, '__test__', 'fixtures', 'guide-server.mjs');
 /** Builds and finds everything, or throws and says what to do. */
 export function prepare(works, servers, anyBuild) {
   if (process.platform !== 'linux') throw new Error('the benchmark needs Linux (epoll, taskset, /proc)');
-  const crate = join(benches, 'load');
-  // Said here so that a CARGO_TARGET_DIR of the caller can't hide the binaries.
-  const target = join(crate, 'target');
-  run('cargo', ['build', '--release', '--locked', '--target-dir', target], crate);
-  if (!isInstalled()) run('npm', ['ci'], benches);
+  // What is only looked for comes first: nobody waits for a build to be told that something else is missing.
   // In `fair`, the floor is this package too.
   const isOwn = servers.includes('actory') || (servers.includes('floor') && works.some((work) => work.fair));
   const build = isOwn ? findBuild(anyBuild) : undefined;
   if (works.some((work) => work.redis)) requireRedis();
   if (servers.includes('guide')) requireGuide();
+  const crate = join(benches, 'load');
+  // Said here so that a CARGO_TARGET_DIR of the caller can't hide the binaries.
+  const target = join(crate, 'target');
+  run('cargo', ['build', '--release', '--locked', '--target-dir', target], crate);
+  if (!isInstalled()) run('npm', ['ci'], benches);
 
   const bin = (name) => join(target, 'release', name);
   const node = (name) => [process.execPath, '--expose-gc', join(benches, 'servers', `${name}.mjs`)];
@@ -78,18 +80,9 @@ function findBuild(anyBuild) {
   if (!addon || !existsSync(join(root, 'index.mjs'))) {
     throw new Error('this package is not built: npm run build (or leave it out: --servers floor,ws,uws,bun)');
   }
-  if (!hasSymbols(readFileSync(join(root, addon)))) return 'release';
+  if (!hasSymbols(join(root, addon))) return 'release';
   if (anyBuild) return 'not for release';
   throw new Error(`${addon} is not the release build: npm run build (or take it as it is: --any-build)`);
-}
-
-/** Whether an ELF file has a symbol table: the release profile strips it, the others keep it. */
-function hasSymbols(elf) {
-  const SYMBOL_TABLE = 2;
-  if (elf.readUInt32BE(0) !== 0x7f454c46) return false;
-  const at = Number(elf.readBigUInt64LE(0x28));
-  const [size, count] = [elf.readUInt16LE(0x3a), elf.readUInt16LE(0x3c)];
-  return Array.from({ length: count }, (_, i) => elf.readUInt32LE(at + i * size + 4)).includes(SYMBOL_TABLE);
 }
 
 /** The `bun` package puts its binary in place by an install script; where those don't run it stays where it came. */

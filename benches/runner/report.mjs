@@ -116,7 +116,7 @@ export function tables(works, figures) {
 }
 
 const millis = (micros) => (micros === undefined ? '' : number(micros / 1000, micros < 100_000 ? 1 : 0));
-/** p50 / p99. A message that did not come back in time counts as long as it was waited for. */
+/** p50 / p99, with `>` where a message that was never back is the one that counts: for as long as it was waited for. */
 const both = (figure) => {
   if (!figure) return '';
   const longer = (share) => (figure.lost > share ? '> ' : '');
@@ -137,8 +137,8 @@ function fairTable(figures, works, way) {
   if (works.length === 0) return undefined;
   const columns = FAIR.filter(([, server]) => works.some(({ name }) => figures[name][server]));
   const heads = [`attack, ${way}`, 'attackers', ...columns.map(([head]) => head)];
-  const rows = works.map(({ name, title, attackers }) => [
-    title,
+  const rows = works.map(({ name, kind, title, attackers }) => [
+    `\`${kind}\`: ${title}`,
     number(attackers),
     ...columns.map(([, server, cell]) => cell(figures[name][server])),
   ]);
