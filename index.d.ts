@@ -483,8 +483,8 @@ export interface WebSocketManagerOptions<Data = unknown> {
   auth?: 'anonymous' | JwtAuth | CallbackAuth<Data> | undefined;
   /**
    * How a client learns that it may not connect. `'http'`: by an HTTP answer with a JSON body, which browsers hide from
-   * scripts (they see 1006). `'close'`: the connection is opened and closed at once with 4401 or 4403; costs a
-   * handshake for each.
+   * scripts (they see 1006). `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once
+   * with 4401 or 4403; costs a handshake for each. Other refusals, such as 503, stay HTTP answers.
    *
    * @defaultValue `'http'`
    */
@@ -867,10 +867,12 @@ export interface LimitOptions {
   outboxBytes?: number | undefined;
   /**
    * Memory that the outboxes of all connections that are behind may hold together. Past it, connections are closed with
-   * 4004 until it is enough, those with most bytes waiting first. One that still holds more than 16 KiB then, because its
-   * client doesn't take a frame that is half out, is reset at once. A message of more than 1 KiB that lies in many outboxes
-   * counts once. Bytes that were not yet offered to a client don't count. Bytes, 1,048,576 to 1,099,511,627,776;
-   * `stats().outboxBytes` tells how much they hold.
+   * 4004 until it is enough, those with most bytes waiting first. This takes tenths of a second, in which what is sent comes
+   * on top: it is no hard bound in a burst. A frame that is half out is finished, unless more than 16 KiB of it remain to be
+   * sent: then the connection is reset at once. A message of more than 1 KiB that lies in many outboxes counts once. Bytes
+   * that were not yet offered to a client don't count (up to eight times `outboxBytes` each). `stats().outboxBytes` tells how
+   * much is held; a frame that is half out counts there as a whole, for `closeTimeoutMs` at most. Bytes, 1,048,576 to
+   * 1,099,511,627,776.
    *
    * @defaultValue a quarter of the memory that the process may use: `process.constrainedMemory()`, or `os.totalmem()`
    */
@@ -905,8 +907,8 @@ export interface LimitOptions {
   /**
    * Time from the first byte of a message to its last, over all its fragments; each 8 KiB of it that came give it a second
    * more. Then the connection is closed with 1008. This keeps a client from holding memory by a message that it never ends,
-   * and lets one on a slow network send large ones. It is looked at four times within this time, so the end may come a
-   * fourth later. Time in which the server doesn't read the connection doesn't count. Milliseconds, 100 to 3,600,000.
+   * and lets one on a slow network send large ones. Four times within this time it is looked at, and the first look starts
+   * the clock, so the end may come up to about a half of it later. Time in which the server doesn't read the connection doesn't count. Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `60000`
    */
