@@ -630,7 +630,8 @@ export interface RedisOptions {
    */
   probeIntervalMs?: number | undefined;
   /**
-   * How long a user's or room's subscription outlives its last connection here. Milliseconds, 0 to 3,600,000.
+   * How long a user's or room's subscription outlives its last connection here. Milliseconds, 0 to 3,600,000. Of more than
+   * 16,384 such subscriptions the oldest are dropped before.
    *
    * @defaultValue `5000`
    */

@@ -259,6 +259,30 @@ fn a_subscription_outlives_its_last_member_by_the_grace_and_not_much_more() {
 }
 
 #[test]
+fn rooms_that_are_joined_and_left_without_end_do_not_pile_up_as_subscriptions() {
+    const UNUSED: u64 = 16 * 1024;
+    let redis = RedisServer::start();
+    let server = Server::start_up(short_grace(&redis, Duration::from_secs(3600)));
+    let ada = server.connect_as("ada");
+    let join = |room: &str| server.engine.join(ada.id(), &room.into()).unwrap();
+    let subscriptions = || server.engine.stats().broker.counts.subscriptions;
+    let before = subscriptions();
+    join("left and joined again");
+    server.engine.leave(ada.id(), "left and joined again");
+    join("left and joined again");
+    for n in 0..20_000 {
+        let room = format!("room {n}");
+        join(&room);
+        server.engine.leave(ada.id(), &room);
+    }
+    eventually("the oldest to be dropped", || subscriptions() <= before + 1 + UNUSED);
+    assert!(subscriptions() >= before + UNUSED, "no more than needed");
+    let is_subscribed = |room: &str| redis.subscribers(&format!("actory:room:{room}")) == 1;
+    eventually("Redis to know", || !is_subscribed("room 0"));
+    assert!(is_subscribed("room 19999") && is_subscribed("left and joined again"));
+}
+
+#[test]
 fn coming_and_going_without_a_grace_leaves_what_is_needed_and_nothing_else() {
     let redis = RedisServer::start();
     let server = Server::start_up(short_grace(&redis, Duration::ZERO));

@@ -21,6 +21,10 @@ pub const NEWS: u64 = 1000;
 /// A confirmation that took longer, in milliseconds, is told of as a gap: not everybody has waited for it.
 const SOON: u64 = 1000;
 
+/// Subscriptions that nobody needs any more may be so many. Beyond that the oldest are dropped before their time: a client that
+/// comes and goes, or joins and leaves, can't pile up more.
+const UNUSED: usize = 16 * 1024;
+
 /// What a subscription costs whose time has come, as [`spend`] counts.
 const EXPIRY: u64 = 8;
 
@@ -153,7 +157,7 @@ impl Hub {
         }
     }
 
-    /// Drops the subscriptions whose time has come. A turn's work at a time.
+    /// Drops the subscriptions whose time has come, and those beyond [`UNUSED`]. A turn's work at a time.
     pub async fn expire(&self, now: Instant) {
         let mut turn = Turn::begin();
         while self.expire_next(now) {
@@ -167,14 +171,15 @@ impl Hub {
 
     /// False if there is none.
     fn expire_next(&self, now: Instant) -> bool {
-        let due = {
+        let (name, early) = {
             let mut expiries = self.expiries.lock();
-            if expiries.front().is_none_or(|(at, ..)| *at > now) {
+            let early = expiries.len() > UNUSED;
+            if !early && expiries.front().is_none_or(|(at, _)| *at > now) {
                 return false;
             }
-            expiries.pop_front()
+            let Some((_, name)) = expiries.pop_front() else { return false };
+            (name, early)
         };
-        let Some((_, name)) = due else { return false };
         let partition = self.home(&name);
         let mut guard = self.partitions[partition].lock();
         let Some(topic) = guard.topics.get_mut(&name) else { return true };
@@ -184,7 +189,7 @@ impl Hub {
             return true;
         }
         // Its last member has left again since, and the grace is for that.
-        if let Some(later) = topic.expires.filter(|expires| *expires > now) {
+        if let Some(later) = topic.expires.filter(|expires| !early && *expires > now) {
             self.expiries.lock().push_back((later, name));
             return true;
         }
