@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::broker::Channel;
 use super::frame::{Frame, Message};
 use super::handle::{Handle, Pushed};
-use super::registry::Registry;
+use super::registry::{Group, Registry};
 use super::turns;
 
 /// What a push costs, as [`turns::spend`] counts, beside the bytes that it copies.
@@ -15,19 +15,22 @@ const PUSH: u64 = 1;
 /// Answers into how many. A recipient that is too slow is closed and not waited for.
 pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, outbox_limit: usize) -> u32 {
     let frame = Frame::new(message);
-    let (mut queued, mut pushed) = (0, 0);
-    let mut push = |handle: &Arc<Handle>| {
-        pushed += 1;
-        queued += u32::from(handle.push(&frame, outbox_limit) == Pushed::Queued);
-    };
+    let push = |group: &Group| push_to(group, &frame, outbox_limit);
     match channel {
-        Channel::User(user) => registry.user(user).iter().for_each(|group| group.for_each(&mut push)),
-        Channel::SameUser(handle) => {
-            handle.user_group().get().into_iter().for_each(|group| group.for_each(&mut push));
-        }
-        Channel::Room(room) => registry.room(room).iter().for_each(|group| group.for_each(&mut push)),
-        Channel::Everyone => registry.everyone().iter().for_each(|group| group.for_each(&mut push)),
+        Channel::User(user) => registry.user(user).map_or(0, |group| push(&group)),
+        Channel::SameUser(handle) => handle.user_group().get().map_or(0, |group| push(group)),
+        Channel::Room(room) => registry.room(room).map_or(0, |group| push(&group)),
+        Channel::Everyone => registry.everyone().iter().map(push).sum(),
     }
+}
+
+/// Puts a frame into the outbox of every member. Answers into how many.
+pub fn push_to(group: &Group, frame: &Frame<'_>, outbox_limit: usize) -> u32 {
+    let (mut queued, mut pushed) = (0, 0);
+    group.for_each(|handle: &Arc<Handle>| {
+        pushed += 1;
+        queued += u32::from(handle.push(frame, outbox_limit) == Pushed::Queued);
+    });
     turns::spend(pushed * (PUSH + turns::bytes(frame.copied_len())));
     queued
 }

@@ -64,11 +64,12 @@ impl<'a> Message<'a> {
     }
 }
 
-/// One message encoded for sending: done once, however many connections get it. Server frames are not masked.
+/// One message, or a few, encoded for sending: done once, however many connections get it. Server frames are not masked.
 #[derive(Debug)]
 pub struct Frame<'a> {
     head: [u8; 10],
     head_len: u8,
+    messages: u32,
     body: Body<'a>,
 }
 
@@ -89,7 +90,21 @@ impl<'a> Frame<'a> {
             ..=COPY_LIMIT => Body::Copied(payload),
             _ => Body::Shared(SharedFrame::new([&head[..usize::from(head_len)], payload].concat())),
         };
-        Frame { head, head_len, body }
+        Frame { head, head_len, messages: 1, body }
+    }
+
+    /// Messages whose frames follow each other in `frames`, see [`append`]. Takes them if they are many bytes.
+    pub fn of(frames: &'a mut Vec<u8>, messages: u32) -> Self {
+        let body = match frames.len() {
+            ..=COPY_LIMIT => Body::Copied(frames),
+            _ => Body::Shared(SharedFrame::new(std::mem::take(frames))),
+        };
+        Frame { head: [0; 10], head_len: 0, messages, body }
+    }
+
+    /// How many messages it is.
+    pub fn messages(&self) -> u32 {
+        self.messages
     }
 
     /// Bytes on the wire.
@@ -124,6 +139,14 @@ impl<'a> Frame<'a> {
             Encoded::Shared(whole) => whole.to_vec(),
         }
     }
+}
+
+/// Encodes a message behind others.
+pub fn append(frames: &mut Vec<u8>, message: Message<'_>) {
+    let payload = message.payload();
+    let (head, head_len) = encode_head(message.opcode(), payload.len());
+    frames.extend_from_slice(&head[..usize::from(head_len)]);
+    frames.extend_from_slice(payload);
 }
 
 /// A frame's bytes.

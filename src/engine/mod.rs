@@ -17,6 +17,7 @@ pub mod error;
 pub mod events;
 mod flows;
 pub mod frame;
+mod gathered;
 pub mod handle;
 pub mod handshake;
 mod heartbeat;

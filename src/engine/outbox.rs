@@ -66,7 +66,7 @@ struct Chunk {
 enum Bytes {
     /// Small frames, copied.
     Own(Vec<u8>),
-    /// One large frame.
+    /// One large frame, or many small ones that others get as well.
     Shared(Arc<SharedFrame>),
 }
 
@@ -195,17 +195,17 @@ impl Outbox {
 
     /// Adds a message's frame. Small ones are copied, large ones shared.
     pub fn push(&mut self, frame: &Frame<'_>) {
-        self.messages = self.messages.saturating_add(1);
+        self.messages = self.messages.saturating_add(frame.messages());
         match frame.encoded() {
             Encoded::Copied(head, payload) => {
                 self.make_room(head.len() + payload.len());
                 self.tail.extend_from_slice(head);
                 self.tail.extend_from_slice(payload);
-                self.tail_messages += 1;
+                self.tail_messages += frame.messages();
             }
             Encoded::Shared(whole) => {
                 self.queue_tail();
-                self.enqueue(Chunk { bytes: Bytes::Shared(whole.clone()), messages: 1 });
+                self.enqueue(Chunk { bytes: Bytes::Shared(whole.clone()), messages: frame.messages() });
             }
         }
     }

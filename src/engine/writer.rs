@@ -52,8 +52,8 @@ struct State {
     behind: bool,
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
     shut: bool,
-    /// Bytes of the message for which there was no room; 0: there was none. It counts as dropped.
-    overflow: u32,
+    /// The messages for which there was no room, and their bytes. They count as dropped.
+    overflow: (u32, u32),
     /// Bytes that [`Memory`] counts for it.
     counted: u32,
 }
@@ -105,7 +105,7 @@ impl Writer {
             blocked: true,
             behind: false,
             shut: false,
-            overflow: 0,
+            overflow: (0, 0),
             counted: 0,
         };
         Writer { state: Mutex::new(state), clear: AtomicBool::new(false), sole: AtomicBool::new(false) }
@@ -122,7 +122,7 @@ impl Writer {
         let queued = state.queued + len;
         if queued > limit && state.queued > 0 && (state.behind || queued > limit.saturating_mul(UNOFFERED)) {
             state.shut = true;
-            state.overflow = u32::try_from(len).unwrap_or(u32::MAX);
+            state.overflow = (frame.messages(), u32::try_from(len).unwrap_or(u32::MAX));
             return Push::Full;
         }
         let press = state.queued < limit / 2 && queued >= limit / 2;
@@ -295,9 +295,9 @@ impl Writer {
         let own = state.outbox.as_ref().map_or(0, |outbox| outbox.own());
         memory.recount(&mut state.counted, own);
         state.queued = state.queued.saturating_sub(dropped.bytes as usize);
-        let overflow = std::mem::take(&mut state.overflow);
-        dropped.messages += u64::from(overflow > 0);
-        dropped.bytes += u64::from(overflow);
+        let (messages, bytes) = std::mem::take(&mut state.overflow);
+        dropped.messages += u64::from(messages);
+        dropped.bytes += u64::from(bytes);
         dropped
     }
 
@@ -323,8 +323,8 @@ impl Writer {
         let mut state = self.state.lock();
         memory.recount(&mut state.counted, 0);
         state.queued = 0;
-        let overflow = u64::from(std::mem::take(&mut state.overflow) > 0);
-        overflow + state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
+        let (overflow, _) = std::mem::take(&mut state.overflow);
+        u64::from(overflow) + state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
     }
 }
 

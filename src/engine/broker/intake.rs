@@ -154,7 +154,7 @@ impl Intake {
         let last = window.last.load(Ordering::Relaxed) as usize;
         let unanswered = self.unanswered.load(Ordering::SeqCst);
         if !self.budget.is_short_for_clients()
-            && !(self.budget.is_giving_up() && window.unanswered() > 0)
+            && (!self.budget.is_giving_up() || window.unanswered() == 0)
             && window.unanswered() < self.window(unanswered)
             && (last <= LEAST || unanswered < ROOM)
         {

@@ -257,6 +257,22 @@ fn redis_never_cuts_a_link_for_its_output_buffer() {
 }
 
 #[test]
+fn many_connections_of_a_user_get_what_is_said_on_another_server_whole_in_order_and_before_their_end() {
+    let redis = RedisServer::start();
+    let (one, two) = (Server::start_up(with(patient(&redis))), Server::start_up(with(patient(&redis))));
+    let mut flooder = one.connect_as("ada");
+    let mut others: Vec<_> = (0..20).map(|_| two.connect_as("ada")).collect();
+    flooder.send(&numbered(0..3000));
+    expect_numbers(&mut flooder, 0..3000);
+    let reply = one.engine.disconnect_user("ada", 4001, "enough", false);
+    assert_eq!(one.delivery(reply).status, Status::Published);
+    for other in &mut others {
+        expect_numbers(other, 0..3000);
+        assert_eq!(other.expect_close(4001), "enough");
+    }
+}
+
+#[test]
 fn a_dead_links_backlog_is_given_up_in_slices() {
     const MANY: usize = 100_000;
     let redis = RedisServer::start();

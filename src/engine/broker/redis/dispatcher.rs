@@ -21,6 +21,7 @@ use crate::engine::delivery::deliver;
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Events};
 use crate::engine::frame::{MAX_REASON, Message};
+use crate::engine::gathered::Gathered;
 use crate::engine::refusal::Refused;
 use crate::engine::registry::Registry;
 
@@ -143,27 +144,37 @@ impl Dispatcher {
 
     // Messages.
 
-    fn deliver_frame(&self, channel: Channel<'_>, payload: &[u8]) {
+    fn take_frame(&self, channel: Channel<'_>, payload: &[u8], gathered: &mut Gathered) {
         match envelope::read_frame(payload) {
-            Ok(message) => self.deliver(channel, message),
+            Ok(message) => self.take(channel, message, gathered),
             Err(why) => self.ignored(why),
         }
     }
 
-    fn deliver(&self, channel: Channel<'_>, message: Message<'_>) {
+    fn take(&self, channel: Channel<'_>, message: Message<'_>, gathered: &mut Gathered) {
         if message.payload().len() > self.outbox_limit {
             self.ignored("a message is larger than an outbox");
             return;
         }
-        deliver(&self.registry, channel, message, self.outbox_limit);
+        let group = match channel {
+            Channel::User(user) => self.registry.user(user),
+            Channel::Room(room) => self.registry.room(room),
+            Channel::SameUser(_) | Channel::Everyone => {
+                deliver(&self.registry, channel, message, self.outbox_limit);
+                return;
+            }
+        };
+        if let Some(group) = group {
+            gathered.add(group, message, self.outbox_limit);
+        }
     }
 
-    fn deliver_shared(&self, payload: &[u8]) {
+    fn take_shared(&self, payload: &[u8], gathered: &mut Gathered) {
         match envelope::read_shared(payload) {
             Ok((user, _)) if user.is_empty() || user.len() > MAX_ID_BYTES => {
                 self.ignored("a message on the shared channel has an impossible userId");
             }
-            Ok((user, text)) => self.deliver(Channel::User(&user), Message::Text(&text)),
+            Ok((user, text)) => self.take(Channel::User(&user), Message::Text(&text), gathered),
             Err(why) => self.ignored(why),
         }
     }
@@ -200,7 +211,9 @@ impl Dispatcher {
     fn serve_here(&self, publish: Option<(&str, &[u8])>) {
         count(&self.counts.local);
         if let Some((name, payload)) = publish {
-            self.message(name, payload);
+            let mut gathered = Gathered::default();
+            self.message(name, payload, &mut gathered);
+            self.deliver(&mut gathered);
         }
     }
 
@@ -236,21 +249,29 @@ impl Dispatcher {
 }
 
 impl Sink for Dispatcher {
-    fn message(&self, name: &str, payload: &[u8]) {
+    fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
         if let Some(user) = name.strip_prefix("user:") {
             match payload.strip_prefix(envelope::CONTROL) {
-                Some(control) => self.obey(control),
-                None => self.deliver_frame(Channel::User(user), payload),
+                Some(control) => {
+                    // After the messages that were published before it.
+                    self.deliver(gathered);
+                    self.obey(control);
+                }
+                None => self.take_frame(Channel::User(user), payload, gathered),
             }
         } else if let Some(room) = name.strip_prefix("room:") {
-            self.deliver_frame(Channel::Room(room), payload);
+            self.take_frame(Channel::Room(room), payload, gathered);
         } else if name == "all" {
-            self.deliver_frame(Channel::Everyone, payload);
+            self.take_frame(Channel::Everyone, payload, gathered);
         } else if name == SHARED {
-            self.deliver_shared(payload);
+            self.take_shared(payload, gathered);
         } else if name == "control" || name.strip_prefix("node:") == Some(&self.node) {
             self.obey(payload);
         }
+    }
+
+    fn deliver(&self, gathered: &mut Gathered) {
+        gathered.deliver(self.outbox_limit);
     }
 
     fn ignored(&self, why: &str) {

@@ -30,6 +30,7 @@ use super::tls::Tls;
 use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{BrokerCounts, BrokerStatus};
 use crate::engine::error::{Code, Error};
+use crate::engine::gathered::Gathered;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::worker::Worker;
 
@@ -52,7 +53,10 @@ pub enum Outcome<'a> {
 /// Whose messages these are.
 pub trait Sink: fmt::Debug + Send + Sync {
     /// A message came. `name` is the channel's, without prefix and hash tag.
-    fn message(&self, name: &str, payload: &[u8]);
+    fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
+
+    /// The turn is over in which these messages came.
+    fn deliver(&self, _gathered: &mut Gathered) {}
     /// A message came that was too large to be taken, or on a channel whose name is no text.
     fn ignored(&self, why: &str);
     /// A command is answered, or never will be.
@@ -389,12 +393,12 @@ impl Hub {
     // Receiving.
 
     /// A message came over a link.
-    pub fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>) {
+    pub fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>, gathered: &mut Gathered) {
         count(&self.counts.received);
         match self.name(channel) {
             // What the old master of a slot still had to tell would overtake, or repeat, what came from the new one.
             Some(name) if self.is_sharded() && !self.partitions[self.home(name)].lock().is_of(link) => {}
-            Some(name) => self.sink.message(name, payload),
+            Some(name) => self.sink.message(name, payload, gathered),
             None => self.sink.ignored("a channel's name is not UTF-8"),
         }
     }

@@ -18,6 +18,7 @@ use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{Answer, BrokerStatus, Reply, unavailable};
 use crate::engine::error::{Code, Error, quote};
 use crate::engine::events::{Event, Events};
+use crate::engine::gathered::Gathered;
 use crate::engine::memory::Memory;
 use crate::engine::table::Care;
 use crate::engine::upgrade::random_name;
@@ -192,7 +193,7 @@ fn size(event: &Event) -> usize {
 }
 
 impl Sink for Inbox {
-    fn message(&self, name: &str, payload: &[u8]) {
+    fn message(&self, name: &str, payload: &[u8], _: &mut Gathered) {
         if !self.channels.lock().contains(name) {
             return;
         }

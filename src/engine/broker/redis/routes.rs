@@ -209,6 +209,7 @@ mod tests {
     use crate::engine::broker::redis::config::{RedisConfig, Server};
     use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
     use crate::engine::error::Error;
+    use crate::engine::gathered::Gathered;
     use crate::engine::memory::Memory;
     use crate::engine::table::Care;
     use crate::engine::worker::Worker;
@@ -218,7 +219,7 @@ mod tests {
     struct Settled(Mutex<Vec<(u64, bool)>>);
 
     impl Sink for Settled {
-        fn message(&self, _: &str, _: &[u8]) {}
+        fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
         fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
             let Asker::Number { ticket } = asker else { return };

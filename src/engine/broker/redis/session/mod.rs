@@ -24,6 +24,7 @@ use super::slots::PARTITIONS;
 use super::unanswered::Unanswered;
 use super::wire::Wire;
 use crate::engine::error::{Code, Error};
+use crate::engine::gathered::Gathered;
 use crate::engine::turns::{Turn, spend};
 
 /// Reads of one turn, before others get theirs.
@@ -52,6 +53,8 @@ pub struct Session {
     received: Received,
     /// There may be more in it than one turn had time for.
     unread: bool,
+    /// Messages of this turn that are not delivered yet.
+    gathered: Gathered,
     unanswered: Unanswered,
     tick: Interval,
     /// That have passed and were not acted on.
@@ -93,6 +96,7 @@ impl Session {
             wire,
             received: Received::default(),
             unread: false,
+            gathered: Gathered::default(),
             unanswered: Unanswered::default(),
             tick,
             ticks: 0,
@@ -293,6 +297,7 @@ impl Session {
             }
         };
         self.received = received;
+        self.hub.sink.deliver(&mut self.gathered);
         self.relieve();
         outcome
     }

@@ -26,7 +26,7 @@ impl Session {
                 if self.probe.as_ref().is_some_and(|probe| probe.name.as_bytes() == channel) {
                     self.probe_arrived = true;
                 } else {
-                    self.hub.message(channel, payload, &self.link);
+                    self.hub.message(channel, payload, &self.link, &mut self.gathered);
                 }
                 Ok(())
             }
