@@ -210,7 +210,7 @@ impl Handle {
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow.
     pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
-        if self.writer.push_control(frames) {
+        if self.writer.push_control(frames, &self.mailbox.memory) {
             self.schedule();
         }
     }

@@ -59,6 +59,13 @@ struct State {
 }
 
 impl State {
+    /// Something was pushed: counts it, unless the next write is yet to find out whether the client is behind.
+    fn count_pushed(&mut self, memory: &Arc<Memory>) {
+        if self.behind && self.blocked {
+            self.count_in(memory, GRAIN);
+        }
+    }
+
     /// Counts what the outbox holds for a client that is behind, if that is `grain` bytes off from what was counted.
     fn count_in(&mut self, memory: &Arc<Memory>, grain: usize) {
         if let Some(outbox) = &mut self.outbox {
@@ -128,9 +135,7 @@ impl Writer {
         let press = state.queued < limit / 2 && queued >= limit / 2;
         state.queued = queued;
         state.outbox.get_or_insert_with(Outbox::spare).push(frame);
-        if state.behind && state.blocked {
-            state.count_in(memory, GRAIN);
-        }
+        state.count_pushed(memory);
         Push::Queued { wake: !std::mem::replace(&mut state.scheduled, true), press }
     }
 
@@ -159,11 +164,12 @@ impl Writer {
     }
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow. Answers whether to wake.
-    pub(super) fn push_control(&self, frames: &[u8]) -> bool {
+    pub(super) fn push_control(&self, frames: &[u8], memory: &Arc<Memory>) -> bool {
         let mut state = self.state.lock();
         self.clear.store(false, Ordering::Release);
         state.queued += frames.len();
         state.outbox.get_or_insert_with(Outbox::spare).push_control(frames);
+        state.count_pushed(memory);
         !std::mem::replace(&mut state.scheduled, true)
     }
 

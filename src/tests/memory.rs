@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::client::{Client, Got};
+use super::client::{Client, Got, PING, frame};
 use super::harness::{GLANCE, Server, config, eventually, published};
 use crate::engine::broker::Channel;
 use crate::engine::config::{Config, Limits, Relay};
 use crate::engine::events::Event;
 use crate::engine::frame::Message;
+use crate::engine::handle::ConnectionId;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -43,6 +44,22 @@ fn fill(server: &Server, client: &Client, bytes: usize) {
     });
 }
 
+/// The next client that is found slow.
+fn slow(server: &Server) -> ConnectionId {
+    server.event("a slow client to be told of", |event| match event {
+        Event::Slow { handle, .. } => Some(handle.id),
+        _ => None,
+    })
+}
+
+/// Has a client that doesn't read ping until at least so many bytes wait for it.
+fn fill_with_pongs(client: &mut Client, bytes: usize) {
+    let pings = frame(PING, &[b'x'; 125]).repeat(100);
+    eventually("the way to the client to be full", || {
+        client.handle().buffered() >= bytes || !client.handle().is_open() || !client.try_send(&pings)
+    });
+}
+
 #[test]
 fn when_all_outboxes_hold_too_much_the_client_that_is_furthest_behind_goes_first() {
     let server = server(|limits| limits.memory_bytes = 2 * MIB);
@@ -57,11 +74,7 @@ fn when_all_outboxes_hold_too_much_the_client_that_is_furthest_behind_goes_first
     // Those who are least behind get the message that is too much.
     fill(&server, &clients[0], 300 * KIB);
     fill(&server, &clients[1], 300 * KIB);
-    let slow = server.event("the slow client to be told of", |event| match event {
-        Event::Slow { handle, .. } => Some(handle.id),
-        _ => None,
-    });
-    assert_eq!(slow, clients[7].id());
+    assert_eq!(slow(&server), clients[7].id());
     eventually("enough to be free", || held(&server) <= 2 * MIB);
     std::thread::park_timeout(GLANCE);
     let open: Vec<bool> = clients.iter().map(|client| client.handle().is_open()).collect();
@@ -137,4 +150,18 @@ fn a_close_that_its_client_does_not_take_gives_way_to_clients_that_are_less_behi
     assert_eq!(server.ended(closed.id()), (4321, "bye".into()));
     eventually("enough to be free", || held(&server) <= MIB);
     assert!(open.handle().is_open());
+}
+
+#[test]
+fn pongs_that_a_client_does_not_read_count_as_messages_do() {
+    let server = server(|limits| limits.memory_bytes = MIB);
+    let mut clients: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    fill_with_pongs(&mut clients[0], 400 * KIB);
+    eventually("them to be counted", || held(&server) >= 390 * KIB);
+    fill_with_pongs(&mut clients[1], 700 * KIB);
+    assert_eq!(slow(&server), clients[1].id());
+    eventually("enough to be free", || held(&server) <= MIB);
+    assert!(clients[0].handle().is_open());
+    drop(clients);
+    eventually("all to be free", || held(&server) == 0);
 }
