@@ -8,10 +8,12 @@
 //! keeps a few boxes for reuse.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::close;
 use super::frame::{self, Head, MAX_CONTROL, MAX_HEAD, Message, Opcode, Whole};
+use super::memory::{Count, GRAIN, Memory};
 use body::Body;
 
 mod body;
@@ -36,7 +38,7 @@ thread_local! {
 /// A peer broke the rules: how its connection has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// 1002, 1007, 1008 or 1009.
+    /// 1002, 1007, 1008, 1009 or 1013.
     pub code: u16,
     /// What was wrong.
     pub reason: &'static str,
@@ -49,6 +51,10 @@ impl Violation {
         Violation { code: close::POLICY, reason: "message not complete within limits.messageTimeoutMs" };
     pub const TOO_LARGE: Violation =
         Violation { code: close::TOO_LARGE, reason: "message larger than limits.maxPayload" };
+
+    /// See [`super::memory`].
+    pub const NO_ROOM: Violation =
+        Violation { code: close::TRY_AGAIN_LATER, reason: "unfinished messages hold too much memory" };
 
     const fn protocol(reason: &'static str) -> Violation {
         Violation { code: close::PROTOCOL, reason }
@@ -162,6 +168,21 @@ impl Assembler {
         }
     }
 
+    /// Counts the buffer of what is unfinished, if it has grown: to be called when bytes were taken. Beyond [`GRAIN`] it doubles,
+    /// so that it is rarely counted.
+    pub fn count_in(&mut self, memory: &Arc<Memory>) {
+        let Some(unfinished) = &mut self.0 else { return };
+        let bytes = unfinished.body.as_ref().map_or(0, Body::capacity);
+        if bytes > GRAIN.max(unfinished.counted()) {
+            unfinished.count.get_or_insert_with(|| Count::new(memory)).grow(bytes);
+        }
+    }
+
+    /// Bytes that are counted.
+    pub fn counted(&self) -> usize {
+        self.0.as_ref().map_or(0, |unfinished| unfinished.counted())
+    }
+
     /// Forgets what is unfinished.
     pub fn clear(&mut self) {
         if let Some(unfinished) = self.0.take() {
@@ -228,6 +249,8 @@ struct Unfinished {
     control: Vec<u8>,
     /// A buffer for the next message.
     spare: Vec<u8>,
+    /// See [`Assembler::count_in`].
+    count: Option<Count>,
 }
 
 /// A frame whose payload is coming.
@@ -254,6 +277,7 @@ impl Unfinished {
 
     fn recycle(mut self: Box<Self>) {
         self.since.set(None);
+        self.count = None;
         (self.frame, self.head_len) = (None, 0);
         self.control.clear();
         if let Some(body) = self.body.take() {
@@ -268,6 +292,10 @@ impl Unfinished {
                 spares.push(self);
             }
         });
+    }
+
+    fn counted(&self) -> usize {
+        self.count.as_ref().map_or(0, Count::bytes)
     }
 
     fn is_between_frames(&self) -> bool {

@@ -26,6 +26,8 @@ pub const TOO_LARGE: u16 = 1009;
 pub const INTERNAL: u16 = 1011;
 /// The server restarts and drains its connections.
 pub const RESTART: u16 = 1012;
+/// Unfinished messages hold too much memory.
+pub const TRY_AGAIN_LATER: u16 = 1013;
 /// The token of the connection expired.
 pub const TOKEN_EXPIRED: u16 = 4001;
 /// The app disconnected the user.
@@ -86,6 +88,12 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
     info(TOO_LARGE, "TOO_LARGE", false, "A message was larger than limits.maxPayload."),
     info(INTERNAL, "INTERNAL", true, "The server failed."),
     info(RESTART, "RESTART", true, "The server restarts and has drained the connection."),
+    info(
+        TRY_AGAIN_LATER,
+        "TRY_AGAIN_LATER",
+        true,
+        "A message was unfinished, and all together held limits.memoryBytes.",
+    ),
     info(TOKEN_EXPIRED, "TOKEN_EXPIRED", true, "The token expired. Reconnect with a fresh one."),
     info(DISCONNECTED, "DISCONNECTED", false, "The application disconnected the user."),
     info(HEARTBEAT, "HEARTBEAT", true, "There was no sign of life within heartbeat.timeoutMs."),

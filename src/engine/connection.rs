@@ -161,7 +161,10 @@ impl Connection {
             }
             return;
         }
-        if (orders.slow() || orders.evict()) && self.phase == Phase::Open {
+        let (waiting, unfinished) = self.holding();
+        // By now it may hold nothing.
+        let evict = orders.evict() && waiting + unfinished > 0;
+        if (orders.slow() || (evict && waiting >= unfinished)) && self.phase == Phase::Open {
             self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
             let (writer, mailbox) = (self.tenure.handle.writer(), self.mailbox());
             // What the kernel has room for is no part of what is too much.
@@ -176,7 +179,10 @@ impl Connection {
             self.phase = Phase::Closing;
             self.set_deadline();
         }
-        if orders.evict() && self.tenure.handle.buffered() > LEFTOVER {
+        if evict && unfinished > 0 {
+            self.fail(Violation::NO_ROOM);
+        }
+        if evict && self.tenure.handle.buffered() > LEFTOVER {
             // A frame that is half out, or a close that its client doesn't take: it would hold that until the deadline.
             return self.over(true);
         }
@@ -342,6 +348,7 @@ impl Connection {
                 }
                 Step::Taken(len) => {
                     input::charge(len);
+                    self.assembler.count_in(&self.tenure.handle.mailbox().memory);
                     len
                 }
                 Step::Message(len, assembled) => {
@@ -408,6 +415,11 @@ impl Connection {
     /// The unfinished part of its input.
     pub(super) fn assembler(&self) -> &Assembler {
         &self.assembler
+    }
+
+    /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished message.
+    pub(super) fn holding(&self) -> (usize, usize) {
+        (self.tenure.handle.writer().behind().unwrap_or(0), self.assembler.counted())
     }
 
     /// True if there are bytes from its peer that it has not taken in.

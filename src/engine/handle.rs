@@ -46,7 +46,7 @@ const OVERDUE: u32 = 1 << 9;
 const HELD: u32 = 1 << 10;
 /// Called from that line, and not yet back.
 const CALLED: u32 = 1 << 11;
-/// All outboxes together hold too much, and this one's client is among the furthest behind.
+/// All connections together hold too much, and this one is among those that hold most.
 const EVICT: u32 = 1 << 12;
 /// All that a connection is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT;
@@ -64,7 +64,8 @@ impl Orders {
     pub fn slow(self) -> bool {
         self.0 & SLOW != 0
     }
-    /// All outboxes together hold too much: as if its own had overflowed, and what it holds for long goes too.
+    /// All connections together hold too much: close with 4004 as if its outbox had overflowed, or with 1013 if its unfinished
+    /// message is more than that, and what it holds for long goes too.
     pub fn evict(self) -> bool {
         self.0 & EVICT != 0
     }
@@ -502,8 +503,8 @@ impl Handle {
         self.order(OVERDUE);
     }
 
-    /// Ends the connection as a slow consumer, because of what all hold together.
-    pub(super) fn evict(self: &Arc<Self>) {
+    /// Ends the connection because of what all hold together, unless it holds nothing by then.
+    pub fn evict(self: &Arc<Self>) {
         self.order(EVICT);
     }
 

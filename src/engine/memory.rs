@@ -1,7 +1,9 @@
-//! The memory of all outboxes whose clients are behind, and the order in which they go when it is too much.
+//! The memory of all outboxes whose clients are behind and of all unfinished messages, and the order in which they go when it
+//! is too much.
 //!
 //! An outbox counts from the moment in which the kernel refuses its bytes until it is empty. What was not offered to a
 //! client yet counts for nobody: the next write takes it. Large frames lie in many outboxes at once and count once.
+//! A message counts with its buffer, once that is larger than [`GRAIN`], until it was dealt with.
 
 use std::cmp::Reverse;
 use std::ops::Deref;
@@ -15,33 +17,48 @@ use tokio::sync::Notify;
 use super::handle::Handle;
 use super::table;
 
-/// Bytes by which one outbox may have grown since it was last counted: counting is a locked instruction.
+/// Bytes by which one outbox may have grown since it was last counted, and of a message that counts for nothing: counting
+/// is a locked instruction.
 pub(super) const GRAIN: usize = 4 * 1024;
 /// One part in so many of the limit is freed beyond what has to be, so that the next message doesn't exceed it again.
 const SPARE: usize = 8;
-/// At most one in so many of the clients that are behind goes at a time. Frames that only the slowest hold are freed with
+/// At most one in so many of those who hold something goes at a time. Frames that only the slowest hold are freed with
 /// them, and how many those are shows afterwards.
 const SHARE: usize = 8;
 /// Time between two looks at connections that were told to go and still have to.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Counts the bytes that outboxes of an engine hold for clients that are behind.
+/// Counts the bytes that an engine's connections hold: outboxes for clients that are behind, and unfinished messages.
 #[derive(Debug)]
 pub struct Memory {
     limit: usize,
+    /// All of them.
     used: AtomicUsize,
+    /// Those of unfinished messages.
+    unfinished: AtomicUsize,
     exceeded: Notify,
 }
 
 impl Memory {
     /// Nothing is held. `limit` is `limits.memoryBytes`.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Memory { limit, used: AtomicUsize::new(0), exceeded: Notify::new() })
+        let (used, unfinished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Memory { limit, used, unfinished, exceeded: Notify::new() })
     }
 
-    /// Bytes held now, up to [`GRAIN`] less for each client that is behind.
+    /// Bytes that may be held.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes held now, up to [`GRAIN`] less for each client that is behind, and for each message that is unfinished.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Those of unfinished messages.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Relaxed)
     }
 
     /// An outbox that was counted with `counted` bytes holds `bytes` by now.
@@ -111,16 +128,51 @@ impl Drop for SharedFrame {
     }
 }
 
-/// A connection whose client is behind.
+/// The count of one unfinished message: to be dropped when its buffer is let go of.
 #[derive(Debug)]
-pub(super) struct Behind {
-    pub handle: Arc<Handle>,
-    /// Bytes that wait for it.
-    pub waiting: usize,
+pub(super) struct Count {
+    memory: Arc<Memory>,
+    bytes: usize,
 }
 
-/// Ends connections whose clients are behind, furthest first, whenever all outboxes together hold too much. Runs for as
-/// long as its engine has workers, whose `runtimes` it asks.
+impl Count {
+    /// Nothing is counted.
+    pub(super) fn new(memory: &Arc<Memory>) -> Self {
+        Count { memory: memory.clone(), bytes: 0 }
+    }
+
+    /// The message's buffer has grown to `bytes`.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        let more = bytes - std::mem::replace(&mut self.bytes, bytes);
+        self.memory.unfinished.fetch_add(more, Ordering::Relaxed);
+        self.memory.add(more);
+    }
+
+    /// Bytes that are counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.memory.unfinished.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.subtract(self.bytes);
+    }
+}
+
+/// A connection that holds memory.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub handle: Arc<Handle>,
+    /// Bytes that wait for its client, if that is behind, and those of its unfinished message.
+    pub bytes: usize,
+    /// The latter.
+    pub unfinished: usize,
+}
+
+/// Ends the connections that hold most, whenever all together hold too much. Runs for as long as its engine has workers,
+/// whose `runtimes` it asks.
 pub(super) async fn guard(memory: Arc<Memory>, runtimes: Vec<Runtime>) {
     loop {
         memory.exceeded.notified().await;
@@ -136,31 +188,31 @@ pub(super) async fn guard(memory: Arc<Memory>, runtimes: Vec<Runtime>) {
     }
 }
 
-/// Tells those who are furthest behind to go, no more than needed.
+/// Tells those who hold most to go, no more than needed.
 async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
-    let mut behind = Vec::new();
+    let mut holders = Vec::new();
     for runtime in runtimes {
         // A worker that was stopped has none.
-        behind.extend(runtime.spawn(table::behind()).await.unwrap_or_default());
+        holders.extend(runtime.spawn(table::holders()).await.unwrap_or_default());
     }
-    let most = behind.len().div_ceil(SHARE);
-    let furthest = |one: &Behind| Reverse(one.waiting);
-    if most < behind.len() {
-        behind.select_nth_unstable_by_key(most, furthest);
-        behind.truncate(most);
+    let most = holders.len().div_ceil(SHARE);
+    let most_first = |holder: &Holder| Reverse(holder.bytes);
+    if most < holders.len() {
+        holders.select_nth_unstable_by_key(most, most_first);
+        holders.truncate(most);
     }
-    behind.sort_unstable_by_key(furthest);
+    holders.sort_unstable_by_key(most_first);
     let excess = memory.excess();
     let mut freed = 0;
-    let needed = behind.into_iter().map(|one| one.handle).take_while(|handle| {
+    let needed = holders.into_iter().take_while(|holder| {
         let goes = freed < excess;
         if goes {
-            freed += handle.writer().own();
-            handle.evict();
+            freed += holder.handle.writer().own() + holder.unfinished;
+            holder.handle.evict();
         }
         goes
     });
-    needed.collect()
+    needed.map(|holder| holder.handle).collect()
 }
 
 #[cfg(test)]
@@ -180,6 +232,18 @@ mod tests {
         assert_eq!(memory.used(), 5000);
         drop(other);
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn an_unfinished_message_counts_as_it_grows_and_until_it_is_let_go_of() {
+        let memory = Memory::new(usize::MAX);
+        let mut count = Count::new(&memory);
+        for bytes in [5000, 8192, 8192, 20_000] {
+            count.grow(bytes);
+            assert_eq!((count.bytes(), memory.used(), memory.unfinished()), (bytes, bytes, bytes));
+        }
+        drop(count);
+        assert_eq!((memory.used(), memory.unfinished()), (0, 0));
     }
 
     #[test]

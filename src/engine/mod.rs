@@ -448,7 +448,9 @@ impl Engine {
         stats.handshakes = shared.census.count().saturating_sub(stats.connections);
         stats.threads = self.inner.workers.lock().len();
         stats.event_bytes = shared.events.pending_bytes();
-        stats.outbox_bytes = shared.memory.used();
+        stats.unfinished_bytes = shared.memory.unfinished();
+        stats.outbox_bytes = shared.memory.used().saturating_sub(stats.unfinished_bytes);
+        stats.memory_limit_bytes = shared.memory.limit();
         stats
     }
 }

@@ -123,6 +123,10 @@ pub struct Stats {
     pub event_bytes: usize,
     /// Bytes of memory that outboxes hold for clients that are behind.
     pub outbox_bytes: usize,
+    /// Bytes of memory that unfinished messages hold.
+    pub unfinished_bytes: usize,
+    /// Bytes that both may hold together.
+    pub memory_limit_bytes: usize,
     /// Worker threads.
     pub threads: usize,
     /// How servers reach each other.
@@ -186,6 +190,8 @@ impl Stats {
             pings: sum(|w| &w.pings),
             event_bytes: 0,
             outbox_bytes: 0,
+            unfinished_bytes: 0,
+            memory_limit_bytes: 0,
             threads: workers.clone().count(),
             broker,
         }

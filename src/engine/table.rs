@@ -18,7 +18,7 @@ use super::frame;
 use super::handle::Handle;
 use super::heartbeat::Wheel;
 use super::mailbox::Mailbox;
-use super::memory::Behind;
+use super::memory::Holder;
 use super::outbox::Outbox;
 #[cfg(unix)]
 use super::poller::Readiness;
@@ -276,18 +276,20 @@ fn write(key: Key, handle: &Arc<Handle>, write: impl FnOnce() -> Flushed) {
     }
 }
 
-/// The connections of this worker whose clients are behind, but for those that are closing already and hold next to nothing.
-/// Looks at the sockets after each [`SLICE`] of them.
-pub(super) async fn behind() -> Vec<Behind> {
+/// The connections of this worker whose clients are behind, or whose message is unfinished, but for those that are closing
+/// already and hold next to nothing. Looks at the sockets after each [`SLICE`] of them.
+pub(super) async fn holders() -> Vec<Holder> {
     let mut found = Vec::new();
     let mut first = 0;
     loop {
         let end = TABLE.with_borrow(|table| {
             let keys = first..table.places.capacity().min(first + SLICE);
             found.extend(keys.filter_map(|key| {
-                let (handle, _) = table.begun(key)?;
-                let waiting = handle.writer().behind()?;
-                (handle.is_open() || waiting > LEFTOVER).then(|| Behind { handle: handle.clone(), waiting })
+                let (handle, connection) = table.begun(key)?;
+                let (waiting, unfinished) = connection.holding();
+                let bytes = waiting + unfinished;
+                let counts = if handle.is_open() { bytes > 0 } else { bytes > LEFTOVER };
+                counts.then(|| Holder { handle: handle.clone(), bytes, unfinished })
             }));
             table.places.capacity()
         });

@@ -1,8 +1,8 @@
-//! All outboxes together: what is counted, and who goes when it is too much.
+//! All outboxes and unfinished messages together: what is counted, and who goes when it is too much.
 
 use std::time::Duration;
 
-use super::client::{Client, Got, PING, frame};
+use super::client::{BINARY, Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{GLANCE, Server, config, eventually, published};
 use crate::engine::broker::Channel;
 use crate::engine::config::{Config, Limits, Relay};
@@ -30,6 +30,17 @@ pub fn cork(server: &Server) {
 
 fn held(server: &Server) -> usize {
     server.engine.stats().outbox_bytes
+}
+
+fn unfinished(server: &Server) -> usize {
+    server.engine.stats().unfinished_bytes
+}
+
+/// A message of so many bytes but for its last one.
+fn cut(bytes: usize) -> Vec<u8> {
+    let mut message = frame(BINARY, &vec![0; bytes + 1]);
+    message.pop();
+    message
 }
 
 /// Sends small messages to a client that doesn't read until at least so many bytes wait for it.
@@ -164,4 +175,100 @@ fn pongs_that_a_client_does_not_read_count_as_messages_do() {
     assert!(clients[0].handle().is_open());
     drop(clients);
     eventually("all to be free", || held(&server) == 0);
+}
+
+#[test]
+fn when_unfinished_messages_hold_too_much_the_largest_goes_first() {
+    let server = server(|limits| limits.memory_bytes = MIB);
+    let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    for (client, bytes) in clients.iter_mut().zip([100, 400, 200, 250]) {
+        client.send(&cut(bytes * KIB));
+    }
+    eventually("all to be counted", || unfinished(&server) >= 950 * KIB);
+    assert_eq!(held(&server), 0, "no outbox holds anything");
+    assert_eq!(server.engine.len(), 4);
+
+    // The one that holds least gets what is too much.
+    fill(&server, &clients[0], 100 * KIB);
+    let reason = clients[1].expect_close(1013);
+    assert!(reason.contains("memory"), "{reason}");
+    clients[1].expect_end();
+    clients[1].finish();
+    assert_eq!(server.ended(clients[1].id()), (1013, reason));
+    eventually("enough to be free", || unfinished(&server) < 600 * KIB);
+    for client in &mut clients[2..] {
+        client.send(b"!");
+    }
+    eventually("the others to be whole", || server.engine.stats().messages.received == 2);
+    assert_eq!(server.engine.len(), 3);
+}
+
+#[test]
+fn an_unfinished_message_counts_until_it_was_dealt_with_however_that_ends() {
+    let server = server(|limits| limits.message_timeout = Duration::from_secs(1));
+    let fragment = frame(0x02, &vec![0; 10 * KIB]);
+    type End = (&'static str, fn(&mut Client));
+    let ends: [End; 5] = [
+        ("finished", |client| client.send(&frame(0x80, b"!"))),
+        ("refused", |client| client.send(&frame(TEXT, b"in between"))),
+        ("too late", |client| drop(client.expect_close(1008))),
+        ("closed", |client| client.close(1000, "")),
+        ("ended", Client::finish),
+    ];
+    for (name, end) in ends {
+        let mut client = server.connect();
+        client.send(&fragment);
+        eventually("it to be counted", || unfinished(&server) >= 10 * KIB);
+        assert!(unfinished(&server) <= 20 * KIB, "{name}: {}", unfinished(&server));
+        end(&mut client);
+        eventually(name, || unfinished(&server) == 0);
+    }
+    let mut client = server.connect();
+    client.send(&fragment);
+    eventually("it to be counted", || unfinished(&server) >= 10 * KIB);
+    client.reset();
+    eventually("reset", || unfinished(&server) == 0);
+}
+
+#[test]
+fn a_message_of_a_few_kilobytes_counts_for_nothing() {
+    let server = server(|_| {});
+    let mut client = server.connect();
+    client.send(&[frame(0x02, &[0; 4 * KIB]), frame(PING, b"")].concat());
+    client.expect(PONG, b"");
+    assert_eq!(unfinished(&server), 0);
+}
+
+#[test]
+fn a_slow_client_that_goes_for_memory_lets_go_of_its_unfinished_message_too() {
+    let server = server(|limits| limits.memory_bytes = MIB);
+    let mut client = server.connect();
+    client.send(&cut(300 * KIB));
+    eventually("it to be counted", || unfinished(&server) >= 300 * KIB);
+    fill(&server, &client, 800 * KIB);
+    assert_eq!(slow(&server), client.id());
+    eventually("all to be free", || unfinished(&server) + held(&server) <= 16 * KIB);
+    assert_eq!(server.engine.stats().closed.by_code, [].into(), "its close is under way");
+}
+
+#[test]
+fn a_message_that_is_begun_after_a_close_gives_way_to_clients_that_are_open() {
+    let server = server(|limits| limits.memory_bytes = MIB);
+    let (mut closed, mut open) = (server.connect(), server.connect());
+    closed.handle().close(4321, "bye");
+    closed.expect_close(4321);
+    closed.send(&cut(700 * KIB));
+    eventually("it to be counted", || unfinished(&server) >= 700 * KIB);
+    open.send(&cut(500 * KIB));
+    closed.expect_end();
+    eventually("enough to be free", || (500 * KIB..MIB).contains(&unfinished(&server)));
+    assert!(open.handle().is_open());
+}
+
+#[test]
+fn a_client_that_holds_nothing_by_the_time_that_it_is_to_go_stays() {
+    let server = server(|_| {});
+    let mut client = server.connect();
+    client.handle().evict();
+    client.expect_alive();
 }

@@ -4,7 +4,7 @@ import { useCallback, useEffect, useRef, useState } from 'react';
 import type { FromPage, ToPage } from './messages.ts';
 
 /** Close codes after which the same page should come back by itself. The table is in the README of @actory/websocket. */
-const COME_BACK = new Set([1001, 1006, 1011, 1012, 4003, 4004]);
+const COME_BACK = new Set([1001, 1006, 1011, 1012, 1013, 4003, 4004]);
 /** Those that ask for a new token. */
 const SIGN_IN = new Set([4001, 4401]);
 

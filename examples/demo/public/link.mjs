@@ -1,7 +1,7 @@
 import { onThisServer } from './session.mjs';
 
 /** Codes after which the same client should come again by itself. The table is in the README of the package. */
-const RECONNECT = new Set([1001, 1006, 1011, 1012, 4001, 4003, 4004]);
+const RECONNECT = new Set([1001, 1006, 1011, 1012, 1013, 4001, 4003, 4004]);
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;

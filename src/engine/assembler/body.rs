@@ -47,8 +47,7 @@ impl Body {
         }
     }
 
-    /// Bytes that are held.
-    #[cfg(test)]
+    /// Bytes of memory that are held.
     pub fn capacity(&self) -> usize {
         match self {
             Body::Text(text) => text.valid.capacity(),
