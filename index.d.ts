@@ -936,7 +936,10 @@ export interface LimitOptions {
    */
   eventBytesPerConnection?: number | undefined;
   /**
-   * The same over all connections. Bytes, 65,536 to 4,294,967,296.
+   * The same over all connections. No connection may have more waiting than this leaves free, so many that flood have smaller
+   * shares, and one that sends little is read on. One message always fits: for that, and for a few small ones, there is a
+   * reserve of the same size. When that is used up too, no connection is read; those with nothing waiting stand in line and
+   * are read in its order, as listeners take messages. Bytes, 65,536 to 4,294,967,296.
    *
    * @defaultValue `33554432`
    */

@@ -4,7 +4,7 @@
 //! is empty. Only kinds of events that someone listens for are queued. A connection's events come in their order; beyond
 //! that connections are served in [turn](super::flows), and what concerns none of them waits for none of them. A connection
 //! whose messages are not taken fast enough is no longer read, so that TCP pushes back on the client: memory is bounded and
-//! nothing is dropped.
+//! nothing is dropped. One that says little goes on being read: its messages may have to reach others, by the relay.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl Event {
 pub struct Events {
     queue: Mutex<Queue>,
     interest: AtomicU8,
-    /// Bytes of messages in the queue. Written under its lock only, so that no locked instruction is needed.
+    /// [`Flows::bytes`], to be read without the queue's lock.
     bytes: AtomicUsize,
     limit: usize,
     notify: Box<dyn Fn() + Send + Sync>,
@@ -134,12 +134,10 @@ struct Queue {
     closed: bool,
     /// The embedder knows that there are events, and has not yet found the queue empty.
     notified: bool,
-    /// The whole queue was full and has not yet shrunk to half: nobody is read that adds to it.
-    congested: bool,
     /// Refusals in the queue.
     refusals: usize,
-    /// Connections that wait for that, each once.
-    waiting: Vec<Arc<Handle>>,
+    /// Connections that wait to add a message, none of theirs being in the queue: in this order, each once.
+    line: VecDeque<Arc<Handle>>,
     /// Number of the last turn whose events the embedder has dealt with: what it sent in return is in the outboxes.
     settled: u64,
     /// Connections that wait until the batch which the embedder has is dealt with.
@@ -147,12 +145,6 @@ struct Queue {
 }
 
 impl Queue {
-    fn wait(&mut self, handle: Arc<Handle>) {
-        if !handle.set_waiting(true) {
-            self.waiting.push(handle);
-        }
-    }
-
     /// Moves events into a batch. Those of no connection go first, for they are few and somebody may wait for them; half of
     /// the batch is for connections all the same.
     fn take(&mut self, max: usize) -> (VecDeque<Event>, Taken) {
@@ -178,17 +170,17 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// `notify` is called from any thread when the queue stops being empty; limits are in bytes.
+    /// `notify` is called from any thread when the queue stops being empty; limits are in bytes. Twice `limit` are not exceeded
+    /// by more than a message of each worker.
     pub fn new(notify: Box<dyn Fn() + Send + Sync>, limit: usize, limit_per_connection: usize) -> Self {
         Events {
             queue: Mutex::new(Queue {
-                flows: Flows::new(limit_per_connection),
+                flows: Flows::new(limit, limit_per_connection),
                 others: VecDeque::new(),
                 closed: false,
                 notified: false,
-                congested: false,
                 refusals: 0,
-                waiting: Vec::new(),
+                line: VecDeque::new(),
                 settled: 0,
                 settling: Vec::new(),
             }),
@@ -214,7 +206,8 @@ impl Events {
         let notify = {
             let mut queue = self.queue.lock();
             if event.connection().is_some() {
-                self.account(queue.flows.push(event) as isize);
+                queue.flows.push(event);
+                self.bytes.store(queue.flows.bytes(), Ordering::Relaxed);
             } else if matches!(event, Event::Closed) {
                 queue.closed = true;
             } else {
@@ -225,12 +218,6 @@ impl Events {
         if notify {
             (self.notify)();
         }
-    }
-
-    /// Notes bytes of messages that came or went. To be called under the queue's lock.
-    fn account(&self, bytes: isize) {
-        let sum = self.bytes.load(Ordering::Relaxed).wrapping_add_signed(bytes);
-        self.bytes.store(sum, Ordering::Relaxed);
     }
 
     /// Queues a refusal, if someone listens. Strangers can cause any number: those for which there is no room are left out.
@@ -259,16 +246,19 @@ impl Events {
     /// True if the connection should not be read for now, because of what waits of all connections. It is then woken when it
     /// may. Because of what waits of itself it is [paused](Handle::is_paused) as that comes.
     pub(super) fn must_pause(&self, handle: &Arc<Handle>) -> bool {
-        if self.bytes.load(Ordering::Relaxed) <= self.limit / 2 {
+        if self.bytes.load(Ordering::Relaxed) < self.limit {
             return false;
         }
         let mut queue = self.queue.lock();
-        queue.congested |= self.bytes.load(Ordering::Relaxed) >= self.limit;
-        if queue.congested {
-            handle.set_paused(true);
-            queue.wait(handle.clone());
+        if queue.flows.has_room(handle) {
+            return false;
         }
-        queue.congested
+        handle.set_paused(true);
+        // Else it is relieved when its own are taken.
+        if queue.flows.bytes_of(handle) == 0 {
+            queue.line.push_back(handle.clone());
+        }
+        true
     }
 
     /// Takes at most `max` events. An empty answer means that the queue was empty, and that the next event
@@ -276,18 +266,17 @@ impl Events {
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
         let (batch, resumed) = {
             let mut queue = self.queue.lock();
-            let (batch, Taken { bytes, mut relieved, awaiting }) = queue.take(max);
+            let (batch, Taken { mut relieved, awaiting }) = queue.take(max);
             queue.notified = !batch.is_empty();
             queue.settling.extend(awaiting);
-            self.account(-(bytes as isize));
-            if self.bytes.load(Ordering::Relaxed) <= self.limit / 2 {
-                queue.congested = false;
-            }
-            if queue.congested {
-                relieved.drain(..).for_each(|handle| queue.wait(handle));
-            } else {
-                relieved.extend(queue.waiting.drain(..).inspect(|handle| _ = handle.set_waiting(false)));
-            }
+            let bytes = queue.flows.bytes();
+            self.bytes.store(bytes, Ordering::Relaxed);
+            // As many as have left make room for; all once there is plenty, for those who were called may say nothing.
+            let called = match queue.line.len() {
+                all if bytes < self.limit => all,
+                all => all.min(batch.len()),
+            };
+            relieved.extend(queue.line.drain(..called));
             (batch, relieved)
         };
         for handle in resumed {
@@ -395,6 +384,29 @@ mod tests {
         assert_eq!(names(&events.drain(1)), ["end"]);
         assert_eq!(names(&events.drain(256)), ["closed"]);
         assert!(events.drain(256).is_empty());
+    }
+
+    #[test]
+    fn at_twice_the_limit_connections_wait_in_line_and_are_called_as_others_leave() {
+        let events = Events::new(Box::new(|| {}), 1 << 10, 1 << 20);
+        events.set_interest(Interest::ALL);
+        let all: Vec<_> = (0..10).map(handle).collect();
+        let text = "x".repeat(1 << 9);
+        let (speakers, line) = all.split_at(4);
+        for speaker in speakers {
+            assert!(!events.must_pause(speaker), "one message of each fits");
+            events.push_message(speaker, Message::Text(&text));
+        }
+        assert!(speakers.iter().all(|handle| handle.is_paused() || handle.id == 0));
+        assert!(line.iter().all(|handle| events.must_pause(handle)));
+        assert!(events.must_pause(&speakers[0]));
+        let paused =
+            || all.iter().filter(|handle| handle.is_paused()).map(|handle| handle.id).collect::<Vec<_>>();
+        assert_eq!(paused().len(), 10);
+        for left in [&[1, 2, 3, 5, 6, 7, 8, 9][..], &[2, 3, 6, 7, 8, 9], &[3]] {
+            events.drain(1);
+            assert_eq!(paused(), left);
+        }
     }
 
     #[test]

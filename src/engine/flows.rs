@@ -5,6 +5,11 @@
 //! more than its turn takes goes to the back of the round. A quiet connection does not wait for a round of busy ones. Quiet
 //! ones may have as many turns in a round as there are connections; from then on every other turn is a busy one's. New
 //! connections that come and go without end therefore keep nobody from its turn.
+//!
+//! So that there is room for it as well, a connection may have no more waiting than is left free for all others ("dynamic
+//! thresholds", Choudhury and Hahne, 1998). Shares shrink by themselves as more connections flood, and no one has to count
+//! them. One message always fits, so large ones of many connections may leave nothing free. There is a reserve as large as
+//! the limit, of which each may have a small part of what is left.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +22,8 @@ use super::handle::Handle;
 /// Messages of one connection that may wait: about what its listener takes in a few milliseconds. A message occupies some
 /// hundred bytes however small it is, and work, so that bytes alone would let thousands of them wait.
 pub(super) const MAX_MESSAGES: usize = 512;
+/// A connection may have this fraction of what the reserve has left: of 32 MiB, some hundred small messages.
+const RESERVE_SHARE: usize = 2048;
 /// What a waiting message counts beyond its payload, so that a flood of empty ones is bounded over all connections too.
 const MESSAGE_OVERHEAD: usize = 64;
 /// Events of a turn, at most: what is answered to all of them goes out in one write. Shorter ones would cost a write for
@@ -49,6 +56,28 @@ struct Flow {
     is_awaited: bool,
 }
 
+/// How much waits of all connections.
+#[derive(Clone, Copy)]
+struct Room {
+    /// Bytes of messages.
+    taken: usize,
+    /// What those should not exceed but for the reserve, and what those of one connection should not.
+    limit: usize,
+    max_share: usize,
+}
+
+impl Room {
+    /// What is left if the reserve is counted in.
+    fn left(&self) -> usize {
+        self.limit.saturating_mul(2).saturating_sub(self.taken)
+    }
+
+    /// Bytes of its messages from which on a connection is paused. At 0 it has one message at a time.
+    fn share(&self) -> usize {
+        self.max_share.min(self.limit.saturating_sub(self.taken).max(self.left() / RESERVE_SHARE))
+    }
+}
+
 /// See the module.
 pub(super) struct Flows {
     flows: Slab<Flow>,
@@ -64,15 +93,12 @@ pub(super) struct Flows {
     /// Number of the latest turn, and of the one with which this round of `busy` began.
     turn: u64,
     round_began: u64,
-    /// Bytes of one connection's messages that may wait.
-    max_bytes: usize,
+    room: Room,
 }
 
 /// What came of a batch.
 #[derive(Default)]
 pub(super) struct Taken {
-    /// Bytes of messages.
-    pub bytes: usize,
     /// Connections that may be read again.
     pub relieved: Vec<Arc<Handle>>,
     /// Connections that wait until the batch is dealt with.
@@ -89,8 +115,8 @@ pub(super) fn size(event: &Event) -> Option<usize> {
 }
 
 impl Flows {
-    /// `max_bytes` of one connection's messages may wait.
-    pub fn new(max_bytes: usize) -> Self {
+    /// `limit` bytes of messages may wait, and `max_share` of one connection's.
+    pub fn new(limit: usize, max_share: usize) -> Self {
         Flows {
             flows: Slab::new(),
             items: Slab::new(),
@@ -100,7 +126,7 @@ impl Flows {
             yielded: 0,
             turn: 1,
             round_began: 1,
-            max_bytes,
+            room: Room { taken: 0, limit, max_share },
         }
     }
 
@@ -109,21 +135,27 @@ impl Flows {
         self.items.len()
     }
 
+    /// Bytes of messages that wait.
+    pub fn bytes(&self) -> usize {
+        self.room.taken
+    }
+
     /// Number of the latest turn, for [`Handle::last_turn`].
     pub fn turn(&self) -> u64 {
         self.turn
     }
 
-    /// Queues an event of a connection, which is paused if it has its share then. Answers the bytes that it counts.
-    pub fn push(&mut self, event: Event) -> usize {
-        let Some(handle) = event.connection() else { return 0 };
+    /// Queues an event of a connection, which is paused if it has its share then.
+    pub fn push(&mut self, event: Event) {
+        let Some(handle) = event.connection() else { return };
         let key = handle.flow().unwrap_or_else(|| self.begin(handle));
-        let flow = &mut self.flows[key];
         let size = size(&event);
+        let flow = &mut self.flows[key];
         if let Some(size) = size {
             flow.messages += 1;
             flow.bytes += size;
-            if (flow.messages >= MAX_MESSAGES || flow.bytes >= self.max_bytes) && !handle.is_paused() {
+            self.room.taken += size;
+            if (flow.messages >= MAX_MESSAGES || flow.bytes >= self.room.share()) && !handle.is_paused() {
                 handle.set_paused(true);
             }
         }
@@ -134,7 +166,6 @@ impl Flows {
             self.items[flow.last].next = item;
         }
         flow.last = item;
-        size.unwrap_or(0)
     }
 
     /// Begins a flow.
@@ -155,12 +186,14 @@ impl Flows {
     pub fn take(&mut self, max: usize, batch: &mut VecDeque<Event>) -> Taken {
         let mut taken = Taken::default();
         let share = (max.saturating_mul(ROUND_BATCHES) / self.flows.len().max(1)).clamp(1, TURN);
-        while taken.bytes < BATCH_BYTES && batch.len() < max {
+        let before = self.room.taken;
+        while before - self.room.taken < BATCH_BYTES && batch.len() < max {
             let Some(key) = self.next() else { break };
             self.serve(key, share.min(max - batch.len()), batch, &mut taken);
         }
         if self.items.is_empty() && self.items.capacity() > SPARE {
-            *self = Flows { turn: self.turn, round_began: self.round_began, ..Flows::new(self.max_bytes) };
+            let Flows { turn, round_began, room, .. } = *self;
+            *self = Flows { turn, round_began, room, ..Flows::new(0, 0) };
         }
         taken
     }
@@ -204,11 +237,12 @@ impl Flows {
                 break;
             }
         }
-        taken.bytes += before - flow.bytes;
+        self.room.taken -= before - flow.bytes;
         let Some(handle) = batch.back().and_then(Event::connection) else { return };
         if flow.messages < messages {
             handle.set_last_turn(self.turn);
-            if handle.is_paused() && flow.messages <= MAX_MESSAGES / 2 && flow.bytes <= self.max_bytes / 2 {
+            if handle.is_paused() && flow.messages <= MAX_MESSAGES / 2 && flow.bytes <= self.room.share() / 2
+            {
                 taken.relieved.push(handle.clone());
             }
             if flow.messages == 0 && flow.is_awaited {
@@ -222,6 +256,17 @@ impl Flows {
         } else {
             self.busy.push_back(key);
         }
+    }
+
+    /// Bytes of the connection's messages that wait. Each counts some.
+    pub fn bytes_of(&self, handle: &Handle) -> usize {
+        handle.flow().and_then(|key| self.flows.get(key)).map_or(0, |flow| flow.bytes)
+    }
+
+    /// True if the connection may add a message: not always, if it has something waiting; else as long as the reserve lasts.
+    pub fn has_room(&self, handle: &Handle) -> bool {
+        let bytes = self.bytes_of(handle);
+        bytes < self.room.share() || (bytes == 0 && self.room.left() > 0)
     }
 
     /// True if messages of the connection wait. It will be among [`Taken::awaiting`] of the batch that has the last one.
@@ -262,7 +307,7 @@ mod tests {
     }
 
     fn push(flows: &mut Flows, handle: &Arc<Handle>, count: usize) {
-        (0..count).for_each(|_| _ = flows.push(text(handle, "")));
+        (0..count).for_each(|_| flows.push(text(handle, "")));
     }
 
     /// The connections of a batch's events.
@@ -274,7 +319,7 @@ mod tests {
 
     #[test]
     fn who_newly_has_something_comes_before_all_who_have_more_than_their_turn_takes() {
-        let mut flows = Flows::new(MAX_BYTES);
+        let mut flows = Flows::new(usize::MAX, MAX_BYTES);
         let (floods, quiet) = (handles(16), handle(16));
         floods.iter().for_each(|flood| push(&mut flows, flood, 500));
         // Newcomers are served in the order in which they came.
@@ -291,7 +336,7 @@ mod tests {
 
     #[test]
     fn who_asks_again_in_one_round_waits_for_one_turn_of_each_other_at_most() {
-        let mut flows = Flows::new(MAX_BYTES);
+        let mut flows = Flows::new(usize::MAX, MAX_BYTES);
         let (floods, quiet) = (handles(8), handle(8));
         floods.iter().for_each(|flood| push(&mut flows, flood, 500));
         // Each batch has one event, and so has each turn.
@@ -311,7 +356,7 @@ mod tests {
     #[test]
     fn turns_get_shorter_where_a_round_would_be_long() {
         for (count, max, turn) in [(2, 256, 16), (64, 256, 16), (256, 256, 4), (2000, 256, 1), (16, 4, 1)] {
-            let mut flows = Flows::new(MAX_BYTES);
+            let mut flows = Flows::new(usize::MAX, MAX_BYTES);
             let all = handles(count);
             all.iter().for_each(|handle| push(&mut flows, handle, 20));
             let batch = take(&mut flows, max);
@@ -321,7 +366,7 @@ mod tests {
 
     #[test]
     fn no_number_of_quiet_connections_keeps_a_busy_one_from_its_turn() {
-        let mut flows = Flows::new(MAX_BYTES);
+        let mut flows = Flows::new(usize::MAX, MAX_BYTES);
         let (quiet, busy) = (handles(100), handle(100));
         push(&mut flows, &busy, 500);
         let mut served = 0;
@@ -339,7 +384,7 @@ mod tests {
     fn connections_that_come_and_go_without_end_keep_no_busy_one_from_its_turn() {
         const NEW: usize = 50;
         for count in [1, 10, 100] {
-            let mut flows = Flows::new(MAX_BYTES);
+            let mut flows = Flows::new(usize::MAX, MAX_BYTES);
             let busy = handles(count);
             busy.iter().for_each(|handle| push(&mut flows, handle, 100));
             (0..busy.len()).for_each(|_| _ = take(&mut flows, 1));
@@ -368,16 +413,16 @@ mod tests {
 
     #[test]
     fn a_turn_and_a_batch_end_after_so_many_bytes() {
-        let mut flows = Flows::new(usize::MAX);
+        let mut flows = Flows::new(usize::MAX, usize::MAX);
         let all = handles(2);
         for handle in &all {
-            (0..100).for_each(|_| _ = flows.push(text(handle, &"x".repeat(10_000))));
+            (0..100).for_each(|_| flows.push(text(handle, &"x".repeat(10_000))));
         }
         let batch = take(&mut flows, 256);
         assert_eq!(batch[..8], [0, 0, 1, 1, 0, 0, 1, 1]);
         assert!(batch.len() <= BATCH_BYTES / 10_000 + 2, "{}", batch.len());
         // One of any size passes.
-        let mut flows = Flows::new(MAX_BYTES);
+        let mut flows = Flows::new(usize::MAX, MAX_BYTES);
         let all = handles(1);
         flows.push(text(&all[0], &"x".repeat(2 * BATCH_BYTES)));
         assert!(all[0].is_paused());
@@ -387,7 +432,7 @@ mod tests {
     #[test]
     fn a_connection_is_paused_at_its_share_and_relieved_at_half_of_it() {
         for (len, share) in [(0, MAX_MESSAGES), (10_000 - MESSAGE_OVERHEAD, MAX_BYTES / 10_000 + 1)] {
-            let mut flows = Flows::new(MAX_BYTES);
+            let mut flows = Flows::new(usize::MAX, MAX_BYTES);
             let all = handles(1);
             for at in 1..=share {
                 assert!(!all[0].is_paused(), "{at}");
@@ -408,8 +453,66 @@ mod tests {
     }
 
     #[test]
+    fn no_connection_has_more_waiting_than_is_left_free_and_one_message_fits_always() {
+        const LIMIT: usize = 100_000;
+        for count in [1, 9, 99, 999] {
+            let mut flows = Flows::new(LIMIT, usize::MAX);
+            let floods = handles(count);
+            let message = "x".repeat(1000 - MESSAGE_OVERHEAD);
+            // Each in turn, as long as it is read.
+            while let Some(flood) = floods
+                .iter()
+                .filter(|flood| !flood.is_paused() && flows.has_room(flood))
+                .min_by_key(|flood| flows.bytes_of(flood))
+            {
+                flows.push(text(flood, &message));
+            }
+            let each = (LIMIT / 1000 / (floods.len() + 1)).max(1);
+            let most = flows.flows.iter().map(|(_, flow)| flow.messages).max();
+            assert!(most.is_some_and(|most| (each..=each + 1).contains(&most)), "{count}: {most:?}");
+            assert!(flows.bytes() <= LIMIT.max(floods.len() * 1000), "{count}: {}", flows.bytes());
+            // Whoever has nothing waiting is heard, and again once that is taken.
+            let quiet = handle(count);
+            for _ in 0..3 {
+                assert!(!quiet.is_paused());
+                flows.push(text(&quiet, &message));
+                while quiet.flow().is_some() {
+                    flows.take(1, &mut VecDeque::new()).relieved.iter().for_each(Handle::resume);
+                }
+            }
+            while flows.len() > 0 {
+                flows.take(256, &mut VecDeque::new()).relieved.iter().for_each(Handle::resume);
+            }
+            assert_eq!(flows.bytes(), 0);
+            assert!(floods.iter().all(|flood| !flood.is_paused()));
+        }
+    }
+
+    #[test]
+    fn small_messages_go_on_while_large_ones_leave_nothing_free() {
+        const LIMIT: usize = 32 << 20;
+        for (count, len, small) in [(40, 1 << 20, 100), (5000, 4000, 20), (16_000, 1000, 20)] {
+            let mut flows = Flows::new(LIMIT, MAX_BYTES);
+            let floods = handles(count);
+            let message = "x".repeat(len);
+            for flood in floods.iter().cycle().take(10 * floods.len()) {
+                if !flood.is_paused() && flows.has_room(flood) {
+                    flows.push(text(flood, &message));
+                }
+            }
+            assert!(floods.iter().all(|flood| flood.is_paused() || !flows.has_room(flood)));
+            assert!((LIMIT..2 * LIMIT).contains(&flows.bytes()), "{count}: {}", flows.bytes());
+            let quiet = handle(count);
+            for at in 0..small {
+                assert!(!quiet.is_paused() && flows.has_room(&quiet), "{count}: {at}");
+                flows.push(text(&quiet, "small"));
+            }
+        }
+    }
+
+    #[test]
     fn each_connections_events_come_once_and_in_their_order_whatever_the_batches() {
-        let mut flows = Flows::new(MAX_BYTES);
+        let mut flows = Flows::new(usize::MAX, MAX_BYTES);
         let all = handles(40);
         let mut random = 1u64;
         let mut next = move |below: usize| {
@@ -452,7 +555,7 @@ mod tests {
 
     #[test]
     fn what_a_flood_took_is_given_back() {
-        let mut flows = Flows::new(usize::MAX);
+        let mut flows = Flows::new(usize::MAX, usize::MAX);
         let all = handles(100);
         all.iter().for_each(|handle| push(&mut flows, handle, 500));
         assert!(flows.items.capacity() >= 50_000);

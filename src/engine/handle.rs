@@ -38,16 +38,14 @@ const DEAD: u32 = 1 << 5;
 const LOST: u32 = 1 << 6;
 /// The embedder has dealt with the messages that came before the peer broke the rules.
 const SETTLED: u32 = 1 << 7;
-/// In the list of those that wait for the queue to JavaScript to shrink.
-const WAITING: u32 = 1 << 8;
 /// Its unfinished message takes too long.
-const OVERDUE: u32 = 1 << 9;
+const OVERDUE: u32 = 1 << 8;
 /// Not read for now: it stands in the line of [`Intake`](super::broker::Intake).
-const HELD: u32 = 1 << 10;
+const HELD: u32 = 1 << 9;
 /// Called from that line, and not yet back.
-const CALLED: u32 = 1 << 11;
+const CALLED: u32 = 1 << 10;
 /// All connections together hold too much, and this one is among those that hold most.
-const EVICT: u32 = 1 << 12;
+const EVICT: u32 = 1 << 11;
 /// All that a connection is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT;
 
@@ -416,16 +414,6 @@ impl Handle {
         if self.set_paused(false) {
             self.mailbox.wake(self);
         }
-    }
-
-    /// Notes whether it is in the list of those that wait. Answers what was.
-    pub(super) fn set_waiting(&self, waiting: bool) -> bool {
-        let before = if waiting {
-            self.flags.fetch_or(WAITING, Ordering::AcqRel)
-        } else {
-            self.flags.fetch_and(!WAITING, Ordering::AcqRel)
-        };
-        before & WAITING != 0
     }
 
     /// Its number among the connections that have events waiting for JavaScript. Like what follows, for the queue alone,
