@@ -55,7 +55,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Sends to all connections of a user, on whichever servers they are.
    *
    * The promise may be left alone: a rejection that nobody handles is no unhandled one. If it is about the arguments (a
-   * `TypeError` or `RangeError`), it becomes a process warning then, at most one a second.
+   * `TypeError` or `RangeError`), it becomes a process warning then, at most one a second of each code.
    *
    * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}
@@ -379,7 +379,7 @@ export interface RedisPubSubEvents {
   broker: [status: BrokerStatus];
   /**
    * A handler failed, or messages are not JSON (at most one such event a second). Without a listener it becomes a process
-   * warning.
+   * warning, at most one a second of each code.
    */
   error: [error: WebSocketError];
 }
@@ -416,8 +416,9 @@ export interface WebSocketManagerEvents<Data = unknown> {
   /**
    * Something in the application failed: a listener (`ERR_LISTENER`), `auth.authenticate` (`ERR_AUTH_FAILED`,
    * `ERR_INVALID_IDENTITY`); or a socket could not be taken over (`ERR_HANDOVER`), or what came from Redis was skipped
-   * (`ERR_BAD_MESSAGE`, at most one event a second). Without a listener it becomes a process
-   * warning instead of an exception.
+   * (`ERR_BAD_MESSAGE`, at most one event a second). Without a listener it becomes a process warning instead of an exception:
+   * at most one a second of each code, and the next one tells how many were left out, since a client can make a listener
+   * fail with each of its messages.
    */
   error: [error: WebSocketError];
 }

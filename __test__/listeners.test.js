@@ -5,16 +5,10 @@ const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
 const { host, manage, listening } = require('./support/host');
 const { connect, frame } = require('./support/client');
+const { nextWarning, warnings } = require('./support/warnings');
 
 const EVENTS = ['connection', 'message', 'disconnect'];
 const thrown = new Error('thrown by a listener');
-
-/** Resolves with the arguments of the next warning that the package gives. */
-function nextWarning() {
-  return new Promise((resolve) => {
-    jest.spyOn(process, 'emitWarning').mockImplementation((...args) => resolve(args));
-  });
-}
 
 afterEach(() => jest.restoreAllMocks());
 
@@ -109,9 +103,9 @@ describe('a listener that', () => {
     });
     const warning = nextWarning();
     await visit(url);
-    const [message, options] = await warning;
+    const { message, code } = await warning;
     expect(message).toContain("listener of 'connection'");
-    expect(options.code).toBe('ERR_LISTENER');
+    expect(code).toBe('ERR_LISTENER');
   });
 
   test("throws with nobody listening to 'error' becomes a process warning", async () => {
@@ -121,10 +115,50 @@ describe('a listener that', () => {
     });
     const warning = nextWarning();
     await visit(url);
-    const [message, { type, code, detail }] = await warning;
+    const { message, type, code, detail } = await warning;
     expect(message).toContain(thrown.message);
     expect([type, code]).toEqual(['ActoryWebSocketWarning', 'ERR_LISTENER']);
     expect(detail).toContain(__filename);
+  });
+
+  test('throws for each message of a flood becomes one process warning a second, which tells how many', async () => {
+    const { manager, connect: open } = await host({ relay: false });
+    let calls = 0;
+    manager.on('message', (connection, data) => {
+      calls += 1;
+      connection.send('called');
+      JSON.parse(data);
+    });
+    const client = await open();
+    const flood = async (count) => {
+      for (let i = 0; i < count; i += 1) client.send('no JSON');
+      for (let i = 0; i < count; i += 1) await client.next();
+      // The last listener has returned, too.
+      await client.ping();
+      await new Promise(setImmediate);
+    };
+    const first = warnings();
+    await flood(100);
+    expect(calls).toBe(100);
+    expect(first).toEqual([expect.objectContaining({ code: 'ERR_LISTENER' })]);
+    // Of another code, it is told.
+    manager.broadcast(undefined);
+    await new Promise(setImmediate);
+    expect(first).toMatchObject([{ code: 'ERR_LISTENER' }, { code: 'ERR_NOT_SERIALIZABLE' }]);
+    // A second later.
+    const second = warnings();
+    await flood(10);
+    expect(second).toHaveLength(1);
+    expect(second[0].message).toMatch(
+      /^A listener of 'message' failed: .*\(99 more with ERR_LISTENER before it were left out\)$/,
+    );
+    // Listeners of 'error' get each.
+    let errors = 0;
+    manager.on('error', () => {
+      errors += 1;
+    });
+    await flood(10);
+    expect([errors, second.length]).toEqual([10, 1]);
   });
 
   test.each(['throws', 'rejects'])("%s on 'error' itself becomes a process warning", async (way) => {
@@ -145,8 +179,9 @@ describe('a listener that', () => {
     const warning = nextWarning();
     await visit(url);
     await seen;
-    const [message, { code, detail }] = await warning;
-    expect([message, code]).toEqual([`A listener of 'error' failed: ${second.message}`, 'ERR_LISTENER']);
+    const { message, code, detail } = await warning;
+    expect(message).toContain(`A listener of 'error' failed: ${second.message}`);
+    expect(code).toBe('ERR_LISTENER');
     expect(detail).toContain(__filename);
   });
 });

@@ -80,31 +80,6 @@ function reasonOf(thrown) {
   }
 }
 
-/**
- * Hands an error to `process.emitWarning`, as text: an `Error` of another realm (a bundler's or test runner's
- * context) would be refused there.
- */
-function warn(error) {
-  let code = 'ERR_INTERNAL';
-  let detail = '';
-  try {
-    if (isObject(error)) {
-      if (typeof error.code === 'string') code = error.code;
-      // Where something else is the cause, its stack leads to the place, and ours only into this package.
-      const { stack } = isObject(error.cause) ? error.cause : error;
-      if (typeof stack === 'string') detail = stack;
-    }
-  } catch {
-    // A getter of the thrown value threw: its text has to do.
-  }
-  process.emitWarning(reasonOf(error), { type: 'ActoryWebSocketWarning', code, detail });
-}
-
-/** Tells the process something that an operator has to know, in one line of its standard error. */
-function notify(code, message) {
-  process.emitWarning(message, { type: 'ActoryWebSocketWarning', code });
-}
-
 module.exports = {
   failure,
   describe,
@@ -112,7 +87,6 @@ module.exports = {
   argOutOfRange,
   closedError,
   failureOf,
+  isObject,
   reasonOf,
-  warn,
-  notify,
 };

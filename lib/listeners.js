@@ -1,7 +1,8 @@
 'use strict';
 
 const { noticeOf } = require('./broker-status');
-const { failure, reasonOf, warn, notify } = require('./error');
+const { failure, reasonOf } = require('./error');
+const { notify, warn } = require('./warning');
 
 /** What `setInterest` takes, by event. */
 const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8, refused: 16 };

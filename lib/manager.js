@@ -6,7 +6,7 @@ const { isStrict, toChannel, toCloseCode, toCloseOptions, toId, toReason } = req
 const { MANAGER, toBrokerStatus } = require('./broker-status');
 const { ConnectionManager } = require('./connections');
 const { Directory } = require('./directory');
-const { closedError, failure, failureOf, notify } = require('./error');
+const { closedError, failure, failureOf } = require('./error');
 const { Handover, checkUpgrade } = require('./handover');
 const { Handshakes } = require('./handshakes');
 const { Hold } = require('./hold');
@@ -21,6 +21,7 @@ const { checkNameIsFree, registry } = require('./registry');
 const { checkPathIsFree, hookOf } = require('./server-hook');
 const { ServerWatch } = require('./server-watch');
 const { checkServer, refuse } = require('./upgrade');
+const { notify } = require('./warning');
 
 /** Code of the warning that a manager without Redis gives. */
 const SINGLE_SERVER = 'ACTORY_WS_SINGLE_SERVER';

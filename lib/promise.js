@@ -1,14 +1,8 @@
 'use strict';
 
-const { performance } = require('node:perf_hooks');
-const { warn } = require('./error');
-
-/** How often at most the process is warned of mistakes that nobody handles. */
-const WARN_MS = 1000;
+const { warn } = require('./warning');
 
 const nothing = () => {};
-
-let silentUntil = 0;
 
 /**
  * The rejection of a call that its caller got wrong. As any of ours it is never an unhandled one, but nobody would learn
@@ -26,9 +20,7 @@ class Mistake extends Promise {
     const mistake = new Mistake((_resolve, reject) => reject(error));
     Promise.prototype.then.call(mistake, undefined, nothing);
     setImmediate(() => {
-      if (mistake.#handled || performance.now() < silentUntil) return;
-      silentUntil = performance.now() + WARN_MS;
-      warn(error);
+      if (!mistake.#handled) warn(error);
     });
     return mistake;
   }
