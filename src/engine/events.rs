@@ -145,11 +145,12 @@ struct Queue {
 }
 
 impl Queue {
-    /// Moves events into a batch. Those of no connection go first, for they are few and somebody may wait for them; half of
-    /// the batch is for connections all the same.
+    /// Moves events into a batch. Those of no connection go first, for somebody may wait for them; a quarter of the batch is
+    /// for connections all the same. It is no more, because a listener's calls make answers of messages: with half of each, one call
+    /// per message would keep for ever whatever line of answers there is.
     fn take(&mut self, max: usize) -> (VecDeque<Event>, Taken) {
         let mut batch = VecDeque::with_capacity(max.min(self.others.len() + self.flows.len()));
-        let room = if self.flows.len() == 0 { max } else { max - max / 2 };
+        let room = if self.flows.len() == 0 { max } else { max - max / 4 };
         batch.extend(self.others.drain(..self.others.len().min(room)));
         if self.refusals > 0 {
             self.refusals -= batch.iter().filter(|event| matches!(event, Event::Refusal(_))).count();
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_wait_for_no_flood_keep_their_order_and_leave_half_of_a_batch_to_messages() {
+    fn answers_wait_for_no_flood_keep_their_order_and_leave_a_quarter_of_a_batch_to_messages() {
         let events = events();
         let flood = handle(1);
         (0..20).for_each(|number| events.push_message(&flood, Message::Text(&number.to_string())));
@@ -367,8 +368,28 @@ mod tests {
         events.push(settled(2));
         assert_eq!(names(&events.drain(4)), ["s1", "s2", "t0", "t1"]);
         (3..20).for_each(|ticket| events.push(settled(ticket)));
-        assert_eq!(names(&events.drain(4)), ["s3", "s4", "t2", "t3"]);
-        assert_eq!(names(&events.drain(1)), ["s5"]);
+        assert_eq!(names(&events.drain(4)), ["s3", "s4", "s5", "t2"]);
+        assert_eq!(names(&events.drain(1)), ["s6"]);
+    }
+
+    #[test]
+    fn a_line_of_answers_goes_away_while_each_message_makes_another() {
+        let events = events();
+        let flood = handle(1);
+        let mut ticket = 0;
+        let mut call = || {
+            ticket += 1;
+            events.push(settled(ticket));
+        };
+        (0..1000).for_each(|_| call());
+        for _ in 0..20 {
+            (0..256).for_each(|_| events.push_message(&flood, Message::Text("")));
+            let batch = events.drain(256);
+            assert_eq!(batch.len(), 256);
+            batch.iter().filter(|event| event.connection().is_some()).for_each(|_| call());
+        }
+        let waiting = events.queue.lock().others.len();
+        assert!(waiting <= 256, "{waiting}");
     }
 
     #[test]
