@@ -1,5 +1,5 @@
-//! The turnstile of a worker: handshakes whose token takes long to verify pass one by one, with a look at the sockets between
-//! two of them. So a flood of tokens delays an open connection by one verification at most.
+//! The turnstile of a worker: handshakes whose token takes long to verify pass one by one. They are verified on a thread beside
+//! the worker, which stands back for all others: a flood of tokens takes no time of open connections.
 //!
 //! Clients wait by address, and addresses take turns: a flood from one address delays no handshake from another.
 
@@ -11,36 +11,59 @@ use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
-use tokio::task::yield_now;
+use tokio::task::spawn_blocking;
 
-/// Most handshakes that wait at one worker: half a second of its time with the dearest keys.
+/// Most handshakes that wait at one worker: half a second of a core's time with the dearest keys.
 pub(super) const MAX_WAITING: usize = 1024;
 
 thread_local! {
-    static LINE: RefCell<Line<oneshot::Sender<()>>> = RefCell::default();
+    static LINE: RefCell<Line<oneshot::Sender<Pass>>> = RefCell::default();
 }
 
-/// Waits until a handshake of this client's may verify its token, which it is to do at once. False: too many wait.
-pub(super) async fn pass(remote: &str) -> bool {
+/// The next one passes when it is dropped.
+type Pass = oneshot::Sender<()>;
+
+/// Does work for a handshake of this client's when its turn comes. None: too many wait, or the worker ends.
+pub(super) async fn pass<T: Send + 'static>(
+    remote: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let turn = LINE.with_borrow_mut(|line| {
         let (sender, turn) = oneshot::channel();
         // Dropping the sender of who is turned away tells it.
         drop(line.push(Origin::of(remote), sender));
         turn
     });
-    turn.await.is_ok()
+    let pass = turn.await.ok()?;
+    spawn_blocking(move || {
+        let done = work();
+        drop(pass);
+        done
+    })
+    .await
+    .ok()
 }
 
 /// Lets handshakes pass, for as long as the worker runs.
 pub(super) async fn let_pass() {
     loop {
         let next = poll_fn(|cx| LINE.with_borrow_mut(|line| line.poll_pop(cx))).await;
-        // Fails for one that has given up, which costs nothing.
-        if next.send(()).is_ok() {
-            // It verifies next. This task goes on after that, and after a look at the sockets.
-            yield_now().await;
-        }
+        let (pass, passed) = oneshot::channel();
+        // Not taken by one that has given up, which costs nothing.
+        drop(next.send(pass));
+        let _ = passed.await;
     }
+}
+
+/// How much the threads beside a worker stand back (Linux, setpriority(2)): a tenth of what others get where cores are short.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// For each thread of a worker's runtime beside its own: it stands back.
+pub(super) fn stand_back() {
+    // It holds for the calling thread. Elsewhere it would for the process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// Where a client comes from. A client with IPv6 has all of its network's addresses, a /64 (RFC 4291 section 2.5.4).

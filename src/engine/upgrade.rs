@@ -208,10 +208,13 @@ impl Attempt {
         let Auth::Jwt(verifier) = &self.visitor.shared.config.auth else {
             return Err(Refusal::new(Code::Internal, "no verifier"));
         };
-        if token.is_some() && verifier.is_dear() && !turnstile::pass(&self.visitor.remote).await {
-            return Err(Refusal::new(Code::TooManyHandshakes, "too many tokens wait to be verified"));
+        if token.is_none() || !verifier.is_dear() {
+            return verifier.authenticate(token.as_ref(), unix_ms() / 1000);
         }
-        verifier.authenticate(token.as_ref(), unix_ms() / 1000)
+        let verifier = verifier.clone();
+        let verify = move || verifier.authenticate(token.as_ref(), unix_ms() / 1000);
+        let too_many = || Err(Refusal::new(Code::TooManyHandshakes, "too many tokens wait to be verified"));
+        turnstile::pass(&self.visitor.remote, verify).await.unwrap_or_else(too_many)
     }
 
     async fn open(self, socket: Taken, identity: Identity, deadline: Instant) {

@@ -255,7 +255,7 @@ fn refused_before(server: &Server, mut is_it: impl FnMut(&Event) -> bool) -> usi
 }
 
 #[test]
-fn a_message_waits_for_one_verification_and_not_for_all_that_are_due() {
+fn a_message_waits_for_no_verification() {
     let server = dear();
     let mut bystander = server.connect_as("ada");
     let junk = junk("10.0.0.1");
