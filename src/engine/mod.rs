@@ -32,6 +32,7 @@ mod poller;
 mod read_buffer;
 mod refusal;
 mod registry;
+mod respite;
 mod rooms;
 mod router;
 mod run_queue;

@@ -32,6 +32,8 @@ pub(super) struct RunQueue {
     /// Busy turns until the busy ones are alone.
     mixed: u32,
     idle: Option<Waker>,
+    /// It has nothing to do but for quiet ones.
+    rests: bool,
 }
 
 impl RunQueue {
@@ -40,7 +42,8 @@ impl RunQueue {
             Lane::Quiet => self.quiet.push_back(key),
             Lane::Busy => self.busy.push_back(key),
         }
-        if let Some(waker) = self.idle.take() {
+        let wakes = lane == Lane::Quiet || !self.rests;
+        if let Some(waker) = self.idle.take_if(|_| wakes) {
             waker.wake();
         }
     }
@@ -94,6 +97,7 @@ impl RunQueue {
 
     /// How many wait. If none do, the next [`RunQueue::push`] wakes.
     pub(super) fn poll_len(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        self.rests = false;
         if self.is_empty() {
             self.idle = Some(cx.waker().clone());
             self.quiet.shrink_to(KEPT);
@@ -102,11 +106,46 @@ impl RunQueue {
         }
         Poll::Ready(self.len())
     }
+
+    /// How many quiet ones wait. If none do, the next [`RunQueue::push`] of one wakes.
+    pub(super) fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        self.rests = true;
+        if self.quiet.is_empty() {
+            self.idle = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(self.quiet.len())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wakes {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn waker() -> (Arc<Wakes>, Waker) {
+        let wakes = Arc::new(Wakes::default());
+        (wakes.clone(), wakes.into())
+    }
 
     /// Serves the queue, at a cost of `work` for each quiet one; answers in which order.
     fn serve(queue: &mut RunQueue, work: u64) -> Vec<Key> {
@@ -154,6 +193,27 @@ mod tests {
         }
         queue.pop();
         assert!(!queue.is_mixed());
+    }
+
+    #[test]
+    fn who_rests_is_woken_for_quiet_ones_alone() {
+        let (wakes, waker) = waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut queue = RunQueue::default();
+        assert!(queue.poll_quiet(&mut cx).is_pending());
+        queue.push(1, Lane::Busy);
+        assert_eq!(Arc::strong_count(&wakes), 3, "it is still to be woken");
+        queue.push(2, Lane::Quiet);
+        assert_eq!((Arc::strong_count(&wakes), wakes.count()), (2, 1));
+        assert_eq!(queue.poll_quiet(&mut cx), Poll::Ready(1));
+        assert_eq!(queue.pop(), Some(2));
+        assert!(queue.poll_quiet(&mut cx).is_pending());
+        // The rest is over.
+        assert_eq!(queue.poll_len(&mut cx), Poll::Ready(1));
+        assert_eq!(queue.pop(), Some(1));
+        assert!(queue.poll_len(&mut cx).is_pending());
+        queue.push(3, Lane::Busy);
+        assert_eq!(wakes.count(), 2);
     }
 
     #[test]

@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
+use tokio::time::timeout_at;
 
 use super::account::Account;
 use super::read_buffer;
+use super::respite::{Respite, Round};
 use super::run_queue::{Lane, RunQueue};
 use super::table::{self, Key};
 
@@ -161,15 +163,12 @@ fn next_woken() -> Option<(Key, Lane)> {
 /// Not under tokio's budget, which is meant for one task that does one thing.
 pub(super) async fn take_turns() {
     unconstrained(async {
+        let mut respite = Respite::default();
         loop {
-            let (waiting, work) = poll_fn(|cx| {
-                WOKEN.with_borrow_mut(|queue| {
-                    let work = if queue.is_mixed() { SHORT_ROUND } else { TURN };
-                    queue.poll_len(cx).map(|waiting| (waiting, work))
-                })
-            })
-            .await;
+            let (waiting, is_mixed) = next_round(&mut respite).await;
             look_at_clock();
+            let measured = (is_mixed && respite.until().is_none()).then(Round::begin);
+            let work = if is_mixed { SHORT_ROUND } else { TURN };
             let round = Turn::begin();
             let mut group = Turn::begin();
             let mut taken = 0;
@@ -196,12 +195,37 @@ pub(super) async fn take_turns() {
                 }
             }
             table::send_back();
+            if !is_mixed {
+                respite = Respite::default();
+            } else if let Some(round) = measured.filter(|_| before == Lane::Busy) {
+                let (took, ran) = round.end();
+                respite.note(took, ran);
+            }
             if !WOKEN.with_borrow(RunQueue::is_empty) {
                 yield_now().await;
             }
         }
     })
     .await;
+}
+
+/// Waits until connections wait for turns. Answers how many, and whether quiet ones come between busy ones. While busy ones
+/// [rest](Respite), it is for the quiet ones.
+async fn next_round(respite: &mut Respite) -> (usize, bool) {
+    if let Some(until) = respite.until() {
+        let quiet = poll_fn(|cx| WOKEN.with_borrow_mut(|queue| queue.poll_quiet(cx)));
+        if let Ok(waiting) = timeout_at(until.into(), quiet).await {
+            return (waiting, true);
+        }
+        respite.end();
+    }
+    poll_fn(|cx| {
+        WOKEN.with_borrow_mut(|queue| {
+            let is_mixed = queue.is_mixed();
+            queue.poll_len(cx).map(|waiting| (waiting, is_mixed))
+        })
+    })
+    .await
 }
 
 /// Writes what was pushed to connections in portions, with a look at the sockets between them.
