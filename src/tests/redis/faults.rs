@@ -365,7 +365,7 @@ fn what_clients_relay_comes_back_or_its_sender_is_told() {
     println!("{} came back, {local} of them from here only, {uncertain} uncertain", back.len());
     assert!(back.is_sorted_by(|a, b| a < b), "twice, or out of order");
     // One client's messages go behind others, and about a portion of those is under way.
-    assert!(uncertain >= 32, "what lay in the tap: {uncertain}");
+    assert!(uncertain >= 16, "what lay in the tap: {uncertain}");
     server.expect_up();
     ada.expect_alive();
 }

@@ -24,7 +24,7 @@ pub const PACE: usize = 4 << 20;
 /// What may be without an answer, of all commands, beyond which no more of those clients' is taken that [go
 /// behind](Asker::goes_first) others, while others publish too: what goes first waits in Redis for no more than that. The
 /// portions are [longer](PORTION) once so many commands in a row went behind.
-const SHORT_PORTION: Portion = Portion { commands: 64, bytes: 32 << 10 };
+const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
 const IN_A_ROW: usize = 16 * 1024;
 
 /// Commands that were taken from the pipeline together.
@@ -305,8 +305,8 @@ mod tests {
             while unanswered.pop(|_, _| ()).is_some() {}
             (meanwhile, unanswered.room_for_rest())
         };
-        assert_eq!(serve(false, 63), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
-        assert_eq!(serve(false, 64), (None, Some(SHORT_PORTION)));
+        assert_eq!(serve(false, 31), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        assert_eq!(serve(false, 32), (None, Some(SHORT_PORTION)));
         assert_eq!(serve(false, IN_A_ROW), (None, Some(PORTION)));
         assert_eq!(serve(false, 511), (Some(PORTION), Some(PORTION)));
         assert_eq!(serve(false, 512), (None, Some(PORTION)));
