@@ -183,6 +183,11 @@ impl Intake {
         true
     }
 
+    /// Whether any stand in line.
+    pub fn has_line(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Calls those in line that there is room for. To be called after answers came.
     pub fn call(&self) {
         if self.waiting.load(Ordering::SeqCst) == 0 {

@@ -330,6 +330,10 @@ impl Sink for Dispatcher {
         }
     }
 
+    fn has_line(&self) -> bool {
+        self.intake.has_line()
+    }
+
     fn relieved(&self) {
         self.intake.call();
     }

@@ -55,6 +55,11 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// A message came. `name` is the channel's, without prefix and hash tag.
     fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
 
+    /// Whether clients wait in line to publish.
+    fn has_line(&self) -> bool {
+        false
+    }
+
     /// The turn is over in which these messages came.
     fn deliver(&self, _gathered: &mut Gathered) {}
     /// A message came that was too large to be taken, or on a channel whose name is no text.

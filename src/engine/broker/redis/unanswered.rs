@@ -22,8 +22,8 @@ const SPARE_COMMANDS: usize = 4096;
 pub const PACE: usize = 4 << 20;
 
 /// What may be without an answer, of all commands, beyond which no more of those clients' is taken that [go
-/// behind](Asker::goes_first) others, while others publish too: what goes first waits in Redis for no more than that. The
-/// portions are [longer](PORTION) once so many commands in a row went behind.
+/// behind](Asker::goes_first) others, while others publish too, and clients wait in line: what goes first waits in Redis for no
+/// more than that. Portions are [longer](PORTION) once so many commands went behind without either.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
 const IN_A_ROW: usize = 16 * 1024;
 
@@ -57,8 +57,9 @@ pub struct Unanswered {
     /// How many bytes were written, and how many bytes of commands are answered.
     written: u64,
     answered: u64,
-    /// Commands that went behind others since the last that went first.
+    /// Commands that went behind others since the last that went first, and since clients last waited in line to add some.
     in_a_row: usize,
+    without_line: usize,
     spare: Batch,
 }
 
@@ -70,7 +71,10 @@ impl Unanswered {
             return;
         }
         match batch.pending.last() {
-            Some(pending) if !pending.asker.goes_first() => self.in_a_row += batch.pending.len(),
+            Some(pending) if !pending.asker.goes_first() => {
+                self.in_a_row += batch.pending.len();
+                self.without_line += batch.pending.len();
+            }
             Some(pending) if pending.asker.is_counted() => self.in_a_row = 0,
             _ => {}
         }
@@ -107,9 +111,14 @@ impl Unanswered {
         end.saturating_sub(self.written) as usize
     }
 
-    /// How much may be taken of what goes behind others, if Redis has so little to do that something may.
-    pub fn room_for_rest(&self) -> Option<Portion> {
-        let portion = if self.in_a_row < IN_A_ROW { SHORT_PORTION } else { PORTION };
+    /// How much may be taken of what goes behind others, if Redis has so little to do that something may. `line`: clients wait in
+    /// line to add some. As long as none do, there is no flood, and longer portions cost less.
+    pub fn room_for_rest(&mut self, line: bool) -> Option<Portion> {
+        if line {
+            self.without_line = 0;
+        }
+        let is_short = self.in_a_row < IN_A_ROW && self.without_line < IN_A_ROW;
+        let portion = if is_short { SHORT_PORTION } else { PORTION };
         let bytes = self.written - self.answered + self.unwritten() as u64;
         (!portion.is_reached(self.pending.len(), bytes as usize)).then_some(portion)
     }
@@ -293,24 +302,28 @@ mod tests {
     }
 
     #[test]
-    fn floods_have_longer_portions_once_they_are_alone() {
+    fn floods_have_short_portions_while_others_publish_and_clients_wait_in_line() {
         let mut unanswered = Unanswered::default();
         let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
-        let mut serve = |first, commands| {
+        let mut serve = |first, commands, line| {
             let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first };
             let pending = (0..commands).map(|_| Pending::new(1, asker(), 0)).collect();
             unanswered.push(Batch { bytes: vec![b'x'; commands], pending });
-            let meanwhile = unanswered.room_for_rest();
+            let meanwhile = unanswered.room_for_rest(line);
             while unanswered.pop(|_, _| ()).is_some() {}
-            (meanwhile, unanswered.room_for_rest())
+            (meanwhile, unanswered.room_for_rest(line))
         };
-        assert_eq!(serve(false, 31), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
-        assert_eq!(serve(false, 32), (None, Some(SHORT_PORTION)));
-        assert_eq!(serve(false, IN_A_ROW), (None, Some(PORTION)));
-        assert_eq!(serve(false, 511), (Some(PORTION), Some(PORTION)));
-        assert_eq!(serve(false, 512), (None, Some(PORTION)));
-        assert_eq!(serve(true, 1), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        assert_eq!(serve(false, 31, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        assert_eq!(serve(false, 32, true), (None, Some(SHORT_PORTION)));
+        assert_eq!(serve(false, IN_A_ROW, true), (None, Some(PORTION)));
+        assert_eq!(serve(false, 511, true), (Some(PORTION), Some(PORTION)));
+        assert_eq!(serve(false, 512, true), (None, Some(PORTION)));
+        assert_eq!(serve(true, 1, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        // Nobody waits in line any more.
+        assert_eq!(serve(false, IN_A_ROW, false), (None, Some(PORTION)));
+        assert_eq!(serve(true, 1, false), (Some(PORTION), Some(PORTION)));
+        assert_eq!(serve(false, 1, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
     }
 
     #[test]

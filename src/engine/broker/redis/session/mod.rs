@@ -229,7 +229,7 @@ impl Session {
         loop {
             if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
-                let rest = self.unanswered.room_for_rest();
+                let rest = self.unanswered.room_for_rest(self.hub.sink.has_line());
                 let batch = self.link.pipeline.take(cx.waker(), spare, rest);
                 spend((batch.bytes.len() / WRITTEN) as u64);
                 self.unanswered.push(batch);
