@@ -639,7 +639,7 @@ export interface RedisOptions {
   graceMs?: number | undefined;
   /**
    * Publishes that may wait for Redis; past it they are refused with `ERR_BROKER_OVERLOADED`. Bytes, 65,536 to
-   * 4,294,967,296. Clients that relay much are not read while half of it is used; the last quarter is the
+   * 4,294,967,296. Clients whose messages are relayed are not read while half of it is used; the last quarter is the
    * application's alone.
    *
    * @defaultValue `67108864`

@@ -153,9 +153,7 @@ impl Intake {
         let window = handle.window();
         let last = window.last.load(Ordering::Relaxed) as usize;
         let unanswered = self.unanswered.load(Ordering::SeqCst);
-        // Who says little goes on while others use the budget up. What it adds is bounded: see `Budget::is_used_up`.
-        let is_small = (1..=LEAST).contains(&last) && window.unanswered() < LEAST;
-        if (is_small || !self.budget.is_short_for_clients())
+        if !self.budget.is_short_for_clients()
             && (!self.budget.is_giving_up() || window.unanswered() == 0)
             && window.unanswered() < self.window(unanswered)
             && (last <= LEAST || unanswered < ROOM)
@@ -382,15 +380,9 @@ mod tests {
         assert!(!intake.must_wait(&handles[0]));
         budget.take(1);
         assert!(intake.must_wait(&handles[0]));
-        // One whose messages are small goes on, a few at a time.
-        let small = &self::handles(1)[0];
-        _ = intake.begin(small, 1, true);
-        assert_eq!(relay(&intake, small, 1), LEAST as u32 - 1);
-        intake.end(small, 1, true);
-        intake.end(small, LEAST as u32 - 1, false);
         budget.give_back(1);
         intake.call();
-        assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]) && !intake.must_wait(small));
+        assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
         assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0, "no room is kept for who has come");
     }
 
