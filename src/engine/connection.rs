@@ -153,6 +153,7 @@ impl Connection {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
             self.tenure.leave(close::HEARTBEAT, "no answer to ping", ClosedBy::Network);
             self.say_close(close::HEARTBEAT, "no answer to ping");
+            self.assembler.clear();
             self.phase = Phase::Flushing;
             if self.socket.is_bridge() {
                 self.set_deadline();
@@ -179,7 +180,7 @@ impl Connection {
             self.phase = Phase::Closing;
             self.set_deadline();
         }
-        if evict && unfinished > 0 {
+        if evict && unfinished > 0 && matches!(self.phase, Phase::Open | Phase::Closing) {
             self.fail(Violation::NO_ROOM);
         }
         if evict && self.tenure.handle.buffered() > LEFTOVER {
@@ -472,7 +473,9 @@ impl Connection {
         }
         if orders.lost() && self.phase != Phase::Over {
             // After the read: what the peer said before it left is heard.
-            if self.phase == Phase::Open && self.unread.is_some() && !self.tenure.handle.is_stopped() {
+            let is_unread =
+                self.phase == Phase::Open && self.unread.is_some() && !self.tenure.handle.is_stopped();
+            if is_unread || self.relaying.is_some() {
                 self.tenure.handle.declare_lost();
             } else {
                 self.lost();

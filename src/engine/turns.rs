@@ -212,13 +212,13 @@ pub(super) async fn take_turns() {
 /// Waits until connections wait for turns. Answers how many, and whether quiet ones come between busy ones. While busy ones
 /// [rest](Respite), it is for the quiet ones.
 async fn next_round(respite: &mut Respite) -> (usize, bool) {
-    if let Some(until) = respite.until() {
+    if let Some(until) = respite.until().filter(|until| *until > Instant::now()) {
         let quiet = poll_fn(|cx| WOKEN.with_borrow_mut(|queue| queue.poll_quiet(cx)));
         if let Ok(waiting) = timeout_at(until.into(), quiet).await {
             return (waiting, true);
         }
-        respite.end();
     }
+    respite.end();
     poll_fn(|cx| {
         WOKEN.with_borrow_mut(|queue| {
             let is_mixed = queue.is_mixed();

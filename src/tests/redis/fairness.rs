@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::broker::redis::{PubSub, RedisConfig};
+use crate::engine::broker::redis::{PubSub, RedisConfig, Routing};
 use crate::engine::broker::{Channel, Reply, State, Status};
 use crate::engine::config::{Config, Relay};
 use crate::engine::events::Event;
@@ -259,16 +259,22 @@ fn redis_never_cuts_a_link_for_its_output_buffer() {
 #[test]
 fn many_connections_of_a_user_get_what_is_said_on_another_server_whole_in_order_and_before_their_end() {
     let redis = RedisServer::start();
-    let (one, two) = (Server::start_up(with(patient(&redis))), Server::start_up(with(patient(&redis))));
-    let mut flooder = one.connect_as("ada");
-    let mut others: Vec<_> = (0..20).map(|_| two.connect_as("ada")).collect();
-    flooder.send(&numbered(0..3000));
-    expect_numbers(&mut flooder, 0..3000);
-    let reply = one.engine.disconnect_user("ada", 4001, "enough", false);
-    assert_eq!(one.delivery(reply).status, Status::Published);
-    for other in &mut others {
-        expect_numbers(other, 0..3000);
-        assert_eq!(other.expect_close(4001), "enough");
+    for routing in [Routing::User, Routing::Shared] {
+        let server = || Server::start_up(with(RedisConfig { routing, ..patient(&redis) }));
+        let (one, two) = (server(), server());
+        let mut flooder = one.connect_as("ada");
+        let mut others: Vec<_> = (0..20).map(|_| two.connect_as("ada")).collect();
+        flooder.send(&numbered(0..3000));
+        expect_numbers(&mut flooder, 0..3000);
+        // Behind each other on one link, and what the first says is gathered.
+        let last = one.engine.publish(Channel::User("ada"), Message::Text("3000"), false);
+        let end = one.engine.disconnect_user("ada", 4001, "enough", false);
+        assert_eq!(one.delivery(last).status, Status::Published);
+        assert_eq!(one.delivery(end).status, Status::Published);
+        for other in &mut others {
+            expect_numbers(other, 0..3001);
+            assert_eq!(other.expect_close(4001), "enough");
+        }
     }
 }
 

@@ -266,6 +266,7 @@ impl Sink for Dispatcher {
         } else if name == SHARED {
             self.take_shared(payload, gathered);
         } else if name == "control" || name.strip_prefix("node:") == Some(&self.node) {
+            self.deliver(gathered);
             self.obey(payload);
         }
     }

@@ -92,6 +92,7 @@ impl Default for State {
 }
 
 impl State {
+    /// The rest waits until nothing goes first: a client's first messages may be there, and its next in the rest.
     fn next(&mut self, spare: Batch, also_rest: bool) -> Batch {
         if also_rest && self.first.is_empty() { self.rest.pop(spare) } else { self.first.pop(spare) }
     }
@@ -211,6 +212,9 @@ impl Pipeline {
     pub fn begin(&self) {
         let mut state = self.state.lock();
         self.budget.give_back(state.unanswered);
+        if state.ending {
+            self.budget.end_giving_up();
+        }
         *state = State { subscribing: true, ..State::default() };
     }
 

@@ -21,8 +21,7 @@ const SPARE_COMMANDS: usize = 4096;
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
 pub const PACE: usize = 4 << 20;
 
-/// What may be without an answer, of all commands, beyond which no more of those clients' is taken that [go
-/// behind](Asker::goes_first) others, while others publish too, and clients wait in line: what goes first waits in Redis for no
+/// What may be without an answer of those clients' commands that [go behind](Asker::goes_first) others, while others publish too, and clients wait in line: what goes first waits in Redis for no
 /// more than that. Portions are [longer](PORTION) once so many commands went behind without either.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
 const IN_A_ROW: usize = 16 * 1024;
@@ -60,6 +59,9 @@ pub struct Unanswered {
     /// Commands that went behind others since the last that went first, and since clients last waited in line to add some.
     in_a_row: usize,
     without_line: usize,
+    /// Those of them that are not answered, and their bytes.
+    behind: usize,
+    behind_bytes: usize,
     spare: Batch,
 }
 
@@ -74,6 +76,8 @@ impl Unanswered {
             Some(pending) if !pending.asker.goes_first() => {
                 self.in_a_row += batch.pending.len();
                 self.without_line += batch.pending.len();
+                self.behind += batch.pending.len();
+                self.behind_bytes += batch.bytes.len();
             }
             Some(pending) if pending.asker.is_counted() => self.in_a_row = 0,
             _ => {}
@@ -119,8 +123,7 @@ impl Unanswered {
         }
         let is_short = self.in_a_row < IN_A_ROW && self.without_line < IN_A_ROW;
         let portion = if is_short { SHORT_PORTION } else { PORTION };
-        let bytes = self.written - self.answered + self.unwritten() as u64;
-        (!portion.is_reached(self.pending.len(), bytes as usize)).then_some(portion)
+        (!portion.is_reached(self.behind, self.behind_bytes)).then_some(portion)
     }
 
     /// Ready(true): everything is written that may be, and something was; there may be more to take.
@@ -215,6 +218,10 @@ impl Unanswered {
 
     fn shift<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
         let pending = self.pending.pop_front()?;
+        if !pending.asker.goes_first() {
+            self.behind = self.behind.saturating_sub(1);
+            self.behind_bytes = self.behind_bytes.saturating_sub(pending.len);
+        }
         let chunk = self.chunks.front_mut()?;
         let begin = chunk.answered;
         chunk.answered += pending.len;

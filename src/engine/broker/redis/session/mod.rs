@@ -314,6 +314,7 @@ fn lose(hub: &Hub, pending: Pending, bytes: &[u8], written: bool) {
 impl Drop for Session {
     /// Also where the task is dropped with its worker: nothing that was asked stays without an answer.
     fn drop(&mut self) {
+        self.hub.sink.deliver(&mut self.gathered);
         while self.give_up_oldest() {}
         self.link.pipeline.answered(std::mem::take(&mut self.settled));
         self.link.pipeline.close(|rest| {

@@ -116,6 +116,10 @@ impl Session {
 
     /// The oldest command, a publish or a question, has come to this.
     fn settle(&mut self, settled: Settled) {
+        if self.unanswered.asker().is_some_and(|asker| !asker.is_client()) {
+            // The embedder may do next what would overtake it, such as to close a connection.
+            self.hub.sink.deliver(&mut self.gathered);
+        }
         let answered = self.answer_with(|hub, pending, bytes| {
             let len = pending.len;
             hub.settle(pending, bytes, settled);
