@@ -13,7 +13,7 @@ const guide = join(root, '__test__', 'fixtures', 'guide-server.mjs');
 /** Builds and finds everything, or throws and says what to do. */
 export function prepare(works, servers, anyBuild) {
   if (process.platform !== 'linux') throw new Error('the benchmark needs Linux (epoll, taskset, /proc)');
-  // What is only looked for comes first: nobody waits for a build to be told that something else is missing.
+  // Checks come before builds: nobody waits for a build to be told that something else is missing.
   // In `fair`, the floor is this package too.
   const isOwn = servers.includes('actory') || (servers.includes('floor') && works.some((work) => work.fair));
   const build = isOwn ? findBuild(anyBuild) : undefined;

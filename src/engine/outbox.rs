@@ -336,12 +336,15 @@ impl Outbox {
             dropped.bytes -= end as u64;
             dropped.messages -= u64::from(before) + u64::from(half_out);
             if self.sent < end {
-                if let Bytes::Own(bytes) = &mut first.bytes {
-                    bytes.truncate(end);
-                    bytes.shrink_to_fit();
-                }
                 first.messages = before + u32::from(half_out);
                 self.mark = (at, before);
+                if let Bytes::Own(bytes) = &mut first.bytes {
+                    // Only the frame that is half out is kept, not those before it in its chunk.
+                    *bytes = bytes[at..end].to_vec();
+                    self.sent -= at;
+                    first.messages = u32::from(half_out);
+                    self.mark = (0, 0);
+                }
                 self.enqueue(first);
             } else {
                 self.sent = 0;
