@@ -69,10 +69,9 @@ impl Lane {
         self.closed.is_empty() && self.batch.pending.is_empty()
     }
 
-    /// The oldest batch, unless little is left.
-    pub fn pop_much(&mut self) -> Option<Batch> {
-        let much = self.batch.bytes.len() > LITTLE;
-        self.closed.pop_front().or_else(|| much.then(|| std::mem::take(&mut self.batch)))
+    /// Whether more is left than others may wait for.
+    pub fn has_much(&self) -> bool {
+        !self.closed.is_empty() || self.batch.bytes.len() > LITTLE
     }
 
     pub fn into_batches(self) -> impl Iterator<Item = Batch> {

@@ -92,9 +92,20 @@ impl Default for State {
 }
 
 impl State {
-    /// The rest waits until nothing goes first: a client's first messages may be there, and its next in the rest.
-    fn next(&mut self, spare: Batch, also_rest: bool) -> Batch {
-        if also_rest && self.first.is_empty() { self.rest.pop(spare) } else { self.first.pop(spare) }
+    /// The oldest batches, in the order in which they go. The rest goes once all that goes first is taken: a client's first
+    /// messages may be there, and its next in the rest.
+    fn next(&mut self, spare: Batch, also_rest: bool) -> [Batch; 2] {
+        if self.first.is_empty() {
+            let rest = if also_rest { self.rest.pop(spare) } else { spare };
+            return [Batch::default(), rest];
+        }
+        let first = self.first.pop(spare);
+        let rest = if also_rest && self.first.is_empty() {
+            self.rest.pop(Batch::default())
+        } else {
+            Batch::default()
+        };
+        [first, rest]
     }
 
     /// No more subscriptions are taken, and nobody is woken.
@@ -210,12 +221,7 @@ impl Pipeline {
 
     /// A session begins: subscriptions are taken from here on.
     pub fn begin(&self) {
-        let mut state = self.state.lock();
-        self.budget.give_back(state.unanswered);
-        if state.ending {
-            self.budget.end_giving_up();
-        }
-        *state = State { subscribing: true, ..State::default() };
+        *self.state.lock() = State { subscribing: true, ..State::default() };
     }
 
     /// The session is ready: publishes are taken from here on.
@@ -238,7 +244,12 @@ impl Pipeline {
     pub fn drain(&self, shut: bool) -> Option<Batch> {
         let mut state = self.state.lock();
         state.shut = shut;
-        state.first.pop_much().or_else(|| state.rest.pop_much())
+        if !state.first.has_much() && !state.rest.has_much() {
+            return None;
+        }
+        // What goes first is given up first, however little.
+        let lane = if state.first.is_empty() { &mut state.rest } else { &mut state.first };
+        Some(lane.pop(Batch::default()))
     }
 
     /// Closes. What is left is handed to `give_up`, before anybody can find the connection down.
@@ -267,32 +278,30 @@ impl Pipeline {
         }
     }
 
-    /// Takes the oldest batch of those that go first, or, with a portion for the `rest`, of the others, and subscriptions before
-    /// it; an empty one if there is none. What is added then wakes the task. `spare` is an empty batch whose room is used again.
-    pub fn take(&self, waker: &Waker, mut spare: Batch, rest: Option<Portion>) -> Batch {
+    /// Takes subscriptions, or else the ends of some and the oldest commands: of those that go first a batch, and, with a portion
+    /// for the `rest`, one of the others once those are all taken. The batches are to be written in this order; most are empty.
+    /// Commands that are added from then on wake the task. `spare` is an empty batch whose room is used again.
+    pub fn take(&self, waker: &Waker, mut spare: Batch, rest: Option<Portion>) -> [Batch; 3] {
         let mut state = self.state.lock();
-        let also_rest = rest.is_some();
         state.portion = rest.unwrap_or(state.portion);
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
         state.woken = false;
+        let mut channels = Batch::default();
         if !state.wanted.is_empty() {
             state.takes += 1;
             let change = Change::Subscribe { take: state.takes };
             write_subscriptions(&mut spare, take_channels(&mut state.wanted), change);
-            return spare;
+            return [spare, Batch::default(), Batch::default()];
         }
         if !state.unwanted.is_empty() && state.dropping == 0 {
             state.takes += 1;
-            write_subscriptions(&mut spare, take_channels(&mut state.unwanted), Change::Unsubscribe);
-            state.dropping = spare.pending.len();
-            let mut next = state.next(Batch::default(), also_rest);
-            spare.bytes.append(&mut next.bytes);
-            spare.pending.append(&mut next.pending);
-            return spare;
+            write_subscriptions(&mut channels, take_channels(&mut state.unwanted), Change::Unsubscribe);
+            state.dropping = channels.pending.len();
         }
-        state.next(spare, also_rest)
+        let [first, rest] = state.next(spare, rest.is_some());
+        [channels, first, rest]
     }
 
     /// A command that drops channels is answered.
@@ -382,18 +391,46 @@ mod tests {
         let client = |first| Asker::Sender { sender: sender.clone(), cost: 1, first };
         let add = |byte: u8, asker| pipeline.add(0, asker, None, |out| out.push(byte)).is_ok();
         let take = |also_rest: bool| {
-            pipeline.take(Waker::noop(), Batch::default(), also_rest.then_some(PORTION)).bytes
+            let batches = pipeline.take(Waker::noop(), Batch::default(), also_rest.then_some(PORTION));
+            batches.map(|batch| batch.bytes).concat()
         };
         assert!(add(b'a', client(false)) && add(b'b', Asker::Nobody) && add(b'c', client(true)));
         assert!(add(b'd', client(false)));
-        assert_eq!(take(true), b"bc");
+        assert_eq!(take(false), b"bc");
         assert_eq!(take(false), b"");
-        assert_eq!(take(true), b"ad");
+        assert!(add(b'e', Asker::Nobody));
+        assert_eq!(take(true), b"ead", "in one go, so that nothing of the same client's comes in between");
+        // Not before all that goes first.
+        (0..PORTION.commands).for_each(|_| assert!(add(b'f', Asker::Nobody)));
+        assert!(add(b'r', client(false)) && add(b'f', Asker::Nobody));
+        assert_eq!(take(true), [b'f'].repeat(PORTION.commands));
+        assert_eq!(take(true), b"fr");
         // Given up in the same order, and none is left.
         assert!(add(b'a', client(false)) && add(b'b', Asker::Nobody));
         let mut given_up = Vec::new();
         pipeline.close(|batch| given_up.extend(batch.bytes));
         assert_eq!(given_up, b"ba");
+    }
+
+    #[test]
+    fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
+        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let pipeline = Pipeline::new(mailbox.clone(), Arc::new(Budget::new(usize::MAX)));
+        pipeline.begin();
+        pipeline.open();
+        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        let add = |first, byte: u8, len: usize| {
+            let asker = Asker::Sender { sender: sender.clone(), cost: 1, first };
+            pipeline.add(0, asker, None, |out| out.resize(out.len() + len, byte)).is_ok()
+        };
+        assert!(add(true, b'a', 1) && add(false, b'b', PORTION.bytes) && add(false, b'c', LITTLE));
+        pipeline.end();
+        let mut given_up = Vec::new();
+        while let Some(batch) = pipeline.drain(false) {
+            given_up.push(batch.bytes[0]);
+        }
+        pipeline.close(|batch| given_up.push(batch.bytes[0]));
+        assert_eq!(given_up, b"abc");
     }
 
     #[test]
@@ -403,13 +440,13 @@ mod tests {
         let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
         let many = 0..2 * CHANNELS_PER_TAKE;
         let take = || {
-            let batch = pipeline.take(Waker::noop(), Batch::default(), Some(PORTION));
+            let batches = pipeline.take(Waker::noop(), Batch::default(), Some(PORTION));
             let kind = |pending: &Pending| match pending.asker {
                 Asker::Subscribe { left, .. } => ("subscribe", left),
                 Asker::Unsubscribe { left } => ("unsubscribe", left),
                 _ => ("publish", 1),
             };
-            batch.pending.iter().map(kind).collect::<Vec<_>>()
+            batches.iter().flat_map(|batch| batch.pending.iter().map(kind)).collect::<Vec<_>>()
         };
         let publish = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x')).is_ok();
         pipeline.begin();

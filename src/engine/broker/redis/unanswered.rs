@@ -21,9 +21,10 @@ const SPARE_COMMANDS: usize = 4096;
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
 pub const PACE: usize = 4 << 20;
 
-/// What may be without an answer of those clients' commands that [go behind](Asker::goes_first) others, while others publish too, and clients wait in line: what goes first waits in Redis for no
-/// more than that. Portions are [longer](PORTION) once so many commands went behind without either.
+/// So much of those commands that [go behind](Asker::goes_first) others may be without an answer, while others publish too, and
+/// clients wait in line. The others' commands wait in Redis for no more than that.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
+/// Portions are [longer](PORTION) once so many commands went behind without either.
 const IN_A_ROW: usize = 16 * 1024;
 
 /// Commands that were taken from the pipeline together.
@@ -56,11 +57,13 @@ pub struct Unanswered {
     /// How many bytes were written, and how many bytes of commands are answered.
     written: u64,
     answered: u64,
-    /// Commands that went behind others since the last that went first, and since clients last waited in line to add some.
+    /// Commands that went behind others since the last that went first.
     in_a_row: usize,
+    /// The same since clients last waited in line to add some.
     without_line: usize,
-    /// Those of them that are not answered, and their bytes.
+    /// Commands that went behind others and are not answered.
     behind: usize,
+    /// Their bytes.
     behind_bytes: usize,
     spare: Batch,
 }
@@ -69,18 +72,20 @@ impl Unanswered {
     /// Adds commands.
     pub fn push(&mut self, mut batch: Batch) {
         if batch.bytes.is_empty() {
-            self.spare = batch;
+            if batch.bytes.capacity() > self.spare.bytes.capacity() {
+                self.spare = batch;
+            }
             return;
         }
-        match batch.pending.last() {
-            Some(pending) if !pending.asker.goes_first() => {
-                self.in_a_row += batch.pending.len();
-                self.without_line += batch.pending.len();
-                self.behind += batch.pending.len();
-                self.behind_bytes += batch.bytes.len();
+        for pending in &batch.pending {
+            if !pending.asker.goes_first() {
+                self.in_a_row += 1;
+                self.without_line += 1;
+                self.behind += 1;
+                self.behind_bytes += pending.len;
+            } else if pending.asker.is_counted() {
+                self.in_a_row = 0;
             }
-            Some(pending) if pending.asker.is_counted() => self.in_a_row = 0,
-            _ => {}
         }
         self.pending.extend(batch.pending.drain(..));
         if batch.pending.capacity() <= SPARE_COMMANDS {
@@ -219,8 +224,8 @@ impl Unanswered {
     fn shift<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
         let pending = self.pending.pop_front()?;
         if !pending.asker.goes_first() {
-            self.behind = self.behind.saturating_sub(1);
-            self.behind_bytes = self.behind_bytes.saturating_sub(pending.len);
+            self.behind -= 1;
+            self.behind_bytes -= pending.len;
         }
         let chunk = self.chunks.front_mut()?;
         let begin = chunk.answered;
@@ -331,6 +336,22 @@ mod tests {
         assert_eq!(serve(false, IN_A_ROW, false), (None, Some(PORTION)));
         assert_eq!(serve(true, 1, false), (Some(PORTION), Some(PORTION)));
         assert_eq!(serve(false, 1, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+    }
+
+    #[test]
+    fn ends_of_subscriptions_beside_a_flood_take_nothing_of_its_portions() {
+        let mut unanswered = Unanswered::default();
+        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        for _ in 0..2 * PORTION.commands {
+            let flood = Asker::Sender { sender: sender.clone(), cost: 1, first: false };
+            let end = Asker::Unsubscribe { left: 1 };
+            let pending = vec![Pending::new(PORTION.bytes, end, 0), Pending::new(1, flood, 0)];
+            unanswered.push(Batch { bytes: vec![b'x'; PORTION.bytes + 1], pending });
+            assert_eq!((unanswered.behind, unanswered.behind_bytes), (1, 1));
+            while unanswered.pop(|_, _| ()).is_some() {}
+        }
+        assert_eq!(unanswered.room_for_rest(true), Some(SHORT_PORTION));
     }
 
     #[test]

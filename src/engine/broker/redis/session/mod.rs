@@ -230,9 +230,10 @@ impl Session {
             if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
                 let rest = self.unanswered.room_for_rest(self.hub.sink.has_line());
-                let batch = self.link.pipeline.take(cx.waker(), spare, rest);
-                spend((batch.bytes.len() / WRITTEN) as u64);
-                self.unanswered.push(batch);
+                for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
+                    spend((batch.bytes.len() / WRITTEN) as u64);
+                    self.unanswered.push(batch);
+                }
             }
             match self.unanswered.poll_write(Pin::new(&mut self.wire), cx) {
                 Poll::Ready(Ok(true)) if begun.is_over() => {
@@ -314,7 +315,6 @@ fn lose(hub: &Hub, pending: Pending, bytes: &[u8], written: bool) {
 impl Drop for Session {
     /// Also where the task is dropped with its worker: nothing that was asked stays without an answer.
     fn drop(&mut self) {
-        self.hub.sink.deliver(&mut self.gathered);
         while self.give_up_oldest() {}
         self.link.pipeline.answered(std::mem::take(&mut self.settled));
         self.link.pipeline.close(|rest| {

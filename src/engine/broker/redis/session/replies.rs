@@ -116,8 +116,9 @@ impl Session {
 
     /// The oldest command, a publish or a question, has come to this.
     fn settle(&mut self, settled: Settled) {
-        if self.unanswered.asker().is_some_and(|asker| !asker.is_client()) {
-            // The embedder may do next what would overtake it, such as to close a connection.
+        // The embedder may do next what would overtake it, such as to close a connection. What never left is served here.
+        let is_for_embedder = self.unanswered.asker().is_some_and(|asker| !asker.is_client());
+        if is_for_embedder || matches!(settled, Settled::Unsent) || self.hub.has_parked() {
             self.hub.sink.deliver(&mut self.gathered);
         }
         let answered = self.answer_with(|hub, pending, bytes| {
@@ -326,6 +327,7 @@ impl Session {
     /// It is a master: what it has answered counts.
     fn believe(&mut self) {
         self.doubt = false;
+        self.hub.sink.deliver(&mut self.gathered);
         for (pending, number) in self.doubted.drain(..) {
             self.hub.settle(pending, &[], Settled::Number(number));
         }
