@@ -242,6 +242,8 @@ impl Connection {
                     if self.tenure.handle.is_stopped()
                         || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
                 {
+                    // The embedder may take its time: room that is kept for it would be missing to others.
+                    self.tenure.shared.intake.iter().for_each(|intake| intake.leave(&self.tenure.handle));
                     return;
                 }
                 _ => {}

@@ -47,6 +47,9 @@ impl Tenure {
         self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into(), by }));
         if self.handle.shut() {
             self.shared.withdraw(&self.handle);
+            if let Some(intake) = &self.shared.intake {
+                intake.leave(&self.handle);
+            }
         }
     }
 
@@ -69,9 +72,6 @@ impl Drop for Tenure {
         // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
-        if let Some(intake) = &self.shared.intake {
-            intake.leave(&self.handle);
-        }
         table::release(self.key, self.expires_at);
         let mailbox = self.handle.mailbox();
         mailbox.counters.messages_dropped.add(self.handle.writer().abandon(&mailbox.memory));

@@ -3,15 +3,20 @@
 //! Each connection has a window: the relayed messages that Redis has not answered yet. A connection beyond its window is
 //! not read. The window is a share of the room that all connections together leave free ("dynamic thresholds", Choudhury
 //! and Hahne, 1998), so it shrinks by itself as more connections relay, and no one has to count them. Connections beyond
-//! their windows stand in one line and are called in its order, as many as the room allows. A connection that has
-//! nothing unanswered does not stand in line, unless its last message was large. What the room holds waits here, not in Redis:
-//! messages of connections that used little lately go before it, see `Asker::goes_first`.
+//! their windows stand in one line, and are called as the room allows. A connection that has nothing unanswered does not stand
+//! in line, unless its last message was large.
+//!
+//! The line is ordered by virtual time, which passes as quickly as those in line relay on average ("fair queueing", Demers,
+//! Keshav and Shenker, 1989). The more a connection relayed beyond that, the later it comes. So one that relays little does
+//! not wait for all who relay much.
+//! The rest waits with the clients and not in Redis, where messages of quiet connections go before it: see `Asker::goes_first`.
 //!
 //! The unit is about the time that Redis needs for a small message: see [`cost`].
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -28,6 +33,8 @@ const MOST: usize = 256;
 const BYTES_PER_UNIT: usize = 1024;
 /// Connections in line that are looked at before others get their turns.
 const GLANCES: usize = 64;
+/// Bits of a virtual time behind its point.
+const FRACTION: u32 = 16;
 
 /// The units that relaying a payload of so many bytes once takes.
 pub fn cost(bytes: usize) -> u32 {
@@ -47,6 +54,10 @@ pub struct Window {
     last: AtomicU32,
     /// Units that it had in flight when it last got in line: room is kept for as much when it is called.
     burst: AtomicU32,
+    /// Units that it relayed since it last stood in line or had none unanswered.
+    used: AtomicU32,
+    /// The virtual time at which it was to go on when it last stood in line.
+    time: AtomicU64,
     /// It was beyond its window when it last relayed. Written by its own worker only.
     full: AtomicBool,
 }
@@ -57,12 +68,13 @@ impl Window {
         self.unanswered.load(Ordering::SeqCst) as usize
     }
 
-    /// Whether its next message may go before those of others: it overtakes none of its own, and the burst that it is part of
-    /// is short. Parts of a longer one would come back one by one. For the connection's own worker.
+    /// Whether its next message may go before those of others, if that is small: it overtakes none of its own, and the burst
+    /// that it is part of is short. Parts of a longer one would come back one by one. For the connection's own worker.
     fn may_go_first(&self) -> bool {
         let peak = self.peak.load(Ordering::Relaxed) as usize;
         if self.unanswered() == 0 && peak > 0 {
             self.peak.store(0, Ordering::Relaxed);
+            self.used.store(0, Ordering::Relaxed);
         }
         peak < LEAST && self.behind.load(Ordering::SeqCst) == 0
     }
@@ -80,9 +92,40 @@ pub struct Intake {
     /// Units without an answer, of all connections, and those that room is kept for.
     unanswered: AtomicUsize,
     budget: Arc<Budget>,
-    line: Mutex<VecDeque<Arc<Handle>>>,
+    line: Mutex<Line>,
     /// How many stand in line. Written under its lock.
     waiting: AtomicUsize,
+}
+
+/// Who waits, by the virtual time at which they are to go on.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BTreeMap<Place, Arc<Handle>>,
+    /// The virtual time, in units: what a connection in line relayed so far, on average. No later than that of the first.
+    now: u64,
+    /// How many ever stood in it. Those of one time are called in the order in which they came.
+    arrivals: u64,
+}
+
+type Place = (u64, u64);
+
+impl Line {
+    fn stand(&mut self, handle: &Arc<Handle>) {
+        let window = handle.window();
+        let used = u64::from(window.used.swap(0, Ordering::Relaxed)) << FRACTION;
+        let time = self.now.max(window.time.load(Ordering::Relaxed) + used);
+        window.time.store(time, Ordering::Relaxed);
+        self.arrivals += 1;
+        self.waiting.insert((time, self.arrivals), handle.clone());
+        let first = self.waiting.first_key_value().map_or(time, |((time, _), _)| *time);
+        self.now = (self.now + used / self.waiting.len() as u64).min(first);
+    }
+
+    /// The first after that place.
+    fn next(&self, after: Place) -> Option<(Place, &Arc<Handle>)> {
+        let (place, handle) = self.waiting.range((Bound::Excluded(after), Bound::Unbounded)).next()?;
+        Some((*place, handle))
+    }
 }
 
 /// One that no budget bounds.
@@ -113,7 +156,7 @@ impl Intake {
     /// of a `quiet` connection may. For the connection's own worker.
     pub fn begin(&self, handle: &Handle, cost: u32, quiet: bool) -> bool {
         let window = handle.window();
-        let first = window.may_go_first() && quiet;
+        let first = window.may_go_first() && quiet && cost as usize <= LEAST;
         if !first {
             window.behind.fetch_add(cost, Ordering::SeqCst);
         }
@@ -125,6 +168,7 @@ impl Intake {
         if own > window.peak.load(Ordering::Relaxed) as usize {
             window.peak.store(own as u32, Ordering::Relaxed);
         }
+        window.used.store(window.used.load(Ordering::Relaxed).saturating_add(cost), Ordering::Relaxed);
         window.set_full(own >= self.window(all) || cost as usize > LEAST);
         first
     }
@@ -172,8 +216,8 @@ impl Intake {
             let burst = window.unanswered().max(last).clamp(LEAST, MOST);
             window.burst.store(burst as u32, Ordering::Relaxed);
             handle.set_held();
-            line.push_back(handle.clone());
-            self.waiting.store(line.len(), Ordering::SeqCst);
+            line.stand(handle);
+            self.waiting.store(line.waiting.len(), Ordering::SeqCst);
         }
         // The last answer may have come before anyone could see it in line.
         self.call();
@@ -192,17 +236,19 @@ impl Intake {
             return;
         }
         let mut line = self.line.lock();
-        for _ in 0..line.len().min(GLANCES) {
+        let mut place = Place::default();
+        for _ in 0..GLANCES {
             let unanswered = self.unanswered.load(Ordering::SeqCst);
             if unanswered >= ROOM || self.budget.is_short_for_clients() || self.budget.is_giving_up() {
                 break;
             }
-            let Some(handle) = line.pop_front() else { break };
+            let Some((next, handle)) = line.next(place) else { break };
+            place = next;
             // At half of its window, so that it isn't woken for each single message.
             if handle.is_open() && handle.window().unanswered() > self.window(unanswered) / 2 {
-                line.push_back(handle);
                 continue;
             }
+            let Some(handle) = line.waiting.remove(&place) else { break };
             let burst = handle.window().burst.load(Ordering::Relaxed) as usize;
             self.unanswered.fetch_add(burst, Ordering::SeqCst);
             handle.call();
@@ -211,7 +257,7 @@ impl Intake {
                 self.arrive(&handle);
             }
         }
-        self.waiting.store(line.len(), Ordering::SeqCst);
+        self.waiting.store(line.waiting.len(), Ordering::SeqCst);
     }
 
     /// A connection that was called goes on, or has ended: no room is kept for it any more. Returns whether any was.
@@ -298,6 +344,31 @@ mod tests {
     }
 
     #[test]
+    fn one_that_relays_little_does_not_wait_for_all_who_relay_much() {
+        let intake = Intake::default();
+        let handles = handles(201);
+        let (many, one) = handles.split_at(200);
+        let one = &one[0];
+        many.iter().for_each(|handle| _ = relay(&intake, handle, 60));
+        let mut called = 0;
+        for _ in 0..20 {
+            let units = relay(&intake, one, 1);
+            assert_eq!(units, LEAST as u32);
+            intake.end(one, units, false);
+            // Others go on in turn as long as it stands in line.
+            while one.is_held() {
+                if let Some(handle) = many.iter().find(|handle| !handle.is_held()) {
+                    called += relay(&intake, handle, 60) / 60;
+                } else if let Some(handle) = many.iter().find(|handle| handle.window().unanswered() > 0) {
+                    intake.end(handle, handle.window().unanswered() as u32, false);
+                    intake.call();
+                }
+            }
+        }
+        assert!(called < 800, "{called} others went on meanwhile, of 200 that waited each time");
+    }
+
+    #[test]
     fn one_that_has_ended_in_line_or_when_it_is_called_keeps_no_room() {
         let intake = Intake::default();
         let handles = handles(2);
@@ -351,6 +422,8 @@ mod tests {
         assert!(!begin(true));
         (0..2).for_each(|_| intake.end(handle, 1, false));
         assert!(begin(true));
+        intake.end(handle, 1, true);
+        assert!(!intake.begin(handle, LEAST as u32 + 1, true), "others would wait for a large one");
     }
 
     #[test]
