@@ -336,14 +336,11 @@ impl Outbox {
             dropped.bytes -= end as u64;
             dropped.messages -= u64::from(before) + u64::from(half_out);
             if self.sent < end {
-                first.messages = before + u32::from(half_out);
-                self.mark = (at, before);
-                if let Bytes::Own(bytes) = &mut first.bytes {
-                    // Only the frame that is half out is kept, not those before it in its chunk.
-                    *bytes = bytes[at..end].to_vec();
+                // Only the frame that is half out is kept, not those beside it in its chunk.
+                if at > 0 || end < first.len() {
+                    let bytes = Bytes::Own(first[at..end].to_vec());
+                    first = Chunk { bytes, messages: u32::from(half_out) };
                     self.sent -= at;
-                    first.messages = u32::from(half_out);
-                    self.mark = (0, 0);
                 }
                 self.enqueue(first);
             } else {

@@ -20,6 +20,17 @@ fn push(outbox: &mut Outbox, text: &str) -> Vec<u8> {
     frame.to_vec()
 }
 
+/// Pushes texts of these lengths, in one block or one by one. Answers their frames.
+fn push_all(outbox: &mut Outbox, sizes: &[usize], as_block: bool) -> Vec<Vec<u8>> {
+    if !as_block {
+        return sizes.iter().map(|len| push(outbox, &text(*len, 'x'))).collect();
+    }
+    let frames =
+        sizes.iter().map(|len| Frame::new(Message::Text(&text(*len, 'x'))).to_vec()).collect::<Vec<_>>();
+    outbox.push(&Frame::of(&mut frames.concat(), sizes.len() as u32));
+    frames
+}
+
 /// Writes everything, `step` bytes at a time.
 fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
     let mut out = Vec::new();
@@ -60,11 +71,12 @@ fn more_chunks_than_one_write_takes_go_out_in_several() {
 
 #[test]
 fn a_cut_keeps_the_frame_that_is_half_out_and_counts_the_rest() {
-    for sizes in [[10, 20, 30], [2000, 20, 3000], [10, 2000, 5], [3000, 3000, 3000]] {
+    let cases = [[10, 20, 30], [2000, 20, 3000], [10, 2000, 5], [3000, 3000, 3000], [400, 800, 100]];
+    for (sizes, as_block) in cases.into_iter().flat_map(|sizes| [(sizes, false), (sizes, true)]) {
         let total: usize = 1 + sizes.iter().sum::<usize>();
         for sent in (0..total).step_by(7) {
             let mut outbox = Outbox::default();
-            let frames: Vec<Vec<u8>> = sizes.iter().map(|len| push(&mut outbox, &text(*len, 'x'))).collect();
+            let frames = push_all(&mut outbox, &sizes, as_block);
             let sent = sent.min(frames.concat().len() - 1);
             let mut left = sent;
             while left > 0 {
@@ -83,6 +95,8 @@ fn a_cut_keeps_the_frame_that_is_half_out_and_counts_the_rest() {
             let dropped = outbox.cut();
             assert_eq!(dropped.messages, (frames.len() - kept) as u64, "{sizes:?} {sent}");
             assert_eq!(dropped.bytes as usize, frames.concat().len() - end, "{sizes:?} {sent}");
+            let written = outbox.take_written();
+            assert_eq!(written + u64::from(outbox.messages()) + dropped.messages, 3, "{sizes:?} {sent}");
             outbox.push_control(&frame::PING);
             let mut expected = frames.concat()[sent..end.max(sent)].to_vec();
             expected.extend(frame::PING);
