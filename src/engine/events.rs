@@ -275,7 +275,7 @@ impl Events {
             // As many as have left make room for; all once there is plenty, for those who were called may say nothing.
             let called = match queue.line.len() {
                 all if bytes < self.limit => all,
-                all => all.min(batch.len()),
+                all => all.min(batch.iter().filter(|event| event.connection().is_some()).count()),
             };
             relieved.extend(queue.line.drain(..called));
             (batch, relieved)

@@ -148,6 +148,7 @@ impl Mailbox {
                 std::mem::take(&mut mail.tasks),
             )
         };
+        turns::look_at_clock();
         tasks.into_iter().for_each(Waker::wake);
         wakes.iter().for_each(|handle| handle.wake_here());
         table::flush_soon(flushes);

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::socket;
 use super::table::{self, Key};
+use super::turns;
 
 /// Events that are taken at once.
 const EVENTS: usize = 1024;
@@ -123,6 +124,7 @@ async fn serve(mut poll: AsyncFd<Poll>) {
             // Not heard of.
             Err(_) => return,
         }
+        turns::look_at_clock();
         let sockets = events.iter().map(|event| (event.token().0, Readiness::of(event)));
         if table::notice(sockets) < EVENTS {
             ready.clear_ready();

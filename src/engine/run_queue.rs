@@ -48,6 +48,15 @@ impl RunQueue {
         }
     }
 
+    /// Puts back what was taken from a lane and not served.
+    pub(super) fn put_back(&mut self, keys: impl DoubleEndedIterator<Item = Key>, lane: Lane) {
+        let queue = match lane {
+            Lane::Quiet => &mut self.quiet,
+            Lane::Busy => &mut self.busy,
+        };
+        keys.rev().for_each(|key| queue.push_front(key));
+    }
+
     pub(super) fn len(&self) -> usize {
         self.quiet.len() + self.busy.len()
     }
@@ -167,6 +176,16 @@ mod tests {
             queue.push(key, lane);
         }
         assert_eq!(serve(&mut queue, 1), [2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn those_that_are_put_back_wait_behind_quiet_ones_and_before_those_of_their_lane() {
+        let mut queue = RunQueue::default();
+        (1..=5).for_each(|key| queue.push(key, Lane::Busy));
+        let mut taken: Vec<Key> = (0..4).filter_map(|_| queue.pop()).collect();
+        queue.put_back(taken.drain(1..), Lane::Busy);
+        queue.push(6, Lane::Quiet);
+        assert_eq!((taken, serve(&mut queue, 1)), (vec![1], vec![6, 2, 3, 4, 5]));
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl Turn {
     }
 }
 
-fn look_at_clock() {
+/// To be called before connections are woken: it depends on the time which of them are quiet.
+pub(super) fn look_at_clock() {
     let now = EPOCH.with(Instant::elapsed).as_millis() as u32;
     METER.with(|meter| meter.now.set(now));
 }
@@ -237,12 +238,9 @@ async fn next_round(respite: &mut Respite) -> (usize, bool) {
 pub(super) async fn pace() {
     let (mut portion, mut outboxes) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
     loop {
-        if portion.is_empty() {
-            poll_fn(|cx| PUSHED.with_borrow_mut(|queue| queue.poll_len(cx))).await;
-        }
+        poll_fn(|cx| PUSHED.with_borrow_mut(|queue| queue.poll_len(cx))).await;
         let lane = PUSHED.with_borrow_mut(|queue| {
             let lane = queue.next_lane();
-            // What was too much for the last time goes first.
             while portion.len() < PORTION && queue.next_lane() == lane {
                 let Some(key) = queue.pop() else { break };
                 portion.push(key);
@@ -251,10 +249,15 @@ pub(super) async fn pace() {
         });
         let turn = Turn::begin();
         table::flush(&mut portion, &mut outboxes);
-        if lane == Lane::Quiet {
-            PUSHED.with_borrow_mut(|queue| queue.note_quiet_work(turn.spent()));
-        }
-        if !portion.is_empty() || !PUSHED.with_borrow(RunQueue::is_empty) {
+        let is_empty = PUSHED.with_borrow_mut(|queue| {
+            if lane == Lane::Quiet {
+                queue.note_quiet_work(turn.spent());
+            }
+            // Too much for one time. Quiet ones that were pushed meanwhile go before it.
+            queue.put_back(portion.drain(..), lane);
+            queue.is_empty()
+        });
+        if !is_empty {
             // Goes on after the sockets were looked at and what they woke has run.
             yield_now().await;
         }
