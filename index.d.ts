@@ -1413,7 +1413,7 @@ export const ErrorCode: {
   readonly ERR_TOO_MANY_CONNECTIONS: 'ERR_TOO_MANY_CONNECTIONS';
   /**
    * 503, with `Retry-After`: 1,024 tokens of this thread's clients wait to be verified, and most of them come from this
-   * address.
+   * address. Or the system gives no thread to verify them.
    */
   readonly ERR_TOO_MANY_HANDSHAKES: 'ERR_TOO_MANY_HANDSHAKES';
   /** 503: `close()` was called. */

@@ -6,42 +6,81 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
 /// Most handshakes that wait at one worker: half a second of a core's time with the dearest keys.
 pub(super) const MAX_WAITING: usize = 1024;
 
 thread_local! {
     static LINE: RefCell<Line<oneshot::Sender<Pass>>> = RefCell::default();
+    /// The way to the thread beside this worker, once a handshake needed it. That thread ends with this one.
+    static BESIDE: RefCell<Option<mpsc::Sender<Work>>> = const { RefCell::new(None) };
 }
 
 /// The next one passes when it is dropped.
 type Pass = oneshot::Sender<()>;
 
-/// Does work for a handshake of this client's when its turn comes. None: too many wait, or the worker ends.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Does work for a handshake of this client's when its turn comes, to the end, also if nobody waits for it any more.
+///
+/// # Errors
+/// Says why it was not done.
 pub(super) async fn pass<T: Send + 'static>(
     remote: &str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+) -> Result<T, &'static str> {
     let turn = LINE.with_borrow_mut(|line| {
         let (sender, turn) = oneshot::channel();
         // Dropping the sender of who is turned away tells it.
         drop(line.push(Origin::of(remote), sender));
         turn
     });
-    let pass = turn.await.ok()?;
-    spawn_blocking(move || {
-        let done = work();
-        drop(pass);
-        done
+    let pass = turn.await.map_err(|_| "too many tokens wait to be verified")?;
+    let (sender, done) = oneshot::channel();
+    let work = move || {
+        let _pass = pass;
+        drop(sender.send(work()));
+    };
+    // The next handshake asks the system again.
+    hand_over(Box::new(work)).map_err(|_| "there is no thread to verify tokens")?;
+    done.await.map_err(|_| "the token could not be verified")
+}
+
+/// Has work done on the thread beside this worker, which is started if there is none yet.
+///
+/// # Errors
+/// What the system says when it gives no thread. The work is dropped.
+fn hand_over(work: Work) -> io::Result<()> {
+    BESIDE.with_borrow_mut(|beside| {
+        let queue = match beside {
+            Some(queue) => queue,
+            None => beside.insert(start()?),
+        };
+        // The thread takes work for as long as there is a queue.
+        drop(queue.send(work));
+        Ok(())
     })
-    .await
-    .ok()
+}
+
+fn start() -> io::Result<mpsc::Sender<Work>> {
+    let (queue, works) = mpsc::channel::<Work>();
+    thread::Builder::new().name("actory-ws-tokens".into()).spawn(move || {
+        stand_back();
+        for work in works {
+            // A fault of ours costs that handshake and no other. The panic's message says where.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+        }
+    })?;
+    Ok(queue)
 }
 
 /// Lets handshakes pass, for as long as the worker runs.
@@ -55,12 +94,11 @@ pub(super) async fn let_pass() {
     }
 }
 
-/// How much the threads beside a worker stand back (Linux, setpriority(2)): a tenth of what others get where cores are short.
+/// How much the thread beside a worker stands back (Linux, setpriority(2)): a tenth of what others get where cores are short.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-/// For each thread of a worker's runtime beside its own: it stands back.
-pub(super) fn stand_back() {
+fn stand_back() {
     // It holds for the calling thread. Elsewhere it would for the process.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICE);
@@ -154,6 +192,7 @@ impl<T> Line<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -162,6 +201,40 @@ mod tests {
 
     fn drain(line: &mut Line<usize>) -> Vec<usize> {
         std::iter::from_fn(|| line.pop()).collect()
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_any_more_keeps_the_next_from_passing_until_it_is_done() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.spawn(let_pass());
+        let (begun, begins) = oneshot::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let first = runtime.spawn(pass("10.0.0.1", move || {
+            begun.send(()).unwrap();
+            goes_on.recv().unwrap();
+        }));
+        runtime.block_on(begins).unwrap();
+        first.abort();
+        let second = runtime.spawn(pass("10.0.0.2", || ()));
+        runtime.block_on(async {
+            let _ = first.await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert!(LINE.with_borrow(|line| line.len == 1));
+        go_on.send(()).unwrap();
+        assert_eq!(runtime.block_on(second).unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_panic_costs_one_handshake_and_no_other() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.spawn(let_pass());
+        // Without a message of a panic.
+        let fault = || std::panic::resume_unwind(Box::new(()));
+        assert!(runtime.block_on(pass::<()>("10.0.0.1", fault)).is_err());
+        assert_eq!(runtime.block_on(pass("10.0.0.1", || 1)), Ok(1));
     }
 
     #[test]

@@ -213,8 +213,8 @@ impl Attempt {
         }
         let verifier = verifier.clone();
         let verify = move || verifier.authenticate(token.as_ref(), unix_ms() / 1000);
-        let too_many = || Err(Refusal::new(Code::TooManyHandshakes, "too many tokens wait to be verified"));
-        turnstile::pass(&self.visitor.remote, verify).await.unwrap_or_else(too_many)
+        let turned_away = |reason| Err(Refusal::new(Code::TooManyHandshakes, reason));
+        turnstile::pass(&self.visitor.remote, verify).await.unwrap_or_else(turned_away)
     }
 
     async fn open(self, socket: Taken, identity: Identity, deadline: Instant) {

@@ -40,11 +40,7 @@ impl Worker {
     /// What the system says when it gives no thread, or no epoll descriptor.
     pub fn start(engine: usize, index: usize, care: Care, memory: Arc<Memory>) -> io::Result<Worker> {
         let mailbox = Arc::new(Mailbox::new(engine, memory));
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .on_thread_start(turnstile::stand_back)
-            .build()?;
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({
             let mailbox = mailbox.clone();

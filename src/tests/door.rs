@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
@@ -266,6 +268,68 @@ fn a_message_waits_for_no_verification() {
     });
     let refused = refused_before(&server, |event| matches!(event, Event::Text { .. }));
     assert!(refused <= 5, "{refused} tokens were verified before");
+}
+
+/// Leaves the process no memory for the stack of another thread, or lifts that.
+#[cfg(target_os = "linux")]
+fn allow_threads(allow: bool) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
+    let size = line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
+    let current = if allow { None } else { Some(size + (1 << 20)) };
+    rustix::process::setrlimit(Resource::As, Rlimit { current, maximum: None }).unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_system_that_gives_no_thread_costs_the_tokens_that_come_meanwhile_and_no_others() {
+    let test =
+        "tests::door::a_system_that_gives_no_thread_costs_the_tokens_that_come_meanwhile_and_no_others";
+    alone(test, || {
+        let server = dear();
+        let mut bystander = server.connect_as("ada");
+        let token = token();
+        let ask = || server.request(bearer(&token, "10.0.0.1")).0.response();
+        allow_threads(false);
+        for _ in 0..3 {
+            ask().expect_refusal(503, "ERR_TOO_MANY_HANDSHAKES");
+        }
+        bystander.expect_alive();
+        allow_threads(true);
+        for _ in 0..3 {
+            ask().expect_101();
+        }
+    });
+}
+
+/// How nice the threads are that verify tokens.
+#[cfg(target_os = "linux")]
+fn niceness() -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    // One that ends meanwhile has none.
+    let stats =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+    let verifiers = stats.filter(|stat| stat.contains("(actory-ws-token)"));
+    // Field 19 of proc_pid_stat(5), of which the second is the name.
+    let nice = |stat: String| stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse();
+    verifiers.map(|stat| nice(stat).unwrap()).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_thread_that_verifies_tokens_stands_back_and_ends_with_its_worker() {
+    alone("tests::door::the_thread_that_verifies_tokens_stands_back_and_ends_with_its_worker", || {
+        let server = dear();
+        assert!(niceness().is_empty());
+        let token = token();
+        for _ in 0..2 {
+            server.request(bearer(&token, "10.0.0.1")).0.response().expect_101();
+        }
+        // More where the tests themselves stand back.
+        assert!(matches!(niceness()[..], [10..=19]), "{:?}", niceness());
+        drop(server);
+        eventually("it to end", || niceness().is_empty());
+    });
 }
 
 #[test]
