@@ -870,12 +870,13 @@ export interface LimitOptions {
   /**
    * Memory that the outboxes of all connections that are behind and all unfinished messages may hold together. Past it,
    * connections are closed until it is enough, those that hold most first: with 4004, or with 1013 if it is their unfinished
-   * message. This takes a second or two under a flood, in which what is sent comes on top: it is no hard bound in a burst. A
-   * frame that is half out is finished, unless more than 16 KiB of it remain to be sent: then the connection is reset at once. A
-   * message of more than 1 KiB that lies in many outboxes counts once. Bytes that were not yet offered to a client don't count
-   * (up to eight times `outboxBytes` each), nor does the beginning of a message in 4 KiB or less. `stats().outboxBytes` and
-   * `stats().unfinishedBytes` tell how much is held, a frame that is half out as a whole, for `closeTimeoutMs` at most;
-   * `stats().memoryLimitBytes` tells the limit. Bytes, 1,048,576 to 1,099,511,627,776.
+   * message, be it not complete or not yet relayed to all rooms. This takes a second or two under a flood, in which what is
+   * sent comes on top: it is no hard bound in a burst. A frame that is half out is finished, unless more than 16 KiB of it
+   * remain to be sent: then the connection is reset at once. A message of more than 1 KiB that lies in many outboxes counts
+   * once. Bytes that were not yet offered to a client don't count (up to eight times `outboxBytes` each), nor does the
+   * beginning of a message in 4 KiB or less. `stats().outboxBytes` and `stats().unfinishedBytes` tell how much is held, a
+   * frame that is half out as a whole, for `closeTimeoutMs` at most; `stats().memoryLimitBytes` tells the limit. Bytes,
+   * 1,048,576 to 1,099,511,627,776.
    *
    * @defaultValue a quarter of the memory that the process may use: `process.constrainedMemory()`, or `os.totalmem()`
    */
@@ -1257,7 +1258,10 @@ export interface Stats {
   eventBytes: number;
   /** Bytes of memory that outboxes hold for clients that are behind; see `limits.memoryBytes`. */
   outboxBytes: number;
-  /** Bytes of memory that unfinished messages hold; see `limits.memoryBytes`. */
+  /**
+   * Bytes of memory that unfinished messages hold: those that are not complete, and those that are being relayed to many
+   * rooms. See `limits.memoryBytes`.
+   */
   unfinishedBytes: number;
   /** Bytes that both may hold together: `limits.memoryBytes`, or its default. */
   memoryLimitBytes: number;

@@ -29,6 +29,8 @@ use super::turns::Turn;
 use super::writer::{Flushed, LEFTOVER};
 
 mod input;
+#[cfg(all(test, unix))]
+mod tests;
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +148,12 @@ impl Connection {
 
     fn obey(&mut self, orders: Orders) {
         self.tenure.handle.done(orders);
+        let (waiting, unfinished) = self.holding();
+        // By now it may hold nothing.
+        let evict = orders.evict() && waiting + unfinished > 0;
+        if evict && self.relaying.take().is_some() {
+            self.mailbox().counters.messages_not_relayed.add(1);
+        }
         if orders.settled() || orders.dead() || orders.slow() || orders.close() {
             self.fail_at_last();
         }
@@ -162,9 +170,6 @@ impl Connection {
             }
             return;
         }
-        let (waiting, unfinished) = self.holding();
-        // By now it may hold nothing.
-        let evict = orders.evict() && waiting + unfinished > 0;
         if (orders.slow() || (evict && waiting >= unfinished)) && self.phase == Phase::Open {
             self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
             let (writer, mailbox) = (self.tenure.handle.writer(), self.mailbox());
@@ -420,9 +425,11 @@ impl Connection {
         &self.assembler
     }
 
-    /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished message.
+    /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished messages: the
+    /// one that is not complete, and the one that is on its way to many rooms.
     pub(super) fn holding(&self) -> (usize, usize) {
-        (self.tenure.handle.writer().behind().unwrap_or(0), self.assembler.counted())
+        let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.counted());
+        (self.tenure.handle.writer().behind().unwrap_or(0), self.assembler.counted() + relaying)
     }
 
     /// True if there are bytes from its peer that it has not taken in.
@@ -452,7 +459,10 @@ impl Connection {
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
         let turn = Turn::begin();
         let orders = self.tenure.handle.enter();
-        if let Some(relaying) = &mut self.relaying {
+        // Who is to go for memory gives it up, see `obey`: the rest of its way may take seconds.
+        if let Some(relaying) = &mut self.relaying
+            && !orders.evict()
+        {
             if !relaying.go_on(&self.tenure.shared, &self.tenure.handle, &turn) {
                 self.tenure.handle.wake_here();
                 self.tenure.handle.leave();

@@ -3,7 +3,8 @@
 //!
 //! An outbox counts from the moment in which the kernel refuses its bytes until it is empty. What was not offered to a
 //! client yet counts for nobody: the next write takes it. Large frames lie in many outboxes at once and count once.
-//! A message counts with its buffer, once that is larger than [`GRAIN`], until it was dealt with.
+//! A message counts with its buffer, once that is larger than [`GRAIN`], until it was dealt with, and one whose way to many
+//! rooms takes several turns until the last has had it.
 
 use std::cmp::Reverse;
 use std::ops::Deref;

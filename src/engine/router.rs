@@ -9,6 +9,7 @@ use super::error::Code;
 use super::frame::Message;
 use super::handle::Handle;
 use super::json::{self, Fault};
+use super::memory::Count;
 use super::refusal::{Refusal, Refused};
 use super::turns::{self, Turn};
 
@@ -38,6 +39,7 @@ pub(super) enum Routed {
 #[derive(Debug)]
 pub(super) struct Relaying {
     text: Box<str>,
+    count: Count,
     rooms: Arc<[Arc<str>]>,
     /// Rooms that have had it.
     done: usize,
@@ -45,6 +47,11 @@ pub(super) struct Relaying {
 }
 
 impl Relaying {
+    /// Bytes that are counted: see [`super::memory`].
+    pub(super) fn counted(&self) -> usize {
+        self.count.bytes()
+    }
+
     /// Relays to further rooms, as many as the turn has time for. True if those were the last.
     pub(super) fn go_on(&mut self, shared: &Shared, handle: &Arc<Handle>, turn: &Turn) -> bool {
         let rooms = &self.rooms[self.done..];
@@ -88,8 +95,11 @@ pub(super) fn on_message(
                 let mut outcome = Ok(());
                 let done = relay_to(&rooms, shared, handle, message, turn, &mut outcome);
                 if done < rooms.len() {
+                    let mut count = Count::new(&shared.memory);
+                    count.grow(text.len());
                     return Routed::Unfinished(Box::new(Relaying {
                         text: text.into(),
+                        count,
                         rooms,
                         done,
                         outcome,

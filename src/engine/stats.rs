@@ -123,7 +123,7 @@ pub struct Stats {
     pub event_bytes: usize,
     /// Bytes of memory that outboxes hold for clients that are behind.
     pub outbox_bytes: usize,
-    /// Bytes of memory that unfinished messages hold.
+    /// Bytes of memory that unfinished messages hold, those that are on their way to many rooms among them.
     pub unfinished_bytes: usize,
     /// Bytes that both may hold together.
     pub memory_limit_bytes: usize,

@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use tokio::runtime::Builder;
+
+use super::*;
+use crate::engine::config::{Auth, Config, Relay};
+use crate::engine::frame::{Frame, Message};
+use crate::engine::handle::Peer;
+use crate::engine::poller::Poller;
+use crate::engine::socket::Taken;
+use crate::engine::{Engine, turns};
+
+/// A connection that has its turns when a test says so.
+struct Scene {
+    connection: Connection,
+    client: UnixStream,
+    /// In all of its rooms.
+    witness: Arc<Handle>,
+    engine: Engine,
+}
+
+/// Runs a test with a connection that is in so many rooms, as on a worker of its own.
+fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let _poller = Poller::new().unwrap().live_here();
+    let config = Config { threads: 1, relay: Relay::Rooms, ..Config::new(Auth::Anonymous) };
+    let engine = Engine::start(config, Box::new(|| {})).unwrap();
+    let shared = engine.shared();
+    let [handle, witness] = ["eve", "witness"].map(|user| {
+        let mailbox = Arc::new(Mailbox::new(usize::MAX, shared.memory.clone()));
+        let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), mailbox));
+        shared.registry.add(&handle);
+        for room in 0..rooms {
+            assert!(shared.registry.join(&handle, &format!("room {room}").into(), usize::MAX));
+        }
+        handle
+    });
+    let tenure = Tenure::begin(shared.clone(), handle, None);
+    let (client, node) = UnixStream::pair().unwrap();
+    node.set_nonblocking(true).unwrap();
+    let connection = Connection {
+        socket: Taken::Native(node.into()).register(tenure.key).unwrap(),
+        tenure,
+        assembler: Assembler::default(),
+        phase: Phase::Open,
+        scrap: 0,
+        relaying: None,
+        unread: None,
+        deadline: None,
+        _live: shared.census.enter().unwrap(),
+    };
+    test(Scene { connection, client, witness, engine });
+}
+
+/// A message of 10,000 bytes and some.
+fn text() -> String {
+    format!("\"{}\"", "x".repeat(10_000))
+}
+
+fn frame() -> usize {
+    Frame::new(Message::Text(&text())).wire_len()
+}
+
+impl Scene {
+    /// Takes in such a message in a turn that has time for one room.
+    fn begin(&mut self) {
+        let turn = Turn::begin();
+        turns::spend(1 << 20);
+        let before = self.witness.buffered();
+        self.connection.message(Message::Text(&text()), &turn);
+        assert_eq!(self.witness.buffered(), before + frame());
+        let len = text().len();
+        assert_eq!((self.connection.holding(), self.counted()), ((0, len), (len, len)));
+    }
+
+    fn counted(&self) -> (usize, usize) {
+        let memory = &self.engine.shared().memory;
+        (memory.used(), memory.unfinished())
+    }
+}
+
+#[test]
+fn a_message_on_its_way_to_many_rooms_counts_until_the_last_has_had_it() {
+    in_rooms(3, |mut scene| {
+        scene.begin();
+        assert!(!scene.connection.turn());
+        assert_eq!(scene.witness.buffered(), 3 * frame());
+        assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
+        // Its worker is stopped.
+        scene.begin();
+        let memory = scene.engine.shared().memory.clone();
+        drop(scene);
+        assert_eq!((memory.used(), memory.unfinished()), (0, 0));
+    });
+}
+
+#[test]
+fn who_is_to_go_for_memory_gives_up_its_message_to_many_rooms() {
+    in_rooms(3, |mut scene| {
+        scene.begin();
+        scene.connection.handle().evict();
+        assert!(!scene.connection.turn());
+        assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
+        let counters = &scene.connection.mailbox().counters;
+        assert_eq!((counters.messages_relayed.get(), counters.messages_not_relayed.get()), (0, 1));
+        assert_eq!(scene.witness.buffered(), frame());
+        let mut got = vec![0; frame() + 4];
+        scene.client.read_exact(&mut got).unwrap();
+        assert_eq!((got[frame()], &got[frame() + 2..]), (0x88, &close::TRY_AGAIN_LATER.to_be_bytes()[..]));
+    });
+}
+
+#[test]
+fn a_message_goes_to_all_of_many_rooms_if_a_write_to_its_sender_failed_before() {
+    const ROOMS: usize = 10_000;
+    in_rooms(ROOMS, |mut scene| {
+        // `1`, masked with zeros.
+        scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1']).unwrap();
+        scene.connection.handle().declare_lost();
+        assert!(!scene.connection.turn());
+        let first = scene.witness.buffered();
+        assert!((1..3 * ROOMS).contains(&first), "{first} bytes after the first turn");
+        while !scene.connection.turn() {}
+        assert_eq!(scene.witness.buffered(), 3 * ROOMS);
+    });
+}
