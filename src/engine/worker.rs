@@ -84,7 +84,6 @@ fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, care: Care) {
     runtime.block_on(std::future::poll_fn(|cx| mailbox.poll(cx)));
     // On their own thread, where their table still is.
     table::clear();
-    // Tasks are dropped here too. In the background goes only a lookup of a Redis server's name, which nothing can
-    // interrupt.
-    runtime.shutdown_background();
+    // Tasks are dropped here too.
+    drop(runtime);
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-#[cfg(target_os = "linux")]
-use rustix::process::{Resource, Rlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
+#[cfg(target_os = "linux")]
+use super::harness::allow_threads;
 use super::harness::{Request, Server, alone, config, eventually};
 use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
 use crate::engine::config::{Auth, Config, Relay};
@@ -270,16 +270,6 @@ fn a_message_waits_for_no_verification() {
     assert!(refused <= 5, "{refused} tokens were verified before");
 }
 
-/// Leaves the process no memory for the stack of another thread, or lifts that.
-#[cfg(target_os = "linux")]
-fn allow_threads(allow: bool) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
-    let size = line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
-    let current = if allow { None } else { Some(size + (1 << 20)) };
-    rustix::process::setrlimit(Resource::As, Rlimit { current, maximum: None }).unwrap();
-}
-
 #[test]
 #[cfg(target_os = "linux")]
 fn a_system_that_gives_no_thread_costs_the_tokens_that_come_meanwhile_and_no_others() {
@@ -290,12 +280,12 @@ fn a_system_that_gives_no_thread_costs_the_tokens_that_come_meanwhile_and_no_oth
         let mut bystander = server.connect_as("ada");
         let token = token();
         let ask = || server.request(bearer(&token, "10.0.0.1")).0.response();
-        allow_threads(false);
+        allow_threads(Some(0));
         for _ in 0..3 {
             ask().expect_refusal(503, "ERR_TOO_MANY_HANDSHAKES");
         }
         bystander.expect_alive();
-        allow_threads(true);
+        allow_threads(None);
         for _ in 0..3 {
             ask().expect_101();
         }

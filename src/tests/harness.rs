@@ -13,6 +13,8 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, Rlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
@@ -516,4 +518,17 @@ pub fn alone(test: &str, scenario: impl FnOnce()) {
         .unwrap();
     let output = [run.stdout, run.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(run.status.success() && output.contains("1 passed"), "{output}");
+}
+
+/// Leaves this process memory for the stacks of so many threads more, or of any number. For a process of its own, in which no
+/// thread has ended: its stack is used again.
+#[cfg(target_os = "linux")]
+pub fn allow_threads(number: Option<u64>) {
+    const MIB: u64 = 1 << 20;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
+    let size = line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024;
+    // A stack has 2 MiB.
+    let current = number.map(|number| size + 2 * number * MIB + MIB);
+    rustix::process::setrlimit(Resource::As, Rlimit { current, maximum: None }).unwrap();
 }

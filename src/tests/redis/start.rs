@@ -8,8 +8,12 @@ use parking_lot::Mutex;
 
 use crate::engine::broker::redis::RedisConfig;
 use crate::engine::broker::{Answer, Delivery, Reply, State, Status};
+#[cfg(target_os = "linux")]
+use crate::engine::config::Config;
 use crate::engine::error::Error;
 use crate::tests::harness::{Request, Server, eventually};
+#[cfg(target_os = "linux")]
+use crate::tests::harness::{allow_threads, alone};
 use crate::tests::redis_rig::fake::Line;
 use crate::tests::redis_rig::traffic::unix_ms;
 use crate::tests::redis_rig::{FakeRedis, RedisServer, Tap, TlsRedis, with, with_redis};
@@ -53,6 +57,21 @@ fn a_redis_that_is_not_there_yet_is_found_when_it_comes() {
     assert_eq!(server.settled(server.engine.ready()), Ok(Answer::Done));
     assert_eq!(server.tell("bob", "hello").status, Status::Published);
     bob.expect_text("hello");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_name_that_no_thread_can_look_up_is_looked_up_again() {
+    alone("tests::redis::start::a_name_that_no_thread_can_look_up_is_looked_up_again", || {
+        let redis = RedisServer::start();
+        let url = format!("redis://localhost:{}", redis.address().port());
+        allow_threads(Some(1));
+        let server = Server::start(Config { threads: 1, ..with_redis(&url) });
+        let down = server.broker("it to be told", |status| status.error.is_some());
+        assert_eq!(down.error.unwrap().code(), "ERR_BROKER_CONNECT");
+        allow_threads(None);
+        server.expect_up();
+    });
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A connection to a Redis server: TCP, TLS or a Unix-domain socket, and the greeting on it.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use redis::Value;
@@ -12,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -86,6 +89,20 @@ pub enum Mode {
     Sentinel,
 }
 
+/// Looks a server's name up, on a thread of its own: nothing can interrupt that. It is none of tokio's, which panics where the
+/// system gives none.
+async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let host = host.to_owned();
+    let (sender, found) = oneshot::channel();
+    thread::Builder::new().name("actory-ws-name".into()).spawn(move || {
+        drop(sender.send((host, port).to_socket_addrs().map(Iterator::collect)));
+    })?;
+    found.await.map_err(io::Error::other)?
+}
+
 impl Wire {
     /// Connects and greets, within `redis.connectTimeoutMs`.
     ///
@@ -113,7 +130,7 @@ impl Wire {
     async fn open(server: &Server, config: &RedisConfig, tls: &Tls) -> io::Result<Wire> {
         match &server.address {
             Address::Tcp(host, port, encrypted) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let stream = TcpStream::connect(&look_up(host, *port).await?[..]).await?;
                 stream.set_nodelay(true)?;
                 // What is given up must not be delivered later by the kernel: by then something newer may have been.
                 SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
