@@ -22,7 +22,7 @@ use super::live::Live;
 use super::mailbox::Mailbox;
 use super::read_buffer;
 use super::router::Relaying;
-use super::socket::{MAX_SCRAP, Socket};
+use super::socket::{LINGER, MAX_SCRAP, Socket};
 use super::table;
 use super::tenure::Tenure;
 use super::turns::Turn;
@@ -66,7 +66,7 @@ pub(super) struct Connection {
     socket: Socket,
     assembler: Assembler,
     phase: Phase,
-    /// Bytes that were read and dropped since nothing more will be said.
+    /// Bytes that were read and dropped since nothing more will be said. `u32::MAX`: too many, and the peer lingers.
     scrap: u32,
     /// A message that is not relayed to all of its rooms yet. Nothing else is done before.
     relaying: Option<Box<Relaying>>,
@@ -189,7 +189,7 @@ impl Connection {
             self.fail(Violation::NO_ROOM);
         }
         if evict && self.tenure.handle.buffered() > LEFTOVER {
-            // A frame that is half out, or a close that its client doesn't take: it would hold that until the deadline.
+            // What it doesn't read, a frame that is half out at least: it would hold that until the deadline.
             return self.over(true);
         }
         if orders.close()
@@ -231,6 +231,15 @@ impl Connection {
         }
     }
 
+    /// Not more is read of a peer that was told its fault and goes on sending. It gets a moment to read that, for its end can't
+    /// be seen any more.
+    fn linger(&mut self) {
+        if self.phase == Phase::HalfClosed && self.scrap != u32::MAX {
+            self.scrap = u32::MAX;
+            self.deadline = Some(Box::pin(tokio::time::sleep(LINGER)));
+        }
+    }
+
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
     fn read(&mut self, cx: &mut Context<'_>, turn: &Turn) {
         let mut emptied = false;
@@ -242,7 +251,9 @@ impl Connection {
                 Phase::Failing | Phase::Flushing | Phase::Over => return,
                 // The rest stays with the kernel, which stops the peer. It still reads our last frame; a reset might overtake
                 // that.
-                Phase::Draining | Phase::HalfClosed if self.scrap as usize >= MAX_SCRAP => return,
+                Phase::Draining | Phase::HalfClosed if self.scrap as usize >= MAX_SCRAP => {
+                    return self.linger();
+                }
                 Phase::Open
                     if self.tenure.handle.is_stopped()
                         || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
@@ -464,7 +475,13 @@ impl Connection {
             && !orders.evict()
         {
             if !relaying.go_on(&self.tenure.shared, &self.tenure.handle, &turn) {
-                self.tenure.handle.wake_here();
+                if !self.tenure.handle.is_held() {
+                    self.tenure.handle.wake_here();
+                }
+                // Nobody else writes what is pushed to it in its own turns.
+                if !self.tenure.handle.writer().is_clear() {
+                    self.flush(cx);
+                }
                 self.tenure.handle.leave();
                 return false;
             }

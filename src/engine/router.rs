@@ -31,7 +31,7 @@ pub(super) enum Routed {
     Done,
     /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_through`].
     Echo,
-    /// It is for more rooms than one turn has time for: the sender's next message comes after [`Relaying::go_on`].
+    /// It is for more rooms than one turn has time, or Redis room, for: the sender's next message comes after [`Relaying::go_on`].
     Unfinished(Box<Relaying>),
 }
 
@@ -52,8 +52,11 @@ impl Relaying {
         self.count.bytes()
     }
 
-    /// Relays to further rooms, as many as the turn has time for. True if those were the last.
+    /// Relays to further rooms, as many as the turn has time and Redis has room for. True if those were the last.
     pub(super) fn go_on(&mut self, shared: &Shared, handle: &Arc<Handle>, turn: &Turn) -> bool {
+        if shared.intake.as_ref().is_some_and(|intake| intake.must_wait(handle)) {
+            return false;
+        }
         let rooms = &self.rooms[self.done..];
         self.done += relay_to(rooms, shared, handle, Message::Text(&self.text), turn, &mut self.outcome);
         let is_done = self.done == self.rooms.len();
@@ -125,7 +128,7 @@ fn conclude(shared: &Shared, handle: &Arc<Handle>, relayed: Result<(), Refused>)
     }
 }
 
-/// Relays to one of these rooms at least, and to as many as the turn has time for. Answers how many. Every room gets its try;
+/// Relays to one of these rooms at least, and to as many as the turn has time and Redis has room for. Answers how many. Every room gets its try;
 /// the sender is told of the first that failed.
 fn relay_to(
     rooms: &[Arc<str>],
@@ -136,7 +139,8 @@ fn relay_to(
     outcome: &mut Result<(), Refused>,
 ) -> usize {
     for (done, room) in rooms.iter().enumerate() {
-        if done > 0 && turn.is_over() {
+        let is_room_used_up = || shared.intake.as_ref().is_some_and(|intake| intake.is_used_up_by(handle));
+        if done > 0 && (turn.is_over() || is_room_used_up()) {
             return done;
         }
         let relayed = shared.broker.relay(Channel::Room(room), message, handle);

@@ -182,6 +182,8 @@ impl Taken {
 
 /// Most bytes that are read and dropped from a peer to whom nothing more will be said.
 pub(super) const MAX_SCRAP: usize = 64 * 1024;
+/// How long such a peer may take to read what was said last.
+pub(super) const LINGER: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Reads and drops what has come, at most `left` bytes. True if more may come: neither the end has, nor all of those bytes.
 #[cfg(unix)]

@@ -23,7 +23,7 @@ use super::handle::{Handle, Peer};
 use super::handshake::{self, Accept, Refusal, RequestHead};
 use super::live::Live;
 use super::mailbox::Mailbox;
-use super::socket::Taken;
+use super::socket::{LINGER, Taken};
 use super::tenure::Tenure;
 use super::turnstile;
 use super::worker::unix_ms;
@@ -262,9 +262,6 @@ impl Attempt {
         Connection::begin(tenure, socket, self.first, live);
     }
 }
-
-/// How long a client that was refused may take to end the connection itself.
-const LINGER: Duration = Duration::from_millis(300);
 
 /// Answers a client that was refused, and closes once it has closed, or after a while. Closing at once could send a reset that
 /// overtakes the answer (RFC 9112 section 9.6).

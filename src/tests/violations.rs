@@ -224,9 +224,9 @@ fn a_violation_that_ends_with_a_fin_is_answered_all_the_same() {
 }
 
 #[test]
-fn a_flood_after_a_violation_is_dropped_until_the_deadline() {
+fn a_client_that_floods_after_a_violation_is_let_go_soon() {
     let mut config = config();
-    config.limits.close_timeout = std::time::Duration::from_millis(100);
+    config.limits.close_timeout = Duration::from_secs(600);
     let server = Server::start(config);
     let mut client = server.connect();
     client.send(&frame(0x83, b"x"));

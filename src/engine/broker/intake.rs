@@ -225,6 +225,11 @@ impl Intake {
         true
     }
 
+    /// Whether a message of this connection has as much under way as those of all together may: the rest of it waits.
+    pub fn is_used_up_by(&self, handle: &Handle) -> bool {
+        handle.window().unanswered() >= ROOM || self.budget.is_short_for_clients()
+    }
+
     /// Whether any stand in line.
     pub fn has_line(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0

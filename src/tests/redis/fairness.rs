@@ -7,7 +7,7 @@ use crate::engine::broker::{Channel, Reply, State, Status};
 use crate::engine::config::{Config, Relay};
 use crate::engine::events::Event;
 use crate::engine::frame::Message;
-use crate::tests::client::{Client, frame};
+use crate::tests::client::{Client, TEXT, frame};
 use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};
 
@@ -88,6 +88,29 @@ fn a_message_counts_as_often_as_it_is_published_and_as_much_as_it_weighs() {
     assert_eq!(pending(&server), 4, "of 59 units each");
     redis.resume();
     (0..10).for_each(|_| flooder.expect_text(&text));
+}
+
+#[test]
+fn a_large_message_to_many_rooms_goes_out_as_redis_takes_it_and_reaches_all() {
+    const ROOMS: usize = 60;
+    let redis = RedisServer::start();
+    let rooms: Vec<String> = (0..ROOMS).map(|n| format!("room-{n}")).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    let with = with(RedisConfig { pending_bytes: 1 << 20, ..patient(&redis) });
+    let mut config = Config { relay: Relay::Rooms, ..with };
+    config.limits.outbox_bytes = 16 << 20;
+    let server = Server::start_up(config);
+    let mut sender = server.open(Request::of("ada", &rooms));
+    redis.stop();
+    let text = format!("\"{}\"", "x".repeat(60_000));
+    sender.send(&frame(TEXT, text.as_bytes()));
+    // Half of what may wait for Redis.
+    eventually("as much to be under way as may be", || pending(&server) == (512 << 10) / 60_000 + 1);
+    redis.resume();
+    (0..ROOMS).for_each(|_| sender.expect_text(&text));
+    sender.send(&frame(TEXT, b"1"));
+    (0..ROOMS).for_each(|_| sender.expect_text("1"));
+    assert_eq!(server.engine.stats().messages.not_relayed, 0);
 }
 
 #[test]
