@@ -4,7 +4,6 @@
 //! Nothing is read from the socket meanwhile: early frames wait in the kernel.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
