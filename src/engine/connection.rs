@@ -468,7 +468,7 @@ impl Connection {
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let turn = Turn::begin();
+        let turn = Turn::begin_woken();
         let orders = self.tenure.handle.enter();
         // Who is to go for memory gives it up, see `obey`: the rest of its way may take seconds.
         if let Some(relaying) = &mut self.relaying

@@ -33,7 +33,9 @@ thread_local! {
     static WOKEN: RefCell<RunQueue> = RefCell::default();
     /// Connections that have something to write, which others pushed.
     static PUSHED: RefCell<RunQueue> = RefCell::default();
-    static METER: Meter = const { Meter { spent: Cell::new(0), waiting: Cell::new(0), now: Cell::new(0) } };
+    static METER: Meter = const {
+        Meter { spent: Cell::new(0), waiting: Cell::new(0), short: Cell::new(SHORT_TURN), now: Cell::new(0) }
+    };
     static EPOCH: Instant = Instant::now();
 }
 
@@ -43,6 +45,8 @@ struct Meter {
     spent: Cell<u64>,
     /// How many of `WOKEN` wait.
     waiting: Cell<usize>,
+    /// What a woken connection whose turn it is may spend while others wait: it depends on its lane.
+    short: Cell<u64>,
     /// Milliseconds of this thread's clock when it last looked.
     now: Cell<u32>,
 }
@@ -53,6 +57,9 @@ const SHORT_ROUND: u64 = 2048;
 const TURN: u64 = 8192;
 /// The same while connections wait for their turns.
 const SHORT_TURN: u64 = 1024;
+/// The same for a quiet connection. If it has more to do, it goes on as a busy one: hundreds that are quiet don't wait for each
+/// other's bursts.
+const QUIET_TURN: u64 = 256;
 /// The same for a task that serves many connections at once.
 const SHORT_SHARED_TURN: u64 = 4096;
 
@@ -78,9 +85,14 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// A connection's.
+    /// That of a task, or of work for one connection.
     pub(super) fn begin() -> Turn {
         Turn { before: METER.with(|meter| meter.spent.get()), short: SHORT_TURN }
+    }
+
+    /// That of a connection which was woken.
+    pub(super) fn begin_woken() -> Turn {
+        METER.with(|meter| Turn { before: meter.spent.get(), short: meter.short.get() })
     }
 
     /// That of a task which serves many connections at once.
@@ -185,6 +197,8 @@ pub(super) async fn take_turns() {
                     table::send_back();
                 }
                 before = lane;
+                METER
+                    .with(|meter| meter.short.set(if lane == Lane::Quiet { QUIET_TURN } else { SHORT_TURN }));
                 let turn = Turn::begin();
                 table::take_turn(key, |account| turn.charge_to(account));
                 if lane == Lane::Quiet {

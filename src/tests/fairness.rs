@@ -70,6 +70,17 @@ fn a_quiet_message_passes_floods_of_every_kind() {
 }
 
 #[test]
+fn many_quiet_ones_do_not_wait_for_each_others_bursts() {
+    const MESSAGES: usize = 200;
+    let mut scene = Scene::new(FLOODERS);
+    scene.send(&frame(TEXT, b"1").repeat(MESSAGES));
+    let before =
+        std::iter::repeat_with(|| scene.witness.next_text()).take_while(|text| text != "\"quiet\"").count();
+    // Some quarter of what a busy one's turn has time for, of each.
+    assert!((1..FLOODERS * 20).contains(&before), "{before} of {}", FLOODERS * MESSAGES);
+}
+
+#[test]
 fn whoever_flooded_lately_goes_behind_those_who_did_not() {
     let mut scene = Scene::new(3);
     let flood = [flood_of(&frame(PONG, b"")).repeat(4), last_word()].concat();
