@@ -869,16 +869,21 @@ export interface LimitOptions {
   outboxBytes?: number | undefined;
   /**
    * Memory that the outboxes of all connections that are behind and all unfinished messages may hold together. Past it,
-   * connections are closed until it is enough, those that hold most first: with 4004, or with 1013 if it is their unfinished
-   * message, be it not complete or not yet relayed to all rooms. This takes a second or two under a flood, in which what is
-   * sent comes on top: it is no hard bound in a burst. A frame that is half out is finished, unless more than 16 KiB of it
-   * remain to be sent: then the connection is reset at once. A message of more than 1 KiB that lies in many outboxes counts
-   * once. Bytes that were not yet offered to a client don't count (up to eight times `outboxBytes` each), nor does the
-   * beginning of a message in 4 KiB or less. `stats().outboxBytes` and `stats().unfinishedBytes` tell how much is held, a
-   * frame that is half out as a whole, for `closeTimeoutMs` at most; `stats().memoryLimitBytes` tells the limit. Bytes,
-   * 1,048,576 to 1,099,511,627,776.
+   * connections are closed until it is enough, those that hold most at that moment first, also if one is a healthy client in
+   * the middle of a large message: with 4004, or with 1013 if it is their unfinished message, be it not complete or not
+   * yet relayed to all rooms. Keep `maxPayload` and `outboxBytes` small against it. It has to be at least twice the larger of
+   * both, or one permitted message could never get through: else `ERR_OPTION_OUT_OF_RANGE`.
    *
-   * @defaultValue a quarter of the memory that the process may use: `process.constrainedMemory()`, or `os.totalmem()`
+   * Under a flood, closing takes a second or two; whatever is sent meanwhile comes on top. A frame that is half out is
+   * finished, unless more than 16 KiB of it remain to be sent: then the connection is reset at once, and the client sees 1006.
+   *
+   * A message of more than 1 KiB that lies in many outboxes counts once. Bytes that the kernel was not yet offered don't count
+   * (up to eight times `outboxBytes` each), nor does the beginning of a message in 4 KiB or less. `stats().outboxBytes` and
+   * `stats().unfinishedBytes` tell how much is held, a frame that is half out as a whole, for `closeTimeoutMs` at most;
+   * `stats().memoryLimitBytes` tells the limit. Bytes, 1,048,576 to 1,099,511,627,776.
+   *
+   * @defaultValue a quarter of the memory that the process may use: `process.constrainedMemory()`, or
+   * `os.totalmem()`; at least what two messages take, see above
    */
   memoryBytes?: number | undefined;
   /**

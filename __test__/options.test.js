@@ -139,7 +139,11 @@ const OPTIONS = {
   limits: { wrong: notAnObject, outside: [], right: [{}, undefined] },
   'limits.maxPayload': integer(1, 268_435_456),
   'limits.outboxBytes': integer(1024, 1_073_741_824),
-  'limits.memoryBytes': integer(1_048_576, 1_099_511_627_776),
+  // Its lowest value needs small messages: see "needs room for two messages".
+  'limits.memoryBytes': {
+    ...integer(1_048_576, 1_099_511_627_776),
+    right: [2_097_152, 1_099_511_627_776, undefined],
+  },
   'limits.maxConnections': integer(1, 10_000_000),
   'limits.roomsPerConnection': integer(1, 1_000_000),
   'limits.handshakeTimeoutMs': integer(10, 600_000),
@@ -273,6 +277,18 @@ describe('options', () => {
     const thrown = new Error('mine');
     const options = {
       auth: 'anonymous',
+  test('have memoryBytes be room for two messages', async () => {
+    for (const larger of ['maxPayload', 'outboxBytes']) {
+      const error = thrownBy({ auth: 'anonymous', limits: { memoryBytes: 5_999_999, [larger]: 3_000_000 } });
+      expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_OPTION_OUT_OF_RANGE' });
+      for (const part of ['limits.memoryBytes', '5999999', `limits.${larger}`, '3000000']) {
+        expect(error.message).toContain(part);
+      }
+    }
+    const limits = { memoryBytes: 1_048_576, maxPayload: 524_288, outboxBytes: 524_288 };
+    await new WebSocketManager(server, { auth: 'anonymous', limits }).close();
+  });
+
       get path() {
         throw thrown;
       },

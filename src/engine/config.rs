@@ -111,7 +111,8 @@ pub struct Limits {
     /// Most bytes waiting to be written to one connection. Default 1 MiB; 1 KiB to 1 GiB.
     pub outbox_bytes: usize,
     /// Most bytes that all outboxes hold for clients that are behind, and all unfinished messages with them; connections that
-    /// hold most go first. Default no limit (`usize::MAX`), which the embedder replaces by a part of the machine's memory; 1 MiB to 1 TiB.
+    /// hold most go first. Default no limit (`usize::MAX`), which the embedder replaces by a part of the machine's memory;
+    /// 1 MiB to 1 TiB, and [`Limits::least_memory_bytes`] at least.
     pub memory_bytes: usize,
     /// Most connections at a time. Default no limit (`usize::MAX`); 1 to 10,000,000.
     pub max_connections: usize,
@@ -171,6 +172,7 @@ impl Config {
                 return Err(ConfigError::out_of_range(number.path, &number.expected(), &value.to_string()));
             }
         }
+        self.limits.check_memory()?;
         if let Auth::Jwt(verifier) = &self.auth
             && verifier.sources().cookie.is_some()
             && self.origins == Origins::Any
@@ -182,6 +184,27 @@ impl Config {
             ));
         }
         Ok(())
+    }
+}
+
+impl Limits {
+    /// Fewest bytes that [`Limits::memory_bytes`] may be: twice as many as one permitted message takes, out or in. With fewer,
+    /// a single one could exceed it, and would never get through.
+    pub fn least_memory_bytes(&self) -> usize {
+        self.outbox_bytes.max(self.max_payload).saturating_mul(2)
+    }
+
+    fn check_memory(&self) -> Result<(), ConfigError> {
+        if self.memory_bytes >= self.least_memory_bytes() {
+            return Ok(());
+        }
+        let (larger, bytes) = if self.outbox_bytes > self.max_payload {
+            ("limits.outboxBytes", self.outbox_bytes)
+        } else {
+            ("limits.maxPayload", self.max_payload)
+        };
+        let expected = format!("at least twice {larger}, which is {bytes}");
+        Err(ConfigError::out_of_range("limits.memoryBytes", &expected, &self.memory_bytes.to_string()))
     }
 }
 
@@ -335,6 +358,9 @@ mod tests {
             let others = [(number.min, true), (number.max, true), (number.max + 1, false)];
             for (value, valid) in below.into_iter().chain(others) {
                 let mut config = config();
+                if number.path == "limits.memoryBytes" {
+                    (config.limits.outbox_bytes, config.limits.max_payload) = (1024, 1024);
+                }
                 (number.set)(&mut config, value);
                 assert_eq!((number.get)(&config), value, "{number:?}");
                 match config.validate() {
@@ -347,6 +373,28 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_memory_has_room_for_two_messages_of_the_largest_kind() {
+        let validated = |memory_bytes, outbox_bytes, max_payload| {
+            let mut config = config();
+            config.limits = Limits { memory_bytes, outbox_bytes, max_payload, ..config.limits };
+            config.validate().map_err(|error| (error.option.clone(), error.code(), error.message))
+        };
+        assert_eq!(validated(2 << 20, 1 << 20, 1 << 20), Ok(()));
+        assert_eq!(validated(usize::MAX, 1 << 20, 256 << 20), Ok(()));
+        for (outbox_bytes, max_payload, larger) in
+            [(1 << 20, 3 << 20, "limits.maxPayload"), (3 << 20, 1 << 20, "limits.outboxBytes")]
+        {
+            assert_eq!(validated(6 << 20, outbox_bytes, max_payload), Ok(()));
+            let message =
+                format!("limits.memoryBytes must be at least twice {larger}, which is 3145728, got 6291455");
+            assert_eq!(
+                validated((6 << 20) - 1, outbox_bytes, max_payload),
+                Err(("limits.memoryBytes".to_owned(), "ERR_OPTION_OUT_OF_RANGE", message))
+            );
         }
     }
 

@@ -20,7 +20,8 @@ use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
 use crate::engine::error::{Code, ConfigError};
 use crate::engine::handshake::{HOPS, ProxyHeader, TrustProxy};
 
-/// One part in so many of the process' memory is the default of `limits.memoryBytes`, within its range.
+/// One part in so many of the process' memory is the default of `limits.memoryBytes`, within its range, and with room for
+/// two of the largest messages.
 const MEMORY_SHARE: u64 = 4;
 const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_MEMORY: u64 = 1 << 40;
@@ -327,6 +328,18 @@ impl Draft {
         Ok(())
     }
 
+    /// Takes a part of the memory that there is, unless an option says how much.
+    fn complete_memory(&mut self, memory: Option<u64>) {
+        let limits = &mut self.config.limits;
+        if limits.memory_bytes == usize::MAX
+            && let Some(memory) = memory
+        {
+            let part = (memory / MEMORY_SHARE).clamp(LEAST_MEMORY, MOST_MEMORY);
+            limits.memory_bytes =
+                usize::try_from(part).unwrap_or(usize::MAX).max(limits.least_memory_bytes());
+        }
+    }
+
     fn auth(&mut self) -> &mut AuthDraft {
         self.auth.get_or_insert_default()
     }
@@ -376,16 +389,13 @@ impl JwtDraft {
 
 fn build(options: Value, environment: Environment) -> Result<Config, ConfigError> {
     let mut draft = Draft::new();
-    if let Some(memory) = environment.memory {
-        let part = (memory / MEMORY_SHARE).clamp(LEAST_MEMORY, MOST_MEMORY);
-        draft.config.limits.memory_bytes = usize::try_from(part).unwrap_or(usize::MAX);
-    }
     match options {
         Value::Undefined => {}
         Value::Object(members) => apply_members(&mut draft, "", members)?,
         other => return Err(ConfigError::invalid("options", "an object", &other.kind())),
     }
     draft.complete_redis(environment.redis_url)?;
+    draft.complete_memory(environment.memory);
     let Draft { mut config, auth, .. } = draft;
     config.auth = match auth {
         Some(auth) => auth.build()?,

@@ -48,10 +48,13 @@ fn outboxes_may_hold_a_quarter_of_the_memory_unless_an_option_says_otherwise() {
     };
     let silent = || options("threads", Value::Number(1.0));
     assert_eq!(limit(silent(), Some(8 << 30)), 2 << 30);
-    assert_eq!(limit(silent(), Some(0)), 1 << 20);
+    // Two messages of the largest kind have room, however little memory there is.
+    assert_eq!(limit(silent(), Some(0)), 2 << 20);
+    assert_eq!(limit(options("limits.maxPayload", Value::Number(3e6)), Some(8 << 20)), 6_000_000);
+    assert_eq!(limit(options("limits.outboxBytes", Value::Number(3e6)), Some(8 << 20)), 6_000_000);
     assert_eq!(limit(silent(), Some(u64::MAX)), 1 << 40);
     assert_eq!(limit(silent(), None), usize::MAX);
-    assert_eq!(limit(options("limits.memoryBytes", Value::Number(2e6)), Some(8 << 30)), 2_000_000);
+    assert_eq!(limit(options("limits.memoryBytes", Value::Number(3e6)), Some(8 << 30)), 3_000_000);
 }
 
 fn set(path: &str, value: Value) -> Result<Config, ConfigError> {
