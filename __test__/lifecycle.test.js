@@ -134,7 +134,14 @@ describe('close', () => {
   });
 
   test.each([
-    ['TypeError', 'ERR_INVALID_ARG', [null, 5, 'now', { drainMs: '5' }, { code: '1001' }, { reason: 5 }]],
+    [
+      'TypeError',
+      'ERR_INVALID_ARG',
+      [
+        ...[null, 5, 'now', [], new Map([['drainMs', 5]]), new Set()],
+        ...[{ drainMs: '5' }, { code: '1001' }, { reason: 5 }],
+      ],
+    ],
     ['TypeError', 'ERR_UNKNOWN_OPTION', [{ drain: 5 }]],
     [
       'RangeError',

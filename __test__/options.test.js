@@ -13,7 +13,8 @@ const integer = (min, max) => ({
 });
 
 const text = ['no'];
-const notAnObject = [5, 'text', null, true, () => {}, [], new Date(0), new Uint8Array(1)];
+const collections = [new Map([['memoryBytes', 5]]), new Set(['x']), new URLSearchParams('path=/x')];
+const notAnObject = [5, 'text', null, true, () => {}, [], new Date(0), new Uint8Array(1), ...collections];
 
 const nonEmpty = { wrong: [5, null, {}], outside: [''], right: ['x', undefined] };
 
@@ -45,7 +46,10 @@ const OPTIONS = {
     right: [[], ['chat', 'v2.chat'], undefined],
   },
   auth: {
-    wrong: [5, null, true, [], () => {}, {}, { authenticate: () => null, jwt: { secret: SECRET } }],
+    wrong: [
+      ...[5, null, true, [], () => {}, {}, { authenticate: () => null, jwt: { secret: SECRET } }],
+      ...collections,
+    ],
     outside: ['', 'nobody'],
     right: ['anonymous'],
   },
@@ -107,7 +111,7 @@ const OPTIONS = {
     right: ['x-forwarded-for', 'forwarded', undefined],
   },
   redis: {
-    wrong: [5, null, 'redis://localhost', [], () => {}],
+    wrong: [5, null, 'redis://localhost', [], () => {}, ...collections],
     outside: [true],
     right: [false, {}, undefined],
   },
@@ -227,7 +231,7 @@ describe.each(Object.entries(OPTIONS))('option %s', (path, { wrong, outside, rig
 });
 
 describe('options', () => {
-  test.each([[5], ['text'], [null], [true], [() => {}], [[]], [new Date(0)]])('can not be %p', (options) => {
+  test.each(notAnObject.map((each) => [each]))('can not be %p', (options) => {
     expect(thrownBy(options)).toMatchObject({ name: 'TypeError', code: 'ERR_INVALID_OPTION' });
   });
 
@@ -273,10 +277,6 @@ describe('options', () => {
     expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_OPTION_OUT_OF_RANGE' });
   });
 
-  test('whose getters throw, throw that', () => {
-    const thrown = new Error('mine');
-    const options = {
-      auth: 'anonymous',
   test('have memoryBytes be room for two messages', async () => {
     for (const larger of ['maxPayload', 'outboxBytes']) {
       const error = thrownBy({ auth: 'anonymous', limits: { memoryBytes: 5_999_999, [larger]: 3_000_000 } });
@@ -289,6 +289,10 @@ describe('options', () => {
     await new WebSocketManager(server, { auth: 'anonymous', limits }).close();
   });
 
+  test('whose getters throw, throw that', () => {
+    const thrown = new Error('mine');
+    const options = {
+      auth: 'anonymous',
       get path() {
         throw thrown;
       },

@@ -15,6 +15,8 @@ const MISTAKES = [
   ['broadcast of too much', 'ERR_TOO_LARGE', (manager) => manager.broadcast('x'.repeat(5_000_000))],
   ['isOnline of no user', 'ERR_INVALID_ARG', (manager) => manager.isOnline(null)],
   ['publish on no channel', 'ERR_INVALID_ARG', (manager) => manager.publish(undefined, {})],
+  ['broadcast with a Map', 'ERR_INVALID_ARG', (manager) => manager.broadcast('x', new Map())],
+  ['broadcast with an array', 'ERR_INVALID_ARG', (manager) => manager.broadcast('x', [])],
   ['close with a number', 'ERR_INVALID_ARG', (manager) => manager.close(5000)],
 ];
 

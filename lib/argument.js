@@ -1,5 +1,6 @@
 'use strict';
 
+const { types } = require('node:util');
 const { SENDABLE, isSendable } = require('./catalogue');
 const { failure, invalidArg, argOutOfRange } = require('./error');
 
@@ -51,10 +52,18 @@ function toReason(value, name = 'reason') {
   return value;
 }
 
+/** Whether its entries, if it has any, are its properties. */
+const isRecord = (value) =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  !types.isMap(value) &&
+  !types.isSet(value);
+
 /** An options argument: an object with none but the `known` keys. `undefined` is an empty one. */
 function toOptions(value, known, name = 'options') {
   if (value === undefined) return {};
-  if (typeof value !== 'object' || value === null) throw invalidArg(name, 'an object', value);
+  if (!isRecord(value)) throw invalidArg(name, 'an object', value);
   for (const key of Object.keys(value)) {
     if (!known.includes(key)) {
       throw failure(

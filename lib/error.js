@@ -1,5 +1,7 @@
 'use strict';
 
+const { types } = require('node:util');
+
 /** Longest piece of a value that an error message repeats. */
 const SHOWN = 40;
 
@@ -34,6 +36,8 @@ function describe(value) {
     case 'function':
       return 'a function';
     default:
+      if (types.isMap(value)) return 'a Map';
+      if (types.isSet(value)) return 'a Set';
       return isArray(value) ? 'an array' : 'an object';
   }
 }

@@ -152,6 +152,9 @@ pub(super) fn read(value: Unknown<'_>, path: &str, members: &Members) -> napi::R
         ValueType::Symbol => Value::Other("a symbol"),
         ValueType::Object if value.is_array()? => read_list(&value.coerce_to_object()?)?,
         ValueType::Object if !is_plain(&value)? => Value::Other("an object of a built-in class"),
+        ValueType::Object if is_collection(&value.coerce_to_object()?)? => {
+            Value::Other("a Map, a Set or the like")
+        }
         ValueType::Object => read_members(&value.coerce_to_object()?, path, members)?,
         _ => Value::Other("a value of an unknown type"),
     })
@@ -163,6 +166,11 @@ fn is_plain(value: &Unknown<'_>) -> napi::Result<bool> {
         || value.is_arraybuffer()?
         || value.is_date()?
         || value.is_promise()?))
+}
+
+/// Whether it holds entries that are no properties: as an object it would look empty.
+fn is_collection(object: &Object<'_>) -> napi::Result<bool> {
+    Ok(object.has_named_property("forEach")? && object.has_named_property("has")?)
 }
 
 fn read_list(list: &Object<'_>) -> napi::Result<Value> {
