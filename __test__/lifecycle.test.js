@@ -78,7 +78,11 @@ describe('close', () => {
     const mute = await open();
     mute.socket.pause();
     const closed = manager.close();
-    expect(await refused()).toMatchObject({ status: 503, body: { code: 'ERR_SHUTTING_DOWN' } });
+    expect(await refused()).toMatchObject({
+      status: 503,
+      headers: { 'cache-control': 'no-store' },
+      body: { code: 'ERR_SHUTTING_DOWN', message: 'the server is shutting down' },
+    });
     mute.socket.resume();
     await closed;
   });
@@ -228,7 +232,7 @@ describe('names', () => {
     // Both know that nobody but them listens.
     const client = new RawClient({ port, host: '127.0.0.1' });
     client.write(upgradeRequest('/nobody'));
-    expect(await client.said('\r\n\r\n')).toMatch(/^HTTP\/1\.1 404 /);
+    expect(await client.said('\r\n\r\n')).toMatch(/^HTTP\/1\.1 404 [\s\S]*\r\nCache-Control: no-store\r\n/);
   });
 
   test('are shared by copies of the whole package in other folders, each with its own addon', async () => {

@@ -7,7 +7,8 @@ const { failure, describe } = require('./error');
 const { farewell } = require('./farewell');
 const { afterAnswers } = require('./pipeline');
 
-const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+const NOT_FOUND =
+  'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n';
 
 const nothing = () => {};
 
@@ -85,16 +86,22 @@ function readAnew(server, req, socket, head) {
   socket.emit('data', Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]));
 }
 
+/** What an error code means, as the engine words its refusals: no sentence, but what follows a colon. */
+function wordsOf(code) {
+  const meaning = meaningOf(code);
+  return meaning[0].toLowerCase() + meaning.slice(1, -1);
+}
+
 /**
  * Answers an upgrade that the addon could not take, through Node's socket. What went wrong in detail is for the `error`
  * event; the client is told what the code means.
  */
 function refuse(req, socket, error) {
   const code = meaningOf(error?.code) === undefined ? 'ERR_INTERNAL' : error.code;
-  const body = JSON.stringify({ code, message: meaningOf(code) });
+  const body = JSON.stringify({ code, message: wordsOf(code) });
   const answer =
     'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
-    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+    `Content-Length: ${Buffer.byteLength(body)}\r\nCache-Control: no-store\r\n\r\n${body}`;
   afterAnswers(req, socket, () => {
     try {
       farewell(socket, answer);

@@ -108,7 +108,7 @@ catalogue! {
     HandshakeTimeout, "ERR_HANDSHAKE_TIMEOUT", Error, 408, "The handshake took longer than limits.handshakeTimeoutMs.";
     TooManyConnections, "ERR_TOO_MANY_CONNECTIONS", Error, 503, "limits.maxConnections is reached.";
     TooManyHandshakes, "ERR_TOO_MANY_HANDSHAKES", Error, 503, "Too many tokens wait to be verified, or there is no thread to verify them.";
-    ShuttingDown, "ERR_SHUTTING_DOWN", Error, 503, "The manager is closing.";
+    ShuttingDown, "ERR_SHUTTING_DOWN", Error, 503, "The server is shutting down.";
     // Error frames to clients (and ERR_TOO_LARGE above).
     InvalidJson, "ERR_INVALID_JSON", Error, 0, "A text message under a relay is not JSON, or nested deeper than 128 levels; it was not relayed.";
     BinaryNotRelayed, "ERR_BINARY_NOT_RELAYED", Error, 0, "A binary message came under a relay; only text is relayed.";
