@@ -49,7 +49,9 @@ async function stageMain(folder, platformPackages) {
 function refuseOtherBuilds(folder) {
   const other = readdirSync(folder).find((name) => name.endsWith('.node') && hasSymbols(join(folder, name)));
   if (other === undefined) return;
-  throw new Error(`${other} is not the release build: npm run build (or take it as it is: --any-build)`);
+  throw new Error(
+    `${other} is not the release build: npm run build (or take it as it is: npm run pack -- --any-build)`,
+  );
 }
 
 /**

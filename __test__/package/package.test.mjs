@@ -119,7 +119,7 @@ describe('what is packed', () => {
 
     execFileSync('objcopy', ['--add-symbol', 'anything=0', join(root, name), addon]);
     await assert.rejects(pack({ binaries, out }), {
-      message: `${name} is not the release build: npm run build (or take it as it is: --any-build)`,
+      message: `${name} is not the release build: npm run build (or take it as it is: npm run pack -- --any-build)`,
     });
     assert.equal(existsSync(out), false);
 

@@ -82,7 +82,9 @@ function findBuild(anyBuild) {
   }
   if (!hasSymbols(join(root, addon))) return 'release';
   if (anyBuild) return 'not for release';
-  throw new Error(`${addon} is not the release build: npm run build (or take it as it is: --any-build)`);
+  throw new Error(
+    `${addon} is not the release build: npm run build (or take it as it is: node benches/run.mjs --any-build)`,
+  );
 }
 
 /** The `bun` package puts its binary in place by an install script; where those don't run it stays where it came. */
