@@ -6,8 +6,6 @@ const { isObject, reasonOf } = require('./error');
 const TYPE = 'ActoryWebSocketWarning';
 /** How often at most the process is warned of errors of one code: clients may cause any number. */
 const WARN_MS = 1000;
-/** Codes that are remembered. */
-const MOST_CODES = 64;
 
 /** By code: until when no warning is given, and how many were left out since the last one. */
 const given = new Map();
@@ -20,8 +18,6 @@ function due(code) {
     last.leftOut += 1;
     return undefined;
   }
-  // Codes may be made up as they go.
-  if (given.size >= MOST_CODES) given.clear();
   given.set(code, { until: now + WARN_MS, leftOut: 0 });
   return last?.leftOut ?? 0;
 }
