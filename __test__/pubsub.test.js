@@ -449,6 +449,7 @@ describe('the constructor', () => {
   test.each([
     ['TypeError', 'ERR_INVALID_ARG', [5]],
     ['TypeError', 'ERR_INVALID_ARG', [undefined, 'options']],
+    ['TypeError', 'ERR_INVALID_ARG', ['redis://127.0.0.1:1', new Map([['prefix', 'a']])]],
     ['TypeError', 'ERR_INVALID_OPTION', []],
     ['TypeError', 'ERR_UNKNOWN_OPTION', ['redis://127.0.0.1', { prefx: 'x' }]],
     ['RangeError', 'ERR_OPTION_OUT_OF_RANGE', ['127.0.0.1:6379']],

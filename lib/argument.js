@@ -112,4 +112,4 @@ function toCloseOptions(value) {
   };
 }
 
-module.exports = { toId, toCloseCode, toReason, isStrict, toChannel, toCloseOptions };
+module.exports = { isRecord, toId, toCloseCode, toReason, isStrict, toChannel, toCloseOptions };

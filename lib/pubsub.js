@@ -3,7 +3,7 @@
 const { EventEmitter } = require('node:events');
 const { performance } = require('node:perf_hooks');
 const { Answers } = require('./answers');
-const { toChannel } = require('./argument');
+const { isRecord, toChannel } = require('./argument');
 const { PUBSUB, toBrokerStatus } = require('./broker-status');
 const { closedError, failure, failureOf, invalidArg, reasonOf } = require('./error');
 const { Hold } = require('./hold');
@@ -39,9 +39,7 @@ class RedisPubSub extends EventEmitter {
     if (url !== undefined && typeof url !== 'string' && !Array.isArray(url)) {
       throw invalidArg('url', 'a string or an array of such', url);
     }
-    if (options !== undefined && (typeof options !== 'object' || options === null)) {
-      throw invalidArg('options', 'an object', options);
-    }
+    if (options !== undefined && !isRecord(options)) throw invalidArg('options', 'an object', options);
     this.#pump = new Pump(this.#dispatch);
     const redis = url === undefined ? options : { ...options, url };
     this.#native = new NativePubSub(redis, process.env.REDIS_URL || undefined, this.#pump.wake);
