@@ -401,7 +401,10 @@ export interface WebSocketManagerEvents<Data = unknown> {
    * 4002 is this server's word or the client's.
    */
   disconnect: [connection: Connection<Data>, code: number, reason: string, by: ClosedBy];
-  /** A connection's outbox overflowed: what waited was dropped, and the connection is being closed with 4004. */
+  /**
+   * Too much waited for a connection: it was dropped, but for a frame that is half out, and the connection is being closed
+   * with 4004.
+   */
   slow: [connection: Connection<Data>, dropped: Dropped];
   /**
    * An upgrade was refused, as `stats().refused` counts. Clients can cause any number: while 1,000 wait for listeners,
@@ -638,9 +641,9 @@ export interface RedisOptions {
    */
   graceMs?: number | undefined;
   /**
-   * Publishes that may wait for Redis; past it they are refused with `ERR_BROKER_OVERLOADED`. Bytes, 65,536 to
-   * 4,294,967,296. Clients whose messages are relayed are not read while half of it is used; the last quarter is the
-   * application's alone.
+   * Publishes that may wait for Redis. Once so much waits, further ones are refused with `ERR_BROKER_OVERLOADED`; the one
+   * that crosses the line is taken. Bytes, 65,536 to 4,294,967,296. Clients whose messages are relayed are not read while
+   * half of it is used; the last quarter is the application's alone.
    *
    * @defaultValue `67108864`
    */
@@ -858,11 +861,12 @@ export interface LimitOptions {
    */
   maxPayload?: number | undefined;
   /**
-   * Bytes that may wait to be written to one connection that is behind: whose system took less than it was offered. Past
-   * it the connection is closed as a slow consumer, with 4004. The kernel holds up to 200 KB more for it on Linux
-   * (`TCP_NOTSENT_LOWAT`, tcp(7)), elsewhere as much as its socket buffer grows to. Messages that are sent faster than they
-   * can be offered, such as a history in one loop, may take eight times as much. One message always fits an empty outbox; a
-   * larger one is refused with `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
+   * Bytes that may wait to be written to one connection. Past it the connection is closed as a slow consumer, with 4004. The
+   * kernel holds up to 200 KB more for it on Linux (`TCP_NOTSENT_LOWAT`, tcp(7)), elsewhere as much as its socket buffer
+   * grows to. A burst survives up to this size. More, at most eight times as much, is taken only until the kernel was offered
+   * the bytes and took less, which is a matter of milliseconds: never count on it. For a history, send in pieces:
+   * `while (connection.isOpen && connection.bufferedAmount > 500_000) await setTimeout(5)` before each message. One message
+   * always fits an empty outbox; one that is larger than this is refused with `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
    *
    * @defaultValue `1048576`
    */
@@ -917,7 +921,8 @@ export interface LimitOptions {
    * Time from the first byte of a message to its last, over all its fragments; each 8 KiB of it that came give it a second
    * more. Then the connection is closed with 1008. This keeps a client from holding memory by a message that it never ends,
    * and lets one on a slow network send large ones. Four times within this time it is looked at, and the first look starts
-   * the clock, so the end may come up to about a half of it later. Time in which the server doesn't read the connection doesn't count. Milliseconds, 100 to 3,600,000.
+   * the clock, so the end comes late by at most half of it. Time in which the server doesn't read the connection doesn't
+   * count. Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `60000`
    */
@@ -1160,7 +1165,10 @@ export interface ConnectionManager<Data = unknown> extends Iterable<Connection<D
   [Symbol.iterator](): IterableIterator<Connection<Data>>;
 }
 
-/** What was dropped for a slow consumer. */
+/**
+ * What was dropped for a slow consumer. A frame that is half out is not part of it, as it is still to be finished. If the
+ * connection is cut off before it is, only `stats().messages.dropped` counts that message.
+ */
 export interface Dropped {
   /** Bytes that waited in the outbox, frame heads included. */
   droppedBytes: number;
@@ -1245,7 +1253,7 @@ export interface Stats {
     relayed: number;
     /** Refused by the relay, with an error frame. */
     notRelayed: number;
-    /** Queued, then dropped: the connection was slow, or ended. */
+    /** Queued, then dropped: the connection was slow, or ended. A frame that was half out and then cut off counts. */
     dropped: number;
     /** Ignored, because they came after the close had begun. */
     afterClose: number;
@@ -1352,7 +1360,8 @@ export const ErrorCode: {
   readonly ERR_UNCERTAIN: 'ERR_UNCERTAIN';
   /**
    * `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame, for a message that is
-   * relayed to so many rooms, or is so large, that three quarters of `redis.pendingBytes` are used up before it is through.
+   * relayed to so many rooms, in all so many bytes, that three quarters of `redis.pendingBytes` are used up before it is
+   * through: it may have reached some of the rooms.
    */
   readonly ERR_BROKER_OVERLOADED: 'ERR_BROKER_OVERLOADED';
   /** `redis.routing` is `'shared'`, whose messages can't carry binary data: nothing was published. */
@@ -1465,7 +1474,7 @@ export const CloseCode: {
   readonly INTERNAL: 1011;
   /** The server restarts, and has drained the connection. Reconnect. */
   readonly RESTART: 1012;
-  /** A message was unfinished, and all together held `limits.memoryBytes`. Reconnect. */
+  /** The unfinished message was the largest when memory (`limits.memoryBytes`) ran out. Reconnect. */
   readonly TRY_AGAIN_LATER: 1013;
   /** The token, or `expiresAt` of the identity, expired. Reconnect, with a fresh one. */
   readonly TOKEN_EXPIRED: 4001;
@@ -1473,7 +1482,10 @@ export const CloseCode: {
   readonly DISCONNECTED: 4002;
   /** There was no sign of life within `heartbeat.timeoutMs`. Reconnect. */
   readonly HEARTBEAT: 4003;
-  /** The client did not read: `limits.outboxBytes` waited for it, or all together held `limits.memoryBytes`. Reconnect. */
+  /**
+   * Too much waited for the client (`limits.outboxBytes`, or `limits.memoryBytes` of all together): it did not read, read too
+   * slowly, or was sent too much at once. In the second case it often sees 1006 instead. Reconnect.
+   */
   readonly SLOW_CONSUMER: 4004;
   /** The handshake had no valid credentials (`rejectWith: 'close'`). Don't reconnect. */
   readonly UNAUTHORIZED: 4401;

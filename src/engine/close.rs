@@ -92,7 +92,7 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
         TRY_AGAIN_LATER,
         "TRY_AGAIN_LATER",
         true,
-        "A message was unfinished, and all together held limits.memoryBytes.",
+        "The unfinished message was the largest when limits.memoryBytes ran out.",
     ),
     info(TOKEN_EXPIRED, "TOKEN_EXPIRED", true, "The token expired. Reconnect with a fresh one."),
     info(DISCONNECTED, "DISCONNECTED", false, "The application disconnected the user."),
@@ -101,7 +101,7 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
         SLOW_CONSUMER,
         "SLOW_CONSUMER",
         true,
-        "The client did not read, and limits.outboxBytes were waiting, or all together held limits.memoryBytes.",
+        "Too much waited for the client: it did not read, read too slowly, or was sent too much at once.",
     ),
     info(
         UNAUTHORIZED,

@@ -74,7 +74,7 @@ catalogue! {
     // Servers and how they reach each other.
     BrokerUnavailable, "ERR_BROKER_UNAVAILABLE", Error, 0, "Redis is away; other servers were not reached.";
     Uncertain, "ERR_UNCERTAIN", Error, 0, "The link to Redis broke before it answered; the message was published to all servers, or to none.";
-    BrokerOverloaded, "ERR_BROKER_OVERLOADED", Error, 0, "More bytes than redis.pendingBytes wait for Redis; nothing was published.";
+    BrokerOverloaded, "ERR_BROKER_OVERLOADED", Error, 0, "redis.pendingBytes wait for Redis; nothing was published, but a relayed message may have reached some of its rooms.";
     NotRepresentable, "ERR_NOT_REPRESENTABLE", Type, 0, "redis.routing is 'shared', whose messages can't carry binary data; nothing was published.";
     BrokerConnect, "ERR_BROKER_CONNECT", Error, 0, "Redis can't be reached, or the connection to it was lost.";
     BrokerAuth, "ERR_BROKER_AUTH", Error, 0, "Redis refused the user name and password, or a command for lack of permission.";
