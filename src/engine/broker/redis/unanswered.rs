@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -22,8 +23,10 @@ const SPARE_COMMANDS: usize = 4096;
 pub const PACE: usize = 4 << 20;
 
 /// So much of those commands that [go behind](Asker::goes_first) others may be without an answer, while others publish too, and
-/// clients wait in line. The others' commands wait in Redis for no more than that.
+/// clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
+/// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
+const NEAR: Duration = Duration::from_micros(500);
 /// Portions are [longer](PORTION) once so many commands went behind without either.
 const IN_A_ROW: usize = 16 * 1024;
 
@@ -65,6 +68,8 @@ pub struct Unanswered {
     behind: usize,
     /// Their bytes.
     behind_bytes: usize,
+    /// The shortest time in which an answer was seen to come.
+    round_trip: Option<Duration>,
     spare: Batch,
 }
 
@@ -127,8 +132,21 @@ impl Unanswered {
             self.without_line = 0;
         }
         let is_short = self.in_a_row < IN_A_ROW && self.without_line < IN_A_ROW;
-        let portion = if is_short { SHORT_PORTION } else { PORTION };
+        let portion = if is_short { self.short_portion() } else { PORTION };
         (!portion.is_reached(self.behind, self.behind_bytes)).then_some(portion)
+    }
+
+    fn short_portion(&self) -> Portion {
+        let times = self.round_trip.map_or(1, |time| (time.as_micros() / NEAR.as_micros()) as usize);
+        let most = PORTION.commands / SHORT_PORTION.commands;
+        let Portion { commands, bytes } = SHORT_PORTION;
+        let times = times.clamp(1, most);
+        Portion { commands: commands * times, bytes: bytes * times }
+    }
+
+    /// An answer took so long.
+    pub fn note_round_trip(&mut self, time: Duration) {
+        self.round_trip = Some(self.round_trip.map_or(time, |shortest| shortest.min(time)));
     }
 
     /// Ready(true): everything is written that may be, and something was; there may be more to take.
@@ -336,6 +354,19 @@ mod tests {
         assert_eq!(serve(false, IN_A_ROW, false), (None, Some(PORTION)));
         assert_eq!(serve(true, 1, false), (Some(PORTION), Some(PORTION)));
         assert_eq!(serve(false, 1, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+    }
+
+    #[test]
+    fn portions_are_as_much_longer_as_redis_is_farther_away() {
+        let mut unanswered = Unanswered::default();
+        let mut times = |micros| {
+            unanswered.note_round_trip(Duration::from_micros(micros));
+            unanswered.room_for_rest(true).map(|portion| portion.commands / SHORT_PORTION.commands)
+        };
+        // The shortest counts: a longer one may be due to what Redis has to do.
+        let trips = [1_000_000, 2_100, 20_000, 2_000, 990, 100];
+        assert_eq!(trips.map(&mut times), [16, 4, 4, 4, 1, 1].map(Some));
+        assert_eq!(Unanswered::default().room_for_rest(true), Some(SHORT_PORTION));
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl Session {
     /// The answer to the command after the probe is here: so must be the probe.
     pub(super) fn on_probed(&mut self) -> Result<(), Error> {
         self.probing = false;
+        self.unanswered.note_round_trip(self.last_probe.elapsed());
         if self.probe.is_some() && !self.probe_arrived {
             return Err(self.fail(Code::BrokerConnect, "the connection answers but delivers no messages"));
         }
