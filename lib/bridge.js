@@ -168,7 +168,7 @@ class Bridge {
 
   #close() {
     this.#over = true;
-    // What the peer still sends is read and dropped, or the end of its stream would never be seen.
+    // Bytes that the peer still sends are read and dropped, or the end of its stream would never be seen.
     this.#socket.resume();
     this.#end(() => this.#guard(() => this.#destroy()));
   }

@@ -25,7 +25,7 @@ function peerOf(socket) {
 /** Descriptor of the socket, or -1 if its bytes have to go over a bridge. */
 function descriptorOf(socket) {
   if (!(socket instanceof net.Socket) || socket instanceof tls.TLSSocket) return -1;
-  // What Node has yet to write would be lost, or come behind the 101.
+  // Bytes that Node has yet to write would be lost, or come behind the 101.
   if (socket.writableLength > 0) return -1;
   if (!['TCP', 'Pipe'].includes(kindOf(socket))) return -1;
   const { fd } = socket._handle;

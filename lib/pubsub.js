@@ -61,7 +61,7 @@ class RedisPubSub extends EventEmitter {
       this.#checkOpen();
       const name = toChannel(channel);
       if (typeof handler !== 'function') throw invalidArg('handler', 'a function', handler);
-      // Who may end although there are subscriptions may also end before Redis has confirmed them.
+      // A process that may end although there are subscriptions may also end before Redis has confirmed them.
       const confirmed = this.#answers.of(this.#native.subscribe(name), this.#subscribed) ?? undefined;
       if (!this.#channels.has(name)) {
         this.#channels.set(name, new Map());

@@ -375,7 +375,7 @@ impl Bridge {
             state.finished = true;
             state.inbound.clear();
             state.question = None;
-            // What Node has not taken by now it never will: its socket is not to wait for that.
+            // Node never will take what it has not taken by now: its socket is not to wait for that.
             state.abort |= !state.outbound.is_empty() && !state.dismissed;
         }
         self.tell_end();

@@ -131,7 +131,8 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// Messages of one connection that wait for listeners; one message always fits. Default 256 KiB; 1 KiB to 1 GiB.
     pub event_bytes_per_connection: usize,
-    /// The same over all connections; a reserve of as much is for those that have little waiting. Default 32 MiB; 64 KiB to 4 GiB.
+    /// The same over all connections; a reserve of as much is for those that have little waiting. Default 32 MiB; 64 KiB to 4
+    /// GiB.
     pub event_bytes: usize,
     /// Read buffer of one worker thread, shared by all its connections. Default 64 KiB; 1 byte to 16 MiB.
     pub read_buffer_bytes: usize,

@@ -173,7 +173,7 @@ impl Connection {
         if (orders.slow() || (evict && waiting >= unfinished)) && self.phase == Phase::Open {
             self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
             let (writer, mailbox) = (self.tenure.handle.writer(), self.mailbox());
-            // What the kernel has room for is no part of what is too much.
+            // The kernel may have room for some of it, which is then not too much.
             writer.flush(&self.socket, mailbox);
             let dropped = writer.cut(&mailbox.memory);
             mailbox.counters.messages_dropped.add(dropped.messages);
@@ -189,7 +189,7 @@ impl Connection {
             self.fail(Violation::NO_ROOM);
         }
         if evict && self.tenure.handle.buffered() > LEFTOVER {
-            // What it doesn't read, a frame that is half out at least: it would hold that until the deadline.
+            // It would hold that until the deadline: a frame that is half out, or a close that its client doesn't take.
             return self.over(true);
         }
         if orders.close()
@@ -334,7 +334,7 @@ impl Connection {
     fn send_back(&self, frames: &[u8], messages: u32) {
         if !frames.is_empty() {
             let writer = self.tenure.handle.writer();
-            // What is not written is in the outbox now.
+            // The rest is in the outbox now.
             if writer.write_through(frames, messages, &self.socket, self.mailbox()) == Flushed::Lost {
                 self.tenure.handle.declare_lost();
             }
@@ -470,7 +470,7 @@ impl Connection {
     fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
         let turn = Turn::begin_woken();
         let orders = self.tenure.handle.enter();
-        // Who is to go for memory gives it up, see `obey`: the rest of its way may take seconds.
+        // A connection that is to go for memory gives it up, see `obey`: the rest of its way may take seconds.
         if let Some(relaying) = &mut self.relaying
             && !orders.evict()
         {

@@ -40,7 +40,7 @@ impl Echoes {
         }
     }
 
-    /// What was read lies so much further back in a buffer.
+    /// The bytes that were read lie so much further back in a buffer.
     pub(super) fn shift(&mut self, by: usize) {
         self.range.start += by;
         self.range.end += by;

@@ -146,8 +146,8 @@ struct Queue {
 
 impl Queue {
     /// Moves events into a batch. Those of no connection go first, for somebody may wait for them; a quarter of the batch is
-    /// for connections all the same. It is no more, because a listener's calls make answers of messages: with half of each, one call
-    /// per message would keep for ever whatever line of answers there is.
+    /// for connections all the same. It is no more, because a listener's calls make answers of messages: with half of each,
+    /// one call per message would keep for ever whatever line of answers there is.
     fn take(&mut self, max: usize) -> (VecDeque<Event>, Taken) {
         let mut batch = VecDeque::with_capacity(max.min(self.others.len() + self.flows.len()));
         let room = if self.flows.len() == 0 { max } else { max - max / 4 };
@@ -452,7 +452,7 @@ mod tests {
         assert!(!is_settled(&ada), "the embedder has it in its hands");
         events.settle();
         assert!(is_settled(&ada));
-        // What is in the embedder's hands by then is waited for as well.
+        // Events in the embedder's hands by then are waited for as well.
         assert!(!events.must_settle(&ada));
         events.push_message(&ada, Message::Text("1"));
         events.drain(256);

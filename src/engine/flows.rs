@@ -471,7 +471,7 @@ mod tests {
             let most = flows.flows.iter().map(|(_, flow)| flow.messages).max();
             assert!(most.is_some_and(|most| (each..=each + 1).contains(&most)), "{count}: {most:?}");
             assert!(flows.bytes() <= LIMIT.max(floods.len() * 1000), "{count}: {}", flows.bytes());
-            // Whoever has nothing waiting is heard, and again once that is taken.
+            // A connection with nothing waiting is heard, and again once that is taken.
             let quiet = handle(count);
             for _ in 0..3 {
                 assert!(!quiet.is_paused());

@@ -2,7 +2,7 @@
 //!
 //! A push for each message and member would take a server longer than the sender, and Redis, take for the message. A flood for
 //! a user with hundreds of connections here, from a client of another server, would fill Redis' output buffer for this one, and
-//! Redis would cut the link (redis.conf, `client-output-buffer-limit pubsub`). What a group gets keeps its order.
+//! Redis would cut the link (redis.conf, `client-output-buffer-limit pubsub`). A group's messages keep their order.
 
 use std::sync::Arc;
 

@@ -305,7 +305,7 @@ impl Handle {
         &self.rooms
     }
 
-    // What follows is for the connection itself.
+    // For the connection itself.
 
     /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
     pub(super) fn enter(self: &Arc<Self>) -> Orders {

@@ -126,7 +126,7 @@ impl Mailbox {
     /// The worker is to end.
     pub(super) fn stop(&self) {
         let stopped = Mail { stop: true, woken: true, ..Mail::default() };
-        // What nobody will read any more is let go of here, outside the lock.
+        // Let go of here, outside the lock: nobody will read it any more.
         let unread = std::mem::replace(&mut *self.state.lock(), stopped);
         unread.waker.into_iter().for_each(Waker::wake);
     }

@@ -1,8 +1,8 @@
 //! The memory of all outboxes whose clients are behind and of all unfinished messages, and the order in which they go when it
 //! is too much.
 //!
-//! An outbox counts from the moment in which the kernel refuses its bytes until it is empty. What was not offered to a
-//! client yet counts for nobody: the next write takes it. Large frames lie in many outboxes at once and count once.
+//! An outbox counts from the moment in which the kernel refuses its bytes until it is empty. Bytes that were not offered
+//! to a client yet count for nobody: the next write takes them. Large frames lie in many outboxes at once and count once.
 //! A message counts with its buffer, once that is larger than [`GRAIN`], until it was dealt with, and one whose way to many
 //! rooms takes several turns until the last has had it.
 

@@ -266,7 +266,7 @@ impl Engine {
     /// Takes at most `max` events. Wake-ups that this thread causes from here on wait for [`Engine::flush`].
     /// An empty answer means that there were none.
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
-        // Who asks for more has dealt with what it took before.
+        // The embedder has dealt with what it took before.
         self.shared().events.settle();
         mailbox::cork(self.inner.number);
         let events = self.shared().events.drain(max);

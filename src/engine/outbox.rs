@@ -331,7 +331,7 @@ impl Outbox {
         self.own = 0;
         self.counted = 0;
         if let Some(mut first) = first {
-            // What is written, and what is half out.
+            // Written bytes, and those of the frame that is half out.
             let end = end.min(first.len());
             dropped.bytes -= end as u64;
             dropped.messages -= u64::from(before) + u64::from(half_out);

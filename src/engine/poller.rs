@@ -144,7 +144,7 @@ pub(super) fn register(fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
 
 /// Stops that. Closing the descriptor would not do it while Node has another of the same socket.
 pub(super) fn deregister(fd: BorrowedFd<'_>) {
-    // What isn't registered any more need not be deregistered.
+    // One that isn't registered any more need not be deregistered.
     let _ = with_registry(|registry| registry.deregister(&mut SourceFd(&fd.as_raw_fd())));
 }
 

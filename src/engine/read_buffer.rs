@@ -1,7 +1,7 @@
 //! The buffer that all connections of a worker read into, and what of it is yet to be sent back.
 //!
-//! What a client says to itself alone is sent from where it was read, but not before a few others have read too: a system
-//! call is quicker behind one of its own kind, whose code the processor still has at hand.
+//! A message that a client says to itself alone is sent from where it was read, but not before a few others have read too: a
+//! system call is quicker behind one of its own kind, whose code the processor still has at hand.
 
 use std::cell::RefCell;
 use std::io;
@@ -37,8 +37,8 @@ pub(super) struct Read {
     pub filled: bool,
 }
 
-/// Has a connection read into what is free of a buffer of `size` bytes. `take_in` says how many it read, and what of them it is to
-/// get back.
+/// Has a connection read into what is free of a buffer of `size` bytes. `take_in` says how many it read, and what of them it
+/// is to get back.
 ///
 /// # Errors
 /// What `take_in` says.

@@ -31,7 +31,8 @@ pub(super) enum Routed {
     Done,
     /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_through`].
     Echo,
-    /// It is for more rooms than one turn has time, or Redis room, for: the sender's next message comes after [`Relaying::go_on`].
+    /// It is for more rooms than one turn has time, or Redis room, for: the sender's next message comes after
+    /// [`Relaying::go_on`].
     Unfinished(Box<Relaying>),
 }
 
@@ -128,8 +129,8 @@ fn conclude(shared: &Shared, handle: &Arc<Handle>, relayed: Result<(), Refused>)
     }
 }
 
-/// Relays to one of these rooms at least, and to as many as the turn has time and Redis has room for. Answers how many. Every room gets its try;
-/// the sender is told of the first that failed.
+/// Relays to one of these rooms at least, and to as many as the turn has time and Redis has room for. Answers how many. Every
+/// room gets its try; the sender is told of the first that failed.
 fn relay_to(
     rooms: &[Arc<str>],
     shared: &Shared,

@@ -169,7 +169,7 @@ impl Taken {
             Taken::Native(fd) => {
                 bound_unsent(fd.as_fd());
                 poller::register(fd.as_fd(), key)?;
-                // What it becomes ready for before the connection has its place is told to nobody.
+                // Nobody is told what it becomes ready for before the connection has its place.
                 Socket::Native(Native { fd, ready: AtomicU8::new(Readiness::UNKNOWN.0) })
             }
             Taken::Bridge(bridge) => {

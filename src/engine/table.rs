@@ -185,7 +185,7 @@ pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
 pub(super) fn release(key: Key, expires_at: Option<u64>) {
     TABLE.with_borrow_mut(|table| {
         if let Some(place) = table.places.try_remove(key) {
-            // Whoever still holds its handle must not wake a successor.
+            // Those that still hold its handle must not wake a successor.
             place.handle.set_key(Key::MAX);
         }
         if let Some(at) = expires_at {
@@ -332,7 +332,7 @@ fn clock(socket: &Socket, now: u64) -> u64 {
 }
 
 impl Place {
-    /// What was pushed before its client was told that it is connected waits for that, and nobody waits for the client.
+    /// Pushes from before its client was told that it is connected wait for that, and nobody waits for the client.
     fn begun(&self) -> Option<(&Arc<Handle>, &Connection)> {
         Some((&self.handle, self.connection.as_deref()?))
     }

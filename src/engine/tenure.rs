@@ -42,7 +42,7 @@ impl Tenure {
         self.handle.mailbox().counters.opened.add(1);
     }
 
-    /// Stops taking and giving messages. What the end is told to be is what comes first.
+    /// Stops taking and giving messages. The first end is the one that is told.
     pub(super) fn leave(&mut self, code: u16, reason: &str, by: ClosedBy) {
         self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into(), by }));
         if self.handle.shut() {
@@ -65,8 +65,8 @@ impl Tenure {
 }
 
 impl Drop for Tenure {
-    /// However it ended, also when its worker was stopped: the registry forgets the connection, what
-    /// was not sent is counted, and who holds an object for it is told.
+    /// The registry forgets the connection, unsent messages are counted, and the embedder is told if it holds an object for it:
+    /// in every case, also when its worker was stopped.
     fn drop(&mut self) {
         self.handle.leave();
         // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
@@ -80,7 +80,7 @@ impl Drop for Tenure {
         if self.announced {
             self.shared.counters.closed(code, by);
         }
-        // Who looked it up may hold an object for a connection whose 101 could not be written.
+        // The embedder may hold an object for a connection whose 101 could not be written.
         if self.handle.is_seen() || (self.announced && self.shared.events.wants(Interest::DISCONNECT)) {
             self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason, by });
         }

@@ -193,7 +193,7 @@ pub(super) async fn take_turns() {
                 let Some((key, lane)) = next_woken() else { break };
                 taken += 1;
                 if (before, lane) == (Lane::Quiet, Lane::Busy) {
-                    // What goes back to quiet connections does not wait for a long turn.
+                    // Answers to quiet connections don't wait for a long turn.
                     table::send_back();
                 }
                 before = lane;

@@ -316,7 +316,7 @@ pub(super) fn examine(
     let config = &shared.config;
     let Upgrade { head, report, identity, .. } = upgrade;
     let checked = match identity {
-        // Who is vouched for needs no token; the page it comes from is checked all the same.
+        // A client that the embedder vouches for needs no token; the page it comes from is checked all the same.
         Some(_) => handshake::accept(&head, config)
             .and_then(|accept| handshake::check_origin(&head, &config.origins).map(|()| accept)),
         None => handshake::check(&head, config),

@@ -1,7 +1,7 @@
 //! The writing side of a connection: its outbox, and the one way in which it is emptied.
 //!
 //! Any thread may push; only the connection's worker writes: itself at the end of its turn, and the pacer
-//! for what others pushed. What the kernel doesn't take goes back to the front, and the connection waits for room.
+//! for what others pushed. The rest that the kernel doesn't take goes back to the front, and the connection waits for room.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ struct State {
     queued: usize,
     /// Somebody will empty the outbox without being told: a push need not wake.
     scheduled: bool,
-    /// What was taken is not wholly written yet: nothing that came later may be.
+    /// An outbox was taken and is not wholly written yet: nothing that came later may be.
     writing: bool,
     /// Nothing may be written before the connection has seen that there is room.
     blocked: bool,
@@ -181,7 +181,7 @@ impl Writer {
         }
     }
 
-    /// Writes the frames of so many messages. What the kernel doesn't take goes to the outbox.
+    /// Writes the frames of so many messages. The rest that the kernel doesn't take goes to the outbox.
     pub(super) fn write_through(
         &self,
         frames: &[u8],

@@ -66,7 +66,7 @@ fn only_the_kinds_that_are_wanted_are_told() {
             });
             None::<()>
         });
-        // Whoever heard of a connection is told of its end as well.
+        // An embedder that heard of a connection is told of its end as well.
         let expected = match wanted {
             Interest::CONNECTION => &["open", "close"][..],
             Interest::MESSAGE => &["text", "close"],

@@ -96,7 +96,7 @@ fn a_client_that_never_reads_a_gibibyte_is_cut_off_and_nobody_else_waits() {
             "{dropped:?}"
         );
         assert_eq!(server.engine.len(), 1, "only the bystander is left");
-        // What was taken, and the one message for which there was no room, is either written or counted as dropped.
+        // All that was taken, and the one message for which there was no room, is either written or counted as dropped.
         let messages = server.engine.stats().messages;
         assert_eq!(messages.sent + messages.dropped, taken as u64 + 1);
         assert!(messages.dropped >= dropped.messages);

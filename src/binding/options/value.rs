@@ -188,7 +188,7 @@ fn read_members(object: &Object<'_>, path: &str, members: &Members) -> napi::Res
     if known.is_empty() {
         return Ok(Value::Object(found));
     }
-    // What the object itself has beyond the table; what it inherits may be somebody's polyfill.
+    // Own keys of the object beyond the table; those that it inherits may be somebody's polyfill.
     let own = object.get_all_property_names(
         KeyCollectionMode::OwnOnly,
         KeyFilter::Enumerable,

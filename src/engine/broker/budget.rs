@@ -41,8 +41,8 @@ impl Budget {
         self.giving_up.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// True if a link's backlog is being given up. A client that waits for an answer of it adds nothing meanwhile: it would as fast
-    /// as it is given up, and the embedder's publishes come behind all of it.
+    /// True if a link's backlog is being given up. A client that waits for an answer of it adds nothing meanwhile: it would
+    /// as fast as it is given up, and the embedder's publishes come behind all of it.
     pub fn is_giving_up(&self) -> bool {
         self.giving_up.load(Ordering::SeqCst) > 0
     }

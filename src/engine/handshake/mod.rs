@@ -226,7 +226,7 @@ fn choose_protocol(head: &RequestHead, wanted: &[String]) -> Result<(Option<Stri
         }
         previous = protocol;
     }
-    // What follows `bearer` is a token; to choose it would echo it.
+    // A token follows `bearer`; to choose it would echo it.
     let choice = wanted.iter().find(|name| offered.contains(name.as_str()) && secret != Some(name.as_str()));
     Ok((choice.cloned(), offered.contains(BEARER)))
 }

@@ -40,7 +40,7 @@ impl Refusal {
     /// The whole HTTP/1.1 answer, with the JSON body `{"code":…,"message":…}`; the connection closes after it.
     pub fn response(&self) -> Vec<u8> {
         let body = serde_json::json!({ "code": self.code, "message": self.message }).to_string();
-        // Who sends Upgrade must name it in Connection (RFC 9110 section 7.8).
+        // A sender of Upgrade must name it in Connection (RFC 9110 section 7.8).
         let upgrade = self.headers.iter().any(|(name, _)| *name == "Upgrade");
         let mut answer = format!(
             "HTTP/1.1 {} {}\r\nConnection: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n",

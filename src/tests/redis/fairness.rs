@@ -340,7 +340,7 @@ fn what_is_published_while_a_backlog_is_given_up_comes_after_it() {
     let tap = Tap::before(redis.address());
     let config = RedisConfig { command_timeout: Duration::from_secs(60), ..with_redis(&tap.url()).redis };
     let mut config = Config { threads: 1, ..with(config) };
-    // Whatever is served here comes at once.
+    // Messages that are served here come at once.
     config.limits.outbox_bytes = 64 << 20;
     let server = Server::start_up(config);
     let mut ada = server.connect_as("ada");
@@ -361,7 +361,7 @@ fn what_is_published_while_a_backlog_is_given_up_comes_after_it() {
     assert!(number > MANY + 100, "{} published meanwhile", number - MANY);
     let statuses: Vec<_> = replies.into_iter().map(|reply| server.delivery(Ok(reply)).status).collect();
     assert_eq!(statuses.last(), Some(&Status::Local));
-    // What is uncertain may have come, but late.
+    // An uncertain one may have come, but late.
     let mut got = std::iter::repeat_with(|| ada.next_text().split(' ').next().unwrap().parse().unwrap());
     for number in (0..number).filter(|number| statuses[*number as usize] == Status::Local) {
         let next = got.by_ref().find(|number: &u32| statuses[*number as usize] == Status::Local);

@@ -95,7 +95,7 @@ fn what_waited_for_a_redis_that_is_given_up_is_accounted_for() {
     let tap = Tap::before(redis.address());
     let config = RedisConfig { command_timeout: Duration::from_millis(500), ..with_redis(&tap.url()).redis };
     let mut config = with(config);
-    // Whatever is served here at the end comes at once.
+    // Messages that are served here at the end come at once.
     config.limits.outbox_bytes = 64 << 20;
     let server = Server::start_up(config);
     let mut ada = server.connect_as("ada");
@@ -110,7 +110,7 @@ fn what_waited_for_a_redis_that_is_given_up_is_accounted_for() {
     let written = sent.iter().take_while(|status| **status == Status::Uncertain).count();
     assert!((1..60).contains(&written), "{sent:?}");
     assert!(sent[written..].iter().all(|status| *status == Status::Local), "{sent:?}");
-    // What never left is served here, in its order.
+    // Messages that never left are served here, in their order.
     for n in written..60 {
         assert!(ada.next_text().starts_with(&format!("{n:03}x")));
     }

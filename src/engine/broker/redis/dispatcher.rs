@@ -109,7 +109,7 @@ impl Dispatcher {
         self.tallies.lock().remove(&ticket);
     }
 
-    /// Who has not answered by now is left out.
+    /// Servers that have not answered by now are left out.
     pub fn end_count(&self, ticket: u64) {
         if let Some(tally) = self.tallies.lock().remove(&ticket) {
             self.tell_count(ticket, &tally, false);
@@ -188,7 +188,7 @@ impl Dispatcher {
                     self.ignored("a control message has an impossible close code or reason");
                 }
             }
-            // Who asks has counted itself.
+            // This server has counted itself.
             Ok(Control::Count { node, .. }) if node == self.node => {}
             Ok(Control::Count { id, node, user_id }) => {
                 if let Some(hub) = self.hub() {
@@ -291,7 +291,7 @@ impl Sink for Dispatcher {
                         count(&self.counts.published);
                         return;
                     }
-                    // What Redis said, and where it is, is no business of a client's.
+                    // A client gets neither Redis' words nor its address.
                     Outcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
                     Outcome::Uncertain => {
                         count(&self.counts.uncertain);

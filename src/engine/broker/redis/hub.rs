@@ -401,7 +401,7 @@ impl Hub {
     pub fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>, gathered: &mut Gathered) {
         count(&self.counts.received);
         match self.name(channel) {
-            // What the old master of a slot still had to tell would overtake, or repeat, what came from the new one.
+            // Late messages of a slot's old master would overtake, or repeat, what came from the new one.
             Some(name) if self.is_sharded() && !self.partitions[self.home(name)].lock().is_of(link) => {}
             Some(name) => self.sink.message(name, payload, gathered),
             None => self.sink.ignored("a channel's name is not UTF-8"),

@@ -41,7 +41,8 @@ struct State {
     wanted: HashMap<Channel, u16>,
     /// Channels to drop. The last word on each counts: it is in one of the two.
     unwanted: HashMap<Channel, u16>,
-    /// Commands that drop channels and are not answered. Others follow then: Redis takes a while for many, and publishes would wait.
+    /// Commands that drop channels and are not answered. Others follow then: Redis takes a while for many, and publishes
+    /// would wait.
     dropping: usize,
     /// How often the session has taken changes.
     takes: u64,
@@ -173,7 +174,7 @@ impl Pipeline {
                 return Err(NotAdded::Down(asker));
             }
             let full = self.budget.is_used_up(asker.is_client());
-            // What waited elsewhere was let in there.
+            // Commands that waited elsewhere were let in there.
             if (full || state.shut) && since.is_none() {
                 return Err(NotAdded::Full(asker));
             }
@@ -217,7 +218,7 @@ impl Pipeline {
         });
     }
 
-    // What follows is for the connection's task.
+    // For the connection's task.
 
     /// A session begins: subscriptions are taken from here on.
     pub fn begin(&self) {
@@ -247,12 +248,12 @@ impl Pipeline {
         if !state.first.has_much() && !state.rest.has_much() {
             return None;
         }
-        // What goes first is given up first, however little.
+        // The first lane is given up first, however little is in it.
         let lane = if state.first.is_empty() { &mut state.rest } else { &mut state.first };
         Some(lane.pop(Batch::default()))
     }
 
-    /// Closes. What is left is handed to `give_up`, before anybody can find the connection down.
+    /// Closes. Hands the rest to `give_up`, before anybody can find the connection down.
     pub fn close(&self, mut give_up: impl FnMut(Batch)) {
         let mut last = usize::MAX;
         loop {

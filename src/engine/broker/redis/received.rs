@@ -10,7 +10,7 @@ use super::resp::{self, Incoming, Malformed, Parsed};
 
 /// Room for what is read at once.
 const ROOM: usize = 64 << 10;
-/// What is not a message is never as large as this, nor is a message's channel.
+/// Answers that are no messages are never as large as this, nor is a message's channel.
 const MAX_REPLY: usize = 1 << 20;
 
 /// What [`Received::next`] finds.

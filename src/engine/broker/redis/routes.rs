@@ -81,7 +81,7 @@ impl Hub {
             for name in guard.topics.keys() {
                 old.pipeline.unsubscribe(index, self.channel(index, name));
             }
-            // What was published over the old link has to be answered before the new one may publish.
+            // All that was published over the old link has to be answered before the new one may publish.
             if self.in_flight[index].load(Ordering::Acquire) > 0 && guard.moving.is_none() {
                 guard.moving = Some(Moving::default());
             }
@@ -291,7 +291,7 @@ mod tests {
             }));
         });
         assert_eq!(left, waiting);
-        // What waits when all is over is told that it never left.
+        // Publishes that wait when all is over are told that they never left.
         left.iter().for_each(|_| hub.landed(index));
         hub.park(
             Pending::new(0, Asker::Number { ticket: 7 }, index as u16),

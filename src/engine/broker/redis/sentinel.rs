@@ -140,7 +140,7 @@ fn compare(hub: &Hub, words: &mut [Option<(Word, u64)>], index: usize, word: (Wo
     words[index] = Some(word);
     let known = words.iter().flatten();
     let Some(best) = known.clone().map(|(word, _)| word).max_by_key(|word| word.epoch) else { return };
-    // What a link has heard since by asking itself is newer than all that.
+    // A link that asked since has newer news than all that.
     if best.epoch < hub.found_epoch.load(Ordering::Acquire) {
         return;
     }

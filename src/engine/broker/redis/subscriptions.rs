@@ -139,7 +139,7 @@ impl Hub {
         for waiter in waiters {
             match waiter {
                 Waiter::Ticket(ticket) => self.sink.ready(vec![ticket], outcome.clone()),
-                // Who is not told sees that nobody is left to tell.
+                // The others see that nobody is left to tell them.
                 Waiter::Task(confirm) if outcome.is_ok() => drop(confirm.send(())),
                 Waiter::Task(_) => {}
             }

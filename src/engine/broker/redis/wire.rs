@@ -132,7 +132,7 @@ impl Wire {
             Address::Tcp(host, port, encrypted) => {
                 let stream = TcpStream::connect(&look_up(host, *port).await?[..]).await?;
                 stream.set_nodelay(true)?;
-                // What is given up must not be delivered later by the kernel: by then something newer may have been.
+                // The kernel must not deliver later what is given up here: by then something newer may have been.
                 SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
                 if !encrypted {
                     return Ok(Wire::Tcp(stream));

@@ -301,7 +301,7 @@ impl Session {
             self.do_without_probe();
             return Ok(());
         }
-        // What was dropped meanwhile must not come back.
+        // Channels that were dropped meanwhile must not come back.
         channels.retain(|(_, channel)| self.hub.wanted(channel.name.as_bytes()).is_some());
         let mut batch = Batch::default();
         let rest = channels.split_off(channels.len() / 2);
