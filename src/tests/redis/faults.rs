@@ -115,10 +115,13 @@ fn a_room_that_is_joined_while_answers_are_late_has_a_gap() {
     let redis = RedisServer::start();
     let tap = Tap::before(redis.address());
     let server = Server::on(&tap.url());
-    let ada = server.connect_as("ada");
+    let mut ada = server.connect_as("ada");
     // Without haste it has none.
     server.engine.join(ada.id(), &"quick".into()).unwrap();
     eventually("it to be subscribed", || redis.subscribers("actory:room:quick") == 1);
+    // The confirmation is here, too: messages come behind it.
+    redis.run(&["PUBLISH", "actory:room:quick", "t1"]);
+    ada.expect_text("1");
     tap.stall();
     let held = tap.held();
     let begun = traffic::unix_ms();
