@@ -56,8 +56,9 @@ pub struct Window {
     burst: AtomicU32,
     /// Units that it relayed since it last stood in line or had none unanswered.
     used: AtomicU32,
-    /// The virtual time at which it was to go on when it last stood in line.
+    /// Its place when it last stood in line: see [`Place`].
     time: AtomicU64,
+    arrival: AtomicU32,
     /// It was beyond its window when it last relayed. Written by its own worker only.
     full: AtomicBool,
 }
@@ -101,24 +102,39 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Line {
     waiting: BTreeMap<Place, Arc<Handle>>,
-    /// The virtual time, in units: what a connection in line relayed so far, on average. No later than that of the first.
+    /// The virtual time, in units: what a connection in line relayed so far, on average. No later than `called`.
     now: u64,
-    /// How many ever stood in it. Those of one time are called in the order in which they came.
-    arrivals: u64,
+    /// The latest time of one that was called.
+    called: u64,
+    /// How often anybody stood in line.
+    arrivals: u32,
+    /// The next to be looked at: not the first if all before it have yet to be answered.
+    next: Place,
 }
 
-type Place = (u64, u64);
+/// The virtual time at which a connection is to go on, and which of all arrivals it was: those of one time are called in the
+/// order in which they came.
+type Place = (u64, u32);
 
 impl Line {
+    /// A connection comes the later, the more it relayed since it last stood here.
     fn stand(&mut self, handle: &Arc<Handle>) {
         let window = handle.window();
         let used = u64::from(window.used.swap(0, Ordering::Relaxed)) << FRACTION;
-        let time = self.now.max(window.time.load(Ordering::Relaxed) + used);
+        // One that was called before its time, for there was room to spare, need not make up for that.
+        let since = self.now.min(window.time.load(Ordering::Relaxed));
+        let time = self.now.max(since + used);
+        self.arrivals = self.arrivals.wrapping_add(1);
         window.time.store(time, Ordering::Relaxed);
-        self.arrivals += 1;
+        window.arrival.store(self.arrivals, Ordering::Relaxed);
         self.waiting.insert((time, self.arrivals), handle.clone());
-        let first = self.waiting.first_key_value().map_or(time, |((time, _), _)| *time);
-        self.now = (self.now + used / self.waiting.len() as u64).min(first);
+        self.now = (self.now + used / self.waiting.len() as u64).min(self.called);
+    }
+
+    /// A connection has ended.
+    fn leave(&mut self, handle: &Handle) {
+        let window = handle.window();
+        self.waiting.remove(&(window.time.load(Ordering::Relaxed), window.arrival.load(Ordering::Relaxed)));
     }
 
     /// The first after that place.
@@ -193,14 +209,18 @@ impl Intake {
 
     #[cold]
     fn wait(&self, handle: &Arc<Handle>) -> bool {
+        if handle.is_held() {
+            // It stands in line already, and is woken when it is called.
+            return true;
+        }
         let kept = self.arrive(handle);
         let window = handle.window();
         let last = window.last.load(Ordering::Relaxed) as usize;
         let unanswered = self.unanswered.load(Ordering::SeqCst);
-        if !self.budget.is_short_for_clients()
+        let fits = window.unanswered() < self.window(unanswered) && (last <= LEAST || unanswered < ROOM);
+        if (kept || fits)
+            && !self.budget.is_short_for_clients()
             && (!self.budget.is_giving_up() || window.unanswered() == 0)
-            && window.unanswered() < self.window(unanswered)
-            && (last <= LEAST || unanswered < ROOM)
         {
             window.set_full(false);
             if kept {
@@ -241,19 +261,33 @@ impl Intake {
             return;
         }
         let mut line = self.line.lock();
-        let mut place = Place::default();
-        for _ in 0..GLANCES {
+        let (mut place, mut passed_over) = (std::mem::take(&mut line.next), 0);
+        let mut is_last_lap = place == Place::default();
+        loop {
             let unanswered = self.unanswered.load(Ordering::SeqCst);
             if unanswered >= ROOM || self.budget.is_short_for_clients() || self.budget.is_giving_up() {
                 break;
             }
-            let Some((next, handle)) = line.next(place) else { break };
+            if passed_over == GLANCES {
+                // Those behind them are looked at next time.
+                line.next = place;
+                break;
+            }
+            let Some((next, handle)) = line.next(place) else {
+                if is_last_lap {
+                    break;
+                }
+                (place, is_last_lap) = (Place::default(), true);
+                continue;
+            };
             place = next;
             // At half of its window, so that it isn't woken for each single message.
-            if handle.is_open() && handle.window().unanswered() > self.window(unanswered) / 2 {
+            if handle.window().unanswered() > self.window(unanswered) / 2 {
+                passed_over += 1;
                 continue;
             }
             let Some(handle) = line.waiting.remove(&place) else { break };
+            line.called = line.called.max(place.0);
             let burst = handle.window().burst.load(Ordering::Relaxed) as usize;
             self.unanswered.fetch_add(burst, Ordering::SeqCst);
             handle.call();
@@ -275,15 +309,26 @@ impl Intake {
         called
     }
 
-    /// A connection has ended: others get the room that was kept for it.
-    pub fn leave(&self, handle: &Handle) {
+    /// A connection that was called can't go on for now: others get the room that was kept for it.
+    pub fn make_room(&self, handle: &Handle) {
         if self.arrive(handle) {
             self.call();
         }
     }
+
+    /// A connection has ended: nothing is kept for it.
+    pub fn leave(&self, handle: &Handle) {
+        if handle.is_held() {
+            let mut line = self.line.lock();
+            line.leave(handle);
+            self.waiting.store(line.waiting.len(), Ordering::SeqCst);
+        }
+        self.make_room(handle);
+    }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::engine::handle::Peer;
@@ -322,9 +367,10 @@ mod tests {
             intake.end(handle, *units, false);
         }
         intake.call();
-        let called = handles.iter().take_while(|handle| !handle.is_held()).count();
-        assert!((9..=GLANCES).contains(&called), "{called}: the first of the line, for whom there is room");
-        assert!(handles[called..].iter().all(|handle| handle.is_held()));
+        // Those that relayed least come first.
+        let called = handles.iter().filter(|handle| !handle.is_held()).count();
+        assert_eq!(called, ROOM / LEAST, "of those that relayed least");
+        assert!(handles[0].is_held());
         // Room is kept for them until they come.
         let kept = intake.unanswered.load(Ordering::SeqCst);
         assert!((ROOM..ROOM + MOST).contains(&kept), "{kept}");
@@ -374,6 +420,98 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_asked_again_while_it_stands_in_line_stands_there_once() {
+        let intake = Intake::default();
+        let handles = handles(2);
+        let units = relay(&intake, &handles[0], 1);
+        assert!((0..5).all(|_| intake.must_wait(&handles[0])));
+        assert_eq!(intake.waiting.load(Ordering::SeqCst), 1);
+        intake.end(&handles[0], units, false);
+        intake.call();
+        assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
+        assert_eq!((intake.unanswered.load(Ordering::SeqCst), intake.waiting.load(Ordering::SeqCst)), (0, 0));
+    }
+
+    #[test]
+    fn one_that_relayed_much_while_there_was_room_has_nothing_to_make_up_for() {
+        let intake = Intake::default();
+        let handles = handles(100);
+        let (heavy, light) = handles.split_first().unwrap();
+        let relay = |handle: &Arc<Handle>| {
+            let cost = if std::ptr::eq(handle, heavy) { ROOM as u32 } else { 60 };
+            _ = intake.begin(handle, cost, false);
+            _ = intake.must_wait(handle);
+        };
+        let answer = |handle: &Arc<Handle>| intake.end(handle, handle.window().unanswered() as u32, false);
+        for _ in 0..1000 {
+            handles.iter().for_each(relay);
+            handles.iter().for_each(answer);
+            // All go on before any relays again.
+            while handles.iter().any(|handle| handle.is_held()) {
+                intake.call();
+                handles
+                    .iter()
+                    .filter(|handle| !handle.is_held())
+                    .for_each(|handle| _ = intake.must_wait(handle));
+            }
+        }
+        handles.iter().for_each(relay);
+        answer(heavy);
+        let mut turns = 0;
+        while heavy.is_held() {
+            let called: Vec<_> = light.iter().filter(|handle| !handle.is_held()).collect();
+            turns += called.len();
+            called.iter().for_each(|handle| _ = intake.must_wait(handle));
+            called.into_iter().for_each(relay);
+            light.iter().filter(|handle| handle.is_held()).for_each(answer);
+            intake.call();
+            // As many units as it had, of each of the others.
+            assert!(turns < handles.len() * ROOM / 60, "it waits for ever");
+        }
+    }
+
+    #[test]
+    fn those_whose_answers_do_not_come_stand_in_nobodys_way() {
+        let intake = Intake::default();
+        let handles = handles(GLANCES + 21);
+        let (filler, rest) = handles.split_first().unwrap();
+        _ = intake.begin(filler, ROOM as u32, false);
+        for handle in rest {
+            _ = intake.begin(handle, 24, false);
+            assert!(intake.must_wait(handle));
+        }
+        intake.end(filler, ROOM as u32, false);
+        let (stuck, others) = rest.split_at(GLANCES + 10);
+        others.iter().for_each(|handle| intake.end(handle, 24, false));
+        // Those that have come first have more than half of their windows unanswered.
+        (0..2).for_each(|_| intake.call());
+        assert!(stuck.iter().all(|handle| handle.is_held()));
+        assert!(others.iter().all(|handle| !handle.is_held()));
+        // Each answer is followed by a call, which looks everywhere.
+        others.iter().for_each(|handle| assert!(!intake.must_wait(handle)));
+        for handle in stuck {
+            intake.end(handle, 24, false);
+            intake.call();
+        }
+        assert!(stuck.iter().all(|handle| !handle.is_held()));
+    }
+
+    #[test]
+    fn one_that_was_called_passes_though_others_were_called_after_it() {
+        let intake = Intake::default();
+        let handles = handles(100);
+        let units: Vec<u32> = handles.iter().map(|handle| relay(&intake, handle, 60)).collect();
+        handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units, false));
+        intake.call();
+        let called: Vec<_> = handles.iter().filter(|handle| !handle.is_held()).collect();
+        assert!(called.len() > 10 && intake.unanswered.load(Ordering::SeqCst) >= ROOM);
+        for handle in called {
+            assert!(!intake.must_wait(handle));
+            _ = intake.begin(handle, 60, false);
+        }
+    }
+
+    #[test]
     fn one_that_has_ended_in_line_or_when_it_is_called_keeps_no_room() {
         let intake = Intake::default();
         let handles = handles(2);
@@ -384,6 +522,12 @@ mod tests {
         handles[1].shut();
         handles.iter().for_each(|handle| _ = intake.arrive(handle));
         assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
+        // One that nobody calls leaves the line at once.
+        let held = Arc::strong_count(&handles[0]);
+        relay(&intake, &handles[0], 5000);
+        assert_eq!(intake.waiting.load(Ordering::SeqCst), 1);
+        intake.leave(&handles[0]);
+        assert_eq!((intake.waiting.load(Ordering::SeqCst), Arc::strong_count(&handles[0])), (0, held));
         assert_eq!(intake.waiting.load(Ordering::SeqCst), 0);
     }
 
@@ -396,8 +540,9 @@ mod tests {
         // The last call there is for a while: no more answers come.
         intake.call();
         let mut passed = 0;
-        while let Some(handle) = handles[passed..].first().filter(|handle| !handle.is_held()) {
-            assert!(!intake.must_wait(handle));
+        let mut waiting: Vec<_> = handles.iter().collect();
+        while let Some(called) = waiting.iter().position(|handle| !handle.is_held()) {
+            assert!(!intake.must_wait(waiting.remove(called)));
             passed += 1;
         }
         assert_eq!((passed, intake.unanswered.load(Ordering::SeqCst)), (300, 0));
