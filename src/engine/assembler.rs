@@ -168,19 +168,27 @@ impl Assembler {
         }
     }
 
-    /// Counts the buffer of what is unfinished, if it has grown: to be called when bytes were taken. Beyond [`GRAIN`] it doubles,
-    /// so that it is rarely counted.
+    /// Counts the buffer of what is unfinished, if it has grown, and notes that it moves on: to be called when bytes were taken.
+    /// Beyond [`GRAIN`] the buffer doubles, so that it is rarely counted.
     pub fn count_in(&mut self, memory: &Arc<Memory>) {
         let Some(unfinished) = &mut self.0 else { return };
         let bytes = unfinished.body.as_ref().map_or(0, Body::capacity);
         if bytes > GRAIN.max(unfinished.counted()) {
             unfinished.count.get_or_insert_with(|| Count::new(memory)).grow(bytes);
         }
+        if let Some(count) = &mut unfinished.count {
+            count.move_on();
+        }
     }
 
     /// Bytes that are counted.
     pub fn counted(&self) -> usize {
         self.0.as_ref().map_or(0, |unfinished| unfinished.counted())
+    }
+
+    /// The same, if none came for a while.
+    pub fn stuck(&self) -> usize {
+        self.0.as_ref().and_then(|unfinished| unfinished.count.as_ref()).map_or(0, Count::stuck)
     }
 
     /// Forgets what is unfinished.

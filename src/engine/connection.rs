@@ -443,6 +443,14 @@ impl Connection {
         (self.tenure.handle.writer().behind().unwrap_or(0), self.assembler.counted() + relaying)
     }
 
+    /// The bytes among them that have not moved for a while. A message whose next bytes lie unread with us has.
+    pub(super) fn stuck(&self) -> usize {
+        let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.stuck());
+        let incomplete = self.assembler.stuck();
+        let incomplete = if incomplete > 0 && self.has_unread() { 0 } else { incomplete };
+        self.tenure.handle.writer().stuck() + relaying + incomplete
+    }
+
     /// True if there are bytes from its peer that it has not taken in.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.is_some() || self.socket.has_unread()

@@ -16,6 +16,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 
 use super::handle::Handle;
+use super::progress::Progress;
 use super::table;
 
 /// Bytes by which one outbox may have grown since it was last counted, and of a message that counts for nothing: counting
@@ -134,12 +135,13 @@ impl Drop for SharedFrame {
 pub(super) struct Count {
     memory: Arc<Memory>,
     bytes: usize,
+    progress: Progress,
 }
 
 impl Count {
     /// Nothing is counted.
     pub(super) fn new(memory: &Arc<Memory>) -> Self {
-        Count { memory: memory.clone(), bytes: 0 }
+        Count { memory: memory.clone(), bytes: 0, progress: Progress::now() }
     }
 
     /// The message's buffer has grown to `bytes`.
@@ -147,6 +149,16 @@ impl Count {
         let more = bytes - std::mem::replace(&mut self.bytes, bytes);
         self.memory.unfinished.fetch_add(more, Ordering::Relaxed);
         self.memory.add(more);
+    }
+
+    /// The message came closer to its end.
+    pub(super) fn move_on(&mut self) {
+        self.progress = Progress::now();
+    }
+
+    /// Bytes that are counted, if the message has not moved on for a while.
+    pub(super) fn stuck(&self) -> usize {
+        if self.progress.is_stuck() { self.bytes } else { 0 }
     }
 
     /// Bytes that are counted.
@@ -170,9 +182,11 @@ pub(super) struct Holder {
     pub bytes: usize,
     /// The latter.
     pub unfinished: usize,
+    /// Those of `bytes` that are stuck: of which the client took none, or of a message that did not move on.
+    pub stuck: usize,
 }
 
-/// Ends the connections that hold most, whenever all together hold too much. Runs for as long as its engine has workers,
+/// Ends the connections that hold most, those first of which it is [stuck](Progress), whenever all together hold too much. Runs for as long as its engine has workers,
 /// whose `runtimes` it asks.
 pub(super) async fn guard(memory: Arc<Memory>, runtimes: Vec<Runtime>) {
     loop {
@@ -189,7 +203,7 @@ pub(super) async fn guard(memory: Arc<Memory>, runtimes: Vec<Runtime>) {
     }
 }
 
-/// Tells those who hold most to go, no more than needed.
+/// Tells those who hold most that is stuck to go, and then those who hold most, no more than needed.
 async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
     let mut holders = Vec::new();
     for runtime in runtimes {
@@ -197,7 +211,7 @@ async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
         holders.extend(runtime.spawn(table::holders()).await.unwrap_or_default());
     }
     let most = holders.len().div_ceil(SHARE);
-    let most_first = |holder: &Holder| Reverse(holder.bytes);
+    let most_first = |holder: &Holder| Reverse((holder.stuck, holder.bytes));
     if most < holders.len() {
         holders.select_nth_unstable_by_key(most, most_first);
         holders.truncate(most);

@@ -29,6 +29,7 @@ mod memory;
 mod outbox;
 #[cfg(unix)]
 mod poller;
+mod progress;
 mod read_buffer;
 mod refusal;
 mod registry;

@@ -53,6 +53,11 @@ impl Relaying {
         self.count.bytes()
     }
 
+    /// The same, if it was relayed to no further room for a while.
+    pub(super) fn stuck(&self) -> usize {
+        self.count.stuck()
+    }
+
     /// Relays to further rooms, as many as the turn has time and Redis has room for. True if those were the last.
     pub(super) fn go_on(&mut self, shared: &Shared, handle: &Arc<Handle>, turn: &Turn) -> bool {
         if shared.intake.as_ref().is_some_and(|intake| intake.must_wait(handle)) {
@@ -60,6 +65,7 @@ impl Relaying {
         }
         let rooms = &self.rooms[self.done..];
         self.done += relay_to(rooms, shared, handle, Message::Text(&self.text), turn, &mut self.outcome);
+        self.count.move_on();
         let is_done = self.done == self.rooms.len();
         if is_done {
             conclude(shared, handle, std::mem::replace(&mut self.outcome, Ok(())));

@@ -282,6 +282,7 @@ pub(super) async fn holders() -> Vec<Holder> {
     let mut found = Vec::new();
     let mut first = 0;
     loop {
+        turns::look_at_clock();
         let end = TABLE.with_borrow(|table| {
             let keys = first..table.places.capacity().min(first + SLICE);
             found.extend(keys.filter_map(|key| {
@@ -289,7 +290,10 @@ pub(super) async fn holders() -> Vec<Holder> {
                 let (waiting, unfinished) = connection.holding();
                 let bytes = waiting + unfinished;
                 let counts = if handle.is_open() { bytes > 0 } else { bytes > LEFTOVER };
-                counts.then(|| Holder { handle: handle.clone(), bytes, unfinished })
+                counts.then(|| {
+                    let (handle, stuck) = (handle.clone(), connection.stuck());
+                    Holder { handle, bytes, unfinished, stuck }
+                })
             }));
             table.places.capacity()
         });

@@ -118,14 +118,22 @@ impl Turn {
     }
 }
 
-/// To be called before connections are woken: it depends on the time which of them are quiet.
+/// To be called before connections are woken: it depends on the time which of them are quiet. And before it is asked what
+/// is [stuck](super::progress).
 pub(super) fn look_at_clock() {
     let now = EPOCH.with(Instant::elapsed).as_millis() as u32;
     METER.with(|meter| meter.now.set(now));
 }
 
-fn now() -> u32 {
+/// Milliseconds of this worker's clock when it last looked. They wrap.
+pub(super) fn now() -> u32 {
     METER.with(|meter| meter.now.get())
+}
+
+/// Sets this thread's clock forward until it looks.
+#[cfg(test)]
+pub(super) fn let_pass(ms: u32) {
+    METER.with(|meter| meter.now.set(meter.now.get().wrapping_add(ms)));
 }
 
 fn lane_of(account: &Account) -> Lane {

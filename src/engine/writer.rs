@@ -13,6 +13,7 @@ use super::frame::Frame;
 use super::mailbox::Mailbox;
 use super::memory::{GRAIN, Memory};
 use super::outbox::{Dropped, Outbox};
+use super::progress::Progress;
 use super::socket::Socket;
 
 /// How often an outbox is emptied in one go, if another thread fills it meanwhile.
@@ -56,9 +57,27 @@ struct State {
     overflow: (u32, u32),
     /// Bytes that [`Memory`] counts for it.
     counted: u32,
+    /// While the client is behind: when it became that, or the kernel last took bytes since.
+    progress: Progress,
 }
 
 impl State {
+    /// The kernel took so many bytes.
+    fn took(&mut self, bytes: usize) {
+        self.queued -= bytes;
+        if self.behind && bytes > 0 {
+            self.progress = Progress::now();
+        }
+    }
+
+    /// The kernel took no more.
+    fn refused(&mut self) {
+        self.blocked = true;
+        if !std::mem::replace(&mut self.behind, true) {
+            self.progress = Progress::now();
+        }
+    }
+
     /// Something was pushed: counts it, unless the next write is yet to find out whether the client is behind.
     fn count_pushed(&mut self, memory: &Arc<Memory>) {
         if self.behind && self.blocked {
@@ -114,6 +133,7 @@ impl Writer {
             shut: false,
             overflow: (0, 0),
             counted: 0,
+            progress: Progress::now(),
         };
         Writer { state: Mutex::new(state), clear: AtomicBool::new(false), sole: AtomicBool::new(false) }
     }
@@ -247,7 +267,7 @@ impl Writer {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         let mut state = self.put_back(outbox, sent, mailbox);
-                        (state.blocked, state.behind) = (true, true);
+                        state.refused();
                         state.count_in(&mailbox.memory, 0);
                         return Flushed::Blocked;
                     }
@@ -262,7 +282,7 @@ impl Writer {
             mailbox.counters.messages_out.add(u64::from(outbox.messages()));
             outbox.recycle();
             let mut state = self.state.lock();
-            state.queued -= sent;
+            state.took(sent);
             outbox = match self.next(&mut state) {
                 Ok(newer) => newer,
                 Err(flushed) => {
@@ -279,7 +299,7 @@ impl Writer {
         mailbox.counters.bytes_out.add(sent as u64);
         mailbox.counters.messages_out.add(outbox.take_written());
         let mut state = self.state.lock();
-        state.queued -= sent;
+        state.took(sent);
         state.scheduled = true;
         state.writing = false;
         if let Some(newer) = state.outbox.take() {
@@ -318,6 +338,12 @@ impl Writer {
         state.behind.then_some(state.queued)
     }
 
+    /// The same, if the kernel has taken none of them for a while. For the worker only.
+    pub(super) fn stuck(&self) -> usize {
+        let state = self.state.lock();
+        if state.behind && state.progress.is_stuck() { state.queued } else { 0 }
+    }
+
     /// Bytes of memory that would be free without its outbox. Costs a walk over the large frames in it.
     pub(super) fn own(&self) -> usize {
         let state = self.state.lock();
@@ -338,55 +364,91 @@ impl Writer {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::Read;
-    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
 
     use super::*;
     use crate::engine::frame::Message;
     use crate::engine::poller::Poller;
     use crate::engine::socket::Taken;
+    use crate::engine::turns;
+
+    /// Runs a test with a socket, as on a worker of its own, and the socket's peer.
+    fn with_socket(test: impl FnOnce(&Socket, UnixStream)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _entered = runtime.enter();
+        let (peer, stream) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        drop(Poller::new().unwrap().live_here());
+        let socket = Taken::Native(stream.into()).register(0).unwrap();
+        test(&socket, peer);
+    }
 
     #[test]
     fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let _entered = runtime.enter();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let (mut peer, _) = listener.accept().unwrap();
-        drop(Poller::new().unwrap().live_here());
-        let socket = Taken::Native(stream.into()).register(0).unwrap();
+        with_socket(|socket, mut peer| {
+            let writer = Writer::new();
+            let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
+            let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX, &mailbox.memory);
+            assert!(!writer.may_write_through(), "it gathers");
+            writer.unblock();
+            assert_eq!(writer.flush(socket, &mailbox), Flushed::Done);
+            assert!(!writer.may_write_through(), "there may be others");
+            writer.set_sole(true);
+            assert!(writer.may_write_through());
+            assert_eq!(
+                push("x"),
+                Push::Queued { wake: true, press: false },
+                "comes behind, and is looked after"
+            );
+            assert_eq!(writer.write_through(b"\x81\x01w", 1, socket, &mailbox), Flushed::Done);
+            assert!(!writer.may_write_through(), "something waits");
+            assert_eq!(writer.flush(socket, &mailbox), Flushed::Done);
+            assert!(writer.may_write_through());
+            let mut got = [0; 6];
+            peer.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"\x81\x01w\x81\x01x");
 
-        let writer = Writer::new();
-        let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
-        let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX, &mailbox.memory);
-        assert!(!writer.may_write_through(), "it gathers");
-        writer.unblock();
-        assert_eq!(writer.flush(&socket, &mailbox), Flushed::Done);
-        assert!(!writer.may_write_through(), "there may be others");
-        writer.set_sole(true);
-        assert!(writer.may_write_through());
-        assert_eq!(push("x"), Push::Queued { wake: true, press: false }, "comes behind, and is looked after");
-        assert_eq!(writer.write_through(b"\x81\x01w", 1, &socket, &mailbox), Flushed::Done);
-        assert!(!writer.may_write_through(), "something waits");
-        assert_eq!(writer.flush(&socket, &mailbox), Flushed::Done);
-        assert!(writer.may_write_through());
-        let mut got = [0; 6];
-        peer.read_exact(&mut got).unwrap();
-        assert_eq!(&got, b"\x81\x01w\x81\x01x");
+            push("a");
+            let (first, _) = writer.take().unwrap();
+            assert_eq!(push("b"), Push::Queued { wake: true, press: false });
+            // The connection was noted once more, and comes up in the same portion.
+            assert_eq!(writer.take().unwrap_err(), Flushed::Done);
+            assert_eq!(push("c"), Push::Queued { wake: false, press: false });
+            assert_eq!(writer.write(first, socket, &mailbox), Flushed::Done);
+            assert_eq!(writer.queued(), 0);
+            assert_eq!(push("d"), Push::Queued { wake: true, press: false });
+            assert_eq!(writer.flush(socket, &mailbox), Flushed::Done);
 
-        push("a");
-        let (first, _) = writer.take().unwrap();
-        assert_eq!(push("b"), Push::Queued { wake: true, press: false });
-        // The connection was noted once more, and comes up in the same portion.
-        assert_eq!(writer.take().unwrap_err(), Flushed::Done);
-        assert_eq!(push("c"), Push::Queued { wake: false, press: false });
-        assert_eq!(writer.write(first, &socket, &mailbox), Flushed::Done);
-        assert_eq!(writer.queued(), 0);
-        assert_eq!(push("d"), Push::Queued { wake: true, press: false });
-        assert_eq!(writer.flush(&socket, &mailbox), Flushed::Done);
+            let mut got = [0; 12];
+            peer.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d");
+        });
+    }
 
-        let mut got = [0; 12];
-        peer.read_exact(&mut got).unwrap();
-        assert_eq!(&got, b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d");
+    #[test]
+    fn what_waits_is_stuck_if_the_kernel_takes_none_of_it_for_a_second() {
+        with_socket(|socket, mut peer| {
+            let writer = Writer::new();
+            let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
+            let message = "x".repeat(4 << 20);
+            writer.push(&Frame::new(Message::Text(&message)), usize::MAX, &mailbox.memory);
+            writer.unblock();
+            turns::let_pass(1000);
+            assert_eq!(writer.stuck(), 0, "it was not offered yet");
+            let flush = || while writer.flush(socket, &mailbox) == Flushed::More {};
+            flush();
+            assert!(writer.queued() > 0);
+            assert_eq!(writer.stuck(), 0, "it waits from now on");
+            turns::let_pass(1000);
+            assert_eq!(writer.stuck(), writer.queued());
+            writer.unblock();
+            flush();
+            assert_eq!(writer.stuck(), writer.queued(), "none of it was taken");
+            peer.read_exact(&mut [0; 64 * 1024]).unwrap();
+            writer.unblock();
+            flush();
+            assert!(writer.queued() > 0);
+            assert_eq!(writer.stuck(), 0, "some of it was");
+        });
     }
 }

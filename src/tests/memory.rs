@@ -1,6 +1,6 @@
 //! All outboxes and unfinished messages together: what is counted, and who goes when it is too much.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{BINARY, Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{GLANCE, Server, config, eventually, published};
@@ -65,6 +65,15 @@ fn slow(server: &Server) -> ConnectionId {
     })
 }
 
+/// Has something go on for as long as it takes until all that does not is stuck.
+fn until_the_others_are_stuck(mut go_on: impl FnMut()) {
+    let end = Instant::now() + Duration::from_millis(1100);
+    while Instant::now() < end {
+        go_on();
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
 /// Has a client that doesn't read ping until at least so many bytes wait for it.
 fn fill_with_pongs(client: &mut Client, bytes: usize) {
     let pings = frame(PING, &[b'x'; 125]).repeat(100);
@@ -78,7 +87,8 @@ fn when_all_outboxes_hold_too_much_the_client_that_is_furthest_behind_goes_first
     let server = server(|limits| limits.memory_bytes = 2 * MIB);
     let mut reader = server.connect();
     let clients: Vec<Client> = (0..8).map(|_| server.connect()).collect();
-    for (client, bytes) in clients.iter().zip([80, 100, 120, 140, 160, 180, 200, 700]) {
+    // The one that is to go comes first, so that it does not matter who is stuck by then.
+    for (client, bytes) in clients.iter().zip([700, 80, 100, 120, 140, 160, 180, 200]) {
         fill(&server, client, bytes * KIB);
     }
     eventually("all to be counted", || held(&server) > 1500 * KIB);
@@ -86,16 +96,44 @@ fn when_all_outboxes_hold_too_much_the_client_that_is_furthest_behind_goes_first
 
     // Those who are least behind get the message that is too much. Whenever the engine looks, even after the last one, the
     // one that goes frees enough: an eighth of the limit, and what exceeds it.
-    fill(&server, &clients[0], 350 * KIB);
     fill(&server, &clients[1], 350 * KIB);
-    assert_eq!(slow(&server), clients[7].id());
+    fill(&server, &clients[2], 350 * KIB);
+    assert_eq!(slow(&server), clients[0].id());
     eventually("enough to be free", || held(&server) <= 2 * MIB);
     std::thread::park_timeout(GLANCE);
     let open: Vec<bool> = clients.iter().map(|client| client.handle().is_open()).collect();
-    assert_eq!(open, [true, true, true, true, true, true, true, false]);
+    assert_eq!(open, [false, true, true, true, true, true, true, true]);
     reader.expect_alive();
     assert_eq!(server.engine.send(reader.id(), Message::Text("still here")), Ok(true));
     reader.expect_text("still here");
+}
+
+#[test]
+fn clients_that_take_nothing_go_before_one_that_reads_on_though_that_holds_most() {
+    let server = server(|limits| {
+        limits.memory_bytes = 4 * MIB;
+        limits.outbox_bytes = 4 * MIB;
+    });
+    let mut reader = server.connect();
+    fill(&server, &reader, 900 * KIB);
+    let others: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    others.iter().for_each(|other| fill(&server, other, 300 * KIB));
+    until_the_others_are_stuck(|| {
+        while reader.handle().buffered() > 850 * KIB {
+            reader.next_text();
+        }
+        fill(&server, &reader, 900 * KIB);
+    });
+    assert!(others.iter().all(|other| other.handle().is_open()), "{} bytes are held", held(&server));
+
+    fill(&server, &reader, 1900 * KIB);
+    let first = slow(&server);
+    assert!(others.iter().any(|other| other.id() == first));
+    eventually("enough to be free", || held(&server) <= 4 * MIB);
+    assert_eq!(server.engine.send(reader.id(), Message::Text("still here")), Ok(true));
+    while reader.next_text() != "still here" {}
+    reader.expect_alive();
+    assert!(others.iter().filter(|other| other.handle().is_open()).count() > 4, "no more than needed");
 }
 
 #[test]
@@ -170,12 +208,12 @@ fn a_close_that_its_client_does_not_take_gives_way_to_clients_that_are_less_behi
 fn pongs_that_a_client_does_not_read_count_as_messages_do() {
     let server = server(|limits| limits.memory_bytes = MIB);
     let mut clients: Vec<Client> = (0..2).map(|_| server.connect()).collect();
-    fill_with_pongs(&mut clients[0], 400 * KIB);
-    eventually("them to be counted", || held(&server) >= 390 * KIB);
-    fill_with_pongs(&mut clients[1], 700 * KIB);
-    assert_eq!(slow(&server), clients[1].id());
+    fill_with_pongs(&mut clients[0], 700 * KIB);
+    eventually("them to be counted", || held(&server) >= 690 * KIB);
+    fill_with_pongs(&mut clients[1], 400 * KIB);
+    assert_eq!(slow(&server), clients[0].id());
     eventually("enough to be free", || held(&server) <= MIB);
-    assert!(clients[0].handle().is_open());
+    assert!(clients[1].handle().is_open());
     drop(clients);
     eventually("all to be free", || held(&server) == 0);
 }
@@ -184,7 +222,8 @@ fn pongs_that_a_client_does_not_read_count_as_messages_do() {
 fn when_unfinished_messages_hold_too_much_the_largest_goes_first() {
     let server = server(|limits| limits.memory_bytes = MIB);
     let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
-    for (client, bytes) in clients.iter_mut().zip([100, 400, 200, 250]) {
+    // The one that is to go comes first, so that it does not matter who is stuck by then.
+    for (client, bytes) in clients.iter_mut().zip([400, 100, 200, 250]) {
         client.send(&cut(bytes * KIB));
     }
     eventually("all to be counted", || unfinished(&server) >= 950 * KIB);
@@ -192,18 +231,41 @@ fn when_unfinished_messages_hold_too_much_the_largest_goes_first() {
     assert_eq!(server.engine.len(), 4);
 
     // The one that holds least gets what is too much.
-    fill(&server, &clients[0], 100 * KIB);
-    let reason = clients[1].expect_close(1013);
+    fill(&server, &clients[1], 100 * KIB);
+    let reason = clients[0].expect_close(1013);
     assert!(reason.contains("memory"), "{reason}");
-    clients[1].expect_end();
-    clients[1].finish();
-    assert_eq!(server.ended(clients[1].id()), (1013, reason));
+    clients[0].expect_end();
+    clients[0].finish();
+    assert_eq!(server.ended(clients[0].id()), (1013, reason));
     eventually("enough to be free", || unfinished(&server) < 600 * KIB);
     for client in &mut clients[2..] {
         client.send(b"!");
     }
     eventually("the others to be whole", || server.engine.stats().messages.received == 2);
     assert_eq!(server.engine.len(), 3);
+}
+
+#[test]
+fn messages_that_stopped_go_before_one_that_goes_on_though_that_holds_most() {
+    let server = server(|limits| limits.memory_bytes = 2816 * KIB);
+    let mut uploader = server.connect();
+    let piece = |first, kib: usize| frame(first, &vec![0; kib * KIB]);
+    uploader.send(&piece(0x02, 260));
+    let mut others: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    others.iter_mut().for_each(|other| other.send(&cut(250 * KIB)));
+    eventually("all to be counted", || unfinished(&server) >= 2260 * KIB);
+    until_the_others_are_stuck(|| {
+        uploader.send(&piece(0x00, 1));
+        uploader.expect_alive();
+    });
+    assert_eq!(server.engine.len(), 9, "{} bytes are held", unfinished(&server));
+
+    uploader.send(&piece(0x00, 350));
+    uploader.expect_alive();
+    eventually("enough to be free", || server.engine.len() < 9 && unfinished(&server) <= 2816 * KIB);
+    uploader.send(&piece(0x80, 1));
+    eventually("it to be whole", || server.engine.stats().messages.received == 1);
+    assert!(others.iter().filter(|other| other.handle().is_open()).count() > 4, "no more than needed");
 }
 
 #[test]

@@ -128,3 +128,43 @@ fn a_message_goes_to_all_of_many_rooms_if_a_write_to_its_sender_failed_before() 
         assert_eq!(scene.witness.buffered(), 3 * ROOMS);
     });
 }
+
+#[test]
+fn a_message_to_many_rooms_is_stuck_if_a_second_passes_without_a_further_room() {
+    in_rooms(3, |mut scene| {
+        scene.begin();
+        assert_eq!(scene.connection.stuck(), 0);
+        turns::let_pass(1000);
+        assert_eq!(scene.connection.stuck(), text().len());
+        let turn = Turn::begin();
+        turns::spend(1 << 20);
+        let (shared, relaying) = (scene.engine.shared(), scene.connection.relaying.as_mut().unwrap());
+        assert!(!relaying.go_on(shared, &scene.connection.tenure.handle, &turn), "there is one room more");
+        assert_eq!(scene.connection.stuck(), 0);
+    });
+}
+
+#[test]
+fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
+    in_rooms(1, |mut scene| {
+        // More than half of a binary message of 10,000 bytes, masked with zeros: its buffer is as large as it will be.
+        for part in [&[&[0x82, 0xFE, 0x27, 0x10][..], &[0; 4 + 5000]].concat()[..], b"x"] {
+            scene.client.write_all(part).unwrap();
+            scene.connection.socket.look_again();
+            assert!(!scene.connection.turn());
+        }
+        let held = scene.counted().1;
+        assert_eq!(held, 10_000);
+        assert_eq!(scene.connection.stuck(), 0);
+        turns::let_pass(1000);
+        assert_eq!(scene.connection.stuck(), held);
+        scene.client.write_all(b"x").unwrap();
+        assert_eq!(scene.connection.stuck(), 0, "more of it lies there");
+        scene.connection.socket.look_again();
+        assert!(!scene.connection.turn());
+        assert_eq!(scene.connection.stuck(), 0, "more of it was taken in");
+        assert_eq!(scene.counted().1, held, "its buffer has not grown");
+        turns::let_pass(1000);
+        assert_eq!(scene.connection.stuck(), held);
+    });
+}
