@@ -873,9 +873,11 @@ export interface LimitOptions {
   outboxBytes?: number | undefined;
   /**
    * Memory that the outboxes of all connections that are behind and all unfinished messages may hold together. Past it,
-   * connections are closed until it is enough, those that hold most at that moment first, also if one is a healthy client in
-   * the middle of a large message: with 4004, or with 1013 if it is their unfinished message, be it not complete or not
-   * yet relayed to all rooms. Keep `maxPayload` and `outboxBytes` small against it. It has to be at least twice the larger of
+   * connections are closed until it is enough: with 4004, or with 1013 if it is their unfinished message, be it not complete
+   * or not yet relayed to all rooms. Those come first that made no progress for a second: the client took nothing of what
+   * waits for it, or sent nothing more of its message, or the message was relayed to no further room. Among them, and then among
+   * all others, those that hold most go first. A flood that is younger than a second, or that trickles, can still hit a
+   * healthy client in the middle of a large message. Keep `maxPayload` and `outboxBytes` small against it. It has to be at least twice the larger of
    * both, or one permitted message could never get through: else `ERR_OPTION_OUT_OF_RANGE`.
    *
    * Under a flood, closing takes a second or two; whatever is sent meanwhile comes on top. A frame that is half out is
@@ -1474,7 +1476,7 @@ export const CloseCode: {
   readonly INTERNAL: 1011;
   /** The server restarts, and has drained the connection. Reconnect. */
   readonly RESTART: 1012;
-  /** The unfinished message was the largest when memory (`limits.memoryBytes`) ran out. Reconnect. */
+  /** The unfinished message had to go when memory (`limits.memoryBytes`) ran out. Reconnect. */
   readonly TRY_AGAIN_LATER: 1013;
   /** The token, or `expiresAt` of the identity, expired. Reconnect, with a fresh one. */
   readonly TOKEN_EXPIRED: 4001;

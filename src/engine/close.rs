@@ -92,7 +92,7 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
         TRY_AGAIN_LATER,
         "TRY_AGAIN_LATER",
         true,
-        "The unfinished message was the largest when limits.memoryBytes ran out.",
+        "The unfinished message had to go when limits.memoryBytes ran out.",
     ),
     info(TOKEN_EXPIRED, "TOKEN_EXPIRED", true, "The token expired. Reconnect with a fresh one."),
     info(DISCONNECTED, "DISCONNECTED", false, "The application disconnected the user."),

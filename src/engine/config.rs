@@ -111,7 +111,7 @@ pub struct Limits {
     /// Most bytes waiting to be written to one connection. Default 1 MiB; 1 KiB to 1 GiB.
     pub outbox_bytes: usize,
     /// Most bytes that all outboxes hold for clients that are behind, and all unfinished messages with them; connections that
-    /// hold most go first. Default no limit (`usize::MAX`), which the embedder replaces by a part of the machine's memory;
+    /// made no progress for a second go first, and among them and then among the others those that hold most. Default no limit (`usize::MAX`), which the embedder replaces by a part of the machine's memory;
     /// 1 MiB to 1 TiB, and [`Limits::least_memory_bytes`] at least.
     pub memory_bytes: usize,
     /// Most connections at a time. Default no limit (`usize::MAX`); 1 to 10,000,000.
