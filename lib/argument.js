@@ -1,6 +1,5 @@
 'use strict';
 
-const { types } = require('node:util');
 const { SENDABLE, isSendable } = require('./catalogue');
 const { failure, invalidArg, argOutOfRange } = require('./error');
 
@@ -57,8 +56,8 @@ const isRecord = (value) =>
   typeof value === 'object' &&
   value !== null &&
   !Array.isArray(value) &&
-  !types.isMap(value) &&
-  !types.isSet(value);
+  // Maps, Sets, Headers: as in the options that are read in Rust (src/binding/options/value.rs).
+  !('forEach' in value && 'has' in value);
 
 /** An options argument: an object with none but the `known` keys. `undefined` is an empty one. */
 function toOptions(value, known, name = 'options') {

@@ -151,7 +151,7 @@ impl Connection {
         let (waiting, unfinished) = self.holding();
         // By now it may hold nothing.
         let evict = orders.evict() && waiting + unfinished > 0;
-        if evict && self.relaying.take().is_some() {
+        if self.gives_up(orders) && self.relaying.take().is_some() {
             self.mailbox().counters.messages_not_relayed.add(1);
         }
         if orders.settled() || orders.dead() || orders.slow() || orders.close() {
@@ -197,6 +197,13 @@ impl Connection {
         {
             self.begin_close(request.code, &request.reason);
         }
+    }
+
+    /// Whether it gives up a message that is on its way to many rooms, for the rest may take long: for a connection that is to go
+    /// for memory, or that ends while Redis has no room.
+    fn gives_up(&self, orders: Orders) -> bool {
+        let ends = orders.dead() || orders.slow() || orders.close();
+        orders.evict() || (ends && self.tenure.handle.is_held())
     }
 
     fn mailbox(&self) -> &Mailbox {
@@ -248,18 +255,19 @@ impl Connection {
                 return self.tenure.handle.wake_here();
             }
             match self.phase {
-                Phase::Failing | Phase::Flushing | Phase::Over => return,
+                Phase::Flushing | Phase::Over => return,
                 // The rest stays with the kernel, which stops the peer. It still reads our last frame; a reset might overtake
                 // that.
                 Phase::Draining | Phase::HalfClosed if self.scrap as usize >= MAX_SCRAP => {
                     return self.linger();
                 }
-                Phase::Open
-                    if self.tenure.handle.is_stopped()
+                Phase::Failing | Phase::Open
+                    if self.phase == Phase::Failing
+                        || self.tenure.handle.is_stopped()
                         || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
                 {
                     // The embedder may take its time: room that is kept for it would be missing to others.
-                    self.tenure.shared.intake.iter().for_each(|intake| intake.leave(&self.tenure.handle));
+                    self.tenure.shared.intake.iter().for_each(|intake| intake.make_room(&self.tenure.handle));
                     return;
                 }
                 _ => {}
@@ -465,24 +473,24 @@ impl Connection {
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
-    pub(super) fn turn(&mut self) -> bool {
+    pub(super) fn turn(&mut self, turn: &Turn) -> bool {
         // Only a bridge wakes it by a waker: the poller knows its place.
         if self.socket.is_bridge() {
             let waker = Waker::from(self.tenure.handle.clone());
-            self.take_turn(&mut Context::from_waker(&waker))
+            self.take_turn(&mut Context::from_waker(&waker), turn)
         } else {
-            self.take_turn(&mut Context::from_waker(Waker::noop()))
+            self.take_turn(&mut Context::from_waker(Waker::noop()), turn)
         }
     }
 
-    fn take_turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let turn = Turn::begin_woken();
+    fn take_turn(&mut self, cx: &mut Context<'_>, turn: &Turn) -> bool {
         let orders = self.tenure.handle.enter();
-        // A connection that is to go for memory gives it up, see `obey`: the rest of its way may take seconds.
-        if let Some(relaying) = &mut self.relaying
-            && !orders.evict()
+        if !self.gives_up(orders)
+            && let Some(relaying) = &mut self.relaying
         {
-            if !relaying.go_on(&self.tenure.shared, &self.tenure.handle, &turn) {
+            if relaying.go_on(&self.tenure.shared, &self.tenure.handle, turn) {
+                self.relaying = None;
+            } else if !self.gives_up(orders) {
                 if !self.tenure.handle.is_held() {
                     self.tenure.handle.wake_here();
                 }
@@ -493,7 +501,6 @@ impl Connection {
                 self.tenure.handle.leave();
                 return false;
             }
-            self.relaying = None;
         }
         if !orders.is_empty() {
             self.obey(orders);
@@ -502,7 +509,7 @@ impl Connection {
             self.socket.look_again();
         }
         if self.phase != Phase::Over {
-            self.read(cx, &turn);
+            self.read(cx, turn);
         }
         if orders.overdue() && self.phase == Phase::Open && self.assembler.is_timed() {
             // Not complete after the read either.

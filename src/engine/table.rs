@@ -10,7 +10,6 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::account::Account;
 use super::close;
 use super::config::Heartbeat;
 use super::connection::Connection;
@@ -135,9 +134,8 @@ pub(super) fn look_ahead<'a>(keys: impl Iterator<Item = &'a Key>) {
     });
 }
 
-/// Gives a connection its turn, and then calls `charge` with its account. One that has ended meanwhile, or has not begun, has
-/// none.
-pub(super) fn take_turn(key: Key, charge: impl FnOnce(&Account)) {
+/// Gives a connection its turn, which is charged to it. One that has ended meanwhile, or has not begun, has none.
+pub(super) fn take_turn(key: Key, turn: &Turn) {
     // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
     // one said in its first turn goes out before it has the second.
     if read_buffer::holds(key) {
@@ -150,9 +148,9 @@ pub(super) fn take_turn(key: Key, charge: impl FnOnce(&Account)) {
     });
     let Some(mut connection) = connection else { return };
     // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
-    match catch_unwind(AssertUnwindSafe(|| connection.turn())) {
+    match catch_unwind(AssertUnwindSafe(|| connection.turn(turn))) {
         Ok(false) => {
-            charge(connection.handle().account());
+            turn.charge_to(connection.handle().account());
             connection.handle().turn_ends();
             put_back(key, connection);
         }

@@ -33,9 +33,7 @@ thread_local! {
     static WOKEN: RefCell<RunQueue> = RefCell::default();
     /// Connections that have something to write, which others pushed.
     static PUSHED: RefCell<RunQueue> = RefCell::default();
-    static METER: Meter = const {
-        Meter { spent: Cell::new(0), waiting: Cell::new(0), short: Cell::new(SHORT_TURN), now: Cell::new(0) }
-    };
+    static METER: Meter = const { Meter { spent: Cell::new(0), waiting: Cell::new(0), now: Cell::new(0) } };
     static EPOCH: Instant = Instant::now();
 }
 
@@ -45,8 +43,6 @@ struct Meter {
     spent: Cell<u64>,
     /// How many of `WOKEN` wait.
     waiting: Cell<usize>,
-    /// What a woken connection whose turn it is may spend while others wait: it depends on its lane.
-    short: Cell<u64>,
     /// Milliseconds of this thread's clock when it last looked.
     now: Cell<u32>,
 }
@@ -90,9 +86,10 @@ impl Turn {
         Turn { before: METER.with(|meter| meter.spent.get()), short: SHORT_TURN }
     }
 
-    /// That of a connection which was woken.
-    pub(super) fn begin_woken() -> Turn {
-        METER.with(|meter| Turn { before: meter.spent.get(), short: meter.short.get() })
+    /// That of a connection which waited in this lane.
+    fn begin_of(lane: Lane) -> Turn {
+        let short = if lane == Lane::Quiet { QUIET_TURN } else { SHORT_TURN };
+        Turn { short, ..Turn::begin() }
     }
 
     /// That of a task which serves many connections at once.
@@ -205,10 +202,8 @@ pub(super) async fn take_turns() {
                     table::send_back();
                 }
                 before = lane;
-                METER
-                    .with(|meter| meter.short.set(if lane == Lane::Quiet { QUIET_TURN } else { SHORT_TURN }));
-                let turn = Turn::begin();
-                table::take_turn(key, |account| turn.charge_to(account));
+                let turn = Turn::begin_of(lane);
+                table::take_turn(key, &turn);
                 if lane == Lane::Quiet {
                     WOKEN.with_borrow_mut(|queue| queue.note_quiet_work(turn.spent()));
                 }

@@ -16,6 +16,8 @@ use std::thread;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
+use super::error::Code;
+
 /// Most handshakes that wait at one worker: half a second of a core's time with the dearest keys.
 pub(super) const MAX_WAITING: usize = 1024;
 
@@ -33,41 +35,45 @@ type Work = Box<dyn FnOnce() + Send>;
 /// Does work for a handshake of this client's when its turn comes, to the end, also if nobody waits for it any more.
 ///
 /// # Errors
-/// Says why it was not done.
+/// `TooManyHandshakes`, if it can't be done now; `Internal`, if it panicked. With a reason.
 pub(super) async fn pass<T: Send + 'static>(
     remote: &str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, &'static str> {
+) -> Result<T, (Code, &'static str)> {
+    let too_many = |why| (Code::TooManyHandshakes, why);
     let turn = LINE.with_borrow_mut(|line| {
         let (sender, turn) = oneshot::channel();
         // Dropping the sender of who is turned away tells it.
         drop(line.push(Origin::of(remote), sender));
         turn
     });
-    let pass = turn.await.map_err(|_| "too many tokens wait to be verified")?;
+    let pass = turn.await.map_err(|_| too_many("too many tokens wait to be verified"))?;
     let (sender, done) = oneshot::channel();
     let work = move || {
         let _pass = pass;
         drop(sender.send(work()));
     };
     // The next handshake asks the system again.
-    hand_over(Box::new(work)).map_err(|_| "there is no thread to verify tokens")?;
-    done.await.map_err(|_| "the token could not be verified")
+    hand_over(Box::new(work)).map_err(|_| too_many("there is no thread to verify tokens"))?;
+    done.await.map_err(|_| (Code::Internal, "the token could not be verified"))
 }
 
 /// Has work done on the thread beside this worker, which is started if there is none yet.
 ///
 /// # Errors
-/// What the system says when it gives no thread. The work is dropped.
+/// What the system says when it gives no thread, and `BrokenPipe` if the thread is gone. The work is dropped.
 fn hand_over(work: Work) -> io::Result<()> {
     BESIDE.with_borrow_mut(|beside| {
         let queue = match beside {
             Some(queue) => queue,
             None => beside.insert(start()?),
         };
-        // The thread takes work for as long as there is a queue.
-        drop(queue.send(work));
-        Ok(())
+        let sent = queue.send(work);
+        if sent.is_err() {
+            // It has ended, and the next handshake gets another.
+            *beside = None;
+        }
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     })
 }
 

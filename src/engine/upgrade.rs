@@ -212,7 +212,7 @@ impl Attempt {
         }
         let verifier = verifier.clone();
         let verify = move || verifier.authenticate(token.as_ref(), unix_ms() / 1000);
-        let turned_away = |reason| Err(Refusal::new(Code::TooManyHandshakes, reason));
+        let turned_away = |(code, reason)| Err(Refusal::new(code, reason));
         turnstile::pass(&self.visitor.remote, verify).await.unwrap_or_else(turned_away)
     }
 

@@ -87,7 +87,7 @@ impl Scene {
 fn a_message_on_its_way_to_many_rooms_counts_until_the_last_has_had_it() {
     in_rooms(3, |mut scene| {
         scene.begin();
-        assert!(!scene.connection.turn());
+        assert!(!scene.connection.turn(&Turn::begin()));
         assert_eq!(scene.witness.buffered(), 3 * frame());
         assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
         // Its worker is stopped.
@@ -103,7 +103,7 @@ fn who_is_to_go_for_memory_gives_up_its_message_to_many_rooms() {
     in_rooms(3, |mut scene| {
         scene.begin();
         scene.connection.handle().evict();
-        assert!(!scene.connection.turn());
+        assert!(!scene.connection.turn(&Turn::begin()));
         assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
         let counters = &scene.connection.mailbox().counters;
         assert_eq!((counters.messages_relayed.get(), counters.messages_not_relayed.get()), (0, 1));
@@ -121,10 +121,10 @@ fn a_message_goes_to_all_of_many_rooms_if_a_write_to_its_sender_failed_before() 
         // `1`, masked with zeros.
         scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1']).unwrap();
         scene.connection.handle().declare_lost();
-        assert!(!scene.connection.turn());
+        assert!(!scene.connection.turn(&Turn::begin()));
         let first = scene.witness.buffered();
         assert!((1..3 * ROOMS).contains(&first), "{first} bytes after the first turn");
-        while !scene.connection.turn() {}
+        while !scene.connection.turn(&Turn::begin()) {}
         assert_eq!(scene.witness.buffered(), 3 * ROOMS);
     });
 }
@@ -151,7 +151,7 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
         for part in [&[&[0x82, 0xFE, 0x27, 0x10][..], &[0; 4 + 5000]].concat()[..], b"x"] {
             scene.client.write_all(part).unwrap();
             scene.connection.socket.look_again();
-            assert!(!scene.connection.turn());
+            assert!(!scene.connection.turn(&Turn::begin()));
         }
         let held = scene.counted().1;
         assert_eq!(held, 10_000);
@@ -161,7 +161,7 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
         scene.client.write_all(b"x").unwrap();
         assert_eq!(scene.connection.stuck(), 0, "more of it lies there");
         scene.connection.socket.look_again();
-        assert!(!scene.connection.turn());
+        assert!(!scene.connection.turn(&Turn::begin()));
         assert_eq!(scene.connection.stuck(), 0, "more of it was taken in");
         assert_eq!(scene.counted().1, held, "its buffer has not grown");
         turns::let_pass(1000);

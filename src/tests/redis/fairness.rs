@@ -100,17 +100,51 @@ fn a_large_message_to_many_rooms_goes_out_as_redis_takes_it_and_reaches_all() {
     let mut config = Config { relay: Relay::Rooms, ..with };
     config.limits.outbox_bytes = 16 << 20;
     let server = Server::start_up(config);
+    let mut others = [server.connect(), server.connect()];
+    let mut flooder = server.open(Request::of("eve", &["flood"]));
+    let mut sender = server.open(Request::of("ada", &rooms));
+    let text = format!("\"{}\"", "x".repeat(60_000));
+    for _ in 0..5 {
+        redis.stop();
+        sender.send(&frame(TEXT, text.as_bytes()));
+        // Half of what may wait for Redis.
+        eventually("as much to be under way as may be", || pending(&server) == (512 << 10) / 60_000 + 1);
+        // It is woken for each byte, and still stands in line once.
+        for byte in frame(TEXT, b"1") {
+            sender.send(&[byte]);
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        redis.resume();
+        (0..ROOMS).for_each(|_| sender.expect_text(&text));
+        (0..ROOMS).for_each(|_| sender.expect_text("1"));
+        eventually("everything to be answered", || pending(&server) == 0);
+    }
+    assert_eq!(server.engine.stats().messages.not_relayed, 0);
+    // All of the room is there for others.
+    redis.stop();
+    flooder.send(&numbered(0..1000));
+    eventually("its window to be full", || pending(&server) >= ALONE);
+    expect_turns(&mut others);
+    assert_eq!(pending(&server), ALONE);
+    redis.resume();
+    expect_numbers(&mut flooder, 0..1000);
+}
+
+#[test]
+fn a_client_that_is_closed_while_its_message_to_many_rooms_waits_for_redis_ends_at_once() {
+    let redis = RedisServer::start();
+    let rooms: Vec<String> = (0..60).map(|n| format!("room-{n}")).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    let with = with(RedisConfig { pending_bytes: 1 << 20, ..patient(&redis) });
+    let server = Server::start_up(Config { relay: Relay::Rooms, ..with });
     let mut sender = server.open(Request::of("ada", &rooms));
     redis.stop();
-    let text = format!("\"{}\"", "x".repeat(60_000));
-    sender.send(&frame(TEXT, text.as_bytes()));
-    // Half of what may wait for Redis.
+    sender.send(&frame(TEXT, format!("\"{}\"", "x".repeat(60_000)).as_bytes()));
     eventually("as much to be under way as may be", || pending(&server) == (512 << 10) / 60_000 + 1);
+    sender.handle().close(4321, "out");
+    sender.expect_close(4321);
+    assert_eq!(server.engine.stats().messages.not_relayed, 1);
     redis.resume();
-    (0..ROOMS).for_each(|_| sender.expect_text(&text));
-    sender.send(&frame(TEXT, b"1"));
-    (0..ROOMS).for_each(|_| sender.expect_text("1"));
-    assert_eq!(server.engine.stats().messages.not_relayed, 0);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub struct Unanswered {
     behind: usize,
     /// Their bytes.
     behind_bytes: usize,
-    /// The shortest time in which an answer was seen to come.
+    /// The shortest time in which an answer came while Redis had nothing else to do for us.
     round_trip: Option<Duration>,
     spare: Batch,
 }
@@ -144,7 +144,7 @@ impl Unanswered {
         Portion { commands: commands * times, bytes: bytes * times }
     }
 
-    /// An answer took so long.
+    /// An answer to a command took so long, before which nothing was unanswered.
     pub fn note_round_trip(&mut self, time: Duration) {
         self.round_trip = Some(self.round_trip.map_or(time, |shortest| shortest.min(time)));
     }
@@ -363,7 +363,7 @@ mod tests {
             unanswered.note_round_trip(Duration::from_micros(micros));
             unanswered.room_for_rest(true).map(|portion| portion.commands / SHORT_PORTION.commands)
         };
-        // The shortest counts: a longer one may be due to what Redis has to do.
+        // The shortest counts: a longer one may be due to what Redis does for others.
         let trips = [1_000_000, 2_100, 20_000, 2_000, 990, 100];
         assert_eq!(trips.map(&mut times), [16, 4, 4, 4, 1, 1].map(Some));
         assert_eq!(Unanswered::default().room_for_rest(true), Some(SHORT_PORTION));

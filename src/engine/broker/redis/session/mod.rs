@@ -68,6 +68,8 @@ pub struct Session {
     probe_arrived: bool,
     probing: bool,
     last_probe: Instant,
+    /// Nothing was unanswered when that was sent.
+    probes_alone: bool,
     /// Subscriptions have ended by themselves: this may no longer be a master, whose answers count.
     doubt: bool,
     /// Answers that came since.
@@ -107,6 +109,7 @@ impl Session {
             probe_arrived: false,
             probing: false,
             last_probe: Instant::now(),
+            probes_alone: false,
             doubt: false,
             doubted: Vec::new(),
             settled: 0,

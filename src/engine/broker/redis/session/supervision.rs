@@ -27,6 +27,8 @@ impl Session {
         self.probe_arrived = false;
         self.probing = true;
         self.last_probe = Instant::now();
+        // Otherwise its answer waits for those to the commands before it.
+        self.probes_alone = self.open && self.unanswered.is_empty();
         let mut push = |asker, arguments: &[&[u8]]| {
             let begin = batch.bytes.len();
             resp::command(&mut batch.bytes, arguments);
@@ -43,7 +45,9 @@ impl Session {
     /// The answer to the command after the probe is here: so must be the probe.
     pub(super) fn on_probed(&mut self) -> Result<(), Error> {
         self.probing = false;
-        self.unanswered.note_round_trip(self.last_probe.elapsed());
+        if self.probes_alone {
+            self.unanswered.note_round_trip(self.last_probe.elapsed());
+        }
         if self.probe.is_some() && !self.probe_arrived {
             return Err(self.fail(Code::BrokerConnect, "the connection answers but delivers no messages"));
         }
