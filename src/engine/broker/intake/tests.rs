@@ -1,0 +1,295 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::engine::handle::Peer;
+use crate::engine::mailbox::Mailbox;
+use crate::engine::memory::Memory;
+
+fn handles(many: usize) -> Vec<Arc<Handle>> {
+    let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+    let new = |id| Arc::new(Handle::new(id as u64, "ada".into(), Peer::default(), mailbox.clone()));
+    (0..many).map(new).collect()
+}
+
+/// Relays as much as the connection may, of messages that cost so much. Answers how many units that was.
+fn relay(intake: &Intake, handle: &Arc<Handle>, cost: u32) -> u32 {
+    let mut units = 0;
+    while !intake.must_wait(handle) {
+        _ = intake.begin(handle, cost, false);
+        units += cost;
+    }
+    units
+}
+
+#[test]
+fn windows_share_the_room_and_those_beyond_them_are_called_in_line() {
+    let intake = Intake::default();
+    let handles = handles(300);
+    let first: Vec<u32> = handles.iter().map(|handle| relay(&intake, handle, 1)).collect();
+    assert_eq!((first[0], first[299]), (227, LEAST as u32));
+    assert!(first.is_sorted_by(|a, b| a >= b), "{first:?}");
+    assert!(handles.iter().all(|handle| handle.is_held()));
+    // Answers that leave no room call nobody.
+    intake.end(&handles[299], 8, false);
+    intake.call();
+    assert!(handles.iter().all(|handle| handle.is_held()));
+    for (handle, units) in handles.iter().zip(&first).take(299) {
+        intake.end(handle, *units, false);
+    }
+    intake.call();
+    // Those that relayed least come first.
+    let called = handles.iter().filter(|handle| !handle.is_held()).count();
+    assert_eq!(called, ROOM / LEAST, "of those that relayed least");
+    assert!(handles[0].is_held());
+    // Room is kept for them until they come.
+    let kept = intake.unanswered.load(Ordering::SeqCst);
+    assert!((ROOM..ROOM + MOST).contains(&kept), "{kept}");
+    handles.iter().for_each(|handle| _ = intake.arrive(handle));
+    assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_message_that_is_larger_than_its_window_passes_and_others_wait_for_it() {
+    let intake = Intake::default();
+    let handles = handles(3);
+    assert_eq!(relay(&intake, &handles[0], 5000), 5000);
+    // A quiet one's message passes all the same, and so does a large one.
+    assert_eq!(relay(&intake, &handles[1], 1), LEAST as u32);
+    assert_eq!(relay(&intake, &handles[2], 60), 60);
+    intake.end(&handles[1], LEAST as u32, false);
+    intake.call();
+    assert!(handles.iter().all(|handle| handle.is_held()), "the room is used up");
+    intake.end(&handles[0], 5000, false);
+    intake.call();
+    assert_eq!(handles.iter().map(|handle| handle.is_held()).collect::<Vec<_>>(), [false; 3]);
+}
+
+#[test]
+fn one_that_relays_little_does_not_wait_for_all_who_relay_much() {
+    let intake = Intake::default();
+    let handles = handles(201);
+    let (many, one) = handles.split_at(200);
+    let one = &one[0];
+    many.iter().for_each(|handle| _ = relay(&intake, handle, 60));
+    let mut called = 0;
+    for _ in 0..20 {
+        let units = relay(&intake, one, 1);
+        assert_eq!(units, LEAST as u32);
+        intake.end(one, units, false);
+        // Others go on in turn as long as it stands in line.
+        while one.is_held() {
+            if let Some(handle) = many.iter().find(|handle| !handle.is_held()) {
+                called += relay(&intake, handle, 60) / 60;
+            } else if let Some(handle) = many.iter().find(|handle| handle.window().unanswered() > 0) {
+                intake.end(handle, handle.window().unanswered() as u32, false);
+                intake.call();
+            }
+        }
+    }
+    assert!(called < 800, "{called} others went on meanwhile, of 200 that waited each time");
+}
+
+#[test]
+fn one_that_is_asked_again_while_it_stands_in_line_stands_there_once() {
+    let intake = Intake::default();
+    let handles = handles(2);
+    let units = relay(&intake, &handles[0], 1);
+    assert!((0..5).all(|_| intake.must_wait(&handles[0])));
+    assert_eq!(intake.waiting.load(Ordering::SeqCst), 1);
+    intake.end(&handles[0], units, false);
+    intake.call();
+    assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
+    assert_eq!((intake.unanswered.load(Ordering::SeqCst), intake.waiting.load(Ordering::SeqCst)), (0, 0));
+}
+
+#[test]
+fn one_that_relayed_much_while_there_was_room_has_nothing_to_make_up_for() {
+    let intake = Intake::default();
+    let handles = handles(100);
+    let (heavy, light) = handles.split_first().unwrap();
+    let relay = |handle: &Arc<Handle>| {
+        let cost = if std::ptr::eq(handle, heavy) { ROOM as u32 } else { 60 };
+        _ = intake.begin(handle, cost, false);
+        _ = intake.must_wait(handle);
+    };
+    let answer = |handle: &Arc<Handle>| intake.end(handle, handle.window().unanswered() as u32, false);
+    for _ in 0..1000 {
+        handles.iter().for_each(relay);
+        handles.iter().for_each(answer);
+        // All go on before any relays again.
+        while handles.iter().any(|handle| handle.is_held()) {
+            intake.call();
+            handles.iter().filter(|handle| !handle.is_held()).for_each(|handle| _ = intake.must_wait(handle));
+        }
+    }
+    handles.iter().for_each(relay);
+    answer(heavy);
+    let mut turns = 0;
+    while heavy.is_held() {
+        let called: Vec<_> = light.iter().filter(|handle| !handle.is_held()).collect();
+        turns += called.len();
+        called.iter().for_each(|handle| _ = intake.must_wait(handle));
+        called.into_iter().for_each(relay);
+        light.iter().filter(|handle| handle.is_held()).for_each(answer);
+        intake.call();
+        // As many units as it had, of each of the others.
+        assert!(turns < handles.len() * ROOM / 60, "it waits for ever");
+    }
+}
+
+#[test]
+fn those_whose_answers_do_not_come_stand_in_nobodys_way() {
+    let intake = Intake::default();
+    let handles = handles(GLANCES + 21);
+    let (filler, rest) = handles.split_first().unwrap();
+    _ = intake.begin(filler, ROOM as u32, false);
+    for handle in rest {
+        _ = intake.begin(handle, 24, false);
+        assert!(intake.must_wait(handle));
+    }
+    intake.end(filler, ROOM as u32, false);
+    let (stuck, others) = rest.split_at(GLANCES + 10);
+    others.iter().for_each(|handle| intake.end(handle, 24, false));
+    // Those that have come first have more than half of their windows unanswered.
+    (0..2).for_each(|_| intake.call());
+    assert!(stuck.iter().all(|handle| handle.is_held()));
+    assert!(others.iter().all(|handle| !handle.is_held()));
+    // Each answer is followed by a call, which looks everywhere.
+    others.iter().for_each(|handle| assert!(!intake.must_wait(handle)));
+    for handle in stuck {
+        intake.end(handle, 24, false);
+        intake.call();
+    }
+    assert!(stuck.iter().all(|handle| !handle.is_held()));
+}
+
+#[test]
+fn one_that_was_called_passes_though_others_were_called_after_it() {
+    let intake = Intake::default();
+    let handles = handles(100);
+    let units: Vec<u32> = handles.iter().map(|handle| relay(&intake, handle, 60)).collect();
+    handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units, false));
+    intake.call();
+    let called: Vec<_> = handles.iter().filter(|handle| !handle.is_held()).collect();
+    assert!(called.len() > 10 && intake.unanswered.load(Ordering::SeqCst) >= ROOM);
+    for handle in called {
+        assert!(!intake.must_wait(handle));
+        _ = intake.begin(handle, 60, false);
+    }
+}
+
+#[test]
+fn one_that_has_ended_in_line_or_when_it_is_called_keeps_no_room() {
+    let intake = Intake::default();
+    let handles = handles(2);
+    let units = handles.iter().map(|handle| relay(&intake, handle, 1)).collect::<Vec<_>>();
+    handles[0].shut();
+    handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units, false));
+    intake.call();
+    handles[1].shut();
+    handles.iter().for_each(|handle| _ = intake.arrive(handle));
+    assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
+    // One that nobody calls leaves the line at once.
+    let held = Arc::strong_count(&handles[0]);
+    relay(&intake, &handles[0], 5000);
+    assert_eq!(intake.waiting.load(Ordering::SeqCst), 1);
+    intake.leave(&handles[0]);
+    assert_eq!((intake.waiting.load(Ordering::SeqCst), Arc::strong_count(&handles[0])), (0, held));
+    assert_eq!(intake.waiting.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn room_that_was_kept_for_one_that_does_not_use_it_goes_to_the_next_in_line() {
+    let intake = Intake::default();
+    let handles = handles(300);
+    let units: Vec<u32> = handles.iter().map(|handle| relay(&intake, handle, 1)).collect();
+    handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units, false));
+    // The last call there is for a while: no more answers come.
+    intake.call();
+    let mut passed = 0;
+    let mut waiting: Vec<_> = handles.iter().collect();
+    while let Some(called) = waiting.iter().position(|handle| !handle.is_held()) {
+        assert!(!intake.must_wait(waiting.remove(called)));
+        passed += 1;
+    }
+    assert_eq!((passed, intake.unanswered.load(Ordering::SeqCst)), (300, 0));
+}
+
+#[test]
+fn short_bursts_go_first_and_overtake_nothing_of_their_own() {
+    let intake = Intake::default();
+    let handle = &handles(1)[0];
+    let begin = |quiet| intake.begin(handle, 1, quiet);
+    // So many of so many messages go first, and then all are answered.
+    let burst = |messages: usize| {
+        let first: Vec<bool> = (0..messages).map(|_| begin(true)).collect();
+        first.iter().for_each(|first| intake.end(handle, 1, *first));
+        assert!(first.is_sorted_by(|a, b| a >= b), "{first:?}");
+        first.iter().filter(|first| **first).count()
+    };
+    assert_eq!(burst(LEAST), LEAST);
+    assert_eq!(burst(1), 0, "its last burst was long");
+    assert_eq!(burst(LEAST - 1), LEAST - 1);
+    assert_eq!(burst(3 * LEAST), LEAST);
+    assert_eq!(burst(1), 0);
+    // A short one whose answers are late stays first; one that went behind is followed by others behind it.
+    assert!(begin(true) && begin(true));
+    assert!(!begin(false) && !begin(true));
+    intake.end(handle, 1, false);
+    assert!(!begin(true));
+    (0..2).for_each(|_| intake.end(handle, 1, false));
+    assert!(begin(true));
+    intake.end(handle, 1, true);
+    assert!(!intake.begin(handle, LEAST as u32 + 1, true), "others would wait for a large one");
+}
+
+#[test]
+fn large_messages_follow_each_other_only_while_there_is_room() {
+    let intake = Intake::default();
+    let handles = handles(100);
+    let large = LEAST as u32 * 10;
+    let held = handles.iter().filter(|handle| {
+        _ = intake.begin(handle, large, false);
+        intake.end(handle, large, false);
+        // Nothing of its own is unanswered, so that a small one would pass.
+        let waits = intake.must_wait(handle);
+        if !waits {
+            _ = intake.begin(handle, large, false);
+        }
+        waits
+    });
+    assert_eq!(held.count(), 100 - ROOM.div_ceil(large as usize));
+}
+
+#[test]
+fn clients_wait_while_half_of_the_budget_is_used() {
+    let budget = Arc::new(Budget::new(1000));
+    let intake = Intake::new(budget.clone());
+    let handles = handles(1);
+    budget.take(499);
+    assert!(!intake.must_wait(&handles[0]));
+    budget.take(1);
+    assert!(intake.must_wait(&handles[0]));
+    budget.give_back(1);
+    intake.call();
+    assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
+    assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0, "no room is kept for who has come");
+}
+
+#[test]
+fn clients_add_one_message_each_while_a_backlog_is_given_up() {
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let intake = Intake::new(budget.clone());
+    let handles = handles(2);
+    assert_eq!(relay(&intake, &handles[0], 1), 227);
+    budget.begin_giving_up();
+    intake.end(&handles[0], 227, false);
+    intake.call();
+    assert!(handles[0].is_held(), "what it would add, it would add for ever");
+    assert_eq!(relay(&intake, &handles[1], 1), 1);
+    intake.end(&handles[1], 1, false);
+    budget.end_giving_up();
+    intake.call();
+    assert!(!handles[0].is_held() && !handles[1].is_held());
+    assert!(relay(&intake, &handles[1], 1) > 1);
+}
