@@ -1168,7 +1168,7 @@ export interface ConnectionManager<Data = unknown> extends Iterable<Connection<D
 }
 
 /**
- * What was dropped for a slow consumer. A frame that is half out is not part of it, as it is still to be finished. If the
+ * Messages that were dropped for a slow consumer. A frame that is half out is not part of it, as it is still to be finished. If the
  * connection is cut off before it is, only `stats().messages.dropped` counts that message.
  */
 export interface Dropped {

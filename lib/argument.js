@@ -51,7 +51,7 @@ function toReason(value, name = 'reason') {
   return value;
 }
 
-/** Whether its entries, if it has any, are its properties. */
+/** True for an object whose entries, if it has any, are its properties. */
 const isRecord = (value) =>
   typeof value === 'object' &&
   value !== null &&

@@ -18,7 +18,7 @@ const SENDABLE = sendableCodes.map((range) => range.join('-')).join(', ');
 
 const meanings = new Map(errorCodes.map(({ code, meaning }) => [code, meaning]));
 
-/** What an error code means, in words that may be told to anyone; `undefined` for what is none. */
+/** The meaning of an error code, in words that may be told to anyone; `undefined` for what is none. */
 const meaningOf = (code) => meanings.get(code);
 
 module.exports = { ErrorCode, CloseCode, SENDABLE, isSendable, meaningOf };

@@ -86,7 +86,7 @@ function readAnew(server, req, socket, head) {
   socket.emit('data', Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]));
 }
 
-/** What an error code means, as the engine words its refusals: no sentence, but what follows a colon. */
+/** The meaning of an error code as the engine words its refusals: no sentence, but words behind a colon. */
 function wordsOf(code) {
   const meaning = meaningOf(code);
   return meaning[0].toLowerCase() + meaning.slice(1, -1);

@@ -168,7 +168,7 @@ fn is_plain(value: &Unknown<'_>) -> napi::Result<bool> {
         || value.is_promise()?))
 }
 
-/// Whether it holds entries that are no properties: as an object it would look empty.
+/// True for an object with entries that are no properties: as an object it would look empty.
 fn is_collection(object: &Object<'_>) -> napi::Result<bool> {
     Ok(object.has_named_property("forEach")? && object.has_named_property("has")?)
 }

@@ -7,8 +7,8 @@
 //! in line, unless its last message was large.
 //!
 //! The line is ordered by virtual time, which passes as quickly as those in line relay on average ("fair queueing", Demers,
-//! Keshav and Shenker, 1989). The more a connection relayed beyond that, the later it comes. So one that relays little does
-//! not wait for all who relay much.
+//! Keshav and Shenker, 1989). A connection that relayed more than that comes later. So one that relays little does not wait for
+//! all that relay much.
 //! The rest waits with the clients and not in Redis, where messages of quiet connections go before it: see `Asker::goes_first`.
 //!
 //! The unit is about the time that Redis needs for a small message: see [`cost`].
@@ -69,7 +69,7 @@ impl Window {
         self.unanswered.load(Ordering::SeqCst) as usize
     }
 
-    /// Whether its next message may go before those of others, if that is small: it overtakes none of its own, and the burst
+    /// True if its next message may go before those of others, if that is small: it overtakes none of its own, and the burst
     /// that it is part of is short. Parts of a longer one would come back one by one. For the connection's own worker.
     fn may_go_first(&self) -> bool {
         let peak = self.peak.load(Ordering::Relaxed) as usize;
@@ -98,7 +98,7 @@ pub struct Intake {
     waiting: AtomicUsize,
 }
 
-/// Who waits, by the virtual time at which they are to go on.
+/// Connections that wait, by the virtual time at which they are to go on.
 #[derive(Debug, Default)]
 struct Line {
     waiting: BTreeMap<Place, Arc<Handle>>,
@@ -245,12 +245,12 @@ impl Intake {
         true
     }
 
-    /// Whether a message of this connection has as much under way as those of all together may: the rest of it waits.
+    /// True if a message of this connection has as much under way as those of all together may: the rest of it waits.
     pub fn is_used_up_by(&self, handle: &Handle) -> bool {
         handle.window().unanswered() >= ROOM || self.budget.is_short_for_clients()
     }
 
-    /// Whether any stand in line.
+    /// True if any stand in line.
     pub fn has_line(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }

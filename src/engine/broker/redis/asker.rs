@@ -36,7 +36,7 @@ pub enum Asker {
 }
 
 impl Asker {
-    /// Whether it waits for no client's flood. Clients' messages keep their order: of one whose message goes first none is
+    /// True if it waits for no client's flood. Clients' messages keep their order: of one whose message goes first none is
     /// behind.
     pub fn goes_first(&self) -> bool {
         !matches!(self, Asker::Sender { first: false, .. })
