@@ -865,8 +865,9 @@ export interface LimitOptions {
    * kernel holds up to 200 KB more for it on Linux (`TCP_NOTSENT_LOWAT`, tcp(7)), elsewhere as much as its socket buffer
    * grows to. A burst survives up to this size. More, at most eight times as much, is taken only until the kernel was offered
    * the bytes and took less, which is a matter of milliseconds: never count on it. For a history, send in pieces:
-   * `while (connection.isOpen && connection.bufferedAmount > 500_000) await setTimeout(5)` before each message. One message
-   * always fits an empty outbox; one that is larger than this is refused with `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
+   * `while (connection.isOpen && connection.bufferedAmount > 500_000) await setTimeout(5)` before each message,
+   * until `send()` answers `false`. One message always fits an empty outbox; one that is larger than this is refused with
+   * `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
    *
    * @defaultValue `1048576`
    */
@@ -1065,7 +1066,10 @@ export interface Connection<Data = unknown> {
   readonly rooms: string[];
   /** Bytes that wait to be written. */
   readonly bufferedAmount: number;
-  /** `false` once it was closed from here, or has ended. */
+  /**
+   * `false` once it was closed by a call from here, or has ended. It stays `true` until `disconnect` for a connection that is
+   * closed for being too slow; `send()` answers `false` meanwhile.
+   */
   readonly isOpen: boolean;
 
   /**
