@@ -279,6 +279,11 @@ impl Bridge {
         !self.state.lock().inbound.is_empty()
     }
 
+    pub(super) fn has_left(&self) -> bool {
+        let state = self.state.lock();
+        state.ended || state.broken
+    }
+
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if !state.inbound.is_empty() || state.ended {

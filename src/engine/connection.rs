@@ -74,7 +74,7 @@ pub(super) struct Connection {
     unread: Option<Unread>,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Last, so that who counts the living counts it for as long as its socket is open.
-    _live: Live,
+    live: Live,
 }
 
 impl Connection {
@@ -91,7 +91,7 @@ impl Connection {
             relaying: None,
             unread: (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 }),
             deadline: None,
-            _live: live,
+            live,
         };
         table::begin(key, Box::new(connection));
     }
@@ -220,6 +220,9 @@ impl Connection {
 
     /// The socket failed or ended under us.
     fn lost(&mut self) {
+        if self.relaying.take().is_some() {
+            self.mailbox().counters.messages_not_relayed.add(1);
+        }
         self.tenure.leave(close::ABNORMAL, "", ClosedBy::Network);
         self.over(false);
     }
@@ -472,6 +475,18 @@ impl Connection {
             ^ u32::from(self.assembler.is_idle())
     }
 
+    /// True if its peer has left with something still to be done, and too many such hold seats. It is to be lost then.
+    pub(super) fn outstays(&mut self) -> bool {
+        self.socket.has_left() && !self.live.outstay()
+    }
+
+    /// Loses it outside its turns, and whatever it has left to do.
+    pub(super) fn lose(&mut self) {
+        self.tenure.handle.enter();
+        self.lost();
+        self.tenure.handle.leave();
+    }
+
     /// Does what there is to do. True if the connection is over, and to be dropped.
     pub(super) fn turn(&mut self, turn: &Turn) -> bool {
         // Only a bridge wakes it by a waker: the poller knows its place.
@@ -490,6 +505,10 @@ impl Connection {
         {
             if relaying.go_on(&self.tenure.shared, &self.tenure.handle, turn) {
                 self.relaying = None;
+            } else if self.outstays() {
+                self.lost();
+                self.tenure.handle.leave();
+                return true;
             } else if !self.gives_up(orders) {
                 if !self.tenure.handle.is_held() {
                     self.tenure.handle.wake_here();
@@ -544,6 +563,9 @@ impl Connection {
             } else {
                 self.over(!flushed);
             }
+        }
+        if self.phase != Phase::Over && self.outstays() {
+            self.lost();
         }
         self.tenure.handle.leave();
         self.phase == Phase::Over

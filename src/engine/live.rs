@@ -2,6 +2,7 @@
 //!
 //! Each socket holds a place from the hand-over until it is closed: one of `limits.maxConnections`, or one of the few for
 //! clients that were refused. A socket that gets neither is closed on the spot, so the number of descriptors is bounded.
+//! Clients that have left hold their seats until what they sent is dealt with, but no more than a quarter of all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,8 @@ struct Inner {
     /// Handshakes and connections.
     seated: AtomicUsize,
     seats: usize,
+    /// Connections among them whose clients have left.
+    left: AtomicUsize,
     lingering: AtomicUsize,
     lock: Mutex<()>,
     empty: Condvar,
@@ -38,6 +41,8 @@ pub struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Seat,
+    /// A seat whose client has left.
+    Left,
     Threshold,
 }
 
@@ -53,6 +58,7 @@ impl Census {
             count: AtomicUsize::new(0),
             seated: AtomicUsize::new(0),
             seats,
+            left: AtomicUsize::new(0),
             lingering: AtomicUsize::new(0),
             lock: Mutex::default(),
             empty: Condvar::new(),
@@ -97,11 +103,13 @@ impl Inner {
         take(&self.lingering, MAX_LINGERERS.min(self.seats / 4))
     }
 
-    fn places(&self, place: Place) -> &AtomicUsize {
-        match place {
-            Place::Seat => &self.seated,
-            Place::Threshold => &self.lingering,
-        }
+    fn leave(&self, place: Place) {
+        let counts: &[&AtomicUsize] = match place {
+            Place::Seat => &[&self.seated],
+            Place::Left => &[&self.left, &self.seated],
+            Place::Threshold => &[&self.lingering],
+        };
+        counts.iter().for_each(|count| _ = count.fetch_sub(1, Ordering::AcqRel));
     }
 }
 
@@ -114,11 +122,19 @@ impl Live {
         }
         self.place == Place::Threshold
     }
+
+    /// Notes that its client has left. False if those of too many have, and this one must not hold its seat any longer.
+    pub fn outstay(&mut self) -> bool {
+        if self.place == Place::Seat && take(&self.inner.left, (self.inner.seats / 4).max(1)) {
+            self.place = Place::Left;
+        }
+        self.place != Place::Seat
+    }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.inner.places(self.place).fetch_sub(1, Ordering::AcqRel);
+        self.inner.leave(self.place);
         if self.inner.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             drop(self.inner.lock.lock());
             self.inner.empty.notify_all();
@@ -138,6 +154,24 @@ mod tests {
             assert_eq!((lingering.len(), census.count()), (most, most), "{seats}");
             drop(lingering);
             assert_eq!((census.count(), census.linger().is_some()), (0, most > 0));
+        }
+    }
+
+    #[test]
+    fn a_quarter_of_the_seats_may_be_of_clients_that_have_left() {
+        for (seats, most) in [(1, 1), (7, 1), (100, 25)] {
+            let census = Census::new(seats);
+            let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).collect();
+            assert_eq!(
+                seated.iter_mut().filter_map(|live| live.outstay().then_some(())).count(),
+                most,
+                "{seats}"
+            );
+            assert!(seated[0].outstay(), "it was counted already");
+            assert!(census.enter().is_none(), "it holds its seat");
+            drop(seated);
+            assert_eq!(census.count(), 0);
+            assert!(census.enter().is_some_and(|mut live| live.outstay()), "all seats are free again");
         }
     }
 

@@ -36,8 +36,14 @@ const READABLE: u8 = 1;
 const WRITABLE: u8 = 2;
 /// There is the end of the stream, or an error, behind what there is to read: no event tells of it again.
 const ENDED: u8 = 4;
+/// The same, known and not supposed.
+const LEFT: u8 = 8;
 
 impl Readiness {
+    /// The peer has ended its direction.
+    #[cfg(test)]
+    pub(super) const LEFT: Readiness = Readiness(ENDED | LEFT);
+
     /// What is as yet unknown: to be asked of the kernel.
     pub(super) const UNKNOWN: Readiness = Readiness(READABLE | WRITABLE | ENDED);
 
@@ -46,7 +52,7 @@ impl Readiness {
         Readiness(
             bit(READABLE, event.is_readable())
                 | bit(WRITABLE, event.is_writable() || event.is_write_closed() || event.is_error())
-                | bit(ENDED, event.is_read_closed() || event.is_error()),
+                | bit(ENDED | LEFT, event.is_read_closed() || event.is_error()),
         )
     }
 
@@ -56,6 +62,10 @@ impl Readiness {
 
     pub(super) fn may_write(self) -> bool {
         self.0 & WRITABLE != 0
+    }
+
+    pub(super) fn has_left(self) -> bool {
+        self.0 & LEFT != 0
     }
 
     /// All was read that there was.

@@ -326,6 +326,15 @@ impl Socket {
         }
     }
 
+    /// True if the peer is known to have ended its direction, whether or not all is read that came before.
+    pub(super) fn has_left(&self) -> bool {
+        match self {
+            #[cfg(unix)]
+            Socket::Native(socket) => socket.ready().has_left(),
+            Socket::Bridge(bridge) => bridge.has_left(),
+        }
+    }
+
     /// Writes what the kernel takes, or answers `WouldBlock`.
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let written = match self {
@@ -363,7 +372,7 @@ impl Socket {
     pub(super) fn look_again(&self) {
         match self {
             #[cfg(unix)]
-            Socket::Native(socket) => socket.set_ready(Readiness::UNKNOWN),
+            Socket::Native(socket) => socket.set_ready(socket.ready().with(Readiness::UNKNOWN)),
             Socket::Bridge(_) => {}
         }
     }

@@ -38,6 +38,9 @@ const LOOKS: u32 = 4;
 /// Longest time between two looks at the connections. Tokens expire no later than this.
 const LONGEST_TICK: Duration = Duration::from_millis(100);
 
+/// Connections that are ended in one go because their clients have left and hold too many seats. Others end in their turns.
+const SHED: usize = 64;
+
 /// What the end of a connection costs, as [`turns::spend`] counts: closing its socket and freeing what it had.
 const END: u64 = 64;
 
@@ -154,29 +157,42 @@ pub(super) fn take_turn(key: Key, turn: &Turn) {
             connection.handle().turn_ends();
             put_back(key, connection);
         }
-        Ok(true) | Err(_) => {
-            turns::spend(END);
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
-        }
+        Ok(true) | Err(_) => end(connection),
     }
+}
+
+fn end(connection: Box<Connection>) {
+    turns::spend(END);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
 }
 
 /// Notes what sockets are ready for and gives their connections turns; answers of how many it was told. A number may be of
 /// one that has ended, or of its successor: both do no harm.
 #[cfg(unix)]
 pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
-    TABLE.with_borrow(|table| {
+    let mut gone = Vec::new();
+    let count = TABLE.with_borrow_mut(|table| {
         ready
             .map(|(key, readiness)| {
-                if let Some((handle, connection)) = table.begun(key) {
-                    // News of what it knows already wakes nobody: a Unix-domain socket has some whenever its peer reads.
-                    if connection.socket().notice(readiness) {
-                        handle.wake_here();
-                    }
+                let Some(place) = table.places.get_mut(key) else { return };
+                let Some(connection) = &mut place.connection else { return };
+                // News of what it knows already wakes nobody: a Unix-domain socket has some whenever its peer reads.
+                if !connection.socket().notice(readiness) {
+                    return;
+                }
+                if gone.len() < SHED && connection.outstays() {
+                    gone.extend(place.connection.take());
+                } else {
+                    place.handle.wake_here();
                 }
             })
             .count()
-    })
+    });
+    for mut connection in gone {
+        let _ = catch_unwind(AssertUnwindSafe(|| connection.lose()));
+        end(connection);
+    }
+    count
 }
 
 /// Takes back what [`adopt`] gave. The last that is heard of a connection.

@@ -9,9 +9,12 @@ use super::*;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::frame::{Frame, Message};
 use crate::engine::handle::Peer;
-use crate::engine::poller::Poller;
+use crate::engine::poller::{Poller, Readiness};
 use crate::engine::socket::Taken;
 use crate::engine::{Engine, turns};
+
+/// `limits.maxConnections`.
+const SEATS: usize = 8;
 
 /// A connection that has its turns when a test says so.
 struct Scene {
@@ -27,7 +30,8 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
     let _poller = Poller::new().unwrap().live_here();
-    let config = Config { threads: 1, relay: Relay::Rooms, ..Config::new(Auth::Anonymous) };
+    let mut config = Config { threads: 1, relay: Relay::Rooms, ..Config::new(Auth::Anonymous) };
+    config.limits.max_connections = SEATS;
     let engine = Engine::start(config, Box::new(|| {})).unwrap();
     let shared = engine.shared();
     let [handle, witness] = ["eve", "witness"].map(|user| {
@@ -51,7 +55,7 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
         relaying: None,
         unread: None,
         deadline: None,
-        _live: shared.census.enter().unwrap(),
+        live: shared.census.enter().unwrap(),
     };
     test(Scene { connection, client, witness, engine });
 }
@@ -75,6 +79,12 @@ impl Scene {
         assert_eq!(self.witness.buffered(), before + frame());
         let len = text().len();
         assert_eq!((self.connection.holding(), self.counted()), ((0, len), (len, len)));
+    }
+
+    /// The client ends its direction, and the poller says so.
+    fn leave(&mut self) {
+        self.client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(self.connection.socket.notice(Readiness::LEFT));
     }
 
     fn counted(&self) -> (usize, usize) {
@@ -167,4 +177,49 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
         turns::let_pass(1000);
         assert_eq!(scene.connection.stuck(), held);
     });
+}
+
+#[test]
+fn a_client_that_has_left_holds_its_seat_until_all_is_relayed_unless_too_many_do() {
+    for too_many in [false, true] {
+        in_rooms(3, |mut scene| {
+            let census = &scene.engine.shared().census;
+            let mut others: Vec<Live> = (0..SEATS / 4).map(|_| census.enter().unwrap()).collect();
+            let left = if too_many { others.len() } else { others.len() - 1 };
+            assert!(others[..left].iter_mut().all(Live::outstay));
+            scene.begin();
+            scene.leave();
+            let turn = Turn::begin();
+            turns::spend(1 << 20);
+            assert_eq!(scene.connection.turn(&turn), too_many, "{too_many}");
+            assert_eq!(scene.witness.buffered(), 2 * frame());
+            let is_over = too_many || scene.connection.turn(&Turn::begin());
+            assert!(is_over);
+            assert_eq!(scene.witness.buffered(), if too_many { 2 } else { 3 } * frame());
+            let counters = &scene.connection.mailbox().counters;
+            let counts = (counters.messages_relayed.get(), counters.messages_not_relayed.get());
+            assert_eq!(counts, if too_many { (0, 1) } else { (1, 0) });
+            assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
+        });
+    }
+}
+
+#[test]
+fn what_a_client_sent_before_it_left_waits_unread_unless_too_many_left() {
+    for too_many in [false, true] {
+        in_rooms(1, |mut scene| {
+            let census = &scene.engine.shared().census;
+            let mut others: Vec<Live> = (0..SEATS / 4).map(|_| census.enter().unwrap()).collect();
+            assert!(!too_many || others.iter_mut().all(Live::outstay));
+            // `1` and `2`, masked with zeros.
+            scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1', 0x81, 0x81, 0, 0, 0, 0, b'2']).unwrap();
+            scene.leave();
+            let turn = Turn::begin();
+            turns::spend(1 << 20);
+            assert_eq!(scene.connection.turn(&turn), too_many);
+            assert_eq!(scene.witness.buffered(), 3, "one message of one byte");
+            assert!(too_many || scene.connection.turn(&Turn::begin()), "it ends once all is read");
+            assert_eq!(scene.witness.buffered(), if too_many { 3 } else { 6 });
+        });
+    }
 }

@@ -91,6 +91,37 @@ fn a_message_counts_as_often_as_it_is_published_and_as_much_as_it_weighs() {
 }
 
 #[test]
+fn clients_that_leave_while_what_they_sent_waits_for_redis_hold_a_quarter_of_the_seats() {
+    const SEATS: usize = 40;
+    let redis = RedisServer::start();
+    let mut config = with(patient(&redis));
+    config.limits.max_connections = SEATS;
+    let server = Server::start_up(config);
+    let connections = || server.engine.stats().connections;
+    let connect = || server.connect_as("eve");
+    // Its channel is subscribed to from here on.
+    let mut eve = connect();
+    redis.stop();
+    let mut flooders = Vec::new();
+    for _ in 0..SEATS {
+        let mut flooder = connect();
+        // More than it may relay: the rest waits unread.
+        flooder.send(&numbered(0..5000));
+        flooder.finish();
+        flooders.push(flooder);
+        eventually("seats to be free", || connections() <= 1 + SEATS / 4);
+    }
+    let mut newcomers: Vec<Client> = (1..SEATS - SEATS / 4).map(|_| connect()).collect();
+    let (mut refused, _) = server.request(Request::of("eve", &[]));
+    refused.response().expect_refusal(503, "ERR_TOO_MANY_CONNECTIONS");
+    redis.resume();
+    eventually("those that stayed to be heard", || connections() == 1 + newcomers.len());
+    newcomers.iter_mut().for_each(|client| client.text("\"last\""));
+    let count = std::iter::from_fn(|| Some(eve.next_text())).take_while(|text| text != "\"last\"").count();
+    assert!((5000 * SEATS / 4..6000 * SEATS / 4).contains(&count), "{count}");
+}
+
+#[test]
 fn a_large_message_to_many_rooms_goes_out_as_redis_takes_it_and_reaches_all() {
     const ROOMS: usize = 60;
     let redis = RedisServer::start();
