@@ -42,6 +42,11 @@ impl Asker {
         !matches!(self, Asker::Sender { first: false, .. })
     }
 
+    /// What it costs of that which clients may have going first.
+    pub fn first_units(&self) -> u32 {
+        if let Asker::Sender { cost, first: true, .. } = self { *cost } else { 0 }
+    }
+
     /// Whether a client asks, by what it sent.
     pub fn is_client(&self) -> bool {
         matches!(self, Asker::Sender { .. })

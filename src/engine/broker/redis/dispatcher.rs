@@ -331,8 +331,8 @@ impl Sink for Dispatcher {
         }
     }
 
-    fn has_line(&self) -> bool {
-        self.intake.has_line()
+    fn is_busy(&self, is_too_much: bool) -> bool {
+        self.intake.is_busy(is_too_much)
     }
 
     fn relieved(&self) {

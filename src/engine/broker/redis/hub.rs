@@ -55,8 +55,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// A message came. `name` is the channel's, without prefix and hash tag.
     fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
 
-    /// Whether clients wait in line to publish.
-    fn has_line(&self) -> bool {
+    /// Whether clients publish so much that others should not wait for long portions of it. `is_too_much`: what of it goes first
+    /// is more than Redis answers quickly.
+    fn is_busy(&self, _is_too_much: bool) -> bool {
         false
     }
 

@@ -27,6 +27,8 @@ pub const PACE: usize = 4 << 20;
 /// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
 const NEAR: Duration = Duration::from_micros(500);
+/// What clients may have unanswered that goes first, in units of `Intake::begin`, and as much more for a Redis farther away.
+const FIRST: u32 = 64;
 /// Portions are [longer](PORTION) once so many commands went behind without either.
 const IN_A_ROW: usize = 16 * 1024;
 
@@ -62,12 +64,14 @@ pub struct Unanswered {
     answered: u64,
     /// Commands that went behind others since the last that went first.
     in_a_row: usize,
-    /// The same since clients last waited in line to add some.
+    /// The same since clients were last busy: see [`Unanswered::room_for_rest`].
     without_line: usize,
     /// Commands that went behind others and are not answered.
     behind: usize,
     /// Their bytes.
     behind_bytes: usize,
+    /// What of clients goes first and is not answered, in units of `Intake::begin`.
+    first: u32,
     /// The shortest time in which an answer came while Redis had nothing else to do for us.
     round_trip: Option<Duration>,
     spare: Batch,
@@ -91,6 +95,7 @@ impl Unanswered {
             } else if pending.asker.is_counted() {
                 self.in_a_row = 0;
             }
+            self.first += pending.asker.first_units();
         }
         self.pending.extend(batch.pending.drain(..));
         if batch.pending.capacity() <= SPARE_COMMANDS {
@@ -125,10 +130,15 @@ impl Unanswered {
         end.saturating_sub(self.written) as usize
     }
 
-    /// How much may be taken of what goes behind others, if Redis has so little to do that something may. `line`: clients wait in
-    /// line to add some. As long as none do, there is no flood, and longer portions cost less.
-    pub fn room_for_rest(&mut self, line: bool) -> Option<Portion> {
-        if line {
+    /// Whether clients have more unanswered that goes first than Redis answers quickly.
+    pub fn is_first_too_much(&self) -> bool {
+        self.first > FIRST * self.distance()
+    }
+
+    /// How much may be taken of what goes behind others, if Redis has so little to do that something may. `is_busy`: clients wait
+    /// in line to add some, or too much went first lately. As long as neither is so, there is no flood, and longer portions cost less.
+    pub fn room_for_rest(&mut self, is_busy: bool) -> Option<Portion> {
+        if is_busy {
             self.without_line = 0;
         }
         let is_short = self.in_a_row < IN_A_ROW && self.without_line < IN_A_ROW;
@@ -136,11 +146,15 @@ impl Unanswered {
         (!portion.is_reached(self.behind, self.behind_bytes)).then_some(portion)
     }
 
+    /// How much farther away Redis is than `NEAR`.
+    fn distance(&self) -> u32 {
+        let times = self.round_trip.map_or(1, |time| (time.as_micros() / NEAR.as_micros()) as u32);
+        times.clamp(1, (PORTION.commands / SHORT_PORTION.commands) as u32)
+    }
+
     fn short_portion(&self) -> Portion {
-        let times = self.round_trip.map_or(1, |time| (time.as_micros() / NEAR.as_micros()) as usize);
-        let most = PORTION.commands / SHORT_PORTION.commands;
         let Portion { commands, bytes } = SHORT_PORTION;
-        let times = times.clamp(1, most);
+        let times = self.distance() as usize;
         Portion { commands: commands * times, bytes: bytes * times }
     }
 
@@ -245,6 +259,7 @@ impl Unanswered {
             self.behind -= 1;
             self.behind_bytes -= pending.len;
         }
+        self.first -= pending.asker.first_units();
         let chunk = self.chunks.front_mut()?;
         let begin = chunk.answered;
         chunk.answered += pending.len;

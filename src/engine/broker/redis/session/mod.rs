@@ -232,7 +232,8 @@ impl Session {
         loop {
             if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
-                let rest = self.unanswered.room_for_rest(self.hub.sink.has_line());
+                let rest =
+                    self.unanswered.room_for_rest(self.hub.sink.is_busy(self.unanswered.is_first_too_much()));
                 for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     spend((batch.bytes.len() / WRITTEN) as u64);
                     self.unanswered.push(batch);
