@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 
 use parking_lot::Mutex;
 
-use self::pace::Pace;
+pub use self::pace::Pace;
 use super::budget::Budget;
 use crate::engine::account::Account;
 use crate::engine::handle::Handle;
@@ -267,10 +267,14 @@ impl Intake {
         handle.window().unanswered() >= ROOM || self.budget.is_short_for_clients()
     }
 
+    /// What bounds those whose messages go first.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// True if clients relay so much that others should not wait for long portions of it: some stand in line, or what goes first
-    /// has lately been too much. `is_too_much`: it is just now.
-    pub fn is_busy(&self, is_too_much: bool) -> bool {
-        self.pace.adapt(is_too_much);
+    /// has lately been too much.
+    pub fn is_busy(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0 || self.pace.is_low()
     }
 

@@ -2,9 +2,11 @@
 //!
 //! How much is little depends on what the others relay. A crowd of which each waits for an answer before it sends on may keep
 //! Redis busy as well as a few that flood, and only those that relay less than it should go first. The bound is found as TCP
-//! finds its rate (RFC 5681): it is halved while more goes first than Redis answers quickly, and rises slowly otherwise.
+//! finds its rate (RFC 5681): it is lowered while more goes first than Redis answers quickly, and rises slowly otherwise. Each
+//! time that it is lowered an epoch begins, and only what was let go first since then may lower it again: what came before
+//! shows nothing of what the last time has brought, however long it waits for its answers.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::engine::account::Rate;
@@ -16,9 +18,7 @@ const BURST: u32 = 8 * PARTS;
 /// The bounds of what it may relay in a millisecond: as much as a quiet connection has time for, and 16 units a second.
 const MOST: u32 = 4 * PARTS;
 const LEAST: u32 = PARTS / 64;
-/// Milliseconds in which too much that goes first halves the bound once: until it shows what the last time has brought.
-const HALVING: u32 = 2;
-/// Milliseconds in which the bound otherwise rises by a 256th: it doubles in one and a half seconds.
+/// Milliseconds in which the bound rises by a 256th: it doubles in one and a half seconds.
 const RISE: u32 = 8;
 
 /// See the module.
@@ -26,14 +26,21 @@ const RISE: u32 = 8;
 pub struct Pace {
     /// Parts of a unit that a client may relay in a millisecond.
     bound: AtomicU32,
-    /// When it last changed, in milliseconds since `epoch`. They wrap.
+    /// When it last changed, in milliseconds since `begun`. They wrap.
     at: AtomicU32,
-    epoch: Instant,
+    /// How often it was lowered. It wraps.
+    epoch: AtomicU8,
+    begun: Instant,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { bound: AtomicU32::new(MOST), at: AtomicU32::new(0), epoch: Instant::now() }
+        Pace {
+            bound: AtomicU32::new(MOST),
+            at: AtomicU32::new(0),
+            epoch: AtomicU8::new(0),
+            begun: Instant::now(),
+        }
     }
 }
 
@@ -44,7 +51,7 @@ impl Pace {
     }
 
     /// The accounts of clients that go first.
-    pub fn rate(&self) -> Rate {
+    pub(super) fn rate(&self) -> Rate {
         Rate { leak: self.bound.load(Ordering::Relaxed), burst: BURST }
     }
 
@@ -53,23 +60,34 @@ impl Pace {
         self.bound.load(Ordering::Relaxed) < MOST
     }
 
-    /// What goes first and is unanswered is too much just now, or is not.
-    pub fn adapt(&self, is_too_much: bool) {
-        if is_too_much || self.is_low() {
-            self.adapt_at(is_too_much, self.epoch.elapsed().as_millis() as u32);
+    /// See the module.
+    pub fn epoch(&self) -> u8 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Lowers the bound if what was let go first in this epoch `is_too_much`, and lets it rise otherwise.
+    pub fn adapt(&self, is_too_much: impl FnOnce(u8) -> bool) {
+        if is_too_much(self.epoch()) {
+            self.lower();
+        } else if self.is_low() {
+            self.rise(self.begun.elapsed().as_millis() as u32);
         }
     }
 
-    pub(super) fn adapt_at(&self, is_too_much: bool, now: u32) {
+    pub(super) fn lower(&self) {
         let bound = self.bound.load(Ordering::Relaxed);
+        self.bound.store((bound / 4 * 3).max(LEAST), Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn rise(&self, now: u32) {
         let passed = now.wrapping_sub(self.at.load(Ordering::Relaxed));
-        let next = match is_too_much {
-            true if passed >= HALVING => bound / 2,
-            false if passed >= RISE => bound.saturating_add((passed / RISE).saturating_mul(1 + bound / 256)),
-            _ => return,
-        };
-        self.bound.store(next.clamp(LEAST, MOST), Ordering::Relaxed);
-        self.at.store(now, Ordering::Relaxed);
+        if passed >= RISE {
+            let bound = self.bound.load(Ordering::Relaxed);
+            let more = (passed / RISE).saturating_mul(1 + bound / 256);
+            self.bound.store(bound.saturating_add(more).min(MOST), Ordering::Relaxed);
+            self.at.store(now, Ordering::Relaxed);
+        }
     }
 }
 
@@ -78,16 +96,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_halves_while_too_much_goes_first_and_no_quicker_than_that_shows() {
+    fn each_time_that_too_much_goes_first_begins_an_epoch_with_a_lower_bound() {
         let pace = Pace::default();
-        let mut bounds = Vec::new();
-        for now in 10..16 {
-            pace.adapt_at(true, now);
-            pace.adapt_at(true, now);
-            bounds.push(pace.rate().leak);
+        pace.adapt(|epoch| epoch == 0);
+        assert_eq!((pace.rate().leak, pace.epoch()), (MOST / 4 * 3, 1));
+        for _ in 0..1000 {
+            pace.adapt(|_| true);
         }
-        assert_eq!(bounds, [MOST / 2, MOST / 2, MOST / 4, MOST / 4, MOST / 8, MOST / 8]);
-        (16..100).for_each(|now| pace.adapt_at(true, now));
         assert_eq!(pace.rate().leak, LEAST);
     }
 
@@ -95,17 +110,19 @@ mod tests {
     fn the_bound_doubles_in_one_and_a_half_seconds_also_if_nobody_asks_meanwhile() {
         for step in [1, 8, 100] {
             let pace = Pace::default();
-            pace.adapt_at(true, HALVING);
-            let mut now = HALVING;
-            while pace.is_low() {
-                now += step;
-                pace.adapt_at(false, now);
+            while pace.rate().leak > MOST / 2 {
+                pace.lower();
             }
-            assert!((1300..2100).contains(&now), "{step}: {now}");
+            let (begin, mut now) = (pace.rate().leak, 0);
+            while pace.rate().leak < 2 * begin {
+                now += step;
+                pace.rise(now);
+            }
+            assert!((1300..2200).contains(&now), "{step}: {now}");
         }
         let pace = Pace::default();
-        pace.adapt_at(true, HALVING);
-        pace.adapt_at(false, u32::MAX / 2);
-        assert_eq!(pace.rate().leak, MOST);
+        pace.lower();
+        pace.rise(u32::MAX / 2);
+        assert!(!pace.is_low());
     }
 }

@@ -308,7 +308,11 @@ fn a_crowd_of_which_each_waits_for_an_answer_goes_behind_one_that_relays_less() 
         let of_quiet = (round % 2 == 0).then(|| (quiet, 1, intake.begin(quiet, 1)));
         let under_way: Vec<_> = of_crowd.chain(of_quiet).collect();
         let first: u32 = under_way.iter().filter(|(_, _, first)| *first).map(|(_, cost, _)| cost).sum();
-        intake.pace.adapt_at(first > 64, round * 10);
+        if first > 64 {
+            intake.pace.lower();
+        } else {
+            intake.pace.rise(round * 10);
+        }
         for (handle, cost, first) in under_way {
             intake.end(handle, cost, first);
             if round >= ROUNDS / 2 {

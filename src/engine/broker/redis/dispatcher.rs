@@ -284,7 +284,7 @@ impl Sink for Dispatcher {
 
     fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
         match asker {
-            Asker::Sender { sender, cost, first } => {
+            Asker::Sender { sender, cost, first, .. } => {
                 self.intake.end(&sender, cost, first);
                 let error = match outcome {
                     Outcome::Number(_) => {
@@ -331,8 +331,8 @@ impl Sink for Dispatcher {
         }
     }
 
-    fn is_busy(&self, is_too_much: bool) -> bool {
-        self.intake.is_busy(is_too_much)
+    fn intake(&self) -> Option<&Intake> {
+        Some(&self.intake)
     }
 
     fn relieved(&self) {

@@ -187,7 +187,8 @@ impl Broker for RedisBroker {
         spend(RELAY + u64::from(cost));
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
-        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first });
+        let epoch = self.intake.pace().epoch();
+        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
         if sent.is_err() {
             self.intake.end(sender, cost, first);
         }

@@ -70,8 +70,9 @@ pub struct Unanswered {
     behind: usize,
     /// Their bytes.
     behind_bytes: usize,
-    /// What of clients goes first and is not answered, in units of `Intake::begin`.
+    /// What of clients goes first and is not answered, in units of `Intake::begin`: what was let go first in this epoch.
     first: u32,
+    epoch: u8,
     /// The shortest time in which an answer came while Redis had nothing else to do for us.
     round_trip: Option<Duration>,
     spare: Batch,
@@ -95,7 +96,7 @@ impl Unanswered {
             } else if pending.asker.is_counted() {
                 self.in_a_row = 0;
             }
-            self.first += pending.asker.first_units();
+            self.first += pending.asker.first_units(self.epoch);
         }
         self.pending.extend(batch.pending.drain(..));
         if batch.pending.capacity() <= SPARE_COMMANDS {
@@ -130,8 +131,12 @@ impl Unanswered {
         end.saturating_sub(self.written) as usize
     }
 
-    /// Whether clients have more unanswered that goes first than Redis answers quickly.
-    pub fn is_first_too_much(&self) -> bool {
+    /// Whether clients have more unanswered that was let go first in this epoch than Redis answers quickly.
+    pub fn is_first_too_much(&mut self, epoch: u8) -> bool {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.first = self.pending.iter().map(|pending| pending.asker.first_units(epoch)).sum();
+        }
         self.first > FIRST * self.distance()
     }
 
@@ -259,7 +264,7 @@ impl Unanswered {
             self.behind -= 1;
             self.behind_bytes -= pending.len;
         }
-        self.first -= pending.asker.first_units();
+        self.first -= pending.asker.first_units(self.epoch);
         let chunk = self.chunks.front_mut()?;
         let begin = chunk.answered;
         chunk.answered += pending.len;
@@ -352,7 +357,7 @@ mod tests {
         let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
         let mut serve = |first, commands, line| {
-            let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first };
+            let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
             let pending = (0..commands).map(|_| Pending::new(1, asker(), 0)).collect();
             unanswered.push(Batch { bytes: vec![b'x'; commands], pending });
             let meanwhile = unanswered.room_for_rest(line);
@@ -390,7 +395,7 @@ mod tests {
         let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
         for _ in 0..2 * PORTION.commands {
-            let flood = Asker::Sender { sender: sender.clone(), cost: 1, first: false };
+            let flood = Asker::Sender { sender: sender.clone(), cost: 1, first: false, epoch: 0 };
             let end = Asker::Unsubscribe { left: 1 };
             let pending = vec![Pending::new(PORTION.bytes, end, 0), Pending::new(1, flood, 0)];
             unanswered.push(Batch { bytes: vec![b'x'; PORTION.bytes + 1], pending });

@@ -232,8 +232,11 @@ impl Session {
         loop {
             if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
-                let rest =
-                    self.unanswered.room_for_rest(self.hub.sink.is_busy(self.unanswered.is_first_too_much()));
+                let is_busy = self.hub.sink.intake().is_some_and(|intake| {
+                    intake.pace().adapt(|epoch| self.unanswered.is_first_too_much(epoch));
+                    intake.is_busy()
+                });
+                let rest = self.unanswered.room_for_rest(is_busy);
                 for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     spend((batch.bytes.len() / WRITTEN) as u64);
                     self.unanswered.push(batch);
