@@ -156,7 +156,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_INVALID_IDENTITY`: untouched
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: untouched
    * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it is yet to
-   * be answered (untouched); or if the client left meanwhile
+   * be answered (untouched); if it gave something else than bytes (destroyed); or if the client left meanwhile
    * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`
    */
   handleUpgrade(
@@ -495,9 +495,12 @@ export interface WebSocketManagerOptions<Data = unknown> {
   rejectWith?: 'http' | 'close' | undefined;
   /**
    * Which pages may connect, by the `Origin` header that browsers send; clients that send none always may. `'*'`: any.
-   * A list: `scheme://host[:port]`, or with one wildcard label in front, `https://*.example.com`.
+   * A list: `scheme://host[:port]`, or with one wildcard label in front, `https://*.example.com`. Schemes without hosts are named
+   * as browsers send them, `file://`. `'null'` is what browsers send for every origin that they don't want to tell; any page can
+   * get itself that one, so it can't be used together with `auth.jwt.cookie`.
    *
-   * @defaultValue pages of the same host as in the `Host` header
+   * @defaultValue the same host as in the `Host` header: with `https://`; with `http://` unless the client's connection is TLS (see
+   * `trustProxy`); and with `ws://` or `wss://`, which apps send and no page
    */
   allowedOrigins?: '*' | readonly string[] | undefined;
   /**
@@ -513,7 +516,9 @@ export interface WebSocketManagerOptions<Data = unknown> {
    * A number, 1 to 16: so many proxies, each adding an address, whoever they are. Only for servers that nobody reaches
    * past any of them. `true` does not exist: it would believe the address that the client itself wrote.
    *
-   * Nothing else is taken from proxies: the origin is compared with `Host`, which they have to pass on.
+   * These proxies are also believed about whether the client's connection is TLS, for {@link WebSocketManagerOptions.allowedOrigins}:
+   * in `X-Forwarded-Proto` where the client's address stands in `X-Forwarded-For`, or in the `proto` of `Forwarded`. Nothing else is
+   * taken from them: the origin is compared with `Host`, which they have to pass on.
    *
    * @defaultValue `false`: nobody
    */
@@ -736,7 +741,7 @@ export interface JwtOptions {
   requireExp?: boolean | undefined;
   /**
    * Name of a cookie that may carry the token. Browsers send cookies whichever page connects, so it can't be used
-   * together with `allowedOrigins: '*'`.
+   * together with `allowedOrigins` of `'*'` or `'null'`.
    *
    * @defaultValue none: cookies are not read
    */
@@ -1402,6 +1407,8 @@ export const ErrorCode: {
   readonly ERR_BAD_METHOD: 'ERR_BAD_METHOD';
   /** 400: the request is not HTTP/1.1. */
   readonly ERR_BAD_HTTP_VERSION: 'ERR_BAD_HTTP_VERSION';
+  /** 400: the request has a body. */
+  readonly ERR_BAD_BODY: 'ERR_BAD_BODY';
   /** 400: the `Upgrade` header does not name `websocket`. */
   readonly ERR_BAD_UPGRADE: 'ERR_BAD_UPGRADE';
   /** 400: the `Connection` header does not name `upgrade`. */

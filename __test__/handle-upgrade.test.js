@@ -242,19 +242,6 @@ describe('handleUpgrade', () => {
     expect(manager.connections.size).toBe(1);
   });
 
-  test('may be called before the manager’s own listener sees the upgrade', async () => {
-    const server = http.createServer();
-    const manager = manage(server, { relay: false });
-    let promise;
-    server.prependListener('upgrade', (req, socket, head) => {
-      promise = manager.handleUpgrade(req, socket, head, { userId: 'mine' });
-    });
-    await listening(server);
-    await connect(`ws://127.0.0.1:${server.address().port}/api/websocket`);
-    expect((await promise).userId).toBe('mine');
-    expect(manager.connections.size).toBe(1);
-  });
-
   test('rejects when the client leaves meanwhile', async () => {
     const { take, called } = handing();
     const { authenticate, asking } = silent();
@@ -267,6 +254,50 @@ describe('handleUpgrade', () => {
     await expect(promise).rejects.toMatchObject({ code: 'ERR_HANDOVER' });
     expect(manager.connections.size).toBe(0);
   });
+});
+
+describe('a Duplex in object mode', () => {
+  const rawHeaders = Object.entries({
+    Host: 'x',
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+  }).flat();
+
+  /** A manager, a stream, and the request that came by it. */
+  function upgradeOver() {
+    const manager = manage(http.createServer(), { relay: false });
+    const stream = new Duplex({ objectMode: true, read() {}, write: (_chunk, _encoding, done) => done() });
+    const request = { method: 'GET', url: '/x', httpVersion: '1.1', rawHeaders };
+    return { manager, stream, req: Object.assign(new http.IncomingMessage(null), request) };
+  }
+
+  test('is a connection for as long as it gives bytes', async () => {
+    const { manager, stream, req } = upgradeOver();
+    const connection = await manager.handleUpgrade(req, stream, null, { userId: 'u' });
+    const message = once(manager, 'message');
+    stream.push(frame('bytes'));
+    expect((await message)[1]).toBe('bytes');
+    const gone = once(manager, 'disconnect');
+    stream.push(new Uint8Array(frame('more')));
+    stream.push({ no: 'bytes' });
+    expect((await gone).slice(0, 2)).toEqual([connection, 1006]);
+    expect(stream.destroyed).toBe(true);
+  });
+
+  test.each([[{ no: 'bytes' }], [7], [Symbol('none')], [new Uint16Array(2)]])(
+    'that gave %p before is not taken',
+    async (object) => {
+      const { manager, stream, req } = upgradeOver();
+      stream.push(frame('bytes'));
+      stream.push(object);
+      const taken = manager.handleUpgrade(req, stream, null, { userId: 'u' });
+      await expect(taken).rejects.toMatchObject({ code: 'ERR_HANDOVER', cause: { name: 'TypeError' } });
+      expect(stream.destroyed).toBe(true);
+      expect(manager.stats().handshakes).toBe(0);
+    },
+  );
 });
 
 describe('a Duplex that throws', () => {

@@ -5,11 +5,11 @@ const https = require('node:https');
 const os = require('node:os');
 const path = require('node:path');
 const tls = require('node:tls');
-const { execFileSync } = require('node:child_process');
-const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
+const { mkdtempSync, rmSync } = require('node:fs');
 const { once } = require('node:events');
 const { Readable } = require('node:stream');
 const { WebSocketServer } = require('ws');
+const { certificate } = require('./support/certificate');
 const { closeAfterwards } = require('./support/cleanup');
 const { host, manage, listening, silent } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest, frame } = require('./support/client');
@@ -23,6 +23,18 @@ async function get(port, target, headers = {}) {
   const request = http.get({ port, host: '127.0.0.1', path: target, headers });
   const [response] = await once(request, 'response');
   return { status: response.statusCode, body: Buffer.concat(await response.toArray()).toString() };
+}
+
+/** Resolves once the server has emitted an upgrade, which no listener hears of if it is ours. */
+function upgradeEmitted(server) {
+  const { emit } = server;
+  return new Promise((resolve) => {
+    server.emit = function spy(name, ...args) {
+      const heard = emit.call(this, name, ...args);
+      if (name === 'upgrade') resolve();
+      return heard;
+    };
+  });
 }
 
 describe('an upgrade of our path', () => {
@@ -123,7 +135,7 @@ describe('an upgrade of our path', () => {
     const { manager, port } = await host({}, server);
     const errors = [];
     manager.on('error', (error) => errors.push(error));
-    const upgrade = once(server, 'upgrade');
+    const upgrade = upgradeEmitted(server);
     const client = new RawClient({ port, host: '127.0.0.1' });
     const requests = ['/first', '/page', '/last'].map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
     client.write(...requests, upgradeRequest());
@@ -147,7 +159,7 @@ describe('an upgrade of our path', () => {
     });
     const server = http.createServer((_req, res) => answer(res));
     const { manager, port } = await host({}, server);
-    const upgrade = once(server, 'upgrade');
+    const upgrade = upgradeEmitted(server);
     const client = new RawClient({ port, host: '127.0.0.1' });
     client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n', upgradeRequest());
     await upgrade;
@@ -158,7 +170,7 @@ describe('an upgrade of our path', () => {
 
   test('whose socket can not be taken gets 503, and an error event tells why', async () => {
     const { server, manager, refused: refuse } = await host();
-    server.prependListener('upgrade', (_req, socket) => {
+    server.on('connection', (socket) => {
       // A descriptor that is none.
       Object.defineProperty(socket._handle, 'fd', { value: 2 ** 20 });
     });
@@ -171,11 +183,15 @@ describe('an upgrade of our path', () => {
     expect(await failed).toMatchObject({ code: 'ERR_HANDOVER' });
   });
 
-  test('whose socket a listener before us has destroyed is no error', async () => {
+  test('whose socket is destroyed already is no error', async () => {
     const { server, manager, port } = await host();
     const errors = [];
     manager.on('error', (error) => errors.push(error));
-    server.prependListener('upgrade', (_req, socket) => socket.destroy());
+    const { emit } = server;
+    server.emit = function hasty(name, ...args) {
+      if (name === 'upgrade') args[1].destroy();
+      return emit.call(this, name, ...args);
+    };
     const client = new RawClient({ port, host: '127.0.0.1' });
     client.write(upgradeRequest());
     expect(await client.ended).toBe('');
@@ -331,19 +347,7 @@ describe('an upgrade that nobody claims', () => {
 });
 
 describe('a TLS server', () => {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'actory-ws-tls-'));
-  const file = (name) => path.join(folder, name);
-  const subject = ['-subj', '/CN=localhost', '-days', '2'];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  execFileSync(
-    'openssl',
-    ['req', '-x509', ...kind, '-keyout', file('key'), '-out', file('cert'), ...subject],
-    {
-      stdio: 'ignore',
-    },
-  );
-  const secure = { key: readFileSync(file('key')), cert: readFileSync(file('cert')) };
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const secure = certificate();
 
   async function secureHost(options) {
     const server = https.createServer(secure, (_req, res) => res.writeHead(418).end());
@@ -408,16 +412,15 @@ describe('a TLS server', () => {
     await once(socket, 'close');
   });
 
-  test('has its bridged sockets left alone by other listeners', async () => {
-    const { server, manager, connect: open, base, client } = await secureHost({ relay: false });
+  test('has its bridged sockets left alone by listeners that took hold of emit before us', async () => {
+    const server = https.createServer(secure);
+    const second = https.createServer(secure);
+    second.on('upgrade', server.emit.bind(server, 'upgrade'));
+    const manager = manage(server, { relay: false });
     manager.on('message', echo);
-    const other = new WebSocketServer({ server, path: '/other' });
-    server.on('upgrade', (_req, socket) => {
-      if (_req.url === '/api/websocket') socket.destroy();
-    });
+    server.on('upgrade', (_req, socket) => socket.destroy());
     const judged = new Promise((resolve) => {
       server.on('upgrade', (_req, socket) => {
-        if (_req.url !== '/api/websocket') return;
         // As the documentation of ws has it, for those whom it doesn't let in.
         setImmediate(() => {
           socket.write('HTTP/1.1 401 Unauthorized\r\n\r\n');
@@ -428,15 +431,16 @@ describe('a TLS server', () => {
     });
     server.on('upgrade', async (_req, socket) => {
       await null;
-      if (_req.url === '/api/websocket') socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
+      socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
     });
-    const ours = await open();
+    await listening(second);
+    const ours = await connect(`wss://127.0.0.1:${second.address().port}/api/websocket`, {
+      rejectUnauthorized: false,
+    });
     await judged;
     ours.send('mine');
     expect(await ours.next()).toBe('mine');
-    const theirs = await connect(`${base}/other`, client);
-    theirs.socket.terminate();
-    other.close();
+    await manager.close();
   });
 
   test('answers an upgrade that nobody claims like any request', async () => {

@@ -4,9 +4,9 @@ const http = require('node:http');
 const https = require('node:https');
 const os = require('node:os');
 const path = require('node:path');
-const { execFileSync } = require('node:child_process');
-const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
+const { mkdtempSync, rmSync } = require('node:fs');
 const { once } = require('node:events');
+const { certificate } = require('./support/certificate');
 const { closeAfterwards } = require('./support/cleanup');
 const { connect } = require('./support/client');
 const { host, listening, manage } = require('./support/host');
@@ -95,22 +95,7 @@ describe('the address of a client', () => {
   });
 
   test('over TLS', async () => {
-    const [key, cert] = ['key.pem', 'cert.pem'].map((name) => path.join(folder(), name));
-    const request = [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '1',
-    ];
-    execFileSync('openssl', [...request, '-subj', '/CN=localhost', '-keyout', key, '-out', cert], {
-      stdio: 'ignore',
-    });
-    const server = https.createServer({ key: readFileSync(key), cert: readFileSync(cert) });
+    const server = https.createServer(certificate());
     const { manager, port } = await host({ trustProxy: 'loopback' }, server);
     const met = once(manager, 'connection');
     await connect(`wss://127.0.0.1:${port}/api/websocket`, { headers, rejectUnauthorized: false });
@@ -119,7 +104,7 @@ describe('the address of a client', () => {
 
   test('of a stream of the application is not believed to be a Unix-domain socket', async () => {
     const { server, manager, pair } = await host({ trustProxy: 'unix' });
-    server.prependListener('upgrade', (_req, socket) => {
+    server.on('connection', (socket) => {
       Object.defineProperty(socket, 'remoteAddress', { value: undefined });
     });
     const { connection } = await pair({ headers });

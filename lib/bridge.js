@@ -1,5 +1,6 @@
 'use strict';
 
+const { toBytes } = require('./chunk');
 const { REFUSED_MS } = require('./farewell');
 
 /** How long a socket may take to pass on its last bytes and close, once its connection is over. */
@@ -14,7 +15,8 @@ const nothing = () => {};
  * are used to answering and ending what they don't know, at once or once they have asked someone. Streams also destroy
  * themselves without an error when their transport closes, which must not be missed: Node's sockets do so in one case
  * only, and of a socket that was given to `handleUpgrade` other listeners are taken to know, once they had their turn.
- * A socket may be anyone's: where it throws, the connection ends as if the socket had failed.
+ * A socket may be anyone's: where it throws, or gives something else than bytes, the connection ends as if the socket had
+ * failed.
  */
 class Bridge {
   #native;
@@ -63,8 +65,9 @@ class Bridge {
     socket.setNoDelay?.(true);
     socket.on('error', nothing);
     socket.on('data', (chunk) => {
-      const hasRoom = native.feed(typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk);
-      if (!hasRoom) this.#guard(() => socket.pause());
+      this.#guard(() => {
+        if (!native.feed(toBytes(chunk))) socket.pause();
+      });
     });
     socket.on('end', () => native.end());
     socket.on('close', () => {
@@ -74,7 +77,7 @@ class Bridge {
     });
   }
 
-  /** Does what calls the socket. */
+  /** Does what calls the socket, or is up to it. */
   #guard(work) {
     try {
       work();
@@ -83,7 +86,7 @@ class Bridge {
     }
   }
 
-  /** The socket has thrown. */
+  /** The socket has thrown, or gives something else than bytes. */
   #fail() {
     this.#over = true;
     this.#native.abort();

@@ -3,6 +3,7 @@
 const net = require('node:net');
 const tls = require('node:tls');
 const { Bridge } = require('./bridge');
+const { toBytes } = require('./chunk');
 const { failure, invalidArg, reasonOf } = require('./error');
 const { isAnswerDue } = require('./pipeline');
 const { registry } = require('./registry');
@@ -10,6 +11,7 @@ const { registry } = require('./registry');
 /** Flags of the addon's `upgrade`. */
 const REPORT = 1;
 const TRUSTED = 2;
+const TLS = 4;
 
 const nothing = () => {};
 
@@ -44,11 +46,22 @@ function joinHead(req) {
   return head;
 }
 
-/** What the stream has read since the upgrade, behind the bytes that came with it; `null` if there are none. */
+/** Whether the connection is TLS. Newer releases of Node have a stream around the socket of an upgrade with a body. */
+const isTls = (req, socket) => socket.encrypted === true || req.socket?.encrypted === true;
+
+/**
+ * What the stream has read since the upgrade, behind the bytes that came with it; `null` if there are none.
+ *
+ * @throws {Error} `ERR_HANDOVER` for what are no bytes; the socket is ended then
+ */
 function firstBytes(socket, head) {
   const chunks = head === null || head === undefined || head.length === 0 ? [] : [head];
-  for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
-    chunks.push(typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk);
+  try {
+    for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) chunks.push(toBytes(chunk));
+  } catch (thrown) {
+    socket.on('error', nothing);
+    socket.destroy();
+    throw failure(Error, 'ERR_HANDOVER', `The socket can't be read: ${reasonOf(thrown)}`, thrown);
   }
   if (chunks.length === 0) return null;
   return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
@@ -93,8 +106,8 @@ class Handover {
    * Gives the socket away. Afterwards Node's object is destroyed, or serves as a bridge. `given`: see `Bridge`.
    *
    * @returns {{ticket: number, authenticate: boolean, remoteAddress: string}} the address is the client's
-   * @throws {Error} `ERR_HANDOVER` or `ERR_CLOSED`: the socket is untouched, or, if it was to be a bridge and threw
-   * itself, ended
+   * @throws {Error} `ERR_HANDOVER` or `ERR_CLOSED`: the socket is untouched, or, if it threw itself or gave something else than
+   * bytes, ended
    */
   take(req, socket, head, flags, identity, given) {
     const { claimed } = registry();
@@ -106,13 +119,14 @@ class Handover {
     const peer = peerOf(socket);
     const first = firstBytes(socket, head);
     const descriptor = descriptorOf(socket);
-    const taken = this.#native.upgrade(joinHead(req), first, descriptor, peer, flags, identity);
+    const all = isTls(req, socket) ? flags | TLS : flags;
+    const taken = this.#native.upgrade(joinHead(req), first, descriptor, peer, all, identity);
     claimed.add(socket);
     if (taken.bridge) {
       this.#bridge(taken.bridge, socket, given);
     } else {
-      // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Other
-      // `upgrade` listeners find a destroyed socket, and what they write to it goes nowhere.
+      // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Whoever holds the
+      // socket finds it destroyed, and what they write to it goes nowhere.
       socket.on('error', nothing);
       socket.destroy();
     }

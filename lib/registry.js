@@ -4,14 +4,13 @@ const { failure } = require('./error');
 
 const KEY = Symbol.for('@actory/websocket');
 /** Of the registry's form, not of the package. Copies of the package with the same one share the registry. */
-const VERSION = 2;
+const VERSION = 3;
 
 /**
  * What all copies of this module in one realm share: bundlers and module reloads load a package more than once,
  * and a route handler must find the manager that the server's own copy made.
  *
  * - `managers`: name -> WebSocketManager, from construction until closed
- * - `hooks`: server -> its ServerHook
  * - `claimed`: sockets that a manager has taken
  * - `warned`: codes of warnings that were given
  */
@@ -28,7 +27,6 @@ function registry() {
   const made = Object.freeze({
     version: VERSION,
     managers: new Map(),
-    hooks: new WeakMap(),
     claimed: new WeakSet(),
     warned: new Set(),
   });

@@ -2,13 +2,21 @@
 
 const { describe, failure } = require('./error');
 const { afterAnswers, isAnswerDue } = require('./pipeline');
+const { answerPlainly } = require('./plain-request');
 const { registry } = require('./registry');
-const { passOn, pathOf, refuse, withoutSlash } = require('./upgrade');
+const { isWebSocket, pathOf, refuse, withoutSlash } = require('./upgrade');
+
+/** Where a server has its hook. The number is of the hook's form: copies of the package with the same one share it. */
+const HOOK = Symbol.for('@actory/websocket/server-hook/1');
 
 /**
- * The listeners on a server that all its managers share, also those of other copies of the package. An upgrade of a
- * manager's path goes to that manager. Any other is left alone, or, if nobody else listens, goes back to the server as the
- * plain request that it would be without us.
+ * What all managers of a server share, also those of other copies of the package. An upgrade to WebSocket of a manager's path goes
+ * to that manager, and nobody else hears of it. What else Node takes for an upgrade is left to the server's other listeners; on
+ * a manager's path, or where there are none, it is the plain request that it would be without us.
+ *
+ * Node emits 'upgrade' through the server, so the hook is around its `emit`. It is also the first of the listeners: Node looks
+ * for one before it emits, and who took hold of `emit` before us, as Fastify does for its second server, gets past ours. Where Node
+ * asks `shouldUpgradeCallback` which requests are upgrades (since 22.21 and 24.9), the hook is around that too.
  */
 class ServerHook {
   #server;
@@ -17,8 +25,27 @@ class ServerHook {
   /** What the server's limit of listeners was raised to. */
   #maxListeners;
 
+  /** For as long as the server lives: others may be around ours by the time that the last manager goes. */
   constructor(server) {
     this.#server = server;
+    this.#wrap(
+      'emit',
+      (emit, [name, ...upgrade]) => (name === 'upgrade' && this.#deal(...upgrade)) || emit(),
+    );
+    if ('shouldUpgradeCallback' in server) {
+      this.#wrap('shouldUpgradeCallback', (ask, [req]) => this.#isUpgrade(req, ask));
+    }
+  }
+
+  /** Puts `around` around a method of the server's: its own, or what its class has at the time of the call. */
+  #wrap(name, around) {
+    const server = this.#server;
+    const own = Object.getOwnPropertyDescriptor(server, name)?.value;
+    const value = function wrapped(...args) {
+      const before = own ?? Object.getPrototypeOf(server)[name];
+      return around(() => Reflect.apply(before, this, args), args);
+    };
+    Object.defineProperty(server, name, { value, configurable: true, enumerable: false, writable: true });
   }
 
   /** The door at a path, or `undefined`. */
@@ -74,47 +101,62 @@ class ServerHook {
     this.#server.removeListener('close', this.#onClose);
   }
 
+  /** Of an upgrade that got past our `emit`, or that others are to hear of. */
   #onUpgrade = (req, socket, head) => {
+    this.#deal(req, socket, head);
+  };
+
+  /** Whether the upgrade was ours to deal with. */
+  #deal(req, socket, head) {
+    if (this.#doors.size === 0) return false;
     const { claimed } = registry();
-    // Given to `handleUpgrade`, or ended, by a listener before us.
-    if (claimed.has(socket) || socket.destroyed) return;
+    if (claimed.has(socket)) return true;
     const door = this.#doors.get(pathOf(req.url));
-    if (door !== undefined) {
+    if (door !== undefined && isWebSocket(req)) {
       // No mistake of the application's, so `take`, which would tell of it, isn't asked.
       if (isAnswerDue(req, socket)) refuse(req, socket, { code: 'ERR_HANDOVER' });
-      else door.take(req, socket, head);
+      else if (!socket.destroyed) door.take(req, socket, head);
       // Also where it failed: it was answered, and is nobody else's.
       claimed.add(socket);
-    } else if (this.#server.rawListeners('upgrade').every((listener) => listener === this.#onUpgrade)) {
-      afterAnswers(req, socket, () => passOn(this.#server, req, socket, head, this.#unheard));
+      return true;
     }
-  };
+    if (door === undefined && this.#hasOthers()) return false;
+    // It may have come by another server, which has handlers of its own.
+    const server = req.socket?.server ?? this.#server;
+    afterAnswers(req, socket, () => answerPlainly(server, req, socket, head));
+    return true;
+  }
+
+  /** Whether Node shall take a request for an upgrade. `ask` tells what the server without us says to that. */
+  #isUpgrade(req, ask) {
+    // Node ends the connection where nobody listens, because the application took our listener away.
+    if (this.#doors.size === 0 || this.#server.listenerCount('upgrade') === 0) return ask();
+    const door = this.#doors.get(pathOf(req.url));
+    if (door !== undefined && isWebSocket(req)) return true;
+    // Node has no answer to it then.
+    if (this.#server.listenerCount('request') === 0) return true;
+    return door === undefined && this.#hasOthers() && ask();
+  }
+
+  /** Whether somebody else listens for upgrades. */
+  #hasOthers() {
+    return this.#server.rawListeners('upgrade').some((listener) => listener !== this.#onUpgrade);
+  }
 
   #onClose = () => {
     for (const door of [...this.#doors.values()]) door.close();
-  };
-
-  #unheard = (work) => {
-    this.#server.removeListener('upgrade', this.#onUpgrade);
-    try {
-      work();
-    } finally {
-      // The request's handler may have closed the last manager.
-      if (this.#doors.size > 0) this.#listen();
-    }
   };
 }
 
 /** The hook of a server, which it has for as long as it lives. */
 function hookOf(server) {
-  const { hooks } = registry();
-  if (!hooks.has(server)) hooks.set(server, new ServerHook(server));
-  return hooks.get(server);
+  if (server[HOOK] === undefined) Object.defineProperty(server, HOOK, { value: new ServerHook(server) });
+  return server[HOOK];
 }
 
 /** @throws {RangeError} `ERR_OPTION_OUT_OF_RANGE` if another manager takes the upgrades of that path */
 function checkPathIsFree(server, path) {
-  const other = registry().hooks.get(server)?.at(path);
+  const other = server[HOOK]?.at(path);
   if (other === undefined) return;
   throw failure(
     RangeError,

@@ -7,11 +7,6 @@ const { failure, describe } = require('./error');
 const { farewell } = require('./farewell');
 const { afterAnswers } = require('./pipeline');
 
-const NOT_FOUND =
-  'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n';
-
-const nothing = () => {};
-
 /** @throws {TypeError} `ERR_INVALID_SERVER` for what never emits 'upgrade' */
 function checkServer(server) {
   const isServer =
@@ -45,45 +40,13 @@ function pathOf(target) {
 }
 
 /**
- * Answers an upgrade that nobody wants as the request that it would be without `upgrade` listeners. `unheard(work)` does
- * `work` while there are none.
+ * Whether an upgrade is one to WebSocket. Any other is a plain request to who doesn't know the protocol, and so is one of HTTP/1.0
+ * (RFC 9110 section 7.8).
  */
-function passOn(server, req, socket, head, unheard) {
-  if (server.listenerCount('request') === 0) {
-    farewell(socket, NOT_FOUND);
-  } else if (socket !== req.socket || req.readableLength > 0) {
-    // Newer releases of Node read an upgrade's body themselves, and may have begun to.
-    respond(server, req, socket);
-  } else {
-    unheard(() => readAnew(server, req, socket, head));
-  }
-}
-
-/** Has the server's handler answer on `socket`, and ends it then. */
-function respond(server, req, socket) {
-  const res = new http.ServerResponse(req);
-  res.shouldKeepAlive = false;
-  res.assignSocket(socket);
-  res.on('finish', () => {
-    res.detachSocket(socket);
-    socket.end(() => socket.destroy());
-  });
-  socket.on('error', nothing);
-  server.emit('request', req, res);
-}
-
-/**
- * Gives the connection back to the server, which reads the request anew, body and all: without `upgrade` listeners it is no
- * upgrade for Node but a request, and the connection may carry more of them.
- */
-function readAnew(server, req, socket, head) {
-  let text = `${req.method} ${req.url} HTTP/${req.httpVersion}\r\n`;
-  for (let i = 0; i < req.rawHeaders.length; i += 2) {
-    text += `${req.rawHeaders[i]}: ${req.rawHeaders[i + 1]}\r\n`;
-  }
-  // The documented way to hand a connection to an HTTP server.
-  server.emit(socket.encrypted ? 'secureConnection' : 'connection', socket);
-  socket.emit('data', Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]));
+function isWebSocket(req) {
+  if (req.httpVersion === '1.0') return false;
+  const protocols = req.headers.upgrade ?? '';
+  return protocols.split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket');
 }
 
 /** The meaning of an error code as the engine words its refusals: no sentence, but words behind a colon. */
@@ -101,14 +64,16 @@ function refuse(req, socket, error) {
   const body = JSON.stringify({ code, message: wordsOf(code) });
   const answer =
     'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
-    `Content-Length: ${Buffer.byteLength(body)}\r\nCache-Control: no-store\r\n\r\n${body}`;
+    `Content-Length: ${Buffer.byteLength(body)}\r\nCache-Control: no-store\r\n\r\n`;
+  // RFC 9110 section 9.3.2.
+  const told = req.method === 'HEAD' ? answer : answer + body;
   afterAnswers(req, socket, () => {
     try {
-      farewell(socket, answer);
+      farewell(socket, told);
     } catch {
       // The socket itself is what doesn't work.
     }
   });
 }
 
-module.exports = { checkServer, passOn, pathOf, refuse, withoutSlash };
+module.exports = { checkServer, isWebSocket, pathOf, refuse, withoutSlash };

@@ -107,13 +107,13 @@ function frame(data, { opcode = 1, fin = true } = {}) {
   return Buffer.concat(parts);
 }
 
-/** A bare connection that gathers what the server says. */
+/** A bare connection that gathers what the server says; `socket` in place of a TCP connection to the target. */
 class RawClient {
   #text = '';
   #changed = () => {};
 
-  constructor(target) {
-    this.socket = net.connect(target);
+  constructor(target, socket = net.connect(target)) {
+    this.socket = socket;
     closeAfterwards(() => this.socket.destroy());
     this.socket.setEncoding('latin1');
     this.socket.on('data', (chunk) => {

@@ -30,6 +30,7 @@ use crate::engine::{Engine, Taken, Upgrade};
 /// Flags of `upgrade`.
 const REPORT: u32 = 1;
 const TRUSTED: u32 = 2;
+const TLS: u32 = 4;
 
 type Data<'a> = Either<String, Uint8ArraySlice<'a>>;
 
@@ -150,8 +151,8 @@ impl NativeManager {
     }
 
     /// Takes the socket of an upgrade: the request's head as [`RequestHead::parse_joined`] reads it, what came behind it, the
-    /// socket's descriptor or -1 for a bridge, who is at its other end, [`REPORT`] and [`TRUSTED`], and with the latter the
-    /// identity.
+    /// socket's descriptor or -1 for a bridge, who is at its other end, [`REPORT`], [`TRUSTED`] and [`TLS`], and with
+    /// [`TRUSTED`] the identity.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments, reason = "one crossing per upgrade, and an object would cost more")]
     pub fn upgrade(
@@ -185,6 +186,7 @@ impl NativeManager {
             head,
             first: first.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             remote: peer_address,
+            tls: flags & TLS != 0,
             report: flags & REPORT != 0,
             identity,
         };

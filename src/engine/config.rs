@@ -86,12 +86,24 @@ pub enum RejectWith {
 /// Which values of the `Origin` header may connect. Requests without one always may: they come from no browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
-    /// Host and port as in the `Host` header; a missing port is 80 or 443 by the origin's scheme.
+    /// Host and port as in the `Host` header; a missing port is 80 or 443 by the origin's scheme. That is `http`, `https`,
+    /// `ws` or `wss`, but not `http` where the client's connection is known to be TLS.
     SameHost,
     /// Any, `null` too: there is no check.
     Any,
     /// Those that fit one of these.
     List(Vec<OriginPattern>),
+}
+
+impl Origins {
+    /// What of it lets in a page of anybody's, if anything does: any page can have a frame whose origin is `null`.
+    fn open_to_any_page(&self) -> Option<&'static str> {
+        match self {
+            Self::SameHost => None,
+            Self::Any => Some("*"),
+            Self::List(patterns) => patterns.iter().any(OriginPattern::is_null).then_some("null"),
+        }
+    }
 }
 
 /// When peers are asked for a sign of life. Costs one ping and one pong (8 bytes and their packets) per interval.
@@ -176,13 +188,12 @@ impl Config {
         self.limits.check_memory()?;
         if let Auth::Jwt(verifier) = &self.auth
             && verifier.sources().cookie.is_some()
-            && self.origins == Origins::Any
+            && let Some(open) = self.origins.open_to_any_page()
         {
-            return Err(ConfigError::new(
-                Code::OptionOutOfRange,
-                "auth.jwt.cookie",
-                "auth.jwt.cookie can't be used with allowedOrigins '*': any page could connect as its visitor",
-            ));
+            let message = format!(
+                "auth.jwt.cookie can't be used with allowedOrigins '{open}': any page could connect as its visitor"
+            );
+            return Err(ConfigError::new(Code::OptionOutOfRange, "auth.jwt.cookie", message));
         }
         Ok(())
     }

@@ -90,6 +90,7 @@ catalogue! {
     // Refused upgrades.
     BadMethod, "ERR_BAD_METHOD", Error, 405, "The upgrade request is not a GET.";
     BadHttpVersion, "ERR_BAD_HTTP_VERSION", Error, 400, "The upgrade request is not HTTP/1.1 or a later 1.x.";
+    BadBody, "ERR_BAD_BODY", Error, 400, "The upgrade request has a body.";
     BadUpgrade, "ERR_BAD_UPGRADE", Error, 400, "The Upgrade header does not name websocket.";
     BadConnection, "ERR_BAD_CONNECTION", Error, 400, "The Connection header does not name upgrade.";
     BadHost, "ERR_BAD_HOST", Error, 400, "There is not exactly one Host header with a valid host.";

@@ -205,12 +205,10 @@ impl Engine {
         }
         let shared = &inner.shared;
         let config = &shared.config;
-        let remote = handshake::client_address(
-            &upgrade.head,
-            &upgrade.remote,
-            &config.trust_proxy,
-            config.proxy_header,
-        );
+        let peer = handshake::Client { address: std::mem::take(&mut upgrade.remote), tls: upgrade.tls };
+        let client = peer.behind(&upgrade.head, &config.trust_proxy, config.proxy_header);
+        let remote = client.address;
+        upgrade.tls = client.tls;
         let number = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
         let first = std::mem::take(&mut upgrade.first);
         let (visitor, decision) = examine(shared, upgrade, remote.clone().into(), number);

@@ -37,6 +37,8 @@ pub struct Upgrade {
     /// The peer's address; `unix:` for a Unix-domain socket, empty if there is none. [`super::Engine::upgrade`] makes it the
     /// client's.
     pub remote: String,
+    /// Whether the peer's connection is TLS. [`super::Engine::upgrade`] makes it the client's.
+    pub tls: bool,
     /// Whether an [`Event::Upgraded`] or [`Event::Refused`] shall tell the outcome.
     pub report: bool,
     /// Who it is, if the embedder knows already.
@@ -76,6 +78,8 @@ pub(super) struct Visitor {
     pub remote: Box<str>,
     /// The 101 that a valid request gets. Empty if the request is not valid.
     response: Vec<u8>,
+    /// Whether it is a HEAD request, whose answer has no body.
+    is_head: bool,
     protocol: Box<str>,
     /// For the event of a refusal. None if nobody listened when it came.
     seen: Option<Box<Seen>>,
@@ -132,6 +136,7 @@ impl Visitor {
                 let close = frame::encode_close(code, refusal.code);
                 [&self.response[..], &close[..]].concat()
             }
+            _ if self.is_head => refusal.head(),
             _ => refusal.response(),
         }
     }
@@ -314,12 +319,12 @@ pub(super) fn examine(
     ticket: u64,
 ) -> (Visitor, Result<Who, Refusal>) {
     let config = &shared.config;
-    let Upgrade { head, report, identity, .. } = upgrade;
+    let Upgrade { head, tls, report, identity, .. } = upgrade;
     let checked = match identity {
         // A client that the embedder vouches for needs no token; the page it comes from is checked all the same.
         Some(_) => handshake::accept(&head, config)
-            .and_then(|accept| handshake::check_origin(&head, &config.origins).map(|()| accept)),
-        None => handshake::check(&head, config),
+            .and_then(|accept| handshake::check_origin(&head, tls, &config.origins).map(|()| accept)),
+        None => handshake::check(&head, tls, config),
     };
     let (accept, refusal) = match checked {
         Ok(accept) => (Some(accept), None),
@@ -337,6 +342,7 @@ pub(super) fn examine(
         response: accept
             .as_ref()
             .map_or_else(Vec::new, |accept| handshake::response_101(accept, accept.answer())),
+        is_head: head.method == "HEAD",
         protocol: protocol.into(),
         seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head, &config.auth))),
     };
@@ -384,6 +390,7 @@ mod tests {
             },
             first: vec![0; 1000],
             remote: "127.0.0.1".into(),
+            tls: false,
             report: false,
             identity: None,
         }

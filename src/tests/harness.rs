@@ -78,6 +78,8 @@ pub struct Request {
     pub report: bool,
     /// The address that Node saw.
     pub peer: &'static str,
+    /// Whether Node saw TLS.
+    pub tls: bool,
 }
 
 /// Key and answer of RFC 6455, section 1.3.
@@ -101,6 +103,7 @@ impl Default for Request {
             identity: None,
             report: false,
             peer: "127.0.0.1",
+            tls: false,
         }
     }
 }
@@ -473,6 +476,7 @@ fn upgrade(head: &[u8], first: Vec<u8>, request: &Request) -> Upgrade {
         head: parse(head),
         first,
         remote: request.peer.into(),
+        tls: request.tls,
         report: request.report,
         identity: request.identity.clone(),
     }

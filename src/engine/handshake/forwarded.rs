@@ -1,4 +1,5 @@
-//! Whose address a client's is, where proxies stand in between: `X-Forwarded-For`, or `Forwarded` (RFC 7239).
+//! Who a client is, where proxies stand in between: its address, and whether its connection is TLS. `X-Forwarded-For` and
+//! `X-Forwarded-Proto` tell, or `Forwarded` (RFC 7239).
 //!
 //! Each proxy adds whom it got the request from at the right end, so the header is read from there: as long as who
 //! handed it in is trusted, what it says is believed. What stands further left may have been made up by the client, and
@@ -46,32 +47,46 @@ pub enum Place {
 /// The header that proxies write. Only one is read: a proxy that sets one lets the other pass as the client sent it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// `X-Forwarded-For`: addresses, separated by commas.
+    /// `X-Forwarded-For`: addresses, separated by commas. `X-Forwarded-Proto` goes with it.
     #[default]
     XForwardedFor,
-    /// `Forwarded`: parameter `for` of each element.
+    /// `Forwarded`: parameters `for` and `proto` of each element.
     Forwarded,
 }
 
-/// The address of the client: the last one, from the peer leftwards through the header, that is not trusted; if all are,
-/// the leftmost. Empty if that is no address (`unknown`, an obfuscated identifier, rubbish).
-///
-/// `peer` is who connects, as Node saw it, [`UNIX`], or empty where that is not known. It is answered as it is (but
-/// [`UNIX`] as empty) if it is the client.
-pub fn client_address(head: &RequestHead, peer: &str, trust: &TrustProxy, header: ProxyHeader) -> String {
-    let mut hop = Hop::of_peer(peer);
-    let mut distance = 0;
-    let mut hops = hops(head, header);
-    while trust.covers(&hop, distance)
-        && let Some(next) = hops.next()
-    {
-        hop = next;
-        distance += 1;
-    }
-    match distance {
-        0 if peer == UNIX => String::new(),
-        0 => peer.to_owned(),
-        _ => hop.to_string(),
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// As Node saw it, [`UNIX`], or empty where that is not known.
+    pub address: String,
+    /// Whether the connection is known to be TLS.
+    pub tls: bool,
+}
+
+impl Client {
+    /// The client behind this one, if that is a proxy.
+    ///
+    /// Its address is the last one, from the peer leftwards through the header, that is not trusted; if all are, the leftmost.
+    /// Empty if that is no address (`unknown`, an obfuscated identifier, rubbish). If the peer is the client, its address is
+    /// answered as it is, but [`UNIX`] as empty.
+    pub fn behind(self, head: &RequestHead, trust: &TrustProxy, header: ProxyHeader) -> Self {
+        let peer = Hop::of_peer(&self.address);
+        let mut hop = peer;
+        let mut distance = 0;
+        let mut hops = hops(head, header);
+        while trust.covers(&hop, distance)
+            && let Some(next) = hops.next()
+        {
+            hop = next;
+            distance += 1;
+        }
+        let address = match distance {
+            0 if self.address == UNIX => String::new(),
+            0 => self.address,
+            _ => hop.to_string(),
+        };
+        let told = if trust.covers(&peer, 0) { told_tls(head, header, distance) } else { None };
+        Self { address, tls: told.unwrap_or(self.tls) }
     }
 }
 
@@ -204,19 +219,52 @@ fn is_port(text: &str) -> bool {
     obfuscated || ((1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The hops that a header names, from right to left, over all its lines. Nothing is read before it is asked for.
+/// The hops that a header names, from right to left. Nothing is read before it is asked for.
 fn hops(head: &RequestHead, header: ProxyHeader) -> impl Iterator<Item = Hop> {
     let name = match header {
         ProxyHeader::XForwardedFor => "x-forwarded-for",
         ProxyHeader::Forwarded => "forwarded",
     };
+    elements(head, name, header).map(move |element| match header {
+        ProxyHeader::XForwardedFor => Hop::of_node(element),
+        ProxyHeader::Forwarded => parameter(element, "for").map_or(Hop::Hidden, |node| Hop::of_node(&node)),
+    })
+}
+
+/// Whether the connection of the client, so many hops away, is TLS, if proxies say so. Of `X-Forwarded-Proto` there may be
+/// fewer elements than proxies, because many replace it: then the leftmost counts.
+fn told_tls(head: &RequestHead, header: ProxyHeader, distance: u64) -> Option<bool> {
+    let nearer = usize::try_from(distance).unwrap_or(usize::MAX).saturating_sub(1);
+    let scheme = match header {
+        ProxyHeader::XForwardedFor => {
+            let element = elements(head, "x-forwarded-proto", header).take(nearer.saturating_add(1)).last();
+            element.map(Cow::Borrowed)
+        }
+        ProxyHeader::Forwarded => {
+            let element = elements(head, "forwarded", header).nth(nearer);
+            element.and_then(|element| parameter(element, "proto"))
+        }
+    };
+    // Traefik says `ws` and `wss` of an upgrade.
+    let is = |names: [&str; 2]| {
+        names.iter().any(|name| scheme.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(name)))
+    };
+    match () {
+        () if is(["https", "wss"]) => Some(true),
+        () if is(["http", "ws"]) => Some(false),
+        () => None,
+    }
+}
+
+/// The elements of a header from right to left, over all its lines.
+fn elements<'a>(
+    head: &'a RequestHead,
+    name: &'static str,
+    header: ProxyHeader,
+) -> impl Iterator<Item = &'a str> {
     let lines = head.headers.iter().rev().filter(move |(header, _)| header.eq_ignore_ascii_case(name));
     // Empty elements of a list mean nothing (RFC 9110 section 5.6.1.2).
-    let entries = lines.flat_map(move |(_, line)| entries(line, header)).filter(|entry| !entry.is_empty());
-    entries.map(move |entry| match header {
-        ProxyHeader::XForwardedFor => Hop::of_node(entry),
-        ProxyHeader::Forwarded => for_parameter(entry).map_or(Hop::Hidden, |node| Hop::of_node(&node)),
-    })
+    lines.flat_map(move |(_, line)| entries(line, header)).filter(|element| !element.is_empty())
 }
 
 /// The elements of a line, from right to left.
@@ -252,8 +300,8 @@ fn last_comma(text: &str) -> Option<usize> {
     None
 }
 
-/// The parameter `for` of a `Forwarded` element; `None` if there isn't exactly one, or the element can't be read.
-fn for_parameter(element: &str) -> Option<Cow<'_, str>> {
+/// The parameter of this name of a `Forwarded` element; `None` if there isn't exactly one, or the element can't be read.
+fn parameter<'a>(element: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
     let mut found = None;
     let mut rest = element;
     loop {
@@ -275,7 +323,7 @@ fn for_parameter(element: &str) -> Option<Cow<'_, str>> {
         if !(rest.is_empty() || rest.starts_with(';')) {
             return None;
         }
-        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+        if name.eq_ignore_ascii_case(wanted) && found.replace(value).is_some() {
             return None;
         }
     }

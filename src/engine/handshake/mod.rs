@@ -20,7 +20,7 @@ use super::auth::token::{self, Token};
 use super::config::{Auth, BEARER, Config};
 use super::error::Code;
 
-pub use forwarded::{HOPS, ProxyHeader, TrustProxy, client_address};
+pub use forwarded::{Client, HOPS, ProxyHeader, TrustProxy};
 pub use origin::{OriginPattern, check_origin};
 pub use refusal::Refusal;
 
@@ -78,9 +78,16 @@ impl RequestHead {
         named.map(|(_, value)| trim(value))
     }
 
-    /// The elements of a comma-separated header over all its lines, empty ones too.
+    /// The elements of a comma-separated header over all its lines. Empty ones mean nothing (RFC 9110 section 5.6.1.2).
     pub(in crate::engine) fn list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.headers_all(name).flat_map(|value| value.split(',')).map(trim)
+        let elements = self.headers_all(name).flat_map(|value| value.split(',')).map(trim);
+        elements.filter(|element| !element.is_empty())
+    }
+
+    /// Whether a body follows the head, be it an empty one in chunks. Its bytes would be taken for frames.
+    fn has_body(&self) -> bool {
+        let is_zero = |length: &str| length.bytes().all(|digit| digit == b'0');
+        self.header("transfer-encoding").is_some() || !self.list("content-length").all(is_zero)
     }
 
     /// The value of a header that must come exactly once.
@@ -117,10 +124,10 @@ impl Accept {
 }
 
 /// All checks: sizes, RFC 6455, the origin, and that the token (if one is wanted) has a readable place.
-/// Whether the token is there and valid is the verifier's to say.
-pub fn check(head: &RequestHead, config: &Config) -> Result<Accept, Refusal> {
+/// Whether the token is there and valid is the verifier's to say. `tls` is [`Client::tls`].
+pub fn check(head: &RequestHead, tls: bool, config: &Config) -> Result<Accept, Refusal> {
     let mut accept = accept(head, config)?;
-    check_origin(head, &config.origins)?;
+    check_origin(head, tls, &config.origins)?;
     if let Auth::Jwt(verifier) = &config.auth {
         accept.token = token::find(head, verifier.sources())?;
     }
@@ -178,6 +185,9 @@ fn check_request(head: &RequestHead) -> Result<(), Refusal> {
     }
     if !matches!(head.version, (1, 1..)) {
         return Err(Refusal::new(Code::BadHttpVersion, "a WebSocket upgrade needs HTTP/1.1"));
+    }
+    if head.has_body() {
+        return Err(Refusal::new(Code::BadBody, "a WebSocket upgrade may have no body"));
     }
     if head.single("host").and_then(origin::Authority::parse).is_none() {
         return Err(Refusal::new(Code::BadHost, "there must be exactly one Host header with a valid host"));

@@ -8,7 +8,8 @@ use crate::engine::config::Origins;
 use crate::engine::error::{Code, ConfigError, quote};
 
 /// Refuses a page from an origin that is not permitted. A request without `Origin` comes from no browser and passes.
-pub fn check_origin(head: &RequestHead, permitted: &Origins) -> Result<(), Refusal> {
+/// `tls` tells whether the client's connection is known to be TLS.
+pub fn check_origin(head: &RequestHead, tls: bool, permitted: &Origins) -> Result<(), Refusal> {
     if *permitted == Origins::Any {
         return Ok(());
     }
@@ -19,22 +20,28 @@ pub fn check_origin(head: &RequestHead, permitted: &Origins) -> Result<(), Refus
         return refuse("there is more than one Origin header".to_owned());
     }
     let Some(origin) = Origin::parse(text) else {
-        return refuse(format!("the origin {} is not scheme://host[:port]", quote(text)));
+        return refuse(format!("the origin {} is neither scheme://host[:port] nor null", quote(text)));
     };
     let host = head.header("host").unwrap_or_default();
     match permitted {
         Origins::Any => Ok(()),
-        Origins::SameHost if origin.is_host(host) => Ok(()),
-        Origins::SameHost => {
+        Origins::SameHost if !origin.is_host(host) => {
             refuse(format!("the origin {} is not the host {}; see allowedOrigins", quote(text), quote(host)))
         }
+        // Whoever is on the way of a page without TLS can write it.
+        Origins::SameHost if tls && origin.is_plain_page() => refuse(format!(
+            "the origin {} is a page without TLS, and the connection is with TLS; see allowedOrigins",
+            quote(text)
+        )),
+        Origins::SameHost => Ok(()),
         Origins::List(patterns) if patterns.iter().any(|pattern| pattern.matches(&origin)) => Ok(()),
         Origins::List(_) => refuse(format!("the origin {} is not in allowedOrigins", quote(text))),
     }
 }
 
-/// An origin that may connect: `scheme://host[:port]`, or `scheme://*.host[:port]`, where `*` stands
-/// for exactly one label. A missing port is the default one of `http` and `https`.
+/// An origin that may connect: `scheme://host[:port]`, or `scheme://*.host[:port]`, where `*` stands for exactly one label.
+/// A missing port is the default one of `http`, `https`, `ws` and `wss`. Schemes other than these may have no host, such as
+/// `file://`. And `null`, as which browsers show every origin that they don't want to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {
     /// What the host must be, or with `any_subdomain` what must follow its first label.
@@ -43,18 +50,26 @@ pub struct OriginPattern {
 }
 
 impl OriginPattern {
+    /// Whether this is `null`. Any page can get itself that origin, in a frame.
+    pub fn is_null(&self) -> bool {
+        self.origin == Origin::Null
+    }
+
     fn matches(&self, origin: &Origin) -> bool {
+        let (Origin::Tuple { scheme, authority }, Origin::Tuple { scheme: wanted, authority: place }) =
+            (origin, &self.origin)
+        else {
+            return *origin == self.origin;
+        };
         let host = if self.any_subdomain {
-            match origin.authority.host.split_once('.') {
+            match authority.host.split_once('.') {
                 Some((label, rest)) if !label.is_empty() => rest,
                 _ => return false,
             }
         } else {
-            &origin.authority.host
+            &authority.host
         };
-        *host == self.origin.authority.host
-            && origin.scheme == self.origin.scheme
-            && origin.port() == self.origin.port()
+        *host == place.host && scheme == wanted && origin.port() == self.origin.port()
     }
 }
 
@@ -65,13 +80,17 @@ impl FromStr for OriginPattern {
         let wildcard = text.split_once("://*.").map(|(scheme, host)| format!("{scheme}://{host}"));
         let origin = Origin::parse(wildcard.as_deref().unwrap_or(text));
         // `*.[::1]` would be nonsense.
-        let fits = |origin: &Origin| wildcard.is_none() || !origin.authority.host.starts_with('[');
+        let takes_label = |origin: &Origin| match origin {
+            Origin::Null => false,
+            Origin::Tuple { authority, .. } => !authority.host.is_empty() && !authority.host.starts_with('['),
+        };
+        let fits = |origin: &Origin| wildcard.is_none() || takes_label(origin);
         match origin.filter(fits) {
             Some(origin) => Ok(Self { origin, any_subdomain: wildcard.is_some() }),
             None => Err(ConfigError::out_of_range(
                 "allowedOrigins",
                 "'*' or a list of scheme://host[:port], with '*.' for one leading label at most \
-                 (no path, no trailing slash, ASCII host)",
+                 (no path, no trailing slash, ASCII host), 'file://' or 'null'",
                 &quote(text),
             )),
         }
@@ -80,51 +99,77 @@ impl FromStr for OriginPattern {
 
 impl fmt::Display for OriginPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Authority { host, port } = &self.origin.authority;
+        let Origin::Tuple { scheme, authority: Authority { host, port } } = &self.origin else {
+            return f.write_str(NULL);
+        };
         let wildcard = if self.any_subdomain { "*." } else { "" };
-        write!(f, "{}://{wildcard}{host}", self.origin.scheme)?;
+        write!(f, "{scheme}://{wildcard}{host}")?;
         port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 
+/// How an opaque origin is written (RFC 6454 section 7.1).
+const NULL: &str = "null";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Origin {
-    /// In lower case.
-    scheme: String,
-    authority: Authority,
+enum Origin {
+    Null,
+    Tuple {
+        /// In lower case.
+        scheme: String,
+        /// With an empty host where the scheme has none.
+        authority: Authority,
+    },
 }
 
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
+        if text == NULL {
+            return Some(Self::Null);
+        }
         let (scheme, authority) = text.split_once("://")?;
         let valid = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-        let authority = Authority::parse(authority)?;
-        valid.then(|| Self { scheme: scheme.to_ascii_lowercase(), authority })
+        let scheme = scheme.to_ascii_lowercase();
+        let authority = match authority {
+            "" if default_port(&scheme).is_none() => Authority::default(),
+            authority => Authority::parse(authority)?,
+        };
+        valid.then_some(Self::Tuple { scheme, authority })
     }
 
     fn port(&self) -> Option<u16> {
-        self.authority.port.or_else(|| self.default_port())
+        let Self::Tuple { scheme, authority } = self else { return None };
+        authority.port.or_else(|| default_port(scheme))
     }
 
-    fn default_port(&self) -> Option<u16> {
-        match self.scheme.as_str() {
-            "http" => Some(80),
-            "https" => Some(443),
-            _ => None,
-        }
-    }
-
-    /// Whether this is the origin of pages served under this `Host` header. A missing port is the scheme's on both
-    /// sides, so that it holds behind a proxy that ends TLS. Schemes other than http and https have no `Host`.
+    /// Whether this is the origin of pages served under this `Host` header, or one that an app, which has none, made of the
+    /// URL that it connects to. A missing port is the scheme's on both sides, so that it holds behind a proxy that ends TLS.
     fn is_host(&self, host: &str) -> bool {
-        let (Some(default), Some(host)) = (self.default_port(), Authority::parse(host)) else { return false };
-        self.authority.host == host.host && self.port() == Some(host.port.unwrap_or(default))
+        let (Self::Tuple { scheme, authority }, Some(host)) = (self, Authority::parse(host)) else {
+            return false;
+        };
+        let Some(default) = default_port(scheme) else { return false };
+        authority.host == host.host && self.port() == Some(host.port.unwrap_or(default))
+    }
+
+    /// Whether this is the origin of pages without TLS. None is of `ws`, so no browser sends that.
+    fn is_plain_page(&self) -> bool {
+        matches!(self, Self::Tuple { scheme, .. } if scheme == "http")
+    }
+}
+
+/// The port that a missing one stands for. Other schemes have no `Host` either.
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
     }
 }
 
 /// `host[:port]`, as in `Host` and in an origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Authority {
     /// In lower case; an IPv6 address keeps its brackets.
     host: String,
@@ -167,7 +212,7 @@ mod tests {
             version: (1, 1),
             headers: lines.chain([("Host".to_owned(), host.to_owned())]).collect(),
         };
-        check_origin(&head, permitted).map_err(|refusal| {
+        check_origin(&head, false, permitted).map_err(|refusal| {
             assert_eq!((refusal.status, refusal.close_code()), (403, Some(4403)));
             refusal.code
         })
@@ -196,6 +241,13 @@ mod tests {
             ("https://EXAMPLE.com", "Example.COM"),
             ("http://localhost:3000", "localhost:3000"),
             ("http://[::1]:3000", "[::1]:3000"),
+            // Of apps, that make it of the URL.
+            ("ws://localhost:3000", "localhost:3000"),
+            ("ws://example.com", "example.com:80"),
+            ("wss://example.com", "example.com"),
+            ("wss://example.com", "example.com:443"),
+            ("WSS://Example.com:443", "example.com"),
+            ("wss://example.com:8443", "example.com:8443"),
         ] {
             assert_eq!(outcome(&[origin], host, &Origins::SameHost), Ok(()), "{origin} {host}");
         }
@@ -212,6 +264,14 @@ mod tests {
             ("http://localhost:3001", "localhost:3000"),
             ("http://localhost", "localhost:3000"),
             ("chrome-extension://abc", "abc"),
+            ("ws://evil.example", "example.com"),
+            ("wss://example.com", "example.com:80"),
+            ("ws://example.com", "example.com:443"),
+            ("wss://", "example.com"),
+            ("wss://example.com/", "example.com"),
+            ("file://", "example.com"),
+            ("file://", ""),
+            ("null", "null"),
             ("example.com", "example.com"),
             ("https://example.com/", "example.com"),
             ("https://user@example.com", "example.com"),
@@ -251,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn origins_without_a_host_are_let_in_where_they_are_named() {
+        let permitted = list(&["file://", "null", "content://"]);
+        for origin in ["file://", "FILE://", "null", "content://"] {
+            assert_eq!(outcome(&[origin], "a.b", &permitted), Ok(()), "{origin}");
+        }
+        for origin in ["file:///", "file://a.b", "app://", "Null", "nul", "", "https://a.b"] {
+            assert_eq!(outcome(&[origin], "a.b", &permitted), REFUSED, "{origin}");
+        }
+        assert_eq!(outcome(&["null"], "a.b", &list(&["file://"])), REFUSED);
+        assert_eq!(outcome(&["file://"], "a.b", &list(&["null"])), REFUSED);
+    }
+
+    #[test]
     fn a_wildcard_stands_for_exactly_one_label() {
         let permitted = list(&["https://*.example.com", "http://*.local:3000"]);
         for origin in ["https://a.example.com", "https://b-1.EXAMPLE.com:443", "http://box.local:3000"] {
@@ -275,7 +348,13 @@ mod tests {
         for text in [
             "",
             "*",
-            "null",
+            "Null",
+            "null ",
+            "wss://",
+            "file:",
+            "file:///",
+            "file://:80",
+            "file://*.",
             "a.b",
             "https://",
             "https://a.b/",
@@ -301,7 +380,7 @@ mod tests {
 
     #[test]
     fn patterns_are_shown_as_they_are_written() {
-        for text in ["https://a.b", "https://*.a.b:8443", "http://[::1]:3000"] {
+        for text in ["https://a.b", "https://*.a.b:8443", "http://[::1]:3000", "file://", "null"] {
             assert_eq!(text.parse::<OriginPattern>().unwrap().to_string(), text);
         }
     }

@@ -39,7 +39,20 @@ impl Refusal {
 
     /// The whole HTTP/1.1 answer, with the JSON body `{"code":…,"message":…}`; the connection closes after it.
     pub fn response(&self) -> Vec<u8> {
-        let body = serde_json::json!({ "code": self.code, "message": self.message }).to_string();
+        let body = self.body();
+        [self.head_before(&body).as_bytes(), body.as_bytes()].concat()
+    }
+
+    /// The answer to a HEAD request: all but the body (RFC 9110 section 9.3.2).
+    pub fn head(&self) -> Vec<u8> {
+        self.head_before(&self.body()).into_bytes()
+    }
+
+    fn body(&self) -> String {
+        serde_json::json!({ "code": self.code, "message": self.message }).to_string()
+    }
+
+    fn head_before(&self, body: &str) -> String {
         // A sender of Upgrade must name it in Connection (RFC 9110 section 7.8).
         let upgrade = self.headers.iter().any(|(name, _)| *name == "Upgrade");
         let mut answer = format!(
@@ -53,8 +66,7 @@ impl Refusal {
             answer.push_str(&format!("{name}: {value}\r\n"));
         }
         answer.push_str("\r\n");
-        answer.push_str(&body);
-        answer.into_bytes()
+        answer
     }
 
     /// The close code under `rejectWith: 'close'`; `None` where there is nothing a browser's script could act on.

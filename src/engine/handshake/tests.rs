@@ -43,6 +43,11 @@ fn jwt_config() -> Config {
     Config::new(Auth::Jwt(Arc::new(verifier)))
 }
 
+/// All checks, of a request that came without TLS as far as is known.
+fn check(head: &RequestHead, config: &Config) -> Result<Accept, Refusal> {
+    super::check(head, false, config)
+}
+
 fn code(head: &RequestHead) -> Result<(), (u16, &'static str)> {
     check(head, &config()).map(drop).map_err(|refusal| (refusal.status, refusal.code))
 }
@@ -177,11 +182,69 @@ fn the_first_subprotocol_of_the_app_that_was_offered_is_chosen() {
 
 #[test]
 fn offered_subprotocols_must_be_unique_tokens() {
-    for lines in
-        [&["a, a"][..], &["a", "a"], &["a,"], &[""], &["a,,b"], &["a b"], &["a\"b"], &["ä"], &["a/b"]]
-    {
+    for lines in [&["a, a"][..], &["a", "a"], &["a,,a"], &["a b"], &["a\"b"], &["ä"], &["a/b"], &["a;b"]] {
         assert_eq!(answer(lines, &["a"]), Err("ERR_BAD_PROTOCOL"), "{lines:?}");
     }
+}
+
+#[test]
+fn empty_elements_of_a_list_are_ignored() {
+    for lines in [&["a,"][..], &[",a"], &["b,,a"], &["b , ,\t, a ,"], &["", "a"], &[",", "b", " ", "a"]] {
+        assert_eq!(answer(lines, &["a"]), Ok(Some("a".into())), "{lines:?}");
+    }
+    for lines in [&[""][..], &[","], &[" , \t,"], &["", ""]] {
+        assert_eq!(answer(lines, &["a"]), Ok(None), "{lines:?}");
+    }
+    for lines in [&[",websocket"][..], &["h2c,, websocket ,"], &["", "websocket"]] {
+        assert_eq!(code(&with("Upgrade", lines)), Ok(()), "{lines:?}");
+    }
+    for lines in [&["bearer,,x.y.z"][..], &["bearer", "", "x.y.z"], &[",bearer, ,x.y.z,"]] {
+        let head = with("Sec-WebSocket-Protocol", lines);
+        assert_eq!(check(&head, &jwt_config()).unwrap().token.unwrap().0, "x.y.z", "{lines:?}");
+    }
+    assert_eq!(
+        check(&with("Sec-WebSocket-Protocol", &["bearer, ,"]), &jwt_config()).unwrap_err().code,
+        "ERR_TOKEN_INVALID"
+    );
+}
+
+#[test]
+fn a_body_is_refused() {
+    for lines in [&["0"][..], &["000"], &["0", "0"], &["0, 0"]] {
+        assert_eq!(code(&with("content-length", lines)), Ok(()), "{lines:?}");
+    }
+    for (name, lines) in [
+        ("Content-Length", &["1"][..]),
+        ("content-length", &["00012"]),
+        ("Content-Length", &["0", "5"]),
+        ("Content-Length", &["0, 5"]),
+        ("Content-Length", &["zero"]),
+        ("Content-Length", &["-0"]),
+        ("Content-Length", &["18446744073709551616"]),
+        ("Transfer-Encoding", &["chunked"]),
+        ("transfer-encoding", &["gzip, chunked"]),
+        ("Transfer-Encoding", &["identity"]),
+        ("Transfer-Encoding", &[""]),
+    ] {
+        assert_eq!(code(&with(name, lines)), Err((400, "ERR_BAD_BODY")), "{name}: {lines:?}");
+    }
+}
+
+#[test]
+fn an_http_page_is_another_origin_where_the_client_came_by_tls() {
+    for (origin, tls, expected) in [
+        ("https://example.com", true, Ok(())),
+        ("wss://example.com", true, Ok(())),
+        ("ws://example.com", true, Ok(())),
+        ("http://example.com", true, Err("ERR_ORIGIN_REFUSED")),
+        ("http://example.com", false, Ok(())),
+        ("https://example.com", false, Ok(())),
+    ] {
+        let checked = super::check(&with("Origin", &[origin]), tls, &config());
+        assert_eq!(checked.map(drop).map_err(|refusal| refusal.code), expected, "{origin} {tls}");
+    }
+    let named = Config { origins: Origins::List(vec!["http://example.com".parse().unwrap()]), ..config() };
+    assert!(super::check(&with("Origin", &["http://example.com"]), true, &named).is_ok());
 }
 
 #[test]
@@ -297,6 +360,7 @@ fn a_refusal_is_a_whole_http_answer_with_json() {
     assert!(head.contains("\r\nCache-Control: no-store\r\n"), "{head}");
     assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
     assert_eq!(body, r#"{"code":"ERR_TOKEN_MISSING","message":"say \"who\""}"#);
+    assert_eq!(refusal.head(), format!("{head}\r\n\r\n").into_bytes());
 }
 
 #[test]

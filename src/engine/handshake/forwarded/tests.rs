@@ -17,6 +17,16 @@ fn listed(places: &[&str]) -> TrustProxy {
     TrustProxy::parse(&places.iter().map(|place| (*place).into()).collect::<Vec<_>>()).unwrap()
 }
 
+/// The address of the client.
+fn client_address(head: &RequestHead, peer: &str, trust: &TrustProxy, header: ProxyHeader) -> String {
+    Client { address: peer.into(), tls: false }.behind(head, trust, header).address
+}
+
+/// Whether the client's connection is TLS, where the proxy's to us is as `ours` says.
+fn tls(ours: bool, lines: &[(&str, &str)], trust: &TrustProxy, header: ProxyHeader) -> bool {
+    Client { address: PROXY.into(), tls: ours }.behind(&head(lines), trust, header).tls
+}
+
 /// The client behind proxies at 10.0.0.0/8, by `X-Forwarded-For`.
 fn by_list(value: &str) -> String {
     let head = head(&[("X-Forwarded-For", value)]);
@@ -342,4 +352,75 @@ fn the_longest_headers_are_read_once() {
     assert_eq!(by_forwarded(&"\"\\".repeat(500_000)), "");
     assert_eq!(by_list(&"10.0.0.2,".repeat(100_000)), "10.0.0.2");
     assert_eq!(by_forwarded(&"for=10.0.0.2,".repeat(100_000)), "10.0.0.2");
+}
+
+const FOR: (&str, &str) = ("X-Forwarded-For", "192.0.2.1");
+
+#[test]
+fn a_trusted_proxy_says_whether_the_client_came_by_tls() {
+    let trust = listed(&["10.0.0.0/8"]);
+    for (scheme, expected) in
+        [("https", true), ("WSS", true), (" https ", true), ("http", false), ("ws", false)]
+    {
+        for ours in [false, true] {
+            let lines = [FOR, ("X-Forwarded-Proto", scheme)];
+            assert_eq!(tls(ours, &lines, &trust, ProxyHeader::XForwardedFor), expected, "{scheme}");
+            assert_eq!(
+                tls(ours, &lines[1..], &trust, ProxyHeader::XForwardedFor),
+                expected,
+                "{scheme}, no address"
+            );
+            let element = format!("for=192.0.2.1;Proto=\"{}\"", scheme.trim());
+            assert_eq!(
+                tls(ours, &[("Forwarded", &element)], &trust, ProxyHeader::Forwarded),
+                expected,
+                "{scheme}"
+            );
+        }
+    }
+}
+
+#[test]
+fn our_own_connection_counts_where_no_trusted_proxy_says_how_the_client_came() {
+    let trust = listed(&["10.0.0.0/8"]);
+    let unread = [FOR, ("X-Forwarded-Proto", "gopher"), ("Forwarded", "proto=https;for=\"")];
+    for ours in [false, true] {
+        for header in [ProxyHeader::XForwardedFor, ProxyHeader::Forwarded] {
+            assert_eq!(tls(ours, &[], &trust, header), ours);
+            assert_eq!(tls(ours, &unread, &trust, header), ours);
+        }
+        let other = if ours { "http" } else { "https" };
+        let forwarded = format!("for=192.0.2.1;proto={other}");
+        let lines = [FOR, ("X-Forwarded-Proto", other), ("Forwarded", &forwarded)];
+        for trust in [TrustProxy::Nobody, listed(&["10.9.0.0/16"])] {
+            for header in [ProxyHeader::XForwardedFor, ProxyHeader::Forwarded] {
+                assert_eq!(tls(ours, &lines, &trust, header), ours);
+            }
+        }
+        let only_other = [("Forwarded", forwarded.as_str())];
+        assert_eq!(tls(ours, &only_other, &trust, ProxyHeader::XForwardedFor), ours, "one header is read");
+        assert_eq!(tls(ours, &lines[..2], &trust, ProxyHeader::Forwarded), ours, "one header is read");
+    }
+}
+
+#[test]
+fn how_the_client_came_is_told_where_its_address_is() {
+    let two = TrustProxy::Hops(2);
+    let addresses = ("X-Forwarded-For", "198.51.100.7, 192.0.2.1, 10.0.0.2");
+    for (schemes, trust, expected) in [
+        // What stands further left may be the client's.
+        ("http, https", &TrustProxy::Hops(1), true),
+        ("https, http", &TrustProxy::Hops(1), false),
+        ("http, https, http", &two, true),
+        ("https,,http", &two, true),
+        // One that replaces it.
+        ("https", &two, true),
+        ("http", &two, false),
+    ] {
+        let lines = [addresses, ("X-Forwarded-Proto", schemes)];
+        assert_eq!(tls(false, &lines, trust, ProxyHeader::XForwardedFor), expected, "{schemes}");
+    }
+    let lines = [("Forwarded", "for=192.0.2.1;proto=https, for=10.0.0.2;proto=http")];
+    assert!(tls(false, &lines, &two, ProxyHeader::Forwarded));
+    assert!(!tls(true, &lines, &TrustProxy::Hops(1), ProxyHeader::Forwarded));
 }
