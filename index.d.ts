@@ -702,7 +702,10 @@ export interface JwtAuth {
   jwt: JwtSecretOptions | JwtPublicKeyOptions;
 }
 
-/** What all JWT options have. Claims become `connection.data`. */
+/**
+ * What all JWT options have. Claims become `connection.data`, as `JSON.parse` reads them. `exp`, `nbf` and `iat` must be numbers where
+ * they are there; two claims of one name, and a header with `crit`, are refused.
+ */
 export interface JwtOptions {
   /**
    * Permitted `iss`, one or several; the claim is then required.
@@ -711,13 +714,16 @@ export interface JwtOptions {
    */
   issuer?: string | readonly string[] | undefined;
   /**
-   * `aud` must hold this, or one of these; the claim is then required.
+   * `aud` must hold this, or one of these; the claim is then required. Without it, a token that has an `aud` is refused, for it
+   * is meant for somebody else (RFC 7519, section 4.1.3). `false`: `aud` is not looked at.
    *
-   * @defaultValue not checked
+   * @defaultValue none: tokens must have no `aud`
    */
-  audience?: string | readonly string[] | undefined;
+  audience?: string | readonly string[] | false | undefined;
   /**
-   * The claim that holds the user id, a non-empty string or an integer.
+   * The claim that holds the user id, a non-empty string or an integer. An integer, however it is written (`10000`, `1e4`),
+   * becomes decimal; one beyond `Number.MAX_SAFE_INTEGER` is refused, because `connection.data` could not tell it from its neighbours.
+   * A string with half a surrogate pair is refused, too.
    *
    * @defaultValue `'sub'`
    */
@@ -735,8 +741,8 @@ export interface JwtOptions {
    */
   requireExp?: boolean | undefined;
   /**
-   * Name of a cookie that may carry the token. Browsers send cookies whichever page connects, so it can't be used
-   * together with `allowedOrigins: '*'`.
+   * Name of a cookie that may carry the token; with the prefix `__Host-` no sibling host can set it. Two different cookies of the
+   * name are refused. Browsers send cookies whichever page connects, so it can't be used together with `allowedOrigins: '*'`.
    *
    * @defaultValue none: cookies are not read
    */
@@ -752,7 +758,8 @@ export interface JwtOptions {
 /** JWTs that are signed with a shared secret. */
 export interface JwtSecretOptions extends JwtOptions {
   /**
-   * The shared secret, not empty. It should be as long as the hash of the algorithm, at least: 32 bytes for HS256.
+   * The shared secret, at least as long as the hash of each permitted algorithm (RFC 7518, section 3.2): 32 bytes for HS256, 48 for
+   * HS384, 64 for HS512. A shorter one throws `ERR_OPTION_OUT_OF_RANGE`; see `allowShortSecret`.
    * `undefined` compiles, for an environment variable may be missing, but the constructor throws then.
    *
    * @defaultValue `process.env.JWT_SECRET` if `auth` is not given at all
@@ -760,6 +767,13 @@ export interface JwtSecretOptions extends JwtOptions {
   secret: string | Uint8Array | undefined;
   /** Excluded by `secret`. */
   publicKey?: undefined;
+  /**
+   * Whether `secret` may be shorter than the hash. A short secret can be found from one token by trying; this is for the time
+   * until it is replaced.
+   *
+   * @defaultValue `false`
+   */
+  allowShortSecret?: boolean | undefined;
   /**
    * Permitted algorithms.
    *
@@ -778,6 +792,8 @@ export interface JwtPublicKeyOptions extends JwtOptions {
   publicKey: string | Uint8Array;
   /** Excluded by `publicKey`. */
   secret?: undefined;
+  /** Of a secret only. */
+  allowShortSecret?: undefined;
   /**
    * Permitted algorithms, which must be of the key's kind. ES512 is not supported.
    *

@@ -98,7 +98,7 @@ describe('index.d.ts', () => {
     const names = path.split('.');
     const value = names.reduceRight((inner, name) => ({ [name]: inner }), -1);
     const base = path.startsWith('auth.')
-      ? { auth: { jwt: { secret: 'x', ...value.auth.jwt } } }
+      ? { auth: { jwt: { secret: 'x'.repeat(32), ...value.auth.jwt } } }
       : { auth: 'anonymous', ...value };
     let message = '';
     try {

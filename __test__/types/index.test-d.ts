@@ -76,6 +76,11 @@ jwt({ jwt: { publicKey: 'pem', algorithms: ['RS256', 'PS256'], cookie: 'session'
 jwt({ jwt: { secret: 'x', publicKey: 'y' } });
 jwt({ jwt: { secret: process.env.JWT_SECRET } });
 new WebSocketManager(server, { auth: { jwt: { secret: process.env.JWT_SECRET } } });
+jwt({ jwt: { secret: 'x', audience: false, allowShortSecret: true } });
+// @ts-expect-error an audience, several, or none
+jwt({ jwt: { secret: 'x', audience: true } });
+// @ts-expect-error only a secret can be short
+jwt({ jwt: { publicKey: 'pem', allowShortSecret: true } });
 // @ts-expect-error one of both keys
 jwt({ jwt: {} });
 // @ts-expect-error HMAC with a public key

@@ -68,7 +68,7 @@ pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<Token>, Refu
         in_authorization(head),
         in_subprotocols(head),
         sources.query.as_deref().map_or(Ok(None), |name| in_query(head, name)),
-        Ok(sources.cookie.as_deref().and_then(|name| in_cookies(head, name))),
+        sources.cookie.as_deref().map_or(Ok(None), |name| in_cookies(head, name)),
     ];
     for found in places {
         match found {
@@ -123,11 +123,17 @@ fn in_query<'a>(head: &'a RequestHead, name: &str) -> Found<'a> {
     Ok(found)
 }
 
-/// The first cookie of the name: browsers send the one with the most specific path first (RFC 6265 section 5.4).
-fn in_cookies<'a>(head: &'a RequestHead, name: &str) -> Option<Cow<'a, str>> {
-    let mut cookies = head.headers_all("cookie").flat_map(Cookie::split_parse).flatten();
-    let found = cookies.find(|cookie| cookie.name() == name)?;
-    Some(Cow::Owned(found.value_trimmed().to_owned()))
+/// The cookie of the name. Of two that differ nobody can say which the server has set: a page of a sibling host may set one for
+/// all of their domain, with a longer path to be sent first (RFC 6265 section 8.6).
+fn in_cookies<'a>(head: &'a RequestHead, name: &str) -> Found<'a> {
+    let cookies = head.headers_all("cookie").flat_map(Cookie::split_parse).flatten();
+    let mut values =
+        cookies.filter(|cookie| cookie.name() == name).map(|cookie| cookie.value_trimmed().to_owned());
+    let Some(found) = values.next() else { return Ok(None) };
+    if values.any(|value| value != found) {
+        return Err("there are several cookies with the token's name, and they differ");
+    }
+    Ok(Some(Cow::Owned(found)))
 }
 
 #[cfg(test)]
@@ -220,9 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_cookie_of_the_name_counts() {
-        let headers = [("cookie", "a=session; session=\"x=y\" ;session=z"), ("Cookie", "session=w")];
+    fn cookies_of_the_name_are_read_if_they_are_one() {
+        let headers = [("cookie", "a=session; session=\"x=y\" ;session=x=y"), ("Cookie", "session=x=y")];
         assert_eq!(found("/", &headers), at("x=y"));
+        for others in ["session=z", "session=", "session=X=Y"] {
+            assert_eq!(found("/", &[("Cookie", &format!("session=x=y; {others}"))]), INVALID, "{others}");
+            assert_eq!(found("/", &[("Cookie", "session=x=y"), ("Cookie", others)]), INVALID, "{others}");
+        }
         assert_eq!(found("/", &[("Cookie", "a=b"), ("Cookie", ";;=;x; session=w")]), at("w"));
         assert_eq!(found("/", &[("Cookie", "Session=x; session2=y; session")]), Ok(None));
     }

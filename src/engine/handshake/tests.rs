@@ -39,7 +39,9 @@ fn config() -> Config {
 }
 
 fn jwt_config() -> Config {
-    let verifier = Verifier::new(Key::Secret(b"secret".to_vec()), JwtOptions::default()).unwrap();
+    let verifier =
+        Verifier::new(Key::Secret(b"a secret of at least thirty-two bytes".to_vec()), JwtOptions::default())
+            .unwrap();
     Config::new(Auth::Jwt(Arc::new(verifier)))
 }
 
