@@ -433,13 +433,17 @@ export interface Refusal {
   /** The sentence that the client was told, unless `rejectWith` is `'close'`, which has no room for it. */
   message: string;
   /**
-   * The request's target as it came, with the value of `jwt.query`, and any JWT in the query, replaced by `[redacted]`. At most
-   * 1,024 bytes; what is longer ends in `…`.
+   * The path of the request's target and the names of its parameters, without host, user and fragment. `[redacted]` stands for each
+   * value, for a parameter without one, and for what is too long or too odd to be a name or a part of a path: any of them may be a
+   * token. At most 1,024 bytes; what is longer ends in `…`.
    */
   url: string;
   /** As {@link Connection.remoteAddress}. */
   remoteAddress: string;
-  /** The header `Origin`, which browsers send. At most 1,024 bytes, as `url`. */
+  /**
+   * Scheme, host and port of the header `Origin`, which browsers send; `[redacted]` stands for what else is in it. At most 1,024 bytes,
+   * as `url`.
+   */
   origin: string | undefined;
 }
 
