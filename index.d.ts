@@ -492,7 +492,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
   /**
    * How a client learns that it may not connect. `'http'`: by an HTTP answer with a JSON body, which browsers hide from
    * scripts (they see 1006). `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once
-   * with 4401 or 4403; costs a handshake for each. Other refusals, such as 503, stay HTTP answers.
+   * with 4001 (the token has expired), 4401 or 4403; costs a handshake for each. Other refusals, such as 503, stay HTTP answers.
    *
    * @defaultValue `'http'`
    */
@@ -1474,27 +1474,27 @@ export const ErrorCode: {
 export type ErrorCode = keyof typeof ErrorCode;
 
 /**
- * Close codes that this package uses or reports (RFC 6455, section 7.4). Applications may use others. "Reconnect": whether the
- * same client should connect again by itself, after a random pause.
+ * Close codes that this package uses or reports (RFC 6455, section 7.4). Applications may use others. What a client
+ * should do after each is {@link closeAdvice}'s answer, here in words.
  */
 export const CloseCode: {
-  /** The connection has served its purpose. Don't reconnect. */
+  /** The connection has served its purpose. Stop. */
   readonly NORMAL: 1000;
   /** The server shuts down, or the page was left. Reconnect. */
   readonly GOING_AWAY: 1001;
-  /** The peer broke the WebSocket protocol. Don't reconnect. */
+  /** The peer broke the WebSocket protocol. Stop. */
   readonly PROTOCOL: 1002;
-  /** The peer sent a kind of data that is not taken. Don't reconnect. */
+  /** The peer sent a kind of data that is not taken. Stop. */
   readonly UNSUPPORTED: 1003;
-  /** The peer closed without a code. Only reported, never sent. Don't reconnect. */
+  /** The peer closed without a code. Only reported, never sent. Stop. */
   readonly NO_STATUS: 1005;
   /** The connection ended without a close frame. Only reported, never sent. Reconnect. */
   readonly ABNORMAL: 1006;
-  /** A text message or a close reason was not UTF-8. Don't reconnect. */
+  /** A text message or a close reason was not UTF-8. Stop. */
   readonly BAD_UTF8: 1007;
-  /** A message was against the server's policy, or took longer than `limits.messageTimeoutMs`. Don't reconnect. */
+  /** A message was against the server's policy, or took longer than `limits.messageTimeoutMs`. Stop. */
   readonly POLICY: 1008;
-  /** A message was larger than `limits.maxPayload`. Don't reconnect. */
+  /** A message was larger than `limits.maxPayload`. Stop. */
   readonly TOO_LARGE: 1009;
   /** The server failed. Reconnect. */
   readonly INTERNAL: 1011;
@@ -1502,9 +1502,12 @@ export const CloseCode: {
   readonly RESTART: 1012;
   /** The unfinished message had to go when memory (`limits.memoryBytes`) ran out. Reconnect. */
   readonly TRY_AGAIN_LATER: 1013;
-  /** The token, or `expiresAt` of the identity, expired. Reconnect, with a fresh one. */
+  /**
+   * The token, or `expiresAt` of the identity, has expired: while the client was connected, or before the handshake was over
+   * (`rejectWith: 'close'`). Refresh the token, then reconnect.
+   */
   readonly TOKEN_EXPIRED: 4001;
-  /** The application disconnected the user. Don't reconnect. */
+  /** The application disconnected the user. Stop. */
   readonly DISCONNECTED: 4002;
   /** There was no sign of life within `heartbeat.timeoutMs`. Reconnect. */
   readonly HEARTBEAT: 4003;
@@ -1513,11 +1516,29 @@ export const CloseCode: {
    * slowly, or was sent too much at once. In the second case it often sees 1006 instead. Reconnect.
    */
   readonly SLOW_CONSUMER: 4004;
-  /** The handshake had no valid credentials (`rejectWith: 'close'`). Don't reconnect. */
+  /** The handshake had no valid credentials (`rejectWith: 'close'`). Stop. */
   readonly UNAUTHORIZED: 4401;
-  /** The page's origin is not permitted (`rejectWith: 'close'`). Don't reconnect. */
+  /** The page's origin is not permitted (`rejectWith: 'close'`). Stop. */
   readonly FORBIDDEN: 4403;
 };
 
 /** One of the close codes that this package uses. */
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
+
+/**
+ * What a client should do once its connection is closed: `reconnect` by itself after a random pause that grows; `refresh` its token, and
+ * then do that; or `stop`, until the application or a person decides otherwise.
+ */
+export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
+
+/**
+ * What a client should do after a close code. Runs in browsers as well: a bundle gets {@link CloseCode} and this function only, and a page
+ * without a bundler can load `browser.mjs` of the package.
+ *
+ * A code that is not in {@link CloseCode} is the application's own, which knows what it means: `'stop'`.
+ *
+ * @param code - of the `close` event
+ * @param opened - whether the connection had opened. A handshake that is refused by HTTP is 1006 to a page, whatever the reason. It may have
+ * been the token, so without having opened 1006 is `'refresh'`. Default `true`.
+ */
+export function closeAdvice(code: number, opened?: boolean): CloseAdvice;

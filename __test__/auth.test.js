@@ -1,6 +1,7 @@
 'use strict';
 
 const { once } = require('node:events');
+const { closeAdvice } = require('..');
 const { host } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest } = require('./support/client');
 const { SECRET, inAnHour, sign, signText } = require('./support/token');
@@ -142,6 +143,18 @@ describe('auth.jwt', () => {
     const { connect: open } = await host(byJwt({ leewaySeconds: 0 }));
     const client = await open(bearer(sign({ sub: 'u', exp: Math.floor(Date.now() / 1000) + 2 })));
     expect((await client.closed).code).toBe(4001);
+  });
+
+  test('tells a client that comes back with that token the same, where a close code can tell it', async () => {
+    const { url } = await host({ ...byJwt(), rejectWith: 'close' });
+    const expired = sign({ sub: 'u', exp: 1 });
+    for (const options of [bearer(expired), { protocols: ['bearer', expired] }]) {
+      const closed = await (await connect(url, options)).closed;
+      expect(closed).toMatchObject({ code: 4001, reason: 'ERR_TOKEN_EXPIRED' });
+      expect(closeAdvice(closed.code)).toBe('refresh');
+    }
+    const none = await (await connect(url)).closed;
+    expect([none.code, closeAdvice(none.code)]).toEqual([4401, 'stop']);
   });
 
   test('comes from JWT_SECRET where there is no option', async () => {

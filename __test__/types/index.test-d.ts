@@ -5,12 +5,14 @@ import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import {
   type BrokerState,
+  type CloseAdvice,
   CloseCode,
   type CloseCounts,
   type ClosedBy,
   type Connection,
   type ConnectionCount,
   type ConnectionManager,
+  closeAdvice,
   type Delivery,
   ErrorCode,
   getWebSocketManager,
@@ -285,6 +287,10 @@ async function lifetime() {
 // Codes
 same<typeof CloseCode.SLOW_CONSUMER, 4004>();
 same<typeof ErrorCode.ERR_CLOSED, 'ERR_CLOSED'>();
+same<ReturnType<typeof closeAdvice>, CloseAdvice>();
+closeAdvice(CloseCode.ABNORMAL, false);
+// @ts-expect-error a number
+closeAdvice('4001');
 const code: CloseCode = 4004;
 // @ts-expect-error no code of this package
 const other: CloseCode = 4999;
