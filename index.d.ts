@@ -435,7 +435,7 @@ export interface Refusal {
   /**
    * The path of the request's target and the names of its parameters, without host, user and fragment. `[redacted]` stands for each
    * value, for a parameter without one, and for what is too long or too odd to be a name or a part of a path: any of them may be a
-   * token. At most 1,024 bytes; what is longer ends in `…`.
+   * token. The path itself is shown, so keep tokens out of it. At most 1,024 bytes; what is longer ends in `…`.
    */
   url: string;
   /** As {@link Connection.remoteAddress}. */
@@ -847,7 +847,7 @@ export interface Identity<Data = unknown> {
   data?: Data | undefined;
   /**
    * When the connection is to be closed with 4001. If it is over already when `auth.authenticate` answers, the client is
-   * refused with `ERR_TOKEN_EXPIRED`.
+   * refused with `ERR_TOKEN_EXPIRED`, which is 4001 as well with `rejectWith: 'close'`.
    */
   expiresAt?: Date | undefined;
 }

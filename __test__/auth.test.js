@@ -393,6 +393,13 @@ describe('rejectWith', () => {
     expect((await client.closed).code).toBe(4401);
   });
 
+  test('tells that an identity is over as it does while it is connected', async () => {
+    const authenticate = () => ({ userId: 'u', expiresAt: new Date(0) });
+    const { url } = await host({ auth: { authenticate }, rejectWith: 'close' });
+    const client = await connect(url);
+    expect((await client.closed).code).toBe(4001);
+  });
+
   test("'http' is the default", async () => {
     const { url } = await host(byJwt());
     expect((await refused(url)).status).toBe(401);
