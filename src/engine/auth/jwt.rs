@@ -224,20 +224,15 @@ impl Verifier {
             return Err(invalid("the token's iss is not one that is permitted"));
         }
         let Audience::OneOf(audiences) = &self.options.audience else { return Ok(()) };
-        match claims.get("aud") {
-            None if audiences.is_empty() => Ok(()),
-            Some(_) if audiences.is_empty() => {
+        let fits = |aud: Member<'_>| {
+            aud.elements().unwrap_or_else(|| vec![aud]).into_iter().any(|aud| among(audiences, aud))
+        };
+        match (claims.get("aud"), audiences.is_empty()) {
+            (None, true) => Ok(()),
+            (Some(_), true) => {
                 Err(invalid("the token is for an audience (aud), and auth.jwt.audience names none"))
             }
-            Some(aud)
-                if aud
-                    .elements()
-                    .unwrap_or_else(|| vec![aud])
-                    .into_iter()
-                    .any(|aud| among(audiences, aud)) =>
-            {
-                Ok(())
-            }
+            (Some(aud), false) if fits(aud) => Ok(()),
             _ => Err(invalid("the token's aud is not one that is permitted")),
         }
     }
