@@ -433,13 +433,17 @@ export interface Refusal {
   /** The sentence that the client was told, unless `rejectWith` is `'close'`, which has no room for it. */
   message: string;
   /**
-   * The request's target as it came, with the value of `jwt.query`, and any JWT in the query, replaced by `[redacted]`. At most
-   * 1,024 bytes; what is longer ends in `…`.
+   * The path of the request's target and the names of its parameters, without host, user and fragment. `[redacted]` stands for each
+   * value, for a parameter without one, and for what is too long or too odd to be a name or a part of a path: any of them may be a
+   * token. The path itself is shown, so keep tokens out of it. At most 1,024 bytes; what is longer ends in `…`.
    */
   url: string;
   /** As {@link Connection.remoteAddress}. */
   remoteAddress: string;
-  /** The header `Origin`, which browsers send. At most 1,024 bytes, as `url`. */
+  /**
+   * Scheme, host and port of the header `Origin`, which browsers send; `[redacted]` stands for what else is in it. At most 1,024 bytes,
+   * as `url`.
+   */
   origin: string | undefined;
 }
 
@@ -488,7 +492,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
   /**
    * How a client learns that it may not connect. `'http'`: by an HTTP answer with a JSON body, which browsers hide from
    * scripts (they see 1006). `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once
-   * with 4401 or 4403; costs a handshake for each. Other refusals, such as 503, stay HTTP answers.
+   * with 4001 (the token has expired), 4401 or 4403; costs a handshake for each. Other refusals, such as 503, stay HTTP answers.
    *
    * @defaultValue `'http'`
    */
@@ -707,7 +711,10 @@ export interface JwtAuth {
   jwt: JwtSecretOptions | JwtPublicKeyOptions;
 }
 
-/** What all JWT options have. Claims become `connection.data`. */
+/**
+ * What all JWT options have. Claims become `connection.data`, as `JSON.parse` reads them. `exp`, `nbf` and `iat` must be numbers where
+ * they are there; two claims of one name, and a header with `crit`, are refused.
+ */
 export interface JwtOptions {
   /**
    * Permitted `iss`, one or several; the claim is then required.
@@ -716,13 +723,16 @@ export interface JwtOptions {
    */
   issuer?: string | readonly string[] | undefined;
   /**
-   * `aud` must hold this, or one of these; the claim is then required.
+   * `aud` must hold this, or one of these; the claim is then required. Without it, a token that has an `aud` is refused, for it
+   * is meant for somebody else (RFC 7519, section 4.1.3). `false`: `aud` is not looked at.
    *
-   * @defaultValue not checked
+   * @defaultValue none: tokens must have no `aud`
    */
-  audience?: string | readonly string[] | undefined;
+  audience?: string | readonly string[] | false | undefined;
   /**
-   * The claim that holds the user id, a non-empty string or an integer.
+   * The claim that holds the user id, a non-empty string or an integer. An integer, however it is written (`10000`, `1e4`),
+   * becomes decimal; one beyond `Number.MAX_SAFE_INTEGER` is refused, because `connection.data` could not tell it from its neighbours.
+   * A string with half a surrogate pair is refused, too.
    *
    * @defaultValue `'sub'`
    */
@@ -740,8 +750,9 @@ export interface JwtOptions {
    */
   requireExp?: boolean | undefined;
   /**
-   * Name of a cookie that may carry the token. Browsers send cookies whichever page connects, so it can't be used
-   * together with `allowedOrigins` of `'*'` or `'null'`.
+   * Name of a cookie that may carry the token; with the prefix `__Host-` no sibling host can set it. Two different cookies of the
+   * name are refused. Browsers send cookies whichever page connects, so it can't be used together with `allowedOrigins` of
+   * `'*'` or `'null'`.
    *
    * @defaultValue none: cookies are not read
    */
@@ -757,7 +768,8 @@ export interface JwtOptions {
 /** JWTs that are signed with a shared secret. */
 export interface JwtSecretOptions extends JwtOptions {
   /**
-   * The shared secret, not empty. It should be as long as the hash of the algorithm, at least: 32 bytes for HS256.
+   * The shared secret, at least as long as the hash of each permitted algorithm (RFC 7518, section 3.2): 32 bytes for HS256, 48 for
+   * HS384, 64 for HS512. A shorter one throws `ERR_OPTION_OUT_OF_RANGE`; see `allowShortSecret`.
    * `undefined` compiles, for an environment variable may be missing, but the constructor throws then.
    *
    * @defaultValue `process.env.JWT_SECRET` if `auth` is not given at all
@@ -765,6 +777,13 @@ export interface JwtSecretOptions extends JwtOptions {
   secret: string | Uint8Array | undefined;
   /** Excluded by `secret`. */
   publicKey?: undefined;
+  /**
+   * Whether `secret` may be shorter than the hash. A short secret can be found from one token by trying; this is for the time
+   * until it is replaced.
+   *
+   * @defaultValue `false`
+   */
+  allowShortSecret?: boolean | undefined;
   /**
    * Permitted algorithms.
    *
@@ -783,6 +802,8 @@ export interface JwtPublicKeyOptions extends JwtOptions {
   publicKey: string | Uint8Array;
   /** Excluded by `publicKey`. */
   secret?: undefined;
+  /** Of a secret only. */
+  allowShortSecret?: undefined;
   /**
    * Permitted algorithms, which must be of the key's kind. ES512 is not supported.
    *
@@ -832,7 +853,7 @@ export interface Identity<Data = unknown> {
   data?: Data | undefined;
   /**
    * When the connection is to be closed with 4001. If it is over already when `auth.authenticate` answers, the client is
-   * refused with `ERR_TOKEN_EXPIRED`.
+   * refused with `ERR_TOKEN_EXPIRED`, which is 4001 as well with `rejectWith: 'close'`.
    */
   expiresAt?: Date | undefined;
 }
@@ -1462,27 +1483,27 @@ export const ErrorCode: {
 export type ErrorCode = keyof typeof ErrorCode;
 
 /**
- * Close codes that this package uses or reports (RFC 6455, section 7.4). Applications may use others. "Reconnect": whether the
- * same client should connect again by itself, after a random pause.
+ * Close codes that this package uses or reports (RFC 6455, section 7.4). Applications may use others. What a client
+ * should do after each is {@link closeAdvice}'s answer, here in words.
  */
 export const CloseCode: {
-  /** The connection has served its purpose. Don't reconnect. */
+  /** The connection has served its purpose. Stop. */
   readonly NORMAL: 1000;
   /** The server shuts down, or the page was left. Reconnect. */
   readonly GOING_AWAY: 1001;
-  /** The peer broke the WebSocket protocol. Don't reconnect. */
+  /** The peer broke the WebSocket protocol. Stop. */
   readonly PROTOCOL: 1002;
-  /** The peer sent a kind of data that is not taken. Don't reconnect. */
+  /** The peer sent a kind of data that is not taken. Stop. */
   readonly UNSUPPORTED: 1003;
-  /** The peer closed without a code. Only reported, never sent. Don't reconnect. */
+  /** The peer closed without a code. Only reported, never sent. Stop. */
   readonly NO_STATUS: 1005;
   /** The connection ended without a close frame. Only reported, never sent. Reconnect. */
   readonly ABNORMAL: 1006;
-  /** A text message or a close reason was not UTF-8. Don't reconnect. */
+  /** A text message or a close reason was not UTF-8. Stop. */
   readonly BAD_UTF8: 1007;
-  /** A message was against the server's policy, or took longer than `limits.messageTimeoutMs`. Don't reconnect. */
+  /** A message was against the server's policy, or took longer than `limits.messageTimeoutMs`. Stop. */
   readonly POLICY: 1008;
-  /** A message was larger than `limits.maxPayload`. Don't reconnect. */
+  /** A message was larger than `limits.maxPayload`. Stop. */
   readonly TOO_LARGE: 1009;
   /** The server failed. Reconnect. */
   readonly INTERNAL: 1011;
@@ -1490,9 +1511,12 @@ export const CloseCode: {
   readonly RESTART: 1012;
   /** The unfinished message had to go when memory (`limits.memoryBytes`) ran out. Reconnect. */
   readonly TRY_AGAIN_LATER: 1013;
-  /** The token, or `expiresAt` of the identity, expired. Reconnect, with a fresh one. */
+  /**
+   * The token, or `expiresAt` of the identity, has expired: while the client was connected, or before the handshake was over
+   * (`rejectWith: 'close'`). Refresh the token, then reconnect.
+   */
   readonly TOKEN_EXPIRED: 4001;
-  /** The application disconnected the user. Don't reconnect. */
+  /** The application disconnected the user. Stop. */
   readonly DISCONNECTED: 4002;
   /** There was no sign of life within `heartbeat.timeoutMs`. Reconnect. */
   readonly HEARTBEAT: 4003;
@@ -1501,11 +1525,29 @@ export const CloseCode: {
    * slowly, or was sent too much at once. In the second case it often sees 1006 instead. Reconnect.
    */
   readonly SLOW_CONSUMER: 4004;
-  /** The handshake had no valid credentials (`rejectWith: 'close'`). Don't reconnect. */
+  /** The handshake had no valid credentials (`rejectWith: 'close'`). Stop. */
   readonly UNAUTHORIZED: 4401;
-  /** The page's origin is not permitted (`rejectWith: 'close'`). Don't reconnect. */
+  /** The page's origin is not permitted (`rejectWith: 'close'`). Stop. */
   readonly FORBIDDEN: 4403;
 };
 
 /** One of the close codes that this package uses. */
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
+
+/**
+ * What a client should do once its connection is closed: `reconnect` by itself after a random pause that grows; `refresh` its token, and
+ * then do that; or `stop`, until the application or a person decides otherwise.
+ */
+export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
+
+/**
+ * What a client should do after a close code. Runs in browsers as well: a bundle gets {@link CloseCode} and this function only, and a page
+ * without a bundler can load `browser.mjs` of the package.
+ *
+ * A code that is not in {@link CloseCode} is the application's own, which knows what it means: `'stop'`.
+ *
+ * @param code - of the `close` event
+ * @param opened - whether the connection had opened. A handshake that is refused by HTTP is 1006 to a page, whatever the reason. It may have
+ * been the token, so without having opened 1006 is `'refresh'`. Default `true`.
+ */
+export function closeAdvice(code: number, opened?: boolean): CloseAdvice;

@@ -1,7 +1,7 @@
 'use strict';
 
 const { invalidArg } = require('./lib/error');
-const { CloseCode, ErrorCode } = require('./lib/catalogue');
+const { CloseCode, closeAdvice, ErrorCode } = require('./lib/catalogue');
 const { WebSocketManager } = require('./lib/manager');
 const { RedisPubSub } = require('./lib/pubsub');
 const { findManager } = require('./lib/registry');
@@ -13,4 +13,4 @@ function getWebSocketManager(name = 'default') {
 }
 
 // One by one, so that Node finds the names when an ES module imports this file.
-module.exports = { WebSocketManager, RedisPubSub, getWebSocketManager, CloseCode, ErrorCode };
+module.exports = { WebSocketManager, RedisPubSub, getWebSocketManager, CloseCode, closeAdvice, ErrorCode };

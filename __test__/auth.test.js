@@ -1,9 +1,10 @@
 'use strict';
 
 const { once } = require('node:events');
+const { closeAdvice } = require('..');
 const { host } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest } = require('./support/client');
-const { SECRET, sign } = require('./support/token');
+const { SECRET, inAnHour, sign, signText } = require('./support/token');
 
 const byJwt = (jwt) => ({ auth: { jwt: { secret: SECRET, ...jwt } } });
 const bearer = (token) => ({ headers: { authorization: `Bearer ${token}` } });
@@ -43,6 +44,74 @@ describe('auth.jwt', () => {
     expect(connection.userId).toBe('42');
   });
 
+  test('makes a number decimal however it is written, and refuses what JavaScript would read as another', async () => {
+    const { pair, refused: refuse } = await host(byJwt());
+    const written = (sub) => bearer(signText(`{"sub":${sub},"exp":${inAnHour()}.0}`));
+    for (const number of ['10000', '1e4', '10000.0']) {
+      const { connection } = await pair(written(number));
+      expect([connection.userId, connection.data.sub]).toEqual(['10000', 10_000]);
+    }
+    const { status, body } = await refuse(written('9007199254740993'));
+    expect([status, body.code]).toEqual([401, 'ERR_TOKEN_INVALID']);
+    expect(body.message).toContain('2^53');
+  });
+
+  test('leaves a claim with half a character as JSON.parse reads it, unless it is the user id', async () => {
+    const { pair, refused: refuse } = await host(byJwt());
+    const claims = {
+      sub: 'ada',
+      name: 'Party 🎉'.slice(0, 7),
+      '\udf89': { deep: ['\ud83c'] },
+      exp: inAnHour(),
+    };
+    expect((await pair(bearer(sign(claims)))).connection.data).toEqual(claims);
+    const { status, body } = await refuse(bearer(sign({ sub: 'ada\ud83c' })));
+    expect([status, body.code]).toEqual([401, 'ERR_TOKEN_INVALID']);
+    expect(body.message).toContain('lone surrogate');
+  });
+
+  test('refuses two claims of one name, of which connection.data would have the other', async () => {
+    const { refused: refuse } = await host(byJwt());
+    const twice = signText(`{"sub":"ada","exp":${inAnHour()},"\\u0073ub":"bob"}`);
+    expect(await refuse(bearer(twice))).toMatchObject({ status: 401, body: { code: 'ERR_TOKEN_INVALID' } });
+  });
+
+  test.each(['null', '[]', '["exp"]'])('refuses a header with crit: %s', async (crit) => {
+    const { refused: refuse } = await host(byJwt());
+    const claims = JSON.stringify({ sub: 'u', exp: inAnHour() });
+    const token = signText(claims, SECRET, `{"alg":"HS256","crit":${crit}}`);
+    expect(await refuse(bearer(token))).toMatchObject({ status: 401, body: { code: 'ERR_TOKEN_INVALID' } });
+  });
+
+  test('refuses a token for an audience where none is named', async () => {
+    const { refused: refuse } = await host(byJwt());
+    const { status, body } = await refuse(bearer(sign({ sub: 'u', aud: 'mail' })));
+    expect([status, body.code]).toEqual([401, 'ERR_TOKEN_INVALID']);
+    expect(body.message).toContain('auth.jwt.audience');
+  });
+
+  test.each([['mail'], [['chat', 'mail']], [false]])('takes it with audience: %j', async (audience) => {
+    const { pair } = await host(byJwt({ audience }));
+    expect((await pair(bearer(sign({ sub: 'u', aud: 'mail' })))).connection.userId).toBe('u');
+  });
+
+  test('refuses two different cookies of the name, of which a sibling host may have set one', async () => {
+    const { pair, refused: refuse } = await host(byJwt({ cookie: 'session' }));
+    const cookies = (...tokens) => ({
+      headers: { cookie: tokens.map((token) => `session=${token}`).join('; ') },
+    });
+    const [ada, eve] = [sign({ sub: 'ada' }), sign({ sub: 'eve' })];
+    for (const pairOf of [cookies(ada, eve), cookies(eve, ada), cookies(ada, 'x')]) {
+      expect(await refuse(pairOf)).toMatchObject({ status: 401, body: { code: 'ERR_TOKEN_INVALID' } });
+    }
+    expect((await pair(cookies(ada, ada))).connection.userId).toBe('ada');
+  });
+
+  test('takes a short secret where that is permitted', async () => {
+    const { pair } = await host({ auth: { jwt: { secret: 'short', allowShortSecret: true } } });
+    expect((await pair(bearer(sign({ sub: 'u' }, 'short')))).connection.userId).toBe('u');
+  });
+
   test('takes the token from the subprotocols and never echoes it', async () => {
     const { pair } = await host(byJwt());
     const { client, connection } = await pair({ protocols: ['bearer', sign({ sub: 'u2' })] });
@@ -74,6 +143,18 @@ describe('auth.jwt', () => {
     const { connect: open } = await host(byJwt({ leewaySeconds: 0 }));
     const client = await open(bearer(sign({ sub: 'u', exp: Math.floor(Date.now() / 1000) + 2 })));
     expect((await client.closed).code).toBe(4001);
+  });
+
+  test('tells a client that comes back with that token the same, where a close code can tell it', async () => {
+    const { url } = await host({ ...byJwt(), rejectWith: 'close' });
+    const expired = sign({ sub: 'u', exp: 1 });
+    for (const options of [bearer(expired), { protocols: ['bearer', expired] }]) {
+      const closed = await (await connect(url, options)).closed;
+      expect(closed).toMatchObject({ code: 4001, reason: 'ERR_TOKEN_EXPIRED' });
+      expect(closeAdvice(closed.code)).toBe('refresh');
+    }
+    const none = await (await connect(url)).closed;
+    expect([none.code, closeAdvice(none.code)]).toEqual([4401, 'stop']);
   });
 
   test('comes from JWT_SECRET where there is no option', async () => {
@@ -310,6 +391,13 @@ describe('rejectWith', () => {
     const { url } = await host({ ...byJwt(), rejectWith: 'close' });
     const client = await connect(url);
     expect((await client.closed).code).toBe(4401);
+  });
+
+  test('tells that an identity is over as it does while it is connected', async () => {
+    const authenticate = () => ({ userId: 'u', expiresAt: new Date(0) });
+    const { url } = await host({ auth: { authenticate }, rejectWith: 'close' });
+    const client = await connect(url);
+    expect((await client.closed).code).toBe(4001);
   });
 
   test("'http' is the default", async () => {

@@ -98,7 +98,7 @@ describe('index.d.ts', () => {
     const names = path.split('.');
     const value = names.reduceRight((inner, name) => ({ [name]: inner }), -1);
     const base = path.startsWith('auth.')
-      ? { auth: { jwt: { secret: 'x', ...value.auth.jwt } } }
+      ? { auth: { jwt: { secret: 'x'.repeat(32), ...value.auth.jwt } } }
       : { auth: 'anonymous', ...value };
     let message = '';
     try {
@@ -121,18 +121,16 @@ describe('index.d.ts', () => {
     expect(Object.entries(exported.ErrorCode).every(([key, value]) => key === value)).toBe(true);
   });
 
-  test('has every close code, with a meaning, and whether to reconnect', () => {
+  test('has every close code, with a meaning, and what to do', () => {
     const documented = constantOf('CloseCode');
     expect(Object.fromEntries([...documented].map(([name, [, type]]) => [name, Number(type)]))).toEqual(
       Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])),
     );
-    for (const { name, reconnect } of closeCodes) {
+    for (const { name, code, advice } of closeCodes) {
       const [text] = documented.get(name);
-      expect([name, /Don't reconnect/.test(text), /(^|\. )Reconnect/.test(text)]).toEqual([
-        name,
-        !reconnect,
-        reconnect,
-      ]);
+      const [, said] = /(?:^|\. )(Reconnect|Refresh|Stop)\b[^.]*\.$/.exec(text.replace(/\s+/g, ' '));
+      expect([name, said.toLowerCase()]).toEqual([name, advice]);
+      expect([name, exported.closeAdvice(code)]).toEqual([name, advice]);
     }
     expect(exported.CloseCode).toEqual(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
   });
@@ -246,11 +244,11 @@ describe.each([
     expect(named.filter((path) => !paths.includes(path))).toEqual([]);
   });
 
-  test('has every close code, and whether to reconnect', () => {
+  test('has every close code, and what to do', () => {
     const rows = readme.tableUnder(ofCloseCodes).filter(([code]) => /^\d+$/.test(code));
-    expect(rows.map(([code, constant, again]) => [Number(code), quoted(constant)[0], again !== ''])).toEqual(
-      closeCodes.map(({ code, name: constant, reconnect }) => [code, constant, reconnect]),
-    );
+    expect(
+      rows.map(([code, constant, advice]) => [Number(code), quoted(constant)[0], quoted(advice)[0]]),
+    ).toEqual(closeCodes.map(({ code, name: constant, advice }) => [code, constant, advice]));
   });
 
   test('has every error code, and no other', () => {

@@ -249,10 +249,11 @@ describe('no value harms', () => {
       'issuer',
       'audience',
       'userIdClaim',
+      'allowShortSecret',
       'cookie',
       'query',
     ]) {
-      const jwt = { secret: 'a secret of the tests' };
+      const jwt = { secret: 'a secret of the tests, 32 bytes or more' };
       await fuzz(
         (value) => new WebSocketManager(server, { auth: { jwt: { ...jwt, [key]: value } } }).close(),
         ['x'],

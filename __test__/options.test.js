@@ -57,7 +57,7 @@ const OPTIONS = {
   'auth.jwt': { wrong: [...notAnObject, {}], outside: [], right: [{ secret: SECRET }] },
   'auth.jwt.secret': {
     wrong: [5, null, {}, [], new Float64Array(4), new ArrayBuffer(8)],
-    outside: ['', new Uint8Array(0)],
+    outside: ['', 'x'.repeat(31), new Uint8Array(0), new Uint8Array(31)],
     right: [SECRET, Buffer.from(SECRET), new Uint8Array(32)],
   },
   'auth.jwt.publicKey': {
@@ -69,7 +69,8 @@ const OPTIONS = {
   'auth.jwt.algorithms': {
     wrong: ['HS256', 5, null, {}, [5]],
     outside: [[], ['none'], ['HS256', 'RS256'], ['ES512'], ['hs256']],
-    right: [['HS256', 'HS512'], undefined],
+    // HS512 takes a secret of 64 bytes.
+    right: [['HS256'], undefined],
   },
   'auth.jwt.issuer': {
     wrong: [5, null, {}, [5]],
@@ -78,12 +79,17 @@ const OPTIONS = {
   },
   'auth.jwt.audience': {
     wrong: [5, null, {}, [5]],
-    outside: ['', [], ['']],
-    right: ['me', ['me'], undefined],
+    outside: ['', [], [''], true],
+    right: ['me', ['me'], false, undefined],
   },
   'auth.jwt.userIdClaim': { wrong: [5, null, text], outside: [''], right: ['uid', undefined] },
   'auth.jwt.leewaySeconds': integer(0, 300),
   'auth.jwt.requireExp': { wrong: [5, null, 'yes', {}], outside: [], right: [true, false, undefined] },
+  'auth.jwt.allowShortSecret': {
+    wrong: [5, null, 'yes', {}],
+    outside: [],
+    right: [true, false, undefined],
+  },
   'auth.jwt.cookie': { wrong: [5, null, text], outside: ['', 'a b', 'a=b'], right: ['session', undefined] },
   'auth.jwt.query': { wrong: [5, null, text], outside: [''], right: ['token', undefined] },
   rejectWith: { wrong: [5, null, true, {}], outside: ['', 'silence'], right: ['http', 'close', undefined] },
@@ -261,8 +267,9 @@ describe('options', () => {
   });
 
   test('never show a secret', () => {
-    const secret = 'hunter2-hunter2-hunter2';
+    const secret = 'hunter2-hunter2-hunter2-hunter2-hunter2';
     for (const jwt of [
+      { secret: 'hunter2' },
       { secret, publicKey: secret },
       { publicKey: secret },
       { secret: [secret] },
@@ -279,6 +286,24 @@ describe('options', () => {
       expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_OPTION_OUT_OF_RANGE' });
     },
   );
+
+  test('refuse a secret that is shorter than the hash, by option or environment, unless told otherwise', async () => {
+    const short = { secret: 'x'.repeat(32), algorithms: ['HS256', 'HS384'] };
+    const error = thrownBy({ auth: { jwt: short } });
+    expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_OPTION_OUT_OF_RANGE' });
+    expect(error.message).toMatch(/^auth\.jwt\.secret must be at least 48 bytes long for HS384/);
+    expect(error.message).toContain('auth.jwt.allowShortSecret');
+    await new WebSocketManager(server, { auth: { jwt: { ...short, allowShortSecret: true } } }).close();
+    process.env.JWT_SECRET = 'hunter2';
+    try {
+      expect(thrownBy({})).toMatchObject({
+        code: 'ERR_OPTION_OUT_OF_RANGE',
+        message: expect.stringMatching(/32 bytes.+JWT_SECRET/),
+      });
+    } finally {
+      delete process.env.JWT_SECRET;
+    }
+  });
 
   test('have memoryBytes be room for two messages', async () => {
     for (const larger of ['maxPayload', 'outboxBytes']) {

@@ -2,6 +2,7 @@
 
 const { once } = require('node:events');
 const WebSocket = require('ws');
+const { RawClient, upgradeRequest } = require('./support/client');
 const { host } = require('./support/host');
 
 /** A client that is not let in. Resolves with the HTTP status, or the close code. */
@@ -26,7 +27,7 @@ describe("'refused'", () => {
     expect(refusal).toEqual({
       code: 'ERR_TOKEN_INVALID',
       message: expect.stringContaining('token'),
-      url: `${new URL(url).pathname}?room=1&token=[redacted]`,
+      url: `${new URL(url).pathname}?room=[redacted]&token=[redacted]`,
       remoteAddress: '127.0.0.1',
       origin: options.headers.Origin,
     });
@@ -39,9 +40,31 @@ describe("'refused'", () => {
   ])('shows no token that is in the URL although %s does not look for it there', async (_what, auth) => {
     const { manager, url } = await host({ auth });
     const told = once(manager, 'refused');
-    expect(await knock(`${url}?room=1&t=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl`)).toBe(401);
+    expect(await knock(`${url}?room=1&t=Bearer%20opaque&${'b3BhcXVl'}==`)).toBe(401);
     const [refusal] = await told;
-    expect(refusal.url).toBe(`${new URL(url).pathname}?room=1&t=[redacted]`);
+    expect(refusal.url).toBe(`${new URL(url).pathname}?room=[redacted]&t=[redacted]&[redacted]`);
+  });
+
+  test.each([
+    ['in the userinfo', 'http://ada:opaque@localhost/api/websocket?a=1', '/api/websocket?a=[redacted]'],
+    ['in the fragment', '/api/websocket?a=1#access_token=opaque', '/api/websocket?a=[redacted]'],
+  ])('shows no token that is %s', async (_where, target, shown) => {
+    const { manager, port } = await host({ path: '/api/websocket', auth: { authenticate: () => null } });
+    const told = once(manager, 'refused');
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest(target));
+    expect((await told)[0].url).toBe(shown);
+    client.socket.destroy();
+  });
+
+  test('shows no more of an origin than scheme, host and port', async () => {
+    const { manager, url } = await host();
+    const told = once(manager, 'refused');
+    const headers = { Origin: 'https://ada:opaque@evil.example/?token=opaque' };
+    expect(await knock(url, { headers })).toBe(403);
+    const [refusal] = await told;
+    expect(refusal.origin).toBe('https://[redacted]@evil.example/[redacted]');
+    expect(JSON.stringify(refusal)).not.toContain('opaque');
   });
 
   test('names all places in which a token is looked for', async () => {

@@ -10,6 +10,13 @@ const ErrorCode = Object.freeze(Object.fromEntries(errorCodes.map(({ code }) => 
 /** Every close code the package knows, by name: `CloseCode.SLOW_CONSUMER === 4004`. */
 const CloseCode = Object.freeze(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
 
+const advice = new Map(closeCodes.map(({ code, advice: what }) => [code, what]));
+
+/** What a client should do after a close code. Documented in index.d.ts; browser.mjs has the same for bundles. */
+function closeAdvice(code, opened = true) {
+  return code === CloseCode.ABNORMAL && !opened ? 'refresh' : (advice.get(code) ?? 'stop');
+}
+
 /** Whether an application may close with that code. */
 const isSendable = (code) => sendableCodes.some(([first, last]) => code >= first && code <= last);
 
@@ -21,4 +28,4 @@ const meanings = new Map(errorCodes.map(({ code, meaning }) => [code, meaning]))
 /** The meaning of an error code, in words that may be told to anyone; `undefined` for what is none. */
 const meaningOf = (code) => meanings.get(code);
 
-module.exports = { ErrorCode, CloseCode, SENDABLE, isSendable, meaningOf };
+module.exports = { ErrorCode, CloseCode, closeAdvice, SENDABLE, isSendable, meaningOf };

@@ -95,6 +95,16 @@ describe('what is installed', () => {
     }
   });
 
+  test('a bundle for browsers gets the close codes and their advice, and no addon', async () => {
+    const program = `
+      import * as browser from '@actory/websocket';
+      console.log(Object.keys(browser).join(), browser.closeAdvice(browser.CloseCode.TOKEN_EXPIRED));`;
+    const { stdout } = await node(app, ['--conditions=browser', '--input-type=module', '-e', program]);
+    assert.equal(stdout, 'CloseCode,closeAdvice refresh\n');
+    // As a page without a bundler has it.
+    assert.doesNotMatch(readApp('websocket', 'browser.mjs'), /\b(import|require|process)\b/);
+  });
+
   test('publint and arethetypeswrong find nothing', async () => {
     const bin = join(root, 'node_modules', '.bin');
     // In CI it would color what it says.

@@ -3,8 +3,14 @@
 // @ts-expect-error there is no default export
 // The same types for ES modules, which have named exports only.
 
-import whole, { CloseCode, ErrorCode, getWebSocketManager, type WebSocketManager } from '@actory/websocket';
+import whole, {
+  CloseCode,
+  closeAdvice,
+  ErrorCode,
+  getWebSocketManager,
+  type WebSocketManager,
+} from '@actory/websocket';
 
 const manager: WebSocketManager = getWebSocketManager();
 
-export { CloseCode, ErrorCode, manager, whole };
+export { CloseCode, closeAdvice, ErrorCode, manager, whole };

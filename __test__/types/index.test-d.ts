@@ -5,12 +5,14 @@ import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import {
   type BrokerState,
+  type CloseAdvice,
   CloseCode,
   type CloseCounts,
   type ClosedBy,
   type Connection,
   type ConnectionCount,
   type ConnectionManager,
+  closeAdvice,
   type Delivery,
   ErrorCode,
   getWebSocketManager,
@@ -76,6 +78,11 @@ jwt({ jwt: { publicKey: 'pem', algorithms: ['RS256', 'PS256'], cookie: 'session'
 jwt({ jwt: { secret: 'x', publicKey: 'y' } });
 jwt({ jwt: { secret: process.env.JWT_SECRET } });
 new WebSocketManager(server, { auth: { jwt: { secret: process.env.JWT_SECRET } } });
+jwt({ jwt: { secret: 'x', audience: false, allowShortSecret: true } });
+// @ts-expect-error an audience, several, or none
+jwt({ jwt: { secret: 'x', audience: true } });
+// @ts-expect-error only a secret can be short
+jwt({ jwt: { publicKey: 'pem', allowShortSecret: true } });
 // @ts-expect-error one of both keys
 jwt({ jwt: {} });
 // @ts-expect-error HMAC with a public key
@@ -280,6 +287,10 @@ async function lifetime() {
 // Codes
 same<typeof CloseCode.SLOW_CONSUMER, 4004>();
 same<typeof ErrorCode.ERR_CLOSED, 'ERR_CLOSED'>();
+same<ReturnType<typeof closeAdvice>, CloseAdvice>();
+closeAdvice(CloseCode.ABNORMAL, false);
+// @ts-expect-error a number
+closeAdvice('4001');
 const code: CloseCode = 4004;
 // @ts-expect-error no code of this package
 const other: CloseCode = 4999;

@@ -128,12 +128,16 @@ function sendJson(res, status, body) {
   res.end(JSON.stringify(body));
 }
 
+/** What is served of the package itself. */
+const BROWSER = new URL('browser.mjs', import.meta.resolve('@actory/websocket'));
+
 const files = {
   '/': ['index.html', 'text/html; charset=utf-8'],
   '/style.css': ['style.css', 'text/css; charset=utf-8'],
   '/chat.css': ['chat.css', 'text/css; charset=utf-8'],
   '/icon.svg': ['icon.svg', 'image/svg+xml'],
   '/client.mjs': ['client.mjs', 'text/javascript; charset=utf-8'],
+  '/actory.mjs': [BROWSER, 'text/javascript; charset=utf-8'],
   '/link.mjs': ['link.mjs', 'text/javascript; charset=utf-8'],
   '/cluster.mjs': ['cluster.mjs', 'text/javascript; charset=utf-8'],
   '/session.mjs': ['session.mjs', 'text/javascript; charset=utf-8'],
@@ -146,7 +150,7 @@ async function sendFile(_req, res, pathname) {
   const file = Object.hasOwn(files, pathname) ? files[pathname] : null;
   if (file === null) throw new HttpError(404, 'Not found');
   const [name, type] = file;
-  const content = await readFile(new URL(`public/${name}`, import.meta.url));
+  const content = await readFile(new URL(name, new URL('public/', import.meta.url)));
   res.writeHead(200, {
     'content-type': type,
     'cache-control': 'no-cache',

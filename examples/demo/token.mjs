@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** An hour. The page gets a new token by itself when its connection is closed with 4001. */
+/** An hour. The page gets a new token by itself when the close code says so. */
 const LIFETIME_SECONDS = 3600;
 
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');

@@ -24,8 +24,8 @@ pub struct NativeCloseCode {
     pub name: String,
     /// What it means.
     pub meaning: String,
-    /// Whether the client should connect again.
-    pub reconnect: bool,
+    /// What the client should do: `reconnect`, `refresh` or `stop`.
+    pub advice: String,
 }
 
 /// Everything that has a stable name.
@@ -54,7 +54,7 @@ pub fn catalogue() -> NativeCatalogue {
             code: info.code.into(),
             name: info.name.into(),
             meaning: info.meaning.into(),
-            reconnect: info.reconnect,
+            advice: info.advice.as_str().into(),
         })
         .collect();
     NativeCatalogue {

@@ -1,4 +1,4 @@
-//! Catalogue of close codes (RFC 6455 section 7.4): what they mean and whether a client should reconnect.
+//! Catalogue of close codes (RFC 6455 section 7.4): what they mean and what a client should do.
 
 use std::ops::RangeInclusive;
 
@@ -28,7 +28,8 @@ pub const INTERNAL: u16 = 1011;
 pub const RESTART: u16 = 1012;
 /// Unfinished messages hold too much memory.
 pub const TRY_AGAIN_LATER: u16 = 1013;
-/// The token of the connection expired.
+/// The token has expired: of the connection, or of the handshake (`rejectWith: 'close'`). One code for both, so that a client that
+/// comes back with the token that ended its connection is told the same.
 pub const TOKEN_EXPIRED: u16 = 4001;
 /// The app disconnected the user.
 pub const DISCONNECTED: u16 = 4002;
@@ -52,6 +53,28 @@ pub enum ClosedBy {
     Network,
 }
 
+/// What a client should do once its connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Connect again by itself, after a random pause.
+    Reconnect,
+    /// Get a fresh token, then do that. With the same token it would be refused.
+    Refresh,
+    /// Stay away, until a person or the application decides otherwise.
+    Stop,
+}
+
+impl Advice {
+    /// As JavaScript has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reconnect => "reconnect",
+            Self::Refresh => "refresh",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// One close code and what a client should make of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseInfo {
@@ -61,55 +84,55 @@ pub struct CloseInfo {
     pub name: &'static str,
     /// One line that says what happened.
     pub meaning: &'static str,
-    /// Whether the same client should connect again by itself, after a random pause.
-    pub reconnect: bool,
+    /// What the client should do.
+    pub advice: Advice,
 }
 
-const fn info(code: u16, name: &'static str, reconnect: bool, meaning: &'static str) -> CloseInfo {
-    CloseInfo { code, name, meaning, reconnect }
+const fn info(code: u16, name: &'static str, advice: Advice, meaning: &'static str) -> CloseInfo {
+    CloseInfo { code, name, meaning, advice }
 }
 
 /// Every code this package closes with or reports, in ascending order.
 /// Applications may close with further codes (see [`SENDABLE`]).
 pub const CLOSE_CODES: &[CloseInfo] = &[
-    info(NORMAL, "NORMAL", false, "The connection has served its purpose."),
-    info(GOING_AWAY, "GOING_AWAY", true, "The server shuts down, or the page was left."),
-    info(PROTOCOL, "PROTOCOL", false, "The peer broke the WebSocket protocol."),
-    info(UNSUPPORTED, "UNSUPPORTED", false, "The peer sent a kind of data that is not taken."),
-    info(NO_STATUS, "NO_STATUS", false, "The peer closed without a code. Only reported, never sent."),
+    info(NORMAL, "NORMAL", Advice::Stop, "The connection has served its purpose."),
+    info(GOING_AWAY, "GOING_AWAY", Advice::Reconnect, "The server shuts down, or the page was left."),
+    info(PROTOCOL, "PROTOCOL", Advice::Stop, "The peer broke the WebSocket protocol."),
+    info(UNSUPPORTED, "UNSUPPORTED", Advice::Stop, "The peer sent a kind of data that is not taken."),
+    info(NO_STATUS, "NO_STATUS", Advice::Stop, "The peer closed without a code. Only reported, never sent."),
     info(
         ABNORMAL,
         "ABNORMAL",
-        true,
+        Advice::Reconnect,
         "The connection ended without a close frame. Only reported, never sent.",
     ),
-    info(BAD_UTF8, "BAD_UTF8", false, "A text message or close reason was not UTF-8."),
-    info(POLICY, "POLICY", false, "A message was against the server's policy, or took too long."),
-    info(TOO_LARGE, "TOO_LARGE", false, "A message was larger than limits.maxPayload."),
-    info(INTERNAL, "INTERNAL", true, "The server failed."),
-    info(RESTART, "RESTART", true, "The server restarts and has drained the connection."),
+    info(BAD_UTF8, "BAD_UTF8", Advice::Stop, "A text message or close reason was not UTF-8."),
+    info(POLICY, "POLICY", Advice::Stop, "A message was against the server's policy, or took too long."),
+    info(TOO_LARGE, "TOO_LARGE", Advice::Stop, "A message was larger than limits.maxPayload."),
+    info(INTERNAL, "INTERNAL", Advice::Reconnect, "The server failed."),
+    info(RESTART, "RESTART", Advice::Reconnect, "The server restarts and has drained the connection."),
     info(
         TRY_AGAIN_LATER,
         "TRY_AGAIN_LATER",
-        true,
+        Advice::Reconnect,
         "The unfinished message had to go when limits.memoryBytes ran out.",
     ),
-    info(TOKEN_EXPIRED, "TOKEN_EXPIRED", true, "The token expired. Reconnect with a fresh one."),
-    info(DISCONNECTED, "DISCONNECTED", false, "The application disconnected the user."),
-    info(HEARTBEAT, "HEARTBEAT", true, "There was no sign of life within heartbeat.timeoutMs."),
+    info(TOKEN_EXPIRED, "TOKEN_EXPIRED", Advice::Refresh, "The token has expired."),
+    info(DISCONNECTED, "DISCONNECTED", Advice::Stop, "The application disconnected the user."),
+    info(HEARTBEAT, "HEARTBEAT", Advice::Reconnect, "There was no sign of life within heartbeat.timeoutMs."),
     info(
         SLOW_CONSUMER,
         "SLOW_CONSUMER",
-        true,
+        Advice::Reconnect,
         "Too much waited for the client: it did not read, read too slowly, or was sent too much at once.",
     ),
     info(
         UNAUTHORIZED,
         "UNAUTHORIZED",
-        false,
+        Advice::Stop,
         "The handshake had no valid credentials (rejectWith: 'close').",
     ),
-    info(FORBIDDEN, "FORBIDDEN", false, "The page's origin is not permitted (rejectWith: 'close')."),
+    info(FORBIDDEN, "FORBIDDEN", Advice::Stop, "The page's origin is not permitted (rejectWith: 'close')."),
 ];
 
 /// The codes that an endpoint may put into a close frame (RFC 6455 section 7.4 and the IANA registry). 1004, 1005, 1006 and

@@ -79,7 +79,7 @@ pub enum Relay {
 pub enum RejectWith {
     /// By an HTTP answer. Browsers show scripts nothing but 1006.
     Http,
-    /// By accepting, and closing at once with 4401 or 4403, which scripts can see.
+    /// By accepting, and closing at once with 4001, 4401 or 4403, which scripts can see.
     Close,
 }
 

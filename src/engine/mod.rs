@@ -31,6 +31,7 @@ mod outbox;
 mod poller;
 mod progress;
 mod read_buffer;
+mod redact;
 mod refusal;
 mod registry;
 mod respite;

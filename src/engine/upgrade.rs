@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::auth::Identity;
-use super::auth::token::{Sources, Token};
+use super::auth::token::Token;
 use super::config::{Auth, RejectWith};
 use super::connection::Connection;
 use super::error::Code;
@@ -22,6 +22,7 @@ use super::handle::{Handle, Peer};
 use super::handshake::{self, Accept, Refusal, RequestHead};
 use super::live::Live;
 use super::mailbox::Mailbox;
+use super::redact;
 use super::socket::{LINGER, Taken};
 use super::tenure::Tenure;
 use super::turnstile;
@@ -95,13 +96,9 @@ struct Seen {
 const MAX_SHOWN: usize = 1024;
 
 impl Seen {
-    fn of(head: &RequestHead, auth: &Auth) -> Seen {
-        let url = match auth {
-            Auth::Jwt(verifier) => verifier.sources().redact(&head.target),
-            _ => Sources::default().redact(&head.target),
-        };
-        let origin = head.header("origin").map(|origin| shorten(origin.to_owned()));
-        Seen { url: shorten(url), origin }
+    fn of(head: &RequestHead) -> Seen {
+        let origin = head.header("origin").map(|origin| shorten(redact::origin(origin)));
+        Seen { url: shorten(redact::target(&head.target)), origin }
     }
 }
 
@@ -344,7 +341,7 @@ pub(super) fn examine(
             .map_or_else(Vec::new, |accept| handshake::response_101(accept, accept.answer())),
         is_head: head.method == "HEAD",
         protocol: protocol.into(),
-        seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head, &config.auth))),
+        seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head))),
     };
     if let Some(refusal) = refusal {
         return (visitor, Err(refusal));

@@ -171,8 +171,13 @@ fn a_page_that_is_not_permitted_is_refused_even_with_an_identity() {
 fn refusals_become_close_codes_where_the_config_says_so() {
     let close = |config| Server::start(Config { reject_with: RejectWith::Close, ..config });
     let origin = Request::default().with("Origin: https://evil.example");
-    for (server, request, code) in [(close(jwt()), Request::default(), 4401), (close(config()), origin, 4403)]
-    {
+    let expired = Request::default().with(&format!("Authorization: Bearer {}", token("ada", -60)));
+    let cases = [
+        (close(jwt()), Request::default(), 4401),
+        (close(jwt()), expired, 4001),
+        (close(config()), origin, 4403),
+    ];
+    for (server, request, code) in cases {
         let (mut client, _) = server.request(request);
         client.response().expect_101();
         client.expect_close(code);

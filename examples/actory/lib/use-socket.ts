@@ -1,12 +1,8 @@
 'use client';
 
+import { CloseCode, closeAdvice } from '@actory/websocket';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { FromPage, ToPage } from './messages.ts';
-
-/** Close codes after which the same page should come back by itself. The table is in the README of @actory/websocket. */
-const COME_BACK = new Set([1001, 1006, 1011, 1012, 1013, 4003, 4004]);
-/** Those that ask for a new token. */
-const SIGN_IN = new Set([4001, 4401]);
 
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 10_000;
@@ -42,8 +38,10 @@ export function useSocket(onMessage: (message: ToPage | FromPage) => void, onExp
       };
       current.onclose = ({ code }) => {
         if (socket.current !== current) return;
-        if (SIGN_IN.has(code)) handlers.current.onExpired();
-        if (!COME_BACK.has(code)) return setState('closed');
+        const advice = closeAdvice(code);
+        // A fresh token takes a person here. Also without one: the browser drops the cookie when its time is over.
+        if (advice === 'refresh' || code === CloseCode.UNAUTHORIZED) handlers.current.onExpired();
+        if (advice !== 'reconnect') return setState('closed');
         setState('waiting');
         timer = setTimeout(open, pauseAfter(failures++));
       };

@@ -1,7 +1,5 @@
+import { closeAdvice } from './actory.mjs';
 import { onThisServer } from './session.mjs';
-
-/** Codes after which the same client should come again by itself. The table is in the README of the package. */
-const RECONNECT = new Set([1001, 1006, 1011, 1012, 1013, 4001, 4003, 4004]);
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
@@ -41,13 +39,15 @@ export class Link extends EventTarget {
     }
     this.#socket = socket;
     socket.binaryType = 'arraybuffer';
-    let welcome = false;
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+    };
     socket.onmessage = ({ data }) => {
       const fromServer = typeof data !== 'string';
       const message = read(fromServer ? new TextDecoder().decode(data) : data);
       if (message === null || socket !== this.#socket) return;
       if (fromServer && message.type === 'welcome') {
-        welcome = true;
         this.#failures = 0;
         this.#tell('state', { state: 'open' });
       }
@@ -56,10 +56,10 @@ export class Link extends EventTarget {
     socket.onclose = ({ code }) => {
       if (socket !== this.#socket) return;
       this.#socket = null;
-      // A refused handshake looks like any other failure to a page. It may have been the token.
-      if (!welcome || code === 4001) this.#token = null;
-      if (RECONNECT.has(code)) this.#retry(code);
-      else this.#tell('state', { state: 'closed', code });
+      const advice = closeAdvice(code, opened);
+      if (advice === 'refresh') this.#token = null;
+      if (advice === 'stop') this.#tell('state', { state: 'closed', code });
+      else this.#retry(code);
     };
   }
 

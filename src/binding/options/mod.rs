@@ -14,7 +14,7 @@ use napi::bindgen_prelude::Unknown;
 use self::unknown::{members, unknown};
 use self::value::{Value, Wrong, join};
 use super::raise::throw;
-use crate::engine::auth::jwt::{JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, parse_algorithm};
+use crate::engine::auth::jwt::{Audience, JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, parse_algorithm};
 use crate::engine::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
 use crate::engine::error::{Code, ConfigError};
@@ -133,8 +133,12 @@ const OPTIONS: &[Opt] = &[
         draft.jwt().options.issuers = value.one_or_more()?;
         Ok(())
     }),
-    opt("auth.jwt.audience", "a non-empty string or an array of such", |draft, value| {
-        draft.jwt().options.audiences = value.one_or_more()?;
+    opt("auth.jwt.audience", "a non-empty string, an array of such, or false", |draft, value| {
+        draft.jwt().options.audience = match value {
+            Value::Flag(false) => Audience::Any,
+            Value::Flag(true) => return Err(Wrong::Value),
+            value => Audience::OneOf(value.one_or_more()?),
+        };
         Ok(())
     }),
     opt("auth.jwt.userIdClaim", "a non-empty string", |draft, value| {
@@ -147,6 +151,10 @@ const OPTIONS: &[Opt] = &[
     }),
     opt("auth.jwt.requireExp", "a boolean", |draft, value| {
         draft.jwt().options.require_exp = value.flag()?;
+        Ok(())
+    }),
+    opt("auth.jwt.allowShortSecret", "a boolean", |draft, value| {
+        draft.jwt().options.allow_short_secret = value.flag()?;
         Ok(())
     }),
     opt("auth.jwt.cookie", "the name of a cookie, a string", |draft, value| {

@@ -13,6 +13,9 @@ fn texts(list: &[&str]) -> Value {
     Value::List(list.iter().map(|item| text(item)).collect())
 }
 
+/// As long as the hash of HS256.
+const SECRET: &str = "hunter2 hunter2 hunter2 hunter2.";
+
 /// Options with this value at this path, and a valid `auth` if the path leaves room for it.
 fn options(path: &str, value: Value) -> Value {
     let mut names = path.rsplit('.');
@@ -30,7 +33,7 @@ fn options(path: &str, value: Value) -> Value {
             && jwt == "jwt"
             && !matches!(last, "secret" | "publicKey")
         {
-            jwt_members.push(("secret".into(), text("hunter2")));
+            jwt_members.push(("secret".into(), text(SECRET)));
         }
     }
     value
@@ -74,10 +77,11 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "auth.jwt.secret" => (Value::Number(31337.0), Some(text(""))),
         "auth.jwt.publicKey" => (Value::Number(31337.0), Some(text("no PEM"))),
         "auth.jwt.algorithms" => (text("HS256"), Some(texts(&["none"]))),
-        "auth.jwt.issuer" | "auth.jwt.audience" => (Value::Number(1.0), Some(texts(&[]))),
+        "auth.jwt.issuer" => (Value::Number(1.0), Some(texts(&[]))),
+        "auth.jwt.audience" => (Value::Number(1.0), Some(Value::Flag(true))),
         "auth.jwt.userIdClaim" | "auth.jwt.cookie" | "auth.jwt.query" => (Value::Flag(false), Some(text(""))),
         "auth.jwt.leewaySeconds" => (text("5"), Some(Value::Number(301.0))),
-        "auth.jwt.requireExp" => (Value::Number(1.0), None),
+        "auth.jwt.requireExp" | "auth.jwt.allowShortSecret" => (Value::Number(1.0), None),
         "rejectWith" => (Value::Flag(true), Some(text("json"))),
         "allowedOrigins" => (Value::Flag(true), Some(texts(&["example.com"]))),
         "trustProxy" => (Value::Object(vec![]), Some(Value::Flag(true))),
@@ -117,13 +121,13 @@ fn every_option_refuses_a_wrong_type_and_a_value_out_of_range_by_its_name() {
 
 #[test]
 fn undefined_is_the_default_of_every_option() {
-    let default = format!("{:?}", build(Value::Undefined, with_secret("hunter2")));
+    let default = format!("{:?}", build(Value::Undefined, with_secret(SECRET)));
     for path in option_paths().into_iter().filter(|path| !path.starts_with("auth")) {
         let mut with_undefined = options(path, Value::Undefined);
         if let Value::Object(members) = &mut with_undefined {
             members.retain(|(name, _)| name != "auth");
         }
-        assert_eq!(format!("{:?}", build(with_undefined, with_secret("hunter2"))), default, "{path}");
+        assert_eq!(format!("{:?}", build(with_undefined, with_secret(SECRET))), default, "{path}");
     }
 }
 
@@ -181,21 +185,21 @@ fn each_way_of_auth_is_recognized() {
             .map(|config| way(&config.auth))
             .map_err(|error| error.kind)
     };
-    assert_eq!(mode(Value::Undefined, Some("hunter2")), Ok("jwt"));
-    assert_eq!(mode(Value::Object(vec![]), Some("hunter2")), Ok("jwt"));
+    assert_eq!(mode(Value::Undefined, Some(SECRET)), Ok("jwt"));
+    assert_eq!(mode(Value::Object(vec![]), Some(SECRET)), Ok("jwt"));
     assert_eq!(mode(Value::Undefined, None), Err(Code::AuthRequired));
     assert_eq!(mode(Value::Undefined, Some("")), Err(Code::AuthRequired));
-    assert_eq!(mode(options("auth", text("anonymous")), Some("hunter2")), Ok("anonymous"));
+    assert_eq!(mode(options("auth", text("anonymous")), Some(SECRET)), Ok("anonymous"));
     assert_eq!(mode(options("auth.authenticate", Value::Function), None), Ok("authenticate"));
-    assert_eq!(mode(options("auth.jwt.secret", text("hunter2")), None), Ok("jwt"));
-    assert_eq!(mode(options("auth.jwt.secret", Value::Bytes(vec![1])), None), Ok("jwt"));
+    assert_eq!(mode(options("auth.jwt.secret", text(SECRET)), None), Ok("jwt"));
+    assert_eq!(mode(options("auth.jwt.secret", Value::Bytes(vec![1; 32])), None), Ok("jwt"));
 }
 
 #[test]
 fn ways_of_auth_and_kinds_of_keys_exclude_each_other() {
     let function = || ("authenticate".to_owned(), Value::Function);
     let jwt = |members: &[&str]| {
-        let members = members.iter().map(|name| ((*name).to_owned(), text("hunter2")));
+        let members = members.iter().map(|name| ((*name).to_owned(), text(SECRET)));
         ("jwt".to_owned(), Value::Object(members.collect()))
     };
     for (auth, option) in [
@@ -205,7 +209,7 @@ fn ways_of_auth_and_kinds_of_keys_exclude_each_other() {
         (vec![jwt(&["secret", "publicKey"])], "auth.jwt"),
     ] {
         let options = Value::Object(vec![("auth".into(), Value::Object(auth))]);
-        let error = build(options, with_secret("hunter2")).unwrap_err();
+        let error = build(options, with_secret(SECRET)).unwrap_err();
         assert_eq!((error.code(), error.option.as_str()), ("ERR_INVALID_OPTION", option), "{error}");
     }
 }
@@ -213,7 +217,7 @@ fn ways_of_auth_and_kinds_of_keys_exclude_each_other() {
 #[test]
 fn jwt_options_reach_the_verifier() {
     let jwt = Value::Object(vec![
-        ("secret".into(), text("hunter2")),
+        ("secret".into(), text(SECRET)),
         ("algorithms".into(), texts(&["HS384", "HS512"])),
         ("cookie".into(), text("session")),
         ("query".into(), text("token")),
@@ -222,6 +226,7 @@ fn jwt_options_reach_the_verifier() {
         ("userIdClaim".into(), text("uid")),
         ("leewaySeconds".into(), Value::Number(0.0)),
         ("requireExp".into(), Value::Flag(false)),
+        ("allowShortSecret".into(), Value::Flag(true)),
     ]);
     let shown = format!("{:?}", set("auth.jwt", jwt).unwrap().auth);
     for part in [
@@ -233,9 +238,31 @@ fn jwt_options_reach_the_verifier() {
         "\"uid\"",
         "leeway_seconds: 0",
         "require_exp: false",
+        "allow_short_secret: true",
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+}
+
+#[test]
+fn an_audience_may_be_left_unchecked() {
+    let shown = |value| format!("{:?}", set("auth.jwt.audience", value).unwrap().auth);
+    assert!(shown(Value::Flag(false)).contains("audience: Any"));
+    assert!(shown(Value::Undefined).contains("audience: OneOf([])"));
+}
+
+#[test]
+fn a_short_secret_is_refused_by_the_name_of_where_it_comes_from() {
+    let error = set("auth.jwt.secret", text("hunter2")).unwrap_err();
+    assert_eq!((error.code(), error.option.as_str()), ("ERR_OPTION_OUT_OF_RANGE", "auth.jwt.secret"));
+    let error = build(Value::Undefined, with_secret("hunter2")).unwrap_err();
+    assert_eq!((error.code(), error.option.as_str()), ("ERR_OPTION_OUT_OF_RANGE", "auth"));
+    assert!(error.message.contains("JWT_SECRET") && error.message.contains("allowShortSecret"), "{error}");
+    let permitted = Value::Object(vec![
+        ("secret".into(), text("hunter2")),
+        ("allowShortSecret".into(), Value::Flag(true)),
+    ]);
+    assert!(set("auth.jwt", permitted).is_ok());
 }
 
 #[test]

@@ -9,9 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use jsonwebtoken::Algorithm;
 use jsonwebtoken::AlgorithmFamily;
-use serde_json::{Map, Value};
 
+use super::integer::{self, integer};
 use super::key::{self, VerifyingKey};
+use super::members::{Member, Members};
 use super::token::{Sources, Token};
 use super::{Identity, parse_id};
 use crate::engine::error::{Code, ConfigError, quote};
@@ -49,16 +50,27 @@ pub struct JwtOptions {
     pub algorithms: Vec<Algorithm>,
     /// Permitted `iss`. Empty: not checked.
     pub issuers: Vec<String>,
-    /// One of these must be in `aud`. Empty: not checked.
-    pub audiences: Vec<String>,
+    /// Whom tokens are for. Default: nobody is named.
+    pub audience: Audience,
     /// The claim that holds the user id, a string or an integer. Default `sub`.
     pub user_id_claim: String,
     /// How far clocks may differ, for `exp` and `nbf`. Default 5 s; at most 300 s.
     pub leeway_seconds: u64,
     /// Whether a token without `exp` is refused. Default true. An `exp` that is there is always checked.
     pub require_exp: bool,
+    /// Whether the secret may be shorter than the hash of an algorithm (RFC 7518 section 3.2). Default false.
+    pub allow_short_secret: bool,
     /// Which further places may carry the token. Default none.
     pub sources: Sources,
+}
+
+/// What `aud` must be (RFC 7519 section 4.1.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// It is not looked at.
+    Any,
+    /// One of these must be in it. Where none is named it must not be there: the token is for somebody else.
+    OneOf(Vec<String>),
 }
 
 impl Default for JwtOptions {
@@ -66,10 +78,11 @@ impl Default for JwtOptions {
         Self {
             algorithms: Vec::new(),
             issuers: Vec::new(),
-            audiences: Vec::new(),
+            audience: Audience::OneOf(Vec::new()),
             user_id_claim: "sub".to_owned(),
             leeway_seconds: 5,
             require_exp: true,
+            allow_short_secret: false,
             sources: Sources::default(),
         }
     }
@@ -99,6 +112,9 @@ impl Verifier {
         }
         for algorithm in &options.algorithms {
             check_algorithm(*algorithm, &key)?;
+            if !options.allow_short_secret {
+                check_length(*algorithm, &key)?;
+            }
         }
         check_options(&options)?;
         Ok(Self { key, options })
@@ -129,48 +145,60 @@ impl Verifier {
             return Err(invalid("the token is longer than 8 KiB"));
         }
         let payload = self.verified_payload(token)?;
-        let claims: Map<String, Value> = serde_json::from_str(&payload)
-            .map_err(|_| invalid("the token's claims are not a JSON object"))?;
+        let claims = members("claims", &payload)?;
         let expires_at = self.check_times(&claims, now_unix_secs)?;
         self.check_issuer_and_audience(&claims)?;
-        Ok(Identity {
-            user_id: self.user_id(&claims)?,
-            rooms: Vec::new(),
-            data: Some(payload.into_boxed_str()),
-            expires_at,
-        })
+        let user_id = self.user_id(&claims)?;
+        Ok(Identity { user_id, rooms: Vec::new(), data: Some(payload.into_boxed_str()), expires_at })
     }
 
     /// The claims as JSON text, once the signature over them holds.
     fn verified_payload(&self, token: &str) -> Result<String, Refusal> {
         let parts = token.rsplit_once('.').and_then(|(signed, signature)| {
-            let (_, payload) = signed.split_once('.')?;
-            Some((signed, payload, signature))
+            let (header, payload) = signed.split_once('.')?;
+            Some((signed, header, payload, signature))
         });
-        let Some((signed, payload, signature)) = parts else {
+        let Some((signed, header, payload, signature)) = parts else {
             return Err(invalid("the token is not of the form header.claims.signature"));
         };
-        // Names only algorithms that this package knows; "none" is not among them.
-        let header = jsonwebtoken::decode_header(token).map_err(|_| {
-            invalid("the token's header is malformed, or names an algorithm that is not supported")
-        })?;
-        if !self.options.algorithms.contains(&header.alg) {
-            return Err(invalid("the token is signed with an algorithm that is not permitted"));
-        }
-        if header.crit.is_some() {
-            return Err(invalid("the token's header needs an extension that is not supported"));
-        }
         let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid("the token is not base64url"));
+        let algorithm = self.algorithm(decode(header)?)?;
         let (signature, claims) = (decode(signature)?, decode(payload)?);
-        if !self.key.verify(header.alg, signed.as_bytes(), &signature) {
+        if !self.key.verify(algorithm, signed.as_bytes(), &signature) {
             return Err(invalid("the token's signature does not fit"));
         }
         String::from_utf8(claims).map_err(|_| invalid("the token's claims are not UTF-8"))
     }
 
-    /// `exp` and `nbf` (RFC 7519 section 4.1.4 and 4.1.5). Returns when the token ends, leeway included.
-    fn check_times(&self, claims: &Map<String, Value>, now: u64) -> Result<Option<u64>, Refusal> {
+    /// The algorithm that a header (RFC 7515 section 4) names. Keys that it brings along, its type and the like are not looked
+    /// at: nothing here depends on them.
+    fn algorithm(&self, header: Vec<u8>) -> Result<Algorithm, Refusal> {
+        let header = String::from_utf8(header).map_err(|_| invalid("the token's header is not UTF-8"))?;
+        let header = members("header", &header)?;
+        // Names only algorithms that this package knows; "none" is not among them.
+        let named = header.get("alg").and_then(Member::text).and_then(|name| String::from_utf8(name).ok());
+        let algorithm = named.and_then(|name| Algorithm::from_str(&name).ok());
+        let algorithm =
+            algorithm.ok_or_else(|| invalid("the token's header names no algorithm that is supported"))?;
+        if !self.options.algorithms.contains(&algorithm) {
+            return Err(invalid("the token is signed with an algorithm that is not permitted"));
+        }
+        // Section 4.1.11: what is listed must be understood, and a list that is empty, or none, must not be there.
+        if header.get("crit").is_some() {
+            return Err(invalid("the token's header needs an extension that is not supported"));
+        }
+        // Never for a token (RFC 7797 section 7): the claims would not be in base64url.
+        if header.get("b64").is_some_and(|encoded| !encoded.is_true()) {
+            return Err(invalid("the token's header says that its claims are not base64url"));
+        }
+        Ok(algorithm)
+    }
+
+    /// `exp`, `nbf` and `iat` (RFC 7519 section 4.1.4 to 4.1.6). Returns when the token ends, leeway included.
+    fn check_times(&self, claims: &Members<'_>, now: u64) -> Result<Option<u64>, Refusal> {
         let leeway = self.options.leeway_seconds;
+        // Tells an age that nobody asks for; a number it has to be.
+        number(claims, "iat")?;
         if let Some(from) = number(claims, "nbf")?
             && from > now.saturating_add(leeway) as f64
         {
@@ -187,35 +215,46 @@ impl Verifier {
         Ok(Some(((until * 1000.0) as u64).min(LAST_DATE_MS)))
     }
 
-    fn check_issuer_and_audience(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
-        let JwtOptions { issuers, audiences, .. } = &self.options;
-        let among = |permitted: &[String], claim: &Value| {
-            claim.as_str().is_some_and(|claim| permitted.iter().any(|permitted| permitted == claim))
+    fn check_issuer_and_audience(&self, claims: &Members<'_>) -> Result<(), Refusal> {
+        let among = |permitted: &[String], claim: Member<'_>| {
+            claim.text().is_some_and(|claim| permitted.iter().any(|permitted| permitted.as_bytes() == claim))
         };
+        let issuers = &self.options.issuers;
         if !issuers.is_empty() && !claims.get("iss").is_some_and(|iss| among(issuers, iss)) {
             return Err(invalid("the token's iss is not one that is permitted"));
         }
-        let fits = |aud: &Value| match aud {
-            Value::Array(several) => several.iter().any(|aud| among(audiences, aud)),
-            one => among(audiences, one),
+        let Audience::OneOf(audiences) = &self.options.audience else { return Ok(()) };
+        let fits = |aud: Member<'_>| {
+            aud.elements().unwrap_or_else(|| vec![aud]).into_iter().any(|aud| among(audiences, aud))
         };
-        if !audiences.is_empty() && !claims.get("aud").is_some_and(fits) {
-            return Err(invalid("the token's aud is not one that is permitted"));
+        match (claims.get("aud"), audiences.is_empty()) {
+            (None, true) => Ok(()),
+            (Some(_), true) => {
+                Err(invalid("the token is for an audience (aud), and auth.jwt.audience names none"))
+            }
+            (Some(aud), false) if fits(aud) => Ok(()),
+            _ => Err(invalid("the token's aud is not one that is permitted")),
         }
-        Ok(())
     }
 
-    fn user_id(&self, claims: &Map<String, Value>) -> Result<Arc<str>, Refusal> {
+    fn user_id(&self, claims: &Members<'_>) -> Result<Arc<str>, Refusal> {
         let name = &self.options.user_id_claim;
-        let id = match claims.get(name) {
-            Some(Value::String(text)) => parse_id(text),
-            Some(Value::Number(number)) if number.is_i64() || number.is_u64() => {
-                parse_id(&number.to_string())
+        let refuse = |why: &str| Err(invalid(format!("the token's {name} {why}")));
+        let Some(claim) = claims.get(name) else { return Err(invalid(format!("the token has no {name}"))) };
+        let id = match (claim.text().map(String::from_utf8), claim.number().map(integer)) {
+            (Some(Ok(text)), _) => text,
+            (Some(Err(_)), _) => return refuse("holds half of a character (a lone surrogate)"),
+            (None, Some(Ok(number))) => number.to_string(),
+            (None, Some(Err(integer::Fault::Unsafe))) => {
+                return refuse(
+                    "is beyond 2^53 - 1, where JavaScript takes different numbers for one: make it a string",
+                );
             }
-            Some(_) => return Err(invalid(format!("the token's {name} is neither a string nor an integer"))),
-            None => return Err(invalid(format!("the token has no {name}"))),
+            (None, Some(Err(integer::Fault::Fraction)) | None) => {
+                return refuse("is neither a string nor an integer");
+            }
         };
-        id.map_err(|error| invalid(format!("the token's {name} {error}")))
+        parse_id(&id).or_else(|error| refuse(&error.to_string()))
     }
 }
 
@@ -250,11 +289,25 @@ fn check_algorithm(algorithm: Algorithm, key: &VerifyingKey) -> Result<(), Confi
     Err(ConfigError::out_of_range(ALGORITHMS, &expected, &quote(&format!("{algorithm:?}"))))
 }
 
+/// RFC 7518 section 3.2: from one token a shorter secret can be found by trying, without a single request.
+fn check_length(algorithm: Algorithm, key: &VerifyingKey) -> Result<(), ConfigError> {
+    let (least, got) = (key::least_bytes(algorithm), key.secret_bytes());
+    if got.is_none_or(|got| got >= least) {
+        return Ok(());
+    }
+    let expected = format!("at least {least} bytes long for {algorithm:?} (see auth.jwt.allowShortSecret)");
+    Err(ConfigError::out_of_range("auth.jwt.secret", &expected, "a shorter one"))
+}
+
 fn check_options(options: &JwtOptions) -> Result<(), ConfigError> {
     let refuse = |option: &str, expected: &str, got: &str| {
         Err(ConfigError::out_of_range(&format!("auth.jwt.{option}"), expected, got))
     };
-    for (option, list) in [("issuer", &options.issuers), ("audience", &options.audiences)] {
+    let audiences: &[String] = match &options.audience {
+        Audience::Any => &[],
+        Audience::OneOf(audiences) => audiences,
+    };
+    for (option, list) in [("issuer", &options.issuers[..]), ("audience", audiences)] {
         if list.iter().any(String::is_empty) {
             return refuse(option, "a non-empty string, or several", "''");
         }
@@ -278,12 +331,18 @@ fn check_options(options: &JwtOptions) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A NumericDate (RFC 7519 section 2): seconds, not necessarily whole.
-fn number(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, Refusal> {
-    match claims.get(name).map(Value::as_f64) {
-        None => Ok(None),
-        Some(Some(number)) => Ok(Some(number)),
-        Some(None) => Err(invalid(format!("the token's {name} is not a number"))),
+/// A part of the token that is a JSON object.
+fn members<'a>(part: &str, text: &'a str) -> Result<Members<'a>, Refusal> {
+    Members::parse(text).map_err(|fault| invalid(format!("the token's {part} {fault}")))
+}
+
+/// A NumericDate (RFC 7519 section 2): seconds, not necessarily whole. One that is too large for a number is infinite, as
+/// `JSON.parse` has it.
+fn number(claims: &Members<'_>, name: &str) -> Result<Option<f64>, Refusal> {
+    let Some(claim) = claims.get(name) else { return Ok(None) };
+    match claim.number().and_then(|number| number.parse().ok()) {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(invalid(format!("the token's {name} is not a number"))),
     }
 }
 

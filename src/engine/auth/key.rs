@@ -55,6 +55,14 @@ impl VerifyingKey {
         matches!(self, Self::Public { .. })
     }
 
+    /// How long a shared secret is.
+    pub(super) fn secret_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Secret(secret) => Some(secret.len()),
+            Self::Public { .. } => None,
+        }
+    }
+
     /// Whether the key can verify signatures of this algorithm. RSA keys fit all of their family, EC keys only the one of their
     /// curve.
     pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
@@ -76,6 +84,11 @@ impl VerifyingKey {
             Self::Public { .. } => false,
         }
     }
+}
+
+/// How long the secret of an algorithm has to be: as long as its hash. 0 for the algorithms of public keys.
+pub(super) fn least_bytes(algorithm: Algorithm) -> usize {
+    mac(algorithm).map_or(0, |mac| mac.digest_algorithm().output_len())
 }
 
 fn mac(algorithm: Algorithm) -> Option<hmac::Algorithm> {

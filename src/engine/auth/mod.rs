@@ -1,7 +1,9 @@
 //! Who a connection is: the identity, where its token is found, and how a JWT is verified.
 
+mod integer;
 pub mod jwt;
 mod key;
+mod members;
 pub mod token;
 
 use std::fmt;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::{Refusal, RequestHead, parse_digits};
 use crate::engine::config::Origins;
 use crate::engine::error::{Code, ConfigError, quote};
+use crate::engine::redact;
 
 /// Refuses a page from an origin that is not permitted. A request without `Origin` comes from no browser and passes.
 /// `tls` tells whether the client's connection is known to be TLS.
@@ -20,7 +21,10 @@ pub fn check_origin(head: &RequestHead, tls: bool, permitted: &Origins) -> Resul
         return refuse("there is more than one Origin header".to_owned());
     }
     let Some(origin) = Origin::parse(text) else {
-        return refuse(format!("the origin {} is neither scheme://host[:port] nor null", quote(text)));
+        return refuse(format!(
+            "the origin {} is neither scheme://host[:port] nor null",
+            quote(&redact::origin(text))
+        ));
     };
     let host = head.header("host").unwrap_or_default();
     match permitted {

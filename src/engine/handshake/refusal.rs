@@ -72,6 +72,8 @@ impl Refusal {
     /// The close code under `rejectWith: 'close'`; `None` where there is nothing a browser's script could act on.
     pub fn close_code(&self) -> Option<u16> {
         match self.status {
+            // As while it is connected: with a fresh token the client may come back.
+            401 if self.code == Code::TokenExpired.as_str() => Some(close::TOKEN_EXPIRED),
             401 => Some(close::UNAUTHORIZED),
             403 => Some(close::FORBIDDEN),
             _ => None,

@@ -39,7 +39,9 @@ fn config() -> Config {
 }
 
 fn jwt_config() -> Config {
-    let verifier = Verifier::new(Key::Secret(b"secret".to_vec()), JwtOptions::default()).unwrap();
+    let verifier =
+        Verifier::new(Key::Secret(b"a secret of at least thirty-two bytes".to_vec()), JwtOptions::default())
+            .unwrap();
     Config::new(Auth::Jwt(Arc::new(verifier)))
 }
 
@@ -378,7 +380,9 @@ fn every_code_that_refuses_has_a_reason_phrase_of_its_status() {
 fn what_a_script_could_act_on_has_a_close_code() {
     let close_code = |code| Refusal::new(code, "").close_code();
     assert_eq!(close_code(Code::TokenMissing), Some(4401));
+    assert_eq!(close_code(Code::TokenInvalid), Some(4401));
     assert_eq!(close_code(Code::Unauthorized), Some(4401));
+    assert_eq!(close_code(Code::TokenExpired), Some(4001));
     assert_eq!(close_code(Code::OriginRefused), Some(4403));
     assert_eq!(close_code(Code::BadKey), None);
     assert_eq!(close_code(Code::AuthFailed), None);

@@ -1,12 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use jsonwebtoken::{EncodingKey, Header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
 const NOW: u64 = 1_700_000_000;
-const SECRET: &[u8] = b"a secret that nobody knows";
+const SECRET: &[u8] = b"a secret that nobody knows, as long as the hash of HS512: 64 bytes";
 
 const RSA: &[u8] = include_bytes!("../testdata/rsa_public.pem");
 const RSA_PKCS1: &[u8] = include_bytes!("../testdata/rsa_public_pkcs1.pem");
@@ -262,7 +262,7 @@ fn options_outside_their_range_are_config_errors() {
     type Change = fn(&mut JwtOptions);
     let changes: [(&str, Change); 7] = [
         ("issuer", |options| options.issuers = vec![String::new()]),
-        ("audience", |options| options.audiences = vec!["a".into(), String::new()]),
+        ("audience", |options| options.audience = Audience::OneOf(vec!["a".into(), String::new()])),
         ("userIdClaim", |options| options.user_id_claim.clear()),
         ("leewaySeconds", |options| options.leeway_seconds = 301),
         ("cookie", |options| options.sources.cookie = Some("a b".into())),
@@ -354,7 +354,7 @@ fn a_permitted_issuer_is_required_once_issuers_are_named() {
 
 #[test]
 fn a_permitted_audience_is_required_once_audiences_are_named() {
-    let verifier = verifier(|options| options.audiences = vec!["chat".into(), "mail".into()]);
+    let verifier = verifier(|options| options.audience = Audience::OneOf(vec!["chat".into(), "mail".into()]));
     for aud in [json!("chat"), json!(["other", "mail"])] {
         assert_eq!(outcome(&verifier, &with("aud", aud)), Ok("alice".into()));
     }
@@ -364,9 +364,19 @@ fn a_permitted_audience_is_required_once_audiences_are_named() {
 }
 
 #[test]
-fn issuer_and_audience_are_free_when_none_are_named() {
-    let claims = json!({ "sub": "alice", "exp": NOW + 60, "iss": "x", "aud": ["y"] });
-    assert_eq!(outcome(&verifier(|_| {}), &claims), Ok("alice".into()));
+fn the_issuer_is_free_when_none_is_named() {
+    assert_eq!(outcome(&verifier(|_| {}), &with("iss", json!("x"))), Ok("alice".into()));
+}
+
+#[test]
+fn a_token_for_an_audience_is_refused_where_none_is_named_unless_any_will_do() {
+    let any = verifier(|options| options.audience = Audience::Any);
+    assert_eq!(outcome(&any, &claims()), Ok("alice".into()));
+    for aud in [json!("x"), json!(["x", "y"]), json!([]), json!(""), json!(5)] {
+        assert_eq!(outcome(&verifier(|_| {}), &with("aud", aud.clone())), Err("ERR_TOKEN_INVALID"), "{aud}");
+        assert_eq!(outcome(&any, &with("aud", aud)), Ok("alice".into()));
+    }
+    assert_eq!(raw_outcome(r#""sub":"alice","aud":null"#), Err("ERR_TOKEN_INVALID"));
 }
 
 #[test]
@@ -377,7 +387,8 @@ fn the_user_id_is_a_string_or_an_integer() {
         (json!(42), "42"),
         (json!(0), "0"),
         (json!(-7), "-7"),
-        (json!(u64::MAX), "18446744073709551615"),
+        (json!((1_u64 << 53) - 1), "9007199254740991"),
+        (json!("18446744073709551615"), "18446744073709551615"),
         (json!("ä".repeat(128)), &"ä".repeat(128)),
     ] {
         assert_eq!(outcome(&verifier, &with("uid", id)), Ok(expected.to_owned()));
@@ -385,6 +396,125 @@ fn the_user_id_is_a_string_or_an_integer() {
     let too_long = json!("ä".repeat(129));
     for id in [json!(""), json!(1.5), json!(1e30), json!(true), json!([]), json!({}), Value::Null, too_long] {
         assert_eq!(outcome(&verifier, &with("uid", id)), Err("ERR_TOKEN_INVALID"));
+    }
+}
+
+/// What becomes of a token whose claims are written like this, and that has an `exp`.
+fn raw_outcome(members: &str) -> Result<String, &'static str> {
+    let token = forge(&json!({ "alg": "HS256" }), &format!(r#"{{"exp":{},{members}}}"#, NOW + 60));
+    let verified = verifier(|_| {}).verify(&token, NOW);
+    verified.map(|identity| identity.user_id.to_string()).map_err(|refusal| refusal.code)
+}
+
+/// Why that token is refused.
+fn raw_reason(members: &str) -> String {
+    let token = forge(&json!({ "alg": "HS256" }), &format!(r#"{{"exp":{},{members}}}"#, NOW + 60));
+    verifier(|_| {}).verify(&token, NOW).unwrap_err().message
+}
+
+#[test]
+fn a_number_is_a_user_id_by_its_value() {
+    for number in ["10000", "1e4", "1E+4", "10000.0", "0.1e5"] {
+        assert_eq!(raw_outcome(&format!(r#""sub":{number}"#)), Ok("10000".into()), "{number}");
+    }
+    assert_eq!(raw_outcome(r#""sub":-0"#), Ok("0".into()));
+}
+
+#[test]
+fn a_number_that_javascript_would_take_for_another_is_no_user_id() {
+    for number in
+        ["9007199254740992", "9007199254740993", "-9007199254740993", "18446744073709551615", "1e16", "1e999"]
+    {
+        assert!(raw_reason(&format!(r#""sub":{number}"#)).contains("2^53"), "{number}");
+    }
+    for number in ["1.5", "9007199254740991.4", "1.00000000000000000001"] {
+        assert!(
+            raw_reason(&format!(r#""sub":{number}"#)).contains("neither a string nor an integer"),
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn half_a_character_in_a_claim_is_left_to_javascript() {
+    let members = r#""sub":"alice","name":"Party \ud83c","\udf89":1,"nested":{"\ud83c":["\ud83c"]}"#;
+    let payload = format!(r#"{{"exp":{},{members}}}"#, NOW + 60);
+    let identity = verifier(|_| {}).verify(&forge(&json!({ "alg": "HS256" }), &payload), NOW).unwrap();
+    assert_eq!((&*identity.user_id, identity.data.as_deref()), ("alice", Some(&*payload)));
+    assert_eq!(raw_outcome(r#""sub":"\ud83c\udf89""#), Ok("🎉".into()));
+}
+
+#[test]
+fn half_a_character_in_the_user_id_is_refused_by_name() {
+    for sub in [r"\ud83c", r"a\udf89b"] {
+        assert_eq!(
+            raw_reason(&format!(r#""sub":"{sub}""#)),
+            "the token's sub holds half of a character (a lone surrogate)"
+        );
+    }
+}
+
+#[test]
+fn half_a_character_fits_no_issuer_and_no_audience() {
+    let strict = verifier(|options| {
+        options.issuers = vec!["me\u{fffd}".into()];
+        options.audience = Audience::OneOf(vec!["you".into()]);
+    });
+    for (iss, aud, valid) in [
+        (r"me\ufffd", r#"["\ud83c","you"]"#, true),
+        (r"me\ud83c", r#""you""#, false),
+        (r"me\ufffd", r#""you\ud83c""#, false),
+    ] {
+        let payload = format!(r#"{{"sub":"a","exp":{},"iss":"{iss}","aud":{aud}}}"#, NOW + 60);
+        let verified = strict.verify(&forge(&json!({ "alg": "HS256" }), &payload), NOW);
+        assert_eq!(verified.is_ok(), valid, "{payload}");
+    }
+}
+
+#[test]
+fn two_claims_of_one_name_are_refused() {
+    for members in [
+        r#""sub":"a","sub":"b""#,
+        r#""sub":"a","\u0073ub":"b""#,
+        r#""sub":"a","exp":1"#,
+        r#""sub":"a","x":1,"x":1"#,
+    ] {
+        assert!(raw_reason(members).contains("two members of one name"), "{members}");
+    }
+}
+
+#[test]
+fn claims_that_nobody_checks_may_be_as_deep_and_as_large_as_they_like() {
+    let deep = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
+    for value in ["1e999", "-1e-999", &"9".repeat(4000), &deep] {
+        assert_eq!(raw_outcome(&format!(r#""sub":"a","x":{value}"#)), Ok("a".into()));
+    }
+}
+
+#[test]
+fn times_are_numbers_however_they_are_written() {
+    let verify = |members: &str| {
+        let token = forge(&json!({ "alg": "HS256" }), &format!(r#"{{"sub":"a",{members}}}"#));
+        verifier(|_| {}).verify(&token, NOW)
+    };
+    for exp in ["1.70000006e9", "1700000060.0", "170000006e1", "1700000060"] {
+        assert_eq!(
+            verify(&format!(r#""exp":{exp},"nbf":1.7e9,"iat":17e8"#)).unwrap().expires_at,
+            Some((NOW + 65) * 1000)
+        );
+    }
+    assert_eq!(verify(r#""exp":1700000060.5,"iat":0.5"#).unwrap().expires_at, Some((NOW + 65) * 1000 + 500));
+    assert_eq!(verify(r#""exp":1e4"#).unwrap_err().code, "ERR_TOKEN_EXPIRED");
+    assert_eq!(verify(r#""exp":1e999"#).unwrap().expires_at, Some(LAST_DATE_MS));
+    assert_eq!(
+        verify(r#""exp":1700000060,"nbf":1.70000006e9"#).unwrap_err().message,
+        "the token is not valid yet"
+    );
+    for iat in ["\"1\"", "null", "[]", "true"] {
+        assert_eq!(
+            verify(&format!(r#""exp":1700000060,"iat":{iat}"#)).unwrap_err().message,
+            "the token's iat is not a number"
+        );
     }
 }
 
@@ -399,10 +529,93 @@ fn claims_that_are_no_json_object_are_refused() {
     assert_eq!(verifier(|_| {}).verify(&token, NOW).unwrap_err().code, "ERR_TOKEN_INVALID");
 }
 
+/// Why a token with this header is refused; empty if it isn't.
+fn header_reason(header: &str) -> String {
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let signed = format!("{}.{}", encode(header), encode(&claims().to_string()));
+    let key = EncodingKey::from_secret(SECRET);
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+    let verified = verifier(|_| {}).verify(&format!("{signed}.{signature}"), NOW);
+    verified.err().map(|refusal| refusal.message).unwrap_or_default()
+}
+
 #[test]
 fn a_header_that_needs_an_extension_is_refused() {
-    let token = forge(&json!({ "alg": "HS256", "crit": ["b64"], "b64": false }), &claims().to_string());
-    assert_eq!(verifier(|_| {}).verify(&token, NOW).unwrap_err().code, "ERR_TOKEN_INVALID");
+    for crit in [r#"["b64"]"#, "[]", "null", "false", "\"b64\"", "{}"] {
+        let header = format!(r#"{{"alg":"HS256","crit":{crit},"b64":true}}"#);
+        assert!(header_reason(&header).contains("extension"), "{header}");
+    }
+    assert!(header_reason(r#"{"alg":"HS256","\u0063rit":null}"#).contains("extension"));
+}
+
+#[test]
+fn a_header_that_says_that_the_claims_are_not_encoded_is_refused() {
+    assert_eq!(header_reason(r#"{"alg":"HS256","b64":true}"#), "");
+    for b64 in ["false", "null", "0", "\"true\""] {
+        assert!(header_reason(&format!(r#"{{"alg":"HS256","b64":{b64}}}"#)).contains("base64url"), "{b64}");
+    }
+}
+
+#[test]
+fn a_header_has_one_algorithm() {
+    for header in [
+        r#"{"alg":"HS256","alg":"HS256"}"#,
+        r#"{"alg":"HS256","typ":"a","typ":"a"}"#,
+        r#"{"alg":"none","\u0061lg":"HS256"}"#,
+    ] {
+        assert!(header_reason(header).contains("two members of one name"), "{header}");
+    }
+    for header in ["{}", r#"{"alg":null}"#, r#"{"alg":["HS256"]}"#, r#"{"alg":"HS256\ud83c"}"#] {
+        assert!(header_reason(header).contains("no algorithm"), "{header}");
+    }
+    for header in ["[]", "null", "", "{\"alg\":\"HS256\""] {
+        assert!(header_reason(header).contains("must be a JSON object"), "{header}");
+    }
+}
+
+#[test]
+fn what_a_header_holds_beside_is_not_looked_at() {
+    for more in [
+        r#""typ":"at+jwt""#,
+        r#""typ":null"#,
+        r#""kid":5"#,
+        r#""kid":"\ud83c""#,
+        r#""jwk":{"kty":"new"}"#,
+        r#""x5c":1e999"#,
+    ] {
+        assert_eq!(header_reason(&format!(r#"{{"alg":"HS256",{more}}}"#)), "", "{more}");
+    }
+}
+
+#[test]
+fn a_secret_shorter_than_the_hash_is_refused_unless_that_is_permitted() {
+    for (algorithm, bytes) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
+        let secret = |bytes| Key::Secret(vec![b'x'; bytes]);
+        assert_eq!(
+            config_error(secret(bytes - 1), |options| options.algorithms = vec![algorithm]),
+            out_of_range("secret")
+        );
+        let verifier = |bytes, allow_short_secret| {
+            Verifier::new(
+                secret(bytes),
+                JwtOptions { algorithms: vec![algorithm], allow_short_secret, ..JwtOptions::default() },
+            )
+        };
+        let error = verifier(bytes - 1, false).unwrap_err().message;
+        assert!(
+            error.contains(&format!("{bytes} bytes")) && error.contains("auth.jwt.allowShortSecret"),
+            "{error}"
+        );
+        assert!(verifier(bytes, false).is_ok() && verifier(1, true).is_ok());
+    }
+    // Of several, the longest hash counts; no algorithm named is HS256.
+    let both = |options: &mut JwtOptions| options.algorithms = vec![Algorithm::HS256, Algorithm::HS512];
+    assert_eq!(config_error(Key::Secret(vec![b'x'; 63]), both), out_of_range("secret"));
+    assert_eq!(config_error(Key::Secret(vec![b'x'; 31]), |_| {}), out_of_range("secret"));
+    assert_eq!(
+        config_error(Key::Secret(Vec::new()), |options| options.allow_short_secret = true),
+        out_of_range("secret")
+    );
 }
 
 #[test]
@@ -411,7 +624,9 @@ fn a_key_that_the_token_brings_along_is_ignored() {
     let header = json!({ "alg": "HS256", "jwk": { "kty": "oct", "k": "AAAA" }, "kid": "../../etc/passwd" });
     let genuine = forge(&header, &claims);
     assert!(verifier(|_| {}).verify(&genuine, NOW).is_ok());
-    let other = Verifier::new(Key::Secret(b"another".to_vec()), JwtOptions::default()).unwrap();
+    let other =
+        Verifier::new(Key::Secret(b"another secret of at least 32 bytes".to_vec()), JwtOptions::default())
+            .unwrap();
     assert_eq!(other.verify(&genuine, NOW).unwrap_err().code, "ERR_TOKEN_INVALID");
 }
 
@@ -465,6 +680,7 @@ fn a_missing_token_has_a_code_of_its_own() {
 #[test]
 fn debug_shows_neither_secret_nor_key() {
     let secret = Key::Secret(b"hunter2".to_vec());
-    let shown = format!("{secret:?} {:?}", Verifier::new(secret.clone(), JwtOptions::default()).unwrap());
+    let options = JwtOptions { allow_short_secret: true, ..JwtOptions::default() };
+    let shown = format!("{secret:?} {:?}", Verifier::new(secret.clone(), options).unwrap());
     assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
 }
