@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::harness::{Server, eventually};
 use super::redis_rig::{MASTERS, RedisCluster, with};
-use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
+use crate::engine::broker::redis::{Address, RedisConfig, Server as RedisAt};
 use crate::engine::broker::{Answer, Delivery, State, Status};
 
 /// Links are given up well before a node is taken for failed: nobody believes a master that was replaced meanwhile.
@@ -98,6 +98,31 @@ fn one_living_node_of_the_list_is_enough_to_find_the_others() {
     for master in 0..MASTERS {
         assert_eq!(server.tell(&RedisCluster::user_on(master, 0), "x").status, Status::Published);
     }
+}
+
+#[test]
+fn nodes_that_name_no_host_keep_their_links_by_whatever_name_one_is_asked() {
+    let mut cluster = RedisCluster::of(MASTERS, &["cluster-preferred-endpoint-type unknown-endpoint"]);
+    let mut config = config(&cluster);
+    if let Address::Tcp(host, ..) = &mut config.servers[0].address {
+        *host = "localhost".to_owned();
+    }
+    let server = Server::start_up(with(config));
+    let user = RedisCluster::user_on(0, 0);
+    let _client = server.connect_as(&user);
+    let link = |cluster: &RedisCluster| -> String {
+        let clients: String = cluster.nodes[2].ask(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+        clients.split(' ').next().unwrap().to_owned()
+    };
+    let before = link(&cluster);
+    // With each move it asks again, now this node and now that one.
+    for turn in 0..8 {
+        cluster.migrate(RedisCluster::slot_of(&user), 1 - turn % 2);
+        cluster.await_subscribers(&user, 1);
+        await_up(&[&server]);
+    }
+    assert_eq!(link(&cluster), before);
+    assert_eq!(server.tell(&user, "x").status, Status::Published);
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::harness::{Server, eventually};
 use super::redis_rig::sentinel::{NAME, Sentinels};
 use super::redis_rig::traffic::{expect_soon, unix_ms};
-use super::redis_rig::{traffic, with};
-use crate::engine::broker::redis::RedisConfig;
+use super::redis_rig::{RedisServer, traffic, with};
+use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::engine::broker::{Answer, State, Status};
+use crate::engine::events::Event;
 
 /// A link is given up well before a master is taken for down: nobody believes one that was replaced meanwhile.
 fn config(sentinels: &Sentinels) -> RedisConfig {
@@ -143,6 +144,33 @@ fn sentinels_may_go_one_by_one_and_the_master_is_still_found() {
     assert!(down.gap.is_none());
     sentinels.sentinels[0].restart();
     await_there(&sentinels, 0, &[&one, &two]);
+}
+
+#[test]
+fn a_master_that_one_sentinel_calls_by_name_and_another_by_address_is_one() {
+    let redis = RedisServer::start();
+    let port = redis.address().port();
+    let names = ["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"];
+    let sentinels = ["localhost", "127.0.0.1"].map(|host| {
+        let monitor = format!("sentinel monitor {NAME} {host} {port} 1");
+        RedisServer::with(&[&names[..], &[&monitor]].concat())
+    });
+    let named = |sentinel: &RedisServer| -> Vec<String> {
+        sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])
+    };
+    assert_eq!(sentinels.each_ref().map(|sentinel| named(sentinel)[0].clone()), ["localhost", "127.0.0.1"]);
+    let servers = sentinels.each_ref().map(|sentinel| RedisAt::parse(&sentinel.url()).unwrap());
+    let config = RedisConfig { master_name: NAME.into(), ..RedisConfig::new(servers.into()) };
+    let server = Server::start_up(with(config));
+    let _ada = server.connect_as("ada");
+    // Both are asked several times meanwhile.
+    let trouble = server.event_within(Duration::from_secs(1), |event| match event {
+        Event::Broker(status) => status.error.clone(),
+        _ => None,
+    });
+    assert_eq!(trouble, None);
+    assert_eq!((server.gaps(), server.engine.stats().broker.counts.gaps), (vec![], 0));
+    assert_eq!(server.tell("ada", "x").nodes, Some(1));
 }
 
 #[test]

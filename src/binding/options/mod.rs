@@ -239,8 +239,8 @@ const OPTIONS: &[Opt] = &[
         draft.config.redis.username = Some(value.non_empty()?);
         Ok(())
     }),
-    opt("redis.password", "a non-empty string", |draft, value| {
-        draft.config.redis.password = Some(value.non_empty()?);
+    opt("redis.password", "a string", |draft, value| {
+        draft.config.redis.password = Some(value.text()?);
         Ok(())
     }),
     opt("redis.masterName", "a non-empty string", |draft, value| {

@@ -16,7 +16,7 @@ use crate::tests::harness::{Request, Server, eventually};
 use crate::tests::harness::{allow_threads, alone};
 use crate::tests::redis_rig::fake::Line;
 use crate::tests::redis_rig::traffic::unix_ms;
-use crate::tests::redis_rig::{FakeRedis, RedisServer, Tap, TlsRedis, with, with_redis};
+use crate::tests::redis_rig::{FakeRedis, KEY, RedisServer, Tap, TlsRedis, with, with_redis};
 
 /// Two servers with this configuration reach each other's users.
 fn expect_company(redis: &RedisConfig) {
@@ -169,12 +169,31 @@ fn logins_are_those_of_the_url_or_of_the_options() {
     }
     // Pub/Sub knows no databases: one of another number is the same.
     expect_company(&with_redis(&format!("{}/3", url(":hush@"))).redis);
+    expect_company(&RedisConfig { username: Some("app".into()), ..with_redis(&url(":secret@")).redis });
     let options = RedisConfig {
         username: Some("app".into()),
         password: Some("secret".into()),
         ..with_redis(&url("other:wrong@")).redis
     };
     expect_company(&options);
+}
+
+#[test]
+fn a_user_needs_no_password_where_redis_wants_none() {
+    let redis = RedisServer::with(&["user app on nopass ~* &actory:* +@all", "requirepass hush"]);
+    let url = |login: &str| with_redis(&redis.url().replace("//", &format!("//{login}"))).redis;
+    for login in ["app@", "app:@", "app:any@"] {
+        expect_company(&url(login));
+    }
+    expect_company(&with_redis(&format!("{}?user=app", redis.unix_url())).redis);
+    let app = RedisConfig { username: Some("app".into()), ..url("") };
+    expect_company(&app);
+    // An empty one stands for none, also where the URL has another.
+    expect_company(&RedisConfig { password: Some(String::new()), ..app });
+    expect_trouble(RedisConfig { password: Some(String::new()), ..url(":any@") }, "ERR_BROKER_AUTH");
+    let server = expect_trouble(url("nobody@"), "ERR_BROKER_AUTH");
+    let error = server.settled(server.engine.ready()).unwrap_err();
+    assert!(error.message.contains("redis.password"), "{error}");
 }
 
 #[test]
@@ -321,4 +340,75 @@ fn tls_trusts_the_authority_that_it_is_given_and_no_other() {
     // TLS where none is spoken: Redis waits for the end of a line.
     let plain = with_redis(&redis.server.url().replace("redis:", "rediss:")).redis;
     expect_trouble(RedisConfig { tls: good.tls, ..plain }, "ERR_BROKER_TIMEOUT");
+}
+
+/// With the certificate of one Redis, and not with that of another one.
+fn expect_only_its_own(redis: &TlsRedis, other: &TlsRedis) {
+    let good = redis.config();
+    expect_company(&good);
+    let mut wrong = good.clone();
+    wrong.tls.ca = other.config().tls.ca;
+    expect_trouble(wrong, "ERR_BROKER_CONNECT");
+    let mut wrong = good;
+    wrong.tls.servername = Some("redis.example".into());
+    expect_trouble(wrong, "ERR_BROKER_CONNECT");
+}
+
+/// A certificate that is its own authority, with these extensions or names.
+fn own(more: &str) -> TlsRedis {
+    let make = format!("req -x509 {KEY} -keyout redis.key -out redis.pem -days 2 -subj /CN=localhost{more}");
+    TlsRedis::with(&[&make], &["tls-auth-clients no"])
+}
+
+#[test]
+fn a_certificate_that_is_its_own_authority_is_trusted_where_it_is_named() {
+    let named = " -addext subjectAltName=DNS:localhost";
+    // The second has the same names, and another key.
+    let [redis, other] = [(); 2].map(|()| own(named));
+    expect_only_its_own(&redis, &other);
+    // What says that it is no authority is one for itself.
+    expect_company(&own(&format!("{named} -addext basicConstraints=critical,CA:FALSE")).config());
+    expect_company(&own(&format!("{named} -addext extendedKeyUsage=serverAuth")).config());
+    // It says that it is no server's.
+    let client = own(&format!("{named} -addext extendedKeyUsage=clientAuth"));
+    expect_trouble(client.config(), "ERR_BROKER_CONNECT");
+    let signs = own(&format!("{named} -addext keyUsage=keyCertSign"));
+    expect_trouble(signs.config(), "ERR_BROKER_CONNECT");
+}
+
+#[test]
+fn a_common_name_counts_where_there_is_no_other() {
+    let redis = own("");
+    expect_only_its_own(&redis, &own(""));
+    expect_trouble(own(" -addext subjectAltName=DNS:redis.example").config(), "ERR_BROKER_CONNECT");
+    let make = [
+        &format!("req -x509 {KEY} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"),
+        &format!("req {KEY} -keyout redis.key -out redis.csr -subj /CN=localhost"),
+        // An extension, whichever: it is of version 3.
+        "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile kind -out redis.pem",
+    ];
+    let by_authority = TlsRedis::with(&make, &["tls-auth-clients no"]);
+    expect_only_its_own(&by_authority, &redis);
+}
+
+#[test]
+fn certificates_of_version_1_are_taken_where_node_takes_them() {
+    let request = format!("req {KEY} -keyout redis.key -out redis.csr -subj /CN=localhost");
+    let own = [&request[..], "x509 -req -in redis.csr -signkey redis.key -days 2 -out redis.pem"];
+    let issued = [
+        &format!("req -x509 {KEY} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"),
+        &request[..],
+        "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out redis.pem",
+    ];
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        let lines = [&format!("tls-protocols {version}"), "tls-auth-clients no"];
+        let [first, second] = [&own[..], &issued].map(|make| TlsRedis::with(make, &lines));
+        expect_only_its_own(&first, &second);
+        expect_only_its_own(&second, &first);
+        for redis in [first, second] {
+            let mut any = redis.config();
+            (any.tls.ca, any.tls.insecure, any.tls.servername) = (None, true, Some("redis.example".into()));
+            expect_company(&any);
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub use fake::FakeRedis;
 pub use listener::Listener;
 pub use server::RedisServer;
 pub use tap::Tap;
-pub use tls::TlsRedis;
+pub use tls::{KEY, TlsRedis};
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,6 +70,11 @@ impl RedisServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// URL of its Unix-domain socket.
@@ -160,7 +165,7 @@ impl Drop for RedisServer {
 }
 
 /// `setpriv` makes the system kill it when whoever started it is gone, however that ended.
-fn launch(dir: &std::path::Path, sentinel: bool) -> Child {
+fn launch(dir: &Path, sentinel: bool) -> Child {
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "redis-server"])
         .arg(dir.join("redis.conf"))

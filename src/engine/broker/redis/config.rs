@@ -20,7 +20,7 @@ pub struct RedisConfig {
     pub servers: Vec<Server>,
     /// User name instead of the one in the URL. Behind Sentinels, of the master.
     pub username: Option<String>,
-    /// Password likewise.
+    /// Password likewise. Empty: none.
     pub password: Option<String>,
     /// The master that Sentinels are asked for. Default `mymaster`.
     pub master_name: String,
@@ -135,7 +135,17 @@ impl Server {
         Error::new(kind, format!("Redis at {}: {what}", self.address))
     }
 
-    /// Parses `redis://[user][:password@]host[:port][/db]`, `rediss://…`, `unix:///path[?user=…&pass=…]`.
+    /// User name and password, if there is either. A user whose password is empty is one that Redis wants none of (`nopass`).
+    pub(super) fn login(&self) -> Option<(&str, &str)> {
+        let [username, password] =
+            [&self.username, &self.password].map(|text| text.as_deref().filter(|text| !text.is_empty()));
+        match (username, password) {
+            (None, None) => None,
+            (username, password) => Some((username.unwrap_or("default"), password.unwrap_or_default())),
+        }
+    }
+
+    /// Parses `redis://[user[:password]@]host[:port][/db]`, `rediss://…`, `unix:///path[?user=…&pass=…]`.
     /// The database number is accepted and means nothing: Pub/Sub knows none.
     ///
     /// # Errors

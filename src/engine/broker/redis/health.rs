@@ -181,9 +181,6 @@ impl Hub {
             inner.down.get_or_insert_with(Instant::now);
             phase
         };
-        if was == Phase::Up {
-            count(&self.counts.gaps);
-        }
         if was != Phase::Down || link.health.proven() == 0 {
             // Also before the first time up: whoever was accepted while there was nothing to subscribe to has a gap.
             self.unconfirm(link, self.proven(link));
@@ -223,6 +220,9 @@ impl Hub {
         let since = if state == told.status.state { told.status.since } else { unix_ms() };
         told.status = BrokerStatus { state, since, error, gap: None };
         if !same || gap.is_some() {
+            if gap.is_some() {
+                count(&self.counts.gaps);
+            }
             let gap = gap.map(clock::until_now);
             // Told under the lock, so that states are told in their order.
             self.sink.status(BrokerStatus { gap, ..told.status.clone() });

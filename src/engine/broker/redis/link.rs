@@ -17,6 +17,7 @@ use super::clock;
 use super::config::{Address, Server};
 use super::health::Health;
 use super::hub::{Hub, Place};
+use super::name;
 use super::pipeline::Pipeline;
 use super::session::Session;
 use super::topology::Finder;
@@ -169,7 +170,9 @@ impl Link {
             let server = finder.find(&self.server, hub).await?;
             *self.address.lock() = Some(server.address.clone());
             let before = self.last_address.lock().replace(server.address.clone());
-            if before.is_some_and(|before| before != server.address) {
+            if let Some(before) = before
+                && !name::are_one(&before, &server.address).await
+            {
                 hub.expect_stragglers();
             }
             let (wire, _) = Wire::connect(&server, &hub.config, &hub.tls).await?;

@@ -12,6 +12,7 @@
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
 mod asker;
+mod certificate;
 pub(crate) mod clock;
 mod config;
 mod dispatcher;
@@ -20,6 +21,7 @@ mod health;
 mod hub;
 mod lane;
 mod link;
+mod name;
 mod partition;
 mod pipeline;
 mod pubsub;
@@ -34,6 +36,7 @@ mod subscriptions;
 mod tls;
 mod topology;
 mod unanswered;
+mod verifier;
 mod wire;
 
 use std::sync::Arc;

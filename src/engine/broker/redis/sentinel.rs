@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::clock;
 use super::config::{Address, Server};
 use super::hub::Hub;
+use super::name;
 use super::wire::{Wire, text, unexpected};
 use crate::engine::error::{Code, Error};
 
@@ -123,7 +124,10 @@ async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
             loop {
                 let asked = clock::now();
                 let Ok(word) = ask(&mut wire, &sentinel, &hub).await else { break };
-                compare(&hub, &mut words.lock(), index, (word, asked));
+                let counts = note(&mut words.lock(), index, (word, asked));
+                if let Some((best, since)) = counts {
+                    compare(&hub, &best, since).await;
+                }
                 tokio::time::sleep(LOOK).await;
                 if hub.is_closed() {
                     return;
@@ -135,24 +139,30 @@ async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
     }
 }
 
-/// Takes links away from a master that is none any more.
-fn compare(hub: &Hub, words: &mut [Option<(Word, u64)>], index: usize, word: (Word, u64)) {
+/// Keeps a Sentinel's word. Answers the one that counts, and since when the others are known.
+fn note(words: &mut [Option<(Word, u64)>], index: usize, word: (Word, u64)) -> Option<(Word, u64)> {
     words[index] = Some(word);
     let known = words.iter().flatten();
-    let Some(best) = known.clone().map(|(word, _)| word).max_by_key(|word| word.epoch) else { return };
+    let (best, _) = known.clone().max_by_key(|(word, _)| word.epoch)?;
+    Some((best.clone(), known.map(|(_, asked)| *asked).min()?))
+}
+
+/// Takes links away from a master that is none any more. One Sentinel may call it by name and another one by address.
+async fn compare(hub: &Hub, best: &Word, since: u64) {
     // A link that asked since has newer news than all that.
     if best.epoch < hub.found_epoch.load(Ordering::Acquire) {
         return;
     }
     let mut agreed = true;
     for link in hub.links() {
-        if let Some(address) = link.address().filter(|address| *address != best.master) {
+        let Some(address) = link.address() else { continue };
+        if !name::are_one(&address, &best.master).await {
             agreed = false;
             let text = format!("{address}: the Sentinels name another master, {}", best.master);
             link.doubt(address, Error::new(Code::BrokerRole, text));
         }
     }
-    if agreed && let Some(since) = known.map(|(_, asked)| *asked).min() {
+    if agreed {
         hub.set_agreed(since);
     }
 }

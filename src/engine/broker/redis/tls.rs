@@ -1,14 +1,15 @@
 //! TLS towards Redis: which certificates are trusted and shown.
 
 use std::sync::{Arc, OnceLock};
+use std::{env, fs};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::config::TlsOptions;
+use super::verifier::{Authorities, Verifier};
 
 /// A client's configuration, made when it is first needed: the system's authorities are some hundred files.
 #[derive(Debug, Default)]
@@ -30,11 +31,9 @@ pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, String> 
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = if options.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-    } else {
-        builder.with_root_certificates(roots(options)?)
-    };
+    let authorities = if options.insecure { None } else { Some(authorities(options)?) };
+    let verifier = Verifier::new(authorities, &provider);
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match (&options.cert, &options.key) {
         (Some(cert), Some(key)) => {
             let chain = certificates(cert).map_err(|why| format!("redis.tls.cert: {why}"))?;
@@ -53,57 +52,20 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     if list.is_empty() { Err("no certificate in it".to_owned()) } else { Ok(list) }
 }
 
-fn roots(options: &TlsOptions) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    match &options.ca {
-        Some(ca) => {
-            for certificate in certificates(ca).map_err(|why| format!("redis.tls.ca: {why}"))? {
-                roots.add(certificate).map_err(|error| format!("redis.tls.ca: {error}"))?;
-            }
+/// Those of the options, or else those of the system and of Node.
+fn authorities(options: &TlsOptions) -> Result<Authorities, String> {
+    let Some(ca) = &options.ca else {
+        // Single certificates that can't be used are no reason to do without the others; of a file that can't be read Node
+        // has warned.
+        let mut certificates = rustls_native_certs::load_native_certs().certs;
+        if let Some(path) = env::var_os("NODE_EXTRA_CA_CERTS")
+            && let Ok(pem) = fs::read(path)
+        {
+            certificates.extend(CertificateDer::pem_slice_iter(&pem).flatten());
         }
-        None => {
-            // Single certificates that can't be used are no reason to do without the others.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    Ok(roots)
-}
-
-/// Trusts whoever answers, because the app said so.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+        return Ok(Authorities::of_parsable(certificates));
+    };
+    let wrong = |why: String| format!("redis.tls.ca: {why}");
+    let certificates = certificates(ca).map_err(wrong)?;
+    Authorities::of(certificates).map_err(|error| wrong(error.to_string()))
 }

@@ -167,49 +167,89 @@ async fn greet(server: Server, hub: Arc<Hub>) -> Result<(Mode, Server), Error> {
     Ok((mode, with_login))
 }
 
-/// Asks a node who has which slot. Answers the master of each partition.
-async fn ask_for_slots(server: Server, hub: Arc<Hub>) -> Result<Vec<Option<Address>>, Error> {
+/// A node of a cluster, as one of them told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Node {
+    /// What it calls itself, whoever is asked. Empty if the cluster doesn't say.
+    id: String,
+    address: Address,
+}
+
+/// What a node told of its cluster.
+#[derive(Debug, Default)]
+struct Map {
+    /// The master of each partition.
+    masters: Vec<Option<Node>>,
+    /// All nodes that serve slots, replicas too.
+    nodes: Vec<Node>,
+}
+
+/// Asks a node who has which slot.
+async fn ask_for_slots(server: Server, hub: Arc<Hub>) -> Result<Map, Error> {
     let command = redis::cmd("CLUSTER").arg("SLOTS").get_packed_command();
     let (mut wire, _) = Wire::connect(&server, &hub.config, &hub.tls).await?;
     let answer = tokio::time::timeout(hub.config.command_timeout, wire.ask(&command, &server)).await;
     let Ok(answer) = answer else {
         return Err(server.error(Code::BrokerTimeout, "no answer"));
     };
-    let masters = read_slots(&answer?, &server).ok_or_else(|| unexpected(&server, "CLUSTER SLOTS"))?;
-    if masters.iter().all(Option::is_none) {
+    let map = read_slots(&answer?, &server).ok_or_else(|| unexpected(&server, "CLUSTER SLOTS"))?;
+    if map.masters.iter().all(Option::is_none) {
         return Err(server.error(Code::BrokerRole, "the cluster has no master for any slot"));
     }
-    Ok(masters)
+    Ok(map)
 }
 
 /// Rows of first slot, last slot, master, replicas.
-fn read_slots(slots: &Value, asked: &Server) -> Option<Vec<Option<Address>>> {
+fn read_slots(slots: &Value, asked: &Server) -> Option<Map> {
     let Value::Array(rows) = slots else { return None };
-    let mut masters = vec![None; PARTITIONS];
+    let mut map = Map { masters: vec![None; PARTITIONS], nodes: Vec::new() };
     for row in rows {
         let Value::Array(row) = row else { return None };
-        let (Some(Value::Int(first)), Some(Value::Int(last)), Some(Value::Array(node))) =
-            (row.first(), row.get(1), row.get(2))
-        else {
-            return None;
-        };
-        let Some(Value::Int(port)) = node.get(1) else { return None };
-        let host = match node.first().and_then(text) {
-            Some(host) if !host.is_empty() && host != "?" => host.to_owned(),
-            // It doesn't know its own name: the one that we have reached it by.
-            _ => match &asked.address {
-                Address::Tcp(host, ..) => host.clone(),
-                Address::Unix(_) => return None,
-            },
-        };
-        let address = Address::Tcp(host, u16::try_from(*port).ok()?, asked.address.is_tls());
+        let [Value::Int(first), Value::Int(last), nodes @ ..] = &row[..] else { return None };
+        let nodes: Vec<Node> = nodes.iter().map(|node| read_node(node, asked)).collect::<Option<_>>()?;
+        let master = nodes.first()?;
         for (partition, tag) in TAGS.iter().enumerate() {
             if (*first..=*last).contains(&(tag.slot as i64)) {
-                masters[partition] = Some(address.clone());
+                map.masters[partition] = Some(master.clone());
             }
         }
+        map.nodes.extend(nodes);
     }
-    Some(masters)
+    Some(map)
+}
+
+/// A list of host, port, id, and a list of what else is known of it.
+fn read_node(node: &Value, asked: &Server) -> Option<Node> {
+    let Value::Array(node) = node else { return None };
+    let Some(Value::Int(port)) = node.get(1) else { return None };
+    let said = |host: Option<&Value>| {
+        host.and_then(text).filter(|host| !matches!(*host, "" | "?")).map(str::to_owned)
+    };
+    let host = said(node.first()).or_else(|| match node.first().and_then(text) {
+        // It has no host name, which it should be called by.
+        Some("?") => said(node.get(3).and_then(ip)),
+        // It doesn't know its own, or won't tell.
+        _ => None,
+    });
+    let host = host.unwrap_or_else(|| match &asked.address {
+        Address::Tcp(host, ..) => host.clone(),
+        Address::Unix(_) => "127.0.0.1".to_owned(),
+    });
+    Some(Node {
+        id: node.get(2).and_then(text).unwrap_or_default().to_owned(),
+        address: Address::Tcp(host, u16::try_from(*port).ok()?, asked.address.is_tls()),
+    })
+}
+
+/// The address among what else is known of a node: names and values by turns, or a map.
+fn ip(known: &Value) -> Option<&Value> {
+    match known {
+        Value::Array(list) => {
+            list.chunks_exact(2).find(|pair| text(&pair[0]) == Some("ip")).map(|pair| &pair[1])
+        }
+        Value::Map(map) => map.iter().find(|(name, _)| text(name) == Some("ip")).map(|(_, value)| value),
+        _ => None,
+    }
 }
 
 /// The masters of a cluster and the links to them.
@@ -218,14 +258,15 @@ struct Cluster {
     links: BTreeMap<Address, Vec<Arc<Link>>>,
     made: usize,
     /// The master of each partition, as last said.
-    masters: Vec<Option<Address>>,
+    masters: Vec<Option<Node>>,
 }
 
 impl Cluster {
     async fn run(mut self) {
         while !self.hub.is_closed() {
             let changed = match self.ask_around().await {
-                Ok(masters) => {
+                Ok(map) => {
+                    let masters = self.recognize(map);
                     let changed = masters != self.masters;
                     self.apply(&masters);
                     self.masters = masters;
@@ -260,8 +301,23 @@ impl Cluster {
         }
     }
 
-    /// Asks servers until one says who has which slot. Answers the master of each partition.
-    async fn ask_around(&self) -> Result<Vec<Option<Address>>, Error> {
+    /// The masters, each where the link to it goes already, if it works: another node may call one otherwise, and those
+    /// that name no host are where the one is that was asked.
+    fn recognize(&self, map: Map) -> Vec<Option<Node>> {
+        let known = |node: &Node| {
+            let before =
+                self.masters.iter().flatten().find(|before| before.id == node.id && !node.id.is_empty())?;
+            let works = |links: &Vec<Arc<Link>>| links.iter().any(|link| link.health.is_up());
+            let stranger = |other: &Node| other.address == before.address && other.id != node.id;
+            let stays = self.links.get(&before.address).is_some_and(works) && !map.nodes.iter().any(stranger);
+            stays.then(|| before.clone())
+        };
+        let masters = map.masters.iter();
+        masters.map(|node| node.as_ref().map(|node| known(node).unwrap_or_else(|| node.clone()))).collect()
+    }
+
+    /// Asks servers until one says who has which slot.
+    async fn ask_around(&self) -> Result<Map, Error> {
         let mut servers: Vec<Server> = self.links.keys().map(|address| self.server(address)).collect();
         for server in &self.hub.config.servers {
             if !self.links.contains_key(&server.address) {
@@ -286,7 +342,7 @@ impl Cluster {
     }
 
     /// Brings links and partitions into line with what the cluster says.
-    fn apply(&mut self, masters: &[Option<Address>]) {
+    fn apply(&mut self, masters: &[Option<Node>]) {
         if masters.iter().all(Option::is_some) {
             self.hub.found_track();
         } else {
@@ -294,7 +350,7 @@ impl Cluster {
             self.hub.lost_track(Error::new(Code::BrokerRole, text));
         }
         let mut made = Vec::new();
-        for address in masters.iter().flatten() {
+        for Node { address, .. } in masters.iter().flatten() {
             if !self.links.contains_key(address) {
                 let server = self.server(address);
                 let links: Vec<Made> = (0..self.hub.config.connections)
@@ -309,12 +365,12 @@ impl Cluster {
         }
         let mut awaited = Vec::new();
         for (index, master) in masters.iter().enumerate() {
-            let links = master.as_ref().and_then(|address| self.links.get(address));
+            let links = master.as_ref().and_then(|node| self.links.get(&node.address));
             let link = links.map(|links| links[index % links.len()].clone());
             awaited.extend(self.hub.assign(index, link));
         }
         self.links.retain(|address, links| {
-            let needed = masters.iter().flatten().any(|master| master == address);
+            let needed = masters.iter().flatten().any(|master| master.address == *address);
             if !needed {
                 links.iter().for_each(|link| link.retire());
             }
@@ -350,6 +406,45 @@ impl Cluster {
                 continue;
             }
             self.hub.assign(index, Some(candidates[index % candidates.len()].clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// A node in a row of `CLUSTER SLOTS`.
+    fn row(host: Value, known: Vec<Value>) -> Value {
+        let node = Value::Array(vec![host, Value::Int(7001), bulk("id"), Value::Array(known)]);
+        Value::Array(vec![Value::Array(vec![Value::Int(0), Value::Int(16_383), node])])
+    }
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn a_node_that_names_no_host_is_where_the_one_is_that_was_asked() {
+        let ip = || vec![bulk("ip"), bulk("10.0.0.7")];
+        for (host, known, url, expected) in [
+            (bulk("10.0.0.5"), ip(), "redis://h:7000", "10.0.0.5:7001"),
+            (bulk(""), vec![], "redis://h:7000", "h:7001"),
+            (Value::Nil, ip(), "redis://h:7000", "h:7001"),
+            (bulk("?"), vec![], "redis://h:7000", "h:7001"),
+            // It should be called by a host name, and has none.
+            (bulk("?"), ip(), "redis://h:7000", "10.0.0.7:7001"),
+            (bulk("?"), vec![bulk("ip"), bulk("")], "redis://h:7000", "h:7001"),
+            (bulk(""), vec![], "unix:///run/redis.sock", "127.0.0.1:7001"),
+        ] {
+            let map = read_slots(&row(host.clone(), known), &Server::parse(url).unwrap()).unwrap();
+            let master = map.masters[0].as_ref().unwrap();
+            assert_eq!(
+                (master.address.to_string().as_str(), master.id.as_str()),
+                (expected, "id"),
+                "{host:?} {url}"
+            );
         }
     }
 }

@@ -1,10 +1,8 @@
 //! A connection to a Redis server: TCP, TLS or a Unix-domain socket, and the greeting on it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::Duration;
 
 use redis::Value;
@@ -14,11 +12,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::config::{Address, RedisConfig, Server};
+use super::name;
 use super::resp::{self, Incoming, Parsed};
 use super::tls::Tls;
 use crate::engine::error::{Code, Error};
@@ -89,20 +87,6 @@ pub enum Mode {
     Sentinel,
 }
 
-/// Looks a server's name up, on a thread of its own: nothing can interrupt that. It is none of tokio's, which panics where the
-/// system gives none.
-async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![(address, port).into()]);
-    }
-    let host = host.to_owned();
-    let (sender, found) = oneshot::channel();
-    thread::Builder::new().name("actory-ws-name".into()).spawn(move || {
-        drop(sender.send((host, port).to_socket_addrs().map(Iterator::collect)));
-    })?;
-    found.await.map_err(io::Error::other)?
-}
-
 impl Wire {
     /// Connects and greets, within `redis.connectTimeoutMs`.
     ///
@@ -130,7 +114,7 @@ impl Wire {
     async fn open(server: &Server, config: &RedisConfig, tls: &Tls) -> io::Result<Wire> {
         match &server.address {
             Address::Tcp(host, port, encrypted) => {
-                let stream = TcpStream::connect(&look_up(host, *port).await?[..]).await?;
+                let stream = name::connect(&name::look_up(host, *port).await?).await?;
                 stream.set_nodelay(true)?;
                 // The kernel must not deliver later what is given up here: by then something newer may have been.
                 SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
@@ -153,8 +137,8 @@ impl Wire {
     async fn greet(&mut self, server: &Server) -> Result<Mode, Error> {
         let mut hello = redis::cmd("HELLO");
         hello.arg(3);
-        if let Some(password) = &server.password {
-            hello.arg("AUTH").arg(server.username.as_deref().unwrap_or("default")).arg(password);
+        if let Some((username, password)) = server.login() {
+            hello.arg("AUTH").arg(username).arg(password);
         }
         let reply = self.ask(&hello.get_packed_command(), server).await?;
         let Value::Map(fields) = &reply else {
@@ -217,7 +201,9 @@ pub fn refusal(server: &Server, code: &str, details: &str) -> Error {
         "LOADING" | "BUSY" => Code::BrokerConnect,
         _ => Code::BrokerProtocol,
     };
-    if code == "NOAUTH" && server.password.is_none() {
+    if matches!(code, "NOAUTH" | "WRONGPASS")
+        && server.login().is_none_or(|(_, password)| password.is_empty())
+    {
         return server.error(
             kind,
             format!("it wants a password, which redis.url or redis.password has to say: {code} {details}"),
