@@ -9,9 +9,9 @@ use crate::engine::broker::redis::{PubSub, RedisConfig};
 use crate::engine::broker::{Answer, BrokerStatus, Reply, State};
 use crate::engine::error::{Code, Error};
 use crate::engine::events::Event;
-use crate::tests::harness::{Inbox, PATIENCE, eventually};
+use crate::tests::harness::{Inbox, PATIENCE, Server, eventually};
 use crate::tests::redis_rig::fake::{Line, bulk, message};
-use crate::tests::redis_rig::{FakeRedis, Listener, RedisServer, Tap, with_redis};
+use crate::tests::redis_rig::{FakeRedis, Listener, RedisServer, Tap, with, with_redis};
 
 /// A core, and its events.
 struct Subject {
@@ -101,7 +101,7 @@ fn messages_come_on_the_channels_that_are_subscribed_and_on_no_others() {
         assert_eq!(subject.settled(Ok(subject.core.ready())), Ok(Answer::Done));
     }
     // Names as others choose them: with braces, spaces, and what looks like ours.
-    let channels = ["news", "a {b}:c d", "actory:user:ada", "user:ada", "ö"];
+    let channels = ["news", "a {b}:c d", "factory:user:ada", "user:ada", "ö"];
     channels.iter().for_each(|channel| one.subscribe(channel));
     two.subscribe("news");
     assert_eq!(two.publish("news", "1"), Ok(2));
@@ -121,6 +121,33 @@ fn messages_come_on_the_channels_that_are_subscribed_and_on_no_others() {
     one.subscribe("news");
     assert_eq!(two.publish("news", "4"), Ok(2));
     one.expect("news", "4");
+}
+
+#[test]
+fn channels_of_a_manager_can_be_neither_published_to_nor_listened_on() {
+    let redis = RedisServer::start();
+    let config = RedisConfig { prefix: "shop:one".into(), ..with_redis(&redis.url()).redis };
+    let server = Server::start_up(with(config));
+    let mut ada = server.connect_as("ada");
+    let subject = Subject::start(&redis.url());
+    // Its own `prefix` says which manager it is used beside; others of the process are known.
+    for channel in ["shop:one:user:ada", "shop:one:control", "shop:one:{12}:user:ada", "actory:messages"] {
+        let code = |reply: Result<Reply, Error>| reply.unwrap_err().code();
+        assert_eq!(code(subject.core.subscribe(channel)), "ERR_ARG_OUT_OF_RANGE", "{channel}");
+        assert_eq!(code(subject.core.publish(channel, b"true")), "ERR_ARG_OUT_OF_RANGE", "{channel}");
+        if channel.starts_with("shop") {
+            assert_eq!(
+                code(server.engine.publish_raw(channel, b"true")),
+                "ERR_ARG_OUT_OF_RANGE",
+                "{channel}"
+            );
+        }
+    }
+    subject.subscribe("shop:news");
+    assert_eq!(server.settled(server.engine.publish_raw("shop:news", b"1")), Ok(Answer::Number(1)));
+    subject.expect("shop:news", "1");
+    server.tell("ada", "the first");
+    ada.expect_text("the first");
 }
 
 #[test]

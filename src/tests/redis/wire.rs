@@ -161,6 +161,7 @@ fn what_is_malformed_is_counted_reported_now_and_then_and_skipped() {
     let redis = RedisServer::start();
     let server = Server::on(&redis.url());
     let mut ada = server.connect_as("ada");
+    let mut bob = server.connect_as("bob");
     let oversized = format!("t{}", "x".repeat((1 << 20) + 1));
     let enormous = format!("t{}", "x".repeat(20 << 20));
     let long_id = format!(r#"{{"userId":"{}","data":1}}"#, "x".repeat(257));
@@ -183,6 +184,9 @@ fn what_is_malformed_is_counted_reported_now_and_then_and_skipped() {
         ("user:ada", "x"),
         ("user:ada", "x{}"),
         ("user:ada", r#"x{"v":2,"op":"disconnect","userId":"ada","code":4002,"reason":""}"#),
+        // On a user's channel only that user can be closed.
+        ("user:ada", r#"x{"v":1,"op":"disconnect","userId":"bob","code":4002,"reason":""}"#),
+        ("user:ada", r#"x{"v":1,"op":"count","id":1,"node":"n","userId":null}"#),
         ("control", "{}"),
         ("control", r#"{"v":2,"op":"disconnect","userId":"ada","code":4002,"reason":""}"#),
         ("control", r#"{"v":1,"op":"explode"}"#),
@@ -196,6 +200,8 @@ fn what_is_malformed_is_counted_reported_now_and_then_and_skipped() {
     }
     redis.run(&["PUBLISH", "actory:user:ada", "tgood"]);
     ada.expect_text("good");
+    redis.run(&["PUBLISH", "actory:user:bob", "tgood"]);
+    bob.expect_text("good");
     let counts = server.engine.stats().broker.counts;
     assert_eq!(counts.ignored, bad.len() as u64);
     let reports = std::iter::from_fn(|| {

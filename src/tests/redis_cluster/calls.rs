@@ -105,7 +105,7 @@ fn channels_of_the_embedders_own_cross_the_cluster_under_any_name() {
             wait(subject, "the links", &|event| matches!(event, Event::Settled { result: Ok(_), .. }));
         }
     }
-    for name in ["news", "{tag}:news", "actory:{1}:user:ada", "{", "}{"] {
+    for name in ["news", "{tag}:news", "factory:{1}:user:ada", "{", "}{"] {
         for subject in &subjects {
             subject.0.subscribe(name).unwrap();
             wait(subject, "the confirmation", &|event| matches!(event, Event::Settled { result: Ok(_), .. }));

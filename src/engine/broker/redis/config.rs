@@ -10,6 +10,9 @@ use crate::engine::error::{Code, ConfigError, Error, quote};
 
 /// Most bytes of a prefix.
 pub const MAX_PREFIX_BYTES: usize = 64;
+/// What comes behind the prefix in the names of channels. A prefix with one of these between its colons would lie among
+/// the channels of another app: under `shop`, `shop:user:messages` is the channel of the user `messages`.
+pub const RESERVED: [&str; 7] = ["all", "control", "messages", "node", "probe", "room", "user"];
 /// Most URLs of one option.
 pub const MAX_URLS: usize = 64;
 
@@ -25,7 +28,7 @@ pub struct RedisConfig {
     /// The master that Sentinels are asked for. Default `mymaster`.
     pub master_name: String,
     /// What all channels begin with, to tell apps apart: Pub/Sub knows no database number. Default `actory`;
-    /// 1 to 64 bytes without braces.
+    /// 1 to 64 bytes without braces, and none of [`RESERVED`] between its colons.
     pub prefix: String,
     /// Where messages for users go. Default [`Routing::User`].
     pub routing: Routing,
@@ -214,6 +217,10 @@ impl RedisConfig {
             let expected = "a string of 1 to 64 bytes without braces";
             return Err(ConfigError::out_of_range("redis.prefix", expected, &quote(&self.prefix)));
         }
+        if let Some(segment) = self.prefix.split(':').find(|segment| RESERVED.contains(segment)) {
+            let expected = format!("a string without the segment '{segment}', which names channels");
+            return Err(ConfigError::out_of_range("redis.prefix", &expected, &quote(&self.prefix)));
+        }
         if self.master_name.is_empty() {
             return Err(ConfigError::out_of_range("redis.masterName", "a non-empty string", "''"));
         }
@@ -300,6 +307,19 @@ mod tests {
         assert_eq!(option(|c| c.prefix.clear()).as_deref(), Some("redis.prefix"));
         assert_eq!(option(|c| c.prefix = "a{b".into()).as_deref(), Some("redis.prefix"));
         assert_eq!(option(|c| c.prefix = "x".repeat(65)).as_deref(), Some("redis.prefix"));
+        for reserved in
+            ["shop:user", "user", "room:shop", "a:node:b", "x:messages", "all", "control", "probe:"]
+        {
+            let config = RedisConfig { prefix: reserved.into(), ..RedisConfig::default() };
+            let error = config.validate().unwrap_err();
+            let segment = reserved.split(':').find(|segment| RESERVED.contains(segment)).unwrap();
+            assert_eq!((error.option.as_str(), error.kind), ("redis.prefix", Code::OptionOutOfRange));
+            assert!(error.to_string().contains(&format!("'{segment}'")), "{error}");
+        }
+        for prefix in ["app:prod", "users", "my-room", "User", "shop:", ":", "user-service"] {
+            let config = RedisConfig { prefix: prefix.into(), ..RedisConfig::default() };
+            assert_eq!(config.validate(), Ok(()), "{prefix}");
+        }
         assert_eq!(option(|c| c.master_name.clear()).as_deref(), Some("redis.masterName"));
         assert_eq!(option(|c| c.tls.cert = Some(Vec::new())).as_deref(), Some("redis.tls"));
     }

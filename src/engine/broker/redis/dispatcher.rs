@@ -179,8 +179,13 @@ impl Dispatcher {
         }
     }
 
-    fn obey(&self, payload: &[u8]) {
+    /// Does what a control message says. On a user's channel it may close that user's connections, and nothing else: who
+    /// may publish there may not do more.
+    fn obey(&self, payload: &[u8], of: Option<&str>) {
         match envelope::read_control(payload) {
+            Ok(control) if of.is_some_and(|user| !control.closes(user)) => {
+                self.ignored("a control message on a user's channel is about something else");
+            }
             Ok(Control::Disconnect { user_id, code, reason }) => {
                 if close::is_sendable(code) && reason.len() <= MAX_REASON {
                     self.registry.disconnect_user(&user_id, code, &reason);
@@ -255,7 +260,7 @@ impl Sink for Dispatcher {
                 Some(control) => {
                     // After the messages that were published before it.
                     self.deliver(gathered);
-                    self.obey(control);
+                    self.obey(control, Some(user));
                 }
                 None => self.take_frame(Channel::User(user), payload, gathered),
             }
@@ -267,7 +272,7 @@ impl Sink for Dispatcher {
             self.take_shared(payload, gathered);
         } else if name == "control" || name.strip_prefix("node:") == Some(&self.node) {
             self.deliver(gathered);
-            self.obey(payload);
+            self.obey(payload, None);
         }
     }
 

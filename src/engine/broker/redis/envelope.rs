@@ -108,6 +108,13 @@ pub enum Control {
     Counted { id: u64, connections: u64 },
 }
 
+impl Control {
+    /// Whether it closes the connections of this user.
+    pub fn closes(&self, user: &str) -> bool {
+        matches!(self, Control::Disconnect { user_id, .. } if user_id == user)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Versioned<T> {
     v: u32,

@@ -13,6 +13,7 @@
 
 mod asker;
 mod certificate;
+mod claim;
 pub(crate) mod clock;
 mod config;
 mod dispatcher;
@@ -61,6 +62,7 @@ use crate::engine::turns::spend;
 use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
 use asker::Asker;
+use claim::Claim;
 use dispatcher::Dispatcher;
 use envelope::Control;
 use hub::{Hub, SHARED, count};
@@ -84,6 +86,7 @@ pub struct RedisBroker {
     dispatcher: Arc<Dispatcher>,
     intake: Arc<Intake>,
     routing: Routing,
+    _claim: Claim,
 }
 
 impl RedisBroker {
@@ -100,6 +103,7 @@ impl RedisBroker {
         let intake = Arc::new(Intake::new(budget.clone()));
         let dispatcher =
             Dispatcher::new(registry.clone(), events.clone(), outbox_limit, node.clone(), intake.clone());
+        let claim = Claim::on(&config.prefix);
         let prefix = format!("{}:", config.prefix);
         let hub = Arc::new(Hub::new(
             config.clone(),
@@ -115,7 +119,7 @@ impl RedisBroker {
             hub.pin(name);
         }
         hub.place().runtime.spawn(topology::supervise(hub.clone()));
-        RedisBroker { hub, dispatcher, intake, routing: config.routing }
+        RedisBroker { hub, dispatcher, intake, routing: config.routing, _claim: claim }
     }
 
     /// Hands a message to the pipeline of its channel.
@@ -215,6 +219,7 @@ impl Broker for RedisBroker {
     }
 
     fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
+        claim::check(channel, &self.hub.config.prefix)?;
         let ticket = self.dispatcher.ticket();
         let asker = Asker::Number { ticket };
         match self.hub.publish_raw(channel, payload, asker) {

@@ -9,6 +9,7 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 
 use super::asker::Asker;
+use super::claim;
 use super::config::RedisConfig;
 use super::hub::{Counts, Hub, Outcome, Sink};
 use super::pipeline::NotAdded;
@@ -88,9 +89,10 @@ impl PubSub {
     /// Publishes. The answer is how many subscribers were handed the message.
     ///
     /// # Errors
-    /// `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`, `ERR_CLOSED`.
+    /// `ERR_ARG_OUT_OF_RANGE` for a manager's own channel, `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`, `ERR_CLOSED`.
     pub fn publish(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         self.check_open()?;
+        claim::check(channel, &self.hub.config.prefix)?;
         let ticket = self.ticket();
         match self.hub.publish_raw(channel, payload, Asker::Number { ticket }) {
             Ok(()) => Ok(Reply::Later(ticket)),
@@ -106,9 +108,10 @@ impl PubSub {
     /// subscription is confirmed for the first time.
     ///
     /// # Errors
-    /// `ERR_CLOSED`
+    /// `ERR_ARG_OUT_OF_RANGE` for a manager's own channel, `ERR_CLOSED`.
     pub fn subscribe(&self, channel: &str) -> Result<Reply, Error> {
         self.check_open()?;
+        claim::check(channel, &self.hub.config.prefix)?;
         self.inbox.channels.lock().insert(channel.to_owned());
         let ticket = self.ticket();
         if self.hub.cover_for(channel, ticket) {
