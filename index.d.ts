@@ -90,7 +90,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Publishes JSON on a channel of the application's own, for any subscriber of Redis: see {@link RedisPubSub}. Without
    * Redis it rejects.
    *
-   * @param channel - the channel as Redis knows it, without a prefix: 1 to 65,536 bytes of UTF-8
+   * @param channel - the channel as Redis knows it, without a prefix: 1 to 65,536 bytes of UTF-8, and not one of a manager's own,
+   * see {@link RedisPubSub.publish}
    * @param message - anything that `JSON.stringify` has a text for
    * @returns how many subscribers Redis handed it to; in a Redis Cluster, those of one of its servers
    * @throws (rejects) as {@link RedisPubSub.publish}
@@ -120,8 +121,9 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
 
   /**
    * Whether the user has an open connection, on this server or any that is in touch with Redis. `true` may be some seconds
-   * old for another server, which forgets a user `redis.graceMs` after the last connection. Servers that know nothing but
-   * the channel of `redis.routing: 'shared'` are not asked.
+   * old for another server, which forgets a user `redis.graceMs` after the last connection; for one that hangs without losing its
+   * connection to Redis (SIGSTOP, a frozen machine) it stays `true`, for 150 seconds and more. Servers that know nothing but the
+   * channel of `redis.routing: 'shared'` are not asked.
    *
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
@@ -295,11 +297,12 @@ export class RedisPubSub extends EventEmitter {
   /**
    * Publishes a message.
    *
-   * @param channel - 1 to 65,536 bytes of UTF-8
+   * @param channel - 1 to 65,536 bytes of UTF-8. Those that begin with `redis.prefix` of a manager of this process and a colon, or
+   * with the option `prefix` of this object (default `'actory'`) and a colon, are managers' own
    * @param message - anything that `JSON.stringify` has a text for
    * @returns how many subscribers Redis handed it to; in a Redis Cluster, those of one of its servers
    * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_NOT_SERIALIZABLE`
-   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`, also for a manager's own channel
    * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` or `ERR_BROKER_OVERLOADED`: nobody got it
    * @throws (rejects) Error `ERR_UNCERTAIN` if the link broke before Redis answered
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
@@ -310,7 +313,7 @@ export class RedisPubSub extends EventEmitter {
    * Has a handler called with every message of a channel, until `unsubscribe` or `close`. A channel may have several
    * handlers; the same function counts once. Holds the process, see {@link RedisPubSub.unref}.
    *
-   * @param channel - 1 to 65,536 bytes of UTF-8
+   * @param channel - as in {@link RedisPubSub.publish}
    * @param handler - called with the parsed message and the channel
    * @returns when Redis has confirmed the subscription. While Redis is away it waits for that.
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
@@ -576,20 +579,21 @@ export interface WebSocketManagerOptions<Data = unknown> {
  */
 export interface RedisOptions {
   /**
-   * `redis://[user][:password@]host[:port]`, `rediss://…` for TLS, or `unix:///path`. Several for a Redis Cluster (any of
+   * `redis://[user[:password]@]host[:port]`, `rediss://…` for TLS, or `unix:///path`. Several for a Redis Cluster (any of
    * its nodes) or for Sentinels, up to 64. A database number is permitted and means nothing: Pub/Sub knows none.
    *
    * @defaultValue `process.env.REDIS_URL`
    */
   url?: string | readonly string[] | undefined;
   /**
-   * User name, instead of the one in the URL; with Sentinels, the master's.
+   * User name, instead of the one in the URL; with Sentinels, the master's. One without a password logs in with an empty one, which
+   * Redis takes of users with `nopass`.
    *
    * @defaultValue the URL's
    */
   username?: string | undefined;
   /**
-   * Password, likewise.
+   * Password, likewise. Empty: none.
    *
    * @defaultValue the URL's
    */
@@ -601,8 +605,8 @@ export interface RedisOptions {
    */
   masterName?: string | undefined;
   /**
-   * What the names of all channels begin with. Apps that share a Redis need prefixes of their own. 1 to 64 bytes without
-   * braces.
+   * What the names of all channels begin with. Apps that share a Redis need prefixes of their own. 1 to 64 bytes without braces, and
+   * without `all`, `control`, `messages`, `node`, `probe`, `room` or `user` between colons: `shop:prod` is one, `shop:user` is none.
    *
    * @defaultValue `'actory'`
    */
@@ -668,9 +672,9 @@ export interface RedisOptions {
 /** TLS to Redis. Certificates and keys are PEM. */
 export interface RedisTlsOptions {
   /**
-   * Certificate authorities to trust, one or several in one text.
+   * Certificate authorities to trust, one or several in one text. A server's own self-signed certificate is one for itself.
    *
-   * @defaultValue those of the system
+   * @defaultValue those of the system, and those of the file that the environment variable `NODE_EXTRA_CA_CERTS` names
    */
   ca?: string | Uint8Array | undefined;
   /**
@@ -686,7 +690,7 @@ export interface RedisTlsOptions {
    */
   key?: string | Uint8Array | undefined;
   /**
-   * Name that the server's certificate has to be for.
+   * Name that the server's certificate has to be for: one of its alternative names, or its common name if it has none.
    *
    * @defaultValue the host of the URL
    */
@@ -1343,9 +1347,9 @@ export interface BrokerStats {
   uncertain: number;
   /** Messages that came from Redis. */
   received: number;
-  /** Messages from Redis that were malformed, too large or of an unknown kind, and were skipped. */
+  /** Messages from Redis that were malformed, too large, of an unknown kind or not permitted on their channel, and were skipped. */
   ignored: number;
-  /** Times that a link was lost after it had been up. */
+  /** Gaps that were told of, see {@link BrokerStatus.gapSince}. */
   gaps: number;
   /** Connections that were opened before their subscription was confirmed, Redis being away or slow. */
   unconfirmed: number;

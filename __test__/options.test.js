@@ -129,7 +129,11 @@ const OPTIONS = {
   'redis.username': nonEmpty,
   'redis.password': { wrong: [5, null, {}], outside: [], right: ['x', '', undefined] },
   'redis.masterName': nonEmpty,
-  'redis.prefix': { wrong: [5, null, {}], outside: ['', '{a}', 'x'.repeat(65), 'shop:user'], right: ['app', 'app:prod', undefined] },
+  'redis.prefix': {
+    wrong: [5, null, {}],
+    outside: ['', '{a}', 'x'.repeat(65), 'shop:user'],
+    right: ['app', 'app:prod', undefined],
+  },
   'redis.routing': { wrong: [5, null, {}], outside: ['', 'room'], right: ['user', 'shared', undefined] },
   'redis.connections': integer(1, 16),
   'redis.connectTimeoutMs': integer(50, 60_000),

@@ -1,9 +1,65 @@
 'use strict';
 
-const { twoServers } = require('./support/servers');
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
+const { startRedis } = require('./support/redis');
+const { eventually, server, twoServers } = require('./support/servers');
 
 /** Gives up on a silent Redis sooner than the default does. */
 const HASTY = { commandTimeoutMs: 400, probeIntervalMs: 100 };
+
+/** The code of a README that makes up for what was missed, beside this manager; `stored` is what it asks for. */
+function makeUp(readme, manager, stored) {
+  const code = readFileSync(join(__dirname, '..', readme), 'utf8')
+    .match(/^```js\n[\s\S]*?^```$/gm)
+    .map((block) => block.slice('```js\n'.length, -'```'.length))
+    .find((block) => block.includes('const missed'));
+  return new Function('manager', 'stored', `${code}; return send;`)(manager, stored);
+}
+
+describe.each(['README.md', 'README.ja.md'])('the code of %s', (readme) => {
+  test("makes up for a receiver's gap, and for a sender that comes back after it", async () => {
+    const logins = ['one', 'two'].map((user) => `user ${user} on nopass ~* &* +@all`);
+    const redis = await startRedis(logins);
+    const [one, two] = [
+      await server(redis, { redis: { username: 'one' } }),
+      await server(redis, { redis: { username: 'two' } }),
+    ];
+    const asked = [];
+    const messages = [];
+    /** All that was sent in a time, as a database knows it. */
+    const stored = async (since, until) => {
+      asked.push([since, until]);
+      return messages.filter(({ at }) => at >= since && at <= until);
+    };
+    const send = makeUp(readme, one.manager, async () => []);
+    makeUp(readme, two.manager, stored);
+    const bob = await two.connect('user=bob');
+    await send('bob', 'before');
+    expect(await bob.next()).toBe('before');
+
+    const [down, gap] = [one.statuses.down(), two.statuses.gap()];
+    await redis.command('ACL', 'SETUSER', 'one', 'off');
+    await redis.command('ACL', 'SETUSER', 'two', 'off');
+    await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await down;
+    await eventually(() => two.manager.stats().broker.state, 'down');
+    // Somebody else's, while nobody hears.
+    messages.push({ userId: 'bob', message: 'in the gap', at: Date.now() });
+    await redis.command('ACL', 'SETUSER', 'two', 'on');
+    const { gapUntil } = await gap;
+    expect(await bob.next()).toBe('in the gap');
+
+    // The receiver's gap is over, and the sender is still away: the gap does not cover this one.
+    while (Date.now() <= gapUntil) await new Promise(setImmediate);
+    await send('bob', 'after the gap');
+    expect(one.manager.stats().broker).toMatchObject({ state: 'down', local: 1 });
+    await redis.command('ACL', 'SETUSER', 'one', 'on');
+    expect(await bob.next()).toBe('after the gap');
+    expect(asked).toHaveLength(1);
+    expect(two.manager.stats().broker.gaps).toBe(1);
+  });
+});
 
 describe('while Redis is away', () => {
   test('nobody is disconnected, who is here is served, and all is as before when it is back', async () => {

@@ -2,6 +2,11 @@
 
 const http = require('node:http');
 const { once } = require('node:events');
+const { mkdtemp, rm, writeFile } = require('node:fs/promises');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { certificate } = require('./support/certificate');
+const { closeAfterwards } = require('./support/cleanup');
 const { connect } = require('./support/client');
 const { host, manage } = require('./support/host');
 const { program } = require('./support/program');
@@ -66,6 +71,40 @@ describe('connecting', () => {
     manager.on('broker', () => {});
     const error = await manager.ready().catch((thrown) => thrown);
     expect(`${error.stack} ${JSON.stringify(manager.stats())}`).not.toContain('hush');
+  });
+});
+
+describe('a Redis with a self-signed certificate', () => {
+  /** Its URL, and its certificate. */
+  async function startSigned() {
+    const folder = await mkdtemp(join(tmpdir(), 'actory-ws-redis-tls-'));
+    closeAfterwards(() => rm(folder, { recursive: true }));
+    const [file, keyFile, port] = [join(folder, 'cert'), join(folder, 'key'), await freePort()];
+    const { cert, key } = certificate();
+    await Promise.all([writeFile(file, cert), writeFile(keyFile, key)]);
+    const files = [`tls-cert-file ${file}`, `tls-key-file ${keyFile}`, `tls-ca-cert-file ${file}`];
+    await startRedis([`tls-port ${port}`, ...files, 'tls-auth-clients no']);
+    return { url: `rediss://localhost:${port}`, cert, file };
+  }
+
+  test('is trusted where redis.tls.ca names it', async () => {
+    const { url, cert } = await startSigned();
+    const { manager } = await host({ redis: { url, tls: { ca: cert } } });
+    manager.on('broker', () => {});
+    await manager.ready();
+  });
+
+  test('is trusted where NODE_EXTRA_CA_CERTS does, and nowhere else', async () => {
+    const { url, file } = await startSigned();
+    const { file: other } = await startSigned();
+    for (const [authorities, said] of [
+      [{}, 'warning ERR_BROKER_CONNECT'],
+      [{ NODE_EXTRA_CA_CERTS: other }, 'warning ERR_BROKER_CONNECT'],
+      [{ NODE_EXTRA_CA_CERTS: file }, 'up'],
+    ]) {
+      const { line } = program('subscriber.js', { env: { REDIS_URL: url, ...authorities } });
+      expect(await line()).toBe(said);
+    }
   });
 });
 

@@ -82,6 +82,7 @@ fn the_first_link_tells_of_the_time_that_was_spent_alone() {
     redis.restart();
     let status = server.broker("a gap", |status| status.gap.is_some());
     assert_eq!(status.state, State::Up);
+    assert_eq!(server.engine.stats().broker.counts.gaps, 1, "as many as are told of");
 }
 
 #[test]
