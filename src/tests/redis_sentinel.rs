@@ -174,6 +174,23 @@ fn a_master_that_one_sentinel_calls_by_name_and_another_by_address_is_one() {
 }
 
 #[test]
+fn a_name_that_leads_nowhere_is_passed_over_where_another_sentinel_has_one_that_does() {
+    let redis = RedisServer::start();
+    let port = redis.address().port();
+    // They call it by its address and by one where nobody listens, in one epoch.
+    let sentinels = ["127.0.0.1", "127.0.0.2"]
+        .map(|host| RedisServer::with(&[&format!("sentinel monitor {NAME} {host} {port} 1")]));
+    let servers = sentinels.each_ref().map(|sentinel| RedisAt::parse(&sentinel.url()).unwrap());
+    let config = RedisConfig { master_name: NAME.into(), ..RedisConfig::new(servers.into()) };
+    let server = Server::start_up(with(config));
+    let trouble = server.event_within(Duration::from_secs(1), |event| match event {
+        Event::Broker(status) => status.error.clone(),
+        _ => None,
+    });
+    assert_eq!(trouble, None, "it stays");
+}
+
+#[test]
 fn a_master_that_no_sentinel_knows_is_said_to_be_unknown() {
     let mut sentinels = Sentinels::start();
     sentinels.sentinels[2].kill();

@@ -370,6 +370,11 @@ fn a_certificate_that_is_its_own_authority_is_trusted_where_it_is_named() {
     // What says that it is no authority is one for itself.
     expect_company(&own(&format!("{named} -addext basicConstraints=critical,CA:FALSE")).config());
     expect_company(&own(&format!("{named} -addext extendedKeyUsage=serverAuth")).config());
+    // It is over.
+    let request = format!("req {KEY} -keyout redis.key -out redis.csr -subj /CN=localhost");
+    let late =
+        [&request[..], "x509 -req -in redis.csr -signkey redis.key -days -1 -extfile names -out redis.pem"];
+    expect_trouble(TlsRedis::with(&late, &["tls-auth-clients no"]).config(), "ERR_BROKER_CONNECT");
     // It says that it is no server's.
     let client = own(&format!("{named} -addext extendedKeyUsage=clientAuth"));
     expect_trouble(client.config(), "ERR_BROKER_CONNECT");

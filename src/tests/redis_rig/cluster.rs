@@ -122,6 +122,15 @@ impl RedisCluster {
             .unwrap()
     }
 
+    /// Who is subscribed at each master that it began with: the numbers of their connections.
+    pub fn links(&self) -> Vec<Vec<String>> {
+        let of = |node: &RedisServer| {
+            let clients: String = node.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+            clients.lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
+        };
+        self.nodes[..MASTERS].iter().map(of).collect()
+    }
+
     /// The node that serves a slot, as the nodes that live say it.
     pub fn owner(&mut self, slot: usize) -> Option<usize> {
         let alive: Vec<usize> = (0..self.nodes.len()).filter(|index| self.nodes[*index].is_alive()).collect();

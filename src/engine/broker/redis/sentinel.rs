@@ -19,6 +19,7 @@ use super::hub::Hub;
 use super::name;
 use super::wire::{Wire, text, unexpected};
 use crate::engine::error::{Code, Error};
+use crate::engine::worker::unix_ms;
 
 /// Between two questions to a Sentinel.
 const LOOK: Duration = Duration::from_millis(250);
@@ -46,14 +47,15 @@ pub async fn find_master(hub: &Arc<Hub>) -> Result<Server, Error> {
             ask(&mut wire, &sentinel, &hub).await
         });
     }
-    let mut best: Option<Word> = None;
+    let mut best: Vec<Word> = Vec::new();
     let mut trouble = Error::new(Code::BrokerConnect, "no Sentinel answers");
     loop {
-        let patience = if best.is_some() { HESITATION } else { hub.config.connect_timeout };
+        let patience = if best.is_empty() { hub.config.connect_timeout } else { HESITATION };
         match tokio::time::timeout(patience, asked.join_next()).await {
             Ok(Some(Ok(Ok(word)))) => {
-                if best.as_ref().is_none_or(|best| best.epoch < word.epoch) {
-                    best = Some(word);
+                best.retain(|best| best.epoch >= word.epoch);
+                if best.first().is_none_or(|best| best.epoch == word.epoch) {
+                    best.push(word);
                 }
             }
             // A Sentinel that answers tells more than those that don't.
@@ -62,7 +64,11 @@ pub async fn find_master(hub: &Arc<Hub>) -> Result<Server, Error> {
             Ok(None) | Err(_) => break,
         }
     }
-    let Some(Word { epoch, master }) = best else { return Err(trouble) };
+    if best.is_empty() {
+        return Err(trouble);
+    }
+    // Another one each time: what one of them calls the master may lead nowhere from here.
+    let Word { epoch, master } = best.swap_remove((unix_ms() / 50) as usize % best.len());
     hub.found_epoch.store(epoch, Ordering::Release);
     Ok(hub.config.with_login(&Server { address: master, username: None, password: None }))
 }
@@ -124,9 +130,13 @@ async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
             loop {
                 let asked = clock::now();
                 let Ok(word) = ask(&mut wire, &sentinel, &hub).await else { break };
-                let counts = note(&mut words.lock(), index, (word, asked));
-                if let Some((best, since)) = counts {
-                    compare(&hub, &best, since).await;
+                let named = {
+                    let mut words = words.lock();
+                    words[index] = Some((word, asked));
+                    named(&words)
+                };
+                if let Some((epoch, masters, since)) = named {
+                    compare(&hub, epoch, &masters, since).await;
                 }
                 tokio::time::sleep(LOOK).await;
                 if hub.is_closed() {
@@ -139,30 +149,55 @@ async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
     }
 }
 
-/// Keeps a Sentinel's word. Answers the one that counts, and since when the others are known.
-fn note(words: &mut [Option<(Word, u64)>], index: usize, word: (Word, u64)) -> Option<(Word, u64)> {
-    words[index] = Some(word);
+/// What the words of the greatest epoch name, each once, and since when all words are known. One Sentinel may call a master by
+/// name and another one by address.
+fn named(words: &[Option<(Word, u64)>]) -> Option<(u64, Vec<Address>, u64)> {
     let known = words.iter().flatten();
-    let (best, _) = known.clone().max_by_key(|(word, _)| word.epoch)?;
-    Some((best.clone(), known.map(|(_, asked)| *asked).min()?))
+    let epoch = known.clone().map(|(word, _)| word.epoch).max()?;
+    let since = known.clone().map(|(_, asked)| *asked).min()?;
+    let mut masters: Vec<_> =
+        known.filter(|(word, _)| word.epoch == epoch).map(|(word, _)| word.master.clone()).collect();
+    masters.sort();
+    masters.dedup();
+    Some((epoch, masters, since))
 }
 
-/// Takes links away from a master that is none any more. One Sentinel may call it by name and another one by address.
-async fn compare(hub: &Hub, best: &Word, since: u64) {
+/// Takes links away from a master that is none any more.
+async fn compare(hub: &Hub, epoch: u64, masters: &[Address], since: u64) {
     // A link that asked since has newer news than all that.
-    if best.epoch < hub.found_epoch.load(Ordering::Acquire) {
+    if epoch < hub.found_epoch.load(Ordering::Acquire) {
         return;
     }
     let mut agreed = true;
     for link in hub.links() {
         let Some(address) = link.address() else { continue };
-        if !name::are_one(&address, &best.master).await {
-            agreed = false;
-            let text = format!("{address}: the Sentinels name another master, {}", best.master);
+        let mut meant = 0;
+        for master in masters {
+            meant += usize::from(name::are_one(&address, master).await);
+        }
+        agreed &= meant == masters.len();
+        // Where they name several in one epoch, nobody knows better than this link.
+        if meant == 0 {
+            let text = format!("{address}: the Sentinels name another master, {}", masters[0]);
             link.doubt(address, Error::new(Code::BrokerRole, text));
         }
     }
     if agreed {
         hub.set_agreed(since);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_epoch_counts_with_all_that_it_names() {
+        let at = |host: &str| Address::Tcp(host.to_owned(), 6379, false);
+        let word = |epoch, host, asked| Some((Word { epoch, master: at(host) }, asked));
+        assert_eq!(named(&[None, None]), None);
+        let words = [word(4, "old", 7), None, word(5, "b", 8), word(5, "a", 9), word(5, "b", 10)];
+        assert_eq!(named(&words), Some((5, vec![at("a"), at("b")], 7)));
     }
 }
