@@ -31,6 +31,7 @@ const KINDS = {
   echoes: { title: 'JSON of 512 B', attack: ['echoes'] },
   large: { title: 'JSON of 60 kB', attack: ['large'] },
   crumbs: { title: 'JSON of 512 B, a byte a write', attack: ['crumbs'] },
+  waits: { title: 'seven texts `1`, then their echoes', attack: ['waits'] },
   binary: { title: 'binary of 16 KiB', attack: ['binary'] },
   slow: { title: 'JSON of 512 B, echoes not read', attack: ['echoes', '--deaf'] },
   rooms: {

@@ -5,6 +5,9 @@ use load::frame::{BINARY, CONTINUATION, PING, PONG, TEXT, client_fragment, clien
 /// A flood's writes are about this long, so that the generator's own system calls are few.
 const BLOCK: usize = 64 * 1024;
 
+/// What [`Attack::Waits`] sends at once.
+const AT_ONCE: usize = 7;
+
 /// The attack that every connection of a flood makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attack {
@@ -30,6 +33,8 @@ pub(crate) enum Attack {
     Binary,
     /// JSON texts of 512 bytes, a byte a write.
     Crumbs,
+    /// Seven texts `1`, and the next seven once those are back.
+    Waits,
     /// Nothing at all.
     Silence,
     /// Nothing: the server refuses the upgrade, and the client tries again.
@@ -46,10 +51,12 @@ pub(crate) struct Payload {
     pub(crate) messages: u64,
     /// Bytes that one write has at most.
     pub(crate) piece: usize,
+    /// Bytes that come back for a block, and are waited for before the next one. 0: nothing is waited for.
+    pub(crate) echo: usize,
 }
 
 impl Attack {
-    const ALL: [Attack; 13] = [
+    const ALL: [Attack; 14] = [
         Attack::Pings,
         Attack::FullPings,
         Attack::Pongs,
@@ -61,6 +68,7 @@ impl Attack {
         Attack::Large,
         Attack::Binary,
         Attack::Crumbs,
+        Attack::Waits,
         Attack::Silence,
         Attack::Upgrades,
     ];
@@ -82,6 +90,7 @@ impl Attack {
             Attack::Large => "large",
             Attack::Binary => "binary",
             Attack::Crumbs => "crumbs",
+            Attack::Waits => "waits",
             Attack::Silence => "silence",
             Attack::Upgrades => "upgrades",
         }
@@ -98,16 +107,21 @@ impl Attack {
                 client_fragment(CONTINUATION, b"")
             }
             Attack::Halves => [client_fragment(TEXT, b"1"), client_frame(CONTINUATION, b"2")].concat(),
-            Attack::Texts => client_frame(TEXT, b"1"),
+            Attack::Texts | Attack::Waits => client_frame(TEXT, b"1"),
             Attack::NoJson => client_frame(TEXT, b"x"),
             Attack::Echoes | Attack::Crumbs => client_frame(TEXT, &json_text(512)),
             Attack::Large => client_frame(TEXT, &json_text(60_000)),
             Attack::Binary => client_frame(BINARY, &[7; 16 * 1024]),
             Attack::Silence | Attack::Upgrades => Vec::new(),
         };
-        let messages = BLOCK.checked_div(unit.len()).map_or(0, |count| count.max(1));
+        let messages = match self {
+            Attack::Waits => AT_ONCE,
+            _ => BLOCK.checked_div(unit.len()).map_or(0, |count| count.max(1)),
+        };
+        // A server's frame has no mask.
+        let echo = if self == Attack::Waits { (unit.len() - 4) * AT_ONCE } else { 0 };
         let piece = if self == Attack::Crumbs { 1 } else { usize::MAX };
-        Payload { opening, block: unit.repeat(messages), messages: messages as u64, piece }
+        Payload { opening, block: unit.repeat(messages), messages: messages as u64, piece, echo }
     }
 }
 

@@ -46,13 +46,15 @@ struct Attacker {
     begun: bool,
     /// How much of the block has gone out.
     at: usize,
+    /// Bytes that are to come back before the next block.
+    owed: usize,
     /// Waits in the queue for its next write.
     queued: bool,
 }
 
 impl Attacker {
     fn new(peer: Peer, open: bool) -> Attacker {
-        Attacker { peer, open, begun: false, at: 0, queued: false }
+        Attacker { peer, open, begun: false, at: 0, owed: 0, queued: false }
     }
 }
 
@@ -144,7 +146,7 @@ impl Flood<'_> {
             let place = place as usize;
             let step = self.read(place);
             self.follow(place, step)?;
-            if writable && self.attackers[place].open {
+            if writable && self.attackers[place].open && self.attackers[place].owed == 0 {
                 self.enqueue(place);
             }
         }
@@ -200,6 +202,12 @@ impl Flood<'_> {
         loop {
             match read_now(attacker.peer.stream(), &mut self.scratch) {
                 Ok(Some(0)) | Err(_) => return Step::Ended,
+                Ok(Some(got)) if attacker.owed > 0 => {
+                    attacker.owed = attacker.owed.saturating_sub(got);
+                    if attacker.owed == 0 {
+                        return Step::Writes;
+                    }
+                }
                 Ok(Some(got)) if got == self.scratch.len() => {}
                 Ok(_) => return Step::Waits,
             }
@@ -225,6 +233,10 @@ impl Flood<'_> {
             Ok(sent) => {
                 attacker.at = if sent == rest.len() { 0 } else { attacker.at + sent };
                 self.done.bytes += sent as u64;
+                if sent == rest.len() && self.payload.echo > 0 {
+                    attacker.owed = self.payload.echo;
+                    return Step::Waits;
+                }
                 if sent == piece.len() { Step::Writes } else { Step::Waits }
             }
         }

@@ -37,7 +37,7 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
   --socket-io          messages are Socket.IO's
   --header LINE        of the upgrade request, `Name: value`
   --attack NAME        flood: pings, full-pings, pongs, fragments, halves, texts, no-json, echoes, large, binary, crumbs,
-                       silence, upgrades
+                       waits, silence, upgrades
   --deaf               flood: reads nothing
   --attended           flood, bystander: begins at a line from standard input; a flood ends with it
 
