@@ -12,7 +12,7 @@ use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use tokio::time::timeout_at;
 
-use super::account::Account;
+use super::account::{Account, WORK};
 use super::read_buffer;
 use super::respite::{Respite, Round};
 use super::run_queue::{Lane, RunQueue};
@@ -107,7 +107,7 @@ impl Turn {
 
     /// The work was for this connection.
     pub(super) fn charge_to(&self, account: &Account) {
-        account.charge(self.spent(), now());
+        account.charge(self.spent(), now(), WORK);
     }
 
     fn spent(&self) -> u64 {
@@ -139,7 +139,7 @@ fn lane_of(account: &Account) -> Lane {
 
 /// Whether a connection of this worker used little lately.
 pub(super) fn is_quiet(account: &Account) -> bool {
-    account.is_quiet(now())
+    account.is_quiet(now(), WORK)
 }
 
 /// Gives a connection of this worker a turn.

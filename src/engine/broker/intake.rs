@@ -20,8 +20,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 
 use parking_lot::Mutex;
 
+pub use self::pace::Pace;
 use super::budget::Budget;
+use crate::engine::account::Account;
 use crate::engine::handle::Handle;
+use crate::engine::turns;
+
+mod pace;
 
 /// Units that all connections together may have unanswered: a few milliseconds of Redis' time.
 const ROOM: usize = 2048;
@@ -59,6 +64,8 @@ pub struct Window {
     /// Its place when it last stood in line: see [`Place`].
     time: AtomicU64,
     arrival: AtomicU32,
+    /// What it relayed lately: see [`Pace`].
+    lately: Account,
     /// It was beyond its window when it last relayed. Written by its own worker only.
     full: AtomicBool,
 }
@@ -96,6 +103,18 @@ pub struct Intake {
     line: Mutex<Line>,
     /// How many stand in line. Written under its lock.
     waiting: AtomicUsize,
+    pace: Pace,
+}
+
+/// How much clients relay: others should not wait for long portions of much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Nobody stands in line.
+    Little,
+    /// The same, but what goes first has lately been too much.
+    Crowd,
+    /// Some stand in line.
+    Flood,
 }
 
 /// Connections that wait, by the virtual time at which they are to go on.
@@ -160,6 +179,7 @@ impl Intake {
             budget,
             line: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            pace: Pace::default(),
         }
     }
 
@@ -169,10 +189,18 @@ impl Intake {
     }
 
     /// A message of a connection is about to be relayed, once. Answers whether it may go before those of others, which those
-    /// of a `quiet` connection may. For the connection's own worker.
-    pub fn begin(&self, handle: &Handle, cost: u32, quiet: bool) -> bool {
+    /// of a connection that has used little lately may, of its worker and of Redis. For the connection's own worker.
+    pub fn begin(&self, handle: &Handle, cost: u32) -> bool {
         let window = handle.window();
-        let first = window.may_go_first() && quiet && cost as usize <= LEAST;
+        let (now, rate) = (turns::now(), self.pace.rate());
+        let is_quiet = turns::is_quiet(handle.account()) && window.lately.is_quiet(now, rate);
+        window.lately.charge(Pace::parts(cost), now, rate);
+        self.count_in(handle, cost, is_quiet)
+    }
+
+    fn count_in(&self, handle: &Handle, cost: u32, is_quiet: bool) -> bool {
+        let window = handle.window();
+        let first = window.may_go_first() && is_quiet && cost as usize <= LEAST;
         if !first {
             window.behind.fetch_add(cost, Ordering::SeqCst);
         }
@@ -250,9 +278,20 @@ impl Intake {
         handle.window().unanswered() >= ROOM || self.budget.is_short_for_clients()
     }
 
-    /// True if any stand in line.
-    pub fn has_line(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    /// What bounds those whose messages go first.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// How much clients relay.
+    pub fn demand(&self) -> Demand {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            Demand::Flood
+        } else if self.pace.is_low() {
+            Demand::Crowd
+        } else {
+            Demand::Little
+        }
     }
 
     /// Calls those in line that there is room for. To be called after answers came.

@@ -15,7 +15,7 @@ fn handles(many: usize) -> Vec<Arc<Handle>> {
 fn relay(intake: &Intake, handle: &Arc<Handle>, cost: u32) -> u32 {
     let mut units = 0;
     while !intake.must_wait(handle) {
-        _ = intake.begin(handle, cost, false);
+        _ = intake.count_in(handle, cost, false);
         units += cost;
     }
     units
@@ -109,7 +109,7 @@ fn one_that_relayed_much_while_there_was_room_has_nothing_to_make_up_for() {
     let (heavy, light) = handles.split_first().unwrap();
     let relay = |handle: &Arc<Handle>| {
         let cost = if std::ptr::eq(handle, heavy) { ROOM as u32 } else { 60 };
-        _ = intake.begin(handle, cost, false);
+        _ = intake.count_in(handle, cost, false);
         _ = intake.must_wait(handle);
     };
     let answer = |handle: &Arc<Handle>| intake.end(handle, handle.window().unanswered() as u32, false);
@@ -142,9 +142,9 @@ fn those_whose_answers_do_not_come_stand_in_nobodys_way() {
     let intake = Intake::default();
     let handles = handles(GLANCES + 21);
     let (filler, rest) = handles.split_first().unwrap();
-    _ = intake.begin(filler, ROOM as u32, false);
+    _ = intake.count_in(filler, ROOM as u32, false);
     for handle in rest {
-        _ = intake.begin(handle, 24, false);
+        _ = intake.count_in(handle, 24, false);
         assert!(intake.must_wait(handle));
     }
     intake.end(filler, ROOM as u32, false);
@@ -174,7 +174,7 @@ fn one_that_was_called_passes_though_others_were_called_after_it() {
     assert!(called.len() > 10 && intake.unanswered.load(Ordering::SeqCst) >= ROOM);
     for handle in called {
         assert!(!intake.must_wait(handle));
-        _ = intake.begin(handle, 60, false);
+        _ = intake.count_in(handle, 60, false);
     }
 }
 
@@ -219,7 +219,7 @@ fn room_that_was_kept_for_one_that_does_not_use_it_goes_to_the_next_in_line() {
 fn short_bursts_go_first_and_overtake_nothing_of_their_own() {
     let intake = Intake::default();
     let handle = &handles(1)[0];
-    let begin = |quiet| intake.begin(handle, 1, quiet);
+    let begin = |quiet| intake.count_in(handle, 1, quiet);
     // So many of so many messages go first, and then all are answered.
     let burst = |messages: usize| {
         let first: Vec<bool> = (0..messages).map(|_| begin(true)).collect();
@@ -240,7 +240,7 @@ fn short_bursts_go_first_and_overtake_nothing_of_their_own() {
     (0..2).for_each(|_| intake.end(handle, 1, false));
     assert!(begin(true));
     intake.end(handle, 1, true);
-    assert!(!intake.begin(handle, LEAST as u32 + 1, true), "others would wait for a large one");
+    assert!(!intake.count_in(handle, LEAST as u32 + 1, true), "others would wait for a large one");
 }
 
 #[test]
@@ -249,12 +249,12 @@ fn large_messages_follow_each_other_only_while_there_is_room() {
     let handles = handles(100);
     let large = LEAST as u32 * 10;
     let held = handles.iter().filter(|handle| {
-        _ = intake.begin(handle, large, false);
+        _ = intake.count_in(handle, large, false);
         intake.end(handle, large, false);
         // Nothing of its own is unanswered, so that a small one would pass.
         let waits = intake.must_wait(handle);
         if !waits {
-            _ = intake.begin(handle, large, false);
+            _ = intake.count_in(handle, large, false);
         }
         waits
     });
@@ -292,4 +292,35 @@ fn clients_add_one_message_each_while_a_backlog_is_given_up() {
     intake.call();
     assert!(!handles[0].is_held() && !handles[1].is_held());
     assert!(relay(&intake, &handles[1], 1) > 1);
+}
+
+#[test]
+fn a_crowd_of_which_each_waits_for_an_answer_goes_behind_one_that_relays_less() {
+    const ROUNDS: u32 = 2000;
+    let intake = Intake::default();
+    let handles = handles(101);
+    let (quiet, crowd) = handles.split_last().unwrap();
+    let mut firsts = [0; 2];
+    for round in 0..ROUNDS {
+        // Ten milliseconds in which each of the crowd gets an answer, and the quiet one every other time.
+        turns::let_pass(10);
+        let of_crowd = crowd.iter().map(|handle| (handle, 7, intake.begin(handle, 7)));
+        let of_quiet = (round % 2 == 0).then(|| (quiet, 1, intake.begin(quiet, 1)));
+        let under_way: Vec<_> = of_crowd.chain(of_quiet).collect();
+        let first: u32 = under_way.iter().filter(|(_, _, first)| *first).map(|(_, cost, _)| cost).sum();
+        if first > 64 {
+            intake.pace.lower(round * 10);
+        } else {
+            intake.pace.rise(round * 10);
+        }
+        for (handle, cost, first) in under_way {
+            intake.end(handle, cost, first);
+            if round >= ROUNDS / 2 {
+                firsts[usize::from(std::ptr::eq(handle, quiet))] += u32::from(first);
+            }
+        }
+    }
+    assert_eq!(firsts[1], ROUNDS / 4, "all of the quiet one's");
+    assert!(firsts[0] < 100 * ROUNDS / 2 / 20, "{} of the crowd's {}", firsts[0], 100 * ROUNDS / 2);
+    assert!(intake.pace.is_low());
 }

@@ -10,8 +10,8 @@ use crate::engine::handle::Handle;
 #[derive(Debug)]
 pub enum Asker {
     /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::engine::broker::Intake::begin); `first`: see
-    /// [`Asker::goes_first`].
-    Sender { sender: Arc<Handle>, cost: u32, first: bool },
+    /// [`Asker::goes_first`]; `epoch`: see `Pace`.
+    Sender { sender: Arc<Handle>, cost: u32, first: bool, epoch: u8 },
     /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
     /// subscribers says nothing about the user.
     Publish { ticket: u64, strict: bool, local: u32, shared: bool },
@@ -40,6 +40,14 @@ impl Asker {
     /// behind.
     pub fn goes_first(&self) -> bool {
         !matches!(self, Asker::Sender { first: false, .. })
+    }
+
+    /// What it costs of that which clients may have going first, if it was let go first in this epoch.
+    pub fn first_units(&self, of: u8) -> u32 {
+        match self {
+            Asker::Sender { cost, first: true, epoch, .. } if *epoch == of => *cost,
+            _ => 0,
+        }
     }
 
     /// Whether a client asks, by what it sent.

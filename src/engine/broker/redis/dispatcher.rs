@@ -284,7 +284,7 @@ impl Sink for Dispatcher {
 
     fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
         match asker {
-            Asker::Sender { sender, cost, first } => {
+            Asker::Sender { sender, cost, first, .. } => {
                 self.intake.end(&sender, cost, first);
                 let error = match outcome {
                     Outcome::Number(_) => {
@@ -331,8 +331,8 @@ impl Sink for Dispatcher {
         }
     }
 
-    fn has_line(&self) -> bool {
-        self.intake.has_line()
+    fn intake(&self) -> Option<&Intake> {
+        Some(&self.intake)
     }
 
     fn relieved(&self) {

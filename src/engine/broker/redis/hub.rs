@@ -28,7 +28,7 @@ use super::resp;
 use super::slots::{PARTITIONS, TAGS, partition_of};
 use super::tls::Tls;
 use crate::engine::broker::budget::Budget;
-use crate::engine::broker::{BrokerCounts, BrokerStatus};
+use crate::engine::broker::{BrokerCounts, BrokerStatus, Intake};
 use crate::engine::error::{Code, Error};
 use crate::engine::gathered::Gathered;
 use crate::engine::mailbox::Mailbox;
@@ -55,9 +55,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// A message came. `name` is the channel's, without prefix and hash tag.
     fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
 
-    /// Whether clients wait in line to publish.
-    fn has_line(&self) -> bool {
-        false
+    /// What lets clients publish.
+    fn intake(&self) -> Option<&Intake> {
+        None
     }
 
     /// The turn is over in which these messages came.

@@ -54,7 +54,7 @@ use crate::engine::events::Events;
 use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 use crate::engine::registry::Registry;
-use crate::engine::turns::{self, spend};
+use crate::engine::turns::spend;
 use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
 use asker::Asker;
@@ -186,8 +186,9 @@ impl Broker for RedisBroker {
         let cost = intake::cost(message.payload().len());
         spend(RELAY + u64::from(cost));
         // Before it can be answered.
-        let first = self.intake.begin(sender, cost, turns::is_quiet(sender.account()));
-        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first });
+        let first = self.intake.begin(sender, cost);
+        let epoch = self.intake.pace().epoch();
+        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
         if sent.is_err() {
             self.intake.end(sender, cost, first);
         }
