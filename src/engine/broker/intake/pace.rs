@@ -84,6 +84,7 @@ impl Pace {
             return;
         }
         self.lowered.store(now, Ordering::Relaxed);
+        self.at.store(now, Ordering::Relaxed);
         let bound = self.bound.load(Ordering::Relaxed);
         self.bound.store((bound / 4 * 3).max(LEAST), Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::Relaxed);
@@ -136,16 +137,19 @@ mod tests {
         for step in [1, 8, 100] {
             let pace = Pace::default();
             (1..4).for_each(|times| pace.lower(times * PAUSE));
-            let (begin, mut now) = (pace.rate().leak, 0);
+            let (begin, mut now) = (pace.rate().leak, 3 * PAUSE);
             while pace.rate().leak < 2 * begin {
                 now += step;
                 pace.rise(now);
             }
-            assert!((1300..2200).contains(&now), "{step}: {now}");
+            assert!((1300..2200).contains(&(now - 3 * PAUSE)), "{step}: {now}");
         }
         let pace = Pace::default();
-        pace.lower(PAUSE);
-        pace.rise(u32::MAX / 2);
+        let hour = 3_600_000;
+        pace.lower(hour);
+        pace.rise(hour + RISE - 1);
+        assert_eq!(pace.rate().leak, MOST / 4 * 3, "time in which it was not low is not made up for");
+        pace.rise(2 * hour);
         assert!(!pace.is_low());
     }
 }
