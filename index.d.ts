@@ -926,7 +926,7 @@ export interface LimitOptions {
   /**
    * Connections at a time, handshakes included; further ones get 503. 1 to 10,000,000. An idle connection costs less than
    * 2,000 bytes. Clients that were refused may linger beside them for 300 ms, a quarter as many and 64 at most. Clients that left
-   * before all was read that they sent hold a quarter of the places at most, at least one.
+   * hold their places until what they sent is dealt with; where less than a quarter is free, they hold a quarter at most.
    *
    * @defaultValue no limit
    */

@@ -284,6 +284,14 @@ impl Bridge {
         state.ended || state.broken
     }
 
+    /// Wakes the reader, who doesn't read now, when the peer has ended its direction. Or when more comes.
+    pub(super) fn await_end(&self, cx: &mut Context<'_>) {
+        let mut state = self.state.lock();
+        if !state.ended {
+            state.reader = Some(cx.waker().clone());
+        }
+    }
+
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if !state.inbound.is_empty() || state.ended {

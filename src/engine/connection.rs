@@ -241,6 +241,15 @@ impl Connection {
         }
     }
 
+    /// At the end of a turn: see [`Connection::outstays`]. Otherwise the connection is woken when its peer leaves, though it doesn't
+    /// read.
+    fn is_to_go(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.tenure.handle.is_stopped() {
+            self.socket.await_end(cx);
+        }
+        self.outstays(false)
+    }
+
     /// Not more is read of a peer that was told its fault and goes on sending. It gets a moment to read that, for its end can't
     /// be seen any more.
     fn linger(&mut self) {
@@ -475,9 +484,12 @@ impl Connection {
             ^ u32::from(self.assembler.is_idle())
     }
 
-    /// True if its peer has left with something still to be done, and too many such hold seats. It is to be lost then.
-    pub(super) fn outstays(&mut self) -> bool {
-        self.socket.has_left() && !self.live.outstay()
+    /// True if its peer has left, its seat is wanted, and it waits for others: for Redis, JavaScript, or the peer. Or for its turn,
+    /// if those are `late`. It is to be lost then.
+    pub(super) fn outstays(&mut self, late: bool) -> bool {
+        (self.socket.has_left() || self.tenure.handle.has_left())
+            && self.live.outstays()
+            && (late || self.phase != Phase::Open || self.tenure.handle.is_stopped())
     }
 
     /// Loses it outside its turns, and whatever it has left to do.
@@ -505,7 +517,7 @@ impl Connection {
         {
             if relaying.go_on(&self.tenure.shared, &self.tenure.handle, turn) {
                 self.relaying = None;
-            } else if self.outstays() {
+            } else if self.is_to_go(cx) {
                 self.lost();
                 self.tenure.handle.leave();
                 return true;
@@ -564,7 +576,7 @@ impl Connection {
                 self.over(!flushed);
             }
         }
-        if self.phase != Phase::Over && self.outstays() {
+        if self.phase != Phase::Over && self.is_to_go(cx) {
             self.lost();
         }
         self.tenure.handle.leave();

@@ -46,6 +46,8 @@ const HELD: u32 = 1 << 9;
 const CALLED: u32 = 1 << 10;
 /// All connections together hold too much, and this one is among those that hold most.
 const EVICT: u32 = 1 << 11;
+/// Its client left before it had its place in the table.
+const LEFT: u32 = 1 << 12;
 /// All that a connection is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT;
 
@@ -370,6 +372,17 @@ impl Handle {
     /// True while the connection isn't read because JavaScript is behind.
     pub(super) fn is_paused(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & PAUSED != 0
+    }
+
+    /// Its client left before it had its place in the table.
+    #[cfg(unix)]
+    pub(super) fn note_left(&self) {
+        self.flags.fetch_or(LEFT, Ordering::AcqRel);
+    }
+
+    /// See [`Handle::note_left`].
+    pub(super) fn has_left(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & LEFT != 0
     }
 
     /// True while the connection isn't read, for whichever reason.

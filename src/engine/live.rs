@@ -2,7 +2,7 @@
 //!
 //! Each socket holds a place from the hand-over until it is closed: one of `limits.maxConnections`, or one of the few for
 //! clients that were refused. A socket that gets neither is closed on the spot, so the number of descriptors is bounded.
-//! Clients that have left hold their seats until what they sent is dealt with, but no more than a quarter of all.
+//! Clients that have left hold their seats until what they sent is dealt with. Where seats run short, they hold a quarter at most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,12 +123,16 @@ impl Live {
         self.place == Place::Threshold
     }
 
-    /// Notes that its client has left. False if those of too many have, and this one must not hold its seat any longer.
-    pub fn outstay(&mut self) -> bool {
-        if self.place == Place::Seat && take(&self.inner.left, (self.inner.seats / 4).max(1)) {
+    /// Notes that its client has left. True if its seat is wanted: less than a quarter of all is free, and clients that have left
+    /// hold more than a quarter.
+    pub fn outstays(&mut self) -> bool {
+        let Inner { seats, seated, left, .. } = &*self.inner;
+        if self.place == Place::Seat {
             self.place = Place::Left;
+            left.fetch_add(1, Ordering::AcqRel);
         }
-        self.place != Place::Seat
+        let quarter = (seats / 4).max(1);
+        left.load(Ordering::Acquire) > quarter && seated.load(Ordering::Acquire) > seats - quarter
     }
 }
 
@@ -158,21 +162,28 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_the_seats_may_be_of_clients_that_have_left() {
-        for (seats, most) in [(1, 1), (7, 1), (100, 25)] {
+    fn a_seat_whose_client_has_left_is_wanted_where_more_than_a_quarter_have_and_less_than_a_quarter_is_free()
+    {
+        for (seats, taken, stay) in [
+            (1, 1, 1),
+            (2, 2, 1),
+            (8, 8, 2),
+            (8, 7, 2),
+            (8, 6, 6),
+            (100, 100, 25),
+            (100, 76, 25),
+            (100, 75, 75),
+        ] {
             let census = Census::new(seats);
-            let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).collect();
-            assert_eq!(
-                seated.iter_mut().filter_map(|live| live.outstay().then_some(())).count(),
-                most,
-                "{seats}"
-            );
-            assert!(seated[0].outstay(), "it was counted already");
-            assert!(census.enter().is_none(), "it holds its seat");
+            let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).take(taken).collect();
+            let wanted: Vec<bool> = seated.iter_mut().map(Live::outstays).collect();
+            assert_eq!(wanted.iter().filter(|wanted| !**wanted).count(), stay, "{taken} of {seats}");
+            assert!(wanted.is_sorted(), "the first may stay");
             drop(seated);
             assert_eq!(census.count(), 0);
-            assert!(census.enter().is_some_and(|mut live| live.outstay()), "all seats are free again");
+            assert!(census.enter().is_some_and(|mut live| !live.outstays()), "all seats are free again");
         }
+        assert!(Census::new(usize::MAX).enter().is_some_and(|mut live| !live.outstays()));
     }
 
     #[test]

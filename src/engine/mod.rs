@@ -22,6 +22,7 @@ pub mod handle;
 pub mod handshake;
 mod heartbeat;
 mod json;
+mod lag;
 mod live;
 mod mailbox;
 mod membership;

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
+use super::lag::Lag;
 use super::table::Key;
+use super::turns;
 
 /// Work for quiet connections, as [`spend`](super::turns::spend) counts, after which a busy one that waits has its turn.
 const QUIET_WORK: u64 = 16 * 1024;
@@ -27,6 +29,8 @@ pub(super) enum Lane {
 pub(super) struct RunQueue {
     quiet: VecDeque<Key>,
     busy: VecDeque<Key>,
+    /// Of the quiet ones.
+    lag: Lag,
     /// Work that was done for quiet ones since a busy one had its turn.
     quiet_work: u64,
     /// Busy turns until the busy ones are alone.
@@ -39,7 +43,10 @@ pub(super) struct RunQueue {
 impl RunQueue {
     pub(super) fn push(&mut self, key: Key, lane: Lane) {
         match lane {
-            Lane::Quiet => self.quiet.push_back(key),
+            Lane::Quiet => {
+                self.lag.woken(self.quiet.len(), turns::now());
+                self.quiet.push_back(key);
+            }
             Lane::Busy => self.busy.push_back(key),
         }
         let wakes = lane == Lane::Quiet || !self.rests;
@@ -77,6 +84,7 @@ impl RunQueue {
                 if !self.busy.is_empty() {
                     self.mixed = IN_A_ROW;
                 }
+                self.lag.served(turns::now());
                 self.quiet.pop_front()
             }
             Lane::Busy => {
@@ -85,6 +93,11 @@ impl RunQueue {
                 self.busy.pop_front()
             }
         }
+    }
+
+    /// Whether even quiet ones wait for long.
+    pub(super) fn is_late(&self) -> bool {
+        self.lag.is_late(turns::now())
     }
 
     /// Notes work that was done for a quiet connection. It counts only while a busy one waits.

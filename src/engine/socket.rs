@@ -317,6 +317,16 @@ impl Socket {
         }
     }
 
+    /// Has the connection woken when the peer ends its direction, though it doesn't read.
+    pub(super) fn await_end(&self, cx: &mut Context<'_>) {
+        match self {
+            // The poller says so.
+            #[cfg(unix)]
+            Socket::Native(_) => {}
+            Socket::Bridge(bridge) => bridge.await_end(cx),
+        }
+    }
+
     /// Whether bytes lie there that were not read. Asks the kernel.
     pub(super) fn has_unread(&self) -> bool {
         match self {

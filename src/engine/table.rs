@@ -38,7 +38,8 @@ const LOOKS: u32 = 4;
 /// Longest time between two looks at the connections. Tokens expire no later than this.
 const LONGEST_TICK: Duration = Duration::from_millis(100);
 
-/// Connections that are ended in one go because their clients have left and hold too many seats. Others end in their turns.
+/// Connections that are ended in one go because their clients have left and their seats are wanted. Others end in their turns.
+#[cfg(unix)]
 const SHED: usize = 64;
 
 /// What the end of a connection costs, as [`turns::spend`] counts: closing its socket and freeing what it had.
@@ -111,7 +112,10 @@ pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Key {
 }
 
 /// Puts a connection into its place: from now on it has turns, the first one at once.
-pub(super) fn begin(key: Key, connection: Box<Connection>) {
+pub(super) fn begin(key: Key, mut connection: Box<Connection>) {
+    if connection.outstays(turns::is_late()) {
+        return lose(connection);
+    }
     let handle = connection.handle().clone();
     put_back(key, connection);
     handle.wake_here();
@@ -161,6 +165,12 @@ pub(super) fn take_turn(key: Key, turn: &Turn) {
     }
 }
 
+/// Ends a connection outside its turns, with what it has left to do.
+fn lose(mut connection: Box<Connection>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| connection.lose()));
+    end(connection);
+}
+
 fn end(connection: Box<Connection>) {
     turns::spend(END);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
@@ -171,16 +181,22 @@ fn end(connection: Box<Connection>) {
 #[cfg(unix)]
 pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
     let mut gone = Vec::new();
+    let late = turns::is_late();
     let count = TABLE.with_borrow_mut(|table| {
         ready
             .map(|(key, readiness)| {
                 let Some(place) = table.places.get_mut(key) else { return };
-                let Some(connection) = &mut place.connection else { return };
+                let Some(connection) = &mut place.connection else {
+                    if readiness.has_left() {
+                        place.handle.note_left();
+                    }
+                    return;
+                };
                 // News of what it knows already wakes nobody: a Unix-domain socket has some whenever its peer reads.
                 if !connection.socket().notice(readiness) {
                     return;
                 }
-                if gone.len() < SHED && connection.outstays() {
+                if gone.len() < SHED && connection.outstays(late) {
                     gone.extend(place.connection.take());
                 } else {
                     place.handle.wake_here();
@@ -188,10 +204,7 @@ pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
             })
             .count()
     });
-    for mut connection in gone {
-        let _ = catch_unwind(AssertUnwindSafe(|| connection.lose()));
-        end(connection);
-    }
+    gone.into_iter().for_each(lose);
     count
 }
 

@@ -142,6 +142,11 @@ pub(super) fn is_quiet(account: &Account) -> bool {
     account.is_quiet(now(), WORK)
 }
 
+/// Whether turns of this worker come late, also those of quiet connections.
+pub(super) fn is_late() -> bool {
+    WOKEN.with_borrow(RunQueue::is_late)
+}
+
 /// Gives a connection of this worker a turn.
 pub(super) fn wake(key: Key, account: &Account) {
     push(key, lane_of(account));

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, Got, close_payload, frame};
+use super::client::{CLOSE, Client, Got, TEXT, close_payload, frame};
 use super::harness::{GLANCE, PATIENCE, Request, Server, alone, config, eventually, identity, published};
 use crate::engine::broker::{Answer, Channel, Reply};
 use crate::engine::config::{Auth, Config, Relay};
@@ -203,6 +203,32 @@ fn a_client_that_ends_its_direction_without_a_close_frame_gets_its_answers_and_i
         assert_eq!(server.ended(client.id()), (1006, String::new()));
     }
     server.expect_empty();
+}
+
+#[test]
+fn clients_that_leave_at_once_are_all_heard_also_where_they_held_all_seats() {
+    const SEATS: usize = 40;
+    const SENT: usize = 20;
+    let mut config = Config { threads: 1, ..config() };
+    // One is for the client that holds the worker.
+    config.limits.max_connections = SEATS + 1;
+    let server = Server::start(config);
+    for round in 1..=5 {
+        let mut clients: Vec<Client> = (0..SEATS).map(|_| server.connect()).collect();
+        let last = [frame(TEXT, b"1").repeat(SENT), frame(CLOSE, &close_payload(1000, ""))].concat();
+        // None has its turn before all have left.
+        server.while_held(|| {
+            for client in &mut clients {
+                client.send(&last);
+                client.finish();
+            }
+        });
+        let heard = round * SEATS * SENT;
+        eventually("all to be heard", || server.engine.stats().messages.received == heard as u64);
+        eventually("all to be gone", || server.engine.stats().connections == 0);
+        assert_eq!(server.engine.stats().closed_by_peer.by_code[&1000], (round * SEATS) as u64);
+        server.drop_events();
+    }
 }
 
 #[test]

@@ -106,6 +106,17 @@ pub struct Intake {
     pace: Pace,
 }
 
+/// How much clients relay: others should not wait for long portions of much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Nobody stands in line.
+    Little,
+    /// The same, but what goes first has lately been too much.
+    Crowd,
+    /// Some stand in line.
+    Flood,
+}
+
 /// Connections that wait, by the virtual time at which they are to go on.
 #[derive(Debug, Default)]
 struct Line {
@@ -242,7 +253,7 @@ impl Intake {
             window.set_full(false);
             if kept {
                 // It may relay less than room was kept for, or nothing.
-                self.call();
+                self.call_next(0);
             }
             return false;
         }
@@ -257,7 +268,7 @@ impl Intake {
             self.waiting.store(line.waiting.len(), Ordering::SeqCst);
         }
         // The last answer may have come before anyone could see it in line.
-        self.call();
+        self.call_next(0);
         // Also if it was called: it is woken.
         true
     }
@@ -272,23 +283,39 @@ impl Intake {
         &self.pace
     }
 
-    /// True if clients relay so much that others should not wait for long portions of it: some stand in line, or what goes first
-    /// has lately been too much.
-    pub fn is_busy(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0 || self.pace.is_low()
+    /// How much clients relay.
+    pub fn demand(&self) -> Demand {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            Demand::Flood
+        } else if self.pace.is_low() {
+            Demand::Crowd
+        } else {
+            Demand::Little
+        }
     }
 
-    /// Calls those in line that there is room for. To be called after answers came.
+    /// Calls those in line that there is room for, and one in any case: hundreds that each stay within the least, and so are never
+    /// asked, may use up the room for good. To be called after answers came.
     pub fn call(&self) {
+        self.call_next(1);
+    }
+
+    /// `without_room`: so many are called also if there is none.
+    fn call_next(&self, without_room: usize) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
         let mut line = self.line.lock();
         let (mut place, mut passed_over) = (std::mem::take(&mut line.next), 0);
         let mut is_last_lap = place == Place::default();
+        let mut called = 0;
         loop {
             let unanswered = self.unanswered.load(Ordering::SeqCst);
-            if unanswered >= ROOM || self.budget.is_short_for_clients() || self.budget.is_giving_up() {
+            let has_room = unanswered < ROOM;
+            if (!has_room && called >= without_room)
+                || self.budget.is_short_for_clients()
+                || self.budget.is_giving_up()
+            {
                 break;
             }
             if passed_over == GLANCES {
@@ -305,11 +332,14 @@ impl Intake {
             };
             place = next;
             // At half of its window, so that it isn't woken for each single message.
-            if handle.window().unanswered() > self.window(unanswered) / 2 {
+            let window = handle.window();
+            let is_large = window.last.load(Ordering::Relaxed) as usize > LEAST;
+            if window.unanswered() > self.window(unanswered) / 2 || (!has_room && is_large) {
                 passed_over += 1;
                 continue;
             }
             let Some(handle) = line.waiting.remove(&place) else { break };
+            called += 1;
             line.called = line.called.max(place.0);
             let burst = handle.window().burst.load(Ordering::Relaxed) as usize;
             self.unanswered.fetch_add(burst, Ordering::SeqCst);
@@ -335,7 +365,7 @@ impl Intake {
     /// A connection that was called can't go on for now: others get the room that was kept for it.
     pub fn make_room(&self, handle: &Handle) {
         if self.arrive(handle) {
-            self.call();
+            self.call_next(0);
         }
     }
 

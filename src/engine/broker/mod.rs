@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-pub(in crate::engine) use intake::{Intake, Window};
+pub(in crate::engine) use intake::{Demand, Intake, Window};
 pub use memory::MemoryBroker;
 
 use super::error::{Code, Error};

@@ -179,47 +179,76 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
     });
 }
 
+/// Takes all other seats, of which so many are of clients that have left.
+fn crowd(engine: &Engine, left: usize) -> Vec<Live> {
+    let census = &engine.shared().census;
+    let mut others: Vec<Live> = (1..SEATS).map(|_| census.enter().unwrap()).collect();
+    others[..left].iter_mut().for_each(|live| _ = live.outstays());
+    others
+}
+
 #[test]
-fn a_client_that_has_left_holds_its_seat_until_all_is_relayed_unless_too_many_do() {
-    for too_many in [false, true] {
+fn a_message_to_many_rooms_of_a_client_that_has_left_is_given_up_where_it_waits_and_the_seat_is_wanted() {
+    for (wanted, waits) in [(false, false), (false, true), (true, false), (true, true)] {
         in_rooms(3, |mut scene| {
-            let census = &scene.engine.shared().census;
-            let mut others: Vec<Live> = (0..SEATS / 4).map(|_| census.enter().unwrap()).collect();
-            let left = if too_many { others.len() } else { others.len() - 1 };
-            assert!(others[..left].iter_mut().all(Live::outstay));
+            let _others = crowd(&scene.engine, if wanted { SEATS / 4 } else { SEATS / 4 - 1 });
             scene.begin();
             scene.leave();
+            if waits {
+                scene.connection.handle().set_held();
+            }
             let turn = Turn::begin();
             turns::spend(1 << 20);
-            assert_eq!(scene.connection.turn(&turn), too_many, "{too_many}");
+            let given_up = wanted && waits;
+            assert_eq!(scene.connection.turn(&turn), given_up, "{wanted} {waits}");
             assert_eq!(scene.witness.buffered(), 2 * frame());
-            let is_over = too_many || scene.connection.turn(&Turn::begin());
-            assert!(is_over);
-            assert_eq!(scene.witness.buffered(), if too_many { 2 } else { 3 } * frame());
+            if waits && !given_up {
+                scene.connection.handle().call();
+            }
+            assert!(given_up || scene.connection.turn(&Turn::begin()));
+            assert_eq!(scene.witness.buffered(), if given_up { 2 } else { 3 } * frame());
             let counters = &scene.connection.mailbox().counters;
             let counts = (counters.messages_relayed.get(), counters.messages_not_relayed.get());
-            assert_eq!(counts, if too_many { (0, 1) } else { (1, 0) });
+            assert_eq!(counts, if given_up { (0, 1) } else { (1, 0) });
             assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
         });
     }
 }
 
 #[test]
-fn what_a_client_sent_before_it_left_waits_unread_unless_too_many_left() {
-    for too_many in [false, true] {
+fn what_a_client_sent_before_it_left_is_heard_unless_it_waits_and_the_seat_is_wanted() {
+    for (wanted, waits) in [(false, false), (false, true), (true, false), (true, true)] {
         in_rooms(1, |mut scene| {
-            let census = &scene.engine.shared().census;
-            let mut others: Vec<Live> = (0..SEATS / 4).map(|_| census.enter().unwrap()).collect();
-            assert!(!too_many || others.iter_mut().all(Live::outstay));
+            let _others = crowd(&scene.engine, if wanted { SEATS / 4 } else { SEATS / 4 - 1 });
             // `1` and `2`, masked with zeros.
             scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1', 0x81, 0x81, 0, 0, 0, 0, b'2']).unwrap();
             scene.leave();
+            if waits {
+                scene.connection.handle().set_held();
+            }
             let turn = Turn::begin();
             turns::spend(1 << 20);
-            assert_eq!(scene.connection.turn(&turn), too_many);
-            assert_eq!(scene.witness.buffered(), 3, "one message of one byte");
-            assert!(too_many || scene.connection.turn(&Turn::begin()), "it ends once all is read");
-            assert_eq!(scene.witness.buffered(), if too_many { 3 } else { 6 });
+            assert_eq!(scene.connection.turn(&turn), wanted && waits, "{wanted} {waits}");
+            assert_eq!(scene.witness.buffered(), if waits { 0 } else { 3 });
+            if wanted && waits {
+                return;
+            }
+            if waits {
+                scene.connection.handle().call();
+            }
+            assert!(scene.connection.turn(&Turn::begin()), "it ends once all is read");
+            assert_eq!(scene.witness.buffered(), 6);
+        });
+    }
+}
+
+#[test]
+fn a_client_that_has_left_is_let_go_before_its_turn_where_turns_are_late_and_the_seat_is_wanted() {
+    for (wanted, late) in [(false, false), (false, true), (true, false), (true, true)] {
+        in_rooms(1, |mut scene| {
+            let _others = crowd(&scene.engine, if wanted { SEATS / 4 } else { SEATS / 4 - 1 });
+            scene.leave();
+            assert_eq!(scene.connection.outstays(late), wanted && late);
         });
     }
 }

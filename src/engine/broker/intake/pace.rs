@@ -18,6 +18,8 @@ const BURST: u32 = 8 * PARTS;
 /// The bounds of what it may relay in a millisecond: as much as a quiet connection has time for, and 16 units a second.
 const MOST: u32 = 4 * PARTS;
 const LEAST: u32 = PARTS / 64;
+/// Milliseconds in which it is lowered once. A thousand clients that begin may all go first, for the first that they send.
+const PAUSE: u32 = 16;
 /// Milliseconds in which the bound rises by a 256th: it doubles in one and a half seconds.
 const RISE: u32 = 8;
 
@@ -28,6 +30,8 @@ pub struct Pace {
     bound: AtomicU32,
     /// When it last changed, in milliseconds since `begun`. They wrap.
     at: AtomicU32,
+    /// When it was last lowered.
+    lowered: AtomicU32,
     /// How often it was lowered. It wraps.
     epoch: AtomicU8,
     begun: Instant,
@@ -38,6 +42,7 @@ impl Default for Pace {
         Pace {
             bound: AtomicU32::new(MOST),
             at: AtomicU32::new(0),
+            lowered: AtomicU32::new(0),
             epoch: AtomicU8::new(0),
             begun: Instant::now(),
         }
@@ -67,14 +72,19 @@ impl Pace {
 
     /// Lowers the bound if what was let go first in this epoch `is_too_much`, and lets it rise otherwise.
     pub fn adapt(&self, is_too_much: impl FnOnce(u8) -> bool) {
-        if is_too_much(self.epoch()) {
-            self.lower();
-        } else if self.is_low() {
-            self.rise(self.begun.elapsed().as_millis() as u32);
+        let is_too_much = is_too_much(self.epoch());
+        if is_too_much || self.is_low() {
+            let now = self.begun.elapsed().as_millis() as u32;
+            if is_too_much { self.lower(now) } else { self.rise(now) }
         }
     }
 
-    pub(super) fn lower(&self) {
+    pub(super) fn lower(&self, now: u32) {
+        if now.wrapping_sub(self.lowered.load(Ordering::Relaxed)) < PAUSE {
+            return;
+        }
+        self.lowered.store(now, Ordering::Relaxed);
+        self.at.store(now, Ordering::Relaxed);
         let bound = self.bound.load(Ordering::Relaxed);
         self.bound.store((bound / 4 * 3).max(LEAST), Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::Relaxed);
@@ -96,33 +106,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_time_that_too_much_goes_first_begins_an_epoch_with_a_lower_bound() {
+    fn the_bound_is_lowered_once_in_a_pause_and_an_epoch_begins_each_time() {
         let pace = Pace::default();
-        pace.adapt(|epoch| epoch == 0);
-        assert_eq!((pace.rate().leak, pace.epoch()), (MOST / 4 * 3, 1));
-        for _ in 0..1000 {
-            pace.adapt(|_| true);
-        }
+        let seen: Vec<_> = (PAUSE..3 * PAUSE)
+            .map(|now| {
+                pace.lower(now);
+                (pace.rate().leak, pace.epoch())
+            })
+            .collect();
+        let pause = PAUSE as usize;
+        assert_eq!(seen[..pause], vec![(MOST / 4 * 3, 1); pause]);
+        assert_eq!(seen[pause..], vec![(MOST / 16 * 9, 2); pause]);
+        (3..100).for_each(|times| pace.lower(times * PAUSE));
         assert_eq!(pace.rate().leak, LEAST);
+    }
+
+    #[test]
+    fn only_what_went_first_in_this_epoch_lowers_the_bound() {
+        let pace = Pace::default();
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(PAUSE)));
+        pace.adapt(|epoch| epoch == 1);
+        assert!(!pace.is_low());
+        pace.adapt(|epoch| epoch == 0);
+        assert!(pace.is_low());
+        assert_eq!(pace.epoch(), 1);
     }
 
     #[test]
     fn the_bound_doubles_in_one_and_a_half_seconds_also_if_nobody_asks_meanwhile() {
         for step in [1, 8, 100] {
             let pace = Pace::default();
-            while pace.rate().leak > MOST / 2 {
-                pace.lower();
-            }
-            let (begin, mut now) = (pace.rate().leak, 0);
+            (1..4).for_each(|times| pace.lower(times * PAUSE));
+            let (begin, mut now) = (pace.rate().leak, 3 * PAUSE);
             while pace.rate().leak < 2 * begin {
                 now += step;
                 pace.rise(now);
             }
-            assert!((1300..2200).contains(&now), "{step}: {now}");
+            assert!((1300..2200).contains(&(now - 3 * PAUSE)), "{step}: {now}");
         }
         let pace = Pace::default();
-        pace.lower();
-        pace.rise(u32::MAX / 2);
+        let hour = 3_600_000;
+        pace.lower(hour);
+        pace.rise(hour + RISE - 1);
+        assert_eq!(pace.rate().leak, MOST / 4 * 3, "time in which it was not low is not made up for");
+        pace.rise(2 * hour);
         assert!(!pace.is_low());
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::asker::{Asker, Pending};
 use super::clock;
 use super::lane::{Batch, PORTION, Portion};
+use crate::engine::broker::Demand;
 
 /// A batch's buffers of up to this size are used again, and tables of up to so many commands kept.
 const SPARE: usize = 256 << 10;
@@ -26,6 +27,8 @@ pub const PACE: usize = 4 << 20;
 /// clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
 /// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
+/// How much longer it is for a crowd of which each waits for answers: that keeps Redis busy all the time, and short portions cost it.
+const CROWD: usize = 4;
 const NEAR: Duration = Duration::from_micros(500);
 /// What clients may have unanswered that goes first, in units of `Intake::begin`, and as much more for a Redis farther away.
 const FIRST: u32 = 64;
@@ -140,14 +143,14 @@ impl Unanswered {
         self.first > FIRST * self.distance()
     }
 
-    /// How much may be taken of what goes behind others, if Redis has so little to do that something may. `is_busy`: clients wait
-    /// in line to add some, or too much went first lately. As long as neither is so, there is no flood, and longer portions cost less.
-    pub fn room_for_rest(&mut self, is_busy: bool) -> Option<Portion> {
-        if is_busy {
+    /// How much may be taken of what goes behind others, if Redis has so little to do that something may. As long as clients demand
+    /// little, longer portions cost less and keep nobody waiting.
+    pub fn room_for_rest(&mut self, demand: Demand) -> Option<Portion> {
+        if demand != Demand::Little {
             self.without_line = 0;
         }
         let is_short = self.in_a_row < IN_A_ROW && self.without_line < IN_A_ROW;
-        let portion = if is_short { self.short_portion() } else { PORTION };
+        let portion = if is_short { self.short_portion(demand) } else { PORTION };
         (!portion.is_reached(self.behind, self.behind_bytes)).then_some(portion)
     }
 
@@ -157,9 +160,10 @@ impl Unanswered {
         times.clamp(1, (PORTION.commands / SHORT_PORTION.commands) as u32)
     }
 
-    fn short_portion(&self) -> Portion {
+    fn short_portion(&self, demand: Demand) -> Portion {
         let Portion { commands, bytes } = SHORT_PORTION;
-        let times = self.distance() as usize;
+        let most = PORTION.commands / commands;
+        let times = (self.distance() as usize * if demand == Demand::Crowd { CROWD } else { 1 }).min(most);
         Portion { commands: commands * times, bytes: bytes * times }
     }
 
@@ -356,24 +360,29 @@ mod tests {
         let mut unanswered = Unanswered::default();
         let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
-        let mut serve = |first, commands, line| {
+        let mut serve = |first, commands, demand| {
             let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
             let pending = (0..commands).map(|_| Pending::new(1, asker(), 0)).collect();
             unanswered.push(Batch { bytes: vec![b'x'; commands], pending });
-            let meanwhile = unanswered.room_for_rest(line);
+            let meanwhile = unanswered.room_for_rest(demand);
             while unanswered.pop(|_, _| ()).is_some() {}
-            (meanwhile, unanswered.room_for_rest(line))
+            (meanwhile, unanswered.room_for_rest(demand))
         };
-        assert_eq!(serve(false, 31, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
-        assert_eq!(serve(false, 32, true), (None, Some(SHORT_PORTION)));
-        assert_eq!(serve(false, IN_A_ROW, true), (None, Some(PORTION)));
-        assert_eq!(serve(false, 511, true), (Some(PORTION), Some(PORTION)));
-        assert_eq!(serve(false, 512, true), (None, Some(PORTION)));
-        assert_eq!(serve(true, 1, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
-        // Nobody waits in line any more.
-        assert_eq!(serve(false, IN_A_ROW, false), (None, Some(PORTION)));
-        assert_eq!(serve(true, 1, false), (Some(PORTION), Some(PORTION)));
-        assert_eq!(serve(false, 1, true), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        assert_eq!(serve(false, 31, Demand::Flood), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        assert_eq!(serve(false, 32, Demand::Flood), (None, Some(SHORT_PORTION)));
+        assert_eq!(serve(false, IN_A_ROW, Demand::Flood), (None, Some(PORTION)));
+        assert_eq!(serve(false, 511, Demand::Flood), (Some(PORTION), Some(PORTION)));
+        assert_eq!(serve(false, 512, Demand::Flood), (None, Some(PORTION)));
+        assert_eq!(serve(true, 1, Demand::Flood), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
+        // Nobody stands in line, but many go first.
+        let longer = Portion { commands: 128, bytes: 64 << 10 };
+        assert_eq!(serve(true, 1, Demand::Crowd), (Some(longer), Some(longer)));
+        assert_eq!(serve(false, 127, Demand::Crowd), (Some(longer), Some(longer)));
+        assert_eq!(serve(false, 128, Demand::Crowd), (None, Some(longer)));
+        // Nor that any more.
+        assert_eq!(serve(false, IN_A_ROW, Demand::Little), (None, Some(PORTION)));
+        assert_eq!(serve(true, 1, Demand::Little), (Some(PORTION), Some(PORTION)));
+        assert_eq!(serve(false, 1, Demand::Flood), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
     }
 
     #[test]
@@ -381,12 +390,12 @@ mod tests {
         let mut unanswered = Unanswered::default();
         let mut times = |micros| {
             unanswered.note_round_trip(Duration::from_micros(micros));
-            unanswered.room_for_rest(true).map(|portion| portion.commands / SHORT_PORTION.commands)
+            unanswered.room_for_rest(Demand::Flood).map(|portion| portion.commands / SHORT_PORTION.commands)
         };
         // The shortest counts: a longer one may be due to what Redis does for others.
         let trips = [1_000_000, 2_100, 20_000, 2_000, 990, 100];
         assert_eq!(trips.map(&mut times), [16, 4, 4, 4, 1, 1].map(Some));
-        assert_eq!(Unanswered::default().room_for_rest(true), Some(SHORT_PORTION));
+        assert_eq!(Unanswered::default().room_for_rest(Demand::Flood), Some(SHORT_PORTION));
     }
 
     #[test]
@@ -402,7 +411,7 @@ mod tests {
             assert_eq!((unanswered.behind, unanswered.behind_bytes), (1, 1));
             while unanswered.pop(|_, _| ()).is_some() {}
         }
-        assert_eq!(unanswered.room_for_rest(true), Some(SHORT_PORTION));
+        assert_eq!(unanswered.room_for_rest(Demand::Flood), Some(SHORT_PORTION));
     }
 
     #[test]

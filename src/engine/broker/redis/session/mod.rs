@@ -23,6 +23,7 @@ use super::received::{Next, Received};
 use super::slots::PARTITIONS;
 use super::unanswered::Unanswered;
 use super::wire::Wire;
+use crate::engine::broker::Demand;
 use crate::engine::error::{Code, Error};
 use crate::engine::gathered::Gathered;
 use crate::engine::turns::{Turn, spend};
@@ -232,11 +233,11 @@ impl Session {
         loop {
             if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
                 let spare = self.unanswered.spare();
-                let is_busy = self.hub.sink.intake().is_some_and(|intake| {
+                let demand = self.hub.sink.intake().map_or(Demand::Little, |intake| {
                     intake.pace().adapt(|epoch| self.unanswered.is_first_too_much(epoch));
-                    intake.is_busy()
+                    intake.demand()
                 });
-                let rest = self.unanswered.room_for_rest(is_busy);
+                let rest = self.unanswered.room_for_rest(demand);
                 for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     spend((batch.bytes.len() / WRITTEN) as u64);
                     self.unanswered.push(batch);
