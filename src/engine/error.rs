@@ -104,6 +104,7 @@ catalogue! {
     TokenInvalid, "ERR_TOKEN_INVALID", Error, 401, "The token is malformed, is signed by another key, or its claims do not fit.";
     TokenExpired, "ERR_TOKEN_EXPIRED", Error, 401, "The token has expired.";
     Unauthorized, "ERR_UNAUTHORIZED", Error, 401, "authenticate returned null.";
+    Refused, "ERR_REFUSED", Error, 403, "authenticate refused the client by an UpgradeRefusal.";
     AuthFailed, "ERR_AUTH_FAILED", Error, 500, "authenticate threw or rejected.";
     InvalidIdentity, "ERR_INVALID_IDENTITY", Error, 500, "authenticate returned something that is not an identity.";
     HandshakeTimeout, "ERR_HANDSHAKE_TIMEOUT", Error, 408, "The handshake took longer than limits.handshakeTimeoutMs.";

@@ -73,6 +73,7 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "name" => (Value::Number(1.0), Some(text(""))),
         "path" => (Value::Flag(true), Some(text("no-slash"))),
         "protocols" => (text("chat"), Some(texts(&["bearer"]))),
+        "keepHeaders" => (text("user-agent"), Some(texts(&["user agent"]))),
         "auth" => (Value::Number(1.0), Some(text("jwt"))),
         "auth.jwt.secret" => (Value::Number(31337.0), Some(text(""))),
         "auth.jwt.publicKey" => (Value::Number(31337.0), Some(text("no PEM"))),
@@ -147,6 +148,12 @@ fn every_option_arrives_in_the_config() {
     assert_eq!(set("name", text("a")).unwrap().name, "a");
     assert_eq!(set("path", text("/ws")).unwrap().path, "/ws");
     assert_eq!(set("protocols", texts(&["b", "a"])).unwrap().protocols, ["b", "a"]);
+    assert_eq!(
+        set("keepHeaders", texts(&["User-Agent", "x"])).unwrap().keep_headers.unwrap(),
+        ["user-agent", "x"]
+    );
+    assert_eq!(set("keepHeaders", texts(&[])).unwrap().keep_headers.as_deref(), Some(&[] as &[String]));
+    assert_eq!(set("name", text("a")).unwrap().keep_headers, None);
     assert_eq!(set("rejectWith", text("close")).unwrap().reject_with, RejectWith::Close);
     assert_eq!(set("relay", text("rooms")).unwrap().relay, Relay::Rooms);
     assert_eq!(set("relay", Value::Flag(false)).unwrap().relay, Relay::Off);
