@@ -185,6 +185,7 @@ fn each_way_of_auth_is_recognized() {
         Auth::Anonymous => "anonymous",
         Auth::Jwt(_) => "jwt",
         Auth::Callback => "authenticate",
+        Auth::Nobody => "nobody",
     };
     let mode = |options, secret: Option<&str>| {
         let jwt_secret = secret.map(str::to_owned);
@@ -200,6 +201,11 @@ fn each_way_of_auth_is_recognized() {
     assert_eq!(mode(options("auth.authenticate", Value::Function), None), Ok("authenticate"));
     assert_eq!(mode(options("auth.jwt.secret", text(SECRET)), None), Ok("jwt"));
     assert_eq!(mode(options("auth.jwt.secret", Value::Bytes(vec![1; 32])), None), Ok("jwt"));
+    for (secret, found) in [(None, "nobody"), (Some(""), "nobody"), (Some(SECRET), "jwt")] {
+        let jwt_secret = secret.map(str::to_owned);
+        let environment = Environment { jwt_secret, serverless: true, ..Environment::default() };
+        assert_eq!(way(&build(Value::Undefined, environment).unwrap().auth), found, "without a server");
+    }
 }
 
 #[test]
