@@ -33,16 +33,19 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Starts listening at once. Without `options`, the environment variable `JWT_SECRET` has to hold the secret that
    * tokens are signed with.
    *
-   * @param server - the `http.Server` or `https.Server`; it need not listen yet. When it closes, the manager does.
-   * @throws TypeError `ERR_INVALID_SERVER` if `server` is no HTTP server
+   * @param server - the `http.Server` or `https.Server`; it need not listen yet. When it closes, the manager does. `null`: none, for
+   * applications that call {@link WebSocketManager.handleUpgrade} for every upgrade, or that only send. Such a manager is closed by
+   * {@link WebSocketManager.close} alone. Without `auth` and `JWT_SECRET` it lets in whom `handleUpgrade` is given an identity of, and
+   * nobody else. It holds the process no more than another one does.
+   * @throws TypeError `ERR_INVALID_SERVER` if `server` is neither an HTTP server nor `null`
    * @throws TypeError `ERR_INVALID_OPTION` for an option of the wrong type, or options that exclude each other
    * @throws TypeError `ERR_UNKNOWN_OPTION` for an option that does not exist
-   * @throws TypeError `ERR_AUTH_REQUIRED` if neither `auth` nor `JWT_SECRET` says who may connect
+   * @throws TypeError `ERR_AUTH_REQUIRED` if neither `auth` nor `JWT_SECRET` says who may connect, and there is a server
    * @throws RangeError `ERR_OPTION_OUT_OF_RANGE` for an option whose value is not permitted
    * @throws Error `ERR_NAME_TAKEN` if this process has a manager of that name
    * @throws Error `ERR_INTERNAL` if the system gives no threads
    */
-  constructor(server: HttpServer | HttpsServer, options?: WebSocketManagerOptions<Data>);
+  constructor(server: HttpServer | HttpsServer | null, options?: WebSocketManagerOptions<Data>);
 
   /** The option `name`. */
   readonly name: string;
@@ -159,7 +162,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: untouched
    * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it is yet to
    * be answered (untouched); if it gave something else than bytes (destroyed); or if the client left meanwhile
-   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`
+   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`, or the one of an
+   * {@link UpgradeRefusal}
    */
   handleUpgrade(
     req: IncomingMessage,
@@ -429,10 +433,80 @@ export interface WebSocketManagerEvents<Data = unknown> {
   error: [error: WebSocketError];
 }
 
+/**
+ * Refuses an upgrade in the application's own words. `auth.authenticate` returns, throws, resolves or rejects with one. No `error` event
+ * tells of it, and `stats().refused` counts it as `ERR_REFUSED`.
+ *
+ * The client gets an HTTP answer with the JSON body `{"code","message"}`, the message being the reason. With `rejectWith: 'close'` its
+ * connection is opened and closed at once instead, with `closeCode`, and the code as the reason of the close frame.
+ *
+ * @example
+ * ```js
+ * throw new UpgradeRefusal({ status: 402, code: 'PLAN_EXPIRED', reason: 'Your plan ended yesterday' });
+ * ```
+ */
+export class UpgradeRefusal extends Error {
+  /**
+   * @throws TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  constructor(options?: UpgradeRefusalOptions);
+  /** HTTP status. */
+  readonly status: number;
+  /** What the client is told; `ERR_REFUSED` if the application has no code for it. */
+  readonly code: string;
+  /** Close code with `rejectWith: 'close'`. */
+  readonly closeCode: number;
+}
+
+/** What an {@link UpgradeRefusal} tells the client. */
+export interface UpgradeRefusalOptions {
+  /**
+   * HTTP status, 400 to 599.
+   *
+   * @defaultValue `403`
+   */
+  status?: number | undefined;
+  /**
+   * Code for programs: 1 to 64 letters, digits and `_.:-`. Those that begin with `ERR_` are this package's.
+   *
+   * @defaultValue `'ERR_REFUSED'`
+   */
+  code?: string | undefined;
+  /**
+   * Sentence for people, at most 1,024 bytes of UTF-8. The client is told it.
+   *
+   * @defaultValue `'not permitted'`
+   */
+  reason?: string | undefined;
+  /**
+   * Close code with `rejectWith: 'close'`, 4000 to 4999. {@link closeAdvice} knows those of {@link CloseCode}; any other is `'stop'`.
+   *
+   * @defaultValue 4000 and the status: 4402 for 402
+   */
+  closeCode?: number | undefined;
+  /**
+   * Further headers of the answer, as {@link Identity.headers}. `WWW-Authenticate` replaces the `Bearer` that goes with 401.
+   *
+   * @defaultValue `{}`
+   */
+  headers?: HandshakeHeaders | undefined;
+}
+
+/**
+ * Headers that the application adds to the answer of a handshake: an object, a `Headers`, or pairs. A list, or several pairs, are as many
+ * headers of the name, as cookies need it. Names are tokens, values Latin-1 without line breaks (RFC 9110, section 5.5), all together
+ * at most 8,192 bytes. `Sec-WebSocket-*` and those of the connection or of a body are the handshake's: `Connection`, `Content-Length`,
+ * `Content-Type`, `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
+ */
+export type HandshakeHeaders =
+  | Readonly<Record<string, string | readonly string[]>>
+  | Iterable<readonly [name: string, value: string]>;
+
 /** Why an upgrade was refused. */
 export interface Refusal {
-  /** See {@link ErrorCode}. */
-  code: ErrorCode;
+  /** See {@link ErrorCode}; or the application's own, of an {@link UpgradeRefusal}. */
+  code: ErrorCode | (string & {});
   /** The sentence that the client was told, unless `rejectWith` is `'close'`, which has no room for it. */
   message: string;
   /**
@@ -486,6 +560,16 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   protocols?: readonly string[] | undefined;
   /**
+   * Headers of the request that are kept for {@link Connection.request}, together with its url: at most 32 names, in any case. A
+   * connection keeps them for as long as it lasts, in as many bytes as they have (`limits.maxUrlBytes` and `limits.maxHeaderBytes` at
+   * most). With `[]` it keeps the url alone.
+   *
+   * What is named is kept as it came: `authorization`, `cookie` and, behind `bearer`, `sec-websocket-protocol` may hold a token.
+   *
+   * @defaultValue none: nothing of the request is kept, and nothing is spent on it
+   */
+  keepHeaders?: readonly string[] | undefined;
+  /**
    * Who may connect: whoever has a valid JWT, whomever a function lets in, or `'anonymous'`, everybody, each
    * connection being a user of its own under a random id.
    *
@@ -495,7 +579,8 @@ export interface WebSocketManagerOptions<Data = unknown> {
   /**
    * How a client learns that it may not connect. `'http'`: by an HTTP answer with a JSON body, which browsers hide from
    * scripts (they see 1006). `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once
-   * with 4001 (the token has expired), 4401 or 4403; costs a handshake for each. Other refusals, such as 503, stay HTTP answers.
+   * with 4001 (the token has expired), 4401 or 4403; costs a handshake for each. So is any {@link UpgradeRefusal}, with its `closeCode`.
+   * Other refusals, such as 503, stay HTTP answers.
    *
    * @defaultValue `'http'`
    */
@@ -821,16 +906,18 @@ export interface JwtPublicKeyOptions extends JwtOptions {
 /** `auth` by a function of the application. */
 export interface CallbackAuth<Data = unknown> {
   /**
-   * Says who a client is; `null`, `undefined` or `false` if it may not connect (401). May be asynchronous, within
-   * `limits.handshakeTimeoutMs`; bytes that the client sends meanwhile are kept. If it throws, rejects, or answers
-   * something that is no identity, the client gets 500 without the reason, and the reason is an `error` event.
+   * Says who a client is; `null`, `undefined` or `false` if it may not connect (401), or an {@link UpgradeRefusal}, returned or
+   * thrown, for any other status. May be asynchronous, within `limits.handshakeTimeoutMs`; bytes that the client sends meanwhile are
+   * kept. If it throws, rejects, or answers something that is no identity, the client gets 500 without the reason, and the reason is an
+   * `error` event.
    *
    * @defaultValue none
    */
-  authenticate(
-    req: AuthenticateRequest,
-  ): Identity<Data> | null | undefined | false | PromiseLike<Identity<Data> | null | undefined | false>;
+  authenticate(req: AuthenticateRequest): AuthenticateAnswer<Data> | PromiseLike<AuthenticateAnswer<Data>>;
 }
+
+/** What `auth.authenticate` answers. */
+export type AuthenticateAnswer<Data = unknown> = Identity<Data> | UpgradeRefusal | null | undefined | false;
 
 /** What `auth.authenticate` is asked about. */
 export interface AuthenticateRequest {
@@ -845,6 +932,13 @@ export interface AuthenticateRequest {
    * socket, and where the proxy doesn't say.
    */
   remoteAddress: string;
+  /**
+   * Aborts when nobody waits for the answer any more: the client has left (`reason.code` is `ERR_HANDOVER`), the handshake has taken
+   * longer than `limits.handshakeTimeoutMs` (`ERR_HANDSHAKE_TIMEOUT`), or the manager closes (`ERR_SHUTTING_DOWN`). For `fetch` and
+   * database drivers. What `authenticate` throws or rejects with after that is no `error` event. It is made when it is first looked at,
+   * and costs nothing otherwise.
+   */
+  readonly signal: AbortSignal;
 }
 
 /** Who is connected. Other keys than these are refused, with `ERR_INVALID_IDENTITY`. */
@@ -860,6 +954,19 @@ export interface Identity<Data = unknown> {
    * refused with `ERR_TOKEN_EXPIRED`, which is 4001 as well with `rejectWith: 'close'`.
    */
   expiresAt?: Date | undefined;
+  /**
+   * Subprotocol to agree on: one that the client has offered, and not a token behind `bearer`. Anything else is
+   * `ERR_INVALID_IDENTITY`.
+   *
+   * @defaultValue by the option `protocols`
+   */
+  protocol?: string | undefined;
+  /**
+   * Further headers of the 101, such as `Set-Cookie`.
+   *
+   * @defaultValue none
+   */
+  headers?: HandshakeHeaders | undefined;
 }
 
 /** How dead connections are found. Pings are spread evenly over the connections; one costs 8 bytes and their packets. */
@@ -1081,13 +1188,17 @@ export interface Connection<Data = unknown> {
   readonly id: string;
   /** The user it belongs to. */
   readonly userId: string;
-  /** The subprotocol agreed on: one of `protocols`, else `'bearer'` if the client offered that; empty if none. */
+  /**
+   * The subprotocol agreed on: the identity's, or one of `protocols`, else `'bearer'` if the client offered that; empty if none.
+   */
   readonly protocol: string;
   /**
    * Address of the client: of who connects, as Node saw it, or what a proxy says, see `trustProxy`. Empty for a Unix-domain
    * socket, and where the proxy doesn't say.
    */
   readonly remoteAddress: string;
+  /** What is kept of the request that it came with; `undefined` without the option `keepHeaders`. */
+  readonly request: ConnectionRequest | undefined;
   /**
    * The application's own: `data` of the identity, or the claims of the JWT, else `undefined`. It may be set to anything,
    * and lasts as long as the object.
@@ -1142,6 +1253,20 @@ export interface Connection<Data = unknown> {
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
    */
   leave(room: string | number): void;
+}
+
+/** What a connection keeps of its request, see `keepHeaders`. */
+export interface ConnectionRequest {
+  /**
+   * Request target with its query, as the client sent it. The value of the parameter that `auth.jwt.query` names is `[redacted]`; what
+   * else is secret in a query is there, so mind your logs.
+   */
+  readonly url: string;
+  /**
+   * Those of the headers named in `keepHeaders` that the client sent, by lower-case names. Several of one name are one value, with a comma
+   * between them (`cookie`: a semicolon). It has no prototype.
+   */
+  readonly headers: Readonly<Record<string, string | undefined>>;
 }
 
 /** The connections of this process. What is sent here passes no broker, and reaches no other server. */
@@ -1373,7 +1498,7 @@ export const ErrorCode: {
   readonly ERR_UNKNOWN_OPTION: 'ERR_UNKNOWN_OPTION';
   /** Neither the option `auth` nor the environment variable `JWT_SECRET` says who may connect. */
   readonly ERR_AUTH_REQUIRED: 'ERR_AUTH_REQUIRED';
-  /** The first argument of the constructor is no HTTP server. */
+  /** The first argument of the constructor is neither an HTTP server nor `null`. */
   readonly ERR_INVALID_SERVER: 'ERR_INVALID_SERVER';
   /** An argument has the wrong type. */
   readonly ERR_INVALID_ARG: 'ERR_INVALID_ARG';
@@ -1460,6 +1585,8 @@ export const ErrorCode: {
   readonly ERR_TOKEN_EXPIRED: 'ERR_TOKEN_EXPIRED';
   /** 401: `auth.authenticate` answered `null`, `undefined` or `false`. */
   readonly ERR_UNAUTHORIZED: 'ERR_UNAUTHORIZED';
+  /** The status of an {@link UpgradeRefusal} that has no code of its own. `stats().refused` counts all of them under it. */
+  readonly ERR_REFUSED: 'ERR_REFUSED';
   /** 500: `auth.authenticate` threw or rejected. The client is not told what. */
   readonly ERR_AUTH_FAILED: 'ERR_AUTH_FAILED';
   /** 500: `auth.authenticate` answered something that is no identity. */

@@ -33,6 +33,17 @@ const OPTIONS = {
     outside: ['', 'ws', '/a?b', '/a#b', `/${'x'.repeat(1024)}`],
     right: ['/', '/a/b/', undefined],
   },
+  keepHeaders: {
+    wrong: ['user-agent', 5, null, {}, [5], [null]],
+    outside: [
+      [''],
+      ['user agent'],
+      ['a', 'A'],
+      Array.from({ length: 33 }, (_, i) => `h${i}`),
+      new Array(2000),
+    ],
+    right: [[], ['User-Agent', 'x-forwarded-for'], undefined],
+  },
   protocols: {
     wrong: ['chat', 5, null, {}, [5], [null]],
     outside: [
@@ -366,7 +377,7 @@ describe('the memory of outboxes', () => {
 
 describe('the server', () => {
   const express = Object.assign(() => {}, http.createServer().constructor.prototype);
-  test.each([[undefined], [null], [3000], ['server'], [{}], [express], [new (require('node:net').Server)()]])(
+  test.each([[undefined], [3000], ['server'], [{}], [express], [new (require('node:net').Server)()]])(
     'can not be %p',
     (value) => {
       expect(() => new WebSocketManager(value, { auth: 'anonymous' })).toThrow(

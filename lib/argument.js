@@ -111,4 +111,4 @@ function toCloseOptions(value) {
   };
 }
 
-module.exports = { isRecord, toId, toCloseCode, toReason, isStrict, toChannel, toCloseOptions };
+module.exports = { isRecord, toOptions, toId, toCloseCode, toReason, isStrict, toChannel, toCloseOptions };

@@ -3,6 +3,12 @@
 const { toCloseCode, toId, toReason } = require('./argument');
 const { toPayload } = require('./payload');
 
+/**
+ * Where a connection has what is kept of its request, if anything is: as the addon joins it, until someone asks for `request`. A field
+ * would cost every connection eight bytes.
+ */
+const REQUEST = Symbol('request');
+
 let end;
 
 /** One WebSocket connection. Documented in index.d.ts. */
@@ -26,6 +32,7 @@ class Connection {
     this.#userId = info.userId;
     this.#protocol = info.protocol;
     this.#remoteAddress = info.remoteAddress;
+    if (typeof info.request === 'string') this[REQUEST] = info.request;
     this.#data = data;
     this.#claims = data === undefined ? (info.data ?? null) : null;
   }
@@ -50,6 +57,11 @@ class Connection {
 
   get remoteAddress() {
     return this.#remoteAddress;
+  }
+
+  get request() {
+    if (typeof this[REQUEST] === 'string') this[REQUEST] = toRequest(this[REQUEST]);
+    return this[REQUEST];
   }
 
   get data() {
@@ -102,6 +114,14 @@ class Connection {
     const { id, userId, protocol, remoteAddress, isOpen } = this;
     return `Connection ${inspect({ id, userId, protocol, remoteAddress, isOpen }, options)}`;
   }
+}
+
+/** The request of `url\nname\nvalue\nname\nvalue…`. */
+function toRequest(joined) {
+  const [url, ...lines] = joined.split('\n');
+  const headers = Object.create(null);
+  for (let i = 0; i < lines.length; i += 2) headers[lines[i]] = lines[i + 1];
+  return Object.freeze({ url, headers: Object.freeze(headers) });
 }
 
 module.exports = {

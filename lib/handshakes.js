@@ -1,8 +1,10 @@
 'use strict';
 
+const { AuthenticateRequest, abortRequest, isAborted } = require('./authenticate-request');
 const { closedError, failure, failureOf, reasonOf } = require('./error');
 const { REPORT, TRUSTED } = require('./handover');
 const { toIdentity } = require('./identity');
+const { refusalOf } = require('./upgrade-refusal');
 
 /**
  * Upgrades under way whose outcome JavaScript has to know: those that it authenticates, and those that it was asked
@@ -14,7 +16,7 @@ class Handshakes {
   #handover;
   #auth;
   #onError;
-  /** ticket -> { data, resolve, reject }; the functions only where someone waits. */
+  /** ticket -> { data, request, resolve, reject }; the request while the application is asked, the functions only where someone waits. */
   #pending = new Map();
 
   /** `auth` is the option of that name if it has `authenticate`; `onError` is told what went wrong in it. */
@@ -36,7 +38,8 @@ class Handshakes {
    * @param {object} [identity] - as the application gave it; without one, auth decides
    */
   complete(req, socket, head, identity) {
-    const known = identity === undefined ? undefined : toIdentity(identity, this.#native.maxRooms);
+    const known =
+      identity === undefined ? undefined : toIdentity(identity, this.#native.maxRooms, req.rawHeaders);
     return new Promise((resolve, reject) => {
       const flags = known === undefined ? REPORT : REPORT | TRUSTED;
       this.#take(req, socket, head, flags, known, { resolve, reject });
@@ -55,36 +58,43 @@ class Handshakes {
     if (flags & REPORT) {
       this.#pending.set(ticket, { data: known?.data, resolve: waiting?.resolve, reject: waiting?.reject });
     }
-    if (authenticate) {
-      const { url, method, headers } = req;
-      this.#authenticate(ticket, { url, method, headers, remoteAddress });
-    }
+    if (authenticate) this.#authenticate(ticket, new AuthenticateRequest(req, remoteAddress), req.rawHeaders);
   }
 
-  #authenticate(ticket, request) {
+  #authenticate(ticket, request, rawHeaders) {
+    const handshake = this.#pending.get(ticket);
+    handshake.request = request;
     try {
       const answer = this.#auth.authenticate(request);
       if (typeof answer?.then === 'function') {
         Promise.resolve(answer).then(
-          (identity) => this.#settle(ticket, identity),
-          (thrown) => this.#fail(ticket, thrown),
+          (identity) => this.#settle(ticket, identity, rawHeaders),
+          (thrown) => this.#fail(ticket, request, thrown),
         );
       } else {
-        this.#settle(ticket, answer);
+        this.#settle(ticket, answer, rawHeaders);
       }
     } catch (thrown) {
-      this.#fail(ticket, thrown);
+      this.#fail(ticket, request, thrown);
     }
   }
 
-  #settle(ticket, answer) {
+  #settle(ticket, answer, rawHeaders) {
+    // Unknown here: the client has left, or the deadline has passed, and that was reported already.
+    const handshake = this.#pending.get(ticket);
+    if (handshake !== undefined) handshake.request = undefined;
+    const refusal = refusalOf(answer);
+    if (refusal !== undefined) {
+      this.#native.authenticated(ticket, null, refusal);
+      return;
+    }
     if (answer === null || answer === undefined || answer === false) {
       this.#native.authenticated(ticket, null, 'ERR_UNAUTHORIZED');
       return;
     }
     let identity;
     try {
-      identity = toIdentity(answer, this.#native.maxRooms);
+      identity = toIdentity(answer, this.#native.maxRooms, rawHeaders);
     } catch (error) {
       this.#native.authenticated(ticket, null, 'ERR_INVALID_IDENTITY');
       this.#onError(error);
@@ -94,14 +104,21 @@ class Handshakes {
       this.#native.authenticated(ticket, null, 'ERR_TOKEN_EXPIRED');
       return;
     }
-    // Unknown here: the client has left, or the deadline has passed, and that was reported already.
-    const handshake = this.#pending.get(ticket);
     if (handshake === undefined) return;
     handshake.data = identity.data;
     this.#native.authenticated(ticket, identity.native);
   }
 
-  #fail(ticket, thrown) {
+  #fail(ticket, request, thrown) {
+    const handshake = this.#pending.get(ticket);
+    if (handshake !== undefined) handshake.request = undefined;
+    const refusal = refusalOf(thrown);
+    if (refusal !== undefined) {
+      this.#native.authenticated(ticket, null, refusal);
+      return;
+    }
+    // It gave up because it was told that nobody waits: no mistake of the application's.
+    if (isAborted(request)) return;
     this.#native.authenticated(ticket, null, 'ERR_AUTH_FAILED');
     this.#onError(failure(Error, 'ERR_AUTH_FAILED', `auth.authenticate failed: ${reasonOf(thrown)}`, thrown));
   }
@@ -122,13 +139,16 @@ class Handshakes {
   refused(ticket, answer) {
     const handshake = this.#pending.get(ticket);
     this.#pending.delete(ticket);
-    if (handshake?.reject === undefined) return;
-    handshake.reject(failureOf(answer));
+    if (handshake?.request !== undefined) abortRequest(handshake.request, failureOf(answer));
+    handshake?.reject?.(failureOf(answer));
   }
 
   /** The engine is gone, and no more will be reported. */
   close() {
-    for (const { reject } of this.#pending.values()) reject?.(closedError());
+    for (const { request, reject } of this.#pending.values()) {
+      if (request !== undefined) abortRequest(request, closedError());
+      reject?.(closedError());
+    }
     this.#pending.clear();
   }
 }

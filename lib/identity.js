@@ -3,8 +3,9 @@
 const { types } = require('node:util');
 const { toId } = require('./argument');
 const { argOutOfRange, describe, failure, invalidArg, reasonOf } = require('./error');
+const { toHeaders } = require('./headers');
 
-const KEYS = ['userId', 'rooms', 'data', 'expiresAt'];
+const KEYS = ['userId', 'rooms', 'data', 'expiresAt', 'protocol', 'headers'];
 
 /**
  * Checks what `authenticate` answered, or what `handleUpgrade` was given, and takes it apart: the part that goes to
@@ -12,9 +13,10 @@ const KEYS = ['userId', 'rooms', 'data', 'expiresAt'];
  *
  * @param {unknown} value
  * @param {number} maxRooms - most rooms that an identity has, each counted once
+ * @param {string[]} rawHeaders - of the request
  * @throws {TypeError} `ERR_INVALID_IDENTITY`, with the `cause`
  */
-function toIdentity(value, maxRooms) {
+function toIdentity(value, maxRooms, rawHeaders) {
   try {
     if (typeof value !== 'object' || value === null) throw invalidArg('identity', 'an object', value);
     for (const key of Object.keys(value)) {
@@ -25,10 +27,12 @@ function toIdentity(value, maxRooms) {
         `an identity has no ${describe(key)}: only ${KEYS.join(', ')}`,
       );
     }
-    const { userId, rooms, data, expiresAt } = value;
+    const { userId, rooms, data, expiresAt, protocol, headers } = value;
     const native = { userId: toId(userId, 'identity.userId') };
     if (rooms !== undefined) native.rooms = toRooms(rooms, maxRooms);
     if (expiresAt !== undefined) native.expiresAt = toUnixMs(expiresAt);
+    if (protocol !== undefined) native.protocol = toProtocol(protocol, rawHeaders);
+    if (headers !== undefined) native.headers = toHeaders(headers, 'identity.headers');
     return { native, data };
   } catch (cause) {
     throw failure(TypeError, 'ERR_INVALID_IDENTITY', `Not an identity: ${reasonOf(cause)}`, cause);
@@ -49,6 +53,25 @@ function toUnixMs(expiresAt) {
   if (Number.isNaN(ms)) throw invalidArg('identity.expiresAt', 'a valid Date', expiresAt);
   // A time before 1970 is as much over as 1970 is.
   return Math.max(ms, 0);
+}
+
+/** One of the subprotocols that the client has offered: it fails the connection for any other (RFC 6455, section 4.1). */
+function toProtocol(protocol, rawHeaders) {
+  if (typeof protocol !== 'string') throw invalidArg('identity.protocol', 'a string', protocol);
+  const offered = rawHeaders
+    .filter((_, index) => index % 2 === 1 && rawHeaders[index - 1].toLowerCase() === 'sec-websocket-protocol')
+    .flatMap((value) => value.split(','))
+    .map((name) => name.trim());
+  // A token follows `bearer`; to choose it would echo it.
+  const isSecret = offered[offered.indexOf(protocol) - 1] === 'bearer';
+  if (protocol === '' || !offered.includes(protocol) || isSecret) {
+    throw argOutOfRange(
+      'identity.protocol',
+      'a subprotocol that the client has offered',
+      isSecret ? 'bearer' : protocol,
+    );
+  }
+  return protocol;
 }
 
 module.exports = { toIdentity };

@@ -39,7 +39,7 @@ class WebSocketManager extends EventEmitter {
   #pump;
   #hold = new Hold();
   #answers = new Answers(this.#hold);
-  #stopListening;
+  #stopListening = nothing;
   /** The promise of `close()`, once it was called. */
   #closing = null;
   #onClosed = nothing;
@@ -55,6 +55,7 @@ class WebSocketManager extends EventEmitter {
       JWT_SECRET || undefined,
       REDIS_URL || undefined,
       availableMemory(),
+      server === null,
       this.#pump.wake,
     );
     // A function, not a method, because that costs less; called like the methods by connections.
@@ -71,15 +72,15 @@ class WebSocketManager extends EventEmitter {
 
   #begin(server, options) {
     const native = this.#native;
-    checkPathIsFree(server, native.path);
+    if (server !== null) checkPathIsFree(server, native.path);
     if (!native.hasRedis && options?.redis !== false) warnOfSingleServer();
     this.#pump.start(native);
     this.#listeners = new Listeners(this, MANAGER, (bits) => native.setInterest(bits));
     this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
     this.#connections = new ConnectionManager(native, this.#directory);
     const close = () => this.close({ code: 1001 });
-    const watch = new ServerWatch(server, close);
-    this.#handover = new Handover(native, () => watch.bridged());
+    const watch = server === null ? undefined : new ServerWatch(server, close);
+    this.#handover = new Handover(native, () => watch?.bridged());
     this.#handshakes = new Handshakes(
       native,
       this.#handover,
@@ -87,7 +88,12 @@ class WebSocketManager extends EventEmitter {
       (error) => this.#listeners.error(error),
     );
 
-    const { name, path } = native;
+    if (server !== null) this.#listen(server, watch, close);
+    registry().managers.set(native.name, this);
+  }
+
+  #listen(server, watch, close) {
+    const { name, path } = this.#native;
     const door = { name, path, take: (req, socket, head) => this.#accept(req, socket, head), close };
     const hook = hookOf(server);
     hook.add(door);
@@ -95,7 +101,6 @@ class WebSocketManager extends EventEmitter {
       hook.remove(door);
       watch.stop();
     };
-    registry().managers.set(native.name, this);
   }
 
   get name() {

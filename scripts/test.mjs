@@ -50,6 +50,12 @@ const checks = [
   { name: 'addon', command: ['npm', 'run', '--silent', 'build:debug'] },
   { name: 'jest', command: ['node_modules/.bin/jest', '--ci'], tests: jestTests, needsAddon: true },
   {
+    name: 'crossws',
+    command: ['npm', 'run', '--silent', 'test:crossws'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
     name: 'package',
     command: ['npm', 'run', '--silent', 'test:package'],
     tests: nodeTests,

@@ -12,6 +12,7 @@ import {
   type Connection,
   type ConnectionCount,
   type ConnectionManager,
+  type ConnectionRequest,
   closeAdvice,
   type Delivery,
   ErrorCode,
@@ -21,6 +22,7 @@ import {
   RedisPubSub,
   type Sendable,
   type Stats,
+  UpgradeRefusal,
   type WebSocketError,
   WebSocketManager,
   type WebSocketManagerListener,
@@ -36,7 +38,10 @@ const server = createServer();
 new WebSocketManager(server);
 new WebSocketManager(createSecureServer(), {});
 new WebSocketManager(server, { auth: 'anonymous', name: undefined, limits: undefined });
-// @ts-expect-error a server is needed
+new WebSocketManager(null, { redis: { url: 'redis://localhost' } });
+// @ts-expect-error nothing is not `null`
+new WebSocketManager(undefined);
+// @ts-expect-error a server is needed, or `null`
 new WebSocketManager();
 // @ts-expect-error a port is no server
 new WebSocketManager(3000);
@@ -54,11 +59,42 @@ new WebSocketManager(server, { redis: { routing: 'both' } });
 // @ts-expect-error null is no default
 new WebSocketManager(server, { name: null });
 
+// Handshake
+const asked = new WebSocketManager(server, {
+  keepHeaders: ['user-agent'],
+  auth: {
+    async authenticate({ headers, signal }) {
+      same<typeof signal, AbortSignal>();
+      if (signal.aborted) throw new UpgradeRefusal();
+      if (headers.cookie === undefined)
+        return new UpgradeRefusal({
+          status: 402,
+          code: 'PLAN_EXPIRED',
+          headers: { 'Set-Cookie': ['a', 'b'] },
+        });
+      return { userId: 1, data: { plan: 'free' }, protocol: 'v2', headers: new Headers({ a: 'b' }) };
+    },
+  },
+});
+asked.on('connection', ({ data, request }) => {
+  same<typeof data.plan, string>();
+  same<typeof request, ConnectionRequest | undefined>();
+  same<string | undefined, NonNullable<typeof request>['headers'][string]>();
+  // @ts-expect-error it was what it was
+  if (request) request.url = '/';
+});
+asked.on('refused', ({ code }) => same<typeof code, ErrorCode | (string & {})>());
+// @ts-expect-error a status is a number
+new UpgradeRefusal({ status: '402' });
+// @ts-expect-error a header is text
+new UpgradeRefusal({ headers: { 'Retry-After': 5 } });
+
 // Options
 const complete: Required<WebSocketManagerOptions> = {
   name: 'default',
   path: '/api/websocket',
   protocols: ['chat'] as const,
+  keepHeaders: ['user-agent'] as const,
   auth: { jwt: { secret: 'x', algorithms: ['HS512'], issuer: 'me', audience: ['a', 'b'] as const } },
   rejectWith: 'close',
   allowedOrigins: ['https://*.example.com'],

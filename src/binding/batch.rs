@@ -49,6 +49,8 @@ pub struct NativeInfo {
     pub remote_address: String,
     /// JSON of a JWT's claims.
     pub data: Option<String>,
+    /// What is kept of the request: `target\nname\nvalue\nname\nvalue…`.
+    pub request: Option<String>,
     /// Public id.
     pub key: String,
 }
@@ -58,8 +60,9 @@ pub(super) fn describe(engine: &Engine, handle: &Handle) -> NativeInfo {
     NativeInfo {
         user_id: handle.user.to_string(),
         protocol: handle.peer.protocol.to_string(),
-        remote_address: handle.peer.remote.to_string(),
+        remote_address: handle.peer.remote().to_owned(),
         data: handle.peer.data.as_deref().map(str::to_owned),
+        request: handle.peer.request().map(str::to_owned),
         key: engine.public_id(handle.id),
     }
 }
@@ -152,7 +155,7 @@ impl Writer<'_> {
             }
             Event::Refusal(refusal) => {
                 let Refusal { code, message, url, remote, origin } = *refusal;
-                let told = [Some(code.to_owned()), Some(message), Some(url), Some(remote), origin];
+                let told = [Some(code), Some(message), Some(url), Some(remote), origin];
                 self.put(REFUSAL, 0, 0, told.to_vec())?;
             }
             Event::Forbidden { channel, error } => {

@@ -24,8 +24,8 @@ use crate::engine::error::{self, Code};
 use crate::engine::events::Interest;
 use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
-use crate::engine::handshake::RequestHead;
-use crate::engine::{Engine, Taken, Upgrade};
+use crate::engine::handshake::{HeaderLines, Own, Refusal, RequestHead};
+use crate::engine::{Admission, Engine, Taken, Upgrade, denial};
 
 /// Flags of `upgrade`.
 const REPORT: u32 = 1;
@@ -50,20 +50,55 @@ pub struct NativeIdentity {
     pub rooms: Option<Vec<String>>,
     /// When the connection has to end, in Unix milliseconds.
     pub expires_at: Option<f64>,
+    /// Subprotocol, one that was offered.
+    pub protocol: Option<String>,
+    /// Names and values of headers of the 101, by turns.
+    pub headers: Option<Vec<String>>,
+}
+
+/// How `authenticate` refuses a client by itself.
+#[napi(object)]
+pub struct NativeRefusal {
+    /// HTTP status, 400 to 599.
+    pub status: u32,
+    /// Code that the client is told.
+    pub code: String,
+    /// Sentence that the client is told.
+    pub reason: String,
+    /// Close code, 4000 to 4999.
+    pub close_code: u32,
+    /// Names and values of headers of the answer, by turns.
+    pub headers: Vec<String>,
+}
+
+impl From<NativeRefusal> for Refusal {
+    fn from(refusal: NativeRefusal) -> Self {
+        let NativeRefusal { status, code, reason, close_code, headers } = refusal;
+        let own = Own { code, close_code: close_code as u16, headers: lines(&headers) };
+        Refusal::own(status as u16, own, reason)
+    }
+}
+
+fn lines(headers: &[String]) -> HeaderLines {
+    let mut lines = HeaderLines::default();
+    headers.as_chunks().0.iter().for_each(|[name, value]| lines.push(name, value));
+    lines
 }
 
 impl NativeIdentity {
-    fn parse(self, env: &Env) -> Result<Identity> {
+    fn parse(self, env: &Env) -> Result<Admission> {
         let check = |text: &str| {
             parse_id(text).map_err(|error| throw(env, Code::InvalidIdentity, &format!("an id {error}")))
         };
         let rooms = self.rooms.unwrap_or_default();
-        Ok(Identity {
+        let identity = Identity {
             user_id: check(&self.user_id)?,
             rooms: rooms.iter().map(|room| check(room)).collect::<Result<_>>()?,
             data: None,
             expires_at: self.expires_at.map(|at| at.max(0.0) as u64),
-        })
+        };
+        let headers = lines(&self.headers.unwrap_or_default());
+        Ok(Admission { identity, protocol: self.protocol.map(Into::into), headers })
     }
 }
 
@@ -90,7 +125,7 @@ pub struct NativeManager {
 
 #[napi]
 impl NativeManager {
-    /// Starts an engine. `wake` is called on the JavaScript thread when `drain` has something; it does not
+    /// Starts an engine, for a manager with a server or without one (`serverless`). `wake` is called on the JavaScript thread when `drain` has something; it does not
     /// keep the event loop alive.
     #[napi(constructor, catch_unwind)]
     pub fn new(
@@ -99,9 +134,10 @@ impl NativeManager {
         jwt_secret: Option<String>,
         redis_url: Option<String>,
         memory: f64,
+        serverless: bool,
         wake: Function<'_, (), ()>,
     ) -> Result<Self> {
-        let environment = Environment { jwt_secret, redis_url, memory: Some(memory as u64) };
+        let environment = Environment { jwt_secret, redis_url, memory: Some(memory as u64), serverless };
         let config = options::parse(&env, options, environment)?;
         let engine = Engine::start(config, notifier(wake)?).map_err(|error| throw_error(&env, &error))?;
         let engine = Arc::new(engine);
@@ -141,6 +177,7 @@ impl NativeManager {
             Auth::Anonymous => "anonymous",
             Auth::Jwt(_) => "jwt",
             Auth::Callback => "authenticate",
+            Auth::Nobody => "nobody",
         }
     }
 
@@ -168,7 +205,7 @@ impl NativeManager {
         let Some(head) = RequestHead::parse_joined(&head) else {
             return Err(throw(&env, Code::Handover, "the request's head can't be read"));
         };
-        let identity = match identity {
+        let admission = match identity {
             Some(identity) if flags & TRUSTED != 0 => Some(identity.parse(&env)?),
             _ => None,
         };
@@ -188,7 +225,7 @@ impl NativeManager {
             remote: peer_address,
             tls: flags & TLS != 0,
             report: flags & REPORT != 0,
-            identity,
+            admission,
         };
         let ticket = self.engine.upgrade(taken, upgrade).map_err(|error| throw_error(&env, &error))?;
         Ok(NativeTicket {
@@ -199,18 +236,20 @@ impl NativeManager {
         })
     }
 
-    /// Says who the client of an upgrade is, or with which code it is refused. False: too late.
+    /// Says who the client of an upgrade is, or how it is refused: by a code of ours, or as the application says. False: too late.
     #[napi(catch_unwind)]
     pub fn authenticated(
         &self,
         env: Env,
         ticket: f64,
         identity: Option<NativeIdentity>,
-        refusal_code: Option<String>,
+        refusal: Option<Either<String, NativeRefusal>>,
     ) -> Result<bool> {
-        let answer = match identity {
-            Some(identity) => Ok(identity.parse(&env)?),
-            None => Err(refusal_code.as_deref().and_then(Code::parse).unwrap_or(Code::Unauthorized)),
+        let answer = match (identity, refusal) {
+            (Some(identity), _) => Ok(identity.parse(&env)?),
+            (None, Some(Either::B(refusal))) => Err(refusal.into()),
+            (None, Some(Either::A(code))) => Err(denial(Code::parse(&code).unwrap_or(Code::Unauthorized))),
+            (None, None) => Err(denial(Code::Unauthorized)),
         };
         Ok(self.engine.settle(ticket as u64, answer))
     }

@@ -14,6 +14,8 @@ use super::handshake::{OriginPattern, ProxyHeader, TrustProxy, is_token};
 pub const BEARER: &str = "bearer";
 /// Most subprotocols an app can name.
 pub const MAX_PROTOCOLS: usize = 32;
+/// Most headers that an app can have kept.
+pub const MAX_KEPT: usize = 32;
 /// Most bytes of [`Config::name`].
 pub const MAX_NAME_BYTES: usize = 64;
 /// Most bytes of [`Config::path`].
@@ -29,6 +31,9 @@ pub struct Config {
     pub path: String,
     /// Subprotocols of the app, most wanted first. Default none; at most 32 unique tokens (RFC 9110 section 5.6.2).
     pub protocols: Vec<String>,
+    /// Names of the request's headers, in lower case, that are kept with its target for as long as the connection lasts. Default
+    /// none: nothing of the request is kept. At most 32 unique tokens.
+    pub keep_headers: Option<Vec<String>>,
     /// Who may connect. No default.
     pub auth: Auth,
     /// How a browser learns that it was refused. Default [`RejectWith::Http`].
@@ -61,6 +66,8 @@ pub enum Auth {
     Jwt(Arc<Verifier>),
     /// Whoever a callback outside the engine lets in.
     Callback,
+    /// Nobody but those whom the embedder vouches for.
+    Nobody,
 }
 
 /// Whom a client's message is sent to without the app's doing.
@@ -157,6 +164,7 @@ impl Config {
             name: "default".to_owned(),
             path: "/api/websocket".to_owned(),
             protocols: Vec::new(),
+            keep_headers: None,
             auth,
             reject_with: RejectWith::Http,
             origins: Origins::SameHost,
@@ -175,6 +183,7 @@ impl Config {
         check_name(&self.name)?;
         check_path(&self.path)?;
         check_protocols(&self.protocols)?;
+        check_kept(self.keep_headers.as_deref().unwrap_or_default())?;
         self.redis.validate()?;
         for number in NUMBERS {
             let value = (number.get)(self);
@@ -350,6 +359,22 @@ fn check_protocols(protocols: &[String]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+fn check_kept(names: &[String]) -> Result<(), ConfigError> {
+    let refuse = |expected: &str, got: String| Err(ConfigError::out_of_range("keepHeaders", expected, &got));
+    if names.len() > MAX_KEPT {
+        return refuse("at most 32 names of headers", names.len().to_string());
+    }
+    for (i, name) in names.iter().enumerate() {
+        if !is_token(name) {
+            return refuse("a list of names of headers", quote(name));
+        }
+        if names[..i].contains(name) {
+            return refuse("a list without duplicates", format!("{} twice", quote(name)));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,6 +465,15 @@ mod tests {
         ];
         for change in paths {
             assert_eq!(refused(change), Some(("path".to_owned(), code)));
+        }
+        let kept: [fn(&mut Config); 4] = [
+            |c| c.keep_headers = Some(vec![String::new()]),
+            |c| c.keep_headers = Some(vec!["user agent".into()]),
+            |c| c.keep_headers = Some(vec!["a".into(), "b".into(), "a".into()]),
+            |c| c.keep_headers = Some((0..33).map(|i| format!("h{i}")).collect()),
+        ];
+        for change in kept {
+            assert_eq!(refused(change), Some(("keepHeaders".to_owned(), code)));
         }
         let protocols: [fn(&mut Config); 5] = [
             |c| c.protocols = vec![String::new()],

@@ -61,7 +61,7 @@ catalogue! {
     OptionOutOfRange, "ERR_OPTION_OUT_OF_RANGE", Range, 0, "An option has the right type but a value that is not permitted.";
     UnknownOption, "ERR_UNKNOWN_OPTION", Type, 0, "An option of this name does not exist.";
     AuthRequired, "ERR_AUTH_REQUIRED", Type, 0, "Neither the option auth nor the environment variable JWT_SECRET says who may connect.";
-    InvalidServer, "ERR_INVALID_SERVER", Type, 0, "The first argument is not an HTTP or HTTPS server.";
+    InvalidServer, "ERR_INVALID_SERVER", Type, 0, "The first argument is neither an HTTP or HTTPS server nor null.";
     // Calls.
     InvalidArg, "ERR_INVALID_ARG", Type, 0, "An argument has the wrong type.";
     ArgOutOfRange, "ERR_ARG_OUT_OF_RANGE", Range, 0, "An argument has the right type but a value that is not permitted.";
@@ -104,6 +104,7 @@ catalogue! {
     TokenInvalid, "ERR_TOKEN_INVALID", Error, 401, "The token is malformed, is signed by another key, or its claims do not fit.";
     TokenExpired, "ERR_TOKEN_EXPIRED", Error, 401, "The token has expired.";
     Unauthorized, "ERR_UNAUTHORIZED", Error, 401, "authenticate returned null.";
+    Refused, "ERR_REFUSED", Error, 403, "authenticate refused the client by an UpgradeRefusal.";
     AuthFailed, "ERR_AUTH_FAILED", Error, 500, "authenticate threw or rejected.";
     InvalidIdentity, "ERR_INVALID_IDENTITY", Error, 500, "authenticate returned something that is not an identity.";
     HandshakeTimeout, "ERR_HANDSHAKE_TIMEOUT", Error, 408, "The handshake took longer than limits.handshakeTimeoutMs.";

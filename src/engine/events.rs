@@ -60,7 +60,7 @@ pub enum Event {
     /// An upgrade whose result was asked for succeeded.
     Upgraded { handle: Arc<Handle>, ticket: u64 },
     /// An upgrade whose result was asked for was refused.
-    Refused { ticket: u64, code: &'static str, message: String },
+    Refused { ticket: u64, code: String, message: String },
     /// An upgrade was refused.
     Refusal(Box<Refusal>),
     /// A bridge has bytes for its socket.
@@ -88,8 +88,8 @@ pub enum Event {
 /// An upgrade that was refused, and why. For whoever looks for what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Code of the error.
-    pub code: &'static str,
+    /// Code of the error, or the embedder's own.
+    pub code: String,
     /// What the client is told.
     pub message: String,
     /// The request's target, without a token that it carries.

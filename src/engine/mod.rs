@@ -77,7 +77,7 @@ use worker::Worker;
 
 pub use outbox::Dropped;
 pub use socket::Taken;
-pub use upgrade::{Answer, Ticket, Upgrade};
+pub use upgrade::{Admission, Answer, Ticket, Upgrade, denial};
 
 /// What all connections share.
 #[derive(Debug)]

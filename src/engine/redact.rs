@@ -31,6 +31,19 @@ pub(super) fn target(target: &str) -> String {
     }
 }
 
+/// A request target without the value of one parameter, which is found as the token's place is.
+pub(super) fn parameter_of(target: &str, name: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let hide = |pair: &str| {
+        let is_named = form_urlencoded::parse(pair.as_bytes()).any(|(param, _)| param == name);
+        match pair.split_once('=') {
+            Some((param, _)) if is_named => format!("{param}={HIDDEN}"),
+            _ => pair.to_owned(),
+        }
+    };
+    format!("{path}?{}", query.split('&').map(hide).collect::<Vec<_>>().join("&"))
+}
+
 /// An `Origin`: scheme, host and port.
 pub(super) fn origin(origin: &str) -> String {
     let Some((scheme, rest)) = origin.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
@@ -162,6 +175,21 @@ mod tests {
         // The path itself is shown; a JWT is too long to be a part of one.
         assert_eq!(target(&format!("/a/{JWT}/b")), "/a/[redacted]/b");
         assert_eq!(target(&format!("/a?{JWT}=1")), "/a?[redacted]");
+    }
+
+    #[test]
+    fn a_parameter_has_no_value_however_its_name_is_written() {
+        for (text, shown) in [
+            ("/a", "/a"),
+            ("/a?room=1&x", "/a?room=1&x"),
+            ("/a?room=1&to%6ben=hunter2=&y=2#z", "/a?room=1&to%6ben=[redacted]&y=2#z"),
+            ("/a?token=hunter2&token=hunter2", "/a?token=[redacted]&token=[redacted]"),
+            ("/a?token", "/a?token"),
+            ("/a?Token=1&b=token=1", "/a?Token=1&b=token=1"),
+        ] {
+            assert_eq!(parameter_of(text, "token"), shown);
+        }
+        assert_eq!(parameter_of("/a?a+b=hunter2&c=1", "a b"), "/a?a+b=[redacted]&c=1");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::error::Code;
 use super::events::{self, Event, Interest};
 use super::frame;
 use super::handle::{Handle, Peer};
-use super::handshake::{self, Accept, Refusal, RequestHead};
+use super::handshake::{self, Accept, HeaderLines, Refusal, RequestHead};
 use super::live::Live;
 use super::mailbox::Mailbox;
 use super::redact;
@@ -43,7 +43,24 @@ pub struct Upgrade {
     /// Whether an [`Event::Upgraded`] or [`Event::Refused`] shall tell the outcome.
     pub report: bool,
     /// Who it is, if the embedder knows already.
-    pub identity: Option<Identity>,
+    pub admission: Option<Admission>,
+}
+
+/// A client that is let in, and what the embedder adds to its 101.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Who it is.
+    pub identity: Identity,
+    /// The subprotocol, which the client must have offered; `None`: by the configuration.
+    pub protocol: Option<Box<str>>,
+    /// Further headers.
+    pub headers: HeaderLines,
+}
+
+impl From<Identity> for Admission {
+    fn from(identity: Identity) -> Self {
+        Admission { identity, protocol: None, headers: HeaderLines::default() }
+    }
 }
 
 const LEFT: &str = "the client left during the handshake";
@@ -60,14 +77,14 @@ pub struct Ticket {
 }
 
 /// The embedder's answer for [`Auth::Callback`].
-pub type Answer = Result<Identity, Code>;
+pub type Answer = Result<Admission, Refusal>;
 
 /// How it is found out who the client is.
 pub(super) enum Who {
     Anyone,
     Bearer(Option<Token>),
     Asked(oneshot::Receiver<Answer>),
-    Known(Box<Identity>),
+    Known(Box<Admission>),
 }
 
 /// What is kept of a request: its head is dropped once it was examined, so that a client which waits costs little.
@@ -77,11 +94,12 @@ pub(super) struct Visitor {
     pub report: bool,
     /// The client's address.
     pub remote: Box<str>,
-    /// The 101 that a valid request gets. Empty if the request is not valid.
-    response: Vec<u8>,
+    /// What the 101 is made of. None if the request is not valid.
+    accept: Option<Accept>,
     /// Whether it is a HEAD request, whose answer has no body.
     is_head: bool,
-    protocol: Box<str>,
+    /// What the connection keeps of the request.
+    request: Option<Box<str>>,
     /// For the event of a refusal. None if nobody listened when it came.
     seen: Option<Box<Seen>>,
 }
@@ -116,29 +134,28 @@ impl Visitor {
     /// Counts the refusal and tells of it. Returns the answer that the client gets.
     pub(super) fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
         self.shared.counters.refused(refusal.code);
-        self.report_refusal(refusal.code, &refusal.message);
+        self.report_refusal(refusal.told_code(), &refusal.message);
         if let Some(Seen { url, origin }) = self.seen.as_deref() {
             self.shared.events.push_refusal(|| events::Refusal {
-                code: refusal.code,
+                code: refusal.told_code().to_owned(),
                 message: refusal.message.clone(),
                 url: url.clone(),
                 remote: self.remote.clone().into(),
                 origin: origin.clone(),
             });
         }
-        match refusal.close_code() {
-            Some(code)
-                if self.shared.config.reject_with == RejectWith::Close && !self.response.is_empty() =>
-            {
-                let close = frame::encode_close(code, refusal.code);
-                [&self.response[..], &close[..]].concat()
+        match (refusal.close_code(), &self.accept) {
+            (Some(code), Some(accept)) if self.shared.config.reject_with == RejectWith::Close => {
+                let mut answer = handshake::response_101(accept, accept.answer(), &refusal.lines());
+                answer.extend_from_slice(&frame::encode_close(code, refusal.told_code()));
+                answer
             }
             _ if self.is_head => refusal.head(),
             _ => refusal.response(),
         }
     }
 
-    fn report_refusal(&self, code: &'static str, message: &str) {
+    fn report_refusal(&self, code: &str, message: &str) {
         report_refusal(&self.shared, self.report.then_some(self.ticket), code, message);
     }
 
@@ -175,7 +192,7 @@ impl Attempt {
         };
         self.visitor.forget();
         match outcome {
-            Ok(identity) => Box::pin(self.open(socket, identity, deadline)).await,
+            Ok(admission) => Box::pin(self.open(socket, admission, deadline)).await,
             Err(refusal) => {
                 let (answer, mut live) = self.refuse(&refusal);
                 if live.linger() {
@@ -192,14 +209,13 @@ impl Attempt {
         (self.visitor.refuse(refusal), self.live)
     }
 
-    async fn identify(&self, who: Who) -> Result<Identity, Refusal> {
+    async fn identify(&self, who: Who) -> Result<Admission, Refusal> {
         match who {
-            Who::Known(identity) => Ok(*identity),
-            Who::Anyone => Ok(anonymous()),
-            Who::Bearer(token) => self.verify(token).await,
+            Who::Known(admission) => Ok(*admission),
+            Who::Anyone => Ok(anonymous().into()),
+            Who::Bearer(token) => self.verify(token).await.map(Into::into),
             Who::Asked(answer) => match answer.await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(code)) => Err(Refusal::new(code, told(code))),
+                Ok(answer) => answer,
                 Err(_) => Err(Refusal::new(Code::ShuttingDown, "the server is shutting down")),
             },
         }
@@ -218,13 +234,18 @@ impl Attempt {
         turnstile::pass(&self.visitor.remote, verify).await.unwrap_or_else(turned_away)
     }
 
-    async fn open(self, socket: Taken, identity: Identity, deadline: Instant) {
+    async fn open(self, socket: Taken, admission: Admission, deadline: Instant) {
         // Given back last.
         let live = self.live;
-        let Visitor { shared, ticket: id, report, remote, response, protocol, .. } = self.visitor;
+        let Admission { identity, protocol, headers } = admission;
+        let Visitor { shared, ticket: id, report, remote, accept, request, .. } = self.visitor;
+        let protocol = protocol.or_else(|| accept.as_ref().and_then(Accept::answer).map(Into::into));
+        let response = accept
+            .map_or_else(Vec::new, |accept| handshake::response_101(&accept, protocol.as_deref(), &headers));
+        let protocol = protocol.unwrap_or_default();
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
-        let peer = Peer { protocol, remote, data: identity.data };
+        let peer = Peer::new(protocol, remote, request.as_deref(), identity.data);
         let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.mailbox));
         let report = report.then_some(id);
         let tenure = Tenure::begin(shared.clone(), handle.clone(), identity.expires_at);
@@ -279,19 +300,20 @@ pub(super) async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
 }
 
 /// Tells the embedder, if it asked for it with this ticket.
-fn report_refusal(shared: &Shared, report: Option<u64>, code: &'static str, message: &str) {
+fn report_refusal(shared: &Shared, report: Option<u64>, code: &str, message: &str) {
     if let Some(ticket) = report {
-        shared.events.push(Event::Refused { ticket, code, message: message.to_owned() });
+        shared.events.push(Event::Refused { ticket, code: code.to_owned(), message: message.to_owned() });
     }
 }
 
-/// What a client is told that `authenticate` does not let in. How that function fails is not for strangers.
-fn told(code: Code) -> &'static str {
-    match code {
+/// What a client is told that the embedder does not let in. How it fails to find out who it is is not for strangers.
+pub fn denial(code: Code) -> Refusal {
+    let told = match code {
         Code::Unauthorized => "not permitted",
         Code::TokenExpired => "the token has expired",
         _ => "the server can't find out who you are",
-    }
+    };
+    Refusal::new(code, told)
 }
 
 fn anonymous() -> Identity {
@@ -316,40 +338,39 @@ pub(super) fn examine(
     ticket: u64,
 ) -> (Visitor, Result<Who, Refusal>) {
     let config = &shared.config;
-    let Upgrade { head, tls, report, identity, .. } = upgrade;
-    let checked = match identity {
+    let Upgrade { head, tls, report, admission, .. } = upgrade;
+    let checked = match admission {
         // A client that the embedder vouches for needs no token; the page it comes from is checked all the same.
         Some(_) => handshake::accept(&head, config)
             .and_then(|accept| handshake::check_origin(&head, tls, &config.origins).map(|()| accept)),
         None => handshake::check(&head, tls, config),
     };
-    let (accept, refusal) = match checked {
+    let (mut accept, refusal) = match checked {
         Ok(accept) => (Some(accept), None),
         // With `rejectWith: 'close'` a refusal that has a close code is told after a 101.
         Err(refusal) => {
             (refusal.close_code().and_then(|_| handshake::accept(&head, config).ok()), Some(refusal))
         }
     };
-    let protocol = accept.as_ref().and_then(Accept::answer).unwrap_or_default();
+    let token = accept.as_mut().and_then(|accept| accept.token.take());
     let visitor = Visitor {
         shared: shared.clone(),
         ticket,
         report,
         remote,
-        response: accept
-            .as_ref()
-            .map_or_else(Vec::new, |accept| handshake::response_101(accept, accept.answer())),
+        accept,
         is_head: head.method == "HEAD",
-        protocol: protocol.into(),
+        request: refusal.is_none().then(|| handshake::keep(&head, config)).flatten(),
         seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head))),
     };
     if let Some(refusal) = refusal {
         return (visitor, Err(refusal));
     }
-    let who = match (identity, &config.auth) {
-        (Some(identity), _) => Who::Known(Box::new(identity)),
+    let who = match (admission, &config.auth) {
+        (Some(admission), _) => Who::Known(Box::new(admission)),
         (None, Auth::Anonymous) => Who::Anyone,
-        (None, Auth::Jwt(_)) => Who::Bearer(accept.and_then(|accept| accept.token)),
+        (None, Auth::Jwt(_)) => Who::Bearer(token),
+        (None, Auth::Nobody) => return (visitor, Err(denial(Code::Unauthorized))),
         (None, Auth::Callback) => {
             let (answer, asked) = oneshot::channel();
             shared.asking.lock().insert(ticket, answer);
@@ -389,7 +410,7 @@ mod tests {
             remote: "127.0.0.1".into(),
             tls: false,
             report: false,
-            identity: None,
+            admission: None,
         }
     }
 
@@ -406,7 +427,7 @@ mod tests {
             let node = listener.accept().unwrap().0;
             let ticket = engine.upgrade(Taken::duplicate(node.as_raw_fd()).unwrap(), upgrade()).unwrap();
             let asked = holders();
-            assert!(engine.settle(ticket.number, Err(Code::Unauthorized)));
+            assert!(engine.settle(ticket.number, Err(denial(Code::Unauthorized))));
             client.read_exact(&mut [0; 12]).unwrap();
             (client, asked)
         };

@@ -7,6 +7,7 @@ use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, eventually, identity};
 use crate::engine::bridge::{Bridge, BridgeId};
 use crate::engine::config::{Auth, Config, Heartbeat, Relay};
+use crate::engine::denial;
 use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
 use crate::engine::frame::Message;
@@ -333,19 +334,19 @@ fn refusals_and_the_embedders_answer_cross_the_bridge() {
     let (mut carrier, number) = Carrier::request(&server, &Request::default());
     // Early frames wait.
     carrier.bridge.feed(&frame(TEXT, b"1"));
-    assert!(server.engine.settle(number, Ok(identity("ada", &[]))));
+    assert!(server.engine.settle(number, Ok(identity("ada", &[]).into())));
     carrier.expect_head("HTTP/1.1 101 ");
     carrier.expect(TEXT, b"1");
 
     let (mut refused, number) = Carrier::request(&server, &Request::default());
-    assert!(server.engine.settle(number, Err(Code::Unauthorized)));
+    assert!(server.engine.settle(number, Err(denial(Code::Unauthorized))));
     refused.expect_head("HTTP/1.1 401 ");
     assert!(!refused.expect_end());
 
     let (left, number) = Carrier::request(&server, &Request { report: true, ..Request::default() });
     left.bridge.abort();
     assert_eq!(server.refused(number).0, "ERR_HANDOVER");
-    assert!(!server.engine.settle(number, Ok(identity("ada", &[]))));
+    assert!(!server.engine.settle(number, Ok(identity("ada", &[]).into())));
     left.wait_for_end();
 
     // Node keeps its socket open until it is told.
@@ -355,7 +356,7 @@ fn refusals_and_the_embedders_answer_cross_the_bridge() {
     ended.wait_for_end();
 
     let (stuck, number) = Carrier::request(&server, &Request::default());
-    assert!(server.engine.settle(number, Err(Code::Unauthorized)));
+    assert!(server.engine.settle(number, Err(denial(Code::Unauthorized))));
     assert!(
         !stuck.wait_for_end(),
         "Node closes it within a moment, whether the client takes the answer or not"

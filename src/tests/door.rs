@@ -13,6 +13,7 @@ use super::harness::allow_threads;
 use super::harness::{Request, Server, alone, config, eventually};
 use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
 use crate::engine::config::{Auth, Config, Relay};
+use crate::engine::denial;
 use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
 
@@ -88,7 +89,7 @@ fn clients_that_the_embedder_refuses_free_their_seats_and_are_bounded() {
         let (client, ticket) = server.request(Request::default());
         let ticket = ticket.unwrap();
         assert!(ticket.ask);
-        assert!(server.engine.settle(ticket.number, Err(Code::Unauthorized)));
+        assert!(server.engine.settle(ticket.number, Err(denial(Code::Unauthorized))));
         eventually("the seat to be free", || handshakes(&server) <= 2);
         clients.push(client);
     }

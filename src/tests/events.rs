@@ -83,7 +83,7 @@ fn an_upgrade_that_is_to_be_reported_is_told_whatever_the_interest() {
     for report in [true, false] {
         let (mut client, ticket) = server.request(Request { report, ..Request::default() });
         let number = ticket.unwrap().number;
-        assert!(server.engine.settle(number, Ok(identity("ada", &[]))));
+        assert!(server.engine.settle(number, Ok(identity("ada", &[]).into())));
         client.response().expect_101();
         client.close(1000, "");
         client.expect_close(1000);

@@ -395,9 +395,11 @@ impl Server {
     }
 
     /// The code and message with which an upgrade was refused, as the embedder is told.
-    pub fn refused(&self, number: u64) -> (&'static str, String) {
+    pub fn refused(&self, number: u64) -> (String, String) {
         self.event("the refusal", |event| match event {
-            Event::Refused { ticket, code, message } if *ticket == number => Some((*code, message.clone())),
+            Event::Refused { ticket, code, message } if *ticket == number => {
+                Some((code.clone(), message.clone()))
+            }
             _ => None,
         })
     }
@@ -478,7 +480,7 @@ fn upgrade(head: &[u8], first: Vec<u8>, request: &Request) -> Upgrade {
         remote: request.peer.into(),
         tls: request.tls,
         report: request.report,
-        identity: request.identity.clone(),
+        admission: request.identity.clone().map(Into::into),
     }
 }
 

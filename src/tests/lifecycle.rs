@@ -453,7 +453,7 @@ fn an_abort_ends_everything_at_once_whatever_is_under_way() {
         assert!(matches!(client.next(), Got::End | Got::Reset));
     }
     open.iter().for_each(|client| assert_eq!(server.ended(client.id()).0, 1006));
-    assert!(!server.engine.settle(ticket.unwrap().number, Ok(identity("ada", &[]))));
+    assert!(!server.engine.settle(ticket.unwrap().number, Ok(identity("ada", &[]).into())));
     server.expect_empty();
     server.engine.abort();
     server.engine.shutdown(Duration::ZERO, 1001, "");

@@ -13,7 +13,7 @@ fn trusting(places: &[&str]) -> Config {
 
 /// The address that a connection shows.
 fn address(server: &Server, request: Request) -> String {
-    server.open(request).handle.as_ref().unwrap().peer.remote.to_string()
+    server.open(request).handle.as_ref().unwrap().peer.remote().to_owned()
 }
 
 fn forwarded() -> Request {

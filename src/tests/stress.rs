@@ -12,6 +12,7 @@ use super::harness::{Request, Server, SetOnDrop, config, identity};
 use crate::engine::bridge::{Bridge, BridgeId};
 use crate::engine::broker::Channel;
 use crate::engine::config::{Auth, Config, Heartbeat, Relay};
+use crate::engine::denial;
 use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
 use crate::engine::frame::Message;
@@ -49,7 +50,11 @@ fn live(server: &Server, dice: &mut Dice) {
     let (mut client, ticket) = server.request(request);
     let Ok(ticket) = ticket else { return };
     if ticket.ask {
-        let answer = if dice.roll(4) == 0 { Err(Code::Unauthorized) } else { Ok(identity(user, rooms)) };
+        let answer = if dice.roll(4) == 0 {
+            Err(denial(Code::Unauthorized))
+        } else {
+            Ok(identity(user, rooms).into())
+        };
         match dice.roll(10) {
             0 => return,
             1 => return client.reset(),
@@ -108,7 +113,7 @@ fn live_over_a_bridge(server: &Server, bridges: &Bridges, dice: &mut Dice) {
     let Some((bridge, ticket)) = server.try_bridge(&request) else { return };
     bridges.lock().insert(bridge.id(), bridge.clone());
     if ticket.ask && dice.roll(8) > 0 {
-        server.engine.settle(ticket.number, Ok(identity(dice.pick(&USERS), &ROOMS)));
+        server.engine.settle(ticket.number, Ok(identity(dice.pick(&USERS), &ROOMS).into()));
     }
     for _ in 0..dice.roll(30) {
         let bytes = frame(TEXT, format!("\"{}\"", "x".repeat(dice.roll(3000))).as_bytes());

@@ -35,6 +35,8 @@ pub(crate) struct Environment {
     pub(crate) redis_url: Option<String>,
     /// Bytes of memory that the process may use, for `limits.memoryBytes`.
     pub(crate) memory: Option<u64>,
+    /// Whether the manager has no server. Where nothing says who may connect then, nobody may whom the application doesn't vouch for.
+    pub(crate) serverless: bool,
 }
 
 /// Parses the options of a manager, `undefined` included.
@@ -92,6 +94,11 @@ const OPTIONS: &[Opt] = &[
     }),
     opt("protocols", "an array of strings, at most 32", |draft, value| {
         draft.config.protocols = value.texts()?;
+        Ok(())
+    }),
+    opt("keepHeaders", "an array of names of headers, at most 32", |draft, value| {
+        let names = value.texts()?;
+        draft.config.keep_headers = Some(names.iter().map(|name| name.to_ascii_lowercase()).collect());
         Ok(())
     }),
     opt("auth", "'anonymous', { jwt: {…} } or { authenticate: function }", |draft, value| {
@@ -407,7 +414,7 @@ fn build(options: Value, environment: Environment) -> Result<Config, ConfigError
     let Draft { mut config, auth, .. } = draft;
     config.auth = match auth {
         Some(auth) => auth.build()?,
-        None => from_environment(environment.jwt_secret)?,
+        None => from_environment(environment.jwt_secret, environment.serverless)?,
     };
     config.validate()?;
     Ok(config)
@@ -437,8 +444,11 @@ fn redis_server(url: &str, whence: &str) -> Result<Server, ConfigError> {
     })
 }
 
-fn from_environment(jwt_secret: Option<String>) -> Result<Auth, ConfigError> {
+fn from_environment(jwt_secret: Option<String>, serverless: bool) -> Result<Auth, ConfigError> {
     let Some(secret) = jwt_secret.filter(|secret| !secret.is_empty()) else {
+        if serverless {
+            return Ok(Auth::Nobody);
+        }
         let message = "the option auth is missing and JWT_SECRET is not set, or empty: say who may connect, by \
                        auth: { jwt: {…} }, auth: { authenticate } or auth: 'anonymous'";
         return Err(ConfigError::new(Code::AuthRequired, "auth", message));

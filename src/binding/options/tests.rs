@@ -73,6 +73,7 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "name" => (Value::Number(1.0), Some(text(""))),
         "path" => (Value::Flag(true), Some(text("no-slash"))),
         "protocols" => (text("chat"), Some(texts(&["bearer"]))),
+        "keepHeaders" => (text("user-agent"), Some(texts(&["user agent"]))),
         "auth" => (Value::Number(1.0), Some(text("jwt"))),
         "auth.jwt.secret" => (Value::Number(31337.0), Some(text(""))),
         "auth.jwt.publicKey" => (Value::Number(31337.0), Some(text("no PEM"))),
@@ -147,6 +148,12 @@ fn every_option_arrives_in_the_config() {
     assert_eq!(set("name", text("a")).unwrap().name, "a");
     assert_eq!(set("path", text("/ws")).unwrap().path, "/ws");
     assert_eq!(set("protocols", texts(&["b", "a"])).unwrap().protocols, ["b", "a"]);
+    assert_eq!(
+        set("keepHeaders", texts(&["User-Agent", "x"])).unwrap().keep_headers.unwrap(),
+        ["user-agent", "x"]
+    );
+    assert_eq!(set("keepHeaders", texts(&[])).unwrap().keep_headers.as_deref(), Some(&[] as &[String]));
+    assert_eq!(set("name", text("a")).unwrap().keep_headers, None);
     assert_eq!(set("rejectWith", text("close")).unwrap().reject_with, RejectWith::Close);
     assert_eq!(set("relay", text("rooms")).unwrap().relay, Relay::Rooms);
     assert_eq!(set("relay", Value::Flag(false)).unwrap().relay, Relay::Off);
@@ -178,6 +185,7 @@ fn each_way_of_auth_is_recognized() {
         Auth::Anonymous => "anonymous",
         Auth::Jwt(_) => "jwt",
         Auth::Callback => "authenticate",
+        Auth::Nobody => "nobody",
     };
     let mode = |options, secret: Option<&str>| {
         let jwt_secret = secret.map(str::to_owned);
@@ -193,6 +201,11 @@ fn each_way_of_auth_is_recognized() {
     assert_eq!(mode(options("auth.authenticate", Value::Function), None), Ok("authenticate"));
     assert_eq!(mode(options("auth.jwt.secret", text(SECRET)), None), Ok("jwt"));
     assert_eq!(mode(options("auth.jwt.secret", Value::Bytes(vec![1; 32])), None), Ok("jwt"));
+    for (secret, found) in [(None, "nobody"), (Some(""), "nobody"), (Some(SECRET), "jwt")] {
+        let jwt_secret = secret.map(str::to_owned);
+        let environment = Environment { jwt_secret, serverless: true, ..Environment::default() };
+        assert_eq!(way(&build(Value::Undefined, environment).unwrap().auth), found, "without a server");
+    }
 }
 
 #[test]

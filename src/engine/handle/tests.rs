@@ -37,3 +37,17 @@ fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {
     handle.mark_alive();
     assert!(!handle.is_overdue(6100, 100));
 }
+
+#[test]
+fn a_peer_keeps_its_request_only_where_there_is_one() {
+    let peer = |remote: &str, request| Peer::new("chat".into(), remote.into(), request, None);
+    let plain = peer("10.0.0.1", None);
+    assert_eq!((plain.remote(), plain.request()), ("10.0.0.1", None));
+    let kept = peer("10.0.0.1", Some("/a\nx-tag\nb"));
+    assert_eq!((kept.remote(), kept.request()), ("10.0.0.1", Some("/a\nx-tag\nb")));
+    let nowhere = peer("", Some("/"));
+    assert_eq!((nowhere.remote(), nowhere.request()), ("", Some("/")));
+    let odd = peer("10.0.0.1\nforged", None);
+    assert_eq!((odd.remote(), odd.request()), ("10.0.0.1", None), "an embedder's socket may say anything");
+    assert_eq!(size_of::<Peer>(), 3 * size_of::<Box<str>>(), "no room for what is not kept");
+}

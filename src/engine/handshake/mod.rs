@@ -4,6 +4,8 @@
 //! Nothing a peer sends panics, and no message repeats a token.
 
 mod forwarded;
+mod headers;
+mod kept;
 mod origin;
 mod refusal;
 #[cfg(test)]
@@ -21,8 +23,10 @@ use super::config::{Auth, BEARER, Config};
 use super::error::Code;
 
 pub use forwarded::{Client, HOPS, ProxyHeader, TrustProxy};
+pub use headers::HeaderLines;
+pub(super) use kept::keep;
 pub use origin::{OriginPattern, check_origin};
-pub use refusal::Refusal;
+pub use refusal::{Own, Refusal};
 
 /// What the key is hashed with (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -144,8 +148,8 @@ pub fn accept(head: &RequestHead, config: &Config) -> Result<Accept, Refusal> {
     Ok(Accept { accept_key, protocol, bearer, token: None })
 }
 
-/// The answer that completes the handshake, with [`Accept::answer`] or another offered subprotocol.
-pub fn response_101(accept: &Accept, protocol: Option<&str>) -> Vec<u8> {
+/// The answer that completes the handshake, with [`Accept::answer`] or another offered subprotocol, and what the embedder adds.
+pub fn response_101(accept: &Accept, protocol: Option<&str>, headers: &HeaderLines) -> Vec<u8> {
     let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
         accept.accept_key
@@ -156,8 +160,7 @@ pub fn response_101(accept: &Accept, protocol: Option<&str>) -> Vec<u8> {
         response.push_str(protocol);
         response.push_str("\r\n");
     }
-    response.push_str("\r\n");
-    response.into_bytes()
+    [response.as_bytes(), headers.as_bytes(), b"\r\n"].concat()
 }
 
 /// Whether this is a token (RFC 9110 section 5.6.2).

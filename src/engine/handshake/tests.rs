@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
+use crate::engine::auth::token::Sources;
 use crate::engine::config::{Auth, Config, Origins};
 
 /// The example of RFC 6455 section 1.3.
@@ -72,12 +73,75 @@ fn the_example_of_the_rfc_is_accepted_with_its_key() {
 #[test]
 fn the_101_has_what_the_rfc_asks_for() {
     let accept = check(&head(), &config()).unwrap();
+    let none = HeaderLines::default();
     let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
-    assert_eq!(response_101(&accept, None), format!("{expected}\r\n").into_bytes());
+    assert_eq!(response_101(&accept, None, &none), format!("{expected}\r\n").into_bytes());
     let chat = format!("{expected}Sec-WebSocket-Protocol: chat\r\n\r\n");
-    assert_eq!(response_101(&accept, Some("chat")), chat.into_bytes());
-    assert_eq!(response_101(&accept, Some("a\r\nSet-Cookie: b")), response_101(&accept, None));
+    assert_eq!(response_101(&accept, Some("chat"), &none), chat.into_bytes());
+    assert_eq!(response_101(&accept, Some("a\r\nSet-Cookie: b"), &none), response_101(&accept, None, &none));
+    let mut cookies = HeaderLines::default();
+    cookies.push("Set-Cookie", "a=1");
+    cookies.push("Set-Cookie", "b=2");
+    let with_cookies = format!("{expected}Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n");
+    assert_eq!(response_101(&accept, None, &cookies), with_cookies.into_bytes());
+}
+
+#[test]
+fn what_is_kept_of_a_request_is_what_was_asked_for() {
+    let mut request = head();
+    request.target = "/chat?token=hunter2&room=1".into();
+    for (name, value) in
+        [("Cookie", "a=1"), ("X-Tag", " one "), ("cookie", "b=2"), ("X-Tag", "two"), ("X-Other", "no")]
+    {
+        request.headers.push((name.into(), value.into()));
+    }
+    let mut config = config();
+    assert_eq!(keep(&request, &config), None);
+    config.keep_headers = Some(Vec::new());
+    assert_eq!(keep(&request, &config).as_deref(), Some("/chat?token=hunter2&room=1"));
+    config.keep_headers = Some(["x-tag", "x-missing", "cookie"].map(str::to_owned).into());
+    let options = JwtOptions {
+        sources: Sources { query: Some("token".into()), cookie: None },
+        ..JwtOptions::default()
+    };
+    config.auth = Auth::Jwt(Verifier::new(Key::Secret(vec![7; 32]), options).unwrap().into());
+    let kept = "/chat?token=[redacted]&room=1\nx-tag\none, two\ncookie\na=1; b=2";
+    assert_eq!(keep(&request, &config).as_deref(), Some(kept));
+}
+
+#[test]
+fn a_refusal_of_the_embedders_own_says_what_the_embedder_says() {
+    let mut headers = HeaderLines::default();
+    headers.push("Retry-After", "5");
+    let own = |status, code: &str, headers: &HeaderLines| {
+        Refusal::own(
+            status,
+            Own { code: code.into(), close_code: 4000 + status, headers: headers.clone() },
+            "why \"so\"",
+        )
+    };
+    let refusal = own(402, "PLAN_EXPIRED", &headers);
+    let answer = String::from_utf8(refusal.response()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 402 Payment Required\r\nConnection: close\r\n"), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: 5\r\n\r\n"), "{answer}");
+    assert!(
+        answer.ends_with("\r\n\r\n{\"code\":\"PLAN_EXPIRED\",\"message\":\"why \\\"so\\\"\"}"),
+        "{answer}"
+    );
+    assert_eq!(
+        (refusal.code, refusal.told_code(), refusal.close_code()),
+        ("ERR_REFUSED", "PLAN_EXPIRED", Some(4402))
+    );
+
+    let bare = own(401, "NO", &HeaderLines::default());
+    assert!(String::from_utf8(bare.response()).unwrap().contains("\r\nWWW-Authenticate: Bearer\r\n"));
+    let mut basic = HeaderLines::default();
+    basic.push("www-authenticate", "Basic");
+    let answer = String::from_utf8(own(401, "NO", &basic).response()).unwrap();
+    assert!(answer.contains("\r\nwww-authenticate: Basic\r\n") && !answer.contains("Bearer"), "{answer}");
+    let odd = own(499, "NO", &HeaderLines::default()).response();
+    assert!(odd.starts_with(b"HTTP/1.1 499 \r\n"), "a reason phrase may be empty (RFC 9112 section 4)");
 }
 
 #[test]

@@ -1,0 +1,86 @@
+'use strict';
+
+const { toOptions } = require('./argument');
+const { argOutOfRange, invalidArg } = require('./error');
+const { toHeaders } = require('./headers');
+
+/** What the addon is told. The number is of its form: a bundle may have a copy of the class, but the manager is another's. */
+const TOLD = Symbol.for('@actory/websocket/upgrade-refusal/1');
+
+const KEYS = ['status', 'code', 'reason', 'closeCode', 'headers'];
+/** Also what a close frame has room for behind the code. */
+const MAX_CODE_BYTES = 64;
+const MAX_REASON_BYTES = 1024;
+
+/** Refuses an upgrade in the application's own words. Documented in index.d.ts. */
+class UpgradeRefusal extends Error {
+  constructor(options) {
+    const {
+      status = 403,
+      code = 'ERR_REFUSED',
+      reason = 'not permitted',
+      closeCode,
+      headers = {},
+    } = toOptions(options, KEYS);
+    const told = {
+      status: toInteger(status, 'options.status', 400, 599),
+      code: toCode(code),
+      reason: toSentence(reason),
+      closeCode:
+        closeCode === undefined ? 4000 + status : toInteger(closeCode, 'options.closeCode', 4000, 4999),
+      headers: toHeaders(headers, 'options.headers'),
+    };
+    super(reason);
+    this.status = status;
+    this.code = code;
+    this.closeCode = told.closeCode;
+    Object.defineProperty(this, TOLD, { value: told });
+  }
+}
+
+Object.defineProperty(UpgradeRefusal.prototype, 'name', {
+  value: 'UpgradeRefusal',
+  configurable: true,
+  writable: true,
+});
+
+function toInteger(value, name, min, max) {
+  if (typeof value !== 'number') throw invalidArg(name, 'a number', value);
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw argOutOfRange(name, `an integer from ${min} to ${max}`, value);
+  }
+  return value;
+}
+
+function toCode(value) {
+  if (typeof value !== 'string') throw invalidArg('options.code', 'a string', value);
+  if (value === 'ERR_REFUSED') return value;
+  if (value.length > MAX_CODE_BYTES || !/^[\w.:-]+$/.test(value) || value.startsWith('ERR_')) {
+    throw argOutOfRange(
+      'options.code',
+      `1 to ${MAX_CODE_BYTES} letters, digits and "_.:-", and no code of this package (ERR_…)`,
+      value,
+    );
+  }
+  return value;
+}
+
+function toSentence(value) {
+  if (typeof value !== 'string') throw invalidArg('options.reason', 'a string', value);
+  if (Buffer.byteLength(value) > MAX_REASON_BYTES) {
+    throw argOutOfRange('options.reason', `at most ${MAX_REASON_BYTES} bytes of UTF-8`, value);
+  }
+  return value;
+}
+
+/** What the addon is told if `value` is an `UpgradeRefusal`, else `undefined`. */
+function refusalOf(value) {
+  try {
+    return value?.[TOLD];
+  } catch {
+    // A proxy, perhaps a revoked one.
+    return undefined;
+  }
+}
+
+module.exports = { UpgradeRefusal, refusalOf };
