@@ -335,8 +335,10 @@ describe('no value harms', () => {
 
   test('what listeners do to a connection while it is being told of', async () => {
     const { manager, connect: open } = await host();
-    for (const event of ['connection', 'message', 'disconnect']) {
+    for (const event of ['connection', 'message', 'pong', 'drain', 'disconnect']) {
       manager.on(event, (connection) => {
+        connection.pause();
+        connection.ping();
         connection.close();
         connection.send('x');
         connection.join('r');
@@ -344,6 +346,6 @@ describe('no value harms', () => {
       });
     }
     const client = await open();
-    expect((await client.closed).code).toBe(1000);
+    expect((await client.closed).code).toBe(1005);
   });
 });

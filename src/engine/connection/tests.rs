@@ -223,3 +223,27 @@ fn what_a_client_sent_before_it_left_waits_unread_unless_too_many_left() {
         });
     }
 }
+
+#[test]
+fn a_client_that_has_left_waits_for_the_answer_to_its_last_message_unless_too_many_do() {
+    for too_many in [false, true] {
+        in_rooms(1, |mut scene| {
+            scene.engine.set_interest(Interest::MESSAGE);
+            let census = &scene.engine.shared().census;
+            let mut others: Vec<Live> = (0..SEATS / 4).map(|_| census.enter().unwrap()).collect();
+            assert!(!too_many || others.iter_mut().all(Live::outstay));
+            // `1`, masked with zeros.
+            scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1']).unwrap();
+            scene.leave();
+            assert_eq!(scene.connection.turn(&Turn::begin()), too_many);
+            assert_eq!(scene.engine.drain(256).len(), 1);
+            if !too_many {
+                assert_eq!(scene.connection.phase, Phase::Settling);
+                assert!(scene.connection.handle().is_open(), "it may be answered");
+                // JavaScript comes back for more.
+                scene.engine.drain(256);
+                assert!(scene.connection.turn(&Turn::begin()));
+            }
+        });
+    }
+}

@@ -37,3 +37,31 @@ fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {
     handle.mark_alive();
     assert!(!handle.is_overdue(6100, 100));
 }
+
+#[test]
+fn a_connection_that_the_application_has_paused_is_not_overdue_whatever_else_lets_it_be_read() {
+    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    handle.on_ping(1000);
+    handle.halt();
+    handle.set_paused(true);
+    handle.resume();
+    handle.on_ping(2000);
+    assert!(handle.is_stopped() && !handle.is_overdue(5000, 100), "the clock stands still");
+    handle.go_on();
+    assert!(!handle.is_stopped() && !handle.is_overdue(5100, 100), "it has time to be heard");
+}
+
+#[test]
+fn a_connection_is_open_until_its_end_is_asked_for_and_counts_until_then() {
+    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    for ends in [Handle::declare_slow as fn(&Arc<Handle>), Handle::terminate] {
+        let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox.clone()));
+        assert!(handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 1);
+        ends(&handle);
+        ends(&handle);
+        assert!(!handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 0);
+        assert!(handle.shut(), "it has yet to leave");
+        assert!(!handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 0);
+    }
+}
