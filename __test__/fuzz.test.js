@@ -164,6 +164,7 @@ describe('no value harms', () => {
     const { client, connection } = await pair();
     client.socket.on('error', () => {});
     await fuzz((data) => connection.send(data), ['data']);
+    await fuzz((data) => connection.ping(data), ['data']);
     await fuzz((room) => connection.join(room), ['r']);
     await fuzz((room) => connection.leave(room), ['r']);
     await fuzz(
