@@ -1153,7 +1153,7 @@ export interface Connection<Data = unknown> {
    *
    * @param data - a string or bytes, at most 125 bytes, default empty
    * @returns whether it was queued: `false` if the connection is closing or closed, or so much waits that it is closed with 4004
-   * @throws TypeError `ERR_INVALID_ARG`
+   * @throws TypeError `ERR_INVALID_ARG`, or `ERR_NOT_SERIALIZABLE` for a view on a buffer that has shrunk
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
    */
   ping(data?: string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer): boolean;

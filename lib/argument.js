@@ -45,20 +45,18 @@ function toCloseCode(value, fallback, name = 'code') {
   return value;
 }
 
-/** Bytes of a ping: a string or bytes of at most 125 bytes, none for `undefined`. */
+/** What a ping carries: a string or bytes of at most 125 bytes, nothing for `undefined`. */
 function toPing(value) {
   if (value === undefined) return '';
-  const isBytes = ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
-  if (typeof value !== 'string' && !isBytes) throw invalidArg('data', 'a string or bytes', value);
-  const length = isBytes ? value.byteLength : Buffer.byteLength(value);
-  if (length > MAX_PING_BYTES) {
-    throw failure(
-      RangeError,
-      'ERR_ARG_OUT_OF_RANGE',
-      `"data" must be at most ${MAX_PING_BYTES} bytes; got ${length}`,
-    );
+  if (typeof value !== 'string' && !ArrayBuffer.isView(value) && !types.isAnyArrayBuffer(value)) {
+    throw invalidArg('data', 'a string or bytes', value);
   }
-  return toPayload(value);
+  // Its length can be asked for, which that of a view on a buffer which has shrunk can't.
+  const payload = toPayload(value);
+  if (Buffer.byteLength(payload) > MAX_PING_BYTES) {
+    throw argOutOfRange('data', `at most ${MAX_PING_BYTES} bytes`, value);
+  }
+  return payload;
 }
 
 /** The reason of a close, or an empty one for `undefined`. */
