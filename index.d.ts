@@ -16,8 +16,9 @@ import type { Duplex } from 'node:stream';
  * With an `https` server, or a socket that isn't Node's own, the bytes pass through Node (a stream bridge): all of this
  * works there too, but a blocked event loop then delays messages.
  *
- * Listeners run in the asynchronous context in which the manager was made, one event after another; microtasks run
- * between events. A listener that throws or rejects ends up in the `error` event, with `ERR_LISTENER`.
+ * Listeners run one event after another; microtasks run between events. Those of a connection's events run in the asynchronous
+ * context (`AsyncLocalStorage`) of its upgrade, or of the call of `handleUpgrade`; all others, and those of a connection whose
+ * upgrade had none, in the context in which the manager was made. A listener that throws or rejects ends up in the `error` event, with `ERR_LISTENER`.
  *
  * @typeParam Data - type of `connection.data`; follows from `auth.authenticate` if that is given
  *
@@ -413,6 +414,17 @@ export interface WebSocketManagerEvents<Data = unknown> {
    * with 4004.
    */
   slow: [connection: Connection<Data>, dropped: Dropped];
+  /**
+   * A pong came: the answer to `connection.ping()`, with its data, or one that the client sent of its own accord. Never the answer
+   * to a ping of the heartbeat.
+   */
+  pong: [connection: Connection<Data>, data: Buffer];
+  /**
+   * All that waited for an open connection is handed to the kernel, `bufferedAmount` is 0 as of then, and somebody may have waited
+   * for that: `bufferedAmount` was read as more than 0, or the kernel has refused bytes, since it was last 0. Once for each such
+   * time, as with `net.Socket`. It does not come for a connection that is closing: wait for `disconnect` as well.
+   */
+  drain: [connection: Connection<Data>];
   /**
    * An upgrade was refused, as `stats().refused` counts. Clients can cause any number: while 1,000 wait for listeners,
    * further ones are left out.
@@ -1053,7 +1065,8 @@ export interface LimitOptions {
    */
   handshakeTimeoutMs?: number | undefined;
   /**
-   * How long the client may take to answer a close frame before the socket is cut off. Milliseconds, 10 to 600,000.
+   * How long the client may take to answer a close frame before the socket is cut off. Also how long the end of a client that
+   * closes, leaves or breaks the protocol waits at most for listeners to answer what it said before. Milliseconds, 10 to 600,000.
    *
    * @defaultValue `5000`
    */
@@ -1110,7 +1123,10 @@ export interface LimitOptions {
 /**
  * What can be sent. A string goes as text, as it is (lone surrogates become U+FFFD). A Buffer, typed array, DataView,
  * ArrayBuffer or SharedArrayBuffer goes as binary, and is copied before the call returns. Anything else goes as the text
- * that `JSON.stringify` makes of it; where that throws or makes nothing, the call fails with `ERR_NOT_SERIALIZABLE`.
+ * that `JSON.stringify` makes of it; where that throws or makes nothing, the call fails with `ERR_NOT_SERIALIZABLE`. So it does
+ * where that would leave out what the value holds and none of its classes has a `toJSON`: for a promise, a Map, Set, Error or
+ * RegExp, and for what has a name of its own and becomes `{}`, such as a Blob, WeakMap, iterator, Headers or URLSearchParams. Values
+ * within an object are not looked at.
  */
 export type Sendable = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer | JsonSendable;
 
@@ -1206,13 +1222,18 @@ export interface Connection<Data = unknown> {
   data: Data;
   /** The rooms it is in, as of now. */
   readonly rooms: string[];
-  /** Bytes that wait to be written. */
+  /**
+   * Bytes that wait to be handed to the kernel, also while the connection is closing. Where it is more than 0, the event `drain`
+   * tells when it is 0, unless the connection ends before.
+   */
   readonly bufferedAmount: number;
   /**
-   * `false` once it was closed by a call from here, or has ended. It stays `true` until `disconnect` for a connection that is
-   * closed for being too slow; `send()` answers `false` meanwhile.
+   * Whether `send()` takes messages: `false` once it was closed by a call, has overflowed its outbox, or has ended, also where
+   * `disconnect` is yet to come. The same connections are in `manager.connections`.
    */
   readonly isOpen: boolean;
+  /** Whether `pause()` was called, and `resume()` not since. */
+  readonly isPaused: boolean;
 
   /**
    * Queues a message. Not ordered against `sendToUser` and the like.
@@ -1225,14 +1246,43 @@ export interface Connection<Data = unknown> {
   send(data: Sendable): boolean;
 
   /**
-   * Closes the connection, after what is queued.
+   * Closes the connection, after what is queued. The client has `limits.closeTimeoutMs` to answer.
    *
-   * @param code - close code, default 1000; one that may be sent: 1000-1003, 1007-1013, 3000-4999
+   * @param code - close code; one that may be sent: 1000-1003, 1007-1013, 3000-4999. Without one, and without a reason, the close
+   * frame is empty, and both sides are told 1005; with a reason it is 1000, for a reason needs a code.
    * @param reason - at most 123 bytes of UTF-8, default empty
    * @throws TypeError `ERR_INVALID_ARG`
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
    */
   close(code?: number, reason?: string): void;
+
+  /**
+   * Ends the connection at once: no close frame is sent, and what waits is dropped. The client is told 1006, and so is
+   * `disconnect`, by `'server'`. Also ends one that is closing, with the code of that.
+   */
+  terminate(): void;
+
+  /**
+   * Pings the client, behind what is queued. The event `pong` tells its answer. The heartbeat does so by itself: this is for
+   * measuring, or for data of your own.
+   *
+   * @param data - a string or bytes, at most 125 bytes, default empty
+   * @returns whether it was queued: `false` if the connection is closing or closed, or so much waits that it is closed with 4004
+   * @throws TypeError `ERR_INVALID_ARG`, or `ERR_NOT_SERIALIZABLE` for a view on a buffer that has shrunk
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  ping(data?: string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer): boolean;
+
+  /**
+   * Stops reading from the client until `resume()`, so that TCP stops its sending. What was read before still comes: at most what
+   * `limits.eventBytesPerConnection` and one read leave, and nothing that the client sends after this call. The heartbeat's clock
+   * stands still meanwhile, and the end of a client that left may be noticed only after `resume()`. A paused connection can be
+   * written to and closed.
+   */
+  pause(): void;
+
+  /** Reads on. */
+  resume(): void;
 
   /**
    * Puts the connection into a room; does nothing if it is in there. What this process sends to the room from here on

@@ -104,13 +104,6 @@ describe('a connection', () => {
     expect(await client.closed).toEqual({ code: 4567, reason: 'because' });
   });
 
-  test('closes with 1000 where nothing is said', async () => {
-    const { pair, url } = await host(byQuery);
-    const { client, connection } = await pair({}, `${url}?alice`);
-    connection.close();
-    expect(await client.closed).toEqual({ code: 1000, reason: '' });
-  });
-
   test('takes no messages once it is being closed', async () => {
     const { pair, url } = await host(byQuery);
     const { client, connection } = await pair({}, `${url}?alice`);

@@ -145,7 +145,7 @@ describe('index.d.ts', () => {
   test('has every event that there is, each with a comment', () => {
     const events = interfaces.get('WebSocketManagerEvents').members;
     expect(events.map((member) => member.name.getText())).toEqual([
-      ...['connection', 'message', 'disconnect', 'slow', 'refused', 'broker', 'error'],
+      ...['connection', 'message', 'disconnect', 'slow', 'pong', 'drain', 'refused', 'broker', 'error'],
     ]);
     for (const event of events) expect(docOf(event).text).not.toBe('');
   });
@@ -188,7 +188,7 @@ describe('index.d.ts', () => {
     'says of each method of %s what it throws',
     (name) => {
       const declaration = interfaces.get(name);
-      const plain = ['stats', 'users', 'ref', 'unref'];
+      const plain = ['stats', 'users', 'ref', 'unref', 'terminate', 'pause', 'resume'];
       const emitter = /^(on|once|off|emit|\w+Listeners?)$/;
       for (const member of declaration.members) {
         const isMethod = ts.isMethodDeclaration(member) || ts.isMethodSignature(member);

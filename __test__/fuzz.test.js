@@ -164,6 +164,7 @@ describe('no value harms', () => {
     const { client, connection } = await pair();
     client.socket.on('error', () => {});
     await fuzz((data) => connection.send(data), ['data']);
+    await fuzz((data) => connection.ping(data), ['data']);
     await fuzz((room) => connection.join(room), ['r']);
     await fuzz((room) => connection.leave(room), ['r']);
     await fuzz(
@@ -335,8 +336,10 @@ describe('no value harms', () => {
 
   test('what listeners do to a connection while it is being told of', async () => {
     const { manager, connect: open } = await host();
-    for (const event of ['connection', 'message', 'disconnect']) {
+    for (const event of ['connection', 'message', 'pong', 'drain', 'disconnect']) {
       manager.on(event, (connection) => {
+        connection.pause();
+        connection.ping();
         connection.close();
         connection.send('x');
         connection.join('r');
@@ -344,6 +347,6 @@ describe('no value harms', () => {
       });
     }
     const client = await open();
-    expect((await client.closed).code).toBe(1000);
+    expect((await client.closed).code).toBe(1005);
   });
 });

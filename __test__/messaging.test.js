@@ -100,6 +100,22 @@ describe('data', () => {
         },
       }),
     ],
+    // Their JSON would be {}, or what happens to be set on them.
+    ['a Map', new Map([['a', 1]])],
+    ['a Set', new Set([1])],
+    ['a Map with a property', Object.assign(new Map(), { a: 1 })],
+    ['an Error', new TypeError('no')],
+    ['an Error with a code', Object.assign(new Error('no'), { code: 'E' })],
+    ['a DOMException', new DOMException('no')],
+    ['a RegExp', /x/],
+    ['a Blob', new Blob(['x'])],
+    ['a File', new (require('node:buffer').File)(['x'], 'x.txt')],
+    ['a WeakMap', new WeakMap()],
+    ['a WeakRef', new WeakRef({})],
+    ['an iterator', [1].values()],
+    ['Headers', new Headers({ a: 'b' })],
+    ['URLSearchParams', new URLSearchParams('a=b')],
+    ['a boxed symbol', Object(Symbol('s'))],
   ];
   test.each(unserializable)('can not be %s', async (_what, data) => {
     const { manager, pair } = await host();
@@ -113,6 +129,25 @@ describe('data', () => {
     await expect(manager.sendToRoom('r', data)).rejects.toEqual(error);
     connection.send('alive');
     expect(await client.next()).toBe('alive');
+  });
+
+  test.each([
+    ['an empty object', {}, '{}'],
+    ['an object without a prototype', Object.create(null), '{}'],
+    ['an object of a class without fields', new (class A {})(), '{}'],
+    ['a Date', new Date(0), '"1970-01-01T00:00:00.000Z"'],
+    ['a URL', new URL('http://a/b'), '"http://a/b"'],
+    ['a boxed number', Object(1), '1'],
+    [
+      'an Error that says what it is',
+      Object.assign(new Error('no'), { toJSON: () => ({ error: 'no' }) }),
+      '{"error":"no"}',
+    ],
+    ['a Map within an object', { map: new Map([[1, 2]]) }, '{"map":{}}'],
+  ])('can be %s', async (_what, data, text) => {
+    const { client, connection } = await (await host()).pair();
+    connection.send(data);
+    expect(await client.next()).toBe(text);
   });
 
   test('of a detached buffer is empty', async () => {

@@ -1,7 +1,9 @@
 'use strict';
 
+const { types } = require('node:util');
 const { SENDABLE, isSendable } = require('./catalogue');
 const { failure, invalidArg, argOutOfRange } = require('./error');
+const { toPayload } = require('./payload');
 
 /** Bytes of UTF-8 that a user id or a room's name may have. */
 const MAX_ID_BYTES = 256;
@@ -9,6 +11,8 @@ const MAX_ID_BYTES = 256;
 const MAX_CHANNEL_BYTES = 65_536;
 /** Bytes of UTF-8 that fit into a close frame behind its code (RFC 6455, section 5.5). */
 const MAX_REASON_BYTES = 123;
+/** Bytes that fit into a ping (RFC 6455, section 5.5). */
+const MAX_PING_BYTES = 125;
 /** Longest wait that `close()` takes: a day. */
 const MAX_DRAIN_MS = 86_400_000;
 
@@ -39,6 +43,20 @@ function toCloseCode(value, fallback, name = 'code') {
     throw argOutOfRange(name, `a close code that may be sent (${SENDABLE})`, value);
   }
   return value;
+}
+
+/** What a ping carries: a string or bytes of at most 125 bytes, nothing for `undefined`. */
+function toPing(value) {
+  if (value === undefined) return '';
+  if (typeof value !== 'string' && !ArrayBuffer.isView(value) && !types.isAnyArrayBuffer(value)) {
+    throw invalidArg('data', 'a string or bytes', value);
+  }
+  // Its length can be asked for, which that of a view on a buffer which has shrunk can't.
+  const payload = toPayload(value);
+  if (Buffer.byteLength(payload) > MAX_PING_BYTES) {
+    throw argOutOfRange('data', `at most ${MAX_PING_BYTES} bytes`, value);
+  }
+  return payload;
 }
 
 /** The reason of a close, or an empty one for `undefined`. */
@@ -111,4 +129,14 @@ function toCloseOptions(value) {
   };
 }
 
-module.exports = { isRecord, toOptions, toId, toCloseCode, toReason, isStrict, toChannel, toCloseOptions };
+module.exports = {
+  isRecord,
+  toOptions,
+  toId,
+  toCloseCode,
+  toReason,
+  toPing,
+  isStrict,
+  toChannel,
+  toCloseOptions,
+};

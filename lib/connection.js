@@ -1,7 +1,10 @@
 'use strict';
 
-const { toCloseCode, toId, toReason } = require('./argument');
+const { toCloseCode, toId, toPing, toReason } = require('./argument');
 const { toPayload } = require('./payload');
+
+/** Closes without a code, as the addon takes it. */
+const NO_STATUS = 1005;
 
 /**
  * Where a connection has what is kept of its request, if anything is: as the addon joins it, until someone asks for `request`. A field
@@ -10,6 +13,7 @@ const { toPayload } = require('./payload');
 const REQUEST = Symbol('request');
 
 let end;
+let contextOf;
 
 /** One WebSocket connection. Documented in index.d.ts. */
 class Connection {
@@ -23,9 +27,13 @@ class Connection {
   /** JSON of the claims until someone asks for `data`. */
   #claims;
   #open = true;
+  #paused = false;
+  /** An AsyncResource of its upgrade, if that had a context. */
+  #context;
 
   /** Made by the directory only. `info` is the addon's description of connection `number`. */
-  constructor(native, number, info, data) {
+  constructor(native, number, info, data, context) {
+    this.#context = context;
     this.#native = native;
     this.#number = number;
     this.#key = info.key;
@@ -41,6 +49,7 @@ class Connection {
     end = (connection) => {
       connection.#open = false;
     };
+    contextOf = (connection) => connection.#context;
   }
 
   get id() {
@@ -86,7 +95,11 @@ class Connection {
   }
 
   get isOpen() {
-    return this.#open;
+    return this.#open && this.#native.isOpen(this.#number);
+  }
+
+  get isPaused() {
+    return this.#paused;
   }
 
   send(data) {
@@ -95,10 +108,30 @@ class Connection {
   }
 
   close(code, reason) {
-    const checkedCode = toCloseCode(code, 1000);
     const checkedReason = toReason(reason);
+    // A frame without a code has no room for a reason.
+    const checkedCode = toCloseCode(code, checkedReason === '' ? NO_STATUS : 1000);
     this.#open = false;
     this.#native.close(this.#number, checkedCode, checkedReason);
+  }
+
+  terminate() {
+    this.#open = false;
+    this.#native.terminate(this.#number);
+  }
+
+  ping(data) {
+    return this.#native.ping(this.#number, toPing(data));
+  }
+
+  pause() {
+    this.#paused = true;
+    this.#native.pause(this.#number);
+  }
+
+  resume() {
+    this.#paused = false;
+    this.#native.resume(this.#number);
   }
 
   join(room) {
@@ -128,4 +161,6 @@ module.exports = {
   Connection,
   /** Notes that the connection is gone. */
   endConnection: (connection) => end(connection),
+  /** The AsyncResource in which its listeners run, or `undefined` for the manager's. */
+  contextOf: (connection) => contextOf(connection),
 };

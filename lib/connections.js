@@ -32,7 +32,7 @@ class ConnectionManager {
     const number = Number(id.slice(id.lastIndexOf('-') + 1));
     if (!Number.isSafeInteger(number) || number < 1) return undefined;
     const connection = this.#directory.get(number);
-    return connection?.id === id ? connection : undefined;
+    return connection?.id === id && connection.isOpen ? connection : undefined;
   }
 
   ofUser(userId) {

@@ -8,13 +8,13 @@ const { Connection, endConnection } = require('./connection');
  */
 class Directory {
   #native;
-  #dataOf;
+  #beginningOf;
   #seen = new Map();
 
-  /** `dataOf(number)` is what the application said about a connection that is just being made, or `undefined`. */
-  constructor(native, dataOf) {
+  /** `beginningOf(number)` is the handshake of a connection that is just being made, or `undefined`. */
+  constructor(native, beginningOf) {
     this.#native = native;
-    this.#dataOf = dataOf;
+    this.#beginningOf = beginningOf;
   }
 
   /** The object of connection `number`, made if need be; `undefined` if there is no such connection. */
@@ -39,7 +39,8 @@ class Directory {
   adopt(number, info) {
     let connection = this.#seen.get(number);
     if (connection === undefined) {
-      connection = new Connection(this.#native, number, info, this.#dataOf(number));
+      const beginning = this.#beginningOf(number);
+      connection = new Connection(this.#native, number, info, beginning?.data, beginning?.context);
       this.#seen.set(number, connection);
     }
     return connection;

@@ -1,6 +1,7 @@
 'use strict';
 
 const { AuthenticateRequest, abortRequest, isAborted } = require('./authenticate-request');
+const { currentContext } = require('./context');
 const { closedError, failure, failureOf, reasonOf } = require('./error');
 const { REPORT, TRUSTED } = require('./handover');
 const { toIdentity } = require('./identity');
@@ -16,7 +17,10 @@ class Handshakes {
   #handover;
   #auth;
   #onError;
-  /** ticket -> { data, request, resolve, reject }; the request while the application is asked, the functions only where someone waits. */
+  /**
+   * ticket -> { data, request, context, resolve, reject }; the request while the application is asked, the functions only where someone
+   * waits.
+   */
   #pending = new Map();
 
   /** `auth` is the option of that name if it has `authenticate`; `onError` is told what went wrong in it. */
@@ -47,6 +51,9 @@ class Handshakes {
   }
 
   #take(req, socket, head, flags, known, waiting) {
+    const context = currentContext();
+    // Its outcome has to be known, for the context to be kept as long as the connection.
+    if (context !== undefined) flags |= REPORT;
     const { ticket, authenticate, remoteAddress } = this.#handover.take(
       req,
       socket,
@@ -56,7 +63,12 @@ class Handshakes {
       waiting !== undefined,
     );
     if (flags & REPORT) {
-      this.#pending.set(ticket, { data: known?.data, resolve: waiting?.resolve, reject: waiting?.reject });
+      this.#pending.set(ticket, {
+        data: known?.data,
+        context,
+        resolve: waiting?.resolve,
+        reject: waiting?.reject,
+      });
     }
     if (authenticate) this.#authenticate(ticket, new AuthenticateRequest(req, remoteAddress), req.rawHeaders);
   }
@@ -123,9 +135,9 @@ class Handshakes {
     this.#onError(failure(Error, 'ERR_AUTH_FAILED', `auth.authenticate failed: ${reasonOf(thrown)}`, thrown));
   }
 
-  /** `data` of the identity that an upgrade under way was given. */
-  dataOf(ticket) {
-    return this.#pending.get(ticket)?.data;
+  /** An upgrade under way: `data` of the identity that it was given, and its `context`. */
+  beginningOf(ticket) {
+    return this.#pending.get(ticket);
   }
 
   /** UPGRADED: the handshake is done. `connection` goes to whoever waits for it. */

@@ -21,6 +21,8 @@ const Kind = Object.freeze({
   FORBIDDEN: 17,
   REFUSAL: 18,
   BRIDGE_QUESTION: 19,
+  PONG: 20,
+  DRAIN: 21,
 });
 
 /** Who ended a connection, as the number of a CLOSE event says it above the code's 16 bits. */

@@ -1,11 +1,12 @@
 'use strict';
 
 const { noticeOf } = require('./broker-status');
+const { contextOf } = require('./connection');
 const { failure, reasonOf } = require('./error');
 const { notify, warn } = require('./warning');
 
 /** What `setInterest` takes, by event. */
-const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8, refused: 16 };
+const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8, refused: 16, pong: 32, drain: 64 };
 
 function listenerError(name, thrown) {
   return failure(Error, 'ERR_LISTENER', `A listener of '${name}' failed: ${reasonOf(thrown)}`, thrown);
@@ -30,6 +31,8 @@ class Listeners {
   #disconnect = [];
   #slow = [];
   #refused = [];
+  #pong = [];
+  #drain = [];
   /** One function per event for rejections, so that a message allocates none. */
   #rejected = {};
 
@@ -61,6 +64,8 @@ class Listeners {
     if (this.#disconnect.length > 0) interest |= BITS.disconnect;
     if (this.#slow.length > 0) interest |= BITS.slow;
     if (this.#refused.length > 0) interest |= BITS.refused;
+    if (this.#pong.length > 0) interest |= BITS.pong;
+    if (this.#drain.length > 0) interest |= BITS.drain;
     if (interest === this.#interest) return;
     this.#interest = interest;
     this.#onInterest(interest);
@@ -73,23 +78,33 @@ class Listeners {
     else if (name === 'connection') this.#connection = list;
     else if (name === 'disconnect') this.#disconnect = list;
     else if (name === 'slow') this.#slow = list;
+    else if (name === 'pong') this.#pong = list;
+    else if (name === 'drain') this.#drain = list;
     else this.#refused = list;
   }
 
   connection(connection) {
-    this.#call('connection', this.#connection, 1, connection);
+    this.#callFor(connection, 'connection', this.#connection, 1);
   }
 
   message(connection, data, isBinary) {
-    this.#call('message', this.#message, 3, connection, data, isBinary);
+    this.#callFor(connection, 'message', this.#message, 3, data, isBinary);
   }
 
   disconnect(connection, code, reason, by) {
-    this.#call('disconnect', this.#disconnect, 4, connection, code, reason, by);
+    this.#callFor(connection, 'disconnect', this.#disconnect, 4, code, reason, by);
   }
 
   slow(connection, dropped) {
-    this.#call('slow', this.#slow, 2, connection, dropped);
+    this.#callFor(connection, 'slow', this.#slow, 2, dropped);
+  }
+
+  pong(connection, data) {
+    this.#callFor(connection, 'pong', this.#pong, 2, data);
+  }
+
+  drain(connection) {
+    this.#callFor(connection, 'drain', this.#drain, 1);
   }
 
   refused(refusal) {
@@ -118,6 +133,13 @@ class Listeners {
     } catch (thrown) {
       failed(thrown);
     }
+  }
+
+  /** Calls listeners in the asynchronous context of the connection's upgrade, if that had one. */
+  #callFor(connection, name, list, arity, b, c, d) {
+    const context = contextOf(connection);
+    if (context === undefined) this.#call(name, list, arity, connection, b, c, d);
+    else context.runInAsyncScope(this.#call, this, name, list, arity, connection, b, c, d);
   }
 
   /** With the number of arguments said, rather than gathered: a message shall allocate nothing here. */

@@ -76,7 +76,7 @@ class WebSocketManager extends EventEmitter {
     if (!native.hasRedis && options?.redis !== false) warnOfSingleServer();
     this.#pump.start(native);
     this.#listeners = new Listeners(this, MANAGER, (bits) => native.setInterest(bits));
-    this.#directory = new Directory(native, (number) => this.#handshakes.dataOf(number));
+    this.#directory = new Directory(native, (number) => this.#handshakes.beginningOf(number));
     this.#connections = new ConnectionManager(native, this.#directory);
     const close = () => this.close({ code: 1001 });
     const watch = server === null ? undefined : new ServerWatch(server, close);
@@ -232,6 +232,16 @@ class WebSocketManager extends EventEmitter {
         const connection = this.#directory.ofEvent(id);
         const dropped = { droppedBytes: number, droppedMessages: payload };
         if (connection !== undefined) this.#listeners.slow(connection, dropped);
+        break;
+      }
+      case Kind.PONG: {
+        const connection = this.#directory.ofEvent(id);
+        if (connection !== undefined) this.#listeners.pong(connection, payload);
+        break;
+      }
+      case Kind.DRAIN: {
+        const connection = this.#directory.ofEvent(id);
+        if (connection !== undefined) this.#listeners.drain(connection);
         break;
       }
       case Kind.UPGRADED:

@@ -9,7 +9,7 @@ const EMPTY = new Uint8Array(0);
  * What the addon sends for `data`: a string as it is, bytes as bytes, anything else as JSON.
  * The addon copies bytes before it returns; none of them is kept.
  *
- * @throws {TypeError} `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or answers `undefined`, and for a promise
+ * @throws {TypeError} `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or answers `undefined`, or leaves out what `data` holds
  */
 function toPayload(data) {
   if (typeof data === 'string') return data;
@@ -40,16 +40,35 @@ function bufferBytes(buffer, offset, length) {
 
 /** The JSON of `data`, which is the argument `name`. @throws {TypeError} as {@link toPayload} */
 function toJson(data, name = 'data') {
-  // Its JSON is {}, which nobody means.
-  if (types.isPromise(data)) throw notSerializable(name, 'it is a promise, to be awaited first');
   let text;
+  let lost;
   try {
     text = JSON.stringify(data);
+    lost = typeof data === 'object' ? lostOf(data, text) : undefined;
   } catch (cause) {
     throw notSerializable(name, reasonOf(cause), cause);
   }
   if (typeof text !== 'string') throw notSerializable(name, `JSON has nothing for ${typeof data}`);
+  if (lost !== undefined) throw notSerializable(name, lost);
   return text;
+}
+
+/**
+ * Says why `text` is not what anyone means by `data`, if so: its JSON is {} (a Map, Set, RegExp, Promise, Blob, iterator, Headers)
+ * or what happens to be set on it (an Error). Not for what has a `toJSON`, such as a Date or a URL.
+ */
+function lostOf(data, text) {
+  if (data === null || Array.isArray(data)) return undefined;
+  const prototype = Object.getPrototypeOf(data);
+  if (prototype === Object.prototype || prototype === null || typeof data.toJSON === 'function')
+    return undefined;
+  if (types.isPromise(data)) return 'it is a promise, to be awaited first';
+  const kind = Object.prototype.toString.call(data).slice(8, -1);
+  if (kind === 'Blob' || kind === 'File') return `it is a ${kind}: send await data.arrayBuffer()`;
+  const isContainer =
+    types.isMap(data) || types.isSet(data) || types.isNativeError(data) || types.isRegExp(data);
+  if (!isContainer && (text !== '{}' || kind === 'Object')) return undefined;
+  return `JSON leaves out what ${/^[AEIOU]/.test(kind) ? 'an' : 'a'} ${kind} holds`;
 }
 
 function notSerializable(name, why, cause) {

@@ -285,6 +285,16 @@ function connections(all: ConnectionManager<Session>) {
   found?.join('r');
   found?.leave(7);
   found?.close(CloseCode.POLICY, 'reason');
+  found?.terminate();
+  const pinged: boolean | undefined = found?.ping(new Uint8Array(3));
+  // @ts-expect-error a ping carries bytes
+  found?.ping({ a: 1 });
+  found?.pause();
+  found?.resume();
+  const paused: boolean | undefined = found?.isPaused;
+  void [pinged, paused];
+  manager.on('pong', (connection, data) => connection.send(data.subarray(1)));
+  manager.on('drain', (connection) => connection.bufferedAmount.toFixed());
   same<number, ReturnType<typeof all.broadcast> | ReturnType<typeof all.sendToUser>>();
   same<string[], ReturnType<typeof all.users>>();
   // @ts-expect-error read-only

@@ -37,6 +37,8 @@ const PROBLEM: u16 = 16;
 const FORBIDDEN: u16 = 17;
 const REFUSAL: u16 = 18;
 const BRIDGE_QUESTION: u16 = 19;
+const PONG: u16 = 20;
+const DRAIN: u16 = 21;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]
@@ -175,6 +177,8 @@ impl Writer<'_> {
             Event::Open { .. }
             | Event::Text { .. }
             | Event::Binary { .. }
+            | Event::Pong { .. }
+            | Event::Drain { .. }
             | Event::Close { .. }
             | Event::Slow { .. }
             | Event::Upgraded { .. } => {}
@@ -214,6 +218,14 @@ pub(super) fn write<'env>(
             }
             Event::Binary { handle, bytes } => {
                 out.put(BINARY, handle.id, 0, Buffer::from(bytes))?;
+                out.about(handle);
+            }
+            Event::Pong { handle, bytes } => {
+                out.put(PONG, handle.id, 0, Buffer::from(bytes))?;
+                out.about(handle);
+            }
+            Event::Drain { handle } => {
+                out.put(DRAIN, handle.id, 0, ())?;
                 out.about(handle);
             }
             Event::Open { handle, ticket } => {

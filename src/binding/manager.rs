@@ -302,12 +302,48 @@ impl NativeManager {
         })
     }
 
-    /// Closes one connection.
+    /// Closes one connection. 1005: without a code.
     #[napi(catch_unwind)]
     pub fn close(&self, id: f64, code: u32, reason: String) {
         if let Some(handle) = self.engine.get(id as u64) {
             handle.close(code as u16, &reason);
         }
+    }
+
+    /// Ends one connection without a close handshake, also one that is closing.
+    #[napi(catch_unwind)]
+    pub fn terminate(&self, id: f64) {
+        if let Some(handle) = self.engine.find(id as u64) {
+            handle.terminate();
+        }
+    }
+
+    /// Pings the client of one connection; whether that was queued.
+    #[napi(catch_unwind)]
+    pub fn ping(&self, id: f64, data: Data<'_>) -> bool {
+        self.engine.ping(id as u64, message(&data).payload())
+    }
+
+    /// Has one connection not read until `resume`.
+    #[napi(catch_unwind)]
+    pub fn pause(&self, id: f64) {
+        if let Some(handle) = self.engine.get(id as u64) {
+            handle.halt();
+        }
+    }
+
+    /// Has it read again.
+    #[napi(catch_unwind)]
+    pub fn resume(&self, id: f64) {
+        if let Some(handle) = self.engine.get(id as u64) {
+            handle.go_on();
+        }
+    }
+
+    /// Whether a connection is open: registered, and not asked to close.
+    #[napi(catch_unwind)]
+    pub fn is_open(&self, id: f64) -> bool {
+        self.engine.get(id as u64).is_some_and(|handle| handle.is_open())
     }
 
     /// Puts a connection into a room.
@@ -338,10 +374,10 @@ impl NativeManager {
         self.engine.rooms_of(id as u64).iter().map(ToString::to_string).collect()
     }
 
-    /// Bytes not yet handed to the kernel.
+    /// Bytes not yet handed to the kernel. If there are any, DRAIN tells when there are none.
     #[napi(catch_unwind)]
     pub fn buffered_amount(&self, id: f64) -> f64 {
-        self.engine.get(id as u64).map_or(0.0, |handle| handle.buffered() as f64)
+        self.engine.find(id as u64).map_or(0.0, |handle| handle.watch_buffered() as f64)
     }
 
     /// JavaScript holds an object for the connection from now on. False: it is gone.

@@ -37,8 +37,9 @@ mod tests;
 enum Phase {
     /// Messages flow.
     Open,
-    /// The peer broke the rules. No more is read; JavaScript may still answer what came before.
-    Failing,
+    /// The peer has said its last: it closed, left, or broke the rules. No more is read; JavaScript may still answer what came
+    /// before.
+    Settling,
     /// Our close frame is out or on its way; the peer's is awaited.
     Closing,
     /// Nothing more will be said. What waits is flushed, then our direction is ended; the peer's bytes are
@@ -115,35 +116,52 @@ impl Connection {
         self.tenure.handle.push_control(&frame::encode_close(code, reason));
     }
 
-    /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection). What it said before is answered
-    /// first: if JavaScript has yet to deal with messages, the end waits for that.
+    /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection).
     fn fail(&mut self, Violation { code, reason }: Violation) {
+        self.conclude(code, reason, ClosedBy::Server);
+    }
+
+    /// The peer ended its direction. What it said before is still answered, in case that it reads on.
+    fn ended(&mut self) {
+        self.conclude(close::ABNORMAL, "", ClosedBy::Network);
+    }
+
+    /// Nothing of the peer's counts any more: it began the close handshake or answered ours, left, or broke the rules. What it said
+    /// before is answered first: if JavaScript has yet to deal with messages, the end waits for that.
+    fn conclude(&mut self, code: u16, reason: &str, by: ClosedBy) {
         self.assembler.clear();
         if self.phase == Phase::Open && self.tenure.shared.events.must_settle(&self.tenure.handle) {
-            self.tenure.will_end(code, reason);
-            self.phase = Phase::Failing;
+            self.tenure.will_end(code, reason, by);
+            self.phase = Phase::Settling;
             self.set_deadline();
             return;
         }
-        self.fail_now(code, reason);
+        self.conclude_now(code, reason, by);
     }
 
-    /// JavaScript has dealt with what came before the violation, or took too long.
-    fn fail_at_last(&mut self) {
-        if self.phase == Phase::Failing
-            && let Some((code, reason)) = self.tenure.take_end()
+    /// JavaScript has dealt with what the peer said last, or took too long.
+    fn conclude_at_last(&mut self) {
+        if self.phase == Phase::Settling
+            && let Some((code, reason, by)) = self.tenure.take_end()
         {
-            self.fail_now(code, &reason);
+            self.conclude_now(code, &reason, by);
         }
     }
 
-    fn fail_now(&mut self, code: u16, reason: &str) {
-        self.tenure.leave(code, reason, ClosedBy::Server);
-        if self.phase != Phase::Closing {
+    fn conclude_now(&mut self, code: u16, reason: &str, by: ClosedBy) {
+        self.tenure.leave(code, reason, by);
+        let is_first = matches!(self.phase, Phase::Open | Phase::Settling);
+        if is_first && by != ClosedBy::Network {
             self.say_close(code, reason);
         }
-        self.phase = Phase::Draining;
-        self.set_deadline();
+        match by {
+            ClosedBy::Network if self.phase == Phase::HalfClosed => return self.over(false),
+            ClosedBy::Server => self.phase = Phase::Draining,
+            ClosedBy::Peer | ClosedBy::Network => self.phase = Phase::Flushing,
+        }
+        if is_first || by != ClosedBy::Network {
+            self.set_deadline();
+        }
     }
 
     fn obey(&mut self, orders: Orders) {
@@ -154,8 +172,17 @@ impl Connection {
         if self.gives_up(orders) && self.relaying.take().is_some() {
             self.mailbox().counters.messages_not_relayed.add(1);
         }
-        if orders.settled() || orders.dead() || orders.slow() || orders.close() {
-            self.fail_at_last();
+        if orders.terminate() {
+            // With the code that it was to be closed with, if that comes only now.
+            match self.tenure.handle.take_close() {
+                Some(request) => self.tenure.leave(request.code, &request.reason, ClosedBy::Server),
+                None => self.tenure.leave(close::ABNORMAL, "", ClosedBy::Server),
+            }
+            return self.over(self.tenure.handle.buffered() > 0);
+        }
+        // A peer that has said its last answers no ping either.
+        if orders.settled() || orders.slow() || orders.close() {
+            self.conclude_at_last();
         }
         if orders.dead() && self.phase == Phase::Open {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
@@ -171,14 +198,17 @@ impl Connection {
             return;
         }
         if (orders.slow() || (evict && waiting >= unfinished)) && self.phase == Phase::Open {
+            let is_told = self.tenure.handle.is_seen() || self.tenure.shared.events.wants(Interest::SLOW);
+            if is_told {
+                self.tenure.handle.mark_seen();
+            }
             self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
             let (writer, mailbox) = (self.tenure.handle.writer(), self.mailbox());
             // The kernel may have room for some of it, which is then not too much.
             writer.flush(&self.socket, mailbox);
             let dropped = writer.cut(&mailbox.memory);
             mailbox.counters.messages_dropped.add(dropped.messages);
-            if self.tenure.handle.is_seen() || self.tenure.shared.events.wants(Interest::SLOW) {
-                self.tenure.handle.mark_seen();
+            if is_told {
                 self.tenure.shared.events.push(Event::Slow { handle: self.tenure.handle.clone(), dropped });
             }
             self.say_close(close::SLOW_CONSUMER, "too slow");
@@ -200,10 +230,10 @@ impl Connection {
     }
 
     /// Whether it gives up a message that is on its way to many rooms, for the rest may take long: for a connection that is to go
-    /// for memory, or that ends while Redis has no room.
+    /// for memory, or at once, or that ends while Redis has no room.
     fn gives_up(&self, orders: Orders) -> bool {
         let ends = orders.dead() || orders.slow() || orders.close();
-        orders.evict() || (ends && self.tenure.handle.is_held())
+        orders.evict() || orders.terminate() || (ends && self.tenure.handle.is_held())
     }
 
     fn mailbox(&self) -> &Mailbox {
@@ -225,20 +255,6 @@ impl Connection {
         }
         self.tenure.leave(close::ABNORMAL, "", ClosedBy::Network);
         self.over(false);
-    }
-
-    /// The peer ended its direction. What it said before is still answered, in case that it reads on.
-    fn ended(&mut self) {
-        self.tenure.leave(close::ABNORMAL, "", ClosedBy::Network);
-        if self.phase == Phase::HalfClosed {
-            self.over(false);
-            return;
-        }
-        self.assembler.clear();
-        self.phase = Phase::Flushing;
-        if self.deadline.is_none() {
-            self.set_deadline();
-        }
     }
 
     /// At the end of a turn: see [`Connection::outstays`]. Otherwise the connection is woken when its peer leaves, though it doesn't
@@ -273,8 +289,8 @@ impl Connection {
                 Phase::Draining | Phase::HalfClosed if self.scrap as usize >= MAX_SCRAP => {
                     return self.linger();
                 }
-                Phase::Failing | Phase::Open
-                    if self.phase == Phase::Failing
+                Phase::Settling | Phase::Open
+                    if self.phase == Phase::Settling
                         || self.tenure.handle.is_stopped()
                         || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
                 {
@@ -355,8 +371,10 @@ impl Connection {
         if !frames.is_empty() {
             let writer = self.tenure.handle.writer();
             // The rest is in the outbox now.
-            if writer.write_through(frames, messages, &self.socket, self.mailbox()) == Flushed::Lost {
-                self.tenure.handle.declare_lost();
+            match writer.write_through(frames, messages, &self.socket, self.mailbox()) {
+                Flushed::Drained => self.drained(),
+                Flushed::Lost => self.tenure.handle.declare_lost(),
+                Flushed::Done | Flushed::Blocked | Flushed::More => {}
             }
         }
     }
@@ -409,7 +427,7 @@ impl Connection {
             // Input that is too much for the embedder waits as it came, in the fewest bytes.
             if self.relaying.is_some()
                 || turn.is_over()
-                || (self.phase == Phase::Open && self.tenure.handle.is_paused())
+                || (self.phase == Phase::Open && self.tenure.handle.is_stopped())
             {
                 break;
             }
@@ -422,6 +440,10 @@ impl Connection {
         loop {
             match self.tenure.handle.writer().flush(&self.socket, self.mailbox()) {
                 Flushed::Done => return true,
+                Flushed::Drained => {
+                    self.drained();
+                    return true;
+                }
                 Flushed::More => {
                     self.tenure.handle.wake_here();
                     return false;
@@ -456,6 +478,11 @@ impl Connection {
         &self.assembler
     }
 
+    /// All that waited for its client is written.
+    pub(super) fn drained(&self) {
+        self.tenure.shared.events.push_drain(&self.tenure.handle);
+    }
+
     /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished messages: the
     /// one that is not complete, and the one that is on its way to many rooms.
     pub(super) fn holding(&self) -> (usize, usize) {
@@ -484,12 +511,14 @@ impl Connection {
             ^ u32::from(self.assembler.is_idle())
     }
 
-    /// True if its peer has left, its seat is wanted, and it waits for others: for Redis, JavaScript, or the peer. Or for its turn,
-    /// if those are `late`. It is to be lost then.
+    /// True if its peer has left, its seat is wanted, and it waits for others before it goes on: for Redis, JavaScript, or the peer. Or
+    /// for its turn, if those are `late`. It is to be lost then. An answer to its last words is waited for.
     pub(super) fn outstays(&mut self, late: bool) -> bool {
         (self.socket.has_left() || self.tenure.handle.has_left())
             && self.live.outstays()
-            && (late || self.phase != Phase::Open || self.tenure.handle.is_stopped())
+            && (late
+                || self.tenure.handle.is_stopped()
+                || !matches!(self.phase, Phase::Open | Phase::Settling))
     }
 
     /// Loses it outside its turns, and whatever it has left to do.
@@ -564,13 +593,13 @@ impl Connection {
         let flushed = is_clear
             || self.phase == Phase::Over
             || (self.flush(cx)
-                && (matches!(self.phase, Phase::Open | Phase::Failing) || self.socket.poll_passed_on(cx)));
+                && (matches!(self.phase, Phase::Open | Phase::Settling) || self.socket.poll_passed_on(cx)));
         if flushed && matches!(self.phase, Phase::Flushing | Phase::Draining) {
             self.end_writing(cx);
         }
         if self.phase != Phase::Over && self.deadline_has_passed() {
-            if self.phase == Phase::Failing {
-                self.fail_at_last();
+            if self.phase == Phase::Settling {
+                self.conclude_at_last();
                 self.tenure.handle.wake_here();
             } else {
                 self.over(!flushed);

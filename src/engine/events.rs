@@ -18,7 +18,7 @@ use super::close::ClosedBy;
 use super::error::Error;
 use super::flows::{Flows, Taken};
 use super::frame::Message;
-use super::handle::Handle;
+use super::handle::{ConnectionId, Handle};
 use super::outbox::Dropped;
 
 /// Refusals that wait for the embedder at most, each of a few hundred bytes or of what the limits of a request are.
@@ -39,8 +39,12 @@ impl Interest {
     pub const SLOW: Interest = Interest(8);
     /// Upgrades that were refused.
     pub const REFUSED: Interest = Interest(16);
+    /// Pongs, but for the answers to the heartbeat.
+    pub const PONG: Interest = Interest(32);
+    /// Connections for which nothing waits any more.
+    pub const DRAIN: Interest = Interest(64);
     /// Everything.
-    pub const ALL: Interest = Interest(31);
+    pub const ALL: Interest = Interest(127);
 }
 
 /// Something that happened.
@@ -53,6 +57,10 @@ pub enum Event {
     Text { handle: Arc<Handle>, text: String },
     /// A binary message.
     Binary { handle: Arc<Handle>, bytes: Vec<u8> },
+    /// A pong.
+    Pong { handle: Arc<Handle>, bytes: Vec<u8> },
+    /// Something waited for a connection's client, and all of it is written.
+    Drain { handle: Arc<Handle> },
     /// A connection ended. The last of its events.
     Close { handle: Arc<Handle>, code: u16, reason: Box<str>, by: ClosedBy },
     /// A connection's outbox overflowed; it is being closed.
@@ -107,6 +115,8 @@ impl Event {
             Event::Open { handle, .. }
             | Event::Text { handle, .. }
             | Event::Binary { handle, .. }
+            | Event::Pong { handle, .. }
+            | Event::Drain { handle }
             | Event::Close { handle, .. }
             | Event::Slow { handle, .. }
             | Event::Upgraded { handle, .. } => Some(handle),
@@ -140,6 +150,8 @@ struct Queue {
     line: VecDeque<Arc<Handle>>,
     /// Number of the last turn whose events the embedder has dealt with: what it sent in return is in the outboxes.
     settled: u64,
+    /// Connections whose beginning is among those events.
+    opened: Vec<ConnectionId>,
     /// Connections that wait until the batch which the embedder has is dealt with.
     settling: Vec<Arc<Handle>>,
 }
@@ -183,6 +195,7 @@ impl Events {
                 refusals: 0,
                 line: VecDeque::new(),
                 settled: 0,
+                opened: Vec::new(),
                 settling: Vec::new(),
             }),
             interest: AtomicU8::new(0),
@@ -244,6 +257,22 @@ impl Events {
         self.push(event);
     }
 
+    /// Queues a pong, if someone listens. It counts as a message, for a client may send any number.
+    pub(super) fn push_pong(&self, handle: &Arc<Handle>, payload: &[u8]) {
+        if self.wants(Interest::PONG) {
+            handle.mark_seen();
+            self.push(Event::Pong { handle: handle.clone(), bytes: payload.into() });
+        }
+    }
+
+    /// Queues that nothing waits for an open connection's client any more, if someone listens.
+    pub(super) fn push_drain(&self, handle: &Arc<Handle>) {
+        if self.wants(Interest::DRAIN) && handle.is_open() {
+            handle.mark_seen();
+            self.push(Event::Drain { handle: handle.clone() });
+        }
+    }
+
     /// True if the connection should not be read for now, because of what waits of all connections. It is then woken when it
     /// may. Because of what waits of itself it is [paused](Handle::is_paused) as that comes.
     pub(super) fn must_pause(&self, handle: &Arc<Handle>) -> bool {
@@ -267,7 +296,8 @@ impl Events {
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
         let (batch, resumed) = {
             let mut queue = self.queue.lock();
-            let (batch, Taken { mut relieved, awaiting }) = queue.take(max);
+            let (batch, Taken { mut relieved, awaiting, opened }) = queue.take(max);
+            queue.opened.extend(opened);
             queue.notified = !batch.is_empty();
             queue.settling.extend(awaiting);
             let bytes = queue.flows.bytes();
@@ -291,6 +321,7 @@ impl Events {
         let settled = {
             let mut queue = self.queue.lock();
             queue.settled = queue.flows.turn();
+            queue.opened.clear();
             std::mem::take(&mut queue.settling)
         };
         for handle in settled {
@@ -298,13 +329,17 @@ impl Events {
         }
     }
 
-    /// True if the embedder has yet to deal with messages of the connection. It is woken when that is done.
+    /// True if the embedder has yet to deal with events of the connection, to which it may have something to say. It is woken when
+    /// that is done. Not locked for one that the embedder has heard nothing of.
     pub(super) fn must_settle(&self, handle: &Arc<Handle>) -> bool {
+        if !handle.is_seen() {
+            return false;
+        }
         let mut queue = self.queue.lock();
         if queue.flows.await_last(handle) {
             return true;
         }
-        let is_out = handle.last_turn() > queue.settled;
+        let is_out = handle.last_turn() > queue.settled || queue.opened.contains(&handle.id);
         if is_out {
             queue.settling.push(handle.clone());
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::events::Event;
-use super::handle::Handle;
+use super::handle::{ConnectionId, Handle};
 
 /// Messages of one connection that may wait: about what its listener takes in a few milliseconds. A message occupies some
 /// hundred bytes however small it is, and work, so that bytes alone would let thousands of them wait.
@@ -52,7 +52,7 @@ struct Flow {
     /// Messages, and bytes of them.
     messages: usize,
     bytes: usize,
-    /// The connection waits until its messages are dealt with.
+    /// The connection waits until its events are dealt with.
     is_awaited: bool,
 }
 
@@ -103,13 +103,16 @@ pub(super) struct Taken {
     pub relieved: Vec<Arc<Handle>>,
     /// Connections that wait until the batch is dealt with.
     pub awaiting: Vec<Arc<Handle>>,
+    /// Connections whose beginning is in the batch.
+    pub opened: Vec<ConnectionId>,
 }
 
-/// What an event counts towards the limits, if it is a message.
+/// What an event counts towards the limits, if it is a message or as frequent.
 pub(super) fn size(event: &Event) -> Option<usize> {
     match event {
         Event::Text { text, .. } => Some(text.len() + MESSAGE_OVERHEAD),
-        Event::Binary { bytes, .. } => Some(bytes.len() + MESSAGE_OVERHEAD),
+        Event::Binary { bytes, .. } | Event::Pong { bytes, .. } => Some(bytes.len() + MESSAGE_OVERHEAD),
+        Event::Drain { .. } => Some(MESSAGE_OVERHEAD),
         _ => None,
     }
 }
@@ -231,6 +234,8 @@ impl Flows {
             if let Some(size) = size(&item.event) {
                 flow.messages -= 1;
                 flow.bytes -= size;
+            } else if let Event::Open { handle, .. } | Event::Upgraded { handle, .. } = &item.event {
+                taken.opened.push(handle.id);
             }
             batch.push_back(item.event);
             if flow.first == NONE || before - flow.bytes >= TURN_BYTES {
@@ -245,12 +250,11 @@ impl Flows {
             {
                 taken.relieved.push(handle.clone());
             }
-            if flow.messages == 0 && flow.is_awaited {
-                flow.is_awaited = false;
-                taken.awaiting.push(handle.clone());
-            }
         }
         if flow.first == NONE {
+            if flow.is_awaited {
+                taken.awaiting.push(handle.clone());
+            }
             handle.set_flow(None);
             self.flows.remove(key);
         } else {
@@ -269,11 +273,11 @@ impl Flows {
         bytes < self.room.share() || (bytes == 0 && self.room.left() > 0)
     }
 
-    /// True if messages of the connection wait. It will be among [`Taken::awaiting`] of the batch that has the last one.
+    /// True if events of the connection wait. It will be among [`Taken::awaiting`] of the batch that has the last one.
     pub fn await_last(&mut self, handle: &Handle) -> bool {
         let Some(flow) = handle.flow().and_then(|key| self.flows.get_mut(key)) else { return false };
-        flow.is_awaited = flow.messages > 0;
-        flow.is_awaited
+        flow.is_awaited = true;
+        true
     }
 }
 

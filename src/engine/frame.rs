@@ -174,17 +174,22 @@ pub fn encode_close(code: u16, reason: &str) -> Vec<u8> {
     frame
 }
 
-/// The pong to a ping with this payload, of which 125 bytes are taken: a buffer, and how many bytes of it.
-pub fn encode_pong(payload: &[u8]) -> ([u8; 2 + MAX_CONTROL], usize) {
+/// A ping or pong with this payload, of which 125 bytes are taken: a buffer, and how many bytes of it.
+pub fn encode_control(opcode: Opcode, payload: &[u8]) -> ([u8; 2 + MAX_CONTROL], usize) {
     let len = payload.len().min(MAX_CONTROL);
-    let mut pong = [0; 2 + MAX_CONTROL];
-    (pong[0], pong[1]) = (0x80 | Opcode::Pong as u8, len as u8);
-    pong[2..2 + len].copy_from_slice(&payload[..len]);
-    (pong, 2 + len)
+    let mut frame = [0; 2 + MAX_CONTROL];
+    (frame[0], frame[1]) = (0x80 | opcode as u8, len as u8);
+    frame[2..2 + len].copy_from_slice(&payload[..len]);
+    (frame, 2 + len)
 }
 
-/// An empty ping, as the heartbeat sends it.
-pub const PING: [u8; 2] = [0x80 | Opcode::Ping as u8, 0];
+/// What the heartbeat's pings carry, so that the answers to them are not taken for those to pings of the application's, which
+/// may be empty. The first byte is one that no text has.
+pub const HEARTBEAT: &[u8] = b"\x16hb";
+
+/// A ping of the heartbeat's.
+pub const PING: [u8; 5] =
+    [0x80 | Opcode::Ping as u8, HEARTBEAT.len() as u8, HEARTBEAT[0], HEARTBEAT[1], HEARTBEAT[2]];
 
 #[inline]
 fn encode_head(opcode: Opcode, len: usize) -> ([u8; 10], u8) {
@@ -431,9 +436,9 @@ mod tests {
     fn the_first_frame_of_ours_is_measured_and_told_from_a_control_frame() {
         let bytes = [&[0x81, 3, 1, 2, 3][..], &PING, &[0x82, 126, 0, 200], &[0; 200]].concat();
         assert_eq!(first_frame(&bytes), Some((5, true)));
-        assert_eq!(first_frame(&bytes[5..]), Some((2, false)));
-        assert_eq!(first_frame(&bytes[7..]), Some((204, true)));
-        assert_eq!(first_frame(&bytes[7..9]), None);
+        assert_eq!(first_frame(&bytes[5..]), Some((PING.len(), false)));
+        assert_eq!(first_frame(&bytes[5 + PING.len()..]), Some((204, true)));
+        assert_eq!(first_frame(&bytes[5 + PING.len()..][..2]), None);
         assert_eq!(first_frame(&[]), None);
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::account::Account;
 use super::broker::Window;
-use super::frame::Frame;
+use super::frame::{self, Frame, Opcode};
 use super::mailbox::Mailbox;
 use super::registry::Group;
 use super::rooms::Rooms;
@@ -36,7 +36,7 @@ const CLOSE: u32 = 1 << 4;
 const DEAD: u32 = 1 << 5;
 /// A write failed.
 const LOST: u32 = 1 << 6;
-/// The embedder has dealt with the messages that came before the peer broke the rules.
+/// The embedder has dealt with what the peer said last.
 const SETTLED: u32 = 1 << 7;
 /// Its unfinished message takes too long.
 const OVERDUE: u32 = 1 << 8;
@@ -46,10 +46,19 @@ const HELD: u32 = 1 << 9;
 const CALLED: u32 = 1 << 10;
 /// All connections together hold too much, and this one is among those that hold most.
 const EVICT: u32 = 1 << 11;
+/// Not read for now: the application has paused it.
+const HALTED: u32 = 1 << 12;
+/// It is to go at once, without a close handshake.
+const TERMINATE: u32 = 1 << 13;
+/// It was asked to close, or found slow, and will: from here on it is no longer among the open ones. Never taken back.
+const ENDING: u32 = 1 << 14;
 /// Its client left before it had its place in the table.
-const LEFT: u32 = 1 << 12;
+const LEFT: u32 = 1 << 15;
 /// All that a connection is asked to do.
-const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT;
+const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT | TERMINATE;
+
+/// Bytes of pings and of answers to pings that may wait beyond the outbox' limit.
+const MAX_CONTROL_BYTES: usize = 64 * 1024;
 
 /// What a connection is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +82,11 @@ impl Orders {
     pub fn close(self) -> bool {
         self.0 & CLOSE != 0
     }
-    /// What came before a violation is dealt with.
+    /// Go, without a close handshake.
+    pub fn terminate(self) -> bool {
+        self.0 & TERMINATE != 0
+    }
+    /// What came before the peer's last is dealt with.
     pub fn settled(self) -> bool {
         self.0 & SETTLED != 0
     }
@@ -188,6 +201,7 @@ pub struct Handle {
 impl Handle {
     /// A handle of a connection that is about to be registered.
     pub fn new(id: ConnectionId, user: Arc<str>, peer: Peer, mailbox: Arc<Mailbox>) -> Self {
+        mailbox.open.fetch_add(1, Ordering::Relaxed);
         Handle {
             id,
             user,
@@ -237,6 +251,25 @@ impl Handle {
         if self.writer.push_control(frames, &self.mailbox.memory) {
             self.schedule();
         }
+    }
+
+    /// Queues a ping of the embedder's. False if it is closing or gone, or too much waits.
+    pub fn ping(self: &Arc<Self>, payload: &[u8], limit: usize) -> bool {
+        let (ping, len) = frame::encode_control(Opcode::Ping, payload);
+        let Some(wakes) = self.writer.push_ping(&ping[..len], &self.mailbox.memory) else { return false };
+        if wakes {
+            self.schedule();
+        }
+        !self.bound_control(limit)
+    }
+
+    /// Finds it slow if more control frames wait than its outbox, of `limit` bytes, has room for. Answers whether.
+    pub(super) fn bound_control(self: &Arc<Self>, limit: usize) -> bool {
+        let is_too_much = self.buffered() > limit + MAX_CONTROL_BYTES;
+        if is_too_much {
+            self.declare_slow();
+        }
+        is_too_much
     }
 
     fn schedule(self: &Arc<Self>) {
@@ -291,16 +324,59 @@ impl Handle {
         }
     }
 
+    /// The same for an order that ends it: it is no longer open.
+    fn order_end(self: &Arc<Self>, order: u32) {
+        self.end(ENDING);
+        self.order(order);
+    }
+
+    /// Notes that it is no longer open, by setting [`ENDING`] or else by clearing [`OPEN`]. True if it was [`OPEN`].
+    fn end(&self, how: u32) -> bool {
+        let before = match how {
+            ENDING => self.flags.fetch_or(ENDING, Ordering::AcqRel),
+            _ => self.flags.fetch_and(!OPEN, Ordering::AcqRel),
+        };
+        if before & (OPEN | ENDING) == OPEN {
+            self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        before & OPEN != 0
+    }
+
     /// Asks for a close. The first request counts; after it no more messages are taken.
     pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
         self.closing.lock().get_or_insert_with(|| Box::new(CloseRequest { code, reason: reason.into() }));
         self.writer.shut();
-        self.order(CLOSE);
+        self.order_end(CLOSE);
     }
 
-    /// True from registration until a close begins.
+    /// Ends it at once, without a close handshake, whether or not it is closing already. What waits is dropped.
+    pub fn terminate(self: &Arc<Self>) {
+        self.writer.shut();
+        self.order_end(TERMINATE);
+    }
+
+    /// True until a close is asked for or begins.
     pub fn is_open(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & OPEN != 0
+        self.flags.load(Ordering::Acquire) & (OPEN | ENDING) == OPEN
+    }
+
+    /// Has it not read until [`Handle::go_on`]. What is read already is routed.
+    pub fn halt(&self) {
+        self.flags.fetch_or(HALTED, Ordering::SeqCst);
+    }
+
+    /// Lets a halted connection be read again.
+    pub fn go_on(self: &Arc<Self>) {
+        // As in `resume`.
+        self.mark_alive();
+        if self.flags.fetch_and(!HALTED, Ordering::SeqCst) & HALTED != 0 {
+            self.mailbox.wake(self);
+        }
+    }
+
+    /// The same as [`Handle::buffered`]; if there are any, the embedder is told when all are written.
+    pub fn watch_buffered(&self) -> usize {
+        self.writer.watch()
     }
 
     /// Bytes not yet handed to the kernel.
@@ -355,7 +431,7 @@ impl Handle {
 
     /// Stops taking messages. True the first time.
     pub(super) fn shut(&self) -> bool {
-        let first = self.flags.fetch_and(!OPEN, Ordering::AcqRel) & OPEN != 0;
+        let first = self.end(OPEN);
         if first {
             self.writer.shut();
         }
@@ -410,7 +486,7 @@ impl Handle {
 
     /// True while the connection isn't read, for whichever reason.
     pub(super) fn is_stopped(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & (PAUSED | HELD) != 0
+        self.flags.load(Ordering::SeqCst) & (PAUSED | HELD | HALTED) != 0
     }
 
     /// See [`Window`].
@@ -519,7 +595,7 @@ impl Handle {
 
     /// Ends the connection as a slow consumer.
     pub(super) fn declare_slow(self: &Arc<Self>) {
-        self.order(SLOW);
+        self.order_end(SLOW);
     }
 
     /// Ends the connection unless its next read completes the message.

@@ -23,6 +23,8 @@ pub struct Mailbox {
     state: Mutex<Mail>,
     /// See [`WorkerCounters`].
     pub counters: WorkerCounters,
+    /// How many of the worker's connections are [open](Handle::is_open).
+    pub(super) open: AtomicUsize,
     /// Where the outboxes of its engine are counted.
     pub(super) memory: Arc<Memory>,
 }
@@ -57,6 +59,7 @@ impl Mailbox {
             engine,
             state: Mutex::default(),
             counters: WorkerCounters::default(),
+            open: AtomicUsize::new(0),
             memory,
         }
     }

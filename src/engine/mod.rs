@@ -342,6 +342,17 @@ impl Engine {
         Ok(limit)
     }
 
+    /// Pings the client of a connection with up to 125 bytes. Answers whether that was queued.
+    pub fn ping(&self, id: ConnectionId, payload: &[u8]) -> bool {
+        let limit = self.shared().config.limits.outbox_bytes;
+        self.get(id).is_some_and(|handle| handle.ping(payload, limit))
+    }
+
+    /// Looks a connection up that the embedder has heard of, and that may be closing.
+    pub fn find(&self, id: ConnectionId) -> Option<Arc<Handle>> {
+        self.shared().registry.find(id)
+    }
+
     /// Looks a connection up.
     pub fn get(&self, id: ConnectionId) -> Option<Arc<Handle>> {
         self.shared().registry.get(id)
@@ -426,7 +437,7 @@ impl Engine {
 
     /// Number of open connections.
     pub fn len(&self) -> usize {
-        self.shared().registry.len()
+        self.inner.mailboxes.iter().map(|mailbox| mailbox.open.load(Ordering::Relaxed)).sum()
     }
 
     /// True if nobody is connected.
@@ -444,7 +455,7 @@ impl Engine {
         let shared = self.shared();
         let counters = self.inner.mailboxes.iter().map(|mailbox| &mailbox.counters);
         let mut stats = Stats::collect(counters, &shared.counters, shared.broker.stats());
-        stats.connections = shared.registry.len();
+        stats.connections = self.len();
         stats.users = shared.registry.user_count();
         stats.rooms = shared.registry.room_count();
         stats.handshakes = shared.census.count().saturating_sub(stats.connections);

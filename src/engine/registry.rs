@@ -211,11 +211,18 @@ pub struct Registry {
     connections: ById,
     users: Index,
     rooms: Index,
+    /// Connections that were removed while JavaScript had objects for them, until they are over.
+    ending: Mutex<HashMap<ConnectionId, Arc<Handle>>>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Registry { connections: ById::default(), users: Index::new(true), rooms: Index::new(false) }
+        Registry {
+            connections: ById::default(),
+            users: Index::new(true),
+            rooms: Index::new(false),
+            ending: Mutex::default(),
+        }
     }
 }
 
@@ -248,7 +255,10 @@ impl Registry {
 
     /// Removes a connection, but for its rooms: it has to [`leave`](Registry::leave) them. Answers whether it was its user's
     /// last. Calling it again does nothing.
-    pub fn remove(&self, handle: &Handle) -> bool {
+    pub fn remove(&self, handle: &Arc<Handle>) -> bool {
+        if handle.is_seen() {
+            self.ending.lock().insert(handle.id, handle.clone());
+        }
         if !self.connections.shard(handle.id).members.lock().remove(handle.id) {
             return false;
         }
@@ -309,6 +319,24 @@ impl Registry {
     /// Looks a connection up.
     pub fn get(&self, id: ConnectionId) -> Option<Arc<Handle>> {
         self.connections.shard(id).members.lock().get(id).cloned()
+    }
+
+    /// Looks a connection up that JavaScript has an object for, and that may be closing.
+    pub fn find(&self, id: ConnectionId) -> Option<Arc<Handle>> {
+        self.get(id).or_else(|| self.ending.lock().get(&id).cloned())
+    }
+
+    /// The connection is over.
+    pub fn forget(&self, handle: &Handle) {
+        if handle.is_seen() {
+            let mut ending = self.ending.lock();
+            ending.remove(&handle.id);
+            // A burst must not keep its table for ever.
+            if ending.len() < ending.capacity() / 8 {
+                let len = ending.len();
+                ending.shrink_to(len * 2);
+            }
+        }
     }
 
     /// The connections of a user.

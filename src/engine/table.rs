@@ -271,7 +271,7 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Out
         keys.drain(..taken);
         for (key, outbox) in outboxes.drain(..) {
             let Some((handle, connection)) = table.begun(key) else { continue };
-            write(key, handle, || match outbox {
+            write(key, connection, || match outbox {
                 Ok(outbox) => handle.writer().write(outbox, connection.socket(), mailbox),
                 Err(flushed) => flushed,
             });
@@ -286,7 +286,7 @@ pub(super) fn send_back() {
         read_buffer::take_all(|key, frames, messages| {
             let Some((handle, connection)) = table.begun(key) else { return };
             let (turn, writer) = (Turn::begin(), handle.writer());
-            write(key, handle, || writer.write_through(frames, messages, connection.socket(), mailbox));
+            write(key, connection, || writer.write_through(frames, messages, connection.socket(), mailbox));
             turn.charge_to(handle.account());
         });
     });
@@ -294,9 +294,11 @@ pub(super) fn send_back() {
 
 /// Writes to a connection whose turn it is not, and has it do what that leaves to do. As in a turn, a fault of ours is its
 /// end and nobody else's.
-fn write(key: Key, handle: &Arc<Handle>, write: impl FnOnce() -> Flushed) {
+fn write(key: Key, connection: &Connection, write: impl FnOnce() -> Flushed) {
+    let handle = connection.handle();
     match catch_unwind(AssertUnwindSafe(write)) {
         Ok(Flushed::Done) => {}
+        Ok(Flushed::Drained) => connection.drained(),
         Ok(Flushed::Blocked) => handle.wake_here(),
         Ok(Flushed::More) => turns::flush(key, handle.account()),
         Ok(Flushed::Lost) | Err(_) => handle.declare_lost(),

@@ -53,14 +53,14 @@ impl Tenure {
         }
     }
 
-    /// Notes an end by this side that is yet to come.
-    pub(super) fn will_end(&mut self, code: u16, reason: &str) {
-        self.end = Some(Box::new(End { code, reason: reason.into(), by: ClosedBy::Server }));
+    /// Notes an end that is yet to come.
+    pub(super) fn will_end(&mut self, code: u16, reason: &str, by: ClosedBy) {
+        self.end = Some(Box::new(End { code, reason: reason.into(), by }));
     }
 
     /// That end comes now.
-    pub(super) fn take_end(&mut self) -> Option<(u16, Box<str>)> {
-        self.end.take().map(|end| (end.code, end.reason))
+    pub(super) fn take_end(&mut self) -> Option<(u16, Box<str>, ClosedBy)> {
+        self.end.take().map(|end| (end.code, end.reason, end.by))
     }
 }
 
@@ -73,6 +73,7 @@ impl Drop for Tenure {
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
         table::release(self.key, self.expires_at);
+        self.shared.registry.forget(&self.handle);
         let mailbox = self.handle.mailbox();
         mailbox.counters.messages_dropped.add(self.handle.writer().abandon(&mailbox.memory));
         let Some(end) = self.end.take() else { return };

@@ -53,6 +53,8 @@ struct State {
     behind: bool,
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
     shut: bool,
+    /// The embedder has seen that something waits, and is told when nothing does.
+    watched: bool,
     /// The messages for which there was no room, and their bytes. They count as dropped.
     overflow: (u32, u32),
     /// Bytes that [`Memory`] counts for it.
@@ -112,6 +114,8 @@ pub(super) enum Push {
 pub(super) enum Flushed {
     /// The outbox is empty; a push wakes.
     Done,
+    /// The same, and the embedder may wait for it: the client was behind, or was [watched](Writer::watch).
+    Drained,
     /// The connection has to wait until the socket is writable, and then say so.
     Blocked,
     /// Others push as fast as we write: to be called again, after everybody else had a turn.
@@ -131,6 +135,7 @@ impl Writer {
             blocked: true,
             behind: false,
             shut: false,
+            watched: false,
             overflow: (0, 0),
             counted: 0,
             progress: Progress::now(),
@@ -185,7 +190,16 @@ impl Writer {
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow. Answers whether to wake.
     pub(super) fn push_control(&self, frames: &[u8], memory: &Arc<Memory>) -> bool {
+        self.queue_control(&mut self.state.lock(), frames, memory)
+    }
+
+    /// The same for a ping of the embedder's. None if messages are no longer taken.
+    pub(super) fn push_ping(&self, frame: &[u8], memory: &Arc<Memory>) -> Option<bool> {
         let mut state = self.state.lock();
+        (!state.shut).then(|| self.queue_control(&mut state, frame, memory))
+    }
+
+    fn queue_control(&self, state: &mut State, frames: &[u8], memory: &Arc<Memory>) -> bool {
         self.clear.store(false, Ordering::Release);
         state.queued += frames.len();
         state.outbox.get_or_insert_with(Outbox::spare).push_control(frames);
@@ -245,9 +259,14 @@ impl Writer {
     fn next(&self, state: &mut State) -> Result<Box<Outbox>, Flushed> {
         state.scheduled = false;
         state.writing = state.outbox.is_some();
-        state.behind &= state.writing;
         self.clear.store(!state.writing && !state.shut, Ordering::Release);
-        state.outbox.take().ok_or(Flushed::Done)
+        match state.outbox.take() {
+            Some(outbox) => Ok(outbox),
+            None if std::mem::take(&mut state.behind) | std::mem::take(&mut state.watched) => {
+                Err(Flushed::Drained)
+            }
+            None => Err(Flushed::Done),
+        }
     }
 
     /// The other half.
@@ -330,6 +349,13 @@ impl Writer {
     /// Bytes not yet handed to the kernel.
     pub(super) fn queued(&self) -> usize {
         self.state.lock().queued
+    }
+
+    /// The same; if there are any, [`Flushed::Drained`] tells when there are none.
+    pub(super) fn watch(&self) -> usize {
+        let mut state = self.state.lock();
+        state.watched |= state.queued > 0;
+        state.queued
     }
 
     /// Bytes that wait for the client. None unless it is behind.
@@ -422,6 +448,43 @@ mod tests {
             let mut got = [0; 12];
             peer.read_exact(&mut got).unwrap();
             assert_eq!(&got, b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d");
+        });
+    }
+
+    #[test]
+    fn that_all_is_written_is_told_if_something_was_seen_to_wait_or_the_client_was_behind() {
+        with_socket(|socket, mut peer| {
+            let writer = Writer::new();
+            let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
+            let push =
+                |text: &str| writer.push(&Frame::new(Message::Text(text)), usize::MAX, &mailbox.memory);
+            writer.unblock();
+            assert_eq!(writer.watch(), 0);
+            push("x");
+            assert_eq!(writer.flush(socket, &mailbox), Flushed::Done, "nothing was seen to wait");
+            push("x");
+            assert_eq!(writer.watch(), 3);
+            assert_eq!(writer.flush(socket, &mailbox), Flushed::Drained);
+            push("x");
+            // Seen while it is being written.
+            let (outbox, _) = writer.take().unwrap();
+            assert_eq!(writer.watch(), 3);
+            assert_eq!(writer.write(outbox, socket, &mailbox), Flushed::Drained);
+            push("x");
+            assert_eq!(writer.flush(socket, &mailbox), Flushed::Done, "once");
+
+            push(&"x".repeat(4 << 20));
+            let mut flushed = writer.flush(socket, &mailbox);
+            let mut was_behind = false;
+            peer.set_nonblocking(true).unwrap();
+            while flushed == Flushed::Blocked || flushed == Flushed::More {
+                was_behind |= flushed == Flushed::Blocked;
+                while peer.read(&mut [0; 64 * 1024]).is_ok_and(|len| len > 0) {}
+                writer.unblock();
+                flushed = writer.flush(socket, &mailbox);
+            }
+            assert!(was_behind);
+            assert_eq!(flushed, Flushed::Drained);
         });
     }
 

@@ -161,6 +161,8 @@ fn little_is_read_after_a_violation_and_the_close_frame_arrives_all_the_same() {
     let mut config = config();
     config.limits.close_timeout = LONG;
     let server = Server::start(config);
+    // The end waits for nobody.
+    server.engine.set_interest(Interest(0));
     let (client, node) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
     let more = client.try_clone().unwrap();
     let (mut client, _) = server.hand_over(client, node, Request::default());

@@ -379,9 +379,16 @@ impl Server {
     /// See [`Server::event`].
     pub fn event_within<T>(&self, patience: Duration, pick: impl FnMut(&Event) -> Option<T>) -> Option<T> {
         let drain = || {
-            let batch = self.engine.drain(256);
-            self.engine.flush();
-            batch
+            // Until there is nothing: only then what was taken counts as dealt with, and ends may come that wait for that.
+            let mut all = VecDeque::new();
+            loop {
+                let batch = self.engine.drain(256);
+                self.engine.flush();
+                if batch.is_empty() {
+                    return all;
+                }
+                all.extend(batch);
+            }
         };
         self.inbox.event_within(drain, patience, pick)
     }

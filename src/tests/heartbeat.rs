@@ -7,6 +7,7 @@ use super::client::{Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{PATIENCE, Request, Server, config, eventually, full_pair};
 use crate::engine::config::{Config, Heartbeat, Relay};
 use crate::engine::events::{Event, Interest};
+use crate::engine::frame::HEARTBEAT;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -24,7 +25,7 @@ fn server(timeout: Duration) -> Server {
 /// Waits for so many pings, and does something after each.
 fn pings(client: &mut Client, count: usize, mut after: impl FnMut(&mut Client)) {
     for _ in 0..count {
-        client.expect(PING, b"");
+        client.expect(PING, HEARTBEAT);
         after(client);
     }
 }
@@ -203,7 +204,7 @@ fn the_pings_of_clients_that_came_at_once_are_spread_over_the_interval() {
     let mut clients: Vec<Client> = (0..40).map(|_| server.connect()).collect();
     let mut times: Vec<Instant> = std::thread::scope(|scope| {
         let pinged = |client: &mut Client| {
-            client.expect(PING, b"");
+            client.expect(PING, HEARTBEAT);
             Instant::now()
         };
         let all: Vec<_> = clients.iter_mut().map(|client| scope.spawn(move || pinged(client))).collect();

@@ -6,6 +6,7 @@ mod client;
 mod door;
 mod events;
 mod fairness;
+mod farewells;
 mod frames;
 mod handshake;
 mod harness;

@@ -10,8 +10,6 @@ use crate::engine::frame::{self, Message, Opcode, Whole};
 use crate::engine::router::{self, Routed};
 use crate::engine::turns::{self, Turn};
 
-/// Bytes of answers to pings that may wait beyond the outbox' limit.
-const MAX_ANSWERS: usize = 64 * 1024;
 /// What a frame costs that is no whole message, as [`turns::spend`] counts, beside its bytes: a control frame, a fragment, a
 /// part of a frame.
 const FRAME: u64 = 2;
@@ -82,18 +80,19 @@ impl Connection {
         match opcode {
             Opcode::Close => self.peer_closes(payload),
             Opcode::Ping if self.phase == Phase::Open => self.push_pong(payload),
+            Opcode::Pong if self.phase == Phase::Open && payload != frame::HEARTBEAT => {
+                self.tenure.shared.events.push_pong(&self.tenure.handle, payload);
+            }
             _ => {}
         }
     }
 
     /// Answers a ping behind what waits in the outbox.
     fn push_pong(&self, payload: &[u8]) {
-        let (pong, len) = frame::encode_pong(payload);
+        let (pong, len) = frame::encode_control(Opcode::Pong, payload);
         self.tenure.handle.push_control(&pong[..len]);
         // A flood of pings whose answers nobody reads.
-        if self.tenure.handle.buffered() > self.tenure.shared.config.limits.outbox_bytes + MAX_ANSWERS {
-            self.tenure.handle.declare_slow();
-        }
+        self.tenure.handle.bound_control(self.tenure.shared.config.limits.outbox_bytes);
     }
 
     /// The peer began the close handshake, or answered ours (RFC 6455, section 5.5.1). Its code and reason are sent back. In an
@@ -103,13 +102,7 @@ impl Connection {
             Ok(said) => said,
             Err(violation) => return self.fail(violation),
         };
-        self.tenure.leave(code, reason, ClosedBy::Peer);
-        if self.phase == Phase::Open {
-            self.say_close(code, reason);
-        }
-        self.assembler.clear();
-        self.phase = Phase::Flushing;
-        self.set_deadline();
+        self.conclude(code, reason, ClosedBy::Peer);
     }
 
     /// True if it is to be echoed.

@@ -252,3 +252,21 @@ fn a_client_that_has_left_is_let_go_before_its_turn_where_turns_are_late_and_the
         });
     }
 }
+
+#[test]
+fn a_client_that_has_left_waits_for_the_answer_to_its_last_message() {
+    in_rooms(1, |mut scene| {
+        scene.engine.set_interest(Interest::MESSAGE);
+        let _others = crowd(&scene.engine, SEATS / 4);
+        // `1`, masked with zeros.
+        scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1']).unwrap();
+        scene.leave();
+        assert!(!scene.connection.turn(&Turn::begin()), "also where its seat is wanted");
+        assert_eq!(scene.engine.drain(256).len(), 1);
+        assert_eq!(scene.connection.phase, Phase::Settling);
+        assert!(scene.connection.handle().is_open(), "it may be answered");
+        // JavaScript comes back for more.
+        scene.engine.drain(256);
+        assert!(scene.connection.turn(&Turn::begin()));
+    });
+}

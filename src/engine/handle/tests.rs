@@ -51,3 +51,31 @@ fn a_peer_keeps_its_request_only_where_there_is_one() {
     assert_eq!((odd.remote(), odd.request()), ("10.0.0.1", None), "an embedder's socket may say anything");
     assert_eq!(size_of::<Peer>(), 3 * size_of::<Box<str>>(), "no room for what is not kept");
 }
+
+#[test]
+fn a_connection_that_the_application_has_paused_is_not_overdue_whatever_else_lets_it_be_read() {
+    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    handle.on_ping(1000);
+    handle.halt();
+    handle.set_paused(true);
+    handle.resume();
+    handle.on_ping(2000);
+    assert!(handle.is_stopped() && !handle.is_overdue(5000, 100), "the clock stands still");
+    handle.go_on();
+    assert!(!handle.is_stopped() && !handle.is_overdue(5100, 100), "it has time to be heard");
+}
+
+#[test]
+fn a_connection_is_open_until_its_end_is_asked_for_and_counts_until_then() {
+    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    for ends in [Handle::declare_slow as fn(&Arc<Handle>), Handle::terminate] {
+        let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox.clone()));
+        assert!(handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 1);
+        ends(&handle);
+        ends(&handle);
+        assert!(!handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 0);
+        assert!(handle.shut(), "it has yet to leave");
+        assert!(!handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 0);
+    }
+}
