@@ -5,6 +5,7 @@ const { CloseCode, closeAdvice, ErrorCode } = require('./lib/catalogue');
 const { WebSocketManager } = require('./lib/manager');
 const { RedisPubSub } = require('./lib/pubsub');
 const { findManager } = require('./lib/registry');
+const { shutdownOnSignals } = require('./lib/shutdown');
 
 /** The manager of that name in this process. Documented in index.d.ts. */
 function getWebSocketManager(name = 'default') {
@@ -13,4 +14,12 @@ function getWebSocketManager(name = 'default') {
 }
 
 // One by one, so that Node finds the names when an ES module imports this file.
-module.exports = { WebSocketManager, RedisPubSub, getWebSocketManager, CloseCode, closeAdvice, ErrorCode };
+module.exports = {
+  WebSocketManager,
+  RedisPubSub,
+  getWebSocketManager,
+  shutdownOnSignals,
+  CloseCode,
+  closeAdvice,
+  ErrorCode,
+};

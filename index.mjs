@@ -1,5 +1,12 @@
 // Around the CommonJS one, so that both kinds of importers share one module and its classes.
 import module from './index.js';
 
-export const { WebSocketManager, RedisPubSub, getWebSocketManager, CloseCode, closeAdvice, ErrorCode } =
-  module;
+export const {
+  WebSocketManager,
+  RedisPubSub,
+  getWebSocketManager,
+  shutdownOnSignals,
+  CloseCode,
+  closeAdvice,
+  ErrorCode,
+} = module;
