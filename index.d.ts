@@ -264,6 +264,65 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
 export function getWebSocketManager<Data = unknown>(name?: string): WebSocketManager<Data>;
 
 /**
+ * Ends this process in order when it gets a signal. In this order: all managers of the process close, with `drainMs`, while requests are
+ * still answered, with `Connection: close`; then the HTTP servers close, once their requests are answered; then `onClosed` runs;
+ * then the process exits, with `process.exitCode` or 0.
+ *
+ * It exits at `deadlineMs` whatever is left by then. A second signal, if it comes half a second after the first or later, exits at
+ * once with 128 plus the number of the signal. (A signal sent to npm comes twice.)
+ *
+ * There is one of these in a process. Another call adds its servers, and its options replace those from before.
+ *
+ * @param server - the HTTP servers to close, one or several; an empty array where there is none
+ * @throws TypeError `ERR_INVALID_SERVER`, `ERR_INVALID_ARG` or `ERR_UNKNOWN_OPTION`
+ * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+ */
+export function shutdownOnSignals(
+  server: HttpServer | HttpsServer | readonly (HttpServer | HttpsServer)[],
+  options?: ShutdownOptions,
+): Shutdown;
+
+/** Options of {@link shutdownOnSignals}. */
+export interface ShutdownOptions {
+  /**
+   * The signals.
+   *
+   * @defaultValue `['SIGTERM', 'SIGINT']`
+   */
+  signals?: readonly NodeJS.Signals[] | undefined;
+  /**
+   * Over how much time the closing of the connections is spread; see {@link CloseOptions.drainMs}. Milliseconds, 0 to 86,400,000.
+   *
+   * @defaultValue `1000`, which fits into the 1.6 s that pm2 gives a process by default
+   */
+  drainMs?: number | undefined;
+  /**
+   * When the process exits at the latest, counted from the signal. A second before that, or half-way if that is later, nothing is
+   * waited for any more, requests are cut off, server-sent events too, and `onClosed` is called. Milliseconds, 0 to 86,400,000.
+   *
+   * @defaultValue `drainMs + 6000`
+   */
+  deadlineMs?: number | undefined;
+  /**
+   * Called when clients and requests are gone, to close what they needed, such as a database. What it returns is awaited. If it
+   * throws or rejects, that is a process warning, and the exit code is 1.
+   */
+  onClosed?: (() => unknown) | undefined;
+}
+
+/** What {@link shutdownOnSignals} answers with. */
+export interface Shutdown {
+  /** Whether the process is ending: what a health check is to answer 503 for. */
+  readonly started: boolean;
+  /** Does what a signal does, for those that come by another way. Has no effect when it has started. */
+  start(): void;
+  /** Listens to the signals no more. A shutdown that has started goes on. */
+  unwire(): void;
+  /** {@link Shutdown.unwire}, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+/**
  * Pub/Sub on channels of the application's own, JSON in and out. Connects when it is made, by the same machinery as a
  * manager: comes back by itself for ever, and then subscribes again to everything.
  *
@@ -1601,6 +1660,8 @@ export const ErrorCode: {
   readonly ERR_LISTENER: 'ERR_LISTENER';
   /** The native addon can't be loaded on this platform; thrown when the package is loaded. */
   readonly ERR_NATIVE_MISSING: 'ERR_NATIVE_MISSING';
+  /** The call needs Node.js: a bundle for browsers or for an edge runtime got it from here. Its message says what to do. */
+  readonly ERR_WRONG_RUNTIME: 'ERR_WRONG_RUNTIME';
   /** A defect of this package, or two incompatible releases of it in one process. */
   readonly ERR_INTERNAL: 'ERR_INTERNAL';
   /** 405: the request is no GET. */
@@ -1722,8 +1783,9 @@ export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
 
 /**
- * What a client should do after a close code. Runs in browsers as well: a bundle gets {@link CloseCode} and this function only, and a page
- * without a bundler can load `browser.mjs` of the package.
+ * What a client should do after a close code. Runs in browsers and edge runtimes as well: a bundle for those gets {@link CloseCode},
+ * {@link ErrorCode} and this function, and all else throws `ERR_WRONG_RUNTIME` when it is called. A page without a bundler can load
+ * `browser.mjs` of the package.
  *
  * A code that is not in {@link CloseCode} is the application's own, which knows what it means: `'stop'`.
  *

@@ -6,6 +6,7 @@ const { WebSocketManager } = require('./lib/manager');
 const { RedisPubSub } = require('./lib/pubsub');
 const { findManager } = require('./lib/registry');
 const { UpgradeRefusal } = require('./lib/upgrade-refusal');
+const { shutdownOnSignals } = require('./lib/shutdown');
 
 /** The manager of that name in this process. Documented in index.d.ts. */
 function getWebSocketManager(name = 'default') {
@@ -19,6 +20,7 @@ module.exports = {
   RedisPubSub,
   UpgradeRefusal,
   getWebSocketManager,
+  shutdownOnSignals,
   CloseCode,
   closeAdvice,
   ErrorCode,

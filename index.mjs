@@ -6,6 +6,7 @@ export const {
   RedisPubSub,
   UpgradeRefusal,
   getWebSocketManager,
+  shutdownOnSignals,
   CloseCode,
   closeAdvice,
   ErrorCode,

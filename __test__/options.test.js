@@ -89,8 +89,8 @@ const OPTIONS = {
     right: ['me', ['me', 'you'], undefined],
   },
   'auth.jwt.audience': {
-    wrong: [5, null, {}, [5]],
-    outside: ['', [], [''], true],
+    wrong: [5, null, true, {}, [5]],
+    outside: ['', [], ['']],
     right: ['me', ['me'], false, undefined],
   },
   'auth.jwt.userIdClaim': { wrong: [5, null, text], outside: [''], right: ['uid', undefined] },
@@ -110,9 +110,8 @@ const OPTIONS = {
     right: ['*', [], ['https://a.example', 'https://*.b.example:8443'], undefined],
   },
   trustProxy: {
-    wrong: [null, {}, () => {}, 5n, [5], [['loopback']]],
+    wrong: [null, true, {}, () => {}, 5n, [5], [['loopback']]],
     outside: [
-      true,
       ...[0, 17, 1.5, -1, Number.NaN, Number.POSITIVE_INFINITY],
       ...['', 'everybody', 'localhost', '10.0.0', '10.0.0.0/33', '10.1.2.3/8', 'loopback, 10.0.0.1'],
       ...[[], [''], ['10.0.0.1', 'x'], new Array(2000)],
@@ -128,8 +127,8 @@ const OPTIONS = {
     right: ['x-forwarded-for', 'forwarded', undefined],
   },
   redis: {
-    wrong: [5, null, 'redis://localhost', [], () => {}, ...collections],
-    outside: [true],
+    wrong: [5, null, true, 'redis://localhost', [], () => {}, ...collections],
+    outside: [],
     right: [false, {}, undefined],
   },
   'redis.url': {
@@ -179,7 +178,7 @@ const OPTIONS = {
   'limits.eventBytesPerConnection': integer(1024, 1_073_741_824),
   'limits.eventBytes': integer(65_536, 4_294_967_296),
   'limits.readBufferBytes': integer(1, 16_777_216),
-  relay: { wrong: [5, null, {}, []], outside: [true, '', 'all'], right: ['user', 'rooms', false, undefined] },
+  relay: { wrong: [5, null, true, {}, []], outside: ['', 'all'], right: ['user', 'rooms', false, undefined] },
   threads: { ...integer(1, 64), right: [1, 2, undefined] },
 };
 

@@ -13,8 +13,8 @@ const MAX_CHANNEL_BYTES = 65_536;
 const MAX_REASON_BYTES = 123;
 /** Bytes that fit into a ping (RFC 6455, section 5.5). */
 const MAX_PING_BYTES = 125;
-/** Longest wait that `close()` takes: a day. */
-const MAX_DRAIN_MS = 86_400_000;
+/** Longest wait that anything takes: a day. */
+const MAX_WAIT_MS = 86_400_000;
 
 /**
  * A user id or a room's name: a non-empty string of at most 256 bytes of UTF-8, or an integer, which becomes decimal.
@@ -113,14 +113,21 @@ function toChannel(value) {
   return value;
 }
 
+/** Milliseconds, or `fallback` for `undefined`. */
+function toWait(value, fallback, name) {
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number') throw invalidArg(name, 'a number of milliseconds', value);
+  if (!Number.isInteger(value) || value < 0 || value > MAX_WAIT_MS) {
+    throw argOutOfRange(name, `an integer from 0 to ${MAX_WAIT_MS} ms`, value);
+  }
+  return value;
+}
+
 /** The options of `close()`, complete. */
 function toCloseOptions(value) {
   if (typeof value === 'number') throw invalidArg('options', 'an object, such as { drainMs: 5000 }', value);
-  const { drainMs = 0, code, reason } = toOptions(value, ['drainMs', 'code', 'reason']);
-  if (typeof drainMs !== 'number') throw invalidArg('options.drainMs', 'a number of milliseconds', drainMs);
-  if (!Number.isInteger(drainMs) || drainMs < 0 || drainMs > MAX_DRAIN_MS) {
-    throw argOutOfRange('options.drainMs', `an integer from 0 to ${MAX_DRAIN_MS} ms`, drainMs);
-  }
+  const { drainMs: given, code, reason } = toOptions(value, ['drainMs', 'code', 'reason']);
+  const drainMs = toWait(given, 0, 'options.drainMs');
   return {
     drainMs,
     // A drain is a server that comes back (1012), anything else one that goes (1001).
@@ -131,12 +138,13 @@ function toCloseOptions(value) {
 
 module.exports = {
   isRecord,
-  toOptions,
   toId,
   toCloseCode,
   toReason,
   toPing,
   isStrict,
   toChannel,
+  toOptions,
+  toWait,
   toCloseOptions,
 };

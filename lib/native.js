@@ -49,7 +49,8 @@ function requirePackage() {
   } catch (cause) {
     throw missing(
       `${PACKAGE} does not load: ${firstLine(cause)}. Run "npm install ${PACKAGE}@${version}" on the machine that runs the ` +
-        'server; npm leaves it out with --omit=optional, and where node_modules or the lock file came from another platform',
+        'server; npm leaves it out with --omit=optional, and where node_modules or the lock file came from another platform ' +
+        '(then remove both, and "npm install" again)',
       cause,
     );
   }

@@ -1,18 +1,12 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
+import { which } from '../examples/demo/which.mjs';
 import { root, run } from './run.mjs';
 
 /** Something that is missing and that a person has to see to. */
 export class Missing extends Error {}
 
-/** The full path of a command, or undefined. */
-export function which(command) {
-  // Debian has servers such as nginx in a folder that is on the path of root alone.
-  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']) {
-    const path = join(folder, command);
-    if (folder !== '' && existsSync(path)) return path;
-  }
-}
+export { which };
 
 /**
  * What a machine needs beside Node, npm and cargo: a command that shows it is there, and its Debian packages; `service`

@@ -33,7 +33,7 @@ const WAYS = {
 };
 
 /** A program in the app's folder. */
-class Program {
+export class Program {
   #child;
   #exited;
   #output = '';

@@ -8,7 +8,7 @@ import { root } from '../../scripts/run.mjs';
 const execute = promisify(execFile);
 
 /** Pinned, so that a test run fetches nothing new by itself. */
-const VERSIONS = { 20: '20.20.2', 22: '22.23.3', 24: '24.21.0' };
+const VERSIONS = { 20: '20.20.2', 22: '22.23.3', 24: '24.21.0', 26: '26.12.1' };
 
 /** The major versions that the package is for. */
 export const majors = Object.keys(VERSIONS);

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { browserFiles } from '../../scripts/browser.mjs';
 import { compareVersions, glibcOf } from '../../scripts/glibc.mjs';
 import { pack } from '../../scripts/pack.mjs';
 import { start } from '../../scripts/registry.mjs';
@@ -79,30 +82,76 @@ describe('what is installed', () => {
     assert.deepEqual([...new Set(Object.values(optionalDependencies))], [version]);
   });
 
-  test('what the README links to is there: documents in the package, the rest in the repository', () => {
-    for (const name of ['README.md', 'README.ja.md']) {
-      if (!existsSync(join(root, name))) continue;
-      const links = [...readApp('websocket', name).matchAll(/\]\(([^)\s]+)\)/g)]
+  test('what its documents link to is there, examples included', () => {
+    const installed = join(app, 'node_modules/@actory/websocket');
+    const documents = readdirSync(installed, { recursive: true }).filter((name) => name.endsWith('.md'));
+    assert.ok(documents.includes('README.md') && documents.includes(join('examples', 'actory', 'README.md')));
+    for (const name of documents) {
+      const links = [...readFileSync(join(installed, name), 'utf8').matchAll(/\]\(([^)\s]+)\)/g)]
         .map(([, link]) => link.split('#')[0])
         .filter((link) => link !== '' && !/^[a-z]+:/.test(link));
-      assert.ok(links.length > 0);
       for (const link of links) {
-        const folder = /^(examples|benches|\.github)\/|\.png$/.test(link)
-          ? root
-          : join(app, 'node_modules/@actory/websocket');
-        assert.ok(existsSync(join(folder, link)), `${name} links to ${link}`);
+        assert.ok(existsSync(join(installed, dirname(name), link)), `${name} links to ${link}`);
       }
     }
   });
 
-  test('a bundle for browsers gets the close codes and their advice, and no addon', async () => {
-    const program = `
-      import * as browser from '@actory/websocket';
-      console.log(Object.keys(browser).join(), browser.closeAdvice(browser.CloseCode.TOKEN_EXPIRED));`;
-    const { stdout } = await node(app, ['--conditions=browser', '--input-type=module', '-e', program]);
-    assert.equal(stdout, 'CloseCode,closeAdvice refresh\n');
-    // As a page without a bundler has it.
-    assert.doesNotMatch(readApp('websocket', 'browser.mjs'), /\b(import|require|process)\b/);
+  test('the demo runs from there', async () => {
+    const demo = spawn(
+      process.execPath,
+      [join(app, 'node_modules/@actory/websocket/examples/demo/server.mjs')],
+      {
+        env: { PORT: '0' },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const exit = once(demo, 'exit');
+    const [line] = await once(createInterface(demo.stdout), 'line');
+    const page = await (await fetch(/http:\S+/.exec(line)[0])).text();
+    assert.match(page, /<!doctype html>/i);
+    demo.kill('SIGINT');
+    assert.deepEqual(await exit, [0, null]);
+  });
+
+  for (const condition of ['browser', 'edge-light', 'workerd', 'worker', 'react-native']) {
+    test(`with the condition "${condition}": codes and advice, and errors that say what to do`, async () => {
+      const program = `
+        const use = (module) => {
+          const { CloseCode, closeAdvice, WebSocketManager, RedisPubSub, getWebSocketManager, shutdownOnSignals } = module;
+          console.log(closeAdvice(CloseCode.TOKEN_EXPIRED));
+          for (const call of [() => new WebSocketManager(), () => new RedisPubSub(), getWebSocketManager, shutdownOnSignals])
+            try { call() } catch (error) { console.log(error.code, error.message) }
+        };`;
+      const kinds = {
+        module: `import * as module from '@actory/websocket'; ${program} use(module)`,
+        commonjs: `${program} use(require('@actory/websocket'))`,
+      };
+      for (const [kind, text] of Object.entries(kinds)) {
+        const { stdout } = await node(app, [`--conditions=${condition}`, `--input-type=${kind}`, '-e', text]);
+        const [advice, ...errors] = stdout.trim().split('\n');
+        assert.equal(advice, 'refresh');
+        assert.deepEqual(
+          errors.map((line) => line.split(' of @actory')[0]),
+          ['WebSocketManager', 'RedisPubSub', 'getWebSocketManager', 'shutdownOnSignals'].map(
+            (n) => `ERR_WRONG_RUNTIME ${n}`,
+          ),
+        );
+      }
+    });
+  }
+
+  test('what browsers get is up to date, has every name, and needs nothing else', async () => {
+    for (const [name, text] of Object.entries(browserFiles())) {
+      assert.equal(readFileSync(join(root, name), 'utf8'), text, `${name}: node scripts/browser.mjs`);
+      // As a page without a bundler has it.
+      assert.doesNotMatch(text, /\b(import\(|from '|require\(|process\.)/);
+    }
+    const names = "console.log(Object.keys(require('@actory/websocket')).sort().join())";
+    const runs = await Promise.all([
+      node(app, ['-e', names]),
+      node(app, ['--conditions=browser', '-e', names]),
+    ]);
+    assert.equal(runs[0].stdout, runs[1].stdout);
   });
 
   test('publint and arethetypeswrong find nothing', async () => {
@@ -233,6 +282,6 @@ test('the addon asks for a glibc no newer than stated; sizes', { skip: !onLinux 
   t.diagnostic(`glibc ${glibc}; the package ${kilobytes(main)}, the platform's ${kilobytes(platform)}`);
   t.diagnostic(`the addon ${kilobytes(addon)}, stripped ${kilobytes(stripped)}`);
   assert.ok(compareVersions(glibc, GLIBC_OF_A_LOCAL_BUILD) <= 0, `It asks for glibc ${glibc}`);
-  assert.ok(statSync(main).size < 200_000);
+  assert.ok(statSync(main).size < 450_000);
   assert.ok(statSync(stripped).size < 8_000_000);
 });

@@ -4,13 +4,12 @@
 // to every connection also what address that has.
 
 const http = require('node:http');
-const { WebSocketManager } = require('../..');
+const { WebSocketManager, shutdownOnSignals } = require('../..');
 
 const { NAME, MAX_CONNECTIONS } = process.env;
-let draining = false;
 
 const server = http.createServer((req, res) => {
-  if (req.url === '/api/health') res.writeHead(draining ? 503 : 200).end();
+  if (req.url === '/api/health') res.writeHead(shutdown.started ? 503 : 200).end();
   else res.end(NAME);
 });
 const manager = new WebSocketManager(server, {
@@ -25,10 +24,6 @@ manager.on('connection', (connection) => {
 });
 manager.on('message', (connection, data) => connection.send(data));
 
-process.once('SIGTERM', async () => {
-  draining = true;
-  await manager.close({ drainMs: 200 });
-  server.close();
-});
+const shutdown = shutdownOnSignals(server, { drainMs: 200 });
 
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));

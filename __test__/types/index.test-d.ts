@@ -21,7 +21,10 @@ import {
   type MessageListener,
   RedisPubSub,
   type Sendable,
+  type Shutdown,
+  type ShutdownOptions,
   type Stats,
+  shutdownOnSignals,
   UpgradeRefusal,
   type WebSocketError,
   WebSocketManager,
@@ -366,3 +369,17 @@ async function channels() {
 }
 
 export { channels, code, lifetime, other, send };
+
+const ending: Shutdown = shutdownOnSignals(server, {
+  drainMs: 5000,
+  onClosed: async () => {},
+} satisfies ShutdownOptions);
+same<typeof ending.started, boolean>();
+ending.start();
+ending.unwire();
+shutdownOnSignals([server, createSecureServer()], { signals: ['SIGTERM'], deadlineMs: 10_000 });
+shutdownOnSignals([]);
+// @ts-expect-error no such signal
+shutdownOnSignals(server, { signals: ['SIGWHAT'] });
+// @ts-expect-error there has to be a server, or none of several
+shutdownOnSignals();

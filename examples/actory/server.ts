@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { WebSocketManager } from '@actory/websocket';
+import { shutdownOnSignals, WebSocketManager } from '@actory/websocket';
 import next from 'next';
 import { deliver } from './lib/deliver.ts';
 import { readDraft, SERVER, type ToPage } from './lib/messages.ts';
@@ -28,11 +28,5 @@ manager.on('message', (connection, text) => {
 
 server.listen(port, process.env.HOST, () => console.log(`Actory (${SERVER}) is at http://localhost:${port}`));
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, async () => {
-    server.close();
-    await manager.close(dev ? {} : { drainMs: 5000 }); // pages come back one after the other, on another server
-    await app.close();
-    process.exit();
-  });
-}
+// Pages come back one after the other, on another server.
+shutdownOnSignals(server, { drainMs: dev ? 0 : 5000, onClosed: () => app.close() });

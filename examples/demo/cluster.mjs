@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { which } from '../../scripts/prepare.mjs';
 import { Part } from './part.mjs';
 import { claim, portsFrom, Unfit } from './ports.mjs';
+import { which } from './which.mjs';
 
 const HOST = process.env.HOST ?? '127.0.0.1';
 const LOOPBACK = '127.0.0.1';

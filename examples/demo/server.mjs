@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { WebSocketManager } from '@actory/websocket';
+import { shutdownOnSignals, WebSocketManager } from '@actory/websocket';
 import { Chat, fromServer } from './chat.mjs';
 import { History } from './history.mjs';
 import { Peers } from './peers.mjs';
@@ -173,11 +173,4 @@ Open it twice, say as ${url}/?name=Ada and ${url}/?name=Grace, write,
 and press "Block Node's thread for 2 s" while you watch the latency. Ctrl+C ends it.`);
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  // Closes the manager too, which tells the clients, and the process ends by itself.
-  process.once(signal, () => {
-    server.close();
-    server.closeAllConnections();
-    peers?.close();
-  });
-}
+shutdownOnSignals(server, { onClosed: () => peers?.close() });

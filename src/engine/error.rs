@@ -86,6 +86,7 @@ catalogue! {
     Handover, "ERR_HANDOVER", Error, 0, "The socket cannot be taken over from Node.";
     Listener, "ERR_LISTENER", Error, 0, "An event listener threw or rejected; cause holds what it threw.";
     NativeMissing, "ERR_NATIVE_MISSING", Error, 0, "The native addon for this platform cannot be loaded.";
+    WrongRuntime, "ERR_WRONG_RUNTIME", Error, 0, "The call needs Node.js; this is a browser's or an edge runtime's copy of the package.";
     Internal, "ERR_INTERNAL", Error, 0, "A defect of this package.";
     // Refused upgrades.
     BadMethod, "ERR_BAD_METHOD", Error, 405, "The upgrade request is not a GET.";

@@ -132,7 +132,9 @@ pub struct Events {
     /// [`Flows::bytes`], to be read without the queue's lock.
     bytes: AtomicUsize,
     limit: usize,
-    notify: Box<dyn Fn() + Send + Sync>,
+    /// Locked once for each time that the embedder is woken. Nothing once it has [`Event::Closed`]: what it needs to be woken is
+    /// let go of then, for a test runner counts that as an open handle.
+    notify: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
 }
 
 struct Queue {
@@ -201,7 +203,7 @@ impl Events {
             interest: AtomicU8::new(0),
             bytes: AtomicUsize::new(0),
             limit,
-            notify,
+            notify: Mutex::new(Some(notify)),
         }
     }
 
@@ -229,8 +231,8 @@ impl Events {
             }
             !std::mem::replace(&mut queue.notified, true)
         };
-        if notify {
-            (self.notify)();
+        if notify && let Some(notify) = &*self.notify.lock() {
+            notify();
         }
     }
 
@@ -312,6 +314,9 @@ impl Events {
         };
         for handle in resumed {
             handle.resume();
+        }
+        if matches!(batch.back(), Some(Event::Closed)) {
+            *self.notify.lock() = None;
         }
         batch
     }
@@ -440,6 +445,21 @@ mod tests {
         assert_eq!(names(&events.drain(1)), ["end"]);
         assert_eq!(names(&events.drain(256)), ["closed"]);
         assert!(events.drain(256).is_empty());
+    }
+
+    #[test]
+    fn whoever_is_woken_is_let_go_of_with_the_engines_end() {
+        let woken = Arc::new(());
+        let held = woken.clone();
+        let events = Events::new(Box::new(move || drop(held.clone())), 1 << 10, 1 << 10);
+        events.push(settled(1));
+        events.drain(256);
+        assert_eq!(Arc::strong_count(&woken), 2);
+        events.push(Event::Closed);
+        events.drain(256);
+        assert_eq!(Arc::strong_count(&woken), 1);
+        events.push(settled(2));
+        assert_eq!(names(&events.drain(256)), ["s2"]);
     }
 
     #[test]

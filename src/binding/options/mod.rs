@@ -143,7 +143,6 @@ const OPTIONS: &[Opt] = &[
     opt("auth.jwt.audience", "a non-empty string, an array of such, or false", |draft, value| {
         draft.jwt().options.audience = match value {
             Value::Flag(false) => Audience::Any,
-            Value::Flag(true) => return Err(Wrong::Value),
             value => Audience::OneOf(value.one_or_more()?),
         };
         Ok(())
@@ -197,8 +196,7 @@ const OPTIONS: &[Opt] = &[
         |draft, value| {
             draft.config.trust_proxy = match value {
                 Value::Flag(false) => TrustProxy::Nobody,
-                // That would be to believe the leftmost address of the header, which the client can make up.
-                Value::Flag(true) => return Err(Wrong::Value),
+                // `true` is none: that would be to believe the leftmost address of the header, which the client can make up.
                 Value::Number(_) => TrustProxy::Hops(value.integer(*HOPS.start(), *HOPS.end())?),
                 value => TrustProxy::parse(&value.one_or_more()?)?,
             };
@@ -216,7 +214,6 @@ const OPTIONS: &[Opt] = &[
     opt("relay", "'user', 'rooms' or false", |draft, value| {
         draft.config.relay = match value {
             Value::Flag(false) => Relay::Off,
-            Value::Flag(true) => return Err(Wrong::Value),
             value => match value.text()?.as_str() {
                 "user" => Relay::User,
                 "rooms" => Relay::Rooms,
@@ -228,7 +225,6 @@ const OPTIONS: &[Opt] = &[
     opt("redis", "an object, such as { url }, or false", |draft, value| {
         match value {
             Value::Flag(false) => draft.without_redis = true,
-            Value::Flag(true) => return Err(Wrong::Value),
             value => value.object()?,
         }
         Ok(())

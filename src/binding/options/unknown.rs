@@ -32,12 +32,14 @@ pub(super) fn unknown(parent: &str, name: &str) -> ConfigError {
         let known = path.rsplit('.').next().unwrap_or(path);
         strsim::osa_distance(&known.to_lowercase(), &name.to_lowercase())
     };
+    // Where the name was written is near to nothing, unless it was written twice.
     let nearest = option_paths()
         .into_iter()
         .filter(|_| name.len() <= LONGEST)
         .map(|path| (distance(path), !is_member(parent, path), path))
+        .filter(|(distance, _, path)| *distance == 0 || *path != parent)
         .min()
-        .filter(|(distance, ..)| *distance <= 1 + name.len() / 4);
+        .filter(|(distance, ..)| *distance <= 1 + name.len() / 5);
     let meant = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map(|(_, path)| *path);
     let hint = match meant.or(nearest.map(|(_, _, path)| path)) {
         Some(path) => format!("; did you mean {path}?"),

@@ -1,0 +1,154 @@
+'use strict';
+
+const http = require('node:http');
+const { once } = require('node:events');
+const { shutdownOnSignals } = require('..');
+const { connect } = require('./support/client');
+const { program } = require('./support/program');
+
+/** A process that ends by `shutdownOnSignals`. */
+async function ending(env = {}) {
+  const { OPTIONS, ...more } = env;
+  const run = program('ending.js', {
+    env: { ...more, ...(OPTIONS && { OPTIONS: JSON.stringify(OPTIONS) }) },
+  });
+  const port = Number(await run.line());
+  const clients = (count) =>
+    Promise.all(
+      Array.from({ length: count }, (_, i) => connect(`ws://127.0.0.1:${port}/${i % 2 ? 'one' : 'two'}`)),
+    );
+  return { ...run, port, clients };
+}
+
+/** Asks over a connection that is kept alive; answers with the response, whose body is still to come. */
+async function get(port, path, agent) {
+  const [response] = await once(http.get({ host: '127.0.0.1', port, path, agent }), 'response');
+  return response;
+}
+
+const bodyOf = async (response) => Buffer.concat(await response.toArray()).toString();
+const codes = (clients) => Promise.all(clients.map(async ({ closed }) => (await closed).code));
+/** Resolves when the server refuses new clients, and so has begun to end. */
+const begun = (clients) => Promise.race(clients.map(({ closed }) => closed));
+
+describe('shutdownOnSignals', () => {
+  for (const signal of ['SIGTERM', 'SIGINT']) {
+    test(`tells all clients of all managers at ${signal}, closes the server, and exits with 0`, async () => {
+      const { child, clients, line, exit } = await ending({ OPTIONS: { drainMs: 300 } });
+      const all = await clients(40);
+      child.kill(signal);
+      expect(new Set(await codes(all))).toEqual(new Set([1012]));
+      expect(await line()).toBe('closed 0,0 false');
+      expect(await line()).toBe('exit');
+      expect(await exit).toMatchObject({ code: 0, signal: null, errors: '' });
+    });
+  }
+
+  test('goes on serving while it drains, without keeping connections alive, and says that it ends', async () => {
+    const agent = new http.Agent({ keepAlive: true });
+    const { child, port, clients, exit } = await ending({ OPTIONS: { drainMs: 2000 } });
+    const before = await get(port, '/', agent);
+    expect([before.headers.connection, await bodyOf(before)]).toEqual(['keep-alive', 'false']);
+    const all = await clients(8);
+    child.kill('SIGTERM');
+    await begun(all);
+    const during = await get(port, '/', agent);
+    expect([during.headers.connection, await bodyOf(during)]).toEqual(['close', 'true']);
+    expect(await exit).toMatchObject({ code: 0 });
+    agent.destroy();
+  });
+
+  test('lets a request end that came before, and does not wait for connections that are idle', async () => {
+    const agent = new http.Agent({ keepAlive: true });
+    const { child, port, exit } = await ending({ OPTIONS: { drainMs: 0 } });
+    await bodyOf(await get(port, '/', agent));
+    const late = await get(port, '/late', agent);
+    const start = performance.now();
+    child.kill('SIGINT');
+    expect(await bodyOf(late)).toBe('first last');
+    expect(await exit).toMatchObject({ code: 0 });
+    // Less than what the connection would be kept alive for.
+    expect(performance.now() - start).toBeLessThan(3000);
+    agent.destroy();
+  });
+
+  test('cuts off what never ends a second before the deadline, so that onClosed has its turn', async () => {
+    const { child, port, line, exit } = await ending({ OPTIONS: { drainMs: 0, deadlineMs: 2000 } });
+    const events = await get(port, '/events');
+    child.kill('SIGTERM');
+    await expect(bodyOf(events)).rejects.toThrow('aborted');
+    expect(await line()).toBe('closed 0,0 false');
+    expect(await exit).toMatchObject({ code: 0 });
+  });
+
+  test('exits at the deadline, whatever is left', async () => {
+    const { child, clients, line, exit } = await ending({
+      THEN: 'hang',
+      OPTIONS: { drainMs: 0, deadlineMs: 3000 },
+    });
+    const [client] = await clients(1);
+    child.kill('SIGTERM');
+    expect((await client.closed).code).toBe(1001);
+    expect(await line()).toBe('closed 0,0 false');
+    expect(await exit).toMatchObject({ code: 0 });
+  });
+
+  test('exits at once at the second signal, and takes one that comes twice, as from npm, for one', async () => {
+    const { child, clients, exit } = await ending({ OPTIONS: { drainMs: 60_000 } });
+    const all = await clients(3);
+    child.kill('SIGINT');
+    child.kill('SIGINT');
+    // The first of three goes after a third of the drain at the latest: they are still there.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(child.exitCode).toBe(null);
+    child.kill('SIGTERM');
+    expect(await exit).toMatchObject({ code: 128 + 15, signal: null });
+    await codes(all);
+  });
+
+  test('warns and exits with 1 if onClosed throws', async () => {
+    const { child, exit } = await ending({ THEN: 'throw' });
+    child.kill('SIGTERM');
+    const { code, errors } = await exit;
+    expect(code).toBe(1);
+    expect(errors).toMatch(/ACTORY_WS_SHUTDOWN.*The shutdown failed: the database/);
+  });
+
+  test('can be called again, unwired, and started by something else than a signal', async () => {
+    const twice = await ending({ THEN: 'twice' });
+    twice.child.kill('SIGTERM');
+    expect(await twice.line()).toBe('closed 0,0 false');
+    expect(await twice.line()).toBe('exit');
+    expect(await twice.exit).toMatchObject({ code: 0 });
+
+    const unwired = await ending({ THEN: 'unwire' });
+    unwired.child.kill('SIGTERM');
+    expect(await unwired.exit).toMatchObject({ code: null, signal: 'SIGTERM' });
+
+    const started = await ending({ THEN: 'start' });
+    started.say('now');
+    expect(await started.line()).toBe('closed 0,0 false');
+    expect(await started.exit).toMatchObject({ code: 0 });
+  });
+
+  test('refuses what it can’t use, and wires nothing then', () => {
+    const server = http.createServer();
+    for (const [args, type, code] of [
+      [[], TypeError, 'ERR_INVALID_SERVER'],
+      [[[server, 5]], TypeError, 'ERR_INVALID_SERVER'],
+      [[server, 5000], TypeError, 'ERR_INVALID_ARG'],
+      [[server, null], TypeError, 'ERR_INVALID_ARG'],
+      [[server, { drainMs: '5' }], TypeError, 'ERR_INVALID_ARG'],
+      [[server, { drainMs: -1 }], RangeError, 'ERR_ARG_OUT_OF_RANGE'],
+      [[server, { deadlineMs: 0.5 }], RangeError, 'ERR_ARG_OUT_OF_RANGE'],
+      [[server, { signals: 'SIGTERM' }], TypeError, 'ERR_INVALID_ARG'],
+      [[server, { signals: ['SIGWHAT'] }], TypeError, 'ERR_INVALID_ARG'],
+      [[server, { onClosed: 'exit' }], TypeError, 'ERR_INVALID_ARG'],
+      [[server, { timeout: 5 }], TypeError, 'ERR_UNKNOWN_OPTION'],
+    ]) {
+      expect(() => shutdownOnSignals(...args)).toThrow(expect.objectContaining({ code }));
+      expect(() => shutdownOnSignals(...args)).toThrow(type);
+    }
+    expect(process.listenerCount('SIGTERM')).toBe(0);
+  });
+});
