@@ -54,6 +54,14 @@ class ActoryPeer extends Peer {
   close(code, reason) {
     this._internal.connection.close(code, reason);
   }
+
+  terminate() {
+    this._internal.connection.terminate();
+  }
+
+  ping(data) {
+    this._internal.connection.ping(data);
+  }
 }
 
 /** What crossws shows as `peer.websocket`. */

@@ -1,6 +1,5 @@
 // What crossws promises of an adapter, asked of the one over this package (adapter.mjs).
 //
-// Not yet here, for the connection has no call for it: peer.terminate(), peer.ping(), close() without a code.
 // Never: permessage-deflate, which this package doesn't speak.
 
 import assert from 'node:assert/strict';
@@ -303,4 +302,24 @@ test('the adapter closes all peers', async () => {
   for (const client of clients) assert.equal(await client.next(), 'welcome');
   await adapter.close(4000, 'over');
   for (const client of clients) assert.deepEqual(await client.closed, { code: 4000, reason: 'over' });
+});
+
+test('peer.terminate, peer.ping and peer.close without a code', async () => {
+  const { connect } = await serve({
+    message(peer, message) {
+      if (message.text() === 'ping') peer.ping('are you there');
+      else if (message.text() === 'close') peer.close();
+      else peer.terminate();
+    },
+  });
+  const [pinged, closed, terminated] = await Promise.all(['/1', '/2', '/3'].map((path) => connect(path)));
+  const ping = once(pinged.socket, 'ping');
+  pinged.send('ping');
+  assert.equal(String(await ping), 'are you there');
+  closed.send('close');
+  assert.equal((await closed.closed).code, 1005);
+  terminated.socket.on('error', () => {});
+  terminated.send('terminate');
+  assert.equal((await terminated.closed).code, 1006);
+  pinged.socket.terminate();
 });

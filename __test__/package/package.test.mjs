@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -113,14 +114,18 @@ describe('what is installed', () => {
     assert.deepEqual(await exit, [0, null]);
   });
 
+  const namesThatNeedNode = Object.keys(createRequire(import.meta.url)('../..'))
+    .filter((name) => !['CloseCode', 'closeAdvice', 'ErrorCode'].includes(name))
+    .sort();
+
   for (const condition of ['browser', 'edge-light', 'workerd', 'worker', 'react-native']) {
     test(`with the condition "${condition}": codes and advice, and errors that say what to do`, async () => {
       const program = `
         const use = (module) => {
-          const { CloseCode, closeAdvice, WebSocketManager, RedisPubSub, getWebSocketManager, shutdownOnSignals } = module;
+          const { CloseCode, closeAdvice, ErrorCode, ...needNode } = module;
           console.log(closeAdvice(CloseCode.TOKEN_EXPIRED));
-          for (const call of [() => new WebSocketManager(), () => new RedisPubSub(), getWebSocketManager, shutdownOnSignals])
-            try { call() } catch (error) { console.log(error.code, error.message) }
+          for (const name of Object.keys(needNode).sort())
+            try { /^[A-Z]/.test(name) ? new needNode[name]() : needNode[name]() } catch (error) { console.log(error.code, error.message) }
         };`;
       const kinds = {
         module: `import * as module from '@actory/websocket'; ${program} use(module)`,
@@ -132,9 +137,7 @@ describe('what is installed', () => {
         assert.equal(advice, 'refresh');
         assert.deepEqual(
           errors.map((line) => line.split(' of @actory')[0]),
-          ['WebSocketManager', 'RedisPubSub', 'getWebSocketManager', 'shutdownOnSignals'].map(
-            (n) => `ERR_WRONG_RUNTIME ${n}`,
-          ),
+          namesThatNeedNode.map((name) => `ERR_WRONG_RUNTIME ${name}`),
         );
       }
     });
