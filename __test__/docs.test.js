@@ -274,6 +274,7 @@ describe('links', () => {
     'README.md',
     'README.ja.md',
     'ARCHITECTURE.md',
+    'docs/recipes.md',
     'docs/tuning.md',
     'benches/README.md',
     'deploy/README.md',

@@ -1,5 +1,6 @@
 'use strict';
 
+const { setImmediate } = require('node:timers'); // not the global one, which tests fake
 const { warn } = require('./warning');
 
 const nothing = () => {};

@@ -2,6 +2,7 @@
 
 const { AsyncResource } = require('node:async_hooks');
 const { performance } = require('node:perf_hooks');
+const { setImmediate } = require('node:timers'); // not the global one, which tests fake
 
 /**
  * Events of a batch, at most and at least. The queue in the addon is fair, and a batch is handed out as it is: so it has

@@ -73,6 +73,12 @@ const checks = [
     needsAddon: true,
   },
   {
+    name: 'recipes',
+    command: ['npm', 'run', '--silent', 'test:recipes'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
     name: 'demos in a browser',
     command: ['npm', 'run', '--silent', 'test:e2e'],
     tests: nodeTests,
