@@ -78,6 +78,7 @@ for (const linker of ['node-modules', 'pnp']) {
       join(folder, '.yarnrc.yml'),
       `nodeLinker: ${linker}
 pnpEnableEsmLoader: true
+globalFolder: ./yarn
 unsafeHttpWhitelist: ['127.0.0.1']
 npmScopes:
   actory:

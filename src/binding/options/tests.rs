@@ -92,11 +92,10 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "redis" => (Value::Flag(true), None),
         "redis.url" => (Value::Number(6379.0), Some(text("http://localhost"))),
         "redis.routing" => (Value::Flag(true), Some(text("room"))),
-        "redis.prefix"
-        | "redis.masterName"
-        | "redis.username"
-        | "redis.password"
-        | "redis.tls.servername" => (Value::Flag(false), Some(text(""))),
+        "redis.prefix" | "redis.masterName" | "redis.username" | "redis.tls.servername" => {
+            (Value::Flag(false), Some(text("")))
+        }
+        "redis.password" => (Value::Flag(false), None),
         "redis.tls.ca" | "redis.tls.cert" | "redis.tls.key" => (Value::Number(1.0), None),
         "redis.tls.rejectUnauthorized" => (Value::Number(0.0), None),
         _ => panic!("{path} is not tried"),

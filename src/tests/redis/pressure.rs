@@ -25,7 +25,7 @@ fn a_flood_from_redis_for_many_leaves_others_their_turns() {
     let mut crowd: Vec<_> = (0..200).map(|n| server.open(Request::of(&format!("{n}"), &["crowd"]))).collect();
     let mut other = server.connect_as("ada");
     let mut flood = redis::pipe();
-    for _ in 0..5000 {
+    for _ in 0..10_000 {
         flood.cmd("PUBLISH").arg("actory:room:crowd").arg("t1").ignore();
     }
     let received = || server.engine.stats().broker.counts.received;
@@ -34,13 +34,13 @@ fn a_flood_from_redis_for_many_leaves_others_their_turns() {
     connection.send_packed_command(&flood.get_packed_pipeline()).unwrap();
     eventually("it to come", || received() > before);
     let mut trips = 0;
-    while received() < before + 5000 {
+    while received() < before + 10_000 {
         other.expect_alive();
         trips += 1;
     }
     assert!(trips >= 4, "{trips} round trips meanwhile");
     for client in &mut crowd {
-        (0..5000).for_each(|_| client.expect_text("1"));
+        (0..10_000).for_each(|_| client.expect_text("1"));
     }
 }
 
