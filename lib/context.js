@@ -2,16 +2,26 @@
 
 const { AsyncResource } = require('node:async_hooks');
 
+const begin = () => new AsyncResource('ActoryWebSocketConnection', { requireManualDestroy: true });
+
+/** The symbols under which every AsyncResource has its numbers. */
+const NUMBERS = (() => {
+  const resource = begin();
+  return Object.getOwnPropertySymbols(resource).filter(
+    (symbol) => typeof resource[symbol] === 'number' && /async_?id/i.test(symbol.description),
+  );
+})();
+
 /**
  * Whether an AsyncResource carries a context. Node keeps it under a symbol of its own: a frame of the values of all
  * AsyncLocalStorages, where it knows those (24; 22 behind a flag), or one symbol per AsyncLocalStorage. All else that is under
  * symbols is numbers, and a note for the garbage collector, which `requireManualDestroy` leaves out.
  */
 function carriesContext(resource) {
-  return Object.getOwnPropertySymbols(resource).some((symbol) => {
-    const value = resource[symbol];
-    return value !== undefined && !(typeof value === 'number' && /async_?id/i.test(symbol.description));
-  });
+  for (const symbol of Object.getOwnPropertySymbols(resource)) {
+    if (resource[symbol] !== undefined && !NUMBERS.includes(symbol)) return true;
+  }
+  return false;
 }
 
 /**
@@ -19,7 +29,7 @@ function carriesContext(resource) {
  * some hundred nanoseconds.
  */
 function currentContext() {
-  const resource = new AsyncResource('ActoryWebSocketConnection', { requireManualDestroy: true });
+  const resource = begin();
   return carriesContext(resource) ? resource : undefined;
 }
 
