@@ -1040,7 +1040,7 @@ export interface Identity<Data = unknown> {
   headers?: HandshakeHeaders | undefined;
 }
 
-/** How dead connections are found. Pings are spread evenly over the connections; one costs 8 bytes and their packets. */
+/** How dead connections are found. Pings are spread evenly over the connections; one costs 14 bytes and their packets. */
 export interface HeartbeatOptions {
   /**
    * How often every connection is pinged, whatever else it says: proxies want to see traffic both ways. Milliseconds, 100 to 3,600,000.
@@ -1323,7 +1323,7 @@ export interface Connection<Data = unknown> {
 
   /**
    * Pings the client, behind what is queued. The event `pong` tells its answer. The heartbeat does so by itself: this is for
-   * measuring, or for data of your own.
+   * measuring, or for data of your own: all but the three bytes of the heartbeat's pings, `\x16hb`, whose answers are its own.
    *
    * @param data - a string or bytes, at most 125 bytes, default empty
    * @returns whether it was queued: `false` if the connection is closing or closed, or so much waits that it is closed with 4004

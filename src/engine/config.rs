@@ -113,7 +113,7 @@ impl Origins {
     }
 }
 
-/// When peers are asked for a sign of life. Costs one ping and one pong (8 bytes and their packets) per interval.
+/// When peers are asked for a sign of life. Costs one ping and one pong (14 bytes and their packets) per interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Time between two pings. Default 30 s; 100 ms to 1 h.

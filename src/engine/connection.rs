@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::assembler::{Assembler, Step, Violation};
 use super::close::{self, ClosedBy};
@@ -101,6 +101,16 @@ impl Connection {
         self.deadline = Some(Box::pin(tokio::time::sleep(self.tenure.shared.config.limits.close_timeout)));
     }
 
+    /// The deadline for JavaScript is that for the end as well, which gets a moment at least.
+    fn keep_deadline(&mut self) {
+        let least = Instant::now() + LINGER;
+        if let Some(deadline) = &mut self.deadline
+            && deadline.deadline() < least
+        {
+            deadline.as_mut().reset(least);
+        }
+    }
+
     /// Begins the close handshake from our side.
     fn begin_close(&mut self, code: u16, reason: &str) {
         if self.phase != Phase::Open {
@@ -150,7 +160,8 @@ impl Connection {
 
     fn conclude_now(&mut self, code: u16, reason: &str, by: ClosedBy) {
         self.tenure.leave(code, reason, by);
-        let is_first = matches!(self.phase, Phase::Open | Phase::Settling);
+        let is_settled = self.phase == Phase::Settling;
+        let is_first = self.phase == Phase::Open || is_settled;
         if is_first && by != ClosedBy::Network {
             self.say_close(code, reason);
         }
@@ -159,7 +170,9 @@ impl Connection {
             ClosedBy::Server => self.phase = Phase::Draining,
             ClosedBy::Peer | ClosedBy::Network => self.phase = Phase::Flushing,
         }
-        if is_first || by != ClosedBy::Network {
+        if is_settled {
+            self.keep_deadline();
+        } else if is_first || by != ClosedBy::Network {
             self.set_deadline();
         }
     }
@@ -180,8 +193,12 @@ impl Connection {
             }
             return self.over(self.tenure.handle.buffered() > 0);
         }
+        let is_slow = orders.slow() || (evict && waiting >= unfinished);
+        if is_slow && matches!(self.phase, Phase::Open | Phase::Settling) {
+            self.shed();
+        }
         // A peer that has said its last answers no ping either.
-        if orders.settled() || orders.slow() || orders.close() {
+        if orders.settled() || is_slow || orders.close() {
             self.conclude_at_last();
         }
         if orders.dead() && self.phase == Phase::Open {
@@ -197,20 +214,7 @@ impl Connection {
             }
             return;
         }
-        if (orders.slow() || (evict && waiting >= unfinished)) && self.phase == Phase::Open {
-            let is_told = self.tenure.handle.is_seen() || self.tenure.shared.events.wants(Interest::SLOW);
-            if is_told {
-                self.tenure.handle.mark_seen();
-            }
-            self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
-            let (writer, mailbox) = (self.tenure.handle.writer(), self.mailbox());
-            // The kernel may have room for some of it, which is then not too much.
-            writer.flush(&self.socket, mailbox);
-            let dropped = writer.cut(&mailbox.memory);
-            mailbox.counters.messages_dropped.add(dropped.messages);
-            if is_told {
-                self.tenure.shared.events.push(Event::Slow { handle: self.tenure.handle.clone(), dropped });
-            }
+        if is_slow && self.phase == Phase::Open {
             self.say_close(close::SLOW_CONSUMER, "too slow");
             self.phase = Phase::Closing;
             self.set_deadline();
@@ -226,6 +230,25 @@ impl Connection {
             && let Some(request) = self.tenure.handle.take_close()
         {
             self.begin_close(request.code, &request.reason);
+        }
+    }
+
+    /// Drops what waits for its client, and tells.
+    fn shed(&mut self) {
+        let is_told = self.tenure.handle.is_seen() || self.tenure.shared.events.wants(Interest::SLOW);
+        if is_told {
+            self.tenure.handle.mark_seen();
+        }
+        // Unless another end is to come.
+        self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
+        let handle = &self.tenure.handle;
+        let (writer, mailbox) = (handle.writer(), handle.mailbox());
+        // The kernel may have room for some of it, which is then not too much.
+        writer.flush(&self.socket, mailbox);
+        let dropped = writer.cut(&mailbox.memory);
+        mailbox.counters.messages_dropped.add(dropped.messages);
+        if is_told {
+            self.tenure.shared.events.push(Event::Slow { handle: handle.clone(), dropped });
         }
     }
 
@@ -512,13 +535,11 @@ impl Connection {
     }
 
     /// True if its peer has left, its seat is wanted, and it waits for others before it goes on: for Redis, JavaScript, or the peer. Or
-    /// for its turn, if those are `late`. It is to be lost then. An answer to its last words is waited for.
+    /// for its turn, if those are `late`. It is to be lost then.
     pub(super) fn outstays(&mut self, late: bool) -> bool {
         (self.socket.has_left() || self.tenure.handle.has_left())
             && self.live.outstays()
-            && (late
-                || self.tenure.handle.is_stopped()
-                || !matches!(self.phase, Phase::Open | Phase::Settling))
+            && (late || self.tenure.handle.is_stopped() || self.phase != Phase::Open)
     }
 
     /// Loses it outside its turns, and whatever it has left to do.

@@ -185,7 +185,8 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// `notify` is called from any thread when the queue stops being empty; limits are in bytes. Twice `limit` are not exceeded
+    /// `notify` is called from any thread when the queue stops being empty, and must not call back into this: its lock is held
+    /// then. Limits are in bytes. Twice `limit` are not exceeded
     /// by more than a message of each worker.
     pub fn new(notify: Box<dyn Fn() + Send + Sync>, limit: usize, limit_per_connection: usize) -> Self {
         Events {

@@ -148,10 +148,14 @@ impl Flows {
         self.turn
     }
 
-    /// Queues an event of a connection, which is paused if it has its share then.
+    /// Queues an event of a connection, which is paused if it has its share then. Of two [drains](Event::Drain) in a row the
+    /// second says nothing new, and no pause would bound them, for they come of writing.
     pub fn push(&mut self, event: Event) {
         let Some(handle) = event.connection() else { return };
         let key = handle.flow().unwrap_or_else(|| self.begin(handle));
+        if matches!(event, Event::Drain { .. }) && self.ends_with_drain(key) {
+            return;
+        }
         let size = size(&event);
         let flow = &mut self.flows[key];
         if let Some(size) = size {
@@ -169,6 +173,10 @@ impl Flows {
             self.items[flow.last].next = item;
         }
         flow.last = item;
+    }
+
+    fn ends_with_drain(&self, key: usize) -> bool {
+        self.items.get(self.flows[key].last).is_some_and(|item| matches!(item.event, Event::Drain { .. }))
     }
 
     /// Begins a flow.
@@ -319,6 +327,21 @@ mod tests {
         let mut batch = VecDeque::new();
         flows.take(max, &mut batch);
         batch.iter().filter_map(Event::connection).map(|handle| handle.id).collect()
+    }
+
+    #[test]
+    fn a_drain_behind_a_drain_is_left_out() {
+        let mut flows = Flows::new(usize::MAX, MAX_BYTES);
+        let handle = handle(1);
+        let drain = || Event::Drain { handle: handle.clone() };
+        (0..1000).for_each(|_| flows.push(drain()));
+        flows.push(text(&handle, "x"));
+        (0..1000).for_each(|_| flows.push(drain()));
+        assert_eq!(flows.len(), 3);
+        take(&mut flows, 256);
+        assert_eq!(flows.bytes(), 0);
+        flows.push(drain());
+        assert_eq!(flows.len(), 1, "the one before was taken");
     }
 
     #[test]

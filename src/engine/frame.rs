@@ -184,7 +184,7 @@ pub fn encode_control(opcode: Opcode, payload: &[u8]) -> ([u8; 2 + MAX_CONTROL],
 }
 
 /// What the heartbeat's pings carry, so that the answers to them are not taken for those to pings of the application's, which
-/// may be empty. The first byte is one that no text has.
+/// may be empty. An application's ping of just these bytes gets no pong that it could tell from theirs.
 pub const HEARTBEAT: &[u8] = b"\x16hb";
 
 /// A ping of the heartbeat's.

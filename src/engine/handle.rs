@@ -57,9 +57,6 @@ const LEFT: u32 = 1 << 15;
 /// All that a connection is asked to do.
 const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT | TERMINATE;
 
-/// Bytes of pings and of answers to pings that may wait beyond the outbox' limit.
-const MAX_CONTROL_BYTES: usize = 64 * 1024;
-
 /// What a connection is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders(u32);
@@ -263,9 +260,9 @@ impl Handle {
         !self.bound_control(limit)
     }
 
-    /// Finds it slow if more control frames wait than its outbox, of `limit` bytes, has room for. Answers whether.
+    /// Finds it slow if its outbox, of `limit` bytes, [overflows](Writer::overflows) with control frames. Answers whether.
     pub(super) fn bound_control(self: &Arc<Self>, limit: usize) -> bool {
-        let is_too_much = self.buffered() > limit + MAX_CONTROL_BYTES;
+        let is_too_much = self.writer.overflows(limit);
         if is_too_much {
             self.declare_slow();
         }
@@ -326,20 +323,15 @@ impl Handle {
 
     /// The same for an order that ends it: it is no longer open.
     fn order_end(self: &Arc<Self>, order: u32) {
-        self.end(ENDING);
+        self.count_out(self.flags.fetch_or(ENDING, Ordering::AcqRel));
         self.order(order);
     }
 
-    /// Notes that it is no longer open, by setting [`ENDING`] or else by clearing [`OPEN`]. True if it was [`OPEN`].
-    fn end(&self, how: u32) -> bool {
-        let before = match how {
-            ENDING => self.flags.fetch_or(ENDING, Ordering::AcqRel),
-            _ => self.flags.fetch_and(!OPEN, Ordering::AcqRel),
-        };
+    /// Its flags changed so that it is no longer open, and were `before`.
+    fn count_out(&self, before: u32) {
         if before & (OPEN | ENDING) == OPEN {
             self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
         }
-        before & OPEN != 0
     }
 
     /// Asks for a close. The first request counts; after it no more messages are taken.
@@ -431,7 +423,9 @@ impl Handle {
 
     /// Stops taking messages. True the first time.
     pub(super) fn shut(&self) -> bool {
-        let first = self.end(OPEN);
+        let before = self.flags.fetch_and(!OPEN, Ordering::AcqRel);
+        self.count_out(before);
+        let first = before & OPEN != 0;
         if first {
             self.writer.shut();
         }

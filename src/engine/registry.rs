@@ -212,7 +212,7 @@ pub struct Registry {
     users: Index,
     rooms: Index,
     /// Connections that were removed while JavaScript had objects for them, until they are over.
-    ending: Mutex<HashMap<ConnectionId, Arc<Handle>>>,
+    ending: ById,
 }
 
 impl Default for Registry {
@@ -221,7 +221,7 @@ impl Default for Registry {
             connections: ById::default(),
             users: Index::new(true),
             rooms: Index::new(false),
-            ending: Mutex::default(),
+            ending: ById::default(),
         }
     }
 }
@@ -256,12 +256,15 @@ impl Registry {
     /// Removes a connection, but for its rooms: it has to [`leave`](Registry::leave) them. Answers whether it was its user's
     /// last. Calling it again does nothing.
     pub fn remove(&self, handle: &Arc<Handle>) -> bool {
-        if handle.is_seen() {
-            self.ending.lock().insert(handle.id, handle.clone());
-        }
-        if !self.connections.shard(handle.id).members.lock().remove(handle.id) {
+        let mut members = self.connections.shard(handle.id).members.lock();
+        if !members.remove(handle.id) {
             return false;
         }
+        // Under the lock of where it was, so that it is found in one of both at any time.
+        if handle.is_seen() {
+            self.ending.shard(handle.id).members.lock().insert(handle.clone());
+        }
+        drop(members);
         self.connections.len.fetch_sub(1, Ordering::Relaxed);
         self.users.leave(&handle.user, handle.id)
     }
@@ -323,19 +326,13 @@ impl Registry {
 
     /// Looks a connection up that JavaScript has an object for, and that may be closing.
     pub fn find(&self, id: ConnectionId) -> Option<Arc<Handle>> {
-        self.get(id).or_else(|| self.ending.lock().get(&id).cloned())
+        self.get(id).or_else(|| self.ending.shard(id).members.lock().get(id).cloned())
     }
 
     /// The connection is over.
     pub fn forget(&self, handle: &Handle) {
         if handle.is_seen() {
-            let mut ending = self.ending.lock();
-            ending.remove(&handle.id);
-            // A burst must not keep its table for ever.
-            if ending.len() < ending.capacity() / 8 {
-                let len = ending.len();
-                ending.shrink_to(len * 2);
-            }
+            self.ending.shard(handle.id).members.lock().remove(handle.id);
         }
     }
 

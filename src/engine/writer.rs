@@ -23,6 +23,8 @@ const MAX_BYTES: usize = 256 * 1024;
 /// How many times its limit an outbox may take before the kernel has refused anything: what has not been offered to a
 /// client says nothing about how it reads.
 const UNOFFERED: usize = 8;
+/// Bytes of control frames that may wait beyond the limit of the messages.
+const MAX_CONTROL_BYTES: usize = 64 * 1024;
 /// Bytes that a connection which is evicted may keep, so that the frame that is half out and the reason still come.
 pub(super) const LEFTOVER: usize = 16 * 1024;
 
@@ -197,6 +199,18 @@ impl Writer {
     pub(super) fn push_ping(&self, frame: &[u8], memory: &Arc<Memory>) -> Option<bool> {
         let mut state = self.state.lock();
         (!state.shut).then(|| self.queue_control(&mut state, frame, memory))
+    }
+
+    /// Whether so much waits, control frames included, that the client counts as slow: more than `limit` if it is behind, else
+    /// as much more as [`Writer::push`] takes. No more messages are taken then.
+    pub(super) fn overflows(&self, limit: usize) -> bool {
+        let mut state = self.state.lock();
+        let limit = if state.behind { limit } else { limit.saturating_mul(UNOFFERED) };
+        let overflows = state.queued > limit.saturating_add(MAX_CONTROL_BYTES);
+        if overflows {
+            state.shut = true;
+        }
+        overflows
     }
 
     fn queue_control(&self, state: &mut State, frames: &[u8], memory: &Arc<Memory>) -> bool {

@@ -8,11 +8,13 @@ use tokio::runtime::Builder;
 use super::*;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::frame::{Frame, Message};
-use crate::engine::handle::Peer;
+use crate::engine::handle::{Peer, Pushed};
 use crate::engine::poller::{Poller, Readiness};
 use crate::engine::socket::Taken;
 use crate::engine::{Engine, turns};
 
+/// A text frame with `1`, masked with zeros.
+const ONE: &[u8] = &[0x81, 0x81, 0, 0, 0, 0, b'1'];
 /// `limits.maxConnections`.
 const SEATS: usize = 8;
 
@@ -254,19 +256,64 @@ fn a_client_that_has_left_is_let_go_before_its_turn_where_turns_are_late_and_the
 }
 
 #[test]
-fn a_client_that_has_left_waits_for_the_answer_to_its_last_message() {
+fn a_client_that_has_left_waits_for_the_answer_to_its_last_message_unless_its_seat_is_wanted() {
+    for wanted in [false, true] {
+        in_rooms(1, |mut scene| {
+            scene.engine.set_interest(Interest::MESSAGE);
+            let _others = crowd(&scene.engine, if wanted { SEATS / 4 } else { SEATS / 4 - 1 });
+            scene.client.write_all(ONE).unwrap();
+            scene.leave();
+            assert_eq!(scene.connection.turn(&Turn::begin()), wanted);
+            assert!(matches!(scene.engine.drain(256).front(), Some(Event::Text { .. })), "it is heard");
+            if wanted {
+                return;
+            }
+            assert_eq!(scene.connection.phase, Phase::Settling);
+            assert!(scene.connection.handle().is_open(), "it may be answered");
+            // JavaScript comes back for more.
+            scene.engine.drain(256);
+            assert!(scene.connection.turn(&Turn::begin()));
+        });
+    }
+}
+
+#[test]
+fn the_wait_for_an_answer_and_the_close_handshake_have_one_deadline() {
     in_rooms(1, |mut scene| {
         scene.engine.set_interest(Interest::MESSAGE);
-        let _others = crowd(&scene.engine, SEATS / 4);
-        // `1`, masked with zeros.
-        scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1']).unwrap();
-        scene.leave();
-        assert!(!scene.connection.turn(&Turn::begin()), "also where its seat is wanted");
-        assert_eq!(scene.engine.drain(256).len(), 1);
+        // Behind the message is a frame of an opcode that there is not.
+        scene.client.write_all(&[ONE, &[0x83, 0x80, 0, 0, 0, 0]].concat()).unwrap();
+        assert!(!scene.connection.turn(&Turn::begin()));
         assert_eq!(scene.connection.phase, Phase::Settling);
-        assert!(scene.connection.handle().is_open(), "it may be answered");
-        // JavaScript comes back for more.
+        let deadline = |scene: &Scene| scene.connection.deadline.as_ref().unwrap().deadline();
+        let first = deadline(&scene);
         scene.engine.drain(256);
+        scene.engine.drain(256);
+        assert!(!scene.connection.turn(&Turn::begin()));
+        assert_eq!((scene.connection.phase, deadline(&scene)), (Phase::HalfClosed, first));
+    });
+}
+
+#[test]
+fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_ends_as_it_said() {
+    in_rooms(1, |mut scene| {
+        scene.engine.set_interest(Interest::ALL);
+        // Behind the message is a close frame with 1000.
+        scene.client.write_all(&[ONE, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]].concat()).unwrap();
+        assert!(!scene.connection.turn(&Turn::begin()));
+        assert_eq!(scene.connection.phase, Phase::Settling);
+        let handle = scene.connection.handle().clone();
+        let text = text();
+        let pushes = [(); 3].map(|()| handle.push(&Frame::new(Message::Text(&text)), frame() / 4 + 1));
+        assert_eq!(pushes, [Pushed::Queued, Pushed::Queued, Pushed::Full]);
         assert!(scene.connection.turn(&Turn::begin()));
+        drop(scene.connection);
+        let batch = scene.engine.drain(256);
+        let slow = batch.iter().find_map(|event| match event {
+            Event::Slow { dropped, .. } => Some(dropped.messages),
+            _ => None,
+        });
+        assert_eq!(slow, Some(1));
+        assert!(matches!(batch.back(), Some(Event::Close { code: 1000, by: ClosedBy::Peer, .. })));
     });
 }

@@ -1,6 +1,7 @@
 //! When a connection is not read, and what the heartbeat makes of that.
 
 use super::*;
+use crate::engine::frame::Message;
 use crate::engine::memory::Memory;
 
 #[test]
@@ -78,4 +79,20 @@ fn a_connection_is_open_until_its_end_is_asked_for_and_counts_until_then() {
         assert!(handle.shut(), "it has yet to leave");
         assert!(!handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 0);
     }
+}
+
+#[test]
+fn a_ping_among_what_the_client_was_not_yet_offered_finds_it_no_slower_than_a_message_does() {
+    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    let text = "x".repeat(100_000);
+    let push = || handle.push(&Frame::new(Message::Text(&text)), 1 << 20);
+    assert!((0..20).all(|_| push() == Pushed::Queued && handle.ping(b"", 1 << 20)));
+    assert!(handle.is_open() && !handle.enter().slow());
+    handle.leave();
+    let pings = (0..1 << 20).take_while(|_| handle.ping(&[0; 125], 1 << 20)).count();
+    assert!((50_000..100_000).contains(&pings), "{pings}: pings are bounded too");
+    assert!(handle.enter().slow());
+    handle.leave();
+    assert_eq!((handle.is_open(), push()), (false, Pushed::Closed), "what is closed for that takes no more");
 }
