@@ -67,5 +67,5 @@ fn authorities(options: &TlsOptions) -> Result<Authorities, String> {
     };
     let wrong = |why: String| format!("redis.tls.ca: {why}");
     let certificates = certificates(ca).map_err(wrong)?;
-    Authorities::of(certificates).map_err(|error| wrong(error.to_string()))
+    Authorities::named(certificates).map_err(|error| wrong(error.to_string()))
 }
