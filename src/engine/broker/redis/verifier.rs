@@ -112,7 +112,13 @@ impl ServerCertVerifier for Verifier {
             let certificate = certificate.as_ref().map_err(|_| error.clone())?;
             if !self.is_vouched_for(shown, certificate, authorities, now) {
                 let is_late = chain(authorities.roots(|_| true), intermediates).is_ok();
-                return Err(if is_late { CertificateError::Expired.into() } else { error.clone() });
+                // Of these webpki says that it doesn't take such at all.
+                let is_odd = certificate.is_own_issuer() || certificate.is_of_version_1();
+                return Err(match (is_late, is_odd) {
+                    (true, _) => CertificateError::Expired.into(),
+                    (false, true) => CertificateError::UnknownIssuer.into(),
+                    (false, false) => error.clone(),
+                });
             }
             certificate.check_time(now)?;
             certificate.check_purpose()?;
@@ -131,7 +137,9 @@ impl ServerCertVerifier for Verifier {
         if certificate.is_ok_and(|certificate| certificate.is_commonly_named(name)) && !is_constrained() {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(if parsed.is_ok() { error } else { CertificateError::NotValidForName.into() })
+        let (expected, presented) = (name.to_owned(), Vec::new());
+        let unread = CertificateError::NotValidForNameContext { expected, presented };
+        Err(if parsed.is_ok() { error } else { unread.into() })
     }
 
     fn verify_tls12_signature(
