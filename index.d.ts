@@ -828,9 +828,11 @@ export interface RedisOptions {
 /** TLS to Redis. Certificates and keys are PEM. */
 export interface RedisTlsOptions {
   /**
-   * Certificate authorities to trust, one or several in one text. A server's own self-signed certificate is one for itself.
+   * Certificate authorities to trust, one or several in one text. A server's own self-signed certificate is one for itself,
+   * and for others only if it says so (`CA:TRUE`).
    *
-   * @defaultValue those of the system, and those of the file that the environment variable `NODE_EXTRA_CA_CERTS` names
+   * @defaultValue those of the system, and those of the file that the environment variable `NODE_EXTRA_CA_CERTS` names, as
+   * both are when the manager or `RedisPubSub` is made
    */
   ca?: string | Uint8Array | undefined;
   /**

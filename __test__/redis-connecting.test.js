@@ -2,7 +2,7 @@
 
 const http = require('node:http');
 const { once } = require('node:events');
-const { mkdtemp, rm, writeFile } = require('node:fs/promises');
+const { copyFile, mkdtemp, rm, writeFile } = require('node:fs/promises');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { certificate } = require('./support/certificate');
@@ -83,8 +83,8 @@ describe('a Redis with a self-signed certificate', () => {
     const { cert, key } = certificate();
     await Promise.all([writeFile(file, cert), writeFile(keyFile, key)]);
     const files = [`tls-cert-file ${file}`, `tls-key-file ${keyFile}`, `tls-ca-cert-file ${file}`];
-    await startRedis([`tls-port ${port}`, ...files, 'tls-auth-clients no']);
-    return { url: `rediss://localhost:${port}`, cert, file };
+    const redis = await startRedis([`tls-port ${port}`, ...files, 'tls-auth-clients no']);
+    return { url: `rediss://localhost:${port}`, cert, file, redis };
   }
 
   test('is trusted where redis.tls.ca names it', async () => {
@@ -92,6 +92,18 @@ describe('a Redis with a self-signed certificate', () => {
     const { manager } = await host({ redis: { url, tls: { ca: cert } } });
     manager.on('broker', () => {});
     await manager.ready();
+  });
+
+  test('is trusted where NODE_EXTRA_CA_CERTS did at the start', async () => {
+    const { url, file, redis } = await startSigned();
+    await redis.kill();
+    const copy = `${file}-of-node`;
+    await copyFile(file, copy);
+    const { line } = program('subscriber.js', { env: { REDIS_URL: url, NODE_EXTRA_CA_CERTS: copy } });
+    expect(await line()).toBe('warning ERR_BROKER_CONNECT');
+    await rm(copy);
+    await redis.restart();
+    expect(await line()).toBe('up');
   });
 
   test('is trusted where NODE_EXTRA_CA_CERTS does, and nowhere else', async () => {

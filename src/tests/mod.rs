@@ -17,7 +17,7 @@ mod overdue;
 mod proxy;
 mod redis;
 mod redis_cluster;
-mod redis_rig;
+pub mod redis_rig;
 mod redis_sentinel;
 mod relay;
 mod rooms;

@@ -12,9 +12,9 @@ pub mod traffic;
 pub use cluster::{MASTERS, RedisCluster};
 pub use fake::FakeRedis;
 pub use listener::Listener;
-pub use server::RedisServer;
+pub use server::{RedisServer, private_dir};
 pub use tap::Tap;
-pub use tls::{KEY, TlsRedis};
+pub use tls::{KEY, TlsRedis, openssl};
 
 use std::time::Duration;
 

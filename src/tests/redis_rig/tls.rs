@@ -69,7 +69,7 @@ impl TlsRedis {
 }
 
 /// Runs openssl there.
-fn openssl(dir: &Path, arguments: &str) {
+pub fn openssl(dir: &Path, arguments: &str) {
     let made = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

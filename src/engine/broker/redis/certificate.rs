@@ -12,10 +12,12 @@ use x509_cert::certificate::{CertificateInner, Raw, Version};
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{self, Decode, Encode, Tag, Tagged};
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName};
+use x509_cert::ext::pkix::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, NameConstraints, SubjectAltName,
+};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-/// A server may be shown this certificate's key for (RFC 5280, section 4.2.1.12).
+/// A certificate is for servers, where it says for whom (RFC 5280, section 4.2.1.12).
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
@@ -54,7 +56,7 @@ impl Certificate {
         self.0.tbs_certificate.version == Version::V1
     }
 
-    /// Whether it was signed with the key of this authority, which was one then.
+    /// Whether it was signed with the key of this authority.
     pub fn is_issued_by(
         &self,
         authority: &Certificate,
@@ -67,7 +69,6 @@ impl Certificate {
             .collect();
         let signature = self.0.signature.raw_bytes();
         self.0.tbs_certificate.issuer == authority.0.tbs_certificate.subject
-            && authority.may_issue()
             && self
                 .0
                 .tbs_certificate
@@ -89,10 +90,31 @@ impl Certificate {
         })
     }
 
-    /// Authorities of version 1 can't say that they are some.
-    fn may_issue(&self) -> bool {
-        let constraints = self.0.tbs_certificate.get::<BasicConstraints>();
-        self.is_of_version_1() || matches!(constraints, Ok(Some((_, BasicConstraints { ca: true, .. }))))
+    /// Whether it may sign those of servers. As OpenSSL sees it (`X509_check_ca`), one without basic constraints may if its
+    /// key usage says so, or if it is of version 1, which can't say so, and its own issuer.
+    pub fn is_authority(&self) -> bool {
+        let tbs = &self.0.tbs_certificate;
+        let (Ok(constraints), Ok(usage)) = (tbs.get::<BasicConstraints>(), tbs.get::<KeyUsage>()) else {
+            return false;
+        };
+        let signs = usage.map(|(_, usage)| usage.0.contains(KeyUsages::KeyCertSign));
+        let is_one = match constraints {
+            Some((_, constraints)) => constraints.ca,
+            None => signs.is_some() || self.is_of_version_1() && self.is_own_issuer(),
+        };
+        is_one && signs != Some(false) && self.is_for_servers()
+    }
+
+    /// Whether it limits for which names those below it may be.
+    pub fn constrains_names(&self) -> bool {
+        !matches!(self.0.tbs_certificate.get::<NameConstraints>(), Ok(None))
+    }
+
+    fn is_for_servers(&self) -> bool {
+        match self.0.tbs_certificate.get::<ExtendedKeyUsage>() {
+            Ok(purposes) => purposes.is_none_or(|(_, purposes)| purposes.0.contains(&SERVER_AUTH)),
+            Err(_) => false,
+        }
     }
 
     /// Whether it holds at this time.
@@ -115,13 +137,9 @@ impl Certificate {
     /// # Errors
     /// That it is for something else.
     pub fn check_purpose(&self) -> Result<(), CertificateError> {
-        let tbs = &self.0.tbs_certificate;
-        let extended = tbs.get::<ExtendedKeyUsage>().map_err(malformed)?;
-        let usage = tbs.get::<KeyUsage>().map_err(malformed)?;
+        let usage = self.0.tbs_certificate.get::<KeyUsage>().map_err(malformed)?;
         let serves = KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment | KeyUsages::KeyAgreement;
-        if extended.is_some_and(|(_, purposes)| !purposes.0.contains(&SERVER_AUTH))
-            || usage.is_some_and(|(_, usage)| (usage.0 & serves).is_empty())
-        {
+        if !self.is_for_servers() || usage.is_some_and(|(_, usage)| (usage.0 & serves).is_empty()) {
             return Err(CertificateError::InvalidPurpose);
         }
         Ok(())

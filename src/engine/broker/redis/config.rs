@@ -211,6 +211,11 @@ impl RedisConfig {
         !self.servers.is_empty()
     }
 
+    /// Whether a server is reached by TLS; those that it names are then, too.
+    pub fn is_tls(&self) -> bool {
+        self.servers.iter().any(|server| server.address.is_tls())
+    }
+
     /// Whether the values fit; the numbers are in the engine's table.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if !(1..=MAX_PREFIX_BYTES).contains(&self.prefix.len()) || self.prefix.contains(['{', '}']) {
@@ -232,8 +237,8 @@ impl RedisConfig {
                 got,
             ));
         }
-        if self.is_on() && self.servers.iter().any(|server| server.address.is_tls()) {
-            super::tls::client_config(&self.tls)
+        if self.is_tls() {
+            super::tls::client_config(&self.tls, Vec::new)
                 .map_err(|why| ConfigError::out_of_range("redis.tls", "usable certificates", &why))?;
         }
         Ok(())

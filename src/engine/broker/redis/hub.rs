@@ -154,7 +154,7 @@ pub fn closed() -> Error {
 }
 
 impl Hub {
-    /// A hub without links.
+    /// A hub without links. For the thread that [`Tls::of`] is for.
     pub fn new(
         config: RedisConfig,
         prefix: String,
@@ -169,7 +169,7 @@ impl Hub {
             .map(|worker| Place { runtime: worker.runtime.clone(), mailbox: worker.mailbox.clone() })
             .collect();
         Hub {
-            tls: Tls::default(),
+            tls: Tls::of(&config),
             prefix,
             node,
             sharded: OnceLock::new(),

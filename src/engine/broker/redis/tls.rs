@@ -1,6 +1,6 @@
 //! TLS towards Redis: which certificates are trusted and shown.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::{env, fs};
 
 use rustls::ClientConfig;
@@ -8,30 +8,45 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::config::TlsOptions;
+use super::config::{RedisConfig, TlsOptions};
 use super::verifier::{Authorities, Verifier};
 
-/// A client's configuration, made when it is first needed: the system's authorities are some hundred files.
-#[derive(Debug, Default)]
-pub struct Tls(OnceLock<Result<Arc<ClientConfig>, String>>);
+/// A client's configuration, or why there is none.
+#[derive(Debug)]
+pub struct Tls(Result<Arc<ClientConfig>, String>);
 
 impl Tls {
-    /// See [`client_config`].
-    pub fn client(&self, options: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
-        self.0.get_or_init(|| client_config(options)).clone()
+    /// For these servers. It may read the environment, and JavaScript may write that on its own thread at any time: so it
+    /// is for that thread, and once.
+    pub fn of(config: &RedisConfig) -> Tls {
+        if !config.is_tls() {
+            return Tls(Err("no URL is rediss://".to_owned()));
+        }
+        Tls(client_config(&config.tls, others))
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn client(&self) -> Result<Arc<ClientConfig>, String> {
+        self.0.clone()
     }
 }
 
-/// A client's configuration.
+/// A client's configuration. Trusts `others` where the options name nobody.
 ///
 /// # Errors
 /// What is wrong with the certificates or the key.
-pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
+pub fn client_config(
+    options: &TlsOptions,
+    others: impl FnOnce() -> Vec<CertificateDer<'static>>,
+) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let authorities = if options.insecure { None } else { Some(authorities(options)?) };
+    let authorities = if options.insecure { None } else { Some(authorities(options, others)?) };
     let verifier = Verifier::new(authorities, &provider);
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match (&options.cert, &options.key) {
@@ -52,20 +67,24 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     if list.is_empty() { Err("no certificate in it".to_owned()) } else { Ok(list) }
 }
 
-/// Those of the options, or else those of the system and of Node.
-fn authorities(options: &TlsOptions) -> Result<Authorities, String> {
-    let Some(ca) = &options.ca else {
-        // Single certificates that can't be used are no reason to do without the others; of a file that can't be read Node
-        // has warned.
-        let mut certificates = rustls_native_certs::load_native_certs().certs;
-        if let Some(path) = env::var_os("NODE_EXTRA_CA_CERTS")
-            && let Ok(pem) = fs::read(path)
-        {
-            certificates.extend(CertificateDer::pem_slice_iter(&pem).flatten());
-        }
-        return Ok(Authorities::of_parsable(certificates));
-    };
+fn authorities(
+    options: &TlsOptions,
+    others: impl FnOnce() -> Vec<CertificateDer<'static>>,
+) -> Result<Authorities, String> {
+    let Some(ca) = &options.ca else { return Ok(Authorities::of_parsable(others())) };
     let wrong = |why: String| format!("redis.tls.ca: {why}");
     let certificates = certificates(ca).map_err(wrong)?;
-    Authorities::of(certificates).map_err(|error| wrong(error.to_string()))
+    Authorities::named(certificates).map_err(|error| wrong(error.to_string()))
+}
+
+/// Those of the system, some hundred files, and of Node. Single certificates that can't be used are no reason to do without
+/// the others; of a file that can't be read Node has warned.
+fn others() -> Vec<CertificateDer<'static>> {
+    let mut certificates = rustls_native_certs::load_native_certs().certs;
+    if let Some(path) = env::var_os("NODE_EXTRA_CA_CERTS")
+        && let Ok(pem) = fs::read(path)
+    {
+        certificates.extend(CertificateDer::pem_slice_iter(&pem).flatten());
+    }
+    certificates
 }

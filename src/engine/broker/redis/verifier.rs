@@ -16,28 +16,40 @@ use super::certificate::Certificate;
 /// Who vouches for servers.
 #[derive(Debug)]
 pub struct Authorities {
-    roots: RootCertStore,
-    certificates: Vec<CertificateDer<'static>>,
+    /// Some are not for signing others: these are trusted themselves.
+    known: Vec<(CertificateDer<'static>, Certificate)>,
+    /// Whether the app named them. Public authorities sign nothing of version 1.
+    are_named: bool,
 }
 
 impl Authorities {
-    /// These.
+    /// These, which the app named.
     ///
     /// # Errors
     /// One of them can't be used.
-    pub fn of(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, Error> {
-        let mut roots = RootCertStore::empty();
-        for certificate in &certificates {
-            roots.add(certificate.clone())?;
-        }
-        Ok(Authorities { roots, certificates })
+    pub fn named(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, Error> {
+        let known = certificates.into_iter().map(Authorities::read).collect::<Result<_, _>>()?;
+        Ok(Authorities { known, are_named: true })
     }
 
     /// Those of these that can be used.
     pub fn of_parsable(certificates: Vec<CertificateDer<'static>>) -> Authorities {
+        let known = certificates.into_iter().flat_map(Authorities::read).collect();
+        Authorities { known, are_named: false }
+    }
+
+    fn read(der: CertificateDer<'static>) -> Result<(CertificateDer<'static>, Certificate), Error> {
+        RootCertStore::empty().add(der.clone())?;
+        let certificate = Certificate::read(&der)?;
+        Ok((der, certificate))
+    }
+
+    /// For webpki, which takes all that it is given for an authority, now and for any name.
+    fn roots(&self, counts: impl Fn(&Certificate) -> bool) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(certificates.iter().cloned());
-        Authorities { roots, certificates }
+        let known = self.known.iter().filter(|(_, known)| known.is_authority() && counts(known));
+        roots.add_parsable_certificates(known.map(|(der, _)| der.clone()));
+        roots
     }
 }
 
@@ -55,7 +67,7 @@ impl Verifier {
         Arc::new(Verifier { authorities, known: provider.signature_verification_algorithms })
     }
 
-    /// Whether one of the authorities is it, or has signed it where webpki doesn't look: it reads no version 1.
+    /// Whether it is one that is trusted, or was signed by one where webpki doesn't look: it reads no version 1.
     fn is_vouched_for(
         &self,
         shown: &CertificateDer<'_>,
@@ -64,11 +76,15 @@ impl Verifier {
         now: UnixTime,
     ) -> bool {
         if certificate.is_own_issuer() {
-            return by.certificates.iter().any(|known| known == shown);
+            return by.known.iter().any(|(known, _)| known == shown);
         }
-        certificate.is_of_version_1()
-            && by.certificates.iter().filter_map(|known| Certificate::read(known).ok()).any(|authority| {
-                certificate.is_issued_by(&authority, self.known.all) && authority.check_time(now).is_ok()
+        by.are_named
+            && certificate.is_of_version_1()
+            && by.known.iter().any(|(_, authority)| {
+                authority.is_authority()
+                    && !authority.constrains_names()
+                    && authority.check_time(now).is_ok()
+                    && certificate.is_issued_by(authority, self.known.all)
             })
     }
 }
@@ -84,28 +100,46 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let Some(authorities) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
         let parsed = ParsedCertificate::try_from(shown);
-        let trusted = parsed.as_ref().map_err(Error::clone).and_then(|parsed| {
+        let parsed = parsed.as_ref().map_err(Error::clone);
+        let chain = |roots: RootCertStore, intermediates: &[CertificateDer<'_>]| {
             let all = self.known.all;
-            verify_server_cert_signed_by_trust_anchor(parsed, &authorities.roots, intermediates, now, all)
-        });
-        if let Err(error) = trusted {
-            let certificate = Certificate::read(shown)?;
-            if !self.is_vouched_for(shown, &certificate, authorities, now) {
-                return Err(error);
+            verify_server_cert_signed_by_trust_anchor(parsed.clone()?, &roots, intermediates, now, all)
+        };
+        let is_current = |authority: &Certificate| authority.check_time(now).is_ok();
+        let chained = chain(authorities.roots(is_current), intermediates);
+        let certificate = Certificate::read(shown);
+        if let Err(error) = &chained {
+            let certificate = certificate.as_ref().map_err(|_| error.clone())?;
+            if !self.is_vouched_for(shown, certificate, authorities, now) {
+                let is_late = chain(authorities.roots(|_| true), intermediates).is_ok();
+                // Of these webpki says that it doesn't take such at all.
+                let is_odd = certificate.is_own_issuer() || certificate.is_of_version_1();
+                return Err(match (is_late, is_odd) {
+                    (true, _) => CertificateError::Expired.into(),
+                    (false, true) => CertificateError::UnknownIssuer.into(),
+                    (false, false) => error.clone(),
+                });
             }
             certificate.check_time(now)?;
             certificate.check_purpose()?;
         }
-        let named = parsed.and_then(|parsed| verify_server_name(&parsed, name));
-        if named.is_err() && !Certificate::read(shown)?.is_commonly_named(name) {
-            return Err(match named {
-                Err(Error::InvalidCertificate(CertificateError::Other(_))) | Ok(()) => {
-                    CertificateError::NotValidForName.into()
-                }
-                Err(error) => error,
-            });
+        let Err(error) = parsed.clone().and_then(|parsed| verify_server_name(parsed, name)) else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        // webpki holds alternative names to an authority's constraints, and OpenSSL the common name too.
+        let is_free = |certificate: &Certificate| !certificate.constrains_names();
+        let are_free = |der: &&CertificateDer<'_>| Certificate::read(der).is_ok_and(|read| is_free(&read));
+        let is_constrained = || {
+            let roots = authorities.roots(|authority| is_current(authority) && is_free(authority));
+            let intermediates: Vec<_> = intermediates.iter().filter(are_free).cloned().collect();
+            chained.is_ok() && chain(roots, &intermediates).is_err()
+        };
+        if certificate.is_ok_and(|certificate| certificate.is_commonly_named(name)) && !is_constrained() {
+            return Ok(ServerCertVerified::assertion());
         }
-        Ok(ServerCertVerified::assertion())
+        let (expected, presented) = (name.to_owned(), Vec::new());
+        let unread = CertificateError::NotValidForNameContext { expected, presented };
+        Err(if parsed.is_ok() { error } else { unread.into() })
     }
 
     fn verify_tls12_signature(
@@ -143,3 +177,7 @@ impl ServerCertVerifier for Verifier {
         self.known.supported_schemes()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -123,7 +123,7 @@ impl Wire {
                 }
                 let name = config.tls.servername.clone().unwrap_or_else(|| host.clone());
                 let name = ServerName::try_from(name).map_err(io::Error::other)?;
-                let client = tls.client(&config.tls).map_err(io::Error::other)?;
+                let client = tls.client().map_err(io::Error::other)?;
                 Ok(Wire::Tls(Box::new(TlsConnector::from(client).connect(name, stream).await?)))
             }
             #[cfg(unix)]
