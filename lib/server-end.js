@@ -59,10 +59,11 @@ class ServerEnd {
 
   /** Closes the server, and cuts off what is left: it answers nothing any more. */
   cut() {
-    if (this.#server.listening) this.#server.close();
-    this.#server.closeAllConnections?.();
     for (const session of this.#sessions) session.destroy();
     for (const socket of this.#sockets) socket.destroy();
+    this.#server.closeAllConnections?.();
+    // Last, as it may throw.
+    if (this.#server.listening) this.#server.close();
   }
 
   #endIdle() {
