@@ -266,26 +266,33 @@ export function getWebSocketManager<Data = unknown>(name?: string): WebSocketMan
 /**
  * Ends this process in order when it gets a signal. In this order: all managers of the process close, with `drainMs`, while requests are
  * still answered, with `Connection: close`; then the HTTP servers close, once their requests are answered; then `onClosed` runs;
- * then the process exits, with `process.exitCode` or 0.
+ * then the process exits, with `process.exitCode` or 0. A step that fails is the process warning `ACTORY_WS_SHUTDOWN`, and the exit
+ * code is 1; the other steps run all the same.
  *
- * It exits at `deadlineMs` whatever is left by then. A second signal, if it comes half a second after the first or later, exits at
- * once with 128 plus the number of the signal. (A signal sent to npm comes twice.)
+ * Once the requests are answered, other upgraded sockets of the servers (such as those of another WebSocket server) and connections
+ * that say nothing are ended, and sessions of HTTP/2 are closed. Call this before the server listens: connections from before the
+ * call are waited for, until a second before the deadline.
  *
- * There is one of these in a process. Another call adds its servers, and its options replace those from before.
+ * It exits at `deadlineMs` whatever is left by then; a warning names that, and the exit code is 1. A second signal, if it comes half
+ * a second after the first or later, exits at once with 128 plus the number of the signal. (A signal sent to npm comes twice.)
  *
- * @param server - the HTTP servers to close, one or several; an empty array where there is none
- * @throws TypeError `ERR_INVALID_SERVER`, `ERR_INVALID_ARG` or `ERR_UNKNOWN_OPTION`
- * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+ * A process ends once, however often this is called, also by several copies of the package. Each call adds its servers, its signals
+ * and its `onClosed`; of `drainMs` and of `deadlineMs` the longest counts. All `onClosed` run at the same time.
+ *
+ * @param server - the HTTP servers to close, one or several; `null` or an empty array where there is none
+ * @throws TypeError `ERR_INVALID_SERVER` if one of them is no HTTP server, `ERR_INVALID_ARG` or `ERR_UNKNOWN_OPTION`
+ * @throws RangeError `ERR_ARG_OUT_OF_RANGE` for a time out of its range, a `deadlineMs` less than `drainMs`, and a signal that there is
+ * not, or that no process can listen to. Nothing is wired then.
  */
 export function shutdownOnSignals(
-  server: HttpServer | HttpsServer | readonly (HttpServer | HttpsServer)[],
+  server: HttpServer | HttpsServer | readonly (HttpServer | HttpsServer)[] | null,
   options?: ShutdownOptions,
 ): Shutdown;
 
 /** Options of {@link shutdownOnSignals}. */
 export interface ShutdownOptions {
   /**
-   * The signals.
+   * The signals; without any, only {@link Shutdown.start} starts it. `SIGKILL` and `SIGSTOP` can't be listened to.
    *
    * @defaultValue `['SIGTERM', 'SIGINT']`
    */
@@ -293,19 +300,21 @@ export interface ShutdownOptions {
   /**
    * Over how much time the closing of the connections is spread; see {@link CloseOptions.drainMs}. Milliseconds, 0 to 86,400,000.
    *
-   * @defaultValue `1000`, which fits into the 1.6 s that pm2 gives a process by default
+   * @defaultValue `1000`
    */
   drainMs?: number | undefined;
   /**
-   * When the process exits at the latest, counted from the signal. A second before that, or half-way if that is later, nothing is
-   * waited for any more, requests are cut off, server-sent events too, and `onClosed` is called. Milliseconds, 0 to 86,400,000.
+   * When the process exits at the latest, counted from the signal. A second before that, or half-way from the end of the drain if that
+   * is later, nothing is waited for any more, the servers close, requests are cut off, server-sent events too, and `onClosed` is called.
+   * Who sends the signal has to give the process longer than this; pm2 does not by default: `kill_timeout: 8000` fits the default.
+   * Milliseconds, `drainMs` to 86,400,000.
    *
-   * @defaultValue `drainMs + 6000`
+   * @defaultValue `drainMs + 6000`: 7000
    */
   deadlineMs?: number | undefined;
   /**
-   * Called when clients and requests are gone, to close what they needed, such as a database. What it returns is awaited. If it
-   * throws or rejects, that is a process warning, and the exit code is 1.
+   * Called when clients and requests are gone, to close what they needed, such as a database. No new ones come in by then. What it
+   * returns is awaited. If it throws or rejects, that is a process warning, and the exit code is 1.
    */
   onClosed?: (() => unknown) | undefined;
 }
@@ -314,9 +323,9 @@ export interface ShutdownOptions {
 export interface Shutdown {
   /** Whether the process is ending: what a health check is to answer 503 for. */
   readonly started: boolean;
-  /** Does what a signal does, for those that come by another way. Has no effect when it has started. */
+  /** Does what a signal does, for those that come by another way. Has no effect when the process is ending. */
   start(): void;
-  /** Listens to the signals no more. A shutdown that has started goes on. */
+  /** Takes the call back; what other calls have wired stays. Has no effect when the process is ending. */
   unwire(): void;
   /** {@link Shutdown.unwire}, for `using`. */
   [Symbol.dispose](): void;

@@ -301,6 +301,18 @@ describe('links', () => {
   });
 });
 
+test('pm2 gives more than the deadline: by default, and in deploy/', () => {
+  const textOf = (name) => readFileSync(join(root, name), 'utf8');
+  const numberIn = (name, pattern) => Number(textOf(name).match(pattern)[1].replace('_', ''));
+  const deadlineMs = numberIn('index.d.ts', /@defaultValue `drainMs \+ 6000`: (\d+)/);
+  for (const name of ['README.md', 'README.ja.md', 'index.d.ts']) {
+    const given = [...textOf(name).matchAll(/kill[_-]timeout(?::|) (\d+)/g)].map(([, ms]) => Number(ms));
+    expect(new Set(given)).toEqual(new Set([deadlineMs + 1000]));
+  }
+  const [app] = require('../deploy/ecosystem.config.cjs').apps;
+  expect(app.kill_timeout).toBeGreaterThan(numberIn('deploy/README.md', /drainMs: ([\d_]+)/) + 6000);
+});
+
 describe('README.ja.md', () => {
   const [english, japanese] = ['README.md', 'README.ja.md'].map(readmeOf);
 

@@ -1,5 +1,7 @@
 'use strict';
 
+const https = require('node:https');
+const { certificate } = require('./support/certificate');
 const { host } = require('./support/host');
 
 afterEach(() => jest.useRealTimers());
@@ -18,4 +20,12 @@ test('faked timers of a test stop neither a flood of messages nor the end', asyn
   for (let n = 0; n < 5000; n += 1) client.send('x');
   await all;
   await manager.close();
+});
+
+test('faked timers of a test do not hide from a manager that its server closes', async () => {
+  const { connect, server, url } = await host({}, https.createServer(certificate()));
+  jest.useFakeTimers();
+  const client = await connect({ rejectUnauthorized: false }, url.replace('ws:', 'wss:'));
+  server.close();
+  expect((await client.closed).code).toBe(1001);
 });

@@ -259,7 +259,7 @@ describe('names', () => {
       const key = Symbol.for('@actory/websocket');
       const descriptor = Object.getOwnPropertyDescriptor(globalThis, key);
       expect(descriptor.writable).toBe(false);
-      expect(registry().version).toBe(3);
+      expect(registry().version).toBe(4);
     });
   });
 });

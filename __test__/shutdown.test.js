@@ -1,8 +1,12 @@
 'use strict';
 
 const http = require('node:http');
+const http2 = require('node:http2');
+const net = require('node:net');
 const { once } = require('node:events');
 const { shutdownOnSignals } = require('..');
+const { certificate } = require('./support/certificate');
+const { closeAfterwards } = require('./support/cleanup');
 const { connect } = require('./support/client');
 const { program } = require('./support/program');
 
@@ -24,6 +28,19 @@ async function ending(env = {}) {
 async function get(port, path, agent) {
   const [response] = await once(http.get({ host: '127.0.0.1', port, path, agent }), 'response');
   return response;
+}
+
+/** Opens a TCP connection, and sends no more than that. */
+async function dial(port, text = '') {
+  const socket = net.connect(port, '127.0.0.1');
+  closeAfterwards(() => socket.destroy());
+  const closed = new Promise((resolve) => socket.on('close', resolve));
+  await once(
+    socket.on('error', () => {}),
+    'connect',
+  );
+  socket.resume().write(text);
+  return { socket, closed };
 }
 
 const bodyOf = async (response) => Buffer.concat(await response.toArray()).toString();
@@ -90,7 +107,95 @@ describe('shutdownOnSignals', () => {
     child.kill('SIGTERM');
     expect((await client.closed).code).toBe(1001);
     expect(await line()).toBe('closed 0,0 false');
-    expect(await exit).toMatchObject({ code: 0 });
+    const { code, errors } = await exit;
+    expect(code).toBe(1);
+    expect(errors).toMatch(/ACTORY_WS_SHUTDOWN.*at its deadline \(3000 ms\).*: onClosed\n/);
+  });
+
+  test('answers nothing any more when onClosed runs, also where a client does not answer its close frame', async () => {
+    const { child, port, line, exit } = await ending({
+      THEN: 'hang',
+      OPTIONS: { drainMs: 0, deadlineMs: 2000 },
+    });
+    const key = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n';
+    const { socket } = await dial(
+      port,
+      `GET /one HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${key}\r\n`,
+    );
+    await once(socket, 'data');
+    child.kill('SIGTERM');
+    expect(await line()).toBe('closed 0,0 false');
+    await expect(get(port, '/')).rejects.toThrow('ECONNREFUSED');
+    expect((await exit).errors).toMatch(/a WebSocketManager, onClosed\n/);
+  });
+
+  test.each(['http', 'https'])(
+    "ends others' WebSockets, and connections that say nothing, on %s",
+    async (SERVER) => {
+      const { key, cert } = SERVER === 'https' ? certificate() : {};
+      const { child, port, line, exit } = await ending({
+        SERVER,
+        TLS: JSON.stringify({ key: key?.toString(), cert: cert?.toString() }),
+        OPTIONS: { drainMs: 0, deadlineMs: 60_000 },
+      });
+      const silent = await dial(port);
+      const url = `${SERVER.replace('http', 'ws')}://127.0.0.1:${port}/theirs`;
+      const theirs = await connect(url, { rejectUnauthorized: false });
+      child.kill('SIGTERM');
+      expect(await line()).toBe('closed 0,0 false');
+      expect((await theirs.closed).code).toBe(1006);
+      await silent.closed;
+      expect(await exit).toMatchObject({ code: 0, errors: '' });
+    },
+  );
+
+  test('lets requests of HTTP/2 end, and then their session', async () => {
+    const { child, port, line, exit } = await ending({
+      SERVER: 'http2',
+      OPTIONS: { drainMs: 0, deadlineMs: 60_000 },
+    });
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    closeAfterwards(() => session.destroy());
+    const closed = once(session, 'close');
+    const late = session.request({ ':path': '/late' });
+    await once(late, 'response');
+    child.kill('SIGTERM');
+    expect(await bodyOf(late)).toBe('first last');
+    await closed;
+    expect(await line()).toBe('closed 0,0 false');
+    expect(await exit).toMatchObject({ code: 0, errors: '' });
+  });
+
+  test('takes null where there is no server', async () => {
+    const { child, clients, line, exit } = await ending({ THEN: 'null', OPTIONS: { drainMs: 0 } });
+    const [client] = await clients(1);
+    child.kill('SIGTERM');
+    expect((await client.closed).code).toBe(1001);
+    expect(await line()).toBe('closed 0,0 true');
+    expect(await exit).toMatchObject({ code: 0, errors: '' });
+  });
+
+  test('goes on where a server can’t be closed, warns, and exits with 1', async () => {
+    const { child, clients, line, exit } = await ending({ THEN: 'broken', OPTIONS: { drainMs: 0 } });
+    const [client] = await clients(1);
+    child.kill('SIGTERM');
+    expect((await client.closed).code).toBe(1001);
+    expect(await line()).toBe('closed 0,0 true');
+    const { code, errors } = await exit;
+    expect(code).toBe(1);
+    expect(errors).toMatch(/ACTORY_WS_SHUTDOWN.*at an HTTP server: no such server/);
+  });
+
+  test('needs none of the timers that tests fake', async () => {
+    const { child, port, line, exit } = await ending({
+      THEN: 'faked',
+      OPTIONS: { drainMs: 0, deadlineMs: 60_000 },
+    });
+    const silent = await dial(port);
+    child.kill('SIGTERM');
+    expect(await line()).toBe('closed 0,0 false');
+    await silent.closed;
+    expect(await exit).toMatchObject({ code: 0, errors: '' });
   });
 
   test('exits at once at the second signal, and takes one that comes twice, as from npm, for one', async () => {
@@ -111,16 +216,46 @@ describe('shutdownOnSignals', () => {
     child.kill('SIGTERM');
     const { code, errors } = await exit;
     expect(code).toBe(1);
-    expect(errors).toMatch(/ACTORY_WS_SHUTDOWN.*The shutdown failed: the database/);
+    expect(errors).toMatch(/ACTORY_WS_SHUTDOWN.*The shutdown failed at onClosed: the database/);
   });
 
-  test('can be called again, unwired, and started by something else than a signal', async () => {
-    const twice = await ending({ THEN: 'twice' });
-    twice.child.kill('SIGTERM');
-    expect(await twice.line()).toBe('closed 0,0 false');
-    expect(await twice.line()).toBe('exit');
-    expect(await twice.exit).toMatchObject({ code: 0 });
+  test('takes the signals, servers and onClosed of all calls, the longest times, and one call back', async () => {
+    const { child, clients, line, exit } = await ending({ THEN: 'calls', OPTIONS: { drainMs: 0 } });
+    expect(await line()).toBe('1,1,1,0');
+    const [client] = await clients(1);
+    child.kill('SIGUSR2');
+    // Not 1001, as without a drain.
+    expect((await client.closed).code).toBe(1012);
+    expect(await line()).toBe('closed 0,0 false');
+    expect(await line()).toBe('second');
+    expect(await line()).toBe('exit');
+    expect(await exit).toMatchObject({ code: 0 });
+  });
 
+  test('is one of the process, whichever copy of the package was called', async () => {
+    const { child, line, exit } = await ending({ THEN: 'copies', OPTIONS: { drainMs: 0 } });
+    expect(await line()).toBe('1');
+    child.kill('SIGTERM');
+    expect(await line()).toBe('closed 0,0 false');
+    expect(await line()).toBe('second true true');
+    expect(await line()).toBe('exit');
+    expect(await exit).toMatchObject({ code: 0 });
+  });
+
+  test('keeps no connection alive of a server that is added while it ends', async () => {
+    const agent = new http.Agent({ keepAlive: true });
+    const { child, clients, line, say, exit } = await ending({ THEN: 'added', OPTIONS: { drainMs: 2000 } });
+    const all = await clients(8);
+    child.kill('SIGTERM');
+    await begun(all);
+    say('now');
+    expect((await get(Number(await line()), '/', agent)).headers.connection).toBe('close');
+    expect(await line()).toBe('closed 0,0 false');
+    expect(await exit).toMatchObject({ code: 0 });
+    agent.destroy();
+  });
+
+  test('can be unwired, and started by something else than a signal', async () => {
     const unwired = await ending({ THEN: 'unwire' });
     unwired.child.kill('SIGTERM');
     expect(await unwired.exit).toMatchObject({ code: null, signal: 'SIGTERM' });
@@ -133,22 +268,34 @@ describe('shutdownOnSignals', () => {
 
   test('refuses what it can’t use, and wires nothing then', () => {
     const server = http.createServer();
-    for (const [args, type, code] of [
+    for (const [args, type, code, message = ''] of [
       [[], TypeError, 'ERR_INVALID_SERVER'],
       [[[server, 5]], TypeError, 'ERR_INVALID_SERVER'],
+      [[[null]], TypeError, 'ERR_INVALID_SERVER'],
       [[server, 5000], TypeError, 'ERR_INVALID_ARG'],
       [[server, null], TypeError, 'ERR_INVALID_ARG'],
       [[server, { drainMs: '5' }], TypeError, 'ERR_INVALID_ARG'],
       [[server, { drainMs: -1 }], RangeError, 'ERR_ARG_OUT_OF_RANGE'],
       [[server, { deadlineMs: 0.5 }], RangeError, 'ERR_ARG_OUT_OF_RANGE'],
       [[server, { signals: 'SIGTERM' }], TypeError, 'ERR_INVALID_ARG'],
-      [[server, { signals: ['SIGWHAT'] }], TypeError, 'ERR_INVALID_ARG'],
+      [[server, { signals: ['SIGTERM', 15] }], TypeError, 'ERR_INVALID_ARG', /"options.signals\[1\]"/],
+      [[server, { signals: ['SIGWHAT'] }], RangeError, 'ERR_ARG_OUT_OF_RANGE', /"SIGWHAT"/],
+      [[server, { signals: ['SIGTERM', 'SIGKILL'] }], RangeError, 'ERR_ARG_OUT_OF_RANGE', /\[1\].*"SIGKILL"/],
+      [[server, { signals: ['SIGSTOP'] }], RangeError, 'ERR_ARG_OUT_OF_RANGE'],
+      [
+        [server, { drainMs: 10_000, deadlineMs: 10 }],
+        RangeError,
+        'ERR_ARG_OUT_OF_RANGE',
+        /deadlineMs.*10000/,
+      ],
       [[server, { onClosed: 'exit' }], TypeError, 'ERR_INVALID_ARG'],
       [[server, { timeout: 5 }], TypeError, 'ERR_UNKNOWN_OPTION'],
     ]) {
       expect(() => shutdownOnSignals(...args)).toThrow(expect.objectContaining({ code }));
       expect(() => shutdownOnSignals(...args)).toThrow(type);
+      expect(() => shutdownOnSignals(...args)).toThrow(message);
     }
+    expect(server.listenerCount('connection')).toBe(1);
     expect(process.listenerCount('SIGTERM')).toBe(0);
   });
 });

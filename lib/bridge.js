@@ -1,6 +1,6 @@
 'use strict';
 
-const { setImmediate } = require('node:timers'); // not the global one, which tests fake
+const { clearTimeout, setImmediate, setTimeout } = require('node:timers'); // not the global ones, which tests fake
 const { toBytes } = require('./chunk');
 const { REFUSED_MS } = require('./farewell');
 

@@ -1,5 +1,7 @@
 'use strict';
 
+const { clearTimeout, setTimeout } = require('node:timers'); // not the global ones, which tests fake
+
 /** How long a socket may take to pass on the answer of a refused request, in milliseconds. As the addon's `LINGER`. */
 const REFUSED_MS = 300;
 

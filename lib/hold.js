@@ -1,5 +1,7 @@
 'use strict';
 
+const { clearInterval, setInterval } = require('node:timers'); // not the global ones, which tests fake
+
 /** Longest interval that Node's timers take, about 25 days: the timer is there to be, not to fire. */
 const FOR_EVER = 2 ** 31 - 1;
 

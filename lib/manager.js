@@ -46,7 +46,7 @@ class WebSocketManager extends EventEmitter {
 
   constructor(server, options) {
     super();
-    checkServer(server);
+    if (server !== null) checkServer(server);
     checkNameIsFree(typeof options?.name === 'string' ? options.name : 'default');
     this.#pump = new Pump(this.#dispatch);
     const { JWT_SECRET, REDIS_URL } = process.env;

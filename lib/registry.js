@@ -1,10 +1,11 @@
 'use strict';
 
+const { Ending } = require('./ending');
 const { failure } = require('./error');
 
 const KEY = Symbol.for('@actory/websocket');
 /** Of the registry's form, not of the package. Copies of the package with the same one share the registry. */
-const VERSION = 3;
+const VERSION = 4;
 
 /**
  * What all copies of this module in one realm share: bundlers and module reloads load a package more than once,
@@ -13,6 +14,7 @@ const VERSION = 3;
  * - `managers`: name -> WebSocketManager, from construction until closed
  * - `claimed`: sockets that a manager has taken
  * - `warned`: codes of warnings that were given
+ * - `ending`: what ends the process
  */
 function registry() {
   const found = globalThis[KEY];
@@ -24,11 +26,13 @@ function registry() {
       `Another release of @actory/websocket (registry version ${String(found?.version)}, this one has ${VERSION}) is loaded in this process`,
     );
   }
+  const managers = new Map();
   const made = Object.freeze({
     version: VERSION,
-    managers: new Map(),
+    managers,
     claimed: new WeakSet(),
     warned: new Set(),
+    ending: new Ending(managers),
   });
   Object.defineProperty(globalThis, KEY, { value: made });
   return made;

@@ -1,5 +1,7 @@
 'use strict';
 
+const { clearInterval, setInterval } = require('node:timers'); // not the global ones, which tests fake
+
 /** How often a server with bridged sockets is looked at, in milliseconds. */
 const LOOK_MS = 500;
 

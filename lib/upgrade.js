@@ -10,10 +10,9 @@ const { afterAnswers } = require('./pipeline');
 const UPGRADE = 'upgrade';
 const isOurs = (protocol) => protocol.trim().toLowerCase() === 'websocket';
 
-/** @throws {TypeError} `ERR_INVALID_SERVER` for what never emits 'upgrade', but for `null`, which is meant to be none */
+/** @throws {TypeError} `ERR_INVALID_SERVER` for what never emits 'upgrade' */
 function checkServer(server) {
   const isServer =
-    server === null ||
     server instanceof http.Server ||
     server instanceof https.Server ||
     // HTTP/2 with `allowHTTP1`, and servers of other realms: by what they can do.
@@ -27,7 +26,7 @@ function checkServer(server) {
   throw failure(
     TypeError,
     'ERR_INVALID_SERVER',
-    `The first argument must be an http.Server or https.Server (of an Express app: what app.listen() returns), or null for a manager without one; got ${describe(server)}`,
+    `The first argument must be an http.Server or https.Server (of an Express app: what app.listen() returns), or null for none; got ${describe(server)}`,
   );
 }
 

@@ -2,13 +2,15 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { WebSocket } from 'ws';
 import { pack } from '../../scripts/pack.mjs';
+import { root } from '../../scripts/run.mjs';
 import redisServer from '../support/redis-server.js';
 import { createApp } from './app.mjs';
 import { majors, nodeBinary } from './nodes.mjs';
@@ -86,7 +88,7 @@ test('by Ctrl+C, which the server gets from the terminal and again from npm', as
   await exit;
 });
 
-describe('with pm2 as it is by default', () => {
+describe('with pm2', () => {
   let env;
   let pm2;
 
@@ -110,7 +112,7 @@ describe('with pm2 as it is by default', () => {
     ['cluster mode', ['-i', '2']],
   ]) {
     for (const command of ['stop', 'restart']) {
-      test(`${mode}, pm2 ${command}`, async () => {
+      test(`as it is by default: ${mode}, pm2 ${command}`, async () => {
         const port = await redisServer.freePort();
         env.PORT = String(port);
         await pm2('start', 'drain.mjs', '--name', 'server', ...flags);
@@ -122,4 +124,24 @@ describe('with pm2 as it is by default', () => {
       });
     }
   }
+
+  test('as in deploy: waits for a client that is asleep, and for onClosed', async () => {
+    const port = await redisServer.freePort();
+    env.PORT = String(port);
+    copyFileSync(join(root, 'deploy', 'ecosystem.config.cjs'), join(app, 'ecosystem.config.cjs'));
+    copyFileSync(join(app, 'drain.mjs'), join(app, 'server.mjs'));
+    rmSync(join(app, 'closed'), { force: true });
+    await pm2('start', 'ecosystem.config.cjs');
+    while (!(await fetch(`http://127.0.0.1:${port}`).catch(() => null)));
+    const asleep = connect(port, '127.0.0.1').on('error', () => {});
+    const key = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==';
+    asleep.write(
+      `GET /api/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${key}\r\n\r\n`,
+    );
+    await once(asleep, 'data');
+    await pm2('stop', 'server');
+    assert.ok(existsSync(join(app, 'closed')));
+    asleep.destroy();
+    await pm2('delete', 'server');
+  });
 });

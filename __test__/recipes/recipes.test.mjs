@@ -62,7 +62,7 @@ async function tryOut({ child, exit, url }, options) {
   assert.equal((await fetch(`${url}/api/websocket`)).status, 404, 'a plain request of our path is a route');
   assert.equal(await statusOfUpgrade(`${url}/nowhere`), 404, 'an upgrade of another path is one too');
   assert.equal(await statusOfUpgrade(`${url}/api/websocket`), 401);
-  child.kill('SIGTERM');
+  child.kill('SIGINT'); // as pm2 does
   assert.equal((await client.closed).code, 1012);
   assert.deepEqual(await exit, { code: 0, signal: null, output: '' });
 }

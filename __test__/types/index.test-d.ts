@@ -379,6 +379,7 @@ ending.start();
 ending.unwire();
 shutdownOnSignals([server, createSecureServer()], { signals: ['SIGTERM'], deadlineMs: 10_000 });
 shutdownOnSignals([]);
+shutdownOnSignals(null);
 // @ts-expect-error no such signal
 shutdownOnSignals(server, { signals: ['SIGWHAT'] });
 // @ts-expect-error there has to be a server, or none of several
