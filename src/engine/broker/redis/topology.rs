@@ -49,13 +49,13 @@ pub enum Finder {
 }
 
 impl Finder {
-    /// Where to connect to.
+    /// Where to connect to, and the Sentinels' epoch in which that is so; 0 without Sentinels.
     ///
     /// # Errors
     /// That no Sentinel knows a master.
-    pub async fn find(self, given: &Server, hub: &Arc<Hub>) -> Result<Server, Error> {
+    pub async fn find(self, given: &Server, hub: &Arc<Hub>) -> Result<(Server, u64), Error> {
         match self {
-            Finder::Given => Ok(given.clone()),
+            Finder::Given => Ok((given.clone(), 0)),
             Finder::Sentinel => sentinel::find_master(hub).await,
         }
     }
