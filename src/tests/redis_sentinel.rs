@@ -194,9 +194,13 @@ fn a_name_that_leads_nowhere_is_passed_over_where_another_sentinel_has_one_that_
         _ => None,
     });
     assert_eq!(trouble, None, "it stays");
-    redis.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-    let (since, _) = server.broker("the gap", |status| status.gap.is_some()).gap.unwrap();
-    assert!(since > up, "the gap begins when they were last asked: {since} {up}");
+    let gap = || {
+        redis.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        server.broker("the gap", |status| status.gap.is_some()).gap.unwrap()
+    };
+    // The first may be that of its start, which is told late where it tried the other address before.
+    let gaps = [(); 3].map(|()| gap());
+    assert!(gaps[2].0 > up, "it begins when they were last asked, not with the process: {gaps:?} {up}");
 }
 
 /// What a Sentinel says, and how often it was asked.
