@@ -18,11 +18,11 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// What a look-up comes to. None: it is under way.
 type Found = Option<Result<Vec<SocketAddr>, Arc<io::Error>>>;
+type LookUps = HashMap<(String, u16), watch::Receiver<Found>>;
 
 /// The names that are being looked up in this process. A look-up can take half a minute, and links come back several times in a
 /// second: they must not need a thread each time.
-static UNDER_WAY: LazyLock<Mutex<HashMap<(String, u16), watch::Receiver<Found>>>> =
-    LazyLock::new(Mutex::default);
+static UNDER_WAY: LazyLock<Mutex<LookUps>> = LazyLock::new(Mutex::default);
 
 /// Looks a server's name up.
 ///

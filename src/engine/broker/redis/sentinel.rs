@@ -262,18 +262,17 @@ mod tests {
 
     #[test]
     fn a_master_that_is_changed_by_hand_is_followed_once_no_sentinel_names_the_old_one() {
-        let (old, new) = (word(0, "old"), word(0, "new"));
-        let halfway: [&[Word]; 2] = [&[old.clone(), new.clone(), new.clone()], &[old.clone()]];
-        assert_eq!(judge(&said(&halfway), &old), Verdict::Master);
-        assert_eq!(judge(&said(&halfway), &new), Verdict::Master);
-        let mut words = said(&[halfway[0], &[old.clone(), new.clone()]]);
-        assert_eq!((judge(&words, &old), judge(&words, &new)), (replaced("new"), Verdict::Master));
+        let [old, new] = ["old", "new"].map(|host| word(0, host));
+        let (unchanged, changed) = ([old.clone()], [old.clone(), new.clone(), new.clone()]);
+        let halfway = said(&[&changed, &unchanged]);
+        assert_eq!((judge(&halfway, &old), judge(&halfway, &new)), (Verdict::Master, Verdict::Master));
+        let done = said(&[&changed, &changed]);
+        assert_eq!((judge(&done, &old), judge(&done, &new)), (replaced("new"), Verdict::Master));
         // Also where the other one ends before it is changed.
-        words[1] = said(&[&[old.clone()]]).pop().unwrap();
-        words[1].as_mut().unwrap().silent = true;
-        assert_eq!(judge(&words, &old), replaced("new"));
+        let mut ended = halfway;
+        ended[1].as_mut().unwrap().silent = true;
+        assert_eq!(judge(&ended, &old), replaced("new"));
         // An epoch of its own is no change by hand.
-        let words = said(&[&[old.clone(), word(1, "new")]]);
-        assert_eq!(judge(&words, &word(1, "alias")), Verdict::Master);
+        assert_eq!(judge(&said(&[&[old, word(1, "new")]]), &word(1, "alias")), Verdict::Master);
     }
 }
