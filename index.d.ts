@@ -370,8 +370,8 @@ export class RedisPubSub extends EventEmitter {
   /**
    * Publishes a message.
    *
-   * @param channel - 1 to 65,536 bytes of UTF-8. Those that begin with `redis.prefix` of a manager of this process and a colon, or
-   * with the option `prefix` of this object (default `'actory'`) and a colon, are managers' own
+   * @param channel - 1 to 65,536 bytes of UTF-8. Those that begin with `redis.prefix` of a manager of this process, on whichever
+   * Redis, and a colon, or with the option `prefix` of this object (default `'actory'`) and a colon, are managers' own
    * @param message - anything that `JSON.stringify` has a text for
    * @returns how many subscribers Redis handed it to; in a Redis Cluster, those of one of its servers
    * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_NOT_SERIALIZABLE`

@@ -1,12 +1,17 @@
 //! Servers whose Redis is found by Sentinels.
 
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::harness::{Server, eventually};
+use super::redis_rig::fake::Word;
 use super::redis_rig::sentinel::{NAME, Sentinels};
 use super::redis_rig::traffic::{expect_soon, unix_ms};
-use super::redis_rig::{RedisServer, traffic, with};
+use super::redis_rig::{FakeRedis, RedisServer, traffic, with};
 use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::engine::broker::{Answer, State, Status};
 use crate::engine::events::Event;
@@ -181,13 +186,95 @@ fn a_name_that_leads_nowhere_is_passed_over_where_another_sentinel_has_one_that_
     let sentinels = ["127.0.0.1", "127.0.0.2"]
         .map(|host| RedisServer::with(&[&format!("sentinel monitor {NAME} {host} {port} 1")]));
     let servers = sentinels.each_ref().map(|sentinel| RedisAt::parse(&sentinel.url()).unwrap());
-    let config = RedisConfig { master_name: NAME.into(), ..RedisConfig::new(servers.into()) };
-    let server = Server::start_up(with(config));
+    let config = RedisConfig {
+        master_name: NAME.into(),
+        probe_interval: Duration::from_millis(100),
+        ..RedisConfig::new(servers.into())
+    };
+    let server = Server::start(with(config));
+    // Where it tries the other address first, the gap of its start is told after it is up.
+    let (mut refused, mut told) = (false, false);
+    server.broker("it to be up", |status| {
+        refused |= status.error.is_some();
+        told |= status.gap.is_some();
+        status.state == State::Up && (told || !refused)
+    });
+    let up = unix_ms();
     let trouble = server.event_within(Duration::from_secs(1), |event| match event {
         Event::Broker(status) => status.error.clone(),
         _ => None,
     });
     assert_eq!(trouble, None, "it stays");
+    redis.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let (since, _) = server.broker("the gap", |status| status.gap.is_some()).gap.unwrap();
+    assert!(since > up, "it begins when they were last asked, not with the process: {since} {up}");
+}
+
+/// What a Sentinel says, and how often it was asked.
+struct Mouth {
+    word: Mutex<Option<Word>>,
+    asked: AtomicUsize,
+}
+
+impl Mouth {
+    fn saying(word: Word) -> Arc<Mouth> {
+        Arc::new(Mouth { word: Mutex::new(Some(word)), asked: AtomicUsize::new(0) })
+    }
+
+    fn sentinel(self: &Arc<Mouth>) -> FakeRedis {
+        let mouth = self.clone();
+        FakeRedis::sentinel(move || {
+            mouth.asked.fetch_add(1, Ordering::SeqCst);
+            *mouth.word.lock()
+        })
+    }
+
+    /// Waits until it has told several times what it says now.
+    fn await_heard(&self) {
+        let before = self.asked.load(Ordering::SeqCst);
+        eventually("it to be asked", || self.asked.load(Ordering::SeqCst) > before + 9);
+    }
+}
+
+fn named_by(sentinels: &[FakeRedis; 2]) -> RedisConfig {
+    let servers = sentinels.each_ref().map(|sentinel| RedisAt::parse(&sentinel.url()).unwrap());
+    RedisConfig { master_name: NAME.into(), ..RedisConfig::new(servers.into()) }
+}
+
+#[test]
+fn a_sentinel_that_goes_takes_no_link_along_although_the_others_name_what_no_dns_knows() {
+    let redis = RedisServer::start();
+    let port = redis.address().port();
+    let word = |host| Word { epoch: 3, host, port };
+    let mouths = [(); 2].map(|()| Mouth::saying(word("127.0.0.1")));
+    *mouths[1].word.lock() = None;
+    let sentinels = mouths.each_ref().map(Mouth::sentinel);
+    let server = Server::start_up(with(named_by(&sentinels)));
+    *mouths[1].word.lock() = Some(word("no-such-host.invalid"));
+    mouths.iter().for_each(|mouth| mouth.await_heard());
+    *mouths[0].word.lock() = None;
+    mouths.iter().for_each(|mouth| mouth.await_heard());
+    let counts = server.engine.stats().broker.counts;
+    assert_eq!((server.broker_events().len(), counts.gaps), (0, 0), "it stays");
+}
+
+#[test]
+fn a_master_that_is_named_by_hand_in_the_same_epoch_is_followed() {
+    let redis = [(); 2].map(|()| RedisServer::start());
+    let [old, new] =
+        redis.each_ref().map(|redis| Word { epoch: 0, host: "127.0.0.1", port: redis.address().port() });
+    let mouths = [(); 2].map(|()| Mouth::saying(old));
+    let sentinels = mouths.each_ref().map(Mouth::sentinel);
+    let server = Server::start_up(with(named_by(&sentinels)));
+    mouths.iter().for_each(|mouth| mouth.await_heard());
+    *mouths[0].word.lock() = Some(new);
+    mouths.iter().for_each(|mouth| mouth.await_heard());
+    assert_eq!(server.broker_events().len(), 0, "one still names the old one");
+    *mouths[1].word.lock() = Some(new);
+    server.broker("it to be left", |status| status.state == State::Down);
+    server.expect_up();
+    let there: (String, u64) = redis[1].ask(&["PUBSUB", "NUMSUB", "actory:all"]);
+    assert_eq!(there.1, 1);
 }
 
 #[test]

@@ -130,11 +130,15 @@ fn channels_of_a_manager_can_be_neither_published_to_nor_listened_on() {
     let server = Server::start_up(with(config));
     let mut ada = server.connect_as("ada");
     let subject = Subject::start(&redis.url());
+    // The same Redis, which no URL says.
+    let by_name = Subject::start(&redis.url().replace("127.0.0.1", "localhost"));
     // Its own `prefix` says which manager it is used beside; others of the process are known.
     for channel in ["shop:one:user:ada", "shop:one:control", "shop:one:{12}:user:ada", "actory:messages"] {
         let code = |reply: Result<Reply, Error>| reply.unwrap_err().code();
-        assert_eq!(code(subject.core.subscribe(channel)), "ERR_ARG_OUT_OF_RANGE", "{channel}");
-        assert_eq!(code(subject.core.publish(channel, b"true")), "ERR_ARG_OUT_OF_RANGE", "{channel}");
+        for subject in [&subject, &by_name] {
+            assert_eq!(code(subject.core.subscribe(channel)), "ERR_ARG_OUT_OF_RANGE", "{channel}");
+            assert_eq!(code(subject.core.publish(channel, b"true")), "ERR_ARG_OUT_OF_RANGE", "{channel}");
+        }
         if channel.starts_with("shop") {
             assert_eq!(
                 code(server.engine.publish_raw(channel, b"true")),
@@ -146,6 +150,7 @@ fn channels_of_a_manager_can_be_neither_published_to_nor_listened_on() {
     subject.subscribe("shop:news");
     assert_eq!(server.settled(server.engine.publish_raw("shop:news", b"1")), Ok(Answer::Number(1)));
     subject.expect("shop:news", "1");
+    by_name.subscribe("news");
     server.tell("ada", "the first");
     ada.expect_text("the first");
 }

@@ -26,6 +26,14 @@ pub enum Line {
     Forever(String),
 }
 
+/// What a Sentinel calls the master, and since which failover.
+#[derive(Clone, Copy)]
+pub struct Word {
+    pub epoch: u64,
+    pub host: &'static str,
+    pub port: u16,
+}
+
 type Script = dyn Fn(&Command) -> Line + Send + Sync;
 
 /// Answers what a link asks as a healthy server does, but for what its script says. It knows no other connections: who
@@ -69,6 +77,21 @@ impl FakeRedis {
         });
         let _ = own_port.set(fake.address().port());
         fake
+    }
+
+    /// A Sentinel that names this master, and hangs up on whoever asks while there is none.
+    pub fn sentinel(word: impl Fn() -> Option<Word> + Send + Sync + 'static) -> FakeRedis {
+        FakeRedis::start(move |command| {
+            let Some(Word { epoch, host, port }) = word() else { return Line::Last(String::new()) };
+            let [key, epoch, host, port] =
+                ["config-epoch", &epoch.to_string(), host, &port.to_string()].map(bulk);
+            match (command[0].as_str(), command.get(1).map(String::as_str)) {
+                ("HELLO", _) => Line::Instead(greeting("sentinel")),
+                ("SENTINEL", Some("MASTER")) => Line::Instead(format!("%1\r\n{key}{epoch}")),
+                ("SENTINEL", _) => Line::Instead(format!("*2\r\n{host}{port}")),
+                _ => Line::Usual,
+            }
+        })
     }
 
     /// A healthy one that is slow of speech: what it says comes byte by byte.

@@ -99,6 +99,11 @@ impl Address {
     pub fn is_tls(&self) -> bool {
         matches!(self, Address::Tcp(_, _, true))
     }
+
+    /// None for a socket.
+    pub(super) fn port(&self) -> Option<u16> {
+        if let Address::Tcp(_, port, _) = self { Some(*port) } else { None }
+    }
 }
 
 impl fmt::Display for Address {

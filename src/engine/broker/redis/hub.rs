@@ -133,8 +133,6 @@ pub struct Hub {
     pub(super) began: u64,
     /// Up to then the Sentinels named the master that the links are connected to.
     pub(super) agreed: AtomicU64,
-    /// The `config-epoch` with which a Sentinel named the master that a link has found last.
-    pub(super) found_epoch: AtomicU64,
     /// Up to then others may publish to a master that was replaced.
     pub(super) stragglers: AtomicU64,
     closed: AtomicBool,
@@ -186,7 +184,6 @@ impl Hub {
             next_place: AtomicU32::new(0),
             began: clock::now(),
             agreed: AtomicU64::new(u64::MAX),
-            found_epoch: AtomicU64::new(0),
             stragglers: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             stale: Notify::new(),

@@ -17,8 +17,8 @@ use super::clock;
 use super::config::{Address, Server};
 use super::health::Health;
 use super::hub::{Hub, Place};
-use super::name;
 use super::pipeline::Pipeline;
+use super::sentinel::Word;
 use super::session::Session;
 use super::topology::Finder;
 use super::wire::Wire;
@@ -41,13 +41,13 @@ pub struct Link {
     pub health: Health,
     /// When it was made.
     pub born: u64,
-    /// Where it is connected, or is about to be.
-    address: Mutex<Option<Address>>,
+    /// Where it is connected, or is about to be, in the words by which that was found.
+    word: Mutex<Option<Word>>,
     /// Where it last was.
     last_address: Mutex<Option<Address>>,
     retired: AtomicBool,
     changed: Notify,
-    doubt: Mutex<Option<(Address, Error)>>,
+    doubt: Mutex<Option<(Word, Error)>>,
     doubted: Notify,
 }
 
@@ -60,7 +60,7 @@ impl Link {
             pipeline: Pipeline::new(place.mailbox.clone(), budget),
             health: Health::default(),
             born: clock::now(),
-            address: Mutex::default(),
+            word: Mutex::default(),
             last_address: Mutex::default(),
             retired: AtomicBool::new(false),
             changed: Notify::new(),
@@ -81,21 +81,21 @@ impl Link {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Where it is connected, or is about to be.
-    pub fn address(&self) -> Option<Address> {
-        self.address.lock().clone()
+    /// Where it is connected, or is about to be, in the words by which that was found.
+    pub fn word(&self) -> Option<Word> {
+        self.word.lock().clone()
     }
 
-    /// Ends its connection, if it still is to this address, for this reason.
-    pub fn doubt(&self, address: Address, error: Error) {
-        *self.doubt.lock() = Some((address, error));
+    /// Ends its connection, if it still is the one that these words have led to, for this reason.
+    pub fn doubt(&self, word: Word, error: Error) {
+        *self.doubt.lock() = Some((word, error));
         self.doubted.notify_one();
     }
 
     async fn doubted(&self) -> Error {
         loop {
             let doubt = self.doubt.lock().take();
-            if let Some((_, error)) = doubt.filter(|(address, _)| self.address().as_ref() == Some(address)) {
+            if let Some((_, error)) = doubt.filter(|(word, _)| self.word().as_ref() == Some(word)) {
                 return error;
             }
             self.doubted.notified().await;
@@ -117,7 +117,7 @@ impl Link {
                 error = self.attempt(&hub, finder, &mut session) => error,
                 error = self.doubted() => error,
             };
-            *self.address.lock() = None;
+            *self.word.lock() = None;
             let retired = self.is_retired();
             if !retired {
                 hub.link_down(&self, error);
@@ -167,12 +167,11 @@ impl Link {
     /// Connects, unless it is retired first.
     async fn connect(&self, hub: &Arc<Hub>, finder: Finder) -> Result<(Server, Wire), Error> {
         let connect = async {
-            let server = finder.find(&self.server, hub).await?;
-            *self.address.lock() = Some(server.address.clone());
+            let (server, epoch) = finder.find(&self.server, hub).await?;
+            *self.word.lock() = Some(Word { epoch, master: server.address.clone() });
             let before = self.last_address.lock().replace(server.address.clone());
-            if let Some(before) = before
-                && !name::are_one(&before, &server.address).await
-            {
+            // It may be another name of the same server. Then the gap ends later than it had to.
+            if before.is_some_and(|before| before != server.address) {
                 hub.expect_stragglers();
             }
             let (wire, _) = Wire::connect(&server, &hub.config, &hub.tls).await?;

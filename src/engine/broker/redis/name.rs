@@ -1,33 +1,66 @@
 //! A server's name, and the way to one of its addresses.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-use super::config::Address;
 
 /// How long an address has before the next one is tried beside it (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
-/// Longest wait for a name that is compared.
-const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Looks a server's name up, on a thread of its own: nothing can interrupt that. It is none of tokio's, which panics where the
-/// system gives none.
+/// What a look-up comes to. None: it is under way.
+type Found = Option<Result<Vec<SocketAddr>, Arc<io::Error>>>;
+type LookUps = HashMap<(String, u16), watch::Receiver<Found>>;
+
+/// The names that are being looked up in this process. A look-up can take half a minute, and links come back several times in a
+/// second: they must not need a thread each time.
+static UNDER_WAY: LazyLock<Mutex<LookUps>> = LazyLock::new(Mutex::default);
+
+/// Looks a server's name up.
+///
+/// # Errors
+/// What the system says of the name, or that it gives no thread.
 pub async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
     }
-    let host = host.to_owned();
-    let (sender, found) = oneshot::channel();
-    thread::Builder::new().name("actory-ws-name".into()).spawn(move || {
-        drop(sender.send((host, port).to_socket_addrs().map(Iterator::collect)));
-    })?;
-    found.await.map_err(io::Error::other)?
+    look_up_by(host, port, |name| name.to_socket_addrs().map(Iterator::collect)).await
+}
+
+/// Looks a name up on a thread of its own, for nothing can interrupt that, or waits for the thread that does so already. It is
+/// none of tokio's, which panics where the system gives none.
+async fn look_up_by<F>(host: &str, port: u16, resolve: F) -> io::Result<Vec<SocketAddr>>
+where
+    F: FnOnce(&(&str, u16)) -> io::Result<Vec<SocketAddr>> + Send + 'static,
+{
+    let mut receiver = match UNDER_WAY.lock().entry((host.to_owned(), port)) {
+        Entry::Occupied(entry) => entry.get().clone(),
+        Entry::Vacant(entry) => {
+            let (sender, receiver) = watch::channel(None);
+            let name = entry.key().clone();
+            thread::Builder::new().name("actory-ws-name".into()).spawn(move || {
+                let found = resolve(&(&name.0, name.1)).map_err(Arc::new);
+                // First, so that whoever comes now asks anew.
+                UNDER_WAY.lock().remove(&name);
+                sender.send_replace(Some(found));
+            })?;
+            entry.insert(receiver).clone()
+        }
+    };
+    let found = receiver.wait_for(Option::is_some).await.map_err(io::Error::other)?;
+    match &*found {
+        Some(Ok(addresses)) => Ok(addresses.clone()),
+        Some(Err(error)) => Err(io::Error::new(error.kind(), error.clone())),
+        None => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 /// Connects to one of these addresses: the first that answers. Each is tried when the one before has failed, or has said
@@ -65,21 +98,6 @@ fn in_turn(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     }
     let rounds = these.len().max(others.len());
     (0..rounds).flat_map(|at| these.get(at).into_iter().chain(others.get(at))).copied().collect()
-}
-
-/// Whether two addresses are those of one server: a name, and what it stands for.
-pub async fn are_one(one: &Address, other: &Address) -> bool {
-    let (Address::Tcp(one, port, _), Address::Tcp(other, other_port, _)) = (one, other) else {
-        return one == other;
-    };
-    if one == other || port != other_port {
-        return one == other && port == other_port;
-    }
-    let both = async { tokio::try_join!(look_up(one, *port), look_up(other, *port)) };
-    match tokio::time::timeout(PATIENCE, both).await {
-        Ok(Ok((these, those))) => these.iter().any(|address| those.contains(address)),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -157,22 +175,29 @@ mod tests {
     }
 
     #[test]
+    fn a_name_has_one_thread_however_many_ask_for_it() {
+        run(async {
+            let (port, address) = (free().await.port(), free().await);
+            let (answer, question) = std::sync::mpsc::channel();
+            let first = look_up_by("one-thread.invalid", port, move |_| question.recv().unwrap());
+            let second = look_up_by("one-thread.invalid", port, |_| panic!("another thread"));
+            let both = async { tokio::join!(biased; first, second) };
+            let (both, _) = tokio::join!(biased; both, async { answer.send(Ok(vec![address])) });
+            assert_eq!((both.0.unwrap(), both.1.unwrap()), (vec![address], vec![address]));
+            // What it came to is not kept.
+            let refused = |_: &(&str, u16)| Err(io::ErrorKind::PermissionDenied.into());
+            let again = look_up_by("one-thread.invalid", port, refused).await.unwrap_err();
+            assert_eq!(again.kind(), io::ErrorKind::PermissionDenied);
+            assert_eq!(look_up("127.0.0.2", 7).await.unwrap(), ["127.0.0.2:7".parse().unwrap()]);
+            assert!(look_up("localhost", 7).await.unwrap().contains(&"127.0.0.1:7".parse().unwrap()));
+        });
+    }
+
+    #[test]
     fn families_take_turns() {
         let all =
             |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
         let given = all(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"]);
         assert_eq!(in_turn(&given), all(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]));
-    }
-
-    #[test]
-    fn a_name_and_its_address_are_one_and_other_ports_and_hosts_are_not() {
-        let at = |host: &str, port| Address::Tcp(host.to_owned(), port, false);
-        run(async {
-            assert!(are_one(&at("localhost", 7), &at("127.0.0.1", 7)).await);
-            assert!(are_one(&at("127.0.0.1", 7), &at("127.0.0.1", 7)).await);
-            assert!(!are_one(&at("localhost", 7), &at("127.0.0.1", 8)).await);
-            assert!(!are_one(&at("localhost", 7), &at("127.0.0.2", 7)).await);
-            assert!(!are_one(&at("no-such-host.invalid", 7), &at("127.0.0.1", 7)).await);
-        });
     }
 }

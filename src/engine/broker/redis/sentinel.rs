@@ -3,10 +3,12 @@
 //! They are asked by a link that looks for it, and all the time: a master that was replaced goes on as one for seconds,
 //! until a Sentinel turns it into a replica, and whoever stayed with it would publish to nobody.
 //!
+//! Their `config-epoch` tells masters apart, for each failover has one of its own. Several names of one epoch are those of one
+//! master, and none of them is looked up: a slow DNS neither delays a failover nor takes a link away.
+//!
 //! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,7 +18,6 @@ use tokio::task::JoinSet;
 use super::clock;
 use super::config::{Address, Server};
 use super::hub::Hub;
-use super::name;
 use super::wire::{Wire, text, unexpected};
 use crate::engine::error::{Code, Error};
 use crate::engine::worker::unix_ms;
@@ -28,17 +29,18 @@ const HESITATION: Duration = Duration::from_millis(50);
 
 /// What a Sentinel says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Word {
+pub struct Word {
     /// Grows with each failover: of two words that differ, the greater one counts.
-    epoch: u64,
-    master: Address,
+    pub epoch: u64,
+    /// What it calls the master.
+    pub master: Address,
 }
 
-/// Asks all Sentinels where the master is.
+/// Asks all Sentinels where the master is, and in which epoch.
 ///
 /// # Errors
 /// That none of them answers, or knows it.
-pub async fn find_master(hub: &Arc<Hub>) -> Result<Server, Error> {
+pub async fn find_master(hub: &Arc<Hub>) -> Result<(Server, u64), Error> {
     let mut asked = JoinSet::new();
     for sentinel in &hub.config.servers {
         let (hub, sentinel) = (hub.clone(), sentinel.clone());
@@ -69,8 +71,7 @@ pub async fn find_master(hub: &Arc<Hub>) -> Result<Server, Error> {
     }
     // Another one each time: what one of them calls the master may lead nowhere from here.
     let Word { epoch, master } = best.swap_remove((unix_ms() / 50) as usize % best.len());
-    hub.found_epoch.store(epoch, Ordering::Release);
-    Ok(hub.config.with_login(&Server { address: master, username: None, password: None }))
+    Ok((hub.config.with_login(&Server { address: master, username: None, password: None }), epoch))
 }
 
 async fn ask(wire: &mut Wire, sentinel: &Server, hub: &Hub) -> Result<Word, Error> {
@@ -111,12 +112,34 @@ fn read(state: &Value, address: &Value, sentinel: &Server) -> Option<Word> {
     Some(Word { epoch: epoch(state)?, master })
 }
 
-/// The last word of each Sentinel that answers, and when it was asked for.
-type Words = Arc<Mutex<Vec<Option<(Word, u64)>>>>;
+/// What is known of a Sentinel.
+#[derive(Debug)]
+struct Said {
+    /// The last that it said.
+    word: Word,
+    /// When it was asked for that.
+    asked: u64,
+    /// Whether it has named another master in the same epoch: somebody has changed it by hand.
+    restated: bool,
+    /// Whether it has stopped answering.
+    silent: bool,
+}
+
+impl Said {
+    fn after(before: Option<&Said>, word: Word, asked: u64) -> Said {
+        let restated = before.is_some_and(|before| {
+            before.word.epoch == word.epoch && (before.restated || before.word.master != word.master)
+        });
+        Said { word, asked, restated, silent: false }
+    }
+}
+
+/// By the number of the Sentinel.
+type Words = Arc<Mutex<Vec<Option<Said>>>>;
 
 /// Listens to all Sentinels until the hub is closed.
 pub fn watch(hub: &Arc<Hub>) {
-    let words: Words = Arc::new(Mutex::new(vec![None; hub.config.servers.len()]));
+    let words = Words::new(Mutex::new(hub.config.servers.iter().map(|_| None).collect()));
     let place = hub.place();
     for index in 0..hub.config.servers.len() {
         place.runtime.spawn(listen(hub.clone(), index, words.clone()));
@@ -130,13 +153,10 @@ async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
             loop {
                 let asked = clock::now();
                 let Ok(word) = ask(&mut wire, &sentinel, &hub).await else { break };
-                let named = {
+                {
                     let mut words = words.lock();
-                    words[index] = Some((word, asked));
-                    named(&words)
-                };
-                if let Some((epoch, masters, since)) = named {
-                    compare(&hub, epoch, &masters, since).await;
+                    words[index] = Some(Said::after(words[index].as_ref(), word, asked));
+                    compare(&hub, &words);
                 }
                 tokio::time::sleep(LOOK).await;
                 if hub.is_closed() {
@@ -144,47 +164,61 @@ async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
                 }
             }
         }
-        words.lock()[index] = None;
+        if let Some(said) = &mut words.lock()[index] {
+            said.silent = true;
+        }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// What the words of the greatest epoch name, each once, and since when all words are known. One Sentinel may call a master by
-/// name and another one by address.
-fn named(words: &[Option<(Word, u64)>]) -> Option<(u64, Vec<Address>, u64)> {
-    let known = words.iter().flatten();
-    let epoch = known.clone().map(|(word, _)| word.epoch).max()?;
-    let since = known.clone().map(|(_, asked)| *asked).min()?;
-    let mut masters: Vec<_> =
-        known.filter(|(word, _)| word.epoch == epoch).map(|(word, _)| word.master.clone()).collect();
-    masters.sort();
-    masters.dedup();
-    Some((epoch, masters, since))
-}
-
 /// Takes links away from a master that is none any more.
-async fn compare(hub: &Hub, epoch: u64, masters: &[Address], since: u64) {
-    // A link that asked since has newer news than all that.
-    if epoch < hub.found_epoch.load(Ordering::Acquire) {
-        return;
-    }
+fn compare(hub: &Hub, words: &[Option<Said>]) {
     let mut agreed = true;
     for link in hub.links() {
-        let Some(address) = link.address() else { continue };
-        let mut meant = 0;
-        for master in masters {
-            meant += usize::from(name::are_one(&address, master).await);
-        }
-        agreed &= meant == masters.len();
-        // Where they name several in one epoch, nobody knows better than this link.
-        if meant == 0 {
-            let text = format!("{address}: the Sentinels name another master, {}", masters[0]);
-            link.doubt(address, Error::new(Code::BrokerRole, text));
+        let Some(word) = link.word() else { continue };
+        match judge(words, &word) {
+            Verdict::Master => {}
+            Verdict::Newer => agreed = false,
+            Verdict::Replaced(other) => {
+                agreed = false;
+                let text = format!("{}: the Sentinels name another master, {other}", word.master);
+                link.doubt(word, Error::new(Code::BrokerRole, text));
+            }
         }
     }
-    if agreed {
+    let since = words.iter().flatten().filter(|said| !said.silent).map(|said| said.asked).min();
+    if agreed && let Some(since) = since {
         hub.set_agreed(since);
     }
+}
+
+/// What the words come to for a link.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is connected to the master.
+    Master,
+    /// It was told more than they are.
+    Newer,
+    /// This is the master.
+    Replaced(Address),
+}
+
+/// Judges a link by the word by which it found its server, and by the words of the greatest epoch.
+fn judge(words: &[Option<Said>], link: &Word) -> Verdict {
+    let known = || words.iter().flatten().filter(|said| !said.silent);
+    let Some(Said { word: best, .. }) = known().max_by_key(|said| said.word.epoch) else {
+        return Verdict::Master;
+    };
+    if best.epoch < link.epoch {
+        return Verdict::Newer;
+    }
+    let mut current = known().filter(|said| said.word.epoch == best.epoch);
+    // Another name of its epoch is the same master's, unless somebody has put another one there.
+    let same = best.epoch == link.epoch && current.clone().all(|said| !said.restated);
+    if same || current.any(|said| said.word.master == link.master) {
+        return Verdict::Master;
+    }
+    Verdict::Replaced(best.master.clone())
 }
 
 #[cfg(test)]
@@ -192,12 +226,53 @@ async fn compare(hub: &Hub, epoch: u64, masters: &[Address], since: u64) {
 mod tests {
     use super::*;
 
+    fn word(epoch: u64, host: &str) -> Word {
+        Word { epoch, master: Address::Tcp(host.to_owned(), 6379, false) }
+    }
+
+    /// What Sentinels have said, one after the other the same question.
+    fn said(words: &[&[Word]]) -> Vec<Option<Said>> {
+        let of = |words: &&[Word]| {
+            let after =
+                |before: Option<Said>, word: &Word| Some(Said::after(before.as_ref(), word.clone(), 0));
+            words.iter().fold(None, after)
+        };
+        words.iter().map(of).collect()
+    }
+
+    fn replaced(host: &str) -> Verdict {
+        Verdict::Replaced(word(0, host).master)
+    }
+
     #[test]
-    fn the_greatest_epoch_counts_with_all_that_it_names() {
-        let at = |host: &str| Address::Tcp(host.to_owned(), 6379, false);
-        let word = |epoch, host, asked| Some((Word { epoch, master: at(host) }, asked));
-        assert_eq!(named(&[None, None]), None);
-        let words = [word(4, "old", 7), None, word(5, "b", 8), word(5, "a", 9), word(5, "b", 10)];
-        assert_eq!(named(&words), Some((5, vec![at("a"), at("b")], 7)));
+    fn names_of_one_epoch_are_one_master_and_another_name_of_a_later_one_is_another() {
+        let mut words = said(&[&[word(4, "old")], &[], &[word(5, "a")], &[word(5, "b")]]);
+        for own in ["a", "b", "c"] {
+            assert_eq!(judge(&words, &word(5, own)), Verdict::Master, "{own}");
+        }
+        assert_eq!(judge(&words, &word(4, "old")), replaced("b"));
+        assert_eq!(judge(&words, &word(4, "a")), Verdict::Master, "it is there again");
+        assert_eq!(judge(&words, &word(6, "c")), Verdict::Newer);
+        // Whoever is silent does not count.
+        words[2..].iter_mut().flatten().for_each(|said| said.silent = true);
+        assert_eq!(judge(&words, &word(5, "a")), Verdict::Newer);
+        assert_eq!(judge(&words, &word(4, "old")), Verdict::Master);
+        assert_eq!(judge(&said(&[&[], &[]]), &word(4, "a")), Verdict::Master);
+    }
+
+    #[test]
+    fn a_master_that_is_changed_by_hand_is_followed_once_no_sentinel_names_the_old_one() {
+        let [old, new] = ["old", "new"].map(|host| word(0, host));
+        let (unchanged, changed) = ([old.clone()], [old.clone(), new.clone(), new.clone()]);
+        let halfway = said(&[&changed, &unchanged]);
+        assert_eq!((judge(&halfway, &old), judge(&halfway, &new)), (Verdict::Master, Verdict::Master));
+        let done = said(&[&changed, &changed]);
+        assert_eq!((judge(&done, &old), judge(&done, &new)), (replaced("new"), Verdict::Master));
+        // Also where the other one ends before it is changed.
+        let mut ended = halfway;
+        ended[1].as_mut().unwrap().silent = true;
+        assert_eq!(judge(&ended, &old), replaced("new"));
+        // An epoch of its own is no change by hand.
+        assert_eq!(judge(&said(&[&[old, word(1, "new")]]), &word(1, "alias")), Verdict::Master);
     }
 }

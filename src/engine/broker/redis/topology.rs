@@ -49,13 +49,13 @@ pub enum Finder {
 }
 
 impl Finder {
-    /// Where to connect to.
+    /// Where to connect to, and the Sentinels' epoch in which that is so; 0 without Sentinels.
     ///
     /// # Errors
     /// That no Sentinel knows a master.
-    pub async fn find(self, given: &Server, hub: &Arc<Hub>) -> Result<Server, Error> {
+    pub async fn find(self, given: &Server, hub: &Arc<Hub>) -> Result<(Server, u64), Error> {
         match self {
-            Finder::Given => Ok(given.clone()),
+            Finder::Given => Ok((given.clone(), 0)),
             Finder::Sentinel => sentinel::find_master(hub).await,
         }
     }
@@ -173,6 +173,8 @@ struct Node {
     /// What it calls itself, whoever is asked. Empty if the cluster doesn't say.
     id: String,
     address: Address,
+    /// Whether it names no host, so that its own is that of the node that was asked.
+    borrowed: bool,
 }
 
 /// What a node told of its cluster.
@@ -206,14 +208,16 @@ fn read_slots(slots: &Value, asked: &Server) -> Option<Map> {
     for row in rows {
         let Value::Array(row) = row else { return None };
         let [Value::Int(first), Value::Int(last), nodes @ ..] = &row[..] else { return None };
-        let nodes: Vec<Node> = nodes.iter().map(|node| read_node(node, asked)).collect::<Option<_>>()?;
-        let master = nodes.first()?;
+        let [master, replicas @ ..] = nodes else { return None };
+        let master = read_node(master, asked)?;
         for (partition, tag) in TAGS.iter().enumerate() {
             if (*first..=*last).contains(&(tag.slot as i64)) {
                 map.masters[partition] = Some(master.clone());
             }
         }
-        map.nodes.extend(nodes);
+        map.nodes.push(master);
+        // Nothing goes to a replica: one that can't be read costs nobody their master.
+        map.nodes.extend(replicas.iter().filter_map(|node| read_node(node, asked)));
     }
     Some(map)
 }
@@ -231,6 +235,7 @@ fn read_node(node: &Value, asked: &Server) -> Option<Node> {
         // It doesn't know its own, or won't tell.
         _ => None,
     });
+    let borrowed = host.is_none();
     let host = host.unwrap_or_else(|| match &asked.address {
         Address::Tcp(host, ..) => host.clone(),
         Address::Unix(_) => "127.0.0.1".to_owned(),
@@ -238,6 +243,7 @@ fn read_node(node: &Value, asked: &Server) -> Option<Node> {
     Some(Node {
         id: node.get(2).and_then(text).unwrap_or_default().to_owned(),
         address: Address::Tcp(host, u16::try_from(*port).ok()?, asked.address.is_tls()),
+        borrowed,
     })
 }
 
@@ -302,14 +308,21 @@ impl Cluster {
     }
 
     /// The masters, each where the link to it goes already, if it works: another node may call one otherwise, and those
-    /// that name no host are where the one is that was asked.
+    /// that name no host are where the one is that was asked. A link to such a one has time for an attempt besides, or it would
+    /// be made anew with each look, wherever its node is away.
     fn recognize(&self, map: Map) -> Vec<Option<Node>> {
+        let attempt = self.hub.config.connect_timeout;
         let known = |node: &Node| {
             let before =
                 self.masters.iter().flatten().find(|before| before.id == node.id && !node.id.is_empty())?;
-            let works = |links: &Vec<Arc<Link>>| links.iter().any(|link| link.health.is_up());
+            let is_tried = node.borrowed && before.address.port() == node.address.port();
+            let works = |link: &Arc<Link>| {
+                let health = &link.health;
+                health.is_up() || is_tried && (health.is_hopeful() || health.is_down_for_less_than(attempt))
+            };
             let stranger = |other: &Node| other.address == before.address && other.id != node.id;
-            let stays = self.links.get(&before.address).is_some_and(works) && !map.nodes.iter().any(stranger);
+            let links = self.links.get(&before.address)?;
+            let stays = links.iter().any(works) && !map.nodes.iter().any(stranger);
             stays.then(|| before.clone())
         };
         let masters = map.masters.iter();
@@ -414,6 +427,15 @@ impl Cluster {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::engine::broker::BrokerStatus;
+    use crate::engine::broker::budget::Budget;
+    use crate::engine::broker::redis::asker::Asker;
+    use crate::engine::broker::redis::config::RedisConfig;
+    use crate::engine::broker::redis::hub::{Outcome, Sink};
+    use crate::engine::gathered::Gathered;
+    use crate::engine::memory::Memory;
+    use crate::engine::table::Care;
+    use crate::engine::worker::Worker;
 
     /// A node in a row of `CLUSTER SLOTS`.
     fn row(host: Value, known: Vec<Value>) -> Value {
@@ -423,6 +445,95 @@ mod tests {
 
     fn bulk(text: &str) -> Value {
         Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn a_replica_that_cannot_be_read_costs_no_master() {
+        let at = |host: &str, port| Value::Array(vec![bulk(host), Value::Int(port), bulk(host)]);
+        let slots = |nodes: [Value; 3]| {
+            let row = [Value::Int(0), Value::Int(16_383)].into_iter().chain(nodes).collect();
+            Value::Array(vec![Value::Array(row)])
+        };
+        let asked = Server::parse("redis://h:7000").unwrap();
+        let map = read_slots(&slots([at("a", 7001), at("b", 70_000), at("c", 7003)]), &asked).unwrap();
+        let ids: Vec<&str> = map.nodes.iter().map(|node| node.id.as_str()).collect();
+        assert_eq!(ids, ["a", "c"]);
+        assert!(map.masters.iter().flatten().all(|master| master.id == "a"));
+        assert!(read_slots(&slots([at("a", 70_000), at("b", 7002), at("c", 7003)]), &asked).is_none());
+    }
+
+    /// Nobody listens.
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl Sink for Deaf {
+        fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
+        fn ignored(&self, _: &str) {}
+        fn settle(&self, _: Asker, _: Outcome<'_>) {}
+        fn status(&self, _: BrokerStatus) {}
+        fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}
+        fn in_use(&self, _: &str) -> bool {
+            false
+        }
+        fn largest(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn a_master_that_names_no_host_keeps_a_link_that_is_down_for_an_attempt() {
+        let mut worker = Worker::start(0, 0, Care::NONE, Memory::new(usize::MAX)).unwrap();
+        let config = RedisConfig {
+            connect_timeout: Duration::from_secs(3600),
+            ..RedisConfig::new(vec![Server::parse("redis://one:7000").unwrap()])
+        };
+        let hub = |config: RedisConfig| {
+            let budget = Arc::new(Budget::new(1 << 20));
+            let workers = std::slice::from_ref(&worker);
+            Arc::new(Hub::new(
+                config,
+                "app:".into(),
+                "node".into(),
+                Arc::new(Deaf),
+                Arc::default(),
+                budget,
+                workers,
+            ))
+        };
+        // What it is called when the node `host` is asked.
+        let node = |host: &str, port, borrowed| Node {
+            id: "id".into(),
+            address: Address::Tcp(host.into(), port, false),
+            borrowed,
+        };
+        let recognized = |cluster: &Cluster, told: &Node| {
+            let map = Map { masters: vec![Some(told.clone())], nodes: vec![told.clone()] };
+            cluster.recognize(map).pop().unwrap().unwrap()
+        };
+        let cluster = |config: RedisConfig| {
+            let hub = hub(config);
+            let known = node("one", 7001, true);
+            let server = Server { address: known.address.clone(), username: None, password: None };
+            let (link, _) = make(&hub, 1, &server);
+            let links = BTreeMap::from([(known.address.clone(), vec![link.clone()])]);
+            (Cluster { hub, links, made: 1, masters: vec![Some(known.clone())] }, known, link)
+        };
+        let away = || Error::new(Code::BrokerConnect, "away");
+        let (patient, known, link) = cluster(config.clone());
+        let elsewhere = node("two", 7001, true);
+        assert_eq!(recognized(&patient, &elsewhere), known, "it is being made");
+        patient.hub.link_down(&link, away());
+        assert_eq!(recognized(&patient, &elsewhere), known, "it has just failed");
+        for moved in [node("two", 7002, true), node("two", 7001, false)] {
+            assert_eq!(recognized(&patient, &moved), moved);
+        }
+        patient.hub.link_up(&link);
+        assert_eq!(recognized(&patient, &node("two", 7001, false)), known);
+        // One that has had its time.
+        let (hasty, _, link) = cluster(RedisConfig { connect_timeout: Duration::ZERO, ..config });
+        hasty.hub.link_down(&link, away());
+        assert_eq!(recognized(&hasty, &elsewhere), elsewhere);
+        worker.stop();
     }
 
     #[test]
