@@ -1753,6 +1753,8 @@ export const CloseCode: {
   readonly RESTART: 1012;
   /** The unfinished message had to go when memory (`limits.memoryBytes`) ran out. Reconnect. */
   readonly TRY_AGAIN_LATER: 1013;
+  /** A gateway could not reach the server behind it. Never sent by this package. Reconnect. */
+  readonly BAD_GATEWAY: 1014;
   /**
    * The token, or `expiresAt` of the identity, has expired: while the client was connected, or before the handshake was over
    * (`rejectWith: 'close'`). Refresh the token, then reconnect.
@@ -1767,7 +1769,10 @@ export const CloseCode: {
    * slowly, or was sent too much at once. In the second case it often sees 1006 instead. Reconnect.
    */
   readonly SLOW_CONSUMER: 4004;
-  /** The handshake had no valid credentials (`rejectWith: 'close'`). Stop. */
+  /**
+   * The handshake had no valid credentials (`rejectWith: 'close'`), as when the browser has dropped an expired cookie. Refresh the
+   * token, then reconnect.
+   */
   readonly UNAUTHORIZED: 4401;
   /** The page's origin is not permitted (`rejectWith: 'close'`). Stop. */
   readonly FORBIDDEN: 4403;
@@ -1778,7 +1783,8 @@ export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 
 /**
  * What a client should do once its connection is closed: `reconnect` by itself after a random pause that grows; `refresh` its token, and
- * then do that; or `stop`, until the application or a person decides otherwise.
+ * then do that; or `stop`, until the application or a person decides otherwise. A fresh token may be refused as well: let the pause grow
+ * until a message has come.
  */
 export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
 

@@ -154,7 +154,7 @@ describe('auth.jwt', () => {
       expect(closeAdvice(closed.code)).toBe('refresh');
     }
     const none = await (await connect(url)).closed;
-    expect([none.code, closeAdvice(none.code)]).toEqual([4401, 'stop']);
+    expect([none.code, closeAdvice(none.code)]).toEqual([4401, 'refresh']);
   });
 
   test('comes from JWT_SECRET where there is no option', async () => {
