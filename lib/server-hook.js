@@ -28,23 +28,26 @@ class ServerHook {
   /** For as long as the server lives: others may be around ours by the time that the last manager goes. */
   constructor(server) {
     this.#server = server;
-    this.#wrap(
-      'emit',
-      (emit, [name, ...upgrade]) => (name === 'upgrade' && this.#deal(...upgrade)) || emit(),
-    );
-    if ('shouldUpgradeCallback' in server) {
-      this.#wrap('shouldUpgradeCallback', (ask, [req]) => this.#isUpgrade(req, ask));
-    }
+    const deal = (upgrade) => this.#deal(...upgrade);
+    this.#wrap('emit', (inner) => {
+      return function emit(...args) {
+        return (args[0] === 'upgrade' && deal(args.slice(1))) || Reflect.apply(inner(), this, args);
+      };
+    });
+    if (!('shouldUpgradeCallback' in server)) return;
+    const isUpgrade = (req, ask) => this.#isUpgrade(req, ask);
+    this.#wrap('shouldUpgradeCallback', (inner) => {
+      return function shouldUpgradeCallback(...args) {
+        return isUpgrade(args[0], () => Reflect.apply(inner(), this, args));
+      };
+    });
   }
 
-  /** Puts `around` around a method of the server's: its own, or what its class has at the time of the call. */
-  #wrap(name, around) {
+  /** Puts in place of a method of the server's what `wrap` makes: `inner()` is the server's own, or what its class has at that time. */
+  #wrap(name, wrap) {
     const server = this.#server;
     const own = Object.getOwnPropertyDescriptor(server, name)?.value;
-    const value = function wrapped(...args) {
-      const before = own ?? Object.getPrototypeOf(server)[name];
-      return around(() => Reflect.apply(before, this, args), args);
-    };
+    const value = wrap(() => own ?? Object.getPrototypeOf(server)[name]);
     Object.defineProperty(server, name, { value, configurable: true, enumerable: false, writable: true });
   }
 
