@@ -64,7 +64,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}
    * @returns what is known of the message's way; nobody there is no error
-   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` if JSON has nothing for `data`
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`, or `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
@@ -557,7 +557,8 @@ export interface UpgradeRefusalOptions {
    */
   closeCode?: number | undefined;
   /**
-   * Further headers of the answer, as {@link Identity.headers}. `WWW-Authenticate` replaces the `Bearer` that goes with 401.
+   * Further headers of the answer, as {@link Identity.headers}. `WWW-Authenticate` replaces the `Bearer` that goes with 401,
+   * `Cache-Control` the `no-store`.
    *
    * @defaultValue `{}`
    */
@@ -567,8 +568,8 @@ export interface UpgradeRefusalOptions {
 /**
  * Headers that the application adds to the answer of a handshake: an object, a `Headers`, or pairs. A list, or several pairs, are as many
  * headers of the name, as cookies need it. Names are tokens, values Latin-1 without line breaks (RFC 9110, section 5.5), all together
- * at most 8,192 bytes. `Sec-WebSocket-*` and those of the connection or of a body are the handshake's: `Connection`, `Content-Length`,
- * `Content-Type`, `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
+ * at most 8,192 bytes. `Sec-WebSocket-*` and those of the connection or of a body are the handshake's: `Connection`, `Content-Encoding`,
+ * `Content-Length`, `Content-Type`, `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
  */
 export type HandshakeHeaders =
   | Readonly<Record<string, string | readonly string[]>>
@@ -1006,8 +1007,8 @@ export interface AuthenticateRequest {
   /**
    * Aborts when nobody waits for the answer any more: the client has left (`reason.code` is `ERR_HANDOVER`), the handshake has taken
    * longer than `limits.handshakeTimeoutMs` (`ERR_HANDSHAKE_TIMEOUT`), or the manager closes (`ERR_SHUTTING_DOWN`). For `fetch` and
-   * database drivers. What `authenticate` throws or rejects with after that is no `error` event. It is made when it is first looked at,
-   * and costs nothing otherwise.
+   * database drivers. Any answer after that is ignored, and is no `error` event, be it wrong or thrown. The signal is made when it is
+   * first looked at, and costs nothing otherwise. A test that calls `authenticate` itself gives it `new AbortController().signal`.
    */
   readonly signal: AbortSignal;
 }
@@ -1299,13 +1300,14 @@ export interface Connection<Data = unknown> {
    *
    * @returns whether it was queued: `false` if the connection is closing or closed, or has just overflowed its outbox
    * (it is then closed with 4004)
-   * @throws TypeError `ERR_NOT_SERIALIZABLE` if JSON has nothing for `data`
+   * @throws TypeError `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
    * @throws RangeError `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    */
   send(data: Sendable): boolean;
 
   /**
-   * Closes the connection, after what is queued. The client has `limits.closeTimeoutMs` to answer.
+   * Closes the connection, after what is queued. The client has `limits.closeTimeoutMs` to answer. `message` still tells of what had
+   * come before this call; {@link Connection.terminate} ends that as well.
    *
    * @param code - close code; one that may be sent: 1000-1003, 1007-1013, 3000-4999. Without one, and without a reason, the close
    * frame is empty, and both sides are told 1005; with a reason it is 1000, for a reason needs a code.
@@ -1317,7 +1319,8 @@ export interface Connection<Data = unknown> {
 
   /**
    * Ends the connection at once: no close frame is sent, and what waits is dropped. The client is told 1006, and so is
-   * `disconnect`, by `'server'`. Also ends one that is closing, with the code of that.
+   * `disconnect`, by `'server'`. Also ends one that is closing, with the code of that. No event but `disconnect` comes of the
+   * connection any more, and `slow`, if its outbox had overflowed before.
    */
   terminate(): void;
 
@@ -1340,7 +1343,7 @@ export interface Connection<Data = unknown> {
    */
   pause(): void;
 
-  /** Reads on. */
+  /** Reads on. Like `pause()`, without effect once the connection has ended or was terminated. */
   resume(): void;
 
   /**
@@ -1617,7 +1620,7 @@ export const ErrorCode: {
   readonly ERR_TOO_LARGE: 'ERR_TOO_LARGE';
   /** The connection is in `limits.roomsPerConnection` rooms; it did not join another. */
   readonly ERR_TOO_MANY_ROOMS: 'ERR_TOO_MANY_ROOMS';
-  /** `JSON.stringify` threw, or has nothing for the data. */
+  /** `JSON.stringify` threw, has nothing for the data, or would leave out what it holds, see {@link Sendable}. */
   readonly ERR_NOT_SERIALIZABLE: 'ERR_NOT_SERIALIZABLE';
   /** The manager or `RedisPubSub` is closed; see {@link WebSocketManager.close}. */
   readonly ERR_CLOSED: 'ERR_CLOSED';
