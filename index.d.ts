@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import type { Server as HttpServer, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 
@@ -34,7 +35,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Starts listening at once. Without `options`, the environment variable `JWT_SECRET` has to hold the secret that
    * tokens are signed with.
    *
-   * @param server - the `http.Server` or `https.Server`; it need not listen yet. When it closes, the manager does. `null`: none, for
+   * @param server - the `http.Server`, `https.Server`, or one of HTTP/2 with `allowHTTP1`; it need not listen yet. When it closes, the manager does. `null`: none, for
    * applications that call {@link WebSocketManager.handleUpgrade} for every upgrade, or that only send. Such a manager is closed by
    * {@link WebSocketManager.close} alone. Without `auth` and `JWT_SECRET` it lets in whom `handleUpgrade` is given an identity of, and
    * nobody else. It holds the process no more than another one does.
@@ -46,7 +47,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws Error `ERR_NAME_TAKEN` if this process has a manager of that name
    * @throws Error `ERR_INTERNAL` if the system gives no threads
    */
-  constructor(server: HttpServer | HttpsServer | null, options?: WebSocketManagerOptions<Data>);
+  constructor(server: HttpServer | HttpsServer | Http2SecureServer | null, options?: WebSocketManagerOptions<Data>);
 
   /** The option `name`. */
   readonly name: string;
@@ -163,8 +164,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: untouched
    * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it is yet to
    * be answered (untouched); if it gave something else than bytes (destroyed); or if the client left meanwhile
-   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`, or the one of an
-   * {@link UpgradeRefusal}
+   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`; the {@link UpgradeRefusal} itself
+   * where `auth.authenticate` gave one
    */
   handleUpgrade(
     req: IncomingMessage,
@@ -278,7 +279,11 @@ export function getWebSocketManager<Data = unknown>(name?: string): WebSocketMan
  * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
  */
 export function shutdownOnSignals(
-  server: HttpServer | HttpsServer | readonly (HttpServer | HttpsServer)[],
+  server:
+    | HttpServer
+    | HttpsServer
+    | Http2SecureServer
+    | readonly (HttpServer | HttpsServer | Http2SecureServer)[],
   options?: ShutdownOptions,
 ): Shutdown;
 
@@ -304,7 +309,7 @@ export interface ShutdownOptions {
    */
   deadlineMs?: number | undefined;
   /**
-   * Called when clients and requests are gone, to close what they needed, such as a database. What it returns is awaited. If it
+   * Called when clients and requests are gone, to close what they needed, such as a database. A promise of it is awaited. If it
    * throws or rejects, that is a process warning, and the exit code is 1.
    */
   onClosed?: (() => unknown) | undefined;
@@ -636,7 +641,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
    * connection keeps them for as long as it lasts, in as many bytes as they have (`limits.maxUrlBytes` and `limits.maxHeaderBytes` at
    * most). With `[]` it keeps the url alone.
    *
-   * What is named is kept as it came: `authorization`, `cookie` and, behind `bearer`, `sec-websocket-protocol` may hold a token.
+   * The headers are kept as they came: `authorization`, `cookie` and, behind `bearer`, `sec-websocket-protocol` may hold a token.
    *
    * @defaultValue none: nothing of the request is kept, and nothing is spent on it
    */
@@ -1336,7 +1341,7 @@ export interface Connection<Data = unknown> {
   ping(data?: string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer): boolean;
 
   /**
-   * Stops reading from the client until `resume()`, so that TCP stops its sending. What was read before still comes: at most what
+   * Stops reading from the client until `resume()`, so that TCP stops its sending. Messages that were read before still come: at most what
    * `limits.eventBytesPerConnection` and one read leave, and nothing that the client sends after this call. The heartbeat's clock
    * stands still meanwhile, and the end of a client that left may be noticed only after `resume()`. A paused connection can be
    * written to and closed.
@@ -1794,7 +1799,7 @@ export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
 /**
  * What a client should do after a close code. Runs in browsers and edge runtimes as well: a bundle for those gets {@link CloseCode},
  * {@link ErrorCode} and this function, and all else throws `ERR_WRONG_RUNTIME` when it is called. A page without a bundler can load
- * `browser.mjs` of the package.
+ * `@actory/websocket/browser.mjs`, which a server finds by `import.meta.resolve`.
  *
  * A code that is not in {@link CloseCode} is the application's own, which knows what it means: `'stop'`.
  *

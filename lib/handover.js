@@ -126,8 +126,8 @@ class Handover {
     if (taken.bridge) {
       this.#bridge(taken.bridge, socket, given);
     } else {
-      // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Whoever holds the
-      // socket finds it destroyed, and what they write to it goes nowhere.
+      // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Others that hold the
+      // socket find it destroyed, and write to it in vain.
       socket.on('error', nothing);
       socket.destroy();
     }

@@ -11,11 +11,11 @@ const HOOK = Symbol.for('@actory/websocket/server-hook/1');
 
 /**
  * What all managers of a server share, also those of other copies of the package. An upgrade to WebSocket of a manager's path goes
- * to that manager, and nobody else hears of it. What else Node takes for an upgrade is left to the server's other listeners; on
+ * to that manager, and nobody else hears of it. Other upgrades are left to the server's other listeners; on
  * a manager's path, or where there are none, it is the plain request that it would be without us.
  *
  * Node emits 'upgrade' through the server, so the hook is around its `emit`. It is also the first of the listeners: Node looks
- * for one before it emits, and who took hold of `emit` before us, as Fastify does for its second server, gets past ours. Where Node
+ * for one before it emits, and a holder of the `emit` from before us, as Fastify is for its second server, gets past ours. Where Node
  * asks `shouldUpgradeCallback` which requests are upgrades (since 22.21 and 24.9), the hook is around that too.
  */
 class ServerHook {
