@@ -47,7 +47,10 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws Error `ERR_NAME_TAKEN` if this process has a manager of that name
    * @throws Error `ERR_INTERNAL` if the system gives no threads
    */
-  constructor(server: HttpServer | HttpsServer | Http2SecureServer | null, options?: WebSocketManagerOptions<Data>);
+  constructor(
+    server: HttpServer | HttpsServer | Http2SecureServer | null,
+    options?: WebSocketManagerOptions<Data>,
+  );
 
   /** The option `name`. */
   readonly name: string;
