@@ -17,11 +17,12 @@ const CODES = {
   INTERNAL: [1011, 'reconnect'],
   RESTART: [1012, 'reconnect'],
   TRY_AGAIN_LATER: [1013, 'reconnect'],
+  BAD_GATEWAY: [1014, 'reconnect'],
   TOKEN_EXPIRED: [4001, 'refresh'],
   DISCONNECTED: [4002, 'stop'],
   HEARTBEAT: [4003, 'reconnect'],
   SLOW_CONSUMER: [4004, 'reconnect'],
-  UNAUTHORIZED: [4401, 'stop'],
+  UNAUTHORIZED: [4401, 'refresh'],
   FORBIDDEN: [4403, 'stop'],
 };
 

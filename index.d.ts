@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import type { Server as HttpServer, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 
@@ -34,7 +35,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Starts listening at once. Without `options`, the environment variable `JWT_SECRET` has to hold the secret that
    * tokens are signed with.
    *
-   * @param server - the `http.Server` or `https.Server`; it need not listen yet. When it closes, the manager does. `null`: none, for
+   * @param server - the `http.Server`, `https.Server`, or one of HTTP/2 with `allowHTTP1`; it need not listen yet. When it closes, the manager does. `null`: none, for
    * applications that call {@link WebSocketManager.handleUpgrade} for every upgrade, or that only send. Such a manager is closed by
    * {@link WebSocketManager.close} alone. Without `auth` and `JWT_SECRET` it lets in whom `handleUpgrade` is given an identity of, and
    * nobody else. It holds the process no more than another one does.
@@ -46,7 +47,10 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws Error `ERR_NAME_TAKEN` if this process has a manager of that name
    * @throws Error `ERR_INTERNAL` if the system gives no threads
    */
-  constructor(server: HttpServer | HttpsServer | null, options?: WebSocketManagerOptions<Data>);
+  constructor(
+    server: HttpServer | HttpsServer | Http2SecureServer | null,
+    options?: WebSocketManagerOptions<Data>,
+  );
 
   /** The option `name`. */
   readonly name: string;
@@ -64,7 +68,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}
    * @returns what is known of the message's way; nobody there is no error
-   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` if JSON has nothing for `data`
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`, or `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
@@ -163,8 +167,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: untouched
    * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it is yet to
    * be answered (untouched); if it gave something else than bytes (destroyed); or if the client left meanwhile
-   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`, or the one of an
-   * {@link UpgradeRefusal}
+   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`; the {@link UpgradeRefusal} itself
+   * where `auth.authenticate` gave one
    */
   handleUpgrade(
     req: IncomingMessage,
@@ -285,7 +289,12 @@ export function getWebSocketManager<Data = unknown>(name?: string): WebSocketMan
  * not, or that no process can listen to. Nothing is wired then.
  */
 export function shutdownOnSignals(
-  server: HttpServer | HttpsServer | readonly (HttpServer | HttpsServer)[] | null,
+  server:
+    | HttpServer
+    | HttpsServer
+    | Http2SecureServer
+    | readonly (HttpServer | HttpsServer | Http2SecureServer)[]
+    | null,
   options?: ShutdownOptions,
 ): Shutdown;
 
@@ -313,8 +322,8 @@ export interface ShutdownOptions {
    */
   deadlineMs?: number | undefined;
   /**
-   * Called when clients and requests are gone, to close what they needed, such as a database. No new ones come in by then. What it
-   * returns is awaited. If it throws or rejects, that is a process warning, and the exit code is 1.
+   * Called when clients and requests are gone, to close what they needed, such as a database. No new ones come in by then. A promise
+   * of it is awaited. If it throws or rejects, that is a process warning, and the exit code is 1.
    */
   onClosed?: (() => unknown) | undefined;
 }
@@ -566,7 +575,8 @@ export interface UpgradeRefusalOptions {
    */
   closeCode?: number | undefined;
   /**
-   * Further headers of the answer, as {@link Identity.headers}. `WWW-Authenticate` replaces the `Bearer` that goes with 401.
+   * Further headers of the answer, as {@link Identity.headers}. `WWW-Authenticate` replaces the `Bearer` that goes with 401,
+   * `Cache-Control` the `no-store`.
    *
    * @defaultValue `{}`
    */
@@ -576,8 +586,8 @@ export interface UpgradeRefusalOptions {
 /**
  * Headers that the application adds to the answer of a handshake: an object, a `Headers`, or pairs. A list, or several pairs, are as many
  * headers of the name, as cookies need it. Names are tokens, values Latin-1 without line breaks (RFC 9110, section 5.5), all together
- * at most 8,192 bytes. `Sec-WebSocket-*` and those of the connection or of a body are the handshake's: `Connection`, `Content-Length`,
- * `Content-Type`, `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
+ * at most 8,192 bytes. `Sec-WebSocket-*` and those of the connection or of a body are the handshake's: `Connection`, `Content-Encoding`,
+ * `Content-Length`, `Content-Type`, `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
  */
 export type HandshakeHeaders =
   | Readonly<Record<string, string | readonly string[]>>
@@ -644,7 +654,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
    * connection keeps them for as long as it lasts, in as many bytes as they have (`limits.maxUrlBytes` and `limits.maxHeaderBytes` at
    * most). With `[]` it keeps the url alone.
    *
-   * What is named is kept as it came: `authorization`, `cookie` and, behind `bearer`, `sec-websocket-protocol` may hold a token.
+   * The headers are kept as they came: `authorization`, `cookie` and, behind `bearer`, `sec-websocket-protocol` may hold a token.
    *
    * @defaultValue none: nothing of the request is kept, and nothing is spent on it
    */
@@ -1017,8 +1027,8 @@ export interface AuthenticateRequest {
   /**
    * Aborts when nobody waits for the answer any more: the client has left (`reason.code` is `ERR_HANDOVER`), the handshake has taken
    * longer than `limits.handshakeTimeoutMs` (`ERR_HANDSHAKE_TIMEOUT`), or the manager closes (`ERR_SHUTTING_DOWN`). For `fetch` and
-   * database drivers. What `authenticate` throws or rejects with after that is no `error` event. It is made when it is first looked at,
-   * and costs nothing otherwise.
+   * database drivers. Any answer after that is ignored, and is no `error` event, be it wrong or thrown. The signal is made when it is
+   * first looked at, and costs nothing otherwise. A test that calls `authenticate` itself gives it `new AbortController().signal`.
    */
   readonly signal: AbortSignal;
 }
@@ -1310,13 +1320,14 @@ export interface Connection<Data = unknown> {
    *
    * @returns whether it was queued: `false` if the connection is closing or closed, or has just overflowed its outbox
    * (it is then closed with 4004)
-   * @throws TypeError `ERR_NOT_SERIALIZABLE` if JSON has nothing for `data`
+   * @throws TypeError `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
    * @throws RangeError `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    */
   send(data: Sendable): boolean;
 
   /**
-   * Closes the connection, after what is queued. The client has `limits.closeTimeoutMs` to answer.
+   * Closes the connection, after what is queued. The client has `limits.closeTimeoutMs` to answer. `message` still tells of what had
+   * come before this call; {@link Connection.terminate} ends that as well.
    *
    * @param code - close code; one that may be sent: 1000-1003, 1007-1013, 3000-4999. Without one, and without a reason, the close
    * frame is empty, and both sides are told 1005; with a reason it is 1000, for a reason needs a code.
@@ -1328,7 +1339,8 @@ export interface Connection<Data = unknown> {
 
   /**
    * Ends the connection at once: no close frame is sent, and what waits is dropped. The client is told 1006, and so is
-   * `disconnect`, by `'server'`. Also ends one that is closing, with the code of that.
+   * `disconnect`, by `'server'`. Also ends one that is closing, with the code of that. No event but `disconnect` comes of the
+   * connection any more, and `slow`, if its outbox had overflowed before.
    */
   terminate(): void;
 
@@ -1344,14 +1356,14 @@ export interface Connection<Data = unknown> {
   ping(data?: string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer): boolean;
 
   /**
-   * Stops reading from the client until `resume()`, so that TCP stops its sending. What was read before still comes: at most what
+   * Stops reading from the client until `resume()`, so that TCP stops its sending. Messages that were read before still come: at most what
    * `limits.eventBytesPerConnection` and one read leave, and nothing that the client sends after this call. The heartbeat's clock
    * stands still meanwhile, and the end of a client that left may be noticed only after `resume()`. A paused connection can be
    * written to and closed.
    */
   pause(): void;
 
-  /** Reads on. */
+  /** Reads on. Like `pause()`, without effect once the connection has ended or was terminated. */
   resume(): void;
 
   /**
@@ -1628,7 +1640,7 @@ export const ErrorCode: {
   readonly ERR_TOO_LARGE: 'ERR_TOO_LARGE';
   /** The connection is in `limits.roomsPerConnection` rooms; it did not join another. */
   readonly ERR_TOO_MANY_ROOMS: 'ERR_TOO_MANY_ROOMS';
-  /** `JSON.stringify` threw, or has nothing for the data. */
+  /** `JSON.stringify` threw, has nothing for the data, or would leave out what it holds, see {@link Sendable}. */
   readonly ERR_NOT_SERIALIZABLE: 'ERR_NOT_SERIALIZABLE';
   /** The manager or `RedisPubSub` is closed; see {@link WebSocketManager.close}. */
   readonly ERR_CLOSED: 'ERR_CLOSED';
@@ -1764,6 +1776,8 @@ export const CloseCode: {
   readonly RESTART: 1012;
   /** The unfinished message had to go when memory (`limits.memoryBytes`) ran out. Reconnect. */
   readonly TRY_AGAIN_LATER: 1013;
+  /** A gateway could not reach the server behind it. Never sent by this package. Reconnect. */
+  readonly BAD_GATEWAY: 1014;
   /**
    * The token, or `expiresAt` of the identity, has expired: while the client was connected, or before the handshake was over
    * (`rejectWith: 'close'`). Refresh the token, then reconnect.
@@ -1778,7 +1792,10 @@ export const CloseCode: {
    * slowly, or was sent too much at once. In the second case it often sees 1006 instead. Reconnect.
    */
   readonly SLOW_CONSUMER: 4004;
-  /** The handshake had no valid credentials (`rejectWith: 'close'`). Stop. */
+  /**
+   * The handshake had no valid credentials (`rejectWith: 'close'`), as when the browser has dropped an expired cookie. Refresh the
+   * token, then reconnect.
+   */
   readonly UNAUTHORIZED: 4401;
   /** The page's origin is not permitted (`rejectWith: 'close'`). Stop. */
   readonly FORBIDDEN: 4403;
@@ -1789,14 +1806,15 @@ export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 
 /**
  * What a client should do once its connection is closed: `reconnect` by itself after a random pause that grows; `refresh` its token, and
- * then do that; or `stop`, until the application or a person decides otherwise.
+ * then do that; or `stop`, until the application or a person decides otherwise. A fresh token may be refused as well: let the pause grow
+ * until a message has come.
  */
 export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
 
 /**
  * What a client should do after a close code. Runs in browsers and edge runtimes as well: a bundle for those gets {@link CloseCode},
  * {@link ErrorCode} and this function, and all else throws `ERR_WRONG_RUNTIME` when it is called. A page without a bundler can load
- * `browser.mjs` of the package.
+ * `@actory/websocket/browser.mjs`, which a server finds by `import.meta.resolve`.
  *
  * A code that is not in {@link CloseCode} is the application's own, which knows what it means: `'stop'`.
  *

@@ -66,14 +66,42 @@ describe('an UpgradeRefusal', () => {
     expect(await client.closed).toEqual({ code, reason });
   });
 
+  const TOLD = Symbol.for('@actory/websocket/upgrade-refusal/1');
+  const told = { status: 403, code: 'X', reason: '', closeCode: 4403, headers: [] };
+  test.each([
+    ['a text', { [TOLD]: 'x y' }],
+    ['a status of its own', { [TOLD]: { ...told, status: 200 } }],
+    ['a code with a line break', { [TOLD]: { ...told, code: 'a\r\nb' } }],
+    ['a header with a line break', { [TOLD]: { ...told, headers: ['a', 'b\r\nc: d'] } }],
+    ['headers that are none', { [TOLD]: { ...told, headers: [1, 2] } }],
+    [
+      'an answer to every key',
+      new Proxy(
+        { userId: '1' },
+        { get: (user, key) => (key === 'then' ? undefined : (user[key] ?? (() => {}))) },
+      ),
+    ],
+  ])('is not what only looks like one, with %s', async (_what, answer) => {
+    const { manager, url } = await asking(async () => answer);
+    const failed = once(manager, 'error');
+    expect(await refused(url)).toMatchObject({ status: 500, body: { code: 'ERR_INVALID_IDENTITY' } });
+    expect(await failed).toMatchObject([{ code: 'ERR_INVALID_IDENTITY' }]);
+  });
+
+  test('has its own Cache-Control in place of ours', async () => {
+    const { url } = await asking(() => new UpgradeRefusal({ headers: { 'Cache-Control': 'max-age=5' } }));
+    expect((await refused(url)).headers['cache-control']).toBe('max-age=5');
+  });
+
   test('is what handleUpgrade rejects with', async () => {
-    const { server, manager, port } = await asking(() => refusal());
+    const given = refusal();
+    const { server, manager, port } = await asking(() => given);
     const called = new Promise((resolve) => {
       server.on('upgrade', (...upgrade) => resolve(manager.handleUpgrade(...upgrade)));
     });
     called.catch(() => {});
     expect(await refused(`ws://127.0.0.1:${port}/mine`)).toMatchObject({ status: 402 });
-    await expect(called).rejects.toMatchObject({ code: 'PLAN_EXPIRED', message: 'Your plan has ended' });
+    await expect(called).rejects.toBe(given);
   });
 
   test('is an error that says what it is', () => {
@@ -107,6 +135,7 @@ describe('an UpgradeRefusal', () => {
     [{ closeCode: 1008 }, 'ERR_ARG_OUT_OF_RANGE'],
     [{ closeCode: 5000 }, 'ERR_ARG_OUT_OF_RANGE'],
     [{ headers: { Upgrade: 'x' } }, 'ERR_ARG_OUT_OF_RANGE'],
+    [{ headers: { 'Content-Encoding': 'gzip' } }, 'ERR_ARG_OUT_OF_RANGE'],
     [{ headers: 1 }, 'ERR_INVALID_ARG'],
     [{ message: 'x' }, 'ERR_UNKNOWN_OPTION'],
     ['no', 'ERR_INVALID_ARG'],
@@ -221,6 +250,15 @@ describe('the protocol of an identity', () => {
     const [{ message }] = await failed;
     expect(message).toContain('identity.protocol');
     expect(message).not.toContain('secret');
+  });
+
+  test('that is a token behind an empty element is no identity either', async () => {
+    const { manager, port } = await asking(() => ({ userId: 'ada', protocol: 'secret' }));
+    const failed = once(manager, 'error');
+    const client = new RawClient(port);
+    client.write(upgradeRequest(undefined, { 'Sec-WebSocket-Protocol': 'bearer,,secret' }));
+    expect(await client.said('}')).toContain('ERR_INVALID_IDENTITY');
+    await failed;
   });
 
   test('that was not offered leaves the socket of handleUpgrade untouched', async () => {

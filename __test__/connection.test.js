@@ -1,7 +1,8 @@
 'use strict';
 
-const { AsyncLocalStorage } = require('node:async_hooks');
+const { AsyncLocalStorage, createHook } = require('node:async_hooks');
 const { once } = require('node:events');
+const { frame, RawClient, refused, upgradeRequest } = require('./support/client');
 const { host } = require('./support/host');
 
 /** Sends until so many bytes wait for a client that doesn't read. */
@@ -79,6 +80,34 @@ describe('terminate()', () => {
     connection.terminate();
     expect((await gone)[1]).toBe(1006);
     client.socket.terminate();
+  });
+});
+
+describe('What came before the end', () => {
+  /** A client that sends 600 messages with its request; the first of them has `act` called. */
+  async function flooded(act) {
+    const { manager, port } = await host({ relay: false });
+    const gone = once(manager, 'disconnect');
+    const seen = [];
+    manager.on('message', (connection, data) => {
+      if (seen.length === 0) act(connection);
+      seen.push(data);
+    });
+    const client = new RawClient(port);
+    const messages = Array.from({ length: 600 }, (_, index) => frame(String(index)));
+    client.write(upgradeRequest(), ...messages);
+    await client.said('101');
+    client.socket.end(frame('', { opcode: 8 }));
+    await gone;
+    return seen.length;
+  }
+
+  test('is not told after terminate()', async () => {
+    expect(await flooded((connection) => connection.terminate())).toBe(1);
+  });
+
+  test('is told after close()', async () => {
+    expect(await flooded((connection) => connection.close())).toBeGreaterThan(1);
   });
 });
 
@@ -180,6 +209,16 @@ describe('pause()', () => {
     expect(await client.closed).toEqual({ code: 4000, reason: 'bye' });
     expect((await gone)[1]).toBe(4000);
   });
+});
+
+test('isPaused does not change after the end', async () => {
+  const { manager, pair } = await host();
+  const { connection } = await pair();
+  const gone = once(manager, 'disconnect');
+  connection.terminate();
+  await gone;
+  connection.pause();
+  expect(connection.isPaused).toBe(false);
 });
 
 describe('drain', () => {
@@ -285,6 +324,37 @@ describe('Listeners of a connection', () => {
       two: ['two', 'two', 'two', 'two'],
       none: [undefined, undefined, undefined, undefined],
     });
+  });
+
+  test('leave no asynchronous resource behind, nor does a refusal, or an upgrade without a context', async () => {
+    const alive = new Set();
+    const hook = createHook({
+      init: (id, type) => type === 'ActoryWebSocketConnection' && alive.add(id),
+      destroy: (id) => alive.delete(id),
+    }).enable();
+    try {
+      const storage = new AsyncLocalStorage();
+      const { server, manager, pair, url } = await host({
+        relay: false,
+        auth: { authenticate: (req) => (req.url.endsWith('no') ? null : { userId: 'ada' }) },
+      });
+      const { emit } = server;
+      server.emit = function emitIn(name, ...args) {
+        if (name !== 'upgrade' || args[0].url.endsWith('none')) return emit.call(this, name, ...args);
+        return storage.run('store', () => emit.call(this, name, ...args));
+      };
+      const { client } = await pair({}, `${url}?in`);
+      await pair({}, `${url}?none`);
+      while (alive.size > 1) await new Promise(setImmediate);
+      expect(alive.size).toBe(1);
+      const gone = once(manager, 'disconnect');
+      client.close();
+      await gone;
+      await refused(`${url}?no`);
+      while (alive.size > 0) await new Promise(setImmediate);
+    } finally {
+      hook.disable();
+    }
   });
 
   test('run in that of a call of handleUpgrade', async () => {

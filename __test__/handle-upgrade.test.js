@@ -228,6 +228,19 @@ describe('handleUpgrade', () => {
     expect(socket.eventNames()).not.toContain('data');
   });
 
+  test('takes a url with a line break for one line', async () => {
+    const { server, manager, port } = await host({ keepHeaders: ['origin'] });
+    const called = new Promise((resolve) => {
+      server.on('upgrade', (req, socket, head) => {
+        req.url = '/mine\nHTTP/1.1\nOrigin';
+        resolve(manager.handleUpgrade(req, socket, head, { userId: 1 }));
+      });
+    });
+    connect(`ws://127.0.0.1:${port}/mine`).catch(() => {});
+    const { url, headers } = (await called).request;
+    expect([url, { ...headers }]).toEqual(['/mine HTTP/1.1 Origin', {}]);
+  });
+
   test('rejects for a socket that is closed, or was taken', async () => {
     const { take, called } = handing({ userId: 'u' });
     const { url, manager } = await routing((...args) => {

@@ -117,6 +117,14 @@ describe('data', () => {
     ['URLSearchParams', new URLSearchParams('a=b')],
     ['a boxed symbol', Object(Symbol('s'))],
   ];
+  test('is called by its name where it can not be sent', async () => {
+    const { manager } = await host();
+    await expect(manager.broadcast(new URLSearchParams('a=b'))).rejects.toThrow(
+      'what a URLSearchParams holds',
+    );
+    await expect(manager.broadcast(new Error('no'))).rejects.toThrow('what an Error holds');
+  });
+
   test.each(unserializable)('can not be %s', async (_what, data) => {
     const { manager, pair } = await host();
     const { client, connection } = await pair();

@@ -1,5 +1,6 @@
 'use strict';
 
+const { EventEmitter } = require('node:events');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { startRedis } = require('./support/redis');
@@ -9,12 +10,12 @@ const { eventually, server, twoServers } = require('./support/servers');
 const HASTY = { commandTimeoutMs: 400, probeIntervalMs: 100 };
 
 /** The code of a README that makes up for what was missed, beside this manager; `stored` is what it asks for. */
-function makeUp(readme, manager, stored) {
+function makeUp(readme, manager, stored, timer = setTimeout) {
   const code = readFileSync(join(__dirname, '..', readme), 'utf8')
     .match(/^```js\n[\s\S]*?^```$/gm)
     .map((block) => block.slice('```js\n'.length, -'```'.length))
     .find((block) => block.includes('const missed'));
-  return new Function('manager', 'stored', `${code}; return send;`)(manager, stored);
+  return new Function('manager', 'stored', 'setTimeout', `${code}; return send;`)(manager, stored, timer);
 }
 
 describe.each(['README.md', 'README.ja.md'])('the code of %s', (readme) => {
@@ -58,6 +59,67 @@ describe.each(['README.md', 'README.ja.md'])('the code of %s', (readme) => {
     expect(await bob.next()).toBe('after the gap');
     expect(asked).toHaveLength(1);
     expect(two.manager.stats().broker.gaps).toBe(1);
+  });
+});
+
+describe.each(['README.md', 'README.ja.md'])('what fails loses nothing by the code of %s', (readme) => {
+  /** The code beside a manager of a test's own; `up` tells it that Redis is back. */
+  function beside(sendToUser, stored) {
+    const manager = new EventEmitter();
+    const local = [];
+    manager.sendToUser = sendToUser;
+    manager.connections = { sendToUser: (_userId, message) => local.push(message) };
+    const waiting = [];
+    const setTimeout = (callback, _ms, ...args) => {
+      waiting.push(() => callback(...args));
+      return { unref() {} };
+    };
+    const send = makeUp(readme, manager, stored, setTimeout);
+    return { send, local, waiting, up: (gap) => manager.emit('broker', { state: 'up', ...gap }) };
+  }
+  const turns = () => new Promise(setImmediate);
+
+  test('neither a message that is rejected nor those behind it', async () => {
+    let away = true;
+    let isFull = true;
+    const sent = [];
+    const { send, up } = beside(async (_userId, message) => {
+      if (away) return { status: 'local' };
+      if (message === 'a' && isFull) throw new Error('ERR_BROKER_OVERLOADED');
+      sent.push(message);
+      return { status: 'published' };
+    });
+    for (const message of ['a', 'b', 'c']) await send('bob', message);
+    away = false;
+    up();
+    await turns();
+    expect(sent).toEqual(['b', 'c']);
+    isFull = false;
+    up();
+    await turns();
+    expect(sent).toEqual(['b', 'c', 'a']);
+  });
+
+  test('the gap for which the database was away, and no message beside it', async () => {
+    let away = true;
+    const sent = [];
+    let status = 'local';
+    const stored = async () => {
+      if (away) throw new Error('no database');
+      return [{ userId: 'bob', message: 'in the gap' }];
+    };
+    const { send, local, waiting, up } = beside(async (_userId, message) => {
+      if (status === 'published') sent.push(message);
+      return { status };
+    }, stored);
+    await send('bob', 'mine');
+    status = 'published';
+    up({ gapSince: 1, gapUntil: 2 });
+    await turns();
+    expect([sent, local, waiting.length]).toEqual([['mine'], [], 1]);
+    away = false;
+    await waiting[0]();
+    expect(local).toEqual(['in the gap']);
   });
 });
 

@@ -24,5 +24,6 @@ async function main() {
 
 main().catch((error) => {
   console.error(error.message);
+  if (error.cause !== undefined) console.error('Cause:', error.cause);
   process.exitCode = 1;
 });

@@ -1,7 +1,6 @@
 'use strict';
 
 let abort;
-let isAborted;
 
 /** What `authenticate` is asked about. It has a signal from the time that someone looks at it: most never do. */
 class AuthenticateRequest {
@@ -27,7 +26,6 @@ class AuthenticateRequest {
       request.#reason = reason;
       request.#controller?.abort(reason);
     };
-    isAborted = (request) => request.#controller?.signal.aborted === true;
   }
 }
 
@@ -35,6 +33,4 @@ module.exports = {
   AuthenticateRequest,
   /** Nobody waits for the answer any more, for that reason. */
   abortRequest: (request, reason) => abort(request, reason),
-  /** Whether the application had the chance to see that. */
-  isAborted: (request) => isAborted(request),
 };

@@ -12,8 +12,14 @@ const NO_STATUS = 1005;
  */
 const REQUEST = Symbol('request');
 
+/** What JavaScript did to it, or was told of it: nothing yet; closed it, while its messages go on coming; it is gone. */
+const OPEN = 0;
+const CLOSING = 1;
+const GONE = 2;
+
 let end;
 let contextOf;
+let isGone;
 
 /** One WebSocket connection. Documented in index.d.ts. */
 class Connection {
@@ -26,7 +32,7 @@ class Connection {
   #data;
   /** JSON of the claims until someone asks for `data`. */
   #claims;
-  #open = true;
+  #state = OPEN;
   #paused = false;
   /** An AsyncResource of its upgrade, if that had a context. */
   #context;
@@ -47,8 +53,10 @@ class Connection {
 
   static {
     end = (connection) => {
-      connection.#open = false;
+      connection.#state = GONE;
+      connection.#context?.emitDestroy();
     };
+    isGone = (connection) => connection.#state === GONE;
     contextOf = (connection) => connection.#context;
   }
 
@@ -95,7 +103,7 @@ class Connection {
   }
 
   get isOpen() {
-    return this.#open && this.#native.isOpen(this.#number);
+    return this.#state === OPEN && this.#native.isOpen(this.#number);
   }
 
   get isPaused() {
@@ -111,12 +119,12 @@ class Connection {
     const checkedReason = toReason(reason);
     // A frame without a code has no room for a reason.
     const checkedCode = toCloseCode(code, checkedReason === '' ? NO_STATUS : 1000);
-    this.#open = false;
+    if (this.#state === OPEN) this.#state = CLOSING;
     this.#native.close(this.#number, checkedCode, checkedReason);
   }
 
   terminate() {
-    this.#open = false;
+    this.#state = GONE;
     this.#native.terminate(this.#number);
   }
 
@@ -125,11 +133,13 @@ class Connection {
   }
 
   pause() {
+    if (this.#state === GONE) return;
     this.#paused = true;
     this.#native.pause(this.#number);
   }
 
   resume() {
+    if (this.#state === GONE) return;
     this.#paused = false;
     this.#native.resume(this.#number);
   }
@@ -161,6 +171,8 @@ module.exports = {
   Connection,
   /** Notes that the connection is gone. */
   endConnection: (connection) => end(connection),
+  /** Whether it was terminated or has ended: its listeners hear no more than `disconnect`. */
+  isGone: (connection) => isGone(connection),
   /** The AsyncResource in which its listeners run, or `undefined` for the manager's. */
   contextOf: (connection) => contextOf(connection),
 };

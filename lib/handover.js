@@ -34,15 +34,16 @@ function descriptorOf(socket) {
   return Number.isInteger(fd) ? fd : -1;
 }
 
+/**
+ * Node's parser lets no line break through, unless it was told to be lenient; but routers write `url` anew. One must not make two lines.
+ */
+const toLine = (text) => (text.includes('\n') ? text.replaceAll('\n', ' ') : text);
+
 /** The request's head as the addon reads it: method, URL, version and the raw headers, a line each. */
 function joinHead(req) {
-  let head = `${req.method}\n${req.url}\n${req.httpVersion}`;
+  let head = `${toLine(req.method)}\n${toLine(req.url)}\n${toLine(req.httpVersion)}`;
   const { rawHeaders } = req;
-  for (let i = 0; i < rawHeaders.length; i += 1) {
-    const text = rawHeaders[i];
-    // Node's parser lets no line break through, unless it was told to be lenient: then one must not make two headers.
-    head += `\n${text.includes('\n') ? text.replaceAll('\n', ' ') : text}`;
-  }
+  for (let i = 0; i < rawHeaders.length; i += 1) head += `\n${toLine(rawHeaders[i])}`;
   return head;
 }
 
@@ -125,8 +126,8 @@ class Handover {
     if (taken.bridge) {
       this.#bridge(taken.bridge, socket, given);
     } else {
-      // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Whoever holds the
-      // socket finds it destroyed, and what they write to it goes nowhere.
+      // Closing Node's descriptor tells the peer nothing: the connection lives on in the addon's duplicate. Others that hold the
+      // socket find it destroyed, and write to it in vain.
       socket.on('error', nothing);
       socket.destroy();
     }

@@ -1,6 +1,6 @@
 'use strict';
 
-const { AuthenticateRequest, abortRequest, isAborted } = require('./authenticate-request');
+const { AuthenticateRequest, abortRequest } = require('./authenticate-request');
 const { currentContext } = require('./context');
 const { closedError, failure, failureOf, reasonOf } = require('./error');
 const { REPORT, TRUSTED } = require('./handover');
@@ -18,8 +18,8 @@ class Handshakes {
   #auth;
   #onError;
   /**
-   * ticket -> { data, request, context, resolve, reject }; the request while the application is asked, the functions only where someone
-   * waits.
+   * ticket -> { data, request, refusal, context, resolve, reject }; the request while the application is asked, its refusal once it gave
+   * one, the functions only where someone waits.
    */
   #pending = new Map();
 
@@ -54,14 +54,14 @@ class Handshakes {
     const context = currentContext();
     // Its outcome has to be known, for the context to be kept as long as the connection.
     if (context !== undefined) flags |= REPORT;
-    const { ticket, authenticate, remoteAddress } = this.#handover.take(
-      req,
-      socket,
-      head,
-      flags,
-      known?.native,
-      waiting !== undefined,
-    );
+    let taken;
+    try {
+      taken = this.#handover.take(req, socket, head, flags, known?.native, waiting !== undefined);
+    } catch (thrown) {
+      context?.emitDestroy();
+      throw thrown;
+    }
+    const { ticket, authenticate, remoteAddress } = taken;
     if (flags & REPORT) {
       this.#pending.set(ticket, {
         data: known?.data,
@@ -81,58 +81,59 @@ class Handshakes {
       if (typeof answer?.then === 'function') {
         Promise.resolve(answer).then(
           (identity) => this.#settle(ticket, identity, rawHeaders),
-          (thrown) => this.#fail(ticket, request, thrown),
+          (thrown) => this.#fail(ticket, thrown),
         );
       } else {
         this.#settle(ticket, answer, rawHeaders);
       }
     } catch (thrown) {
-      this.#fail(ticket, request, thrown);
+      this.#fail(ticket, thrown);
     }
   }
 
-  #settle(ticket, answer, rawHeaders) {
-    // Unknown here: the client has left, or the deadline has passed, and that was reported already.
+  /** The handshake that the application has answered. None: the client has left, or the deadline has passed, and nobody waits for it. */
+  #answered(ticket) {
     const handshake = this.#pending.get(ticket);
     if (handshake !== undefined) handshake.request = undefined;
-    const refusal = refusalOf(answer);
-    if (refusal !== undefined) {
-      this.#native.authenticated(ticket, null, refusal);
-      return;
-    }
+    return handshake;
+  }
+
+  /** Throws nothing, whatever the answer: nobody would catch it. */
+  #settle(ticket, answer, rawHeaders) {
+    const handshake = this.#answered(ticket);
+    if (handshake === undefined || this.#refuse(ticket, handshake, answer)) return;
     if (answer === null || answer === undefined || answer === false) {
       this.#native.authenticated(ticket, null, 'ERR_UNAUTHORIZED');
       return;
     }
-    let identity;
     try {
-      identity = toIdentity(answer, this.#native.maxRooms, rawHeaders);
+      const identity = toIdentity(answer, this.#native.maxRooms, rawHeaders);
+      if (identity.native.expiresAt <= Date.now()) {
+        this.#native.authenticated(ticket, null, 'ERR_TOKEN_EXPIRED');
+        return;
+      }
+      handshake.data = identity.data;
+      this.#native.authenticated(ticket, identity.native);
     } catch (error) {
       this.#native.authenticated(ticket, null, 'ERR_INVALID_IDENTITY');
       this.#onError(error);
-      return;
     }
-    if (identity.native.expiresAt <= Date.now()) {
-      this.#native.authenticated(ticket, null, 'ERR_TOKEN_EXPIRED');
-      return;
-    }
-    if (handshake === undefined) return;
-    handshake.data = identity.data;
-    this.#native.authenticated(ticket, identity.native);
   }
 
-  #fail(ticket, request, thrown) {
-    const handshake = this.#pending.get(ticket);
-    if (handshake !== undefined) handshake.request = undefined;
-    const refusal = refusalOf(thrown);
-    if (refusal !== undefined) {
-      this.#native.authenticated(ticket, null, refusal);
-      return;
-    }
-    // It gave up because it was told that nobody waits: no mistake of the application's.
-    if (isAborted(request)) return;
+  #fail(ticket, thrown) {
+    const handshake = this.#answered(ticket);
+    if (handshake === undefined || this.#refuse(ticket, handshake, thrown)) return;
     this.#native.authenticated(ticket, null, 'ERR_AUTH_FAILED');
     this.#onError(failure(Error, 'ERR_AUTH_FAILED', `auth.authenticate failed: ${reasonOf(thrown)}`, thrown));
+  }
+
+  /** Whether `answer` is an `UpgradeRefusal`, which is passed on then. */
+  #refuse(ticket, handshake, answer) {
+    const refusal = refusalOf(answer);
+    if (refusal === undefined) return false;
+    handshake.refusal = { given: answer, code: refusal.code };
+    this.#native.authenticated(ticket, null, refusal);
+    return true;
   }
 
   /** An upgrade under way: `data` of the identity that it was given, and its `context`. */
@@ -150,19 +151,26 @@ class Handshakes {
   /** REFUSED: `answer` is the code and the message. */
   refused(ticket, answer) {
     const handshake = this.#pending.get(ticket);
+    if (handshake === undefined) return;
     this.#pending.delete(ticket);
-    if (handshake?.request !== undefined) abortRequest(handshake.request, failureOf(answer));
-    handshake?.reject?.(failureOf(answer));
+    const error = failureOf(answer);
+    // The engine may have had a reason of its own before it heard the application's.
+    const { refusal } = handshake;
+    abandon(handshake, refusal?.code === error.code ? refusal.given : error);
   }
 
   /** The engine is gone, and no more will be reported. */
   close() {
-    for (const { request, reject } of this.#pending.values()) {
-      if (request !== undefined) abortRequest(request, closedError());
-      reject?.(closedError());
-    }
+    for (const handshake of this.#pending.values()) abandon(handshake, closedError());
     this.#pending.clear();
   }
+}
+
+/** No connection comes of the handshake. */
+function abandon({ request, context, reject }, error) {
+  if (request !== undefined) abortRequest(request, error);
+  context?.emitDestroy();
+  reject?.(error);
 }
 
 module.exports = { Handshakes };

@@ -9,6 +9,7 @@ const MAX_BYTES = 8192;
 /** Headers that say how the answer is framed, or what becomes of the connection: those are the handshake's. */
 const RESERVED = new Set([
   'connection',
+  'content-encoding',
   'content-length',
   'content-type',
   'keep-alive',

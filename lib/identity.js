@@ -61,10 +61,12 @@ function toProtocol(protocol, rawHeaders) {
   const offered = rawHeaders
     .filter((_, index) => index % 2 === 1 && rawHeaders[index - 1].toLowerCase() === 'sec-websocket-protocol')
     .flatMap((value) => value.split(','))
-    .map((name) => name.trim());
+    .map((name) => name.trim())
+    // Empty elements are none (RFC 9110, section 5.6.1.2), to the addon as well.
+    .filter((name) => name !== '');
   // A token follows `bearer`; to choose it would echo it.
   const isSecret = offered[offered.indexOf(protocol) - 1] === 'bearer';
-  if (protocol === '' || !offered.includes(protocol) || isSecret) {
+  if (!offered.includes(protocol) || isSecret) {
     throw argOutOfRange(
       'identity.protocol',
       'a subprotocol that the client has offered',

@@ -4,6 +4,7 @@ const { EventEmitter } = require('node:events');
 const { Answers } = require('./answers');
 const { isStrict, toChannel, toCloseCode, toCloseOptions, toId, toReason } = require('./argument');
 const { MANAGER, toBrokerStatus } = require('./broker-status');
+const { isGone } = require('./connection');
 const { ConnectionManager } = require('./connections');
 const { Directory } = require('./directory');
 const { closedError, failure, failureOf } = require('./error');
@@ -215,7 +216,8 @@ class WebSocketManager extends EventEmitter {
       case Kind.TEXT:
       case Kind.BINARY: {
         const connection = this.#directory.ofEvent(id);
-        if (connection !== undefined) this.#listeners.message(connection, payload, kind === Kind.BINARY);
+        if (connection !== undefined && !isGone(connection))
+          this.#listeners.message(connection, payload, kind === Kind.BINARY);
         break;
       }
       case Kind.OPEN:
@@ -236,12 +238,12 @@ class WebSocketManager extends EventEmitter {
       }
       case Kind.PONG: {
         const connection = this.#directory.ofEvent(id);
-        if (connection !== undefined) this.#listeners.pong(connection, payload);
+        if (connection !== undefined && !isGone(connection)) this.#listeners.pong(connection, payload);
         break;
       }
       case Kind.DRAIN: {
         const connection = this.#directory.ofEvent(id);
-        if (connection !== undefined) this.#listeners.drain(connection);
+        if (connection !== undefined && !isGone(connection)) this.#listeners.drain(connection);
         break;
       }
       case Kind.UPGRADED:

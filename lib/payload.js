@@ -62,13 +62,15 @@ function lostOf(data, text) {
   const prototype = Object.getPrototypeOf(data);
   if (prototype === Object.prototype || prototype === null || typeof data.toJSON === 'function')
     return undefined;
-  if (types.isPromise(data)) return 'it is a promise, to be awaited first';
   const kind = Object.prototype.toString.call(data).slice(8, -1);
+  // An instance of a class, as a rule.
+  if (kind === 'Object') return undefined;
+  if (types.isPromise(data)) return 'it is a promise, to be awaited first';
   if (kind === 'Blob' || kind === 'File') return `it is a ${kind}: send await data.arrayBuffer()`;
   const isContainer =
     types.isMap(data) || types.isSet(data) || types.isNativeError(data) || types.isRegExp(data);
-  if (!isContainer && (text !== '{}' || kind === 'Object')) return undefined;
-  return `JSON leaves out what ${/^[AEIOU]/.test(kind) ? 'an' : 'a'} ${kind} holds`;
+  if (!isContainer && text !== '{}') return undefined;
+  return `JSON leaves out what ${/^(?!URL)[AEIOU]/.test(kind) ? 'an' : 'a'} ${kind} holds`;
 }
 
 function notSerializable(name, why, cause) {

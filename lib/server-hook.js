@@ -11,11 +11,11 @@ const HOOK = Symbol.for('@actory/websocket/server-hook/1');
 
 /**
  * What all managers of a server share, also those of other copies of the package. An upgrade to WebSocket of a manager's path goes
- * to that manager, and nobody else hears of it. What else Node takes for an upgrade is left to the server's other listeners; on
+ * to that manager, and nobody else hears of it. Other upgrades are left to the server's other listeners; on
  * a manager's path, or where there are none, it is the plain request that it would be without us.
  *
  * Node emits 'upgrade' through the server, so the hook is around its `emit`. It is also the first of the listeners: Node looks
- * for one before it emits, and who took hold of `emit` before us, as Fastify does for its second server, gets past ours. Where Node
+ * for one before it emits, and a holder of the `emit` from before us, as Fastify is for its second server, gets past ours. Where Node
  * asks `shouldUpgradeCallback` which requests are upgrades (since 22.21 and 24.9), the hook is around that too.
  */
 class ServerHook {
@@ -28,23 +28,26 @@ class ServerHook {
   /** For as long as the server lives: others may be around ours by the time that the last manager goes. */
   constructor(server) {
     this.#server = server;
-    this.#wrap(
-      'emit',
-      (emit, [name, ...upgrade]) => (name === 'upgrade' && this.#deal(...upgrade)) || emit(),
-    );
-    if ('shouldUpgradeCallback' in server) {
-      this.#wrap('shouldUpgradeCallback', (ask, [req]) => this.#isUpgrade(req, ask));
-    }
+    const deal = (upgrade) => this.#deal(...upgrade);
+    this.#wrap('emit', (inner) => {
+      return function emit(...args) {
+        return (args[0] === 'upgrade' && deal(args.slice(1))) || Reflect.apply(inner(), this, args);
+      };
+    });
+    if (!('shouldUpgradeCallback' in server)) return;
+    const isUpgrade = (req, ask) => this.#isUpgrade(req, ask);
+    this.#wrap('shouldUpgradeCallback', (inner) => {
+      return function shouldUpgradeCallback(...args) {
+        return isUpgrade(args[0], () => Reflect.apply(inner(), this, args));
+      };
+    });
   }
 
-  /** Puts `around` around a method of the server's: its own, or what its class has at the time of the call. */
-  #wrap(name, around) {
+  /** Puts in place of a method of the server's what `wrap` makes: `inner()` is the server's own, or what its class has at that time. */
+  #wrap(name, wrap) {
     const server = this.#server;
     const own = Object.getOwnPropertyDescriptor(server, name)?.value;
-    const value = function wrapped(...args) {
-      const before = own ?? Object.getPrototypeOf(server)[name];
-      return around(() => Reflect.apply(before, this, args), args);
-    };
+    const value = wrap(() => own ?? Object.getPrototypeOf(server)[name]);
     Object.defineProperty(server, name, { value, configurable: true, enumerable: false, writable: true });
   }
 

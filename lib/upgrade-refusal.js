@@ -22,14 +22,7 @@ class UpgradeRefusal extends Error {
       closeCode,
       headers = {},
     } = toOptions(options, KEYS);
-    const told = {
-      status: toInteger(status, 'options.status', 400, 599),
-      code: toCode(code),
-      reason: toSentence(reason),
-      closeCode:
-        closeCode === undefined ? 4000 + status : toInteger(closeCode, 'options.closeCode', 4000, 4999),
-      headers: toHeaders(headers, 'options.headers'),
-    };
+    const told = toTold({ status, code, reason, closeCode, headers });
     super(reason);
     this.status = status;
     this.code = code;
@@ -43,6 +36,23 @@ Object.defineProperty(UpgradeRefusal.prototype, 'name', {
   configurable: true,
   writable: true,
 });
+
+/** @throws {TypeError | RangeError} for what the addon can't be told */
+function toTold({ status, code, reason, closeCode, headers }) {
+  return {
+    status: toInteger(status, 'options.status', 400, 599),
+    code: toCode(code),
+    reason: toSentence(reason),
+    closeCode:
+      closeCode === undefined ? 4000 + status : toInteger(closeCode, 'options.closeCode', 4000, 4999),
+    headers: toHeaders(headers, 'options.headers'),
+  };
+}
+
+/** Names and values by turns, as pairs. */
+function* pairsOf(headers) {
+  for (let i = 0; i < headers.length; i += 2) yield [headers[i], headers[i + 1]];
+}
 
 function toInteger(value, name, min, max) {
   if (typeof value !== 'number') throw invalidArg(name, 'a number', value);
@@ -76,9 +86,10 @@ function toSentence(value) {
 /** What the addon is told if `value` is an `UpgradeRefusal`, else `undefined`. */
 function refusalOf(value) {
   try {
-    return value?.[TOLD];
+    const told = value?.[TOLD];
+    // Checked anew: a proxy may answer anything for any key.
+    return told === undefined ? undefined : toTold({ ...told, headers: pairsOf(told.headers) });
   } catch {
-    // A proxy, perhaps a revoked one.
     return undefined;
   }
 }

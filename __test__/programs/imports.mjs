@@ -4,7 +4,7 @@ import assert from 'node:assert';
 import { createRequire } from 'node:module';
 import * as whole from '@actory/websocket';
 import { CloseCode, closeAdvice, ErrorCode, getWebSocketManager, WebSocketManager } from '@actory/websocket';
-import * as browser from '../../browser.mjs';
+import * as browser from '@actory/websocket/browser.mjs';
 
 const required = createRequire(import.meta.url)('@actory/websocket');
 

@@ -105,7 +105,7 @@ describe('frameworks', () => {
 describe("frameworks' own WebSockets beside a manager", () => {
   const tsx = ['--import', 'tsx'];
   const neighbours = {
-    "Hono's upgradeWebSocket": ['Hono', ['hono-websocket.mjs'], 'waits'],
+    "Hono's upgradeWebSocket": ['Hono', ['hono-websocket.mjs'], 404],
     "NestJS's WsAdapter": ['NestJS', [...tsx, 'nest-gateway.mts'], 'ended'],
     "h3's defineWebSocketHandler": ['h3', ['h3-websocket.mjs'], 101],
   };

@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createSecureServer as createHttp2Server } from 'node:http2';
 import { createServer as createSecureServer } from 'node:https';
 import {
   type BrokerState,
@@ -40,6 +41,8 @@ const server = createServer();
 // Construction
 new WebSocketManager(server);
 new WebSocketManager(createSecureServer(), {});
+new WebSocketManager(createHttp2Server({ allowHTTP1: true }), {});
+shutdownOnSignals(createHttp2Server({ allowHTTP1: true }));
 new WebSocketManager(server, { auth: 'anonymous', name: undefined, limits: undefined });
 new WebSocketManager(null, { redis: { url: 'redis://localhost' } });
 // @ts-expect-error nothing is not `null`

@@ -129,7 +129,7 @@ function sendJson(res, status, body) {
 }
 
 /** What is served of the package itself. */
-const BROWSER = new URL('browser.mjs', import.meta.resolve('@actory/websocket'));
+const BROWSER = new URL(import.meta.resolve('@actory/websocket/browser.mjs'));
 
 const files = {
   '/': ['index.html', 'text/html; charset=utf-8'],

@@ -28,6 +28,8 @@ pub const INTERNAL: u16 = 1011;
 pub const RESTART: u16 = 1012;
 /// Unfinished messages hold too much memory.
 pub const TRY_AGAIN_LATER: u16 = 1013;
+/// A gateway could not reach the server behind it; never sent (see [`SENDABLE`]).
+pub const BAD_GATEWAY: u16 = 1014;
 /// The token has expired: of the connection, or of the handshake (`rejectWith: 'close'`). One code for both, so that a client that
 /// comes back with the token that ended its connection is told the same.
 pub const TOKEN_EXPIRED: u16 = 4001;
@@ -37,7 +39,8 @@ pub const DISCONNECTED: u16 = 4002;
 pub const HEARTBEAT: u16 = 4003;
 /// The client did not read fast enough.
 pub const SLOW_CONSUMER: u16 = 4004;
-/// The handshake had no valid credentials (`rejectWith: 'close'`).
+/// The handshake had no valid credentials (`rejectWith: 'close'`). A fresh token may mend that: a browser drops an expired cookie, so
+/// the one that comes back then has none, and over HTTP a page can't tell one refusal from another anyway.
 pub const UNAUTHORIZED: u16 = 4401;
 /// The handshake came from an origin that is not permitted (`rejectWith: 'close'`).
 pub const FORBIDDEN: u16 = 4403;
@@ -58,7 +61,8 @@ pub enum ClosedBy {
 pub enum Advice {
     /// Connect again by itself, after a random pause.
     Reconnect,
-    /// Get a fresh token, then do that. With the same token it would be refused.
+    /// Get a fresh token, then do that. With the same token, or none, it would be refused. The pause grows here as well: a fresh token
+    /// may be refused, too.
     Refresh,
     /// Stay away, until a person or the application decides otherwise.
     Stop,
@@ -117,6 +121,12 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
         Advice::Reconnect,
         "The unfinished message had to go when limits.memoryBytes ran out.",
     ),
+    info(
+        BAD_GATEWAY,
+        "BAD_GATEWAY",
+        Advice::Reconnect,
+        "A gateway could not reach the server behind it. Never sent by this package.",
+    ),
     info(TOKEN_EXPIRED, "TOKEN_EXPIRED", Advice::Refresh, "The token has expired."),
     info(DISCONNECTED, "DISCONNECTED", Advice::Stop, "The application disconnected the user."),
     info(HEARTBEAT, "HEARTBEAT", Advice::Reconnect, "There was no sign of life within heartbeat.timeoutMs."),
@@ -129,7 +139,7 @@ pub const CLOSE_CODES: &[CloseInfo] = &[
     info(
         UNAUTHORIZED,
         "UNAUTHORIZED",
-        Advice::Stop,
+        Advice::Refresh,
         "The handshake had no valid credentials (rejectWith: 'close').",
     ),
     info(FORBIDDEN, "FORBIDDEN", Advice::Stop, "The page's origin is not permitted (rejectWith: 'close')."),
@@ -175,7 +185,12 @@ mod tests {
     #[test]
     fn every_code_of_the_catalogue_but_the_reported_ones_may_be_sent() {
         for info in CLOSE_CODES {
-            assert_eq!(is_sendable(info.code), !matches!(info.code, NO_STATUS | ABNORMAL), "{}", info.name);
+            assert_eq!(
+                is_sendable(info.code),
+                !matches!(info.code, NO_STATUS | ABNORMAL | BAD_GATEWAY),
+                "{}",
+                info.name
+            );
         }
     }
 

@@ -3,6 +3,7 @@ import { WebSocketManager } from '@actory/websocket';
 import { serve, upgradeWebSocket } from '@hono/node-server';
 import { Hono } from 'hono';
 import { WebSocketServer } from 'ws';
+import { refuseOthers } from './refuse.mjs';
 
 const app = new Hono();
 const server = serve({
@@ -11,6 +12,7 @@ const server = serve({
   websocket: { server: new WebSocketServer({ noServer: true }) },
 });
 new WebSocketManager(server);
+refuseOthers(server, ['/theirs']);
 
 app.get('/', (context) => context.text('hello'));
 app.get(

@@ -1,6 +1,6 @@
 'use client';
 
-import { CloseCode, closeAdvice } from '@actory/websocket';
+import { closeAdvice } from '@actory/websocket';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { FromPage, ToPage } from './messages.ts';
 
@@ -39,8 +39,8 @@ export function useSocket(onMessage: (message: ToPage | FromPage) => void, onExp
       current.onclose = ({ code }) => {
         if (socket.current !== current) return;
         const advice = closeAdvice(code);
-        // A fresh token takes a person here. Also without one: the browser drops the cookie when its time is over.
-        if (advice === 'refresh' || code === CloseCode.UNAUTHORIZED) handlers.current.onExpired();
+        // A fresh token takes a person here.
+        if (advice === 'refresh') handlers.current.onExpired();
         if (advice !== 'reconnect') return setState('closed');
         setState('waiting');
         timer = setTimeout(open, pauseAfter(failures++));

@@ -90,7 +90,7 @@ impl Refusal {
         // A sender of Upgrade must name it in Connection (RFC 9110 section 7.8).
         let upgrade = self.headers.iter().any(|(name, _)| *name == "Upgrade");
         let mut answer = format!(
-            "HTTP/1.1 {} {}\r\nConnection: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n",
+            "HTTP/1.1 {} {}\r\nConnection: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
             self.status,
             reason(self.status),
             if upgrade { "close, Upgrade" } else { "close" },
@@ -98,6 +98,9 @@ impl Refusal {
         );
         for (name, value) in &self.headers {
             answer.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !self.own.as_ref().is_some_and(|own| own.headers.has("cache-control")) {
+            answer.push_str("Cache-Control: no-store\r\n");
         }
         let own = self.own.as_ref().map_or(&[] as &[u8], |own| own.headers.as_bytes());
         [answer.as_bytes(), own, b"\r\n"].concat()

@@ -140,6 +140,11 @@ fn a_refusal_of_the_embedders_own_says_what_the_embedder_says() {
     basic.push("www-authenticate", "Basic");
     let answer = String::from_utf8(own(401, "NO", &basic).response()).unwrap();
     assert!(answer.contains("\r\nwww-authenticate: Basic\r\n") && !answer.contains("Bearer"), "{answer}");
+    assert!(answer.contains("\r\nCache-Control: no-store\r\n"), "{answer}");
+    let mut cached = HeaderLines::default();
+    cached.push("cache-control", "max-age=5");
+    let answer = String::from_utf8(own(404, "NO", &cached).response()).unwrap();
+    assert!(answer.contains("\r\ncache-control: max-age=5\r\n") && !answer.contains("no-store"), "{answer}");
     let odd = own(499, "NO", &HeaderLines::default()).response();
     assert!(odd.starts_with(b"HTTP/1.1 499 \r\n"), "a reason phrase may be empty (RFC 9112 section 4)");
 }
