@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use cookie::Cookie;
-
 use crate::engine::config::BEARER;
 use crate::engine::error::Code;
-use crate::engine::handshake::{Refusal, RequestHead};
+use crate::engine::handshake::{Refusal, RequestHead, trim};
 
 /// The places that must be switched on; the `Authorization` header and the subprotocol list always are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,15 +97,23 @@ fn in_query<'a>(head: &'a RequestHead, name: &str) -> Found<'a> {
 
 /// The cookie of the name. Of two that differ nobody can say which the server has set: a page of a sibling host may set one for
 /// all of their domain, with a longer path to be sent first (RFC 6265 section 8.6).
+///
+/// Names are taken byte for byte. Libraries trim more than browsers do, such as U+00A0: a sibling host may set a cookie of that and
+/// `__Host-session`, which has no prefix for the browser, and would have one here.
 fn in_cookies<'a>(head: &'a RequestHead, name: &str) -> Found<'a> {
-    let cookies = head.headers_all("cookie").flat_map(Cookie::split_parse).flatten();
-    let mut values =
-        cookies.filter(|cookie| cookie.name() == name).map(|cookie| cookie.value_trimmed().to_owned());
+    let pairs =
+        head.headers_all("cookie").flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    let mut values = pairs.filter(|(key, _)| trim(key) == name).map(|(_, value)| unquote(trim(value)));
     let Some(found) = values.next() else { return Ok(None) };
     if values.any(|value| value != found) {
         return Err("there are several cookies with the token's name, and they differ");
     }
-    Ok(Some(Cow::Owned(found)))
+    Ok(Some(Cow::Borrowed(found)))
+}
+
+/// The value without the quotes that it may stand in (RFC 6265 section 4.1.1).
+fn unquote(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -209,6 +215,25 @@ mod tests {
         }
         assert_eq!(found("/", &[("Cookie", "a=b"), ("Cookie", ";;=;x; session=w")]), at("w"));
         assert_eq!(found("/", &[("Cookie", "Session=x; session2=y; session")]), Ok(None));
+        assert_eq!(found("/", &[("Cookie", "a=b;\t session =\t\"x\" ")]), at("x"));
+    }
+
+    #[test]
+    fn the_name_of_a_cookie_is_no_other_that_looks_like_it() {
+        // White space to Unicode, and parts of a name to browsers.
+        for odd in ['\u{85}', '\u{a0}', '\u{b}', '\u{c}', '\u{feff}'] {
+            for cookie in [
+                format!("{odd}session=evil"),
+                format!("session{odd}=evil"),
+                format!("a=b; {odd}session=evil"),
+            ] {
+                assert_eq!(found("/", &[("Cookie", &cookie)]), Ok(None), "{cookie:?}");
+                let both = format!("session=x; {cookie}");
+                assert_eq!(found("/", &[("Cookie", &both)]), at("x"), "{both:?}");
+            }
+            let value = format!("{odd}x");
+            assert_eq!(found("/", &[("Cookie", &format!("session={value}"))]), at(&value));
+        }
     }
 
     #[test]

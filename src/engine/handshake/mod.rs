@@ -245,7 +245,7 @@ fn choose_protocol(head: &RequestHead, wanted: &[String]) -> Result<(Option<Stri
 }
 
 /// Without the optional white space around it (RFC 9110 section 5.6.3).
-fn trim(text: &str) -> &str {
+pub(in crate::engine) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
