@@ -569,7 +569,8 @@ export interface UpgradeRefusalOptions {
    */
   reason?: string | undefined;
   /**
-   * Close code with `rejectWith: 'close'`, 4000 to 4999. {@link closeAdvice} knows those of {@link CloseCode}; any other is `'stop'`.
+   * Close code with `rejectWith: 'close'`, 4000 to 4999. {@link closeAdvice} knows those of {@link CloseCode}; 4429 and 4500 to
+   * 4599 are `'reconnect'`, any other is `'stop'`.
    *
    * @defaultValue 4000 and the status: 4402 for 402
    */
@@ -1350,7 +1351,7 @@ export interface Connection<Data = unknown> {
    *
    * @param data - a string or bytes, at most 125 bytes, default empty
    * @returns whether it was queued: `false` if the connection is closing or closed, or so much waits that it is closed with 4004
-   * @throws TypeError `ERR_INVALID_ARG`, or `ERR_NOT_SERIALIZABLE` for a view on a buffer that has shrunk
+   * @throws TypeError `ERR_INVALID_ARG`, or `ERR_NOT_SERIALIZABLE` for a buffer that was detached, or a view on one that was or has shrunk
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
    */
   ping(data?: string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer): boolean;
@@ -1709,7 +1710,10 @@ export const ErrorCode: {
   readonly ERR_ORIGIN_REFUSED: 'ERR_ORIGIN_REFUSED';
   /** 414: the request target is longer than `limits.maxUrlBytes`. */
   readonly ERR_URL_TOO_LONG: 'ERR_URL_TOO_LONG';
-  /** 431: the request headers are larger than `limits.maxHeaderBytes`. */
+  /**
+   * 431: the request headers are larger than `limits.maxHeaderBytes`, or so many (1,000, or the server's `maxHeadersCount`) that Node may
+   * have dropped some.
+   */
   readonly ERR_HEADERS_TOO_LARGE: 'ERR_HEADERS_TOO_LARGE';
   /** 401: the request carries no token. */
   readonly ERR_TOKEN_MISSING: 'ERR_TOKEN_MISSING';

@@ -132,6 +132,13 @@ describe('index.d.ts', () => {
       expect([name, said.toLowerCase()]).toEqual([name, advice]);
       expect([name, exported.closeAdvice(code)]).toEqual([name, advice]);
     }
+    // An UpgradeRefusal's, by its status: those that ask to come back later, and all others.
+    for (const { closeAdvice } of [exported, require('../browser.js')]) {
+      expect([4429, 4500, 4503, 4599].map((code) => closeAdvice(code))).toEqual(Array(4).fill('reconnect'));
+      expect([4400, 4402, 4404, 4430, 4499, 4600].map((code) => closeAdvice(code))).toEqual(
+        Array(6).fill('stop'),
+      );
+    }
     expect(exported.CloseCode).toEqual(Object.fromEntries(closeCodes.map(({ name, code }) => [name, code])));
   });
 

@@ -133,6 +133,18 @@ describe('handleUpgrade', () => {
     expect((await gone)[1]).toBe(1006);
   });
 
+  test('rejects where the application has answered on the socket, and ended it', async () => {
+    const { take, called } = handing({ userId: 'u' }, (_req, socket) => {
+      socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    });
+    const { port } = await routing(take);
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest('/mine'));
+    const { promise } = await called;
+    await expect(promise).rejects.toMatchObject({ code: 'ERR_HANDOVER' });
+    expect(await client.ended).toMatch(/^HTTP\/1\.1 400 (?!.* 101 )/s);
+  });
+
   test('rejects, and leaves the socket alone, while an earlier request on it is not answered', async () => {
     const { take, called } = handing({ userId: 'u' });
     const { server, port } = await routing(take);

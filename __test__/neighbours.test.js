@@ -242,6 +242,72 @@ describe.each(Object.entries(KINDS))('on a server of %s', (_kind, { make, scheme
     expect(said).not.toContain('ERR_HANDOVER');
   });
 
+  test('a refusal by JavaScript counts, and is told of', async () => {
+    const waiting = [];
+    const { raw: bare, manager } = await neighbourhood(nothing, {}, (_req, res) => waiting.push(res));
+    const told = once(manager, 'refused');
+    const client = await bare();
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n', upgradeRequest('/api/websocket?secret=1'));
+    while (waiting.length === 0) await new Promise(setImmediate);
+    waiting[0].end('first.');
+    expect(await client.ended).toContain('ERR_HANDOVER');
+    const [refusal] = await told;
+    expect(refusal).toMatchObject({
+      code: 'ERR_HANDOVER',
+      message: 'the socket cannot be taken over from Node',
+      url: expect.stringMatching(/^\/api\/websocket\?secret/),
+      remoteAddress: '127.0.0.1',
+    });
+    expect(refusal.url).not.toContain('1');
+    expect(manager.stats().refused).toEqual({ ERR_HANDOVER: 1 });
+  });
+
+  test.each([
+    ['1,000', nothing, 1100],
+    ['the server’s maxHeadersCount', (server) => (server.maxHeadersCount = 20), 50],
+  ])(
+    'of an upgrade with more headers than %s nothing is taken for a request',
+    async (_what, prepare, count) => {
+      const requests = [];
+      const { raw: bare, manager } = await neighbourhood(prepare, {}, (req, res) => {
+        requests.push(req.url);
+        res.end('answered.');
+      });
+      // The last says that there is a body, and may be among those that Node drops.
+      const more = Object.fromEntries(Array.from({ length: count }, (_, i) => [`a${i}`, '']));
+      const body = 'GET /admin HTTP/1.1\r\nHost: a\r\n\r\n';
+      for (const path of ['/page', '/api/websocket']) {
+        const client = await bare();
+        client.write(upgradeRequest(path, { ...more, 'Content-Length': String(body.length) }), body);
+        expect(await client.ended).toMatch(/^HTTP\/1\.1 431 (?!.*answered)/s);
+      }
+      expect([requests, manager.stats().opened]).toEqual([[], 0]);
+    },
+  );
+
+  test('an upgrade that is none of Node’s is for the other listeners', async () => {
+    const heard = [];
+    const { server } = await neighbourhood((early) => early.on('upgrade', (...args) => heard.push(args)));
+    const odd = [
+      [],
+      [{ url: '/api/websocket', headers: { upgrade: 'websocket' } }],
+      [{ rawHeaders: ['Upgrade', 'websocket'], httpVersion: '1.1' }],
+      [{ url: '/api/websocket', rawHeaders: ['Upgrade'], httpVersion: '1.1' }],
+    ];
+    for (const args of odd) server.emit('upgrade', ...args);
+    expect(heard).toEqual(odd);
+  });
+
+  (asks ? test.skip : test)('many upgrades in one piece leave no listeners on the socket', async () => {
+    const { server, raw: bare } = await neighbourhood();
+    const connected = once(server, scheme === 'ws' ? 'connection' : 'secureConnection');
+    const client = await bare();
+    const [socket] = await connected;
+    client.write(...Array.from({ length: 50 }, (_, i) => upgradeRequest(`/nobody/${i}`)));
+    await client.said('GET /nobody/49.');
+    expect(socket.listenerCount('error')).toBeLessThan(5);
+  });
+
   test('emit is put a hook around once, which stays, and calls what was there', async () => {
     const names = [];
     const server = make();

@@ -12,9 +12,13 @@ const CloseCode = Object.freeze(Object.fromEntries(closeCodes.map(({ name, code 
 
 const advice = new Map(closeCodes.map(({ code, advice: what }) => [code, what]));
 
+/** Whether the code is that of a refusal for now: 4000 and 429 or a status of HTTP from 500, as an UpgradeRefusal has by default. */
+const isLater = (code) => code === 4429 || (code >= 4500 && code < 4600);
+
 /** What a client should do after a close code. Documented in index.d.ts; browser.mjs has the same for bundles. */
 function closeAdvice(code, opened = true) {
-  return code === CloseCode.ABNORMAL && !opened ? 'refresh' : (advice.get(code) ?? 'stop');
+  if (code === CloseCode.ABNORMAL && !opened) return 'refresh';
+  return advice.get(code) ?? (isLater(code) ? 'reconnect' : 'stop');
 }
 
 /** Whether an application may close with that code. */

@@ -7,11 +7,13 @@ const { toBytes } = require('./chunk');
 const { failure, invalidArg, reasonOf } = require('./error');
 const { isAnswerDue } = require('./pipeline');
 const { registry } = require('./registry');
+const { isCutShort } = require('./upgrade');
 
 /** Flags of the addon's `upgrade`. */
 const REPORT = 1;
 const TRUSTED = 2;
 const TLS = 4;
+const CUT = 8;
 
 const nothing = () => {};
 
@@ -112,7 +114,8 @@ class Handover {
    */
   take(req, socket, head, flags, identity, given) {
     const { claimed } = registry();
-    if (socket.destroyed) throw failure(Error, 'ERR_HANDOVER', 'The socket is closed already');
+    if (socket.destroyed || socket.writableEnded)
+      throw failure(Error, 'ERR_HANDOVER', 'The socket is closed already, or to be closed');
     if (isAnswerDue(req, socket))
       throw failure(Error, 'ERR_HANDOVER', 'An earlier request on the connection is not answered yet');
     if (claimed.has(socket))
@@ -120,7 +123,7 @@ class Handover {
     const peer = peerOf(socket);
     const first = firstBytes(socket, head);
     const descriptor = descriptorOf(socket);
-    const all = isTls(req, socket) ? flags | TLS : flags;
+    const all = flags | (isTls(req, socket) ? TLS : 0) | (isCutShort(req) ? CUT : 0);
     const taken = this.#native.upgrade(joinHead(req), first, descriptor, peer, all, identity);
     claimed.add(socket);
     if (taken.bridge) {
@@ -132,6 +135,11 @@ class Handover {
       socket.destroy();
     }
     return taken;
+  }
+
+  /** Notes an upgrade that was refused through Node's socket. `told`: the code and the message that the client was told. */
+  refused(req, socket, { code, message }) {
+    this.#native.refused(joinHead(req), peerOf(socket), code, message);
   }
 
   #bridge(native, socket, given) {

@@ -95,7 +95,13 @@ class WebSocketManager extends EventEmitter {
 
   #listen(server, watch, close) {
     const { name, path } = this.#native;
-    const door = { name, path, take: (req, socket, head) => this.#accept(req, socket, head), close };
+    const door = {
+      name,
+      path,
+      take: (req, socket, head) => this.#accept(req, socket, head),
+      refused: (req, socket, told) => this.#handover.refused(req, socket, told),
+      close,
+    };
     const hook = hookOf(server);
     hook.add(door);
     this.#stopListening = () => {

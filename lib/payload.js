@@ -4,6 +4,8 @@ const { types } = require('node:util');
 const { failure, reasonOf } = require('./error');
 
 const EMPTY = new Uint8Array(0);
+/** Of all typed arrays. */
+const { indexOf } = Object.getPrototypeOf(Uint8Array.prototype);
 
 /**
  * What the addon sends for `data`: a string as it is, bytes as bytes, anything else as JSON.
@@ -14,21 +16,28 @@ const EMPTY = new Uint8Array(0);
 function toPayload(data) {
   if (typeof data === 'string') return data;
   if (typeof data === 'object' && data !== null) {
-    if (ArrayBuffer.isView(data)) return viewBytes(data);
-    if (types.isAnyArrayBuffer(data)) return bufferBytes(data, 0, undefined);
+    if (ArrayBuffer.isView(data) || types.isAnyArrayBuffer(data)) return toBytes(data);
   }
   return toJson(data);
 }
 
-function viewBytes(view) {
+function toBytes(data) {
   try {
-    if (types.isUint8Array(view) && !types.isSharedArrayBuffer(view.buffer))
-      return view.byteLength === 0 ? EMPTY : view;
-    return bufferBytes(view.buffer, view.byteOffset, view.byteLength);
+    return ArrayBuffer.isView(data) ? viewBytes(data) : bufferBytes(data, 0, undefined);
   } catch (cause) {
-    // A view on a buffer that was detached or has shrunk.
+    // A buffer that was detached, or a view on one that was or has shrunk.
     throw notSerializable('data', reasonOf(cause), cause);
   }
+}
+
+function viewBytes(view) {
+  if (types.isTypedArray(view) && view.byteLength === 0) {
+    // Throws if the view is empty only because its buffer is not what it was.
+    Reflect.apply(indexOf, view, [0]);
+    return EMPTY;
+  }
+  if (types.isUint8Array(view) && !types.isSharedArrayBuffer(view.buffer)) return view;
+  return bufferBytes(view.buffer, view.byteOffset, view.byteLength);
 }
 
 function bufferBytes(buffer, offset, length) {

@@ -30,6 +30,7 @@ function afterAnswers(req, socket, work) {
       return;
     }
     socket.removeListener('drain', drained);
+    socket.removeListener('error', nothing);
     // Node's for a connection that waits for a request.
     socket.setTimeout?.(0);
     work();

@@ -4,7 +4,13 @@ const { describe, failure } = require('./error');
 const { afterAnswers, isAnswerDue } = require('./pipeline');
 const { answerPlainly } = require('./plain-request');
 const { registry } = require('./registry');
-const { isWebSocket, pathOf, refuse, withoutSlash } = require('./upgrade');
+const { isCutShort, isWebSocket, pathOf, refuse, withoutSlash } = require('./upgrade');
+
+const isRequest = (req) =>
+  typeof req?.url === 'string' &&
+  typeof req.httpVersion === 'string' &&
+  Array.isArray(req.rawHeaders) &&
+  req.rawHeaders.length % 2 === 0;
 
 /** Where a server has its hook. The number is of the hook's form: copies of the package with the same one share it. */
 const HOOK = Symbol.for('@actory/websocket/server-hook/1');
@@ -57,9 +63,11 @@ class ServerHook {
   }
 
   /**
-   * Opens a manager's door. `take` is given its upgrades, `close` is called when the server has closed.
+   * Opens a manager's door. `take` is given its upgrades, `refused` is told of those that could not be given to it, with what the client was
+   * told; `close` is called when the server has closed.
    *
-   * @param {{name: string, path: string, take: (req: object, socket: object, head: Buffer) => void, close: () => void}} door
+   * @param {{name: string, path: string, take: (req: object, socket: object, head: Buffer) => void,
+   *   refused: (req: object, socket: object, told: {code: string, message: string}) => void, close: () => void}} door
    */
   add(door) {
     if (this.#doors.size === 0) this.#makeRoom();
@@ -111,13 +119,14 @@ class ServerHook {
 
   /** Whether the upgrade was ours to deal with. */
   #deal(req, socket, head) {
-    if (this.#doors.size === 0) return false;
+    // Others may emit whatever they like.
+    if (this.#doors.size === 0 || !isRequest(req)) return false;
     const { claimed } = registry();
     if (claimed.has(socket)) return true;
     const door = this.#doors.get(pathOf(req.url));
     if (door !== undefined && isWebSocket(req)) {
       // No mistake of the application's, so `take`, which would tell of it, isn't asked.
-      if (isAnswerDue(req, socket)) refuse(req, socket, { code: 'ERR_HANDOVER' });
+      if (isAnswerDue(req, socket)) door.refused(req, socket, refuse(req, socket, { code: 'ERR_HANDOVER' }));
       else if (!socket.destroyed) door.take(req, socket, head);
       // Also where it failed: it was answered, and is nobody else's.
       claimed.add(socket);
@@ -126,7 +135,8 @@ class ServerHook {
     if (door === undefined && this.#hasOthers()) return false;
     // It may have come by another server, which has handlers of its own.
     const server = req.socket?.server ?? this.#server;
-    afterAnswers(req, socket, () => answerPlainly(server, req, socket, head));
+    if (isCutShort(req)) refuse(req, socket, { code: 'ERR_HEADERS_TOO_LARGE' });
+    else afterAnswers(req, socket, () => answerPlainly(server, req, socket, head));
     return true;
   }
 

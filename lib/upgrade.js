@@ -8,7 +8,11 @@ const { farewell } = require('./farewell');
 const { afterAnswers } = require('./pipeline');
 
 const UPGRADE = 'upgrade';
-const isOurs = (protocol) => protocol.trim().toLowerCase() === 'websocket';
+/** White space is that of RFC 9110 section 5.6.3, as it is to the addon. */
+const isOurs = (protocol) => /^[ \t]*websocket[ \t]*$/i.test(protocol);
+const STATUS = { ERR_HEADERS_TOO_LARGE: '431 Request Header Fields Too Large' };
+/** Headers that Node keeps of a request, where `maxHeadersCount` of the server doesn't say otherwise. */
+const MAX_HEADERS = 1000;
 
 /** @throws {TypeError} `ERR_INVALID_SERVER` for what never emits 'upgrade' */
 function checkServer(server) {
@@ -57,6 +61,15 @@ function isWebSocket(req) {
   return false;
 }
 
+/**
+ * Whether Node may have dropped headers of a request, as its releases before 22.23 do without a word. One of them may have said that
+ * there is a body, so nobody knows where the request ends.
+ */
+function isCutShort(req) {
+  const max = req.socket?.server?.maxHeadersCount ?? MAX_HEADERS;
+  return max > 0 && req.rawHeaders.length >= 2 * max;
+}
+
 /** The meaning of an error code as the engine words its refusals: no sentence, but words behind a colon. */
 function wordsOf(code) {
   const meaning = meaningOf(code);
@@ -65,13 +78,14 @@ function wordsOf(code) {
 
 /**
  * Answers an upgrade that the addon could not take, through Node's socket. What went wrong in detail is for the `error`
- * event; the client is told what the code means.
+ * event; the client is told what the code means, and so is the caller.
  */
 function refuse(req, socket, error) {
   const code = meaningOf(error?.code) === undefined ? 'ERR_INTERNAL' : error.code;
-  const body = JSON.stringify({ code, message: wordsOf(code) });
+  const message = wordsOf(code);
+  const body = JSON.stringify({ code, message });
   const answer =
-    'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n' +
+    `HTTP/1.1 ${STATUS[code] ?? '503 Service Unavailable'}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
     `Content-Length: ${Buffer.byteLength(body)}\r\nCache-Control: no-store\r\n\r\n`;
   // RFC 9110 section 9.3.2.
   const told = req.method === 'HEAD' ? answer : answer + body;
@@ -82,6 +96,7 @@ function refuse(req, socket, error) {
       // The socket itself is what doesn't work.
     }
   });
+  return { code, message };
 }
 
-module.exports = { checkServer, isWebSocket, pathOf, refuse, withoutSlash };
+module.exports = { checkServer, isCutShort, isWebSocket, pathOf, refuse, withoutSlash };

@@ -37,9 +37,13 @@ const CloseCode = Object.freeze(
 
 const advice = new Map(Object.values(CODES));
 
+/** Whether the code is that of a refusal for now: 4000 and 429 or a status of HTTP from 500, as an UpgradeRefusal has by default. */
+const isLater = (code) => code === 4429 || (code >= 4500 && code < 4600);
+
 /** What a client should do after a close code: 'reconnect', 'refresh' or 'stop'. Documented in index.d.ts. */
 function closeAdvice(code, opened = true) {
-  return code === CloseCode.ABNORMAL && !opened ? 'refresh' : (advice.get(code) ?? 'stop');
+  if (code === CloseCode.ABNORMAL && !opened) return 'refresh';
+  return advice.get(code) ?? (isLater(code) ? 'reconnect' : 'stop');
 }
 
 /** Every error code of the package, by itself. Documented in index.d.ts. */

@@ -31,6 +31,7 @@ use crate::engine::{Admission, Engine, Taken, Upgrade, denial};
 const REPORT: u32 = 1;
 const TRUSTED: u32 = 2;
 const TLS: u32 = 4;
+const CUT: u32 = 8;
 
 type Data<'a> = Either<String, Uint8ArraySlice<'a>>;
 
@@ -188,8 +189,8 @@ impl NativeManager {
     }
 
     /// Takes the socket of an upgrade: the request's head as [`RequestHead::parse_joined`] reads it, what came behind it, the
-    /// socket's descriptor or -1 for a bridge, who is at its other end, [`REPORT`], [`TRUSTED`] and [`TLS`], and with
-    /// [`TRUSTED`] the identity.
+    /// socket's descriptor or -1 for a bridge, who is at its other end, [`REPORT`], [`TRUSTED`], [`TLS`] and [`CUT`], and
+    /// with [`TRUSTED`] the identity.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments, reason = "one crossing per upgrade, and an object would cost more")]
     pub fn upgrade(
@@ -224,6 +225,7 @@ impl NativeManager {
             first: first.map(|bytes| bytes.to_vec()).unwrap_or_default(),
             remote: peer_address,
             tls: flags & TLS != 0,
+            is_cut: flags & CUT != 0,
             report: flags & REPORT != 0,
             admission,
         };
@@ -234,6 +236,15 @@ impl NativeManager {
             remote_address: ticket.remote,
             bridge,
         })
+    }
+
+    /// Notes that an upgrade was refused without us: its head as for [`Self::upgrade`], the peer's address, a code of
+    /// ours, and what the client was told.
+    #[napi(catch_unwind)]
+    pub fn refused(&self, head: String, peer_address: String, code: String, message: String) {
+        if let (Some(head), Some(code)) = (RequestHead::parse_joined(&head), Code::parse(&code)) {
+            self.engine.note_refusal(&head, peer_address, code, message);
+        }
     }
 
     /// Says who the client of an upgrade is, or how it is refused: by a code of ours, or as the application says. False: too late.

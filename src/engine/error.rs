@@ -100,7 +100,7 @@ catalogue! {
     BadProtocol, "ERR_BAD_PROTOCOL", Error, 400, "Sec-WebSocket-Protocol is not a list of unique tokens.";
     OriginRefused, "ERR_ORIGIN_REFUSED", Error, 403, "allowedOrigins does not permit the origin of the page.";
     UrlTooLong, "ERR_URL_TOO_LONG", Error, 414, "The request target is longer than limits.maxUrlBytes.";
-    HeadersTooLarge, "ERR_HEADERS_TOO_LARGE", Error, 431, "The request headers are larger than limits.maxHeaderBytes.";
+    HeadersTooLarge, "ERR_HEADERS_TOO_LARGE", Error, 431, "The request headers are larger than limits.maxHeaderBytes, or more than Node keeps.";
     TokenMissing, "ERR_TOKEN_MISSING", Error, 401, "The request carries no token.";
     TokenInvalid, "ERR_TOKEN_INVALID", Error, 401, "The token is malformed, is signed by another key, or its claims do not fit.";
     TokenExpired, "ERR_TOKEN_EXPIRED", Error, 401, "The token has expired.";

@@ -72,7 +72,7 @@ use memory::Memory;
 use registry::Registry;
 use stats::{SharedCounters, Stats};
 use table::Care;
-use upgrade::{Attempt, Who, examine, linger, random_name};
+use upgrade::{Attempt, Who, examine, linger, random_name, refusal_of};
 use worker::Worker;
 
 pub use outbox::Dropped;
@@ -246,6 +246,12 @@ impl Engine {
     /// Counts an upgrade that was refused before it got here.
     pub fn count_refused(&self, code: Code) {
         self.shared().counters.refused(code.as_str());
+    }
+
+    /// Counts an upgrade that was refused before it got here, and tells of it.
+    pub fn note_refusal(&self, head: &handshake::RequestHead, remote: String, code: Code, message: String) {
+        self.count_refused(code);
+        self.shared().events.push_refusal(|| refusal_of(head, remote, code, message));
     }
 
     /// Answers who the client of an upgrade is. False if that comes too late.

@@ -40,6 +40,8 @@ pub struct Upgrade {
     pub remote: String,
     /// Whether the peer's connection is TLS. [`super::Engine::upgrade`] makes it the client's.
     pub tls: bool,
+    /// Whether the embedder may have dropped some of its headers. It is refused then: one of those might say otherwise.
+    pub is_cut: bool,
     /// Whether an [`Event::Upgraded`] or [`Event::Refused`] shall tell the outcome.
     pub report: bool,
     /// Who it is, if the embedder knows already.
@@ -299,6 +301,12 @@ pub(super) async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
     drop(live);
 }
 
+/// What is told of an upgrade that the embedder has refused itself.
+pub(super) fn refusal_of(head: &RequestHead, remote: String, code: Code, message: String) -> events::Refusal {
+    let Seen { url, origin } = Seen::of(head);
+    events::Refusal { code: code.as_str().to_owned(), message, url, remote, origin }
+}
+
 /// Tells the embedder, if it asked for it with this ticket.
 fn report_refusal(shared: &Shared, report: Option<u64>, code: &str, message: &str) {
     if let Some(ticket) = report {
@@ -338,8 +346,9 @@ pub(super) fn examine(
     ticket: u64,
 ) -> (Visitor, Result<Who, Refusal>) {
     let config = &shared.config;
-    let Upgrade { head, tls, report, admission, .. } = upgrade;
+    let Upgrade { head, tls, is_cut, report, admission, .. } = upgrade;
     let checked = match admission {
+        _ if is_cut => Err(Refusal::new(Code::HeadersTooLarge, "too many headers")),
         // A client that the embedder vouches for needs no token; the page it comes from is checked all the same.
         Some(_) => handshake::accept(&head, config)
             .and_then(|accept| handshake::check_origin(&head, tls, &config.origins).map(|()| accept)),
@@ -409,6 +418,7 @@ mod tests {
             first: vec![0; 1000],
             remote: "127.0.0.1".into(),
             tls: false,
+            is_cut: false,
             report: false,
             admission: None,
         }

@@ -486,6 +486,7 @@ fn upgrade(head: &[u8], first: Vec<u8>, request: &Request) -> Upgrade {
         first,
         remote: request.peer.into(),
         tls: request.tls,
+        is_cut: false,
         report: request.report,
         admission: request.identity.clone().map(Into::into),
     }
