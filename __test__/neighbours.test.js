@@ -298,6 +298,19 @@ describe.each(Object.entries(KINDS))('on a server of %s', (_kind, { make, scheme
     expect(heard).toEqual(odd);
   });
 
+  // Elsewhere Node counts on.
+  (asks ? test.skip : test)(
+    'a limit of requests per socket is none that unclaimed upgrades get past',
+    async () => {
+      const { raw: bare } = await neighbourhood((server) => {
+        server.maxRequestsPerSocket = 2;
+      });
+      const client = await bare();
+      client.write(upgradeRequest('/nobody/1'), upgradeRequest('/nobody/2'));
+      expect(await client.ended).toMatch(/\r\nConnection: close\r\n.*GET \/nobody\/1\.$/s);
+    },
+  );
+
   (asks ? test.skip : test)('many upgrades in one piece leave no listeners on the socket', async () => {
     const { server, raw: bare } = await neighbourhood();
     const connected = once(server, scheme === 'ws' ? 'connection' : 'secureConnection');

@@ -49,7 +49,22 @@ function readAnew(server, req, socket, head) {
   // Comes by itself, behind what is emitted here.
   if (head.length > 0) socket.unshift(head);
   readRequests.call(server, socket);
-  withoutUpgrade(server, () => socket.emit('data', Buffer.from(`${text}\r\n`, 'latin1')));
+  const read = () => socket.emit('data', Buffer.from(`${text}\r\n`, 'latin1'));
+  // Node begins a new count of the connection's requests: where that is limited, this is the last.
+  withoutUpgrade(server, server.maxRequestsPerSocket > 0 ? () => asLast(server, read) : read);
+}
+
+/** Does `work`, and has the connection end with the answer to the request that is read by it. */
+function asLast(server, work) {
+  const end = (_req, res) => {
+    res.shouldKeepAlive = false;
+  };
+  server.prependOnceListener('request', end);
+  try {
+    work();
+  } finally {
+    server.removeListener('request', end);
+  }
 }
 
 /**
