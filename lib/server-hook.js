@@ -34,10 +34,10 @@ class ServerHook {
   /** For as long as the server lives: others may be around ours by the time that the last manager goes. */
   constructor(server) {
     this.#server = server;
-    const deal = (upgrade) => this.#deal(...upgrade);
+    const deal = (_name, req, socket, head) => this.#deal(req, socket, head);
     this.#wrap('emit', (inner) => {
       return function emit(...args) {
-        return (args[0] === 'upgrade' && deal(args.slice(1))) || Reflect.apply(inner(), this, args);
+        return (args[0] === 'upgrade' && deal(...args)) || Reflect.apply(inner(), this, args);
       };
     });
     if (!('shouldUpgradeCallback' in server)) return;
