@@ -38,7 +38,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @param server - the `http.Server`, `https.Server`, or one of HTTP/2 with `allowHTTP1`; it need not listen yet. When it closes, the manager does. `null`: none, for
    * applications that call {@link WebSocketManager.handleUpgrade} for every upgrade, or that only send. Such a manager is closed by
    * {@link WebSocketManager.close} alone. Without `auth` and `JWT_SECRET` it lets in whom `handleUpgrade` is given an identity of, and
-   * nobody else. It holds the process no more than another one does.
+   * nobody else. `JWT_SECRET` is read here, too: `auth: { authenticate: () => null }` says that every client comes by `handleUpgrade` with
+   * an identity. It holds the process no more than another one does.
    * @throws TypeError `ERR_INVALID_SERVER` if `server` is neither an HTTP server nor `null`
    * @throws TypeError `ERR_INVALID_OPTION` for an option of the wrong type, or options that exclude each other
    * @throws TypeError `ERR_UNKNOWN_OPTION` for an option that does not exist
@@ -156,7 +157,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Takes an upgrade that the application routes itself, whatever its path. The socket is taken at once, and answered
    * also where the promise rejects, except for the rejections marked "untouched".
    *
-   * May be called after an `await`: what the socket has read meanwhile is taken along.
+   * May be called after an `await`: what the socket has read meanwhile is taken along. Call `socket.on('error', () => {})` before the
+   * `await`: Node takes its own listener off an upgraded socket, so a client's reset ends the process otherwise.
    *
    * @param req - the request of the server's `upgrade` event
    * @param socket - its socket, or any other `Duplex` that carries the connection
@@ -1028,7 +1030,8 @@ export interface AuthenticateRequest {
    * Aborts when nobody waits for the answer any more: the client has left (`reason.code` is `ERR_HANDOVER`), the handshake has taken
    * longer than `limits.handshakeTimeoutMs` (`ERR_HANDSHAKE_TIMEOUT`), or the manager closes (`ERR_SHUTTING_DOWN`). For `fetch` and
    * database drivers. Any answer after that is ignored, and is no `error` event, be it wrong or thrown. The signal is made when it is
-   * first looked at, and costs nothing otherwise. A test that calls `authenticate` itself gives it `new AbortController().signal`.
+   * first looked at, and costs nothing otherwise. An `abort` listener must not throw: as with every `EventTarget` that ends the process,
+   * and any client can set it off by leaving. A test that calls `authenticate` itself gives it `new AbortController().signal`.
    */
   readonly signal: AbortSignal;
 }
