@@ -38,7 +38,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @param server - the `http.Server`, `https.Server`, or one of HTTP/2 with `allowHTTP1`; it need not listen yet. When it closes, the manager does. `null`: none, for
    * applications that call {@link WebSocketManager.handleUpgrade} for every upgrade, or that only send. Such a manager is closed by
    * {@link WebSocketManager.close} alone. Without `auth` and `JWT_SECRET` it lets in whom `handleUpgrade` is given an identity of, and
-   * nobody else. It holds the process no more than another one does.
+   * nobody else. `JWT_SECRET` is read here, too: `auth: { authenticate: () => null }` says that every client comes by `handleUpgrade` with
+   * an identity. It holds the process no more than another one does.
    * @throws TypeError `ERR_INVALID_SERVER` if `server` is neither an HTTP server nor `null`
    * @throws TypeError `ERR_INVALID_OPTION` for an option of the wrong type, or options that exclude each other
    * @throws TypeError `ERR_UNKNOWN_OPTION` for an option that does not exist
@@ -156,7 +157,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * Takes an upgrade that the application routes itself, whatever its path. The socket is taken at once, and answered
    * also where the promise rejects, except for the rejections marked "untouched".
    *
-   * May be called after an `await`: what the socket has read meanwhile is taken along.
+   * May be called after an `await`: what the socket has read meanwhile is taken along. Call `socket.on('error', () => {})` before the
+   * `await`: Node takes its own listener off an upgraded socket, so a client's reset ends the process otherwise.
    *
    * @param req - the request of the server's `upgrade` event
    * @param socket - its socket, or any other `Duplex` that carries the connection
@@ -1029,7 +1031,8 @@ export interface AuthenticateRequest {
    * Aborts when nobody waits for the answer any more: the client has left (`reason.code` is `ERR_HANDOVER`), the handshake has taken
    * longer than `limits.handshakeTimeoutMs` (`ERR_HANDSHAKE_TIMEOUT`), or the manager closes (`ERR_SHUTTING_DOWN`). For `fetch` and
    * database drivers. Any answer after that is ignored, and is no `error` event, be it wrong or thrown. The signal is made when it is
-   * first looked at, and costs nothing otherwise. A test that calls `authenticate` itself gives it `new AbortController().signal`.
+   * first looked at, and costs nothing otherwise. An `abort` listener must not throw: as with every `EventTarget` that ends the process,
+   * and any client can set it off by leaving. A test that calls `authenticate` itself gives it `new AbortController().signal`.
    */
   readonly signal: AbortSignal;
 }
@@ -1820,7 +1823,8 @@ export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
  * {@link ErrorCode} and this function, and all else throws `ERR_WRONG_RUNTIME` when it is called. A page without a bundler can load
  * `@actory/websocket/browser.mjs`, which a server finds by `import.meta.resolve`.
  *
- * A code that is not in {@link CloseCode} is the application's own, which knows what it means: `'stop'`.
+ * Codes that are not in {@link CloseCode} are the application's own, which knows what they mean: `'stop'`, but for those of an
+ * {@link UpgradeRefusal} with status 429 or 500 to 599: 4429 and 4500 to 4599 are `'reconnect'`.
  *
  * @param code - of the `close` event
  * @param opened - whether the connection had opened. A handshake that is refused by HTTP is 1006 to a page, whatever the reason. It may have
