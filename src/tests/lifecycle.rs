@@ -225,7 +225,8 @@ fn clients_that_leave_at_once_are_all_heard_also_where_they_held_all_seats() {
         });
         let heard = round * SEATS * SENT;
         eventually("all to be heard", || server.engine.stats().messages.received == heard as u64);
-        eventually("all to be gone", || server.engine.stats().connections == 0);
+        // One that is no longer open may have yet to be counted.
+        server.expect_empty();
         assert_eq!(server.engine.stats().closed_by_peer.by_code[&1000], (round * SEATS) as u64);
         server.drop_events();
     }
