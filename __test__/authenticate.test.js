@@ -1,11 +1,33 @@
 'use strict';
 
 const { once } = require('node:events');
+const v8 = require('node:v8');
+const vm = require('node:vm');
 const { UpgradeRefusal } = require('..');
 const { host } = require('./support/host');
 const { RawClient, connect, refused, upgradeRequest } = require('./support/client');
 
 const asking = (authenticate, options) => host({ relay: false, ...options, auth: { authenticate } });
+
+test('the request of an upgrade that waits for authenticate is the application’s alone to keep', async () => {
+  v8.setFlagsFromString('--expose-gc');
+  const gc = vm.runInNewContext('gc');
+  let headers;
+  const { manager, port } = await asking(
+    (request) => {
+      headers = new WeakRef(request.headers);
+      return new Promise(() => {});
+    },
+    { limits: { handshakeTimeoutMs: 60_000 } },
+  );
+  const client = new RawClient(port);
+  client.write(upgradeRequest('/api/websocket', { 'X-Large': 'x'.repeat(10_000) }));
+  do {
+    await new Promise(setImmediate);
+    gc();
+  } while (headers === undefined || headers.deref() !== undefined);
+  expect(manager.stats()).toMatchObject({ handshakes: 1, connections: 0 });
+});
 
 describe('an UpgradeRefusal', () => {
   const refusal = () =>

@@ -1,19 +1,10 @@
 'use strict';
 
-let abort;
-
-/** What `authenticate` is asked about. It has a signal from the time that someone looks at it: most never do. */
-class AuthenticateRequest {
+/** Whether somebody waits for an answer of `authenticate`. It has a signal from the time that someone looks at it: most never do. */
+class Patience {
   #controller;
-  /** Why nobody waits for the answer any more. */
+  /** Why nobody waits any more. */
   #reason;
-
-  constructor({ url, method, headers }, remoteAddress) {
-    this.url = url;
-    this.method = method;
-    this.headers = headers;
-    this.remoteAddress = remoteAddress;
-  }
 
   get signal() {
     this.#controller ??= new AbortController();
@@ -21,16 +12,28 @@ class AuthenticateRequest {
     return this.#controller.signal;
   }
 
-  static {
-    abort = (request, reason) => {
-      request.#reason = reason;
-      request.#controller?.abort(reason);
-    };
+  /** Nobody waits any more, for that reason. */
+  end(reason) {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
   }
 }
 
-module.exports = {
-  AuthenticateRequest,
-  /** Nobody waits for the answer any more, for that reason. */
-  abortRequest: (request, reason) => abort(request, reason),
-};
+/** What `authenticate` is asked about. Kept by the application alone, for headers may be large. */
+class AuthenticateRequest {
+  #patience;
+
+  constructor({ url, method, headers }, remoteAddress, patience) {
+    this.url = url;
+    this.method = method;
+    this.headers = headers;
+    this.remoteAddress = remoteAddress;
+    this.#patience = patience;
+  }
+
+  get signal() {
+    return this.#patience.signal;
+  }
+}
+
+module.exports = { AuthenticateRequest, Patience };

@@ -1,10 +1,10 @@
 'use strict';
 
-const { AuthenticateRequest, abortRequest } = require('./authenticate-request');
+const { AuthenticateRequest, Patience } = require('./authenticate-request');
 const { currentContext } = require('./context');
 const { closedError, failure, failureOf, reasonOf } = require('./error');
 const { REPORT, TRUSTED } = require('./handover');
-const { toIdentity } = require('./identity');
+const { offeredIn, toIdentity } = require('./identity');
 const { refusalOf } = require('./upgrade-refusal');
 
 /**
@@ -18,7 +18,7 @@ class Handshakes {
   #auth;
   #onError;
   /**
-   * ticket -> { data, request, refusal, context, resolve, reject }; the request while the application is asked, its refusal once it gave
+   * ticket -> { data, patience, refusal, context, resolve, reject }; the patience while the application is asked, its refusal once it gave
    * one, the functions only where someone waits.
    */
   #pending = new Map();
@@ -43,7 +43,7 @@ class Handshakes {
    */
   complete(req, socket, head, identity) {
     const known =
-      identity === undefined ? undefined : toIdentity(identity, this.#native.maxRooms, req.rawHeaders);
+      identity === undefined ? undefined : toIdentity(identity, this.#native.maxRooms, offeredIn(req));
     return new Promise((resolve, reject) => {
       const flags = known === undefined ? REPORT : REPORT | TRUSTED;
       this.#take(req, socket, head, flags, known, { resolve, reject });
@@ -70,21 +70,24 @@ class Handshakes {
         reject: waiting?.reject,
       });
     }
-    if (authenticate) this.#authenticate(ticket, new AuthenticateRequest(req, remoteAddress), req.rawHeaders);
+    if (authenticate) this.#authenticate(ticket, req, remoteAddress);
   }
 
-  #authenticate(ticket, request, rawHeaders) {
+  /** Keeps nothing of the request but what it needs: there may be many, and their headers large. */
+  #authenticate(ticket, req, remoteAddress) {
+    const patience = new Patience();
+    const offered = offeredIn(req);
     const handshake = this.#pending.get(ticket);
-    handshake.request = request;
+    handshake.patience = patience;
     try {
-      const answer = this.#auth.authenticate(request);
+      const answer = this.#auth.authenticate(new AuthenticateRequest(req, remoteAddress, patience));
       if (typeof answer?.then === 'function') {
         Promise.resolve(answer).then(
-          (identity) => this.#settle(ticket, identity, rawHeaders),
+          (identity) => this.#settle(ticket, identity, offered),
           (thrown) => this.#fail(ticket, thrown),
         );
       } else {
-        this.#settle(ticket, answer, rawHeaders);
+        this.#settle(ticket, answer, offered);
       }
     } catch (thrown) {
       this.#fail(ticket, thrown);
@@ -94,12 +97,12 @@ class Handshakes {
   /** The handshake that the application has answered. None: the client has left, or the deadline has passed, and nobody waits for it. */
   #answered(ticket) {
     const handshake = this.#pending.get(ticket);
-    if (handshake !== undefined) handshake.request = undefined;
+    if (handshake !== undefined) handshake.patience = undefined;
     return handshake;
   }
 
   /** Throws nothing, whatever the answer: nobody would catch it. */
-  #settle(ticket, answer, rawHeaders) {
+  #settle(ticket, answer, offered) {
     const handshake = this.#answered(ticket);
     if (handshake === undefined || this.#refuse(ticket, handshake, answer)) return;
     if (answer === null || answer === undefined || answer === false) {
@@ -107,7 +110,7 @@ class Handshakes {
       return;
     }
     try {
-      const identity = toIdentity(answer, this.#native.maxRooms, rawHeaders);
+      const identity = toIdentity(answer, this.#native.maxRooms, offered);
       if (identity.native.expiresAt <= Date.now()) {
         this.#native.authenticated(ticket, null, 'ERR_TOKEN_EXPIRED');
         return;
@@ -167,8 +170,8 @@ class Handshakes {
 }
 
 /** No connection comes of the handshake. */
-function abandon({ request, context, reject }, error) {
-  if (request !== undefined) abortRequest(request, error);
+function abandon({ patience, context, reject }, error) {
+  patience?.end(error);
   context?.emitDestroy();
   reject?.(error);
 }

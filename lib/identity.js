@@ -13,10 +13,10 @@ const KEYS = ['userId', 'rooms', 'data', 'expiresAt', 'protocol', 'headers'];
  *
  * @param {unknown} value
  * @param {number} maxRooms - most rooms that an identity has, each counted once
- * @param {string[]} rawHeaders - of the request
+ * @param {string[]} offered - subprotocols: see {@link offeredIn}
  * @throws {TypeError} `ERR_INVALID_IDENTITY`, with the `cause`
  */
-function toIdentity(value, maxRooms, rawHeaders) {
+function toIdentity(value, maxRooms, offered) {
   try {
     if (typeof value !== 'object' || value === null) throw invalidArg('identity', 'an object', value);
     for (const key of Object.keys(value)) {
@@ -31,7 +31,7 @@ function toIdentity(value, maxRooms, rawHeaders) {
     const native = { userId: toId(userId, 'identity.userId') };
     if (rooms !== undefined) native.rooms = toRooms(rooms, maxRooms);
     if (expiresAt !== undefined) native.expiresAt = toUnixMs(expiresAt);
-    if (protocol !== undefined) native.protocol = toProtocol(protocol, rawHeaders);
+    if (protocol !== undefined) native.protocol = toProtocol(protocol, offered);
     if (headers !== undefined) native.headers = toHeaders(headers, 'identity.headers');
     return { native, data };
   } catch (cause) {
@@ -56,14 +56,8 @@ function toUnixMs(expiresAt) {
 }
 
 /** One of the subprotocols that the client has offered: it fails the connection for any other (RFC 6455, section 4.1). */
-function toProtocol(protocol, rawHeaders) {
+function toProtocol(protocol, offered) {
   if (typeof protocol !== 'string') throw invalidArg('identity.protocol', 'a string', protocol);
-  const offered = rawHeaders
-    .filter((_, index) => index % 2 === 1 && rawHeaders[index - 1].toLowerCase() === 'sec-websocket-protocol')
-    .flatMap((value) => value.split(','))
-    .map((name) => name.trim())
-    // Empty elements are none (RFC 9110, section 5.6.1.2), to the addon as well.
-    .filter((name) => name !== '');
   // A token follows `bearer`; to choose it would echo it.
   const isSecret = offered[offered.indexOf(protocol) - 1] === 'bearer';
   if (!offered.includes(protocol) || isSecret) {
@@ -76,4 +70,13 @@ function toProtocol(protocol, rawHeaders) {
   return protocol;
 }
 
-module.exports = { toIdentity };
+/** The subprotocols that a request offers. Empty elements are none (RFC 9110, section 5.6.1.2), to the addon as well. */
+function offeredIn({ rawHeaders }) {
+  return rawHeaders
+    .filter((_, index) => index % 2 === 1 && rawHeaders[index - 1].toLowerCase() === 'sec-websocket-protocol')
+    .flatMap((value) => value.split(','))
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}
+
+module.exports = { offeredIn, toIdentity };
