@@ -33,7 +33,7 @@ const CloseCode = Object.freeze(
 
 const advice = new Map(Object.values(CODES));
 
-/** Whether the code is that of a refusal for now: 4000 and 429 or a status of HTTP from 500, as an UpgradeRefusal has by default. */
+/** A refusal for now: an UpgradeRefusal closes with 4000 plus its status by default, and 429 and those from 500 ask to come later. */
 const isLater = (code) => code === 4429 || (code >= 4500 && code < 4600);
 
 /** What a client should do after a close code: 'reconnect', 'refresh' or 'stop'. Documented in index.d.ts. */

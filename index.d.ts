@@ -317,7 +317,7 @@ export interface ShutdownOptions {
   /**
    * When the process exits at the latest, counted from the signal. A second before that, or half-way from the end of the drain if that
    * is later, nothing is waited for any more, the servers close, requests are cut off, server-sent events too, and `onClosed` is called.
-   * Who sends the signal has to give the process longer than this; pm2 does not by default: `kill_timeout: 8000` fits the default.
+   * The sender of the signal has to give the process longer than this. pm2 does not by default: `kill_timeout: 8000` fits.
    * Milliseconds, `drainMs` to 86,400,000.
    *
    * @defaultValue `drainMs + 6000`: 7000
@@ -854,7 +854,7 @@ export interface RedisTlsOptions {
    * and for others only if it says so (`CA:TRUE`).
    *
    * @defaultValue those of the system, and those of the file that the environment variable `NODE_EXTRA_CA_CERTS` names, as
-   * both are when the manager or `RedisPubSub` is made
+   * both are when the first manager or `RedisPubSub` that needs them is made
    */
   ca?: string | Uint8Array | undefined;
   /**

@@ -12,7 +12,7 @@ const CloseCode = Object.freeze(Object.fromEntries(closeCodes.map(({ name, code 
 
 const advice = new Map(closeCodes.map(({ code, advice: what }) => [code, what]));
 
-/** Whether the code is that of a refusal for now: 4000 and 429 or a status of HTTP from 500, as an UpgradeRefusal has by default. */
+/** A refusal for now: an UpgradeRefusal closes with 4000 plus its status by default, and 429 and those from 500 ask to come later. */
 const isLater = (code) => code === 4429 || (code >= 4500 && code < 4600);
 
 /** What a client should do after a close code. Documented in index.d.ts; browser.mjs has the same for bundles. */

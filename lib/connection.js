@@ -18,6 +18,7 @@ const CLOSING = 1;
 const GONE = 2;
 
 let end;
+let release;
 let contextOf;
 let isGone;
 
@@ -54,8 +55,8 @@ class Connection {
   static {
     end = (connection) => {
       connection.#state = GONE;
-      connection.#context?.emitDestroy();
     };
+    release = (connection) => connection.#context?.emitDestroy();
     isGone = (connection) => connection.#state === GONE;
     contextOf = (connection) => connection.#context;
   }
@@ -171,7 +172,9 @@ module.exports = {
   Connection,
   /** Notes that the connection is gone. */
   endConnection: (connection) => end(connection),
-  /** Whether it was terminated or has ended: its listeners hear no more than `disconnect`. */
+  /** Ends its AsyncResource: its last listeners were called. */
+  releaseContext: (connection) => release(connection),
+  /** True once it was terminated or has ended: its listeners hear no more than `disconnect`. */
   isGone: (connection) => isGone(connection),
   /** The AsyncResource in which its listeners run, or `undefined` for the manager's. */
   contextOf: (connection) => contextOf(connection),

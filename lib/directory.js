@@ -1,6 +1,6 @@
 'use strict';
 
-const { Connection, endConnection } = require('./connection');
+const { Connection, endConnection, releaseContext } = require('./connection');
 
 /**
  * The connection objects of a manager: one per connection from the time JavaScript first sees it until its
@@ -46,7 +46,10 @@ class Directory {
     return connection;
   }
 
-  /** The connection of an event is gone. Answers its object, made for a last time if `wanted` and nobody had seen it. */
+  /**
+   * The connection of an event is gone. Answers its object, made for a last time if `wanted` and nobody had seen it. The caller has to
+   * release its context.
+   */
   forget(number, wanted) {
     const connection = wanted ? this.ofEvent(number) : this.#seen.get(number);
     if (connection !== undefined) {
@@ -58,7 +61,10 @@ class Directory {
 
   /** All are gone. */
   clear() {
-    for (const connection of this.#seen.values()) endConnection(connection);
+    for (const connection of this.#seen.values()) {
+      endConnection(connection);
+      releaseContext(connection);
+    }
     this.#seen.clear();
   }
 

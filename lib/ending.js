@@ -8,7 +8,7 @@ const { reasonOf } = require('./error');
 const { ServerEnd } = require('./server-end');
 const { notify } = require('./warning');
 
-/** What is left for `onClosed`, if there is so much, when requests that never end, such as server-sent events, are cut off. */
+/** Requests that never end, such as server-sent events, are cut off so long before the deadline: `onClosed` has the rest. */
 const LAST_MS = 1000;
 /** A repetition that comes sooner is the same signal twice: from the terminal, and once more from npm. */
 const ECHO_MS = 500;

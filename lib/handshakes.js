@@ -1,11 +1,15 @@
 'use strict';
 
-const { AuthenticateRequest, Patience } = require('./authenticate-request');
+const { AuthenticateRequest } = require('./authenticate-request');
 const { currentContext } = require('./context');
 const { closedError, failure, failureOf, reasonOf } = require('./error');
 const { REPORT, TRUSTED } = require('./handover');
-const { offeredIn, toIdentity } = require('./identity');
+const { toIdentity } = require('./identity');
+const { LazyAbortController } = require('./lazy-abort-controller');
+const { listOf } = require('./raw-headers');
 const { refusalOf } = require('./upgrade-refusal');
+
+const offeredIn = (req) => listOf(req.rawHeaders, 'sec-websocket-protocol');
 
 /**
  * Upgrades under way whose outcome JavaScript has to know: those that it authenticates, and those that it was asked
@@ -18,8 +22,8 @@ class Handshakes {
   #auth;
   #onError;
   /**
-   * ticket -> { data, patience, refusal, context, resolve, reject }; the patience while the application is asked, its refusal once it gave
-   * one, the functions only where someone waits.
+   * ticket -> { data, controller, refusal, context, resolve, reject }; the controller of the request's signal while the application is
+   * asked, its refusal once it gave one, the functions only where someone waits.
    */
   #pending = new Map();
 
@@ -73,14 +77,14 @@ class Handshakes {
     if (authenticate) this.#authenticate(ticket, req, remoteAddress);
   }
 
-  /** Keeps nothing of the request but what it needs: there may be many, and their headers large. */
+  /** Keeps nothing of the request but the subprotocols: there may be many requests, and their headers large. */
   #authenticate(ticket, req, remoteAddress) {
-    const patience = new Patience();
+    const controller = new LazyAbortController();
     const offered = offeredIn(req);
     const handshake = this.#pending.get(ticket);
-    handshake.patience = patience;
+    handshake.controller = controller;
     try {
-      const answer = this.#auth.authenticate(new AuthenticateRequest(req, remoteAddress, patience));
+      const answer = this.#auth.authenticate(new AuthenticateRequest(req, remoteAddress, controller));
       if (typeof answer?.then === 'function') {
         Promise.resolve(answer).then(
           (identity) => this.#settle(ticket, identity, offered),
@@ -97,7 +101,7 @@ class Handshakes {
   /** The handshake that the application has answered. None: the client has left, or the deadline has passed, and nobody waits for it. */
   #answered(ticket) {
     const handshake = this.#pending.get(ticket);
-    if (handshake !== undefined) handshake.patience = undefined;
+    if (handshake !== undefined) handshake.controller = undefined;
     return handshake;
   }
 
@@ -170,8 +174,8 @@ class Handshakes {
 }
 
 /** No connection comes of the handshake. */
-function abandon({ patience, context, reject }, error) {
-  patience?.end(error);
+function abandon({ controller, context, reject }, error) {
+  controller?.abort(error);
   context?.emitDestroy();
   reject?.(error);
 }

@@ -13,7 +13,7 @@ const KEYS = ['userId', 'rooms', 'data', 'expiresAt', 'protocol', 'headers'];
  *
  * @param {unknown} value
  * @param {number} maxRooms - most rooms that an identity has, each counted once
- * @param {string[]} offered - subprotocols: see {@link offeredIn}
+ * @param {string[]} offered - the subprotocols that the client offers
  * @throws {TypeError} `ERR_INVALID_IDENTITY`, with the `cause`
  */
 function toIdentity(value, maxRooms, offered) {
@@ -70,13 +70,4 @@ function toProtocol(protocol, offered) {
   return protocol;
 }
 
-/** The subprotocols that a request offers. Empty elements are none (RFC 9110, section 5.6.1.2), to the addon as well. */
-function offeredIn({ rawHeaders }) {
-  return rawHeaders
-    .filter((_, index) => index % 2 === 1 && rawHeaders[index - 1].toLowerCase() === 'sec-websocket-protocol')
-    .flatMap((value) => value.split(','))
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
-}
-
-module.exports = { offeredIn, toIdentity };
+module.exports = { toIdentity };

@@ -4,7 +4,7 @@ const { EventEmitter } = require('node:events');
 const { Answers } = require('./answers');
 const { isStrict, toChannel, toCloseCode, toCloseOptions, toId, toReason } = require('./argument');
 const { MANAGER, toBrokerStatus } = require('./broker-status');
-const { isGone } = require('./connection');
+const { isGone, releaseContext } = require('./connection');
 const { ConnectionManager } = require('./connections');
 const { Directory } = require('./directory');
 const { closedError, failure, failureOf } = require('./error');
@@ -233,6 +233,7 @@ class WebSocketManager extends EventEmitter {
         const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
         if (connection !== undefined) {
           this.#listeners.disconnect(connection, number & 0xffff, payload, CLOSED_BY[number >> 16]);
+          releaseContext(connection);
         }
         break;
       }

@@ -5,13 +5,13 @@ const { setTimeout } = require('node:timers/promises'); // not the global one, w
 
 /** Node tells of each request of HTTP/1 here before the application sees it. A listener on the server would change HTTP/2's. */
 const REQUEST = 'http.server.request.start';
-/** How often it is looked for connections that have become idle, once the server is closed. */
+/** Between two looks for connections that have become idle, once the server is closed. */
 const LOOK_MS = 50;
 
 /**
- * The end of an HTTP server. Node closes the idle connections that it reads requests from. Others hold the server for as long as their
- * clients like: upgraded sockets that no manager has taken, sessions of HTTP/2, connections that say nothing. So all are known
- * from when the server is wired; those from before have to end by themselves.
+ * The end of an HTTP server. Node closes the idle connections that it reads requests from. Upgraded sockets that no manager has taken,
+ * sessions of HTTP/2 and connections that say nothing hold the server for as long as their clients like. This knows all connections
+ * that come once the server is wired, and ends those; earlier ones have to end by themselves.
  */
 class ServerEnd {
   #server;

@@ -6,10 +6,8 @@ const { meaningOf } = require('./catalogue');
 const { failure, describe } = require('./error');
 const { farewell } = require('./farewell');
 const { afterAnswers } = require('./pipeline');
+const { listOf } = require('./raw-headers');
 
-const UPGRADE = 'upgrade';
-/** White space is that of RFC 9110 section 5.6.3, as it is to the addon. */
-const isOurs = (protocol) => /^[ \t]*websocket[ \t]*$/i.test(protocol);
 const STATUS = { ERR_HEADERS_TOO_LARGE: '431 Request Header Fields Too Large' };
 /** Headers that Node keeps of a request, where `maxHeadersCount` of the server doesn't say otherwise. */
 const MAX_HEADERS = 1000;
@@ -52,13 +50,7 @@ function pathOf(target) {
  */
 function isWebSocket(req) {
   if (req.httpVersion === '1.0') return false;
-  // Node makes `headers` when it is first asked for, which costs more than all else here.
-  const { rawHeaders } = req;
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const isUpgrade = rawHeaders[i].length === UPGRADE.length && rawHeaders[i].toLowerCase() === UPGRADE;
-    if (isUpgrade && rawHeaders[i + 1].split(',').some(isOurs)) return true;
-  }
-  return false;
+  return listOf(req.rawHeaders, 'upgrade').some((protocol) => protocol.toLowerCase() === 'websocket');
 }
 
 /**

@@ -42,7 +42,7 @@ const onClosed = () => {
 };
 const shutdown = shutdownOnSignals(THEN === 'null' ? null : server, { onClosed, ...options });
 
-/** What else is done, by THEN, and what is said of it. */
+/** By THEN: does more, and says something of it. */
 const more = {
   unwire: () => shutdown.unwire(),
   start() {

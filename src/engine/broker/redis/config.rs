@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
@@ -243,7 +244,7 @@ impl RedisConfig {
             ));
         }
         if self.is_tls() {
-            super::tls::client_config(&self.tls, Vec::new)
+            super::tls::client_config(&self.tls, Arc::default)
                 .map_err(|why| ConfigError::out_of_range("redis.tls", "usable certificates", &why))?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! TLS towards Redis: which certificates are trusted and shown.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::{env, fs};
 
 use rustls::ClientConfig;
@@ -16,13 +16,13 @@ use super::verifier::{Authorities, Verifier};
 pub struct Tls(Result<Arc<ClientConfig>, String>);
 
 impl Tls {
-    /// For these servers. It may read the environment, and JavaScript may write that on its own thread at any time: so it
-    /// is for that thread, and once.
+    /// For these servers. The first may read the environment, and JavaScript may write that on its own thread at any time: so it
+    /// is for that thread.
     pub fn of(config: &RedisConfig) -> Tls {
         if !config.is_tls() {
             return Tls(Err("no URL is rediss://".to_owned()));
         }
-        Tls(client_config(&config.tls, others))
+        Tls(client_config(&config.tls, || OTHERS.clone()))
     }
 
     /// The configuration.
@@ -40,7 +40,7 @@ impl Tls {
 /// What is wrong with the certificates or the key.
 pub fn client_config(
     options: &TlsOptions,
-    others: impl FnOnce() -> Vec<CertificateDer<'static>>,
+    others: impl FnOnce() -> Arc<Authorities>,
 ) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -69,22 +69,22 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn authorities(
     options: &TlsOptions,
-    others: impl FnOnce() -> Vec<CertificateDer<'static>>,
-) -> Result<Authorities, String> {
-    let Some(ca) = &options.ca else { return Ok(Authorities::of_parsable(others())) };
+    others: impl FnOnce() -> Arc<Authorities>,
+) -> Result<Arc<Authorities>, String> {
+    let Some(ca) = &options.ca else { return Ok(others()) };
     let wrong = |why: String| format!("redis.tls.ca: {why}");
     let certificates = certificates(ca).map_err(wrong)?;
-    Authorities::named(certificates).map_err(|error| wrong(error.to_string()))
+    Authorities::named(certificates).map(Arc::new).map_err(|error| wrong(error.to_string()))
 }
 
-/// Those of the system, some hundred files, and of Node. Single certificates that can't be used are no reason to do without
-/// the others; of a file that can't be read Node has warned.
-fn others() -> Vec<CertificateDer<'static>> {
+/// Those of the system, some hundred files, and of Node: read once in a process, as Node does. Single certificates that can't be
+/// used are no reason to do without the others; of a file that can't be read Node has warned.
+static OTHERS: LazyLock<Arc<Authorities>> = LazyLock::new(|| {
     let mut certificates = rustls_native_certs::load_native_certs().certs;
     if let Some(path) = env::var_os("NODE_EXTRA_CA_CERTS")
         && let Ok(pem) = fs::read(path)
     {
         certificates.extend(CertificateDer::pem_slice_iter(&pem).flatten());
     }
-    certificates
-}
+    Arc::new(Authorities::of_parsable(certificates))
+});

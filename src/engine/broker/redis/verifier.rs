@@ -14,7 +14,7 @@ use rustls::{
 use super::certificate::Certificate;
 
 /// Who vouches for servers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Authorities {
     /// Some are not for signing others: these are trusted themselves.
     known: Vec<(CertificateDer<'static>, Certificate)>,
@@ -57,13 +57,13 @@ impl Authorities {
 #[derive(Debug)]
 pub struct Verifier {
     /// None: takes whoever answers, because the app said so.
-    authorities: Option<Authorities>,
+    authorities: Option<Arc<Authorities>>,
     known: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
     /// One that believes these.
-    pub fn new(authorities: Option<Authorities>, provider: &CryptoProvider) -> Arc<Verifier> {
+    pub fn new(authorities: Option<Arc<Authorities>>, provider: &CryptoProvider) -> Arc<Verifier> {
         Arc::new(Verifier { authorities, known: provider.signature_verification_algorithms })
     }
 
