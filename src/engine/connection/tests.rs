@@ -6,7 +6,9 @@ use std::os::unix::net::UnixStream;
 use tokio::runtime::Builder;
 
 use super::*;
+use crate::engine::close::{self, ClosedBy};
 use crate::engine::config::{Auth, Config, Relay};
+use crate::engine::events::{Event, Interest};
 use crate::engine::frame::{Frame, Message};
 use crate::engine::handle::{Peer, Pushed};
 use crate::engine::poller::{Poller, Readiness};
