@@ -166,7 +166,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @param identity - who it is. Then nothing else is asked for; the origin is checked all the same. Without it, the option `auth` decides.
    * @returns the open connection
    * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_INVALID_IDENTITY`: untouched
-   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: untouched
+   * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: the client gets 503 `ERR_SHUTTING_DOWN`
    * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it is yet to
    * be answered (untouched); if it gave something else than bytes (destroyed); or if the client left meanwhile
    * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`; the {@link UpgradeRefusal} itself

@@ -155,6 +155,12 @@ describe('auth.jwt', () => {
     }
     const none = await (await connect(url)).closed;
     expect([none.code, closeAdvice(none.code)]).toEqual([4401, 'refresh']);
+    // A client that offers subprotocols takes no 101 without one of them.
+    const choosy = await connect(url, { protocols: ['chat', 'other'] });
+    expect([choosy.socket.protocol, (await choosy.closed).code]).toEqual(['chat', 4401]);
+    // Never the token.
+    const secret = await connect(url, { protocols: ['bearer', 'no.to.ken', 'chat'] });
+    expect([secret.socket.protocol, (await secret.closed).code]).toEqual(['bearer', 4401]);
   });
 
   test('comes from JWT_SECRET where there is no option', async () => {

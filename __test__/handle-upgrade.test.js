@@ -240,6 +240,29 @@ describe('handleUpgrade', () => {
     expect(socket.eventNames()).not.toContain('data');
   });
 
+  test('answers 503 while the manager closes, so that the client goes to another server', async () => {
+    const waiting = [];
+    const { manager, port, url } = await routing((manager, ...upgrade) =>
+      waiting.push(() => manager.handleUpgrade(...upgrade, { userId: 'u' })),
+    );
+    const refusal = refused(url);
+    const client = new RawClient({ port, host: '127.0.0.1' });
+    client.write(upgradeRequest('/mine'));
+    while (waiting.length < 2) await new Promise(setImmediate);
+    const closed = manager.close();
+    for (const take of waiting) await expect(take()).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+    expect(await refusal).toMatchObject({ status: 503, body: { code: 'ERR_SHUTTING_DOWN' } });
+    expect(await client.ended).toMatch(/^HTTP\/1\.1 503 .*ERR_SHUTTING_DOWN/s);
+    await closed;
+    // Also once that is done; what is no upgrade is left alone.
+    await expect(waiting[0]()).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+    const late = new RawClient({ port, host: '127.0.0.1' });
+    late.write(upgradeRequest('/mine'));
+    while (waiting.length < 3) await new Promise(setImmediate);
+    await expect(waiting[2]()).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+    expect(await late.ended).toMatch(/^HTTP\/1\.1 503 /);
+  });
+
   test('takes a url with a line break for one line', async () => {
     const { server, manager, port } = await host({ keepHeaders: ['origin'] });
     const called = new Promise((resolve) => {

@@ -7,7 +7,7 @@ const { MANAGER, toBrokerStatus } = require('./broker-status');
 const { isGone, releaseContext } = require('./connection');
 const { ConnectionManager } = require('./connections');
 const { Directory } = require('./directory');
-const { closedError, failure, failureOf } = require('./error');
+const { closedError, failureOf } = require('./error');
 const { Handover, checkUpgrade } = require('./handover');
 const { Handshakes } = require('./handshakes');
 const { Hold } = require('./hold');
@@ -165,7 +165,10 @@ class WebSocketManager extends EventEmitter {
 
   handleUpgrade(req, socket, head, identity) {
     return promised(() => {
-      if (this.#closing !== null) throw closedError();
+      if (this.#closing !== null) {
+        this.#turnAway(req, socket, head);
+        throw closedError();
+      }
       checkUpgrade(req, socket, head);
       const connection = this.#handshakes.complete(req, socket, head, identity);
       this.#hold.take();
@@ -207,13 +210,22 @@ class WebSocketManager extends EventEmitter {
       this.#handshakes.begin(req, socket, head);
     } catch (error) {
       const closing = this.#closing !== null;
-      refuse(
-        req,
-        socket,
-        closing ? failure(Error, 'ERR_SHUTTING_DOWN', 'The server is shutting down') : error,
-      );
+      refuse(req, socket, closing ? { code: 'ERR_SHUTTING_DOWN' } : error);
       if (!closing) this.#listeners.error(error);
     }
+  }
+
+  /** Answers an upgrade for which the manager is closing, so that its client goes to another server at once. */
+  #turnAway(req, socket, head) {
+    try {
+      checkUpgrade(req, socket, head);
+    } catch {
+      return;
+    }
+    const { claimed } = registry();
+    if (socket.destroyed || socket.writableEnded || claimed.has(socket)) return;
+    claimed.add(socket);
+    this.#handover.refused(req, socket, refuse(req, socket, { code: 'ERR_SHUTTING_DOWN' }));
   }
 
   /** Hands one event of the addon's to whom it concerns. */

@@ -148,7 +148,7 @@ impl Visitor {
         }
         match (refusal.close_code(), &self.accept) {
             (Some(code), Some(accept)) if self.shared.config.reject_with == RejectWith::Close => {
-                let mut answer = handshake::response_101(accept, accept.answer(), &refusal.lines());
+                let mut answer = handshake::response_101(accept, accept.farewell(), &refusal.lines());
                 answer.extend_from_slice(&frame::encode_close(code, refusal.told_code()));
                 answer
             }

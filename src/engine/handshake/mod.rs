@@ -19,7 +19,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, ge
 use sha1::{Digest, Sha1};
 
 use super::auth::token::{self, Token};
-use super::config::{Auth, BEARER, Config};
+use super::config::{Auth, BEARER, Config, RejectWith};
 use super::error::Code;
 
 pub use forwarded::{Client, HOPS, ProxyHeader, TrustProxy};
@@ -115,6 +115,8 @@ pub struct Accept {
     pub protocol: Option<String>,
     /// Whether the client offered `bearer`, the subprotocol that carries a token.
     pub bearer: bool,
+    /// The first that it offered, if that is needed for [`Accept::farewell`].
+    first: Option<String>,
     /// The token as found, unverified. Always `None` unless [`Auth::Jwt`].
     pub token: Option<Token>,
 }
@@ -124,6 +126,11 @@ impl Accept {
     /// fails the connection when it offered some and none comes back. Never the token that follows `bearer`.
     pub fn answer(&self) -> Option<&str> {
         self.protocol.as_deref().or(self.bearer.then_some(BEARER))
+    }
+
+    /// The subprotocol to answer with where a close frame follows at once: any, or a browser that offered some sees no close code.
+    pub fn farewell(&self) -> Option<&str> {
+        self.answer().or(self.first.as_deref())
     }
 }
 
@@ -145,7 +152,10 @@ pub fn accept(head: &RequestHead, config: &Config) -> Result<Accept, Refusal> {
     check_request(head)?;
     let accept_key = accept_key(head)?;
     let (protocol, bearer) = choose_protocol(head, &config.protocols)?;
-    Ok(Accept { accept_key, protocol, bearer, token: None })
+    // Without `bearer` none of them is a token.
+    let may_close = config.reject_with == RejectWith::Close && protocol.is_none() && !bearer;
+    let first = head.list("sec-websocket-protocol").next().filter(|_| may_close).map(str::to_owned);
+    Ok(Accept { accept_key, protocol, bearer, first, token: None })
 }
 
 /// The answer that completes the handshake, with [`Accept::answer`] or another offered subprotocol, and what the embedder adds.
