@@ -2,6 +2,7 @@
 
 const http = require('node:http');
 const http2 = require('node:http2');
+const https = require('node:https');
 const net = require('node:net');
 const { once } = require('node:events');
 const { shutdownOnSignals } = require('..');
@@ -87,6 +88,72 @@ describe('shutdownOnSignals', () => {
     // Less than what the connection would be kept alive for.
     expect(performance.now() - start).toBeLessThan(3000);
     agent.destroy();
+  });
+
+  test.each(['http', 'https'])(
+    'sends an answer whole that is complete before its client has it, on %s',
+    async (SERVER) => {
+      const { key, cert } = SERVER === 'https' ? certificate() : {};
+      const { child, port, line, exit } = await ending({
+        SERVER,
+        TLS: JSON.stringify({ key: key?.toString(), cert: cert?.toString() }),
+        OPTIONS: { drainMs: 0, deadlineMs: 60_000 },
+      });
+      const { get: ask } = SERVER === 'https' ? https : http;
+      const [large] = await once(
+        ask({ host: '127.0.0.1', port, path: '/large', rejectUnauthorized: false }),
+        'response',
+      );
+      child.kill('SIGTERM');
+      // Once nobody gets in any more, the server has been closed, and idle connections ended.
+      const isOpen = () =>
+        dial(port).then(
+          () => true,
+          () => false,
+        );
+      while (await isOpen()) await new Promise(setImmediate);
+      expect((await bodyOf(large)).length).toBe(30e6);
+      expect(await line()).toBe('closed 0,0 false');
+      expect(await exit).toMatchObject({ code: 0, errors: '' });
+    },
+  );
+
+  test('answers all that is under way on a connection while it drains, in whatever form headers are given', async () => {
+    const { child, port, clients, exit } = await ending({ OPTIONS: { drainMs: 1000 } });
+    const all = await clients(40);
+    child.kill('SIGTERM');
+    await begun(all);
+    const pairs = await get(port, '/pairs');
+    expect([pairs.headers['set-cookie'], pairs.headers.connection, await bodyOf(pairs)]).toEqual([
+      ['a=1', 'b=2'],
+      'close',
+      'pairs',
+    ]);
+    const { socket } = await dial(port);
+    const said = bodyOf(socket);
+    socket.write('GET /soon HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(3));
+    const answers = (await said).split('HTTP/1.1 200 OK\r\n').slice(1);
+    expect(answers.map((answer) => /^Connection: (.*)\r$[\s\S]*soon/m.exec(answer)?.[1])).toEqual([
+      'keep-alive',
+      'keep-alive',
+      'close',
+    ]);
+    expect(await exit).toMatchObject({ code: 0, errors: '' });
+  });
+
+  test('waits for no answer whose client has left, though others wait behind it', async () => {
+    const { child, port, line, exit } = await ending({ OPTIONS: { drainMs: 0, deadlineMs: 60_000 } });
+    const left = await dial(
+      port,
+      ['/never', '/', '/'].map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''),
+    );
+    await get(port, '/').then(bodyOf);
+    left.socket.destroy();
+    const silent = await dial(port);
+    child.kill('SIGTERM');
+    expect(await line()).toBe('closed 0,0 false');
+    await silent.closed;
+    expect(await exit).toMatchObject({ code: 0, errors: '' });
   });
 
   test('cuts off what never ends a second before the deadline, so that onClosed has its turn', async () => {

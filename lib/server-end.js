@@ -19,8 +19,12 @@ class ServerEnd {
   #sockets = new Set();
   /** Of HTTP/2. */
   #sessions = new Set();
-  /** Requests of HTTP/1 whose answers are not through. */
-  #requests = 0;
+  /** Connection -> the answers of HTTP/1 that it has not been sent whole. */
+  #answers = new Map();
+  /** Connections that have had a request. */
+  #known = new WeakSet();
+  /** Answers that end their connections because this said so. */
+  #final = new WeakSet();
   /** Connections without a request have been told to end. */
   #isTold = false;
 
@@ -46,9 +50,11 @@ class ServerEnd {
   async close() {
     let isClosed = !this.#server.listening;
     if (!isClosed) {
-      this.#server.close(() => {
-        isClosed = true;
-      });
+      this.#sparing(() =>
+        this.#server.close(() => {
+          isClosed = true;
+        }),
+      );
     }
     this.#endIdle();
     while (!isClosed || this.#sockets.size > 0) {
@@ -67,9 +73,9 @@ class ServerEnd {
   }
 
   #endIdle() {
-    this.#server.closeIdleConnections?.();
+    this.#sparing(() => this.#server.closeIdleConnections?.());
     for (const session of this.#sessions) session.close();
-    if (this.#requests > 0 || this.#sessions.size > 0) return;
+    if (this.#answers.size > 0 || this.#sessions.size > 0) return;
     for (const socket of this.#sockets) {
       if (this.#isTold) socket.destroy();
       // Not what TLS runs on, which is to pass on the last bytes.
@@ -78,14 +84,47 @@ class ServerEnd {
     this.#isTold = true;
   }
 
-  #onRequest = ({ server, response }) => {
+  /** Does `work`, in which Node ends idle connections: to it, one that has yet to be sent the rest of a complete answer is idle. */
+  #sparing(work) {
+    const busy = [...this.#answers.keys()].filter((socket) => !Object.hasOwn(socket, 'destroy'));
+    for (const socket of busy) socket.destroy = () => socket;
+    try {
+      work();
+    } finally {
+      for (const socket of busy) delete socket.destroy;
+    }
+  }
+
+  #onRequest = ({ server, response, socket }) => {
     if (server !== this.#server) return;
-    this.#requests += 1;
+    const due = this.#dueOn(socket);
+    due.add(response);
     response.once('close', () => {
-      this.#requests -= 1;
+      due.delete(response);
+      if (due.size === 0) this.#answers.delete(socket);
     });
-    if (this.#isEnding()) response.setHeader('Connection', 'close');
+    if (!this.#isEnding()) return;
+    // The last one that is under way ends the connection: those behind it would get no answer. Not by a header, for with one set
+    // `writeHead` takes no list of pairs.
+    for (const before of due) if (this.#final.delete(before)) before.shouldKeepAlive = true;
+    if (!response.shouldKeepAlive) return;
+    response.shouldKeepAlive = false;
+    this.#final.add(response);
   };
+
+  /** The answers that are due on a connection. */
+  #dueOn(socket) {
+    const found = this.#answers.get(socket);
+    if (found !== undefined) return found;
+    const due = new Set();
+    this.#answers.set(socket, due);
+    if (!this.#known.has(socket)) {
+      this.#known.add(socket);
+      // Answers that wait behind another one don't hear that their socket has closed.
+      socket.once('close', () => this.#answers.delete(socket));
+    }
+    return due;
+  }
 
   #onSocket = (socket) => {
     this.#sockets.add(socket);

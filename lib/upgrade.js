@@ -58,7 +58,7 @@ function isWebSocket(req) {
  * there is a body, so nobody knows where the request ends.
  */
 function isCutShort(req) {
-  const max = req.socket?.server?.maxHeadersCount ?? MAX_HEADERS;
+  const max = Math.trunc(req.socket?.server?.maxHeadersCount ?? MAX_HEADERS);
   return max > 0 && req.rawHeaders.length >= 2 * max;
 }
 

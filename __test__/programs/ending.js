@@ -15,6 +15,10 @@ const options = JSON.parse(OPTIONS);
 const routes = {
   '/': (res) => res.end(String(shutdown.started)),
   '/events': (res) => res.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n'),
+  '/large': (res) => res.end(Buffer.alloc(30e6)),
+  '/pairs': (res) => res.writeHead(200, ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2']).end('pairs'),
+  '/never': () => {},
+  '/soon': (res) => setTimeout(() => res.end('soon'), 50),
   // Answered once the clients are gone.
   '/late': async (res) => {
     res.writeHead(200).write('first');

@@ -67,7 +67,8 @@ impl Verifier {
         Arc::new(Verifier { authorities, known: provider.signature_verification_algorithms })
     }
 
-    /// Whether it is one that is trusted, or was signed by one where webpki doesn't look: it reads no version 1.
+    /// Whether it is one that is trusted, or was signed by one where webpki doesn't look: it takes no servers of version 1, and none that
+    /// may sign others, as `openssl req -x509 -CA` makes them.
     fn is_vouched_for(
         &self,
         shown: &CertificateDer<'_>,
@@ -79,7 +80,7 @@ impl Verifier {
             return by.known.iter().any(|(known, _)| known == shown);
         }
         by.are_named
-            && certificate.is_of_version_1()
+            && (certificate.is_of_version_1() || certificate.is_authority())
             && by.known.iter().any(|(_, authority)| {
                 authority.is_authority()
                     && !authority.constrains_names()
@@ -113,7 +114,9 @@ impl ServerCertVerifier for Verifier {
             if !self.is_vouched_for(shown, certificate, authorities, now) {
                 let is_late = chain(authorities.roots(|_| true), intermediates).is_ok();
                 // Of these webpki says that it doesn't take such at all.
-                let is_odd = certificate.is_own_issuer() || certificate.is_of_version_1();
+                let is_odd = certificate.is_own_issuer()
+                    || certificate.is_of_version_1()
+                    || certificate.is_authority();
                 return Err(match (is_late, is_odd) {
                     (true, _) => CertificateError::Expired.into(),
                     (false, true) => CertificateError::UnknownIssuer.into(),
@@ -121,6 +124,9 @@ impl ServerCertVerifier for Verifier {
                 });
             }
             certificate.check_time(now)?;
+        }
+        // Of the two usages webpki looks at the extended one.
+        if let Ok(certificate) = &certificate {
             certificate.check_purpose()?;
         }
         let Err(error) = parsed.clone().and_then(|parsed| verify_server_name(parsed, name)) else {

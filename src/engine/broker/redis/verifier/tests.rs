@@ -146,6 +146,30 @@ fn certificates_of_version_1_are_signed_by_whom_the_app_names() {
 }
 
 #[test]
+fn a_server_that_may_sign_others_is_signed_by_whom_the_app_names() {
+    let folder = Folder::with(CA, &format!("{CA}\n{NAMED}"));
+    assert_eq!(folder.verify(), Ok(()));
+    let others = Authorities::of_parsable(folder.read(&["ca"]));
+    expect_refusal(folder.ask(others, "localhost", &[]), "UnknownIssuer", "by another's");
+    expect_refusal(
+        folder.ask(Authorities::named(folder.read(&["ca"])).unwrap(), "redis.example", &[]),
+        "not valid for name",
+        "another name",
+    );
+    let limited = Folder::with(LIMITED, &format!("{CA}\n{NAMED}"));
+    expect_refusal(limited.verify(), "UnknownIssuer", "an authority with constraints");
+}
+
+#[test]
+fn a_key_is_for_what_its_certificate_says() {
+    for usage in ["keyCertSign", "cRLSign"] {
+        let folder = Folder::with(CA, &format!("keyUsage={usage}\n{NAMED}"));
+        expect_refusal(folder.verify(), "InvalidPurpose", usage);
+    }
+    assert_eq!(Folder::with(CA, &format!("keyUsage=digitalSignature\n{NAMED}")).verify(), Ok(()));
+}
+
+#[test]
 fn the_error_is_that_of_webpki_where_the_certificate_cannot_be_read_again() {
     let folder = Folder::with(CA, NAMED);
     let mut der = folder.read(&["localhost"])[0].to_vec();
