@@ -21,7 +21,8 @@ const nodeTests = {
   failed: (output) => sum(output, /^ℹ fail (\d+)/gm),
 };
 
-const engineAlone = ['--locked', '--no-default-features'];
+/** The crates below the engine know no features: once is enough. */
+const engineAlone = ['--locked', '--workspace', '--no-default-features'];
 const withNode = ['--locked'];
 const denyWarnings = ['--', '-D', 'warnings'];
 const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
@@ -31,7 +32,7 @@ const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
  * not do with half a machine. Those with `tests` count each test, the others count as one.
  */
 const checks = [
-  { name: 'rustfmt', command: ['cargo', 'fmt', '--check'] },
+  { name: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'] },
   { name: 'rustfmt, load generator', command: ['cargo', 'fmt', '--check', ...loadGenerator] },
   { name: 'biome', command: ['node_modules/.bin/biome', 'check', '--error-on-warnings'] },
   { name: 'types', command: ['node_modules/.bin/tsc'] },

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use codes::close::ClosedBy;
+use codes::error::Error;
 use napi::bindgen_prelude::{Array, Buffer, Function, JsValuesTupleIntoVec, Result, ToNapiValue};
 use napi::{Env, JsValue, sys};
 use napi_derive::napi;
@@ -13,8 +15,6 @@ use napi_derive::napi;
 use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
 use crate::engine::Engine;
 use crate::engine::broker::Answer;
-use crate::engine::close::ClosedBy;
-use crate::engine::error::Error;
 use crate::engine::events::{Event, Refusal};
 use crate::engine::handle::Handle;
 

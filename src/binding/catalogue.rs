@@ -1,10 +1,10 @@
 //! The catalogues of codes and options, so that JavaScript, the documentation and the tests share the one truth.
 
+use codes::close::{CLOSE_CODES, SENDABLE};
+use codes::error::ERROR_CODES;
 use napi_derive::napi;
 
 use super::options::option_paths;
-use crate::engine::close::{CLOSE_CODES, SENDABLE};
-use crate::engine::error::ERROR_CODES;
 
 /// An error code.
 #[napi(object)]

@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::{Identity, parse_id};
+use codes::error::{self, Code};
+use http::{HeaderLines, Own, Refusal, RequestHead};
 use napi::bindgen_prelude::{Array, Either, FnArgs, Function, Result, Uint8ArraySlice, Unknown, Utf16String};
 use napi::{Env, Error, Status};
 use napi_derive::napi;
 use parking_lot::Mutex;
+use protocol::frame::Message;
 
 use super::batch::{self, Collect, NativeInfo};
 use super::bridge::NativeBridge;
@@ -17,14 +21,10 @@ use super::raise::{throw, throw_error};
 use super::teardown::end_with;
 use super::text;
 use super::wake::notifier;
-use crate::engine::auth::{Identity, parse_id};
 use crate::engine::broker::{Channel, Reply};
 use crate::engine::config::Auth;
-use crate::engine::error::{self, Code};
 use crate::engine::events::Interest;
-use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
-use crate::engine::handshake::{HeaderLines, Own, Refusal, RequestHead};
 use crate::engine::{Admission, Engine, Taken, Upgrade, denial};
 
 /// Flags of `upgrade`.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error;
 use napi::Env;
 use napi::bindgen_prelude::{Array, Function, Result, Unknown};
 use napi_derive::napi;
@@ -15,7 +16,6 @@ use super::teardown::end_with;
 use super::wake::notifier;
 use crate::engine::broker::Reply;
 use crate::engine::broker::redis::PubSub;
-use crate::engine::error;
 
 /// Longest wait for answers that are due when it is closed.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,8 +1,7 @@
 //! Errors on their way to JavaScript: of the right class, with a stable `code`.
 
+use codes::error::{self, Code, ErrorClass};
 use napi::{Env, Error, Status};
-
-use crate::engine::error::{self, Code, ErrorClass};
 
 /// Throws `message` as the class that belongs to `code`, and answers the error that a binding method returns then.
 pub(super) fn throw(env: &Env, code: Code, message: &str) -> Error {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::auth::jwt::Verifier;
-use super::broker::redis::RedisConfig;
-use super::error::{Code, ConfigError, quote};
-use super::handshake::{OriginPattern, ProxyHeader, TrustProxy, is_token};
+use auth::jwt::Verifier;
+use codes::error::{Code, ConfigError, quote};
+use http::syntax::is_token;
+use http::{BEARER, Origins, ProxyHeader, Rules, TrustProxy};
 
-/// The subprotocol under which browsers send their token; an app can't have it for its own.
-pub const BEARER: &str = "bearer";
+use super::broker::redis::RedisConfig;
+
 /// Most subprotocols an app can name.
 pub const MAX_PROTOCOLS: usize = 32;
 /// Most headers that an app can have kept.
@@ -90,29 +90,6 @@ pub enum RejectWith {
     Close,
 }
 
-/// Which values of the `Origin` header may connect. Requests without one always may: they come from no browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origins {
-    /// Host and port as in the `Host` header; a missing port is 80 or 443 by the origin's scheme. That is `http`, `https`,
-    /// `ws` or `wss`, but not `http` where the client's connection is known to be TLS.
-    SameHost,
-    /// Any, `null` too: there is no check.
-    Any,
-    /// Those that fit one of these.
-    List(Vec<OriginPattern>),
-}
-
-impl Origins {
-    /// What of it lets in a page of anybody's, if anything does: any page can have a frame whose origin is `null`.
-    fn open_to_any_page(&self) -> Option<&'static str> {
-        match self {
-            Self::SameHost => None,
-            Self::Any => Some("*"),
-            Self::List(patterns) => patterns.iter().any(OriginPattern::is_null).then_some("null"),
-        }
-    }
-}
-
 /// When peers are asked for a sign of life. Costs one ping and one pong (14 bytes and their packets) per interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -175,6 +152,16 @@ impl Config {
             relay: Relay::User,
             redis: RedisConfig::default(),
             threads: available_parallelism().map_or(1, |cores| cores.get().min(4)),
+        }
+    }
+
+    /// What a request has to fit.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules {
+            max_url_bytes: self.limits.max_url_bytes,
+            max_header_bytes: self.limits.max_header_bytes,
+            protocols: &self.protocols,
+            closes: self.reject_with == RejectWith::Close,
         }
     }
 

@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use protocol::assembler::{Step, Violation};
+use protocol::echoes::Echoes;
 use tokio::time::Sleep;
 
-use super::assembler::{Assembler, Step, Violation};
-use super::echoes::Echoes;
 use super::handle::Handle;
+use super::incomplete::{self, Incomplete};
 use super::live::Live;
 use super::mailbox::Mailbox;
 use super::read_buffer;
@@ -62,7 +63,7 @@ struct Unread {
 pub(super) struct Connection {
     tenure: Tenure,
     socket: Socket,
-    assembler: Assembler,
+    incomplete: Incomplete,
     phase: Phase,
     /// Bytes that were read and dropped since nothing more will be said. `u32::MAX`: too many, and the peer lingers.
     scrap: u32,
@@ -83,7 +84,7 @@ impl Connection {
         let connection = Connection {
             tenure,
             socket,
-            assembler: Assembler::default(),
+            incomplete: Incomplete::NONE,
             phase: Phase::Open,
             scrap: 0,
             relaying: None,
@@ -221,20 +222,20 @@ impl Connection {
             if self.phase == Phase::Open && self.must_wait() {
                 return at;
             }
-            at += match self.assembler.next(&mut bytes[at..], max_payload) {
+            at += match self.incomplete.next(&mut bytes[at..], max_payload) {
                 Step::Whole(whole) => {
                     self.whole(bytes, at, &whole, echoes, turn);
                     whole.len
                 }
                 Step::Taken(len) => {
                     input::charge(len);
-                    self.assembler.count_in(&self.tenure.handle.mailbox().memory);
+                    self.incomplete.count_in(&self.tenure.handle.mailbox().memory);
                     len
                 }
                 Step::Message(len, assembled) => {
                     input::charge(len);
                     self.message(assembled.message(), turn);
-                    assembled.recycle();
+                    incomplete::recycle(assembled);
                     len
                 }
                 Step::Control(len, control) => {
@@ -297,8 +298,8 @@ impl Connection {
     }
 
     /// The unfinished part of its input.
-    pub(super) fn assembler(&self) -> &Assembler {
-        &self.assembler
+    pub(super) fn incomplete(&self) -> &Incomplete {
+        &self.incomplete
     }
 
     /// All that waited for its client is written.
@@ -310,13 +311,13 @@ impl Connection {
     /// one that is not complete, and the one that is on its way to many rooms.
     pub(super) fn holding(&self) -> (usize, usize) {
         let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.counted());
-        (self.tenure.handle.writer().behind().unwrap_or(0), self.assembler.counted() + relaying)
+        (self.tenure.handle.writer().behind().unwrap_or(0), self.incomplete.counted() + relaying)
     }
 
     /// The bytes among them that have not moved for a while. A message whose next bytes lie unread with us has.
     pub(super) fn stuck(&self) -> usize {
         let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.stuck());
-        let incomplete = self.assembler.stuck();
+        let incomplete = self.incomplete.stuck();
         let incomplete = if incomplete > 0 && self.has_unread() { 0 } else { incomplete };
         self.tenure.handle.writer().stuck() + relaying + incomplete
     }
@@ -331,7 +332,7 @@ impl Connection {
         u32::from(self.unread.is_some())
             ^ self.phase as u32
             ^ self.tenure.key as u32
-            ^ u32::from(self.assembler.is_idle())
+            ^ u32::from(self.incomplete.assembler().is_idle())
     }
 
     /// True if its peer has left, its seat is wanted, and it waits for others before it goes on: for Redis, JavaScript, or the peer. Or
@@ -392,7 +393,7 @@ impl Connection {
         if self.phase != Phase::Over {
             self.read(cx, turn);
         }
-        if orders.overdue() && self.phase == Phase::Open && self.assembler.is_timed() {
+        if orders.overdue() && self.phase == Phase::Open && self.incomplete.assembler().is_timed() {
             // Not complete after the read either.
             self.fail(Violation::TOO_SLOW);
         }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use protocol::frame::Message;
+
 use super::broker::Channel;
-use super::frame::{Frame, Message};
 use super::handle::{Handle, Pushed};
+use super::outgoing::Outgoing;
 use super::registry::{Group, Registry};
 use super::turns;
 
@@ -14,7 +16,7 @@ const PUSH: u64 = 1;
 /// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
 /// Answers into how many. A recipient that is too slow is closed and not waited for.
 pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, outbox_limit: usize) -> u32 {
-    let frame = Frame::new(message);
+    let frame = Outgoing::new(message);
     let push = |group: &Group| push_to(group, &frame, outbox_limit);
     match channel {
         Channel::User(user) => registry.user(user).map_or(0, |group| push(&group)),
@@ -25,7 +27,7 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
 }
 
 /// Puts a frame into the outbox of every member. Answers into how many.
-pub fn push_to(group: &Group, frame: &Frame<'_>, outbox_limit: usize) -> u32 {
+pub fn push_to(group: &Group, frame: &Outgoing<'_>, outbox_limit: usize) -> u32 {
     let (mut queued, mut pushed) = (0, 0);
     group.for_each(|handle: &Arc<Handle>| {
         pushed += 1;

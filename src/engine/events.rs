@@ -10,14 +10,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
+use codes::close::ClosedBy;
+use codes::error::Error;
 use parking_lot::Mutex;
+use protocol::frame::Message;
 
 use super::bridge::BridgeId;
 use super::broker::{Answer, BrokerStatus};
-use super::close::ClosedBy;
-use super::error::Error;
 use super::flows::{Flows, Taken};
-use super::frame::Message;
 use super::handle::{ConnectionId, Handle};
 use super::outbox::Dropped;
 

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use protocol::frame::{self, Message};
 
 use super::delivery::push_to;
-use super::frame::{self, Frame, Message};
+use super::outgoing::Outgoing;
 use super::registry::Group;
 
 /// Smaller groups get their messages one by one.
@@ -39,7 +40,7 @@ struct Block {
 impl Block {
     fn deliver(&mut self, outbox_limit: usize) {
         if self.messages > 0 {
-            push_to(&self.group, &Frame::of(&mut self.frames, self.messages), outbox_limit);
+            push_to(&self.group, &Outgoing::of(&mut self.frames, self.messages), outbox_limit);
             self.frames.clear();
             self.messages = 0;
         }
@@ -55,7 +56,7 @@ impl Gathered {
             None => {
                 let members = group.len();
                 if members < MANY {
-                    push_to(&group, &Frame::new(message), outbox_limit);
+                    push_to(&group, &Outgoing::new(message), outbox_limit);
                     return;
                 }
                 self.pushes += members;

@@ -9,11 +9,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::Wake;
 
 use parking_lot::Mutex;
+use protocol::frame::{self, Opcode};
 
 use super::account::Account;
 use super::broker::Window;
-use super::frame::{self, Frame, Opcode};
 use super::mailbox::Mailbox;
+use super::outgoing::Outgoing;
 use super::registry::Group;
 use super::rooms::Rooms;
 use super::turns;
@@ -138,7 +139,7 @@ impl Peer {
         self.seen.split_once('\n').map_or(&self.seen, |(remote, _)| remote)
     }
 
-    /// What is kept of the request, as [`super::handshake`] joins it.
+    /// What is kept of the request, as [`http`] joins it.
     pub fn request(&self) -> Option<&str> {
         self.seen.split_once('\n').map(|(_, request)| request)
     }
@@ -221,7 +222,7 @@ impl Handle {
     }
 
     /// Queues a frame of a message. `limit` is the outbox' size: see [`Writer::push`].
-    pub fn push(self: &Arc<Self>, frame: &Frame<'_>, limit: usize) -> Pushed {
+    pub fn push(self: &Arc<Self>, frame: &Outgoing<'_>, limit: usize) -> Pushed {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error::{Code, Error};
 use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 
 use super::Shared;
 use super::broker::{Covered, Topic};
-use super::error::{Code, Error};
 use super::handle::Handle;
 use super::turns;
 

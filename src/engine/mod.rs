@@ -4,23 +4,17 @@
 //! thread; what happens comes out of [`Engine::drain`].
 
 mod account;
-mod assembler;
-pub mod auth;
 pub mod bridge;
 pub mod broker;
-pub mod close;
 pub mod config;
 mod connection;
 mod delivery;
-mod echoes;
-pub mod error;
 pub mod events;
 mod flows;
-pub mod frame;
 mod gathered;
 pub mod handle;
-pub mod handshake;
 mod heartbeat;
+mod incomplete;
 mod json;
 mod lag;
 mod live;
@@ -28,13 +22,14 @@ mod mailbox;
 mod membership;
 mod memory;
 mod outbox;
+mod outgoing;
 #[cfg(unix)]
 mod poller;
 mod progress;
 mod read_buffer;
-mod redact;
 mod refusal;
 mod registry;
+mod request;
 mod respite;
 mod rooms;
 mod router;
@@ -55,20 +50,21 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use codes::error::{Code, Error};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use protocol::frame::Message;
 use tokio::sync::{oneshot, watch};
 
 use bridge::Bridge;
 use broker::redis::RedisBroker;
 use broker::{Broker, Channel, Intake, MemoryBroker, Reply};
 use config::{Config, Relay};
-use error::{Code, Error};
 use events::{Event, Events, Interest};
-use frame::{Frame, Message};
 use handle::{ConnectionId, Handle, Pushed};
 use live::Census;
 use memory::Memory;
+use outgoing::Outgoing;
 use registry::Registry;
 use stats::{SharedCounters, Stats};
 use table::Care;
@@ -207,7 +203,7 @@ impl Engine {
         }
         let shared = &inner.shared;
         let config = &shared.config;
-        let peer = handshake::Client { address: std::mem::take(&mut upgrade.remote), tls: upgrade.tls };
+        let peer = http::Client { address: std::mem::take(&mut upgrade.remote), tls: upgrade.tls };
         let client = peer.behind(&upgrade.head, &config.trust_proxy, config.proxy_header);
         let remote = client.address;
         upgrade.tls = client.tls;
@@ -231,7 +227,7 @@ impl Engine {
                 }
                 None => {
                     visitor.forget();
-                    handshake::Refusal::new(Code::TooManyConnections, "the server is full")
+                    http::Refusal::new(Code::TooManyConnections, "the server is full")
                 }
             },
         };
@@ -249,7 +245,7 @@ impl Engine {
     }
 
     /// Counts an upgrade that was refused before it got here, and tells of it.
-    pub fn note_refusal(&self, head: &handshake::RequestHead, remote: String, code: Code, message: String) {
+    pub fn note_refusal(&self, head: &http::RequestHead, remote: String, code: Code, message: String) {
         self.count_refused(code);
         self.shared().events.push_refusal(|| refusal_of(head, remote, code, message));
     }
@@ -327,7 +323,7 @@ impl Engine {
     pub fn send(&self, id: ConnectionId, message: Message<'_>) -> Result<bool, Error> {
         let limit = self.check_size(message)?;
         let Some(handle) = self.get(id) else { return Ok(false) };
-        Ok(handle.push(&Frame::new(message), limit) == Pushed::Queued)
+        Ok(handle.push(&Outgoing::new(message), limit) == Pushed::Queued)
     }
 
     fn check_open(&self) -> Result<(), Error> {

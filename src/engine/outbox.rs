@@ -14,8 +14,10 @@ use std::io::IoSlice;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::frame::{self, Encoded, Frame};
+use protocol::frame;
+
 use super::memory::{Memory, SharedFrame};
+use super::outgoing::{Encoded, Outgoing};
 
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
@@ -194,7 +196,7 @@ impl Outbox {
     }
 
     /// Adds a message's frame. Small ones are copied, large ones shared.
-    pub fn push(&mut self, frame: &Frame<'_>) {
+    pub fn push(&mut self, frame: &Outgoing<'_>) {
         self.messages = self.messages.saturating_add(frame.messages());
         match frame.encoded() {
             Encoded::Copied(head, payload) => {

@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 use std::io;
 
-use super::echoes::Echoes;
+use protocol::echoes::Echoes;
+
 use super::table::Key;
 
 /// Bytes that may be read while something is kept, by all: what would take longer would make it wait.

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::error::{Code, Error};
-use super::frame::{Frame, Message};
+use codes::error::{Code, Error};
+use protocol::frame::Message;
+
 use super::handle::Handle;
+use super::outgoing::Outgoing;
 use super::turns;
 
 /// What it costs to tell a client of one, as [`turns::spend`] counts: a lock and a copy.
@@ -65,7 +67,7 @@ fn body(code: Code, message: &str) -> String {
 
 fn push(sender: &Arc<Handle>, body: &str, outbox_limit: usize) {
     turns::spend(REFUSAL);
-    sender.push(&Frame::new(Message::Text(body)), outbox_limit);
+    sender.push(&Outgoing::new(Message::Text(body)), outbox_limit);
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use codes::error::Code;
+use protocol::frame::Message;
+
 use super::Shared;
 use super::broker::Channel;
 use super::config::Relay;
-use super::error::Code;
-use super::frame::Message;
 use super::handle::Handle;
 use super::json::{self, Fault};
 use super::memory::Count;

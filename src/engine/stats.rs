@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use codes::close::{self, ClosedBy};
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::broker::BrokerStats;
-use super::close::{self, ClosedBy};
 
 /// A counter with one writing thread: a plain load and store, no locked instruction.
 #[derive(Debug, Default)]

@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::close;
+use protocol::frame;
 use slab::Slab;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::close;
 use super::config::Heartbeat;
 use super::connection::Connection;
-use super::frame;
 use super::handle::Handle;
 use super::heartbeat::Wheel;
 use super::mailbox::Mailbox;
@@ -390,7 +390,7 @@ impl Table {
         let turn = wheel.turn(now);
         for (slot, _) in turn.ping.slots(wheel) {
             for (handle, connection) in self.slot(wheel, slot) {
-                let assembler = connection.assembler();
+                let assembler = connection.incomplete().assembler();
                 if assembler.is_idle() {
                     continue;
                 }

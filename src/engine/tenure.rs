@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use codes::close::{self, ClosedBy};
+
 use super::Shared;
-use super::close::{self, ClosedBy};
 use super::events::{Event, Interest};
 use super::handle::Handle;
 use super::table::{self, Key};

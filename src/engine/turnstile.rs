@@ -13,10 +13,9 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use codes::error::Code;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
-
-use super::error::Code;
 
 /// Most handshakes that wait at one worker: half a second of a core's time with the dearest keys.
 pub(super) const MAX_WAITING: usize = 1024;

@@ -5,24 +5,25 @@
 
 use std::sync::Arc;
 
+use auth::Identity;
+use auth::token::Token;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use codes::error::Code;
+use http::redact;
+use http::{Accept, HeaderLines, Refusal, RequestHead};
+use protocol::frame;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::auth::Identity;
-use super::auth::token::Token;
 use super::config::{Auth, RejectWith};
 use super::connection::Connection;
-use super::error::Code;
 use super::events::{self, Event, Interest};
-use super::frame;
 use super::handle::{Handle, Peer};
-use super::handshake::{self, Accept, HeaderLines, Refusal, RequestHead};
 use super::live::Live;
 use super::mailbox::Mailbox;
-use super::redact;
+use super::request::{accept_page, check, keep};
 use super::socket::{LINGER, Taken};
 use super::tenure::Tenure;
 use super::turnstile;
@@ -148,7 +149,7 @@ impl Visitor {
         }
         match (refusal.close_code(), &self.accept) {
             (Some(code), Some(accept)) if self.shared.config.reject_with == RejectWith::Close => {
-                let mut answer = handshake::response_101(accept, accept.farewell(), &refusal.lines());
+                let mut answer = http::response_101(accept, accept.farewell(), &refusal.lines());
                 answer.extend_from_slice(&frame::encode_close(code, refusal.told_code()));
                 answer
             }
@@ -242,8 +243,8 @@ impl Attempt {
         let Admission { identity, protocol, headers } = admission;
         let Visitor { shared, ticket: id, report, remote, accept, request, .. } = self.visitor;
         let protocol = protocol.or_else(|| accept.as_ref().and_then(Accept::answer).map(Into::into));
-        let response = accept
-            .map_or_else(Vec::new, |accept| handshake::response_101(&accept, protocol.as_deref(), &headers));
+        let response =
+            accept.map_or_else(Vec::new, |accept| http::response_101(&accept, protocol.as_deref(), &headers));
         let protocol = protocol.unwrap_or_default();
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
@@ -350,18 +351,17 @@ pub(super) fn examine(
     let checked = match admission {
         _ if is_cut => Err(Refusal::new(Code::HeadersTooLarge, "too many headers")),
         // A client that the embedder vouches for needs no token; the page it comes from is checked all the same.
-        Some(_) => handshake::accept(&head, config)
-            .and_then(|accept| handshake::check_origin(&head, tls, &config.origins).map(|()| accept)),
-        None => handshake::check(&head, tls, config),
+        Some(_) => accept_page(&head, tls, config).map(|accept| (accept, None)),
+        None => check(&head, tls, config),
     };
-    let (mut accept, refusal) = match checked {
-        Ok(accept) => (Some(accept), None),
+    let (accept, token, refusal) = match checked {
+        Ok((accept, token)) => (Some(accept), token, None),
         // With `rejectWith: 'close'` a refusal that has a close code is told after a 101.
         Err(refusal) => {
-            (refusal.close_code().and_then(|_| handshake::accept(&head, config).ok()), Some(refusal))
+            let accept = refusal.close_code().and_then(|_| http::accept(&head, &config.rules()).ok());
+            (accept, None, Some(refusal))
         }
     };
-    let token = accept.as_mut().and_then(|accept| accept.token.take());
     let visitor = Visitor {
         shared: shared.clone(),
         ticket,
@@ -369,7 +369,7 @@ pub(super) fn examine(
         remote,
         accept,
         is_head: head.method == "HEAD",
-        request: refusal.is_none().then(|| handshake::keep(&head, config)).flatten(),
+        request: refusal.is_none().then(|| keep(&head, config)).flatten(),
         seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head))),
     };
     if let Some(refusal) = refusal {

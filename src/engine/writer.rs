@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::frame::Frame;
 use super::mailbox::Mailbox;
 use super::memory::{GRAIN, Memory};
 use super::outbox::{Dropped, Outbox};
+use super::outgoing::Outgoing;
 use super::progress::Progress;
 use super::socket::Socket;
 
@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Queues a message's frame. One frame always fits an empty outbox, and `limit` bytes one whose client is behind.
-    pub(super) fn push(&self, frame: &Frame<'_>, limit: usize, memory: &Arc<Memory>) -> Push {
+    pub(super) fn push(&self, frame: &Outgoing<'_>, limit: usize, memory: &Arc<Memory>) -> Push {
         let len = frame.wire_len();
         let mut state = self.state.lock();
         if state.shut {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error::Code;
+use protocol::frame::HEARTBEAT;
+use protocol::frame::Message;
+
 use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, eventually, identity};
 use crate::engine::bridge::{Bridge, BridgeId};
 use crate::engine::config::{Auth, Config, Heartbeat, Relay};
 use crate::engine::denial;
-use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame::HEARTBEAT;
-use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 
 /// What Node does for a bridge: it carries bytes when it is told to.

@@ -6,10 +6,10 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::frame::unmask;
 use socket2::Socket;
 
 use super::harness::{ACCEPT, PATIENCE};
-use crate::engine::frame::unmask;
 use crate::engine::handle::{ConnectionId, Handle};
 
 /// First bytes of frames.

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::jwt::{JwtOptions, Key, Verifier};
+use codes::error::Code;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use socket2::{Domain, Socket, Type};
 
@@ -11,10 +13,8 @@ use super::client::Client;
 #[cfg(target_os = "linux")]
 use super::harness::allow_threads;
 use super::harness::{Request, Server, alone, config, eventually};
-use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
-use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
 
 /// Longer than a test waits.
@@ -213,8 +213,8 @@ fn a_bridge_holds_what_it_was_fed_and_nothing_for_each_chunk() {
     });
 }
 
-const PUBLIC: &[u8] = include_bytes!("../engine/auth/testdata/p384_public.pem");
-const PRIVATE: &[u8] = include_bytes!("../engine/auth/testdata/p384_private.pem");
+const PUBLIC: &[u8] = include_bytes!("../../crates/auth/src/testdata/p384_public.pem");
+const PRIVATE: &[u8] = include_bytes!("../../crates/auth/src/testdata/p384_private.pem");
 
 /// One worker, and tokens that take long to verify. Messages are told in the order in which the worker takes them in.
 fn dear() -> Server {

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::frame::Message;
+
 use super::client::{CLOSE, TEXT, close_payload, frame};
 use super::harness::{Server, config, eventually};
 use crate::engine::config::{Config, Relay};
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame::Message;
 
 fn server(close_timeout: Duration) -> Server {
     let mut config = Config { relay: Relay::Off, ..config() };

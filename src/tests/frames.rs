@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use codes::close::{CLOSE_CODES, ClosedBy, SENDABLE, is_sendable};
+
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config};
-use crate::engine::close::{CLOSE_CODES, ClosedBy, SENDABLE, is_sendable};
 use crate::engine::config::Config;
 use crate::engine::events::{Event, Interest};
 use crate::engine::stats::CloseCounts;

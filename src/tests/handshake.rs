@@ -4,16 +4,17 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::jwt::{JwtOptions, Key, Verifier};
+use codes::error::Code;
+use http::Origins;
+use http::{HeaderLines, Own, Refusal};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use socket2::{Domain, Socket, Type};
 
 use super::client::{BINARY, CLOSE, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, KEY, Request, Server, config, eventually, full_pair, identity};
-use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
-use crate::engine::config::{Auth, Config, Origins, RejectWith, Relay};
-use crate::engine::error::Code;
+use crate::engine::config::{Auth, Config, RejectWith, Relay};
 use crate::engine::events::Event;
-use crate::engine::handshake::{HeaderLines, Own, Refusal};
 use crate::engine::{Admission, denial};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, or so";

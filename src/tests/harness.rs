@@ -12,21 +12,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use auth::Identity;
+use codes::error::Error;
+use http::RequestHead;
 use parking_lot::{Condvar, Mutex};
+use protocol::frame::Message;
 #[cfg(target_os = "linux")]
 use rustix::process::{Resource, Rlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
-use crate::engine::auth::Identity;
 use crate::engine::bridge::Bridge;
 use crate::engine::broker::{Answer, Delivery, Reply};
 use crate::engine::config::{Auth, Config, Heartbeat};
-use crate::engine::error::Error;
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame::Message;
 use crate::engine::handle::ConnectionId;
-use crate::engine::handshake::RequestHead;
 use crate::engine::{Engine, Taken, Ticket, Upgrade};
 
 /// Longest wait for something that has to come. Only a test that fails waits so long.

@@ -3,11 +3,12 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use protocol::frame::HEARTBEAT;
+
 use super::client::{Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{PATIENCE, Request, Server, config, eventually, full_pair};
 use crate::engine::config::{Config, Heartbeat, Relay};
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame::HEARTBEAT;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 

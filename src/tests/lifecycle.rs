@@ -4,12 +4,13 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use protocol::frame::Message;
+
 use super::client::{CLOSE, Client, Got, TEXT, close_payload, frame};
 use super::harness::{GLANCE, PATIENCE, Request, Server, alone, config, eventually, identity, published};
 use crate::engine::broker::{Answer, Channel, Reply};
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame::Message;
 
 fn count(directory: &str) -> usize {
     fs::read_dir(directory).unwrap().count()

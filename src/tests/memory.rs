@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::frame::Message;
+
 use super::client::{BINARY, Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{GLANCE, Server, config, eventually, published};
 use crate::engine::broker::Channel;
 use crate::engine::config::{Config, Limits, Relay};
 use crate::engine::events::Event;
-use crate::engine::frame::Message;
 use crate::engine::handle::ConnectionId;
 
 const KIB: usize = 1024;

@@ -1,10 +1,10 @@
 //! Whose address a connection shows, with a proxy in between.
 
+use http::{ProxyHeader, TrustProxy};
 use socket2::{Domain, Socket, Type};
 
 use super::harness::{Request, Server, config};
 use crate::engine::config::{Auth, Config};
-use crate::engine::handshake::{ProxyHeader, TrustProxy};
 
 fn trusting(places: &[&str]) -> Config {
     let places: Vec<String> = places.iter().map(|place| (*place).into()).collect();

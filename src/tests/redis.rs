@@ -11,10 +11,11 @@ mod scale;
 mod start;
 mod wire;
 
+use protocol::frame::Message;
+
 use super::harness::Server;
 use super::redis_rig::RedisServer;
 use crate::engine::broker::{Channel, Delivery, State, Status};
-use crate::engine::frame::Message;
 
 #[test]
 fn a_user_is_reached_on_every_server() {

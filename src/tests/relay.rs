@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use protocol::frame::Message;
+
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, SetOnDrop, config, eventually, published};
 use crate::engine::broker::{Channel, Status};
 use crate::engine::config::{Config, Limits, Relay};
-use crate::engine::frame::Message;
 
 fn server(relay: Relay) -> Server {
     Server::start(Config { relay, ..config() })

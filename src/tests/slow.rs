@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use protocol::frame::Message;
 use socket2::{Domain, Socket, Type};
 
 use super::client::{CLOSE, Client, Got, PING, frame};
@@ -13,7 +14,6 @@ use crate::engine::Dropped;
 use crate::engine::broker::Channel;
 use crate::engine::config::{Config, Relay};
 use crate::engine::events::Event;
-use crate::engine::frame::Message;
 
 const GIB: usize = 1 << 30;
 /// Longest round trip of a bystander that is no delay yet, on a machine that is busy with other tests.

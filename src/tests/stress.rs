@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use codes::error::Code;
 use parking_lot::Mutex;
+use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, TEXT, close_payload, frame};
 use super::harness::{Request, Server, SetOnDrop, config, identity};
@@ -13,9 +15,7 @@ use crate::engine::bridge::{Bridge, BridgeId};
 use crate::engine::broker::Channel;
 use crate::engine::config::{Auth, Config, Heartbeat, Relay};
 use crate::engine::denial;
-use crate::engine::error::Code;
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 
 const TIME: Duration = Duration::from_secs(3);

@@ -8,17 +8,17 @@ mod value;
 
 use std::sync::Arc;
 
+use auth::jwt::{Audience, JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, parse_algorithm};
+use codes::error::{Code, ConfigError};
+use http::{HOPS, Origins, ProxyHeader, TrustProxy};
 use napi::Env;
 use napi::bindgen_prelude::Unknown;
 
 use self::unknown::{members, unknown};
 use self::value::{Value, Wrong, join};
 use super::raise::throw;
-use crate::engine::auth::jwt::{Audience, JwtOptions, Key, MAX_LEEWAY_SECONDS, Verifier, parse_algorithm};
 use crate::engine::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
-use crate::engine::config::{Auth, Config, NUMBERS, Origins, RejectWith, Relay};
-use crate::engine::error::{Code, ConfigError};
-use crate::engine::handshake::{HOPS, ProxyHeader, TrustProxy};
+use crate::engine::config::{Auth, Config, NUMBERS, RejectWith, Relay};
 
 /// One part in so many of the process' memory is the default of `limits.memoryBytes`, within its range, and with room for
 /// two of the largest messages.

@@ -1,8 +1,9 @@
 //! Options that there are not, and which was probably meant.
 
+use codes::error::{Code, ConfigError, quote};
+
 use super::option_paths;
 use super::value::join;
-use crate::engine::error::{Code, ConfigError, quote};
 
 /// What other libraries call an option of ours.
 pub(super) const FOREIGN: &[(&str, &str)] = &[

@@ -1,9 +1,8 @@
 //! A JavaScript value as the options' parser sees it: plain data, read once.
 
+use codes::error::{ConfigError, quote};
 use napi::bindgen_prelude::{JsObjectValue as _, JsValue as _, Object, Uint8Array, Unknown};
 use napi::{KeyCollectionMode, KeyConversion, KeyFilter, ValueType};
-
-use crate::engine::error::{ConfigError, quote};
 
 /// Most elements of an array that are read.
 const MAX_ELEMENTS: u32 = 1024;

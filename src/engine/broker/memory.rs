@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error::{Code, Error};
+use protocol::frame::Message;
+
 use super::{
     Answer, Broker, BrokerCounts, BrokerStats, Census, Channel, Covered, Delivery, Intake, Reply, State,
     Status, Topic,
 };
 use crate::engine::delivery::deliver;
-use crate::engine::error::{Code, Error};
-use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 use crate::engine::registry::Registry;
 use crate::engine::worker::unix_ms;

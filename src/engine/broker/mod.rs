@@ -20,9 +20,9 @@ use tokio::time::Instant;
 pub(in crate::engine) use intake::{Demand, Intake, Window};
 pub use memory::MemoryBroker;
 
-use super::error::{Code, Error};
-use super::frame::Message;
 use super::handle::Handle;
+use codes::error::{Code, Error};
+use protocol::frame::Message;
 
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug)]

@@ -8,13 +8,13 @@
 
 use std::task::{Context, Waker};
 
+use codes::close::{self, ClosedBy};
+use protocol::assembler::Violation;
+use protocol::frame;
 use tokio::time::Instant;
 
 use super::{Connection, Phase};
-use crate::engine::assembler::Violation;
-use crate::engine::close::{self, ClosedBy};
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame;
 use crate::engine::handle::Orders;
 use crate::engine::socket::LINGER;
 use crate::engine::turns::Turn;
@@ -63,7 +63,7 @@ impl Connection {
     /// Nothing of the peer's counts any more: it began the close handshake or answered ours, left, or broke the rules. What it said
     /// before is answered first: if JavaScript has yet to deal with messages, the end waits for that.
     pub(super) fn conclude(&mut self, code: u16, reason: &str, by: ClosedBy) {
-        self.assembler.clear();
+        self.incomplete.clear();
         if self.phase == Phase::Open && self.tenure.shared.events.must_settle(&self.tenure.handle) {
             self.tenure.will_end(code, reason, by);
             self.phase = Phase::Settling;
@@ -129,7 +129,7 @@ impl Connection {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
             self.tenure.leave(close::HEARTBEAT, "no answer to ping", ClosedBy::Network);
             self.say_close(close::HEARTBEAT, "no answer to ping");
-            self.assembler.clear();
+            self.incomplete.clear();
             self.phase = Phase::Flushing;
             if self.socket.is_bridge() {
                 self.set_deadline();

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use codes::close::ClosedBy;
+use protocol::assembler::{self, Violation};
+use protocol::echoes::Echoes;
+use protocol::frame::{self, Message, Opcode, Whole};
+
 use super::{Connection, Phase};
-use crate::engine::assembler::{self, Violation};
-use crate::engine::close::ClosedBy;
-use crate::engine::echoes::Echoes;
-use crate::engine::frame::{self, Message, Opcode, Whole};
 use crate::engine::router::{self, Routed};
 use crate::engine::turns::{self, Turn};
 

@@ -3,14 +3,15 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
+use codes::close::{self, ClosedBy};
+use protocol::frame::Message;
 use tokio::runtime::Builder;
 
 use super::*;
-use crate::engine::close::{self, ClosedBy};
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::events::{Event, Interest};
-use crate::engine::frame::{Frame, Message};
 use crate::engine::handle::{Peer, Pushed};
+use crate::engine::outgoing::Outgoing;
 use crate::engine::poller::{Poller, Readiness};
 use crate::engine::socket::Taken;
 use crate::engine::{Engine, turns};
@@ -53,7 +54,7 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let connection = Connection {
         socket: Taken::Native(node.into()).register(tenure.key).unwrap(),
         tenure,
-        assembler: Assembler::default(),
+        incomplete: Incomplete::NONE,
         phase: Phase::Open,
         scrap: 0,
         relaying: None,
@@ -70,7 +71,7 @@ fn text() -> String {
 }
 
 fn frame() -> usize {
-    Frame::new(Message::Text(&text())).wire_len()
+    Outgoing::new(Message::Text(&text())).wire_len()
 }
 
 impl Scene {
@@ -306,7 +307,7 @@ fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_end
         assert_eq!(scene.connection.phase, Phase::Settling);
         let handle = scene.connection.handle().clone();
         let text = text();
-        let pushes = [(); 3].map(|()| handle.push(&Frame::new(Message::Text(&text)), frame() / 4 + 1));
+        let pushes = [(); 3].map(|()| handle.push(&Outgoing::new(Message::Text(&text)), frame() / 4 + 1));
         assert_eq!(pushes, [Pushed::Queued, Pushed::Queued, Pushed::Full]);
         assert!(scene.connection.turn(&Turn::begin()));
         drop(scene.connection);

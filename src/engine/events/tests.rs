@@ -1,5 +1,6 @@
+use codes::close::ClosedBy;
+
 use super::*;
-use crate::engine::close::ClosedBy;
 use crate::engine::handle::Peer;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::memory::Memory;

@@ -1,7 +1,8 @@
 //! When a connection is not read, and what the heartbeat makes of that.
 
+use protocol::frame::Message;
+
 use super::*;
-use crate::engine::frame::Message;
 use crate::engine::memory::Memory;
 
 #[test]
@@ -86,7 +87,7 @@ fn a_ping_among_what_the_client_was_not_yet_offered_finds_it_no_slower_than_a_me
     let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
     let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
     let text = "x".repeat(100_000);
-    let push = || handle.push(&Frame::new(Message::Text(&text)), 1 << 20);
+    let push = || handle.push(&Outgoing::new(Message::Text(&text)), 1 << 20);
     assert!((0..20).all(|_| push() == Pushed::Queued && handle.ping(b"", 1 << 20)));
     assert!(handle.is_open() && !handle.enter().slow());
     handle.leave();

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
+use protocol::frame::Message;
+
 use super::*;
-use crate::engine::frame::Message;
 
 thread_local! {
     /// Frames that were walked over.
@@ -15,7 +16,7 @@ fn text(len: usize, fill: char) -> String {
 }
 
 fn push(outbox: &mut Outbox, text: &str) -> Vec<u8> {
-    let frame = Frame::new(Message::Text(text));
+    let frame = Outgoing::new(Message::Text(text));
     outbox.push(&frame);
     frame.to_vec()
 }
@@ -26,8 +27,8 @@ fn push_all(outbox: &mut Outbox, sizes: &[usize], as_block: bool) -> Vec<Vec<u8>
         return sizes.iter().map(|len| push(outbox, &text(*len, 'x'))).collect();
     }
     let frames =
-        sizes.iter().map(|len| Frame::new(Message::Text(&text(*len, 'x'))).to_vec()).collect::<Vec<_>>();
-    outbox.push(&Frame::of(&mut frames.concat(), sizes.len() as u32));
+        sizes.iter().map(|len| Outgoing::new(Message::Text(&text(*len, 'x'))).to_vec()).collect::<Vec<_>>();
+    outbox.push(&Outgoing::of(&mut frames.concat(), sizes.len() as u32));
     frames
 }
 
@@ -166,7 +167,7 @@ fn memory_of_what_is_written_is_free_even_if_the_outbox_is_never_empty() {
 fn only_large_frames_of_those_who_are_behind_are_counted_and_each_once() {
     let memory = Memory::new(usize::MAX);
     let large = text(2000, 'x');
-    let frame = Frame::new(Message::Text(&large));
+    let frame = Outgoing::new(Message::Text(&large));
     let mut outboxes = [Outbox::default(), Outbox::default()];
     for outbox in &mut outboxes {
         push(outbox, "small");

@@ -1,8 +1,9 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
+use protocol::frame::Message;
+
 use super::*;
-use crate::engine::frame::Message;
 use crate::engine::poller::Poller;
 use crate::engine::socket::Taken;
 use crate::engine::turns;
@@ -23,7 +24,7 @@ fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
     with_socket(|socket, mut peer| {
         let writer = Writer::new();
         let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
-        let push = |text| writer.push(&Frame::new(Message::Text(text)), usize::MAX, &mailbox.memory);
+        let push = |text| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &mailbox.memory);
         assert!(!writer.may_write_through(), "it gathers");
         writer.unblock();
         assert_eq!(writer.flush(socket, &mailbox), Flushed::Done);
@@ -61,7 +62,7 @@ fn that_all_is_written_is_told_if_something_was_seen_to_wait_or_the_client_was_b
     with_socket(|socket, mut peer| {
         let writer = Writer::new();
         let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
-        let push = |text: &str| writer.push(&Frame::new(Message::Text(text)), usize::MAX, &mailbox.memory);
+        let push = |text: &str| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &mailbox.memory);
         writer.unblock();
         assert_eq!(writer.watch(), 0);
         push("x");
@@ -98,7 +99,7 @@ fn what_waits_is_stuck_if_the_kernel_takes_none_of_it_for_a_second() {
         let writer = Writer::new();
         let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
         let message = "x".repeat(4 << 20);
-        writer.push(&Frame::new(Message::Text(&message)), usize::MAX, &mailbox.memory);
+        writer.push(&Outgoing::new(Message::Text(&message)), usize::MAX, &mailbox.memory);
         writer.unblock();
         turns::let_pass(1000);
         assert_eq!(writer.stuck(), 0, "it was not offered yet");

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::time::Duration;
 
+use protocol::frame::Message;
+
 use crate::engine::broker::redis::{PubSub, RedisConfig, Routing};
 use crate::engine::broker::{Channel, Reply, State, Status};
 use crate::engine::config::{Config, Relay};
 use crate::engine::events::Event;
-use crate::engine::frame::Message;
 use crate::tests::client::{Client, TEXT, frame};
 use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::frame::Message;
+
 use crate::engine::broker::redis::RedisConfig;
 use crate::engine::broker::{Answer, Channel, State, Status};
 use crate::engine::config::Config;
-use crate::engine::frame::Message;
 use crate::tests::client::Client;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, TlsRedis, traffic, with, with_redis};

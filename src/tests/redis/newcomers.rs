@@ -1,7 +1,8 @@
 //! Who connects while Redis is away or slow is let in, gets everything once it answers, and misses nothing in silence.
 
+use protocol::frame::Message;
+
 use crate::engine::broker::{Channel, State, Status};
-use crate::engine::frame::Message;
 use crate::tests::harness::{Request, Server};
 use crate::tests::redis_rig::RedisServer;
 use crate::tests::redis_rig::traffic::unix_ms;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use codes::error::Code;
+use protocol::frame::Message;
+
 use crate::engine::broker::redis::RedisConfig;
 use crate::engine::broker::{Channel, Delivery, Reply, State, Status};
 use crate::engine::config::Config;
-use crate::engine::error::Code;
 use crate::engine::events::Event;
-use crate::engine::frame::Message;
 use crate::tests::harness::{Request, Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};
 

@@ -3,11 +3,11 @@
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use codes::error::{Code, Error};
 use parking_lot::Mutex;
 
 use crate::engine::broker::redis::{PubSub, RedisConfig};
 use crate::engine::broker::{Answer, BrokerStatus, Reply, State};
-use crate::engine::error::{Code, Error};
 use crate::engine::events::Event;
 use crate::tests::harness::{Inbox, PATIENCE, Server, eventually};
 use crate::tests::redis_rig::fake::{Line, bulk, message};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use protocol::frame::Message;
+
 use crate::engine::broker::{BrokerStatus, Channel, State};
-use crate::engine::frame::Message;
 use crate::tests::client::Client;
 use crate::tests::harness::{Request, Server, alone, eventually};
 use crate::tests::redis_rig::{RedisServer, with_redis};

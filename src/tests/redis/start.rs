@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use codes::error::Error;
 use parking_lot::Mutex;
 
 use crate::engine::broker::redis::RedisConfig;
 use crate::engine::broker::{Answer, Delivery, Reply, State, Status};
 #[cfg(target_os = "linux")]
 use crate::engine::config::Config;
-use crate::engine::error::Error;
 use crate::tests::harness::{Request, Server, eventually};
 #[cfg(target_os = "linux")]
 use crate::tests::harness::{allow_threads, alone};

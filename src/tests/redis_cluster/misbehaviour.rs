@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use codes::error::{Code, Error};
 use parking_lot::Mutex;
+use protocol::frame::Message;
 
 use super::config;
 use crate::engine::broker::redis::RedisConfig;
 use crate::engine::broker::{Answer, Channel, Delivery, Reply, Status};
-use crate::engine::error::{Code, Error};
 use crate::engine::events::Event;
-use crate::engine::frame::Message;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::fake::Line;
 use crate::tests::redis_rig::{FakeRedis, MASTERS, RedisCluster, with, with_redis};

@@ -18,13 +18,14 @@ pub use tls::{KEY, TlsRedis, openssl};
 
 use std::time::Duration;
 
+use codes::error::Error;
+use protocol::frame::Message;
+
 use super::harness::{Server, config};
 use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::engine::broker::{Answer, BrokerStatus, Channel, Delivery, Reply, State};
 use crate::engine::config::Config;
-use crate::engine::error::Error;
 use crate::engine::events::Event;
-use crate::engine::frame::Message;
 
 /// A configuration for tests whose broker is the Redis at `url`.
 pub fn with_redis(url: &str) -> Config {

@@ -6,9 +6,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use protocol::frame::Message;
+
 use crate::engine::broker::redis::clock;
 use crate::engine::broker::{Channel, Delivery, Status};
-use crate::engine::frame::Message;
 use crate::tests::client::Client;
 use crate::tests::harness::{Server, SetOnDrop};
 

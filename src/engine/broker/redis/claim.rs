@@ -5,9 +5,8 @@
 //! and past it, and nothing here can tell. A channel that is refused although it could do no harm gets another name; one that is
 //! let through by mistake lets a client write to any user.
 
+use codes::error::{Code, Error, quote};
 use parking_lot::Mutex;
-
-use crate::engine::error::{Code, Error, quote};
 
 /// The prefixes of all managers of this process.
 static CLAIMS: Mutex<Vec<String>> = Mutex::new(Vec::new());

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error::{Code, ConfigError, Error, quote};
 use redis::{ConnectionAddr, IntoConnectionInfo};
-
-use crate::engine::error::{Code, ConfigError, Error, quote};
 
 /// Most bytes of a prefix.
 pub const MAX_PREFIX_BYTES: usize = 64;

@@ -4,23 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use auth::MAX_ID_BYTES;
+use codes::close;
+use codes::error::Error;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use protocol::frame::{MAX_REASON, Message};
 
 use super::asker::Asker;
 use super::envelope::{self, Control};
 use super::hub::{Counts, Hub, Outcome, SHARED, Sink, count};
 use super::skipped::Skipped;
 use super::uncertain;
-use crate::engine::auth::MAX_ID_BYTES;
 use crate::engine::broker::{
     Answer, BrokerStatus, Census, Channel, Delivery, Intake, Status, Topic, unavailable,
 };
-use crate::engine::close;
 use crate::engine::delivery::deliver;
-use crate::engine::error::Error;
 use crate::engine::events::{Event, Events};
-use crate::engine::frame::{MAX_REASON, Message};
 use crate::engine::gathered::Gathered;
 use crate::engine::refusal::Refused;
 use crate::engine::registry::Registry;

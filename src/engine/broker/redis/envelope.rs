@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
+use codes::error::{Code, Error};
+use protocol::frame::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-use crate::engine::error::{Code, Error};
-use crate::engine::frame::Message;
 
 /// Version of the messages between servers.
 const VERSION: u32 = 1;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use codes::error::Error;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -11,7 +12,6 @@ use super::clock;
 use super::hub::{Hub, closed, count};
 use super::link::Link;
 use crate::engine::broker::{BrokerStatus, State};
-use crate::engine::error::Error;
 use crate::engine::worker::unix_ms;
 
 /// Of one link.

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use codes::error::{Code, Error};
 use parking_lot::Mutex;
 use tokio::runtime;
 use tokio::sync::Notify;
@@ -29,7 +30,6 @@ use super::slots::{PARTITIONS, TAGS, partition_of};
 use super::tls::Tls;
 use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{BrokerCounts, BrokerStatus, Intake};
-use crate::engine::error::{Code, Error};
 use crate::engine::gathered::Gathered;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::worker::Worker;

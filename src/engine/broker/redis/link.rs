@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use codes::error::{Code, Error};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,7 +24,6 @@ use super::session::Session;
 use super::topology::Finder;
 use super::wire::Wire;
 use crate::engine::broker::budget::Budget;
-use crate::engine::error::{Code, Error};
 
 /// Between two attempts, at least and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));

@@ -53,9 +53,7 @@ use super::{
     Answer, Broker, BrokerStats, Census, Channel, Covered, Delivery, Reply, Status, Topic, unavailable,
 };
 use crate::engine::delivery::{self, deliver};
-use crate::engine::error::{Code, Error};
 use crate::engine::events::Events;
-use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 use crate::engine::registry::Registry;
 use crate::engine::turns::spend;
@@ -63,10 +61,12 @@ use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
 use asker::Asker;
 use claim::Claim;
+use codes::error::{Code, Error};
 use dispatcher::Dispatcher;
 use envelope::Control;
 use hub::{Hub, SHARED, count};
 use pipeline::NotAdded;
+use protocol::frame::Message;
 
 /// What a relayed message costs, as [`spend`] counts, beside its payload.
 const RELAY: u64 = 4;

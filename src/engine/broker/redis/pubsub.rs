@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use codes::error::{Code, Error, quote};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
@@ -17,7 +18,6 @@ use super::skipped::Skipped;
 use super::{overloaded, topology, uncertain};
 use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{Answer, BrokerStatus, Reply, unavailable};
-use crate::engine::error::{Code, Error, quote};
 use crate::engine::events::{Event, Events};
 use crate::engine::gathered::Gathered;
 use crate::engine::memory::Memory;

@@ -208,11 +208,11 @@ mod tests {
     use crate::engine::broker::redis::asker::Asker;
     use crate::engine::broker::redis::config::{RedisConfig, Server};
     use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
-    use crate::engine::error::Error;
     use crate::engine::gathered::Gathered;
     use crate::engine::memory::Memory;
     use crate::engine::table::Care;
     use crate::engine::worker::Worker;
+    use codes::error::Error;
 
     /// Remembers which publishes came to what.
     #[derive(Debug, Default)]

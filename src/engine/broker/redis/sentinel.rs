@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error::{Code, Error};
 use parking_lot::Mutex;
 use redis::Value;
 use tokio::task::JoinSet;
@@ -19,7 +20,6 @@ use super::clock;
 use super::config::{Address, Server};
 use super::hub::Hub;
 use super::wire::{Wire, text, unexpected};
-use crate::engine::error::{Code, Error};
 use crate::engine::worker::unix_ms;
 
 /// Between two questions to a Sentinel.

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use codes::error::{Code, Error};
 use parking_lot::Mutex;
-
-use crate::engine::error::{Code, Error};
 
 /// Skipped messages are reported once in so long.
 const REPORT_EVERY: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use codes::error::{Code, Error, quote};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -12,7 +13,6 @@ use super::hub::Hub;
 use super::link::Link;
 use super::partition::{Partition, Topic, Waiter};
 use super::pipeline::Channel;
-use crate::engine::error::{Code, Error, quote};
 use crate::engine::turns::{Turn, spend};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error::{Code, Error};
 use redis::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use super::link::Link;
 use super::sentinel;
 use super::slots::{PARTITIONS, TAGS};
 use super::wire::{Mode, Wire, text, unexpected};
-use crate::engine::error::{Code, Error};
 use crate::engine::worker::unix_ms;
 
 /// Between two attempts to find a server that answers.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use codes::error::{Code, Error};
 use redis::Value;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
@@ -19,7 +20,6 @@ use super::config::{Address, RedisConfig, Server};
 use super::name;
 use super::resp::{self, Incoming, Parsed};
 use super::tls::Tls;
-use crate::engine::error::{Code, Error};
 
 /// Largest reply to a question: the slots of a cluster of a thousand nodes take a tenth of it.
 const MAX_REPLY: usize = 4 << 20;

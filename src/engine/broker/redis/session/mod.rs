@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use codes::error::{Code, Error};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -24,7 +25,6 @@ use super::slots::PARTITIONS;
 use super::unanswered::Unanswered;
 use super::wire::Wire;
 use crate::engine::broker::Demand;
-use crate::engine::error::{Code, Error};
 use crate::engine::gathered::Gathered;
 use crate::engine::turns::{Turn, spend};
 

@@ -1,5 +1,6 @@
 //! What the server says: messages, confirmations and the answers to what was asked.
 
+use codes::error::{Code, Error};
 use redis::Value;
 
 use super::super::asker::{Asker, Pending};
@@ -9,7 +10,6 @@ use super::super::pipeline::{Change, Channel, write_subscriptions};
 use super::super::resp::{self, Incoming};
 use super::super::wire::{refusal, text};
 use super::{LATE, Session};
-use crate::engine::error::{Code, Error};
 use crate::engine::turns::spend;
 
 /// What each item costs, as [`spend`] counts.

@@ -1,5 +1,6 @@
 //! Whether the server is still there, still a master, and still delivers what it is given.
 
+use codes::error::{Code, Error};
 use tokio::time::Instant;
 
 use super::super::asker::{Asker, Pending};
@@ -7,7 +8,6 @@ use super::super::lane::Batch;
 use super::super::pipeline::{Change, write_subscriptions};
 use super::super::resp;
 use super::{LATE, Session};
-use crate::engine::error::{Code, Error};
 
 impl Session {
     /// Publishes to itself, and asks whether the server is still a master.

@@ -1,27 +1,20 @@
 //! Frames (RFC 6455, section 5.2): how a client's head is read, and how ours are encoded.
 //!
 //! The common frame is whole and lies complete in what one `recv` brought: see [`Whole`]. It is unmasked and used where it
-//! lies, without a copy or an allocation. The [assembler](super::assembler) takes all other frames.
+//! lies, without a copy or an allocation. The [assembler](crate::assembler) takes all other frames.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::memory::SharedFrame;
-
-use super::close;
+use codes::close;
 
 /// Longest possible head of a frame: 2 bytes, 8 of extended length, 4 of mask.
-pub(super) const MAX_HEAD: usize = 14;
+pub const MAX_HEAD: usize = 14;
 /// Shortest head of a client's frame: 2 bytes, 4 of mask.
 const MIN_HEAD: usize = 6;
 /// Longest payload of a control frame (RFC 6455, section 5.5).
-pub(super) const MAX_CONTROL: usize = 125;
+pub const MAX_CONTROL: usize = 125;
 /// Longest reason of a close frame: a control frame's payload less the code.
-pub(super) const MAX_REASON: usize = MAX_CONTROL - 2;
-
-/// Bodies up to this size are copied into each recipient's outbox; longer ones are encoded once and shared.
-/// A copy of this size costs less than the reference count and the extra slice of a vectored write.
-pub const COPY_LIMIT: usize = 1024;
+pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
 /// What a whole frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,87 +49,11 @@ impl<'a> Message<'a> {
         }
     }
 
-    fn opcode(&self) -> Opcode {
+    /// The kind of frame that it goes into.
+    pub fn opcode(&self) -> Opcode {
         match self {
             Message::Text(_) => Opcode::Text,
             Message::Binary(_) => Opcode::Binary,
-        }
-    }
-}
-
-/// One message, or a few, encoded for sending: done once, however many connections get it. Server frames are not masked.
-#[derive(Debug)]
-pub struct Frame<'a> {
-    head: [u8; 10],
-    head_len: u8,
-    messages: u32,
-    body: Body<'a>,
-}
-
-#[derive(Debug)]
-enum Body<'a> {
-    Copied(&'a [u8]),
-    /// The whole frame, head included.
-    Shared(Arc<SharedFrame>),
-}
-
-impl<'a> Frame<'a> {
-    /// Encodes a message as a single unfragmented frame.
-    #[inline]
-    pub fn new(message: Message<'a>) -> Self {
-        let payload = message.payload();
-        let (head, head_len) = encode_head(message.opcode(), payload.len());
-        let body = match payload.len() {
-            ..=COPY_LIMIT => Body::Copied(payload),
-            _ => Body::Shared(SharedFrame::new([&head[..usize::from(head_len)], payload].concat())),
-        };
-        Frame { head, head_len, messages: 1, body }
-    }
-
-    /// Messages whose frames follow each other in `frames`, see [`append`]. Takes them if they are many bytes.
-    pub fn of(frames: &'a mut Vec<u8>, messages: u32) -> Self {
-        let body = match frames.len() {
-            ..=COPY_LIMIT => Body::Copied(frames),
-            _ => Body::Shared(SharedFrame::new(std::mem::take(frames))),
-        };
-        Frame { head: [0; 10], head_len: 0, messages, body }
-    }
-
-    /// How many messages it is.
-    pub fn messages(&self) -> u32 {
-        self.messages
-    }
-
-    /// Bytes on the wire.
-    pub fn wire_len(&self) -> usize {
-        match &self.body {
-            Body::Copied(payload) => usize::from(self.head_len) + payload.len(),
-            Body::Shared(whole) => whole.len(),
-        }
-    }
-
-    /// Bytes of it that each outbox copies.
-    pub fn copied_len(&self) -> usize {
-        match &self.body {
-            Body::Copied(payload) => payload.len(),
-            Body::Shared(_) => 0,
-        }
-    }
-
-    /// How the frame is to be queued.
-    pub fn encoded(&self) -> Encoded<'_> {
-        match &self.body {
-            Body::Copied(payload) => Encoded::Copied(&self.head[..usize::from(self.head_len)], payload),
-            Body::Shared(whole) => Encoded::Shared(whole),
-        }
-    }
-
-    /// The bytes on the wire, for tests.
-    #[cfg(test)]
-    pub(crate) fn to_vec(&self) -> Vec<u8> {
-        match self.encoded() {
-            Encoded::Copied(head, payload) => [head, payload].concat(),
-            Encoded::Shared(whole) => whole.to_vec(),
         }
     }
 }
@@ -147,15 +64,6 @@ pub fn append(frames: &mut Vec<u8>, message: Message<'_>) {
     let (head, head_len) = encode_head(message.opcode(), payload.len());
     frames.extend_from_slice(&head[..usize::from(head_len)]);
     frames.extend_from_slice(payload);
-}
-
-/// A frame's bytes.
-#[derive(Debug)]
-pub enum Encoded<'a> {
-    /// Head and payload of a small frame.
-    Copied(&'a [u8], &'a [u8]),
-    /// The whole of a large one.
-    Shared(&'a Arc<SharedFrame>),
 }
 
 /// A close frame (RFC 6455, section 5.5.1). The reason is cut to 123 bytes, between characters. [`close::NO_STATUS`] makes an
@@ -191,8 +99,9 @@ pub const HEARTBEAT: &[u8] = b"\x16hb";
 pub const PING: [u8; 5] =
     [0x80 | Opcode::Ping as u8, HEARTBEAT.len() as u8, HEARTBEAT[0], HEARTBEAT[1], HEARTBEAT[2]];
 
+/// The head of a frame of ours, final and without a mask: a buffer, and how many bytes of it.
 #[inline]
-fn encode_head(opcode: Opcode, len: usize) -> ([u8; 10], u8) {
+pub fn encode_head(opcode: Opcode, len: usize) -> ([u8; 10], u8) {
     let mut head = [0; 10];
     head[0] = 0x80 | opcode as u8;
     match len {
@@ -226,7 +135,7 @@ pub fn rehead(bytes: &mut [u8], frame: Range<usize>, head_len: usize, opcode: Op
 
 /// A parsed head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     pub first: u8,
     pub mask: Option<[u8; 4]>,
     pub head_len: usize,
@@ -258,7 +167,7 @@ impl Head {
 /// The length of the payload that a head tells, and where in the head the length ends. None: that has not come yet. A length
 /// that is longer than it needs to be is taken, as other servers take it, although RFC 6455, section 5.2 forbids it.
 #[inline]
-pub(super) fn payload_len(head: &[u8]) -> Option<(u64, usize)> {
+pub fn payload_len(head: &[u8]) -> Option<(u64, usize)> {
     let [_, second, rest @ ..] = head else { return None };
     Some(match second & 0x7F {
         126 => (u64::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?)), 4),
@@ -330,6 +239,12 @@ pub fn first_frame(bytes: &[u8]) -> Option<(usize, bool)> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    fn ours(text: &str) -> Vec<u8> {
+        let mut frame = Vec::new();
+        append(&mut frame, Message::Text(text));
+        frame
+    }
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [0x11, 0x22, 0x33, 0x44];
@@ -410,10 +325,7 @@ mod tests {
             (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let text = "y".repeat(len);
-            let frame = Frame::new(Message::Text(&text));
-            let out = frame.to_vec();
-            assert_eq!(out.len(), frame.wire_len());
-            assert_eq!(out, [&head[..], text.as_bytes()].concat());
+            assert_eq!(ours(&text), [&head[..], text.as_bytes()].concat());
         }
     }
 
@@ -427,7 +339,7 @@ mod tests {
             let end = bytes.len() - 5;
             let range = rehead(&mut bytes, 6..end, head_len, Opcode::Text);
             assert!(range.start >= 6 && range.end == end, "{len}");
-            assert_eq!(bytes[range], Frame::new(Message::Text(&text)).to_vec());
+            assert_eq!(bytes[range], ours(&text));
             assert!(bytes.starts_with(b"before") && bytes.ends_with(b"after"));
         }
     }

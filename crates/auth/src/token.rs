@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::engine::config::BEARER;
-use crate::engine::error::Code;
-use crate::engine::handshake::{Refusal, RequestHead, trim};
+use codes::error::Code;
+use http::syntax::trim;
+use http::{BEARER, Refusal, RequestHead};
 
 /// The places that must be switched on; the `Authorization` header and the subprotocol list always are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,35 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Refusal, RequestHead, parse_digits};
-use crate::engine::config::Origins;
-use crate::engine::error::{Code, ConfigError, quote};
-use crate::engine::redact;
+use codes::error::{Code, ConfigError, quote};
+
+use crate::head::RequestHead;
+use crate::redact;
+use crate::refusal::Refusal;
+use crate::syntax::parse_digits;
+
+/// Which values of the `Origin` header may connect. Requests without one always may: they come from no browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Host and port as in the `Host` header; a missing port is 80 or 443 by the origin's scheme. That is `http`, `https`,
+    /// `ws` or `wss`, but not `http` where the client's connection is known to be TLS.
+    SameHost,
+    /// Any, `null` too: there is no check.
+    Any,
+    /// Those that fit one of these.
+    List(Vec<OriginPattern>),
+}
+
+impl Origins {
+    /// What of it lets in a page of anybody's, if anything does: any page can have a frame whose origin is `null`.
+    pub fn open_to_any_page(&self) -> Option<&'static str> {
+        match self {
+            Self::SameHost => None,
+            Self::Any => Some("*"),
+            Self::List(patterns) => patterns.iter().any(OriginPattern::is_null).then_some("null"),
+        }
+    }
+}
 
 /// Refuses a page from an origin that is not permitted. A request without `Origin` comes from no browser and passes.
 /// `tls` tells whether the client's connection is known to be TLS.
@@ -174,7 +199,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 /// `host[:port]`, as in `Host` and in an origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Authority {
+pub(crate) struct Authority {
     /// In lower case; an IPv6 address keeps its brackets.
     host: String,
     port: Option<u16>,
@@ -182,7 +207,7 @@ pub(super) struct Authority {
 
 impl Authority {
     /// `None` unless it is a host name or address with at most a port: no user, no path, no white space.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let end =
             if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
         let (host, rest) = text.split_at(end);

@@ -1,5 +1,7 @@
 //! Who a connection is: the identity, where its token is found, and how a JWT is verified.
 
+#![forbid(unsafe_code)]
+
 mod integer;
 pub mod jwt;
 mod key;

@@ -15,8 +15,9 @@ use super::key::{self, VerifyingKey};
 use super::members::{Member, Members};
 use super::token::{Sources, Token};
 use super::{Identity, parse_id};
-use crate::engine::error::{Code, ConfigError, quote};
-use crate::engine::handshake::{Refusal, is_token};
+use codes::error::{Code, ConfigError, quote};
+use http::Refusal;
+use http::syntax::is_token;
 
 /// Longest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;

@@ -7,7 +7,7 @@ use super::frame::{self, Opcode};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Echoes {
+pub struct Echoes {
     /// Where the frames lie.
     pub range: Range<usize>,
     /// How many of them are messages.
@@ -17,13 +17,13 @@ pub(super) struct Echoes {
 impl Echoes {
     /// Adds a message: makes a frame that was read, and is unmasked, one of ours behind those before it.
     #[inline]
-    pub(super) fn add(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
+    pub fn add(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
         self.append(bytes, frame, head_len, Opcode::Text);
         self.messages += 1;
     }
 
     /// Adds the answer to a ping in the same way.
-    pub(super) fn add_pong(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
+    pub fn add_pong(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {
         self.append(bytes, frame, head_len, Opcode::Pong);
     }
 
@@ -41,7 +41,7 @@ impl Echoes {
     }
 
     /// The bytes that were read lie so much further back in a buffer.
-    pub(super) fn shift(&mut self, by: usize) {
+    pub fn shift(&mut self, by: usize) {
         self.range.start += by;
         self.range.end += by;
     }

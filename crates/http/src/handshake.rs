@@ -1,33 +1,21 @@
-//! The opening handshake (RFC 6455 section 4.2), as pure functions of the request head: no socket, no clock.
-//!
-//! Checks run from cheap to dear: sizes, the request itself, the origin, then the token is looked for.
-//! Nothing a peer sends panics, and no message repeats a token.
-
-mod forwarded;
-mod headers;
-mod kept;
-mod origin;
-mod refusal;
-#[cfg(test)]
-mod tests;
+//! Whether a request may be upgraded (RFC 6455, section 4.2.1), and the answer that does it (section 4.2.2).
 
 use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
+use codes::error::Code;
 use sha1::{Digest, Sha1};
 
-use super::auth::token::{self, Token};
-use super::config::{Auth, BEARER, Config, RejectWith};
-use super::error::Code;
+use crate::head::RequestHead;
+use crate::header_lines::HeaderLines;
+use crate::origin::Authority;
+use crate::refusal::Refusal;
+use crate::syntax::is_token;
 
-pub use forwarded::{Client, HOPS, ProxyHeader, TrustProxy};
-pub use headers::HeaderLines;
-pub(super) use kept::keep;
-pub use origin::{OriginPattern, check_origin};
-pub use refusal::{Own, Refusal};
-
+/// The subprotocol under which browsers send their token; an app can't have it for its own.
+pub const BEARER: &str = "bearer";
 /// What the key is hashed with (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The version this server speaks (RFC 6455 section 4.1).
@@ -40,70 +28,17 @@ const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// Request line and headers of an upgrade, as they came.
-#[derive(Clone, Debug)]
-pub struct RequestHead {
-    /// The method, such as `GET`.
-    pub method: String,
-    /// The request target: path and query.
-    pub target: String,
-    /// Major and minor HTTP version.
-    pub version: (u8, u8),
-    /// Name and value of each header line; repeated headers stay separate.
-    pub headers: Vec<(String, String)>,
-}
-
-impl RequestHead {
-    /// Parses `method\nurl\nhttpVersion\nname\nvalue\nname\nvalue…`; `None` if it is not of that form.
-    pub fn parse_joined(joined: &str) -> Option<Self> {
-        let mut lines = joined.split('\n');
-        let (method, target, version) = (lines.next()?, lines.next()?, lines.next()?);
-        let (major, minor) = version.split_once('.')?;
-        let mut headers = Vec::new();
-        while let Some(name) = lines.next() {
-            headers.push((name.to_owned(), lines.next()?.to_owned()));
-        }
-        Some(Self {
-            method: method.to_owned(),
-            target: target.to_owned(),
-            version: (parse_digits(major)?, parse_digits(minor)?),
-            headers,
-        })
-    }
-
-    /// The value of the first header of this name, whatever its case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers_all(name).next()
-    }
-
-    /// The values of all headers of this name, in order, without white space around them.
-    pub fn headers_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let named = self.headers.iter().filter(move |(header, _)| header.eq_ignore_ascii_case(name));
-        named.map(|(_, value)| trim(value))
-    }
-
-    /// The elements of a comma-separated header over all its lines. Empty ones mean nothing (RFC 9110 section 5.6.1.2).
-    pub(in crate::engine) fn list<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let elements = self.headers_all(name).flat_map(|value| value.split(',')).map(trim);
-        elements.filter(|element| !element.is_empty())
-    }
-
-    /// Whether a body follows the head, be it an empty one in chunks. Its bytes would be taken for frames.
-    fn has_body(&self) -> bool {
-        let is_zero = |length: &str| length.bytes().all(|digit| digit == b'0');
-        self.header("transfer-encoding").is_some() || !self.list("content-length").all(is_zero)
-    }
-
-    /// The value of a header that must come exactly once.
-    fn single(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers_all(name);
-        values.next().filter(|_| values.next().is_none())
-    }
-
-    fn header_bytes(&self) -> usize {
-        // ": " and CRLF are four bytes a line.
-        self.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
-    }
+/// What a request has to fit beyond RFC 6455.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Longest request target, in bytes.
+    pub max_url_bytes: usize,
+    /// Largest sum of the header lines, in bytes.
+    pub max_header_bytes: usize,
+    /// Subprotocols of the app, most wanted first.
+    pub protocols: &'a [String],
+    /// Whether a refusal may be a close frame behind a 101.
+    pub closes: bool,
 }
 
 /// A request that may be upgraded.
@@ -117,8 +52,6 @@ pub struct Accept {
     pub bearer: bool,
     /// The first that it offered, if that is needed for [`Accept::farewell`].
     first: Option<String>,
-    /// The token as found, unverified. Always `None` unless [`Auth::Jwt`].
-    pub token: Option<Token>,
 }
 
 impl Accept {
@@ -134,28 +67,19 @@ impl Accept {
     }
 }
 
-/// All checks: sizes, RFC 6455, the origin, and that the token (if one is wanted) has a readable place.
-/// Whether the token is there and valid is the verifier's to say. `tls` is [`Client::tls`].
-pub fn check(head: &RequestHead, tls: bool, config: &Config) -> Result<Accept, Refusal> {
-    let mut accept = accept(head, config)?;
-    check_origin(head, tls, &config.origins)?;
-    if let Auth::Jwt(verifier) = &config.auth {
-        accept.token = token::find(head, verifier.sources())?;
-    }
-    Ok(accept)
-}
-
-/// Sizes and RFC 6455 alone, neither origin nor token. For those who bring their own identity, and for
-/// `rejectWith: 'close'`, which must accept what [`check`] refused with 401 or 403.
-pub fn accept(head: &RequestHead, config: &Config) -> Result<Accept, Refusal> {
-    check_sizes(head, config)?;
+/// Checks sizes and what RFC 6455 asks for; neither the origin nor a token.
+///
+/// # Errors
+/// The refusal that the client gets.
+pub fn accept(head: &RequestHead, rules: &Rules<'_>) -> Result<Accept, Refusal> {
+    check_sizes(head, rules)?;
     check_request(head)?;
     let accept_key = accept_key(head)?;
-    let (protocol, bearer) = choose_protocol(head, &config.protocols)?;
+    let (protocol, bearer) = choose_protocol(head, rules.protocols)?;
     // Without `bearer` none of them is a token.
-    let may_close = config.reject_with == RejectWith::Close && protocol.is_none() && !bearer;
+    let may_close = rules.closes && protocol.is_none() && !bearer;
     let first = head.list("sec-websocket-protocol").next().filter(|_| may_close).map(str::to_owned);
-    Ok(Accept { accept_key, protocol, bearer, first, token: None })
+    Ok(Accept { accept_key, protocol, bearer, first })
 }
 
 /// The answer that completes the handshake, with [`Accept::answer`] or another offered subprotocol, and what the embedder adds.
@@ -173,19 +97,13 @@ pub fn response_101(accept: &Accept, protocol: Option<&str>, headers: &HeaderLin
     [response.as_bytes(), headers.as_bytes(), b"\r\n"].concat()
 }
 
-/// Whether this is a token (RFC 9110 section 5.6.2).
-pub fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-fn check_sizes(head: &RequestHead, config: &Config) -> Result<(), Refusal> {
-    let limits = &config.limits;
-    if head.target.len() > limits.max_url_bytes {
-        let message = format!("the request target is longer than {} bytes", limits.max_url_bytes);
+fn check_sizes(head: &RequestHead, rules: &Rules<'_>) -> Result<(), Refusal> {
+    if head.target.len() > rules.max_url_bytes {
+        let message = format!("the request target is longer than {} bytes", rules.max_url_bytes);
         return Err(Refusal::new(Code::UrlTooLong, message));
     }
-    if head.header_bytes() > limits.max_header_bytes {
-        let message = format!("the request headers are larger than {} bytes", limits.max_header_bytes);
+    if head.header_bytes() > rules.max_header_bytes {
+        let message = format!("the request headers are larger than {} bytes", rules.max_header_bytes);
         return Err(Refusal::new(Code::HeadersTooLarge, message));
     }
     Ok(())
@@ -202,7 +120,7 @@ fn check_request(head: &RequestHead) -> Result<(), Refusal> {
     if head.has_body() {
         return Err(Refusal::new(Code::BadBody, "a WebSocket upgrade may have no body"));
     }
-    if head.single("host").and_then(origin::Authority::parse).is_none() {
+    if head.single("host").and_then(Authority::parse).is_none() {
         return Err(Refusal::new(Code::BadHost, "there must be exactly one Host header with a valid host"));
     }
     if !head.list("upgrade").any(|token| token.eq_ignore_ascii_case("websocket")) {
@@ -252,14 +170,4 @@ fn choose_protocol(head: &RequestHead, wanted: &[String]) -> Result<(Option<Stri
     // A token follows `bearer`; to choose it would echo it.
     let choice = wanted.iter().find(|name| offered.contains(name.as_str()) && secret != Some(name.as_str()));
     Ok((choice.cloned(), offered.contains(BEARER)))
-}
-
-/// Without the optional white space around it (RFC 9110 section 5.6.3).
-pub(in crate::engine) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
-}
-
-/// A decimal number of nothing but digits; `str::parse` would take a sign as well.
-fn parse_digits<N: std::str::FromStr>(text: &str) -> Option<N> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

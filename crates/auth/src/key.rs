@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use codes::error::ConfigError;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use ring::agreement::{self, EphemeralPrivateKey};
 use ring::hmac;
@@ -10,8 +11,6 @@ use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use spki::der::asn1::{ObjectIdentifier, UintRef};
 use spki::der::{Decode, Reader, SliceReader};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
-
-use crate::engine::error::ConfigError;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

@@ -13,10 +13,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
+use codes::error::{ConfigError, quote};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{RequestHead, is_token, trim};
-use crate::engine::error::{ConfigError, quote};
+use crate::head::RequestHead;
+use crate::syntax::{is_token, trim};
 
 /// What stands for the address of a peer on a Unix-domain socket, as in nginx's `$remote_addr`.
 pub const UNIX: &str = "unix:";

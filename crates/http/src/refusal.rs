@@ -1,8 +1,9 @@
 //! A refused upgrade and its HTTP answer.
 
-use super::HeaderLines;
-use crate::engine::close;
-use crate::engine::error::Code;
+use codes::close;
+use codes::error::Code;
+
+use crate::header_lines::HeaderLines;
 
 /// Why an upgrade was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

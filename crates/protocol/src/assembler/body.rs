@@ -3,7 +3,7 @@
 use std::str;
 
 use super::Violation;
-use crate::engine::frame::Message;
+use crate::frame::Message;
 
 /// Bytes that are taken at first, so that tiny fragments don't ask for memory one by one.
 const FIRST: usize = 4 * 1024;

@@ -4,16 +4,15 @@
 //! the others: frames that a read cut, and fragments. Their bytes go into one buffer, unmasked, and text is checked as it comes.
 //! A violation is found with the first byte that shows it: most of them show in a head.
 //!
-//! Pure: bytes in, steps out. It has state only while a frame or a message is unfinished. That state is boxed, and a thread
-//! keeps a few boxes for reuse.
+//! It has state only while a frame or a message is unfinished. That state is boxed; its owner keeps a few boxes for reuse
+//! ([`Spares`]), and may keep something of its own with it (`T`).
 
-use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::cell::Cell;
 use std::time::Duration;
 
-use super::close;
-use super::frame::{self, Head, MAX_CONTROL, MAX_HEAD, Message, Opcode, Whole};
-use super::memory::{Count, GRAIN, Memory};
+use codes::close;
+
+use crate::frame::{self, Head, MAX_CONTROL, MAX_HEAD, Message, Opcode, Whole};
 use body::Body;
 
 mod body;
@@ -22,7 +21,7 @@ mod differential;
 #[cfg(test)]
 mod tests;
 
-/// Boxes that a thread keeps for reuse, with buffers of up to this size.
+/// Boxes that are kept for reuse, with buffers of up to this size.
 const SPARE: usize = 16;
 const SPARE_BUFFER: usize = 16 * 1024;
 /// Bytes of a message that give its sender another second: 64 kbit/s. See [`Assembler::is_overdue`].
@@ -30,9 +29,26 @@ pub const BYTES_PER_SECOND: u64 = 8 * 1024;
 
 const HALF_A_CODE: &str = "close frame with half a code";
 
-thread_local! {
-    #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
-    static SPARES: RefCell<Vec<Box<Unfinished>>> = const { RefCell::new(Vec::new()) };
+/// Boxes for what is unfinished, and their buffers.
+#[derive(Debug, Default)]
+pub struct Spares<T>(
+    #[allow(clippy::vec_box, reason = "the boxes are what is kept")] Vec<Box<Unfinished<T>>>,
+);
+
+impl<T: Default> Spares<T> {
+    /// None.
+    pub const NONE: Self = Spares(Vec::new());
+
+    fn lend(&mut self) -> Box<Unfinished<T>> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn take_back(&mut self, mut unfinished: Box<Unfinished<T>>) {
+        unfinished.reset();
+        if self.0.len() < SPARE {
+            self.0.push(unfinished);
+        }
+    }
 }
 
 /// A peer broke the rules: how its connection has to end.
@@ -45,14 +61,15 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// Text that is not UTF-8.
     pub const BAD_UTF8: Violation = Violation { code: close::BAD_UTF8, reason: "invalid UTF-8" };
     /// See [`Assembler::is_overdue`].
     pub const TOO_SLOW: Violation =
         Violation { code: close::POLICY, reason: "message not complete within limits.messageTimeoutMs" };
+    /// A message that is larger than it may be.
     pub const TOO_LARGE: Violation =
         Violation { code: close::TOO_LARGE, reason: "message larger than limits.maxPayload" };
-
-    /// See [`super::memory`].
+    /// All unfinished messages together hold too much.
     pub const NO_ROOM: Violation =
         Violation { code: close::TRY_AGAIN_LATER, reason: "unfinished messages hold too much memory" };
 
@@ -63,13 +80,13 @@ impl Violation {
 
 /// What the next bytes are.
 #[derive(Debug)]
-pub enum Step {
+pub enum Step<T> {
     /// A frame that lies whole at their beginning, still masked.
     Whole(Whole),
     /// So many were taken. Nothing became complete.
     Taken(usize),
     /// So many were taken, and a message is complete.
-    Message(usize, Assembled),
+    Message(usize, Assembled<T>),
     /// So many were taken, and a control frame that a read had cut is complete.
     Control(usize, Control),
     /// The peer broke the rules. What follows has no meaning.
@@ -86,6 +103,7 @@ pub struct Control {
 }
 
 impl Control {
+    /// What it carries.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -93,51 +111,52 @@ impl Control {
 
 /// A complete message, in its buffer.
 #[derive(Debug)]
-pub struct Assembled(Box<Unfinished>);
+pub struct Assembled<T>(Box<Unfinished<T>>);
 
-impl Assembled {
+impl<T: Default> Assembled<T> {
+    /// What it says.
     pub fn message(&self) -> Message<'_> {
         self.0.body.as_ref().map_or(Message::Binary(&[]), Body::message)
     }
 
     /// Gives the buffer back, for other messages.
-    pub fn recycle(self) {
-        self.0.recycle();
+    pub fn recycle(self, spares: &mut Spares<T>) {
+        spares.take_back(self.0);
     }
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Assembler(Option<Box<Unfinished>>);
+pub struct Assembler<T>(Option<Box<Unfinished<T>>>);
 
-impl Assembler {
+impl<T: Default> Assembler<T> {
+    /// Between messages.
+    pub const IDLE: Self = Assembler(None);
+
     /// True between messages, if no frame was begun either.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Looks at the next bytes, of which there must be some. Takes what has to be kept; those bytes are no use afterwards.
-    /// Messages of more than `max_payload` bytes are a violation as soon as a head announces one.
+    /// The frame that the next bytes begin with, if it needs nothing of what follows: most do. Otherwise they are to be
+    /// [taken](Assembler::take).
     #[inline]
-    pub fn next(&mut self, bytes: &mut [u8], max_payload: usize) -> Step {
-        if self.is_idle()
-            && let Some(whole) = Whole::at(bytes, max_payload)
-        {
-            return Step::Whole(whole);
-        }
-        self.take(bytes, max_payload)
+    pub fn whole(&self, bytes: &[u8], max_payload: usize) -> Option<Whole> {
+        if self.is_idle() { Whole::at(bytes, max_payload) } else { None }
     }
 
+    /// Looks at the next bytes, of which there must be some. Takes what has to be kept; those bytes are no use afterwards.
+    /// Messages of more than `max_payload` bytes are a violation as soon as a head announces one.
     // Kept apart, so that the loop over whole frames stays small.
     #[inline(never)]
-    fn take(&mut self, bytes: &mut [u8], max_payload: usize) -> Step {
-        let mut unfinished = self.0.take().unwrap_or_else(Unfinished::lend);
+    pub fn take(&mut self, bytes: &mut [u8], max_payload: usize, spares: &mut Spares<T>) -> Step<T> {
+        let mut unfinished = self.0.take().unwrap_or_else(|| spares.lend());
         if unfinished.is_between_frames()
             && bytes[0] & 0x08 != 0
             && let Some(whole) = Whole::at(bytes, max_payload)
         {
-            self.keep(unfinished);
+            self.keep(unfinished, spares);
             return Step::Whole(whole);
         }
         let mut left = bytes;
@@ -145,56 +164,44 @@ impl Assembler {
         let taken = |left: &mut [u8]| before - left.len();
         match unfinished.take(&mut left, max_payload) {
             Ok(None) => {
-                self.keep(unfinished);
+                self.keep(unfinished, spares);
                 Step::Taken(taken(left))
             }
             Ok(Some(Done::Message)) => Step::Message(taken(left), Assembled(unfinished)),
             Ok(Some(Done::Control(control))) => {
-                self.keep(unfinished);
+                self.keep(unfinished, spares);
                 Step::Control(taken(left), control)
             }
             Err(violation) => {
-                unfinished.recycle();
+                spares.take_back(unfinished);
                 Step::Broken(violation)
             }
         }
     }
 
-    fn keep(&mut self, unfinished: Box<Unfinished>) {
+    fn keep(&mut self, unfinished: Box<Unfinished<T>>, spares: &mut Spares<T>) {
         if unfinished.is_idle() {
-            unfinished.recycle();
+            spares.take_back(unfinished);
         } else {
             self.0 = Some(unfinished);
         }
     }
 
-    /// Counts the buffer of what is unfinished, if it has grown, and notes that it moves on: to be called when bytes were taken.
-    /// Beyond [`GRAIN`] the buffer doubles, so that it is rarely counted.
-    pub fn count_in(&mut self, memory: &Arc<Memory>) {
-        let Some(unfinished) = &mut self.0 else { return };
-        let bytes = unfinished.body.as_ref().map_or(0, Body::capacity);
-        if bytes > GRAIN.max(unfinished.counted()) {
-            unfinished.count.get_or_insert_with(|| Count::new(memory)).grow(bytes);
-        }
-        if let Some(count) = &mut unfinished.count {
-            count.move_on();
-        }
+    /// Bytes of memory that the message holds which is unfinished, and what its owner keeps with it. None if idle.
+    pub fn unfinished(&mut self) -> Option<(usize, &mut T)> {
+        let unfinished = self.0.as_mut()?;
+        Some((unfinished.body.as_ref().map_or(0, Body::capacity), &mut unfinished.kept))
     }
 
-    /// Bytes that are counted.
-    pub fn counted(&self) -> usize {
-        self.0.as_ref().map_or(0, |unfinished| unfinished.counted())
-    }
-
-    /// The same, if none came for a while.
-    pub fn stuck(&self) -> usize {
-        self.0.as_ref().and_then(|unfinished| unfinished.count.as_ref()).map_or(0, Count::stuck)
+    /// What its owner keeps with the message that is unfinished.
+    pub fn kept(&self) -> Option<&T> {
+        self.0.as_ref().map(|unfinished| &unfinished.kept)
     }
 
     /// Forgets what is unfinished.
-    pub fn clear(&mut self) {
+    pub fn clear(&mut self, spares: &mut Spares<T>) {
         if let Some(unfinished) = self.0.take() {
-            unfinished.recycle();
+            spares.take_back(unfinished);
         }
     }
 
@@ -243,7 +250,7 @@ pub fn read_close(payload: &[u8]) -> Result<(u16, &str), Violation> {
 
 /// A frame or a message that is not complete.
 #[derive(Debug, Default)]
-struct Unfinished {
+struct Unfinished<T> {
     /// Since when, in its owner's milliseconds.
     since: Cell<Option<u64>>,
     /// The message that was begun.
@@ -257,8 +264,8 @@ struct Unfinished {
     control: Vec<u8>,
     /// A buffer for the next message.
     spare: Vec<u8>,
-    /// See [`Assembler::count_in`].
-    count: Option<Count>,
+    /// Its owner's.
+    kept: T,
 }
 
 /// A frame whose payload is coming.
@@ -278,14 +285,11 @@ enum Done {
     Control(Control),
 }
 
-impl Unfinished {
-    fn lend() -> Box<Unfinished> {
-        SPARES.try_with(|spares| spares.borrow_mut().pop()).ok().flatten().unwrap_or_default()
-    }
-
-    fn recycle(mut self: Box<Self>) {
+impl<T: Default> Unfinished<T> {
+    /// For another message.
+    fn reset(&mut self) {
         self.since.set(None);
-        self.count = None;
+        self.kept = T::default();
         (self.frame, self.head_len) = (None, 0);
         self.control.clear();
         if let Some(body) = self.body.take() {
@@ -294,16 +298,6 @@ impl Unfinished {
         if self.spare.capacity() > SPARE_BUFFER {
             self.spare = Vec::new();
         }
-        let _ = SPARES.try_with(|spares| {
-            let mut spares = spares.borrow_mut();
-            if spares.len() < SPARE {
-                spares.push(self);
-            }
-        });
-    }
-
-    fn counted(&self) -> usize {
-        self.count.as_ref().map_or(0, Count::bytes)
     }
 
     fn is_between_frames(&self) -> bool {

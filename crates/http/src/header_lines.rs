@@ -1,6 +1,6 @@
 //! Header lines that the embedder adds to an answer.
 
-use super::is_token;
+use crate::syntax::is_token;
 
 /// Lines of an answer's head, as they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +23,12 @@ impl HeaderLines {
     }
 
     /// Whether there is a line of this name, which is in lower case.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }
 
     /// All lines, each with its end.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

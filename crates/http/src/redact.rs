@@ -15,7 +15,7 @@ const MARKS: [&str; 18] = [
 
 /// A request target (RFC 9112 section 3.2): its path and the names of its parameters. Its scheme and its authority, which may
 /// name a user, and its fragment are left out.
-pub(super) fn target(target: &str) -> String {
+pub fn target(target: &str) -> String {
     let (target, _fragment) = target.split_once('#').unwrap_or((target, ""));
     let (place, query) = match target.split_once('?') {
         Some((place, query)) => (place, Some(query)),
@@ -32,7 +32,7 @@ pub(super) fn target(target: &str) -> String {
 }
 
 /// A request target without the value of one parameter, which is found as the token's place is.
-pub(super) fn parameter_of(target: &str, name: &str) -> String {
+pub fn parameter_of(target: &str, name: &str) -> String {
     let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
     let hide = |pair: &str| {
         let is_named = form_urlencoded::parse(pair.as_bytes()).any(|(param, _)| param == name);
@@ -45,7 +45,7 @@ pub(super) fn parameter_of(target: &str, name: &str) -> String {
 }
 
 /// An `Origin`: scheme, host and port.
-pub(super) fn origin(origin: &str) -> String {
+pub fn origin(origin: &str) -> String {
     let Some((scheme, rest)) = origin.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
         return if is_plain(origin) && !origin.contains(':') { origin } else { HIDDEN }.to_owned();
     };

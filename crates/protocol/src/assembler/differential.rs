@@ -201,7 +201,7 @@ fn oracle(stream: &[u8]) -> (Vec<Heard>, Vec<u8>) {
 
 /// The same by the assembler, with the answers that a connection gives.
 fn ours(reads: &[&[u8]]) -> (Vec<Heard>, Vec<u8>) {
-    let (mut assembler, mut all) = (Assembler::default(), Vec::new());
+    let (mut assembler, mut all) = (Assembler::IDLE, Vec::new());
     for read in reads {
         feed(&mut assembler, read, MAX, &mut all);
     }

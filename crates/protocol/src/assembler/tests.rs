@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
+
 use super::*;
 
 const MAX: usize = 1 << 20;
@@ -26,6 +28,22 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [head(first, payload.len() as u64), masked(payload)].concat()
 }
 
+thread_local! {
+    /// So that one test's buffers are another one's.
+    static SPARES: RefCell<Spares<()>> = const { RefCell::new(Spares::NONE) };
+}
+
+fn next(assembler: &mut Assembler<()>, bytes: &mut [u8], max: usize) -> Step<()> {
+    match assembler.whole(bytes, max) {
+        Some(whole) => Step::Whole(whole),
+        None => SPARES.with_borrow_mut(|spares| assembler.take(bytes, max, spares)),
+    }
+}
+
+fn recycle(assembled: Assembled<()>) {
+    SPARES.with_borrow_mut(|spares| assembled.recycle(spares));
+}
+
 /// What came of bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -43,11 +61,11 @@ fn heard(message: Message<'_>) -> Heard {
 }
 
 /// Feeds one read's bytes, as a connection does; nothing is heard behind a violation.
-pub(super) fn feed(assembler: &mut Assembler, bytes: &[u8], max: usize, all: &mut Vec<Heard>) {
+pub(super) fn feed(assembler: &mut Assembler<()>, bytes: &[u8], max: usize, all: &mut Vec<Heard>) {
     let mut bytes = bytes.to_vec();
     let mut at = 0;
     while at < bytes.len() && !matches!(all.last(), Some(Heard::Broken(_))) {
-        at += match assembler.next(&mut bytes[at..], max) {
+        at += match next(assembler, &mut bytes[at..], max) {
             Step::Whole(whole) => {
                 let payload = &mut bytes[at + whole.head_len..at + whole.len];
                 frame::unmask(payload, whole.mask);
@@ -62,7 +80,7 @@ pub(super) fn feed(assembler: &mut Assembler, bytes: &[u8], max: usize, all: &mu
             Step::Taken(len) => len,
             Step::Message(len, assembled) => {
                 all.push(heard(assembled.message()));
-                assembled.recycle();
+                recycle(assembled);
                 len
             }
             Step::Control(len, control) => {
@@ -78,19 +96,19 @@ pub(super) fn feed(assembler: &mut Assembler, bytes: &[u8], max: usize, all: &mu
 }
 
 fn all_of(reads: &[&[u8]], max: usize) -> Vec<Heard> {
-    let (mut assembler, mut all) = (Assembler::default(), Vec::new());
+    let (mut assembler, mut all) = (Assembler::IDLE, Vec::new());
     reads.iter().for_each(|read| feed(&mut assembler, read, max, &mut all));
     all
 }
 
 /// Where an empty assembler sees a violation if it is fed byte by byte behind `before`.
 fn breaks_at(before: &[u8], bytes: &[u8], max: usize) -> Option<(usize, Violation)> {
-    let mut assembler = Assembler::default();
+    let mut assembler = Assembler::IDLE;
     let mut all = Vec::new();
     feed(&mut assembler, before, max, &mut all);
     assert!(!matches!(all.last(), Some(Heard::Broken(_))), "{all:?}");
     for (at, byte) in bytes.iter().enumerate() {
-        if let Step::Broken(violation) = assembler.next(&mut [*byte], max) {
+        if let Step::Broken(violation) = next(&mut assembler, &mut [*byte], max) {
             return Some((at + 1, violation));
         }
     }
@@ -186,18 +204,18 @@ fn text_that_is_not_utf_8_is_found_inside_its_frame() {
 
 #[test]
 fn a_whole_control_frame_inside_a_message_is_used_where_it_lies() {
-    let mut assembler = Assembler::default();
-    assert!(matches!(assembler.next(&mut frame(0x01, b"a"), MAX), Step::Taken(7)));
+    let mut assembler = Assembler::IDLE;
+    assert!(matches!(next(&mut assembler, &mut frame(0x01, b"a"), MAX), Step::Taken(7)));
     let mut ping = frame(0x89, b"ping");
-    assert!(matches!(assembler.next(&mut ping, MAX), Step::Whole(Whole { opcode: Opcode::Ping, .. })));
+    assert!(matches!(next(&mut assembler, &mut ping, MAX), Step::Whole(Whole { opcode: Opcode::Ping, .. })));
     assert!(!assembler.is_idle());
-    let Step::Message(7, assembled) = assembler.next(&mut frame(0x80, b"b"), MAX) else { panic!() };
+    let Step::Message(7, assembled) = next(&mut assembler, &mut frame(0x80, b"b"), MAX) else { panic!() };
     assert_eq!(assembled.message(), Message::Text("ab"));
     assert!(assembler.is_idle());
 }
 
 /// Bytes that an unfinished message holds, all buffers counted.
-fn held(assembler: &Assembler) -> usize {
+fn held(assembler: &Assembler<()>) -> usize {
     assembler.0.as_ref().map_or(0, |unfinished| {
         let body = unfinished.body.as_ref().map_or(0, Body::capacity);
         body + unfinished.spare.capacity() + unfinished.control.capacity()
@@ -206,10 +224,10 @@ fn held(assembler: &Assembler) -> usize {
 
 #[test]
 fn an_announcement_costs_nothing_until_bytes_come() {
-    let mut assembler = Assembler::default();
-    assert!(matches!(assembler.next(&mut head(0x82, MAX as u64), MAX), Step::Taken(14)));
+    let mut assembler = Assembler::IDLE;
+    assert!(matches!(next(&mut assembler, &mut head(0x82, MAX as u64), MAX), Step::Taken(14)));
     assert_eq!(held(&assembler), 0);
-    assert!(matches!(assembler.next(&mut [0; 100], MAX), Step::Taken(100)));
+    assert!(matches!(next(&mut assembler, &mut [0; 100], MAX), Step::Taken(100)));
     assert!(held(&assembler) <= 4096);
 }
 
@@ -228,7 +246,7 @@ fn an_unfinished_message_never_holds_more_than_the_limit_however_it_comes() {
         [frame(0x02, b"a"), [frame(0x00, b"a"), frame(0x89, b"")].concat().repeat(100_000)].concat(),
     ] {
         for read in [1000, 64 * 1024] {
-            let mut assembler = Assembler::default();
+            let mut assembler = Assembler::IDLE;
             let mut all = Vec::new();
             for bytes in bytes.chunks(read) {
                 feed(&mut assembler, bytes, MAX, &mut all);
@@ -245,7 +263,7 @@ fn an_unfinished_message_never_holds_more_than_the_limit_however_it_comes() {
 
 #[test]
 fn nothing_is_left_behind_between_messages_and_no_large_buffer_is_kept() {
-    let mut assembler = Assembler::default();
+    let mut assembler = Assembler::IDLE;
     let mut all = Vec::new();
     for len in [1, 70_000, MAX] {
         for part in frame(0x82, &vec![7; len]).chunks(5000) {
@@ -253,9 +271,9 @@ fn nothing_is_left_behind_between_messages_and_no_large_buffer_is_kept() {
         }
         assert!(assembler.is_idle());
     }
-    assert_eq!(std::mem::size_of::<Assembler>(), std::mem::size_of::<usize>());
+    assert_eq!(std::mem::size_of::<Assembler<()>>(), std::mem::size_of::<usize>());
     let kept = SPARES.with_borrow(|spares| {
-        (spares.len(), spares.iter().map(|spare| spare.spare.capacity()).max().unwrap_or_default())
+        (spares.0.len(), spares.0.iter().map(|spare| spare.spare.capacity()).max().unwrap_or_default())
     });
     assert!(kept.0 <= SPARE && kept.1 <= SPARE_BUFFER, "{kept:?}");
 }
@@ -263,17 +281,17 @@ fn nothing_is_left_behind_between_messages_and_no_large_buffer_is_kept() {
 #[test]
 fn what_is_unfinished_is_overdue_after_its_time_and_a_second_for_each_8_kib_that_came() {
     let timeout = Duration::from_secs(60);
-    let mut assembler = Assembler::default();
+    let mut assembler = Assembler::IDLE;
     assert!(!assembler.is_overdue(0, timeout) && !assembler.is_timed(), "nothing is");
     // From a single byte on.
-    assert!(matches!(assembler.next(&mut [0x82], MAX), Step::Taken(1)));
+    assert!(matches!(next(&mut assembler, &mut [0x82], MAX), Step::Taken(1)));
     assert!(!assembler.is_timed());
     assert!(!assembler.is_overdue(1000, timeout) && assembler.is_timed());
     assert!(!assembler.is_overdue(61_000, timeout));
     assert!(assembler.is_overdue(61_001, timeout));
     // Progress gives time in proportion.
-    assembler.next(&mut head(0x82, MAX as u64)[1..], MAX);
-    assembler.next(&mut vec![0; 80 * 1024], MAX);
+    next(&mut assembler, &mut head(0x82, MAX as u64)[1..], MAX);
+    next(&mut assembler, &mut vec![0; 80 * 1024], MAX);
     assert!(!assembler.is_overdue(71_000, timeout));
     assert!(assembler.is_overdue(71_001, timeout));
     // Time in which nobody reads doesn't count.
