@@ -14,6 +14,7 @@ use napi_derive::napi;
 
 use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
 use crate::engine::Engine;
+use crate::engine::bridge::Signal;
 use crate::engine::broker::Answer;
 use crate::engine::events::{Event, Refusal};
 use crate::engine::handle::Handle;
@@ -168,10 +169,10 @@ impl Writer<'_> {
                 self.put(REFUSED, 0, ticket, format!("{code} {message}"))?;
             }
             Event::Closed => self.put(CLOSED, 0, 0, ())?,
-            Event::BridgeReadable { id } => self.put(BRIDGE_READABLE, id, 0, ())?,
-            Event::BridgeDrain { id } => self.put(BRIDGE_DRAIN, id, 0, ())?,
-            Event::BridgeQuestion { id } => self.put(BRIDGE_QUESTION, id, 0, ())?,
-            Event::BridgeEnd { id, abort, refused } => {
+            Event::Bridge { id, signal: Signal::Readable } => self.put(BRIDGE_READABLE, id, 0, ())?,
+            Event::Bridge { id, signal: Signal::Drain } => self.put(BRIDGE_DRAIN, id, 0, ())?,
+            Event::Bridge { id, signal: Signal::Question } => self.put(BRIDGE_QUESTION, id, 0, ())?,
+            Event::Bridge { id, signal: Signal::End { abort, refused } } => {
                 self.put(BRIDGE_END, id, u64::from(abort) | u64::from(refused) << 1, ())?;
             }
             Event::Open { .. }

@@ -7,6 +7,7 @@
 //! up, and its clock stands still for as long as Node takes to answer.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
@@ -15,12 +16,35 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::events::{Event, Events};
 use super::handle::Handle;
 use super::socket::MAX_SCRAP;
 
-/// Number of a bridge, for events.
+/// Number of a bridge, for its carrier.
 pub type BridgeId = u64;
+
+/// Who carries the bytes: Node.
+pub trait Carrier: fmt::Debug + Send + Sync {
+    /// There is something to do for a bridge. From any thread.
+    fn signal(&self, id: BridgeId, signal: Signal);
+}
+
+/// What there is to do for a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// It has bytes for its socket.
+    Readable,
+    /// It takes bytes from its socket again.
+    Drain,
+    /// It wants to know whether Node's loop turns.
+    Question,
+    /// It is done with its socket.
+    End {
+        /// The socket is to be reset.
+        abort: bool,
+        /// Its client was refused.
+        refused: bool,
+    },
+}
 
 /// Node is told to pause its socket from here on, and to resume when half is read.
 const INBOUND_LIMIT: usize = 64 * 1024;
@@ -43,7 +67,7 @@ struct Question {
 #[derive(Debug)]
 pub struct Bridge {
     id: BridgeId,
-    events: Weak<Events>,
+    carrier: Weak<dyn Carrier>,
     state: Mutex<State>,
 }
 
@@ -110,9 +134,9 @@ impl Drop for Carried {
 }
 
 impl Bridge {
-    /// A bridge whose events go to `events`.
-    pub fn new(id: BridgeId, events: &Arc<Events>) -> Arc<Bridge> {
-        Arc::new(Bridge { id, events: Arc::downgrade(events), state: Mutex::default() })
+    /// A bridge over which `carrier` carries bytes.
+    pub fn new(id: BridgeId, carrier: Weak<dyn Carrier>) -> Arc<Bridge> {
+        Arc::new(Bridge { id, carrier, state: Mutex::default() })
     }
 
     /// See [`BridgeId`].
@@ -120,13 +144,13 @@ impl Bridge {
         self.id
     }
 
-    fn tell(&self, event: Event) {
-        if let Some(events) = self.events.upgrade() {
-            events.push(event);
+    fn signal(&self, signal: Signal) {
+        if let Some(carrier) = self.carrier.upgrade() {
+            carrier.signal(self.id, signal);
         }
     }
 
-    /// Bytes that Node's socket read. False: pause the socket until [`Event::BridgeDrain`].
+    /// Bytes that Node's socket read. False: pause the socket until [`Signal::Drain`].
     pub fn feed(&self, bytes: &[u8]) -> bool {
         let (waker, more) = {
             let mut state = self.state.lock();
@@ -170,7 +194,7 @@ impl Bridge {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// The next bytes for Node's socket. None if there are none now; [`Event::BridgeReadable`] tells when there are.
+    /// The next bytes for Node's socket. None if there are none now; [`Signal::Readable`] tells when there are.
     /// After some were given, [`Bridge::ack`] has to come before more are.
     pub fn take(&self) -> Option<Vec<u8>> {
         let (bytes, waker) = {
@@ -212,11 +236,11 @@ impl Bridge {
             tell
         };
         if tell {
-            self.tell(Event::BridgeQuestion { id: self.id });
+            self.signal(Signal::Question);
         }
     }
 
-    /// Node's loop has turned since [`Event::BridgeQuestion`], and what its socket had was fed.
+    /// Node's loop has turned since [`Signal::Question`], and what its socket had was fed.
     pub fn answer(&self) {
         let suspect = {
             let mut state = self.state.lock();
@@ -246,7 +270,7 @@ impl Bridge {
             state.end_told = true;
             (state.abort, state.dismissed)
         };
-        self.tell(Event::BridgeEnd { id: self.id, abort, refused });
+        self.signal(Signal::End { abort, refused });
     }
 
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -270,7 +294,7 @@ impl Bridge {
             (read, drained)
         };
         if drained {
-            self.tell(Event::BridgeDrain { id: self.id });
+            self.signal(Signal::Drain);
         }
         Ok(read)
     }
@@ -321,7 +345,7 @@ impl Bridge {
             (room - left, tell)
         };
         if tell {
-            self.tell(Event::BridgeReadable { id: self.id });
+            self.signal(Signal::Readable);
         }
         Ok(written)
     }

@@ -18,7 +18,7 @@ use super::incomplete::{self, Incomplete};
 use super::live::Live;
 use super::mailbox::Mailbox;
 use super::read_buffer;
-use super::router::Relaying;
+use super::relaying::Relaying;
 use super::socket::{MAX_SCRAP, Socket};
 use super::table;
 use super::tenure::Tenure;
@@ -116,10 +116,10 @@ impl Connection {
                 Phase::Settling | Phase::Open
                     if self.phase == Phase::Settling
                         || self.tenure.handle.is_stopped()
-                        || self.tenure.shared.events.must_pause(&self.tenure.handle) =>
+                        || self.tenure.app.must_pause(&self.tenure.handle) =>
                 {
                     // The embedder may take its time: room that is kept for it would be missing to others.
-                    self.tenure.shared.intake.iter().for_each(|intake| intake.make_room(&self.tenure.handle));
+                    self.tenure.app.make_room(&self.tenure.handle);
                     return;
                 }
                 _ => {}
@@ -144,7 +144,7 @@ impl Connection {
                 }
                 self.send_back_own();
             }
-            let size = self.tenure.shared.config.limits.read_buffer_bytes;
+            let size = self.mailbox().limits.read_buffer_bytes;
             let read = read_buffer::read(size, self.tenure.key, |buffer| {
                 let len = self.socket.try_read(buffer)?;
                 if len == 0 {
@@ -175,7 +175,7 @@ impl Connection {
 
     /// True if messages that it relayed before have to be answered first.
     fn must_wait(&self) -> bool {
-        self.tenure.shared.intake.as_ref().is_some_and(|intake| intake.must_wait(&self.tenure.handle))
+        self.tenure.app.must_wait(&self.tenure.handle)
     }
 
     /// Has another turn, unless its messages are to wait until it is called.
@@ -212,7 +212,7 @@ impl Connection {
     }
 
     fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes, turn: &Turn) -> usize {
-        let max_payload = self.tenure.shared.config.limits.max_payload;
+        let max_payload = self.mailbox().limits.max_payload;
         let mut at = 0;
         while at < bytes.len() {
             if !matches!(self.phase, Phase::Open | Phase::Closing) {
@@ -304,7 +304,7 @@ impl Connection {
 
     /// All that waited for its client is written.
     pub(super) fn drained(&self) {
-        self.tenure.shared.events.push_drain(&self.tenure.handle);
+        self.tenure.app.on_drain(&self.tenure.handle);
     }
 
     /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished messages: the
@@ -366,7 +366,7 @@ impl Connection {
         if !self.gives_up(orders)
             && let Some(relaying) = &mut self.relaying
         {
-            if relaying.go_on(&self.tenure.shared, &self.tenure.handle, turn) {
+            if self.tenure.app.relay_on(&self.tenure.handle, relaying, turn) {
                 self.relaying = None;
             } else if self.is_to_go(cx) {
                 self.lost();

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use protocol::frame::Message;
 
 use super::broker::Channel;
+use super::group::Group;
 use super::handle::{Handle, Pushed};
 use super::outgoing::Outgoing;
-use super::registry::{Group, Registry};
+use super::registry::Registry;
 use super::turns;
 
 /// What a push costs, as [`turns::spend`] counts, beside the bytes that it copies.

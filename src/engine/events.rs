@@ -15,7 +15,7 @@ use codes::error::Error;
 use parking_lot::Mutex;
 use protocol::frame::Message;
 
-use super::bridge::BridgeId;
+use super::bridge::{BridgeId, Carrier, Signal};
 use super::broker::{Answer, BrokerStatus};
 use super::flows::{Flows, Taken};
 use super::handle::{ConnectionId, Handle};
@@ -71,14 +71,8 @@ pub enum Event {
     Refused { ticket: u64, code: String, message: String },
     /// An upgrade was refused.
     Refusal(Box<Refusal>),
-    /// A bridge has bytes for its socket.
-    BridgeReadable { id: BridgeId },
-    /// A bridge takes bytes from its socket again.
-    BridgeDrain { id: BridgeId },
-    /// A bridge wants to know whether the embedder's loop turns.
-    BridgeQuestion { id: BridgeId },
-    /// A bridge is done with its socket.
-    BridgeEnd { id: BridgeId, abort: bool, refused: bool },
+    /// There is something to do for a bridge.
+    Bridge { id: BridgeId, signal: Signal },
     /// The answer to what had to be asked of other servers, see [`super::broker::Reply::Later`].
     Settled { ticket: u64, result: Result<Answer, Error> },
     /// The broker's state changed.
@@ -355,6 +349,12 @@ impl Events {
     /// Bytes of messages that wait.
     pub fn pending_bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Carrier for Events {
+    fn signal(&self, id: BridgeId, signal: Signal) {
+        self.push(Event::Bridge { id, signal });
     }
 }
 

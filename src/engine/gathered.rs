@@ -10,8 +10,8 @@ use hashbrown::HashMap;
 use protocol::frame::{self, Message};
 
 use super::delivery::push_to;
+use super::group::Group;
 use super::outgoing::Outgoing;
-use super::registry::Group;
 
 /// Smaller groups get their messages one by one.
 const MANY: usize = 8;
@@ -91,7 +91,6 @@ mod tests {
     use super::*;
     use crate::engine::handle::{Handle, Peer};
     use crate::engine::mailbox::Mailbox;
-    use crate::engine::memory::Memory;
     use crate::engine::registry::Registry;
 
     const LIMIT: usize = 1 << 20;
@@ -99,7 +98,7 @@ mod tests {
     /// A registry with so many connections, of users who have `MANY` each, but for the last.
     fn crowd(many: usize) -> (Registry, Vec<Arc<Handle>>) {
         let registry = Registry::default();
-        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let mailbox = Arc::new(Mailbox::of_test(0));
         let add = |n: usize| {
             let user = (n / MANY).to_string();
             let handle = Arc::new(Handle::new(n as u64, user.into(), Peer::default(), mailbox.clone()));

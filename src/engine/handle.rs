@@ -13,9 +13,9 @@ use protocol::frame::{self, Opcode};
 
 use super::account::Account;
 use super::broker::Window;
+use super::group::Group;
 use super::mailbox::Mailbox;
 use super::outgoing::Outgoing;
-use super::registry::Group;
 use super::rooms::Rooms;
 use super::turns;
 use super::writer::{Push, Writer};

@@ -15,6 +15,21 @@ const TICK_MS: u64 = 50;
 /// No hand needs to move more often: it passes several slots at once.
 const MIN_TICK_MS: u64 = 10;
 
+/// When peers are asked for a sign of life. Costs one ping and one pong (14 bytes and their packets) per interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Time between two pings. Default 30 s; 100 ms to 1 h.
+    pub interval: Duration,
+    /// Longest silence after a ping before the connection is ended; any traffic counts. Default 10 s; 100 ms to 1 h.
+    pub timeout: Duration,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) }
+    }
+}
+
 /// A hand's way since it was last moved: slots to visit.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Visit {

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use super::account::Account;
+use super::counters::WorkerCounters;
 use super::handle::Handle;
+use super::limits::Limits;
 use super::memory::Memory;
-use super::stats::WorkerCounters;
 use super::table::{self, Key};
 use super::turns;
 
@@ -27,6 +28,8 @@ pub struct Mailbox {
     pub(super) open: AtomicUsize,
     /// Where the outboxes of its engine are counted.
     pub(super) memory: Arc<Memory>,
+    /// Those of its connections.
+    pub(super) limits: Limits,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +55,7 @@ thread_local! {
 
 impl Mailbox {
     /// A mailbox of a worker of the engine with this number.
-    pub(super) fn new(engine: usize, memory: Arc<Memory>) -> Self {
+    pub(super) fn new(engine: usize, memory: Arc<Memory>, limits: Limits) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         Mailbox {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -61,7 +64,14 @@ impl Mailbox {
             counters: WorkerCounters::default(),
             open: AtomicUsize::new(0),
             memory,
+            limits,
         }
+    }
+
+    /// One with all defaults, whose memory has no limit.
+    #[cfg(test)]
+    pub(super) fn of_test(engine: usize) -> Self {
+        Mailbox::new(engine, Memory::new(usize::MAX), Limits::default())
     }
 
     /// The calling thread is the worker.

@@ -4,19 +4,23 @@
 //! thread; what happens comes out of [`Engine::drain`].
 
 mod account;
+mod application;
 pub mod bridge;
 pub mod broker;
 pub mod config;
 mod connection;
+mod counters;
 mod delivery;
 pub mod events;
 mod flows;
 mod gathered;
+mod group;
 pub mod handle;
-mod heartbeat;
+pub mod heartbeat;
 mod incomplete;
 mod json;
 mod lag;
+pub mod limits;
 mod live;
 mod mailbox;
 mod membership;
@@ -26,19 +30,23 @@ mod outgoing;
 #[cfg(unix)]
 mod poller;
 mod progress;
+mod random_name;
 mod read_buffer;
 mod refusal;
 mod registry;
+mod relaying;
 mod request;
 mod respite;
 mod rooms;
 mod router;
 mod run_queue;
+mod shared;
 mod shutdown;
 mod socket;
 pub mod stats;
 mod table;
 mod tenure;
+mod time_of_day;
 mod turns;
 mod turnstile;
 mod upgrade;
@@ -51,52 +59,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use codes::error::{Code, Error};
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use protocol::frame::Message;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use bridge::Bridge;
+use bridge::{Bridge, Carrier};
 use broker::redis::RedisBroker;
-use broker::{Broker, Channel, Intake, MemoryBroker, Reply};
+use broker::{Broker, Channel, MemoryBroker, Reply};
 use config::{Config, Relay};
 use events::{Event, Events, Interest};
 use handle::{ConnectionId, Handle, Pushed};
 use live::Census;
 use memory::Memory;
 use outgoing::Outgoing;
+use random_name::random_name;
 use registry::Registry;
+use shared::Shared;
 use stats::{SharedCounters, Stats};
-use table::Care;
-use upgrade::{Attempt, Who, examine, linger, random_name, refusal_of};
+use upgrade::{Attempt, Who, examine, linger, refusal_of};
 use worker::Worker;
 
 pub use outbox::Dropped;
 pub use socket::Taken;
 pub use upgrade::{Admission, Answer, Ticket, Upgrade, denial};
-
-/// What all connections share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    config: Config,
-    registry: Arc<Registry>,
-    events: Arc<Events>,
-    broker: Box<dyn Broker>,
-    intake: Option<Arc<Intake>>,
-    counters: SharedCounters,
-    census: Census,
-    memory: Arc<Memory>,
-    /// Upgrades whose client the embedder is asked about.
-    asking: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
-    closing: watch::Sender<bool>,
-    last_id: AtomicU64,
-}
-
-impl Shared {
-    fn next_id(&self) -> u64 {
-        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
 
 /// A running engine. Dropping it ends everything at once; [`Engine::shutdown`] does it politely.
 #[derive(Debug)]
@@ -132,10 +117,9 @@ impl Engine {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
-        let care = Care { heartbeat: config.heartbeat, message_timeout: config.limits.message_timeout };
         let memory = Memory::new(limits.memory_bytes);
         let workers: Vec<Worker> = (0..config.threads)
-            .map(|index| Worker::start(number, index, care, memory.clone()))
+            .map(|index| Worker::start(number, index, config.heartbeat, limits, memory.clone()))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
         if let Some(first) = workers.first() {
@@ -258,7 +242,8 @@ impl Engine {
 
     /// A bridge for an upgrade whose socket has no descriptor.
     pub fn bridge(&self) -> Arc<Bridge> {
-        Bridge::new(self.shared().next_id(), &self.shared().events)
+        let events: Arc<dyn Carrier> = self.shared().events.clone();
+        Bridge::new(self.shared().next_id(), Arc::downgrade(&events))
     }
 
     /// Sets which kinds of events are queued.

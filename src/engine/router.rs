@@ -5,13 +5,15 @@ use std::sync::Arc;
 use codes::error::Code;
 use protocol::frame::Message;
 
-use super::Shared;
+use super::application::Routed;
 use super::broker::Channel;
 use super::config::Relay;
 use super::handle::Handle;
 use super::json::{self, Fault};
 use super::memory::Count;
 use super::refusal::{Refusal, Refused};
+use super::relaying::Relaying;
+use super::shared::Shared;
 use super::turns::{self, Turn};
 
 /// What a message costs, as [`turns::spend`] counts.
@@ -25,58 +27,23 @@ static NOT_JSON: Refusal = Refusal::new(Code::InvalidJson, "the message is not J
 static TOO_DEEP: Refusal = Refusal::new(Code::InvalidJson, "the message is nested deeper than 128 levels");
 static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is in no room");
 
-/// What is left to do for a message.
-#[derive(Debug)]
-pub(super) enum Routed {
-    /// Nothing.
-    Done,
-    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_through`].
-    Echo,
-    /// It is for more rooms than one turn has time, or Redis room, for: the sender's next message comes after
-    /// [`Relaying::go_on`].
-    Unfinished(Box<Relaying>),
+/// See [`Application::relay_on`](super::application::Application::relay_on).
+pub(super) fn relay_on(shared: &Shared, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool {
+    if shared.intake.as_ref().is_some_and(|intake| intake.must_wait(handle)) {
+        return false;
+    }
+    let rooms = &relaying.rooms[relaying.done..];
+    relaying.done +=
+        relay_to(rooms, shared, handle, Message::Text(&relaying.text), turn, &mut relaying.outcome);
+    relaying.count.move_on();
+    let is_done = relaying.done == relaying.rooms.len();
+    if is_done {
+        conclude(shared, handle, std::mem::replace(&mut relaying.outcome, Ok(())));
+    }
+    is_done
 }
 
-/// A text on its way to the rooms of its sender.
-#[derive(Debug)]
-pub(super) struct Relaying {
-    text: Box<str>,
-    count: Count,
-    rooms: Arc<[Arc<str>]>,
-    /// Rooms that have had it.
-    done: usize,
-    outcome: Result<(), Refused>,
-}
-
-impl Relaying {
-    /// Bytes that are counted: see [`super::memory`].
-    pub(super) fn counted(&self) -> usize {
-        self.count.bytes()
-    }
-
-    /// The same, if it was relayed to no further room for a while.
-    pub(super) fn stuck(&self) -> usize {
-        self.count.stuck()
-    }
-
-    /// Relays to further rooms, as many as the turn has time and Redis has room for. True if those were the last.
-    pub(super) fn go_on(&mut self, shared: &Shared, handle: &Arc<Handle>, turn: &Turn) -> bool {
-        if shared.intake.as_ref().is_some_and(|intake| intake.must_wait(handle)) {
-            return false;
-        }
-        let rooms = &self.rooms[self.done..];
-        self.done += relay_to(rooms, shared, handle, Message::Text(&self.text), turn, &mut self.outcome);
-        self.count.move_on();
-        let is_done = self.done == self.rooms.len();
-        if is_done {
-            conclude(shared, handle, std::mem::replace(&mut self.outcome, Ok(())));
-        }
-        is_done
-    }
-}
-
-/// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text. With `may_echo` the
-/// caller is able to do what [`Routed::Echo`] asks for.
+/// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text.
 pub(super) fn on_message(
     shared: &Shared,
     handle: &Arc<Handle>,

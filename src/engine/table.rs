@@ -12,10 +12,9 @@ use protocol::frame;
 use slab::Slab;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::config::Heartbeat;
 use super::connection::Connection;
 use super::handle::Handle;
-use super::heartbeat::Wheel;
+use super::heartbeat::{Heartbeat, Wheel};
 use super::mailbox::Mailbox;
 use super::memory::Holder;
 use super::outbox::Outbox;
@@ -23,8 +22,8 @@ use super::outbox::Outbox;
 use super::poller::Readiness;
 use super::read_buffer;
 use super::socket::Socket;
+use super::time_of_day::unix_ms;
 use super::turns::{self, Turn};
-use super::worker::unix_ms;
 use super::writer::{Flushed, LEFTOVER};
 
 /// Bytes of outboxes that are written between two looks at the sockets.
@@ -72,18 +71,10 @@ struct Table {
 
 /// What all connections of a worker are looked after for.
 #[derive(Clone, Copy, Debug)]
-pub struct Care {
+pub(super) struct Care {
     pub heartbeat: Heartbeat,
-    /// See [`Limits::message_timeout`](super::config::Limits::message_timeout).
+    /// See [`Limits::message_timeout`](super::limits::Limits::message_timeout).
     pub message_timeout: Duration,
-}
-
-impl Care {
-    /// For a worker without connections.
-    pub const NONE: Care = {
-        let hour = Duration::from_secs(3600);
-        Care { heartbeat: Heartbeat { interval: hour, timeout: hour }, message_timeout: hour }
-    };
 }
 
 /// The worker that this thread is, before it has connections.

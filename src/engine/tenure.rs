@@ -5,23 +5,14 @@ use std::sync::Arc;
 
 use codes::close::{self, ClosedBy};
 
-use super::Shared;
-use super::events::{Event, Interest};
+use super::application::{Application, End};
 use super::handle::Handle;
 use super::table::{self, Key};
-
-/// Why the connection ended, as told to JavaScript.
-#[derive(Debug)]
-struct End {
-    code: u16,
-    reason: Box<str>,
-    by: ClosedBy,
-}
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Tenure {
-    pub shared: Arc<Shared>,
+    pub app: Arc<dyn Application>,
     pub handle: Arc<Handle>,
     pub key: Key,
     expires_at: Option<u64>,
@@ -32,9 +23,9 @@ pub(super) struct Tenure {
 
 impl Tenure {
     /// To be called on the worker that will run the connection.
-    pub(super) fn begin(shared: Arc<Shared>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
+    pub(super) fn begin(app: Arc<dyn Application>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
         let key = table::adopt(&handle, expires_at);
-        Tenure { shared, handle, key, expires_at, end: None, announced: false }
+        Tenure { app, handle, key, expires_at, end: None, announced: false }
     }
 
     /// Notes that the connection's beginning was told to the embedder.
@@ -47,10 +38,7 @@ impl Tenure {
     pub(super) fn leave(&mut self, code: u16, reason: &str, by: ClosedBy) {
         self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into(), by }));
         if self.handle.shut() {
-            self.shared.withdraw(&self.handle);
-            if let Some(intake) = &self.shared.intake {
-                intake.leave(&self.handle);
-            }
+            self.app.clone().on_leave(&self.handle);
         }
     }
 
@@ -74,17 +62,8 @@ impl Drop for Tenure {
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
         table::release(self.key, self.expires_at);
-        self.shared.registry.forget(&self.handle);
         let mailbox = self.handle.mailbox();
         mailbox.counters.messages_dropped.add(self.handle.writer().abandon(&mailbox.memory));
-        let Some(end) = self.end.take() else { return };
-        let End { code, reason, by } = *end;
-        if self.announced {
-            self.shared.counters.closed(code, by);
-        }
-        // The embedder may hold an object for a connection whose 101 could not be written.
-        if self.handle.is_seen() || (self.announced && self.shared.events.wants(Interest::DISCONNECT)) {
-            self.shared.events.push(Event::Close { handle: self.handle.clone(), code, reason, by });
-        }
+        self.app.on_end(&self.handle, self.end.take().map(|end| *end), self.announced);
     }
 }

@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use auth::Identity;
 use auth::token::Token;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use codes::error::Code;
 use http::redact;
 use http::{Accept, HeaderLines, Refusal, RequestHead};
@@ -23,11 +21,12 @@ use super::events::{self, Event, Interest};
 use super::handle::{Handle, Peer};
 use super::live::Live;
 use super::mailbox::Mailbox;
+use super::random_name::random_name;
 use super::request::{accept_page, check, keep};
 use super::socket::{LINGER, Taken};
 use super::tenure::Tenure;
+use super::time_of_day::unix_ms;
 use super::turnstile;
-use super::worker::unix_ms;
 
 /// An upgrade request, as it comes from Node.
 #[derive(Debug)]
@@ -327,16 +326,6 @@ pub fn denial(code: Code) -> Refusal {
 
 fn anonymous() -> Identity {
     Identity { user_id: random_name().into(), rooms: Vec::new(), data: None, expires_at: None }
-}
-
-/// 128 random bits in 22 characters.
-pub(super) fn random_name() -> String {
-    let mut bytes = [0; 16];
-    // Only fails where the system has no randomness at all; the name is an address then, not yet a secret.
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes[..8].copy_from_slice(&unix_ms().to_ne_bytes());
-    }
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// Looks at a request: what is kept of it, and how it is found out who it is.

@@ -7,21 +7,17 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::heartbeat::Heartbeat;
+use super::limits::Limits;
 use super::mailbox::Mailbox;
 use super::memory::Memory;
 #[cfg(unix)]
 use super::poller::Poller;
 use super::table::{self, Care};
 use super::{turns, turnstile};
-
-/// Milliseconds since 1970. For token expiry only.
-pub(super) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
 
 /// A running worker.
 #[derive(Debug)]
@@ -38,8 +34,15 @@ impl Worker {
     ///
     /// # Errors
     /// What the system says when it gives no thread, or no epoll descriptor.
-    pub fn start(engine: usize, index: usize, care: Care, memory: Arc<Memory>) -> io::Result<Worker> {
-        let mailbox = Arc::new(Mailbox::new(engine, memory));
+    pub fn start(
+        engine: usize,
+        index: usize,
+        heartbeat: Heartbeat,
+        limits: Limits,
+        memory: Arc<Memory>,
+    ) -> io::Result<Worker> {
+        let care = Care { heartbeat, message_timeout: limits.message_timeout };
+        let mailbox = Arc::new(Mailbox::new(engine, memory, limits));
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({

@@ -9,11 +9,12 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, eventually, identity};
-use crate::engine::bridge::{Bridge, BridgeId};
-use crate::engine::config::{Auth, Config, Heartbeat, Relay};
+use crate::engine::bridge::{Bridge, BridgeId, Signal};
+use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
 use crate::engine::events::{Event, Interest};
 use crate::engine::handle::Handle;
+use crate::engine::heartbeat::Heartbeat;
 
 /// What Node does for a bridge: it carries bytes when it is told to.
 struct Carrier<'a> {
@@ -44,7 +45,7 @@ impl<'a> Carrier<'a> {
     /// Waits to be told that there are bytes, and takes all there are. Questions are answered meanwhile.
     fn take(&mut self) {
         self.answering("bytes for the socket", |event, id| {
-            matches!(event, Event::BridgeReadable { id: of } if *of == id).then_some(())
+            matches!(event, Event::Bridge { id: of, signal: Signal::Readable } if *of == id).then_some(())
         });
         self.take_what_is_there();
     }
@@ -54,7 +55,7 @@ impl<'a> Carrier<'a> {
         let id = self.bridge.id();
         loop {
             let picked = self.server.event(what, |event| match event {
-                Event::BridgeQuestion { id: of } if *of == id => Some(None),
+                Event::Bridge { id: of, signal: Signal::Question } if *of == id => Some(None),
                 event => pick(event, id).map(Some),
             });
             match picked {
@@ -102,7 +103,7 @@ impl<'a> Carrier<'a> {
 
     fn wait_for_end(&self) -> bool {
         self.answering("the bridge's end", |event, id| match event {
-            Event::BridgeEnd { id: of, abort, .. } if *of == id => Some(*abort),
+            Event::Bridge { id: of, signal: Signal::End { abort, .. } } if *of == id => Some(*abort),
             _ => None,
         })
     }
@@ -110,7 +111,7 @@ impl<'a> Carrier<'a> {
     fn expect_drain(&self) {
         let id = self.bridge.id();
         self.server.event("the bridge to take more", |event| {
-            matches!(event, Event::BridgeDrain { id: of } if *of == id).then_some(())
+            matches!(event, Event::Bridge { id: of, signal: Signal::Drain } if *of == id).then_some(())
         });
     }
 }

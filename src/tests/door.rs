@@ -13,6 +13,7 @@ use super::client::Client;
 #[cfg(target_os = "linux")]
 use super::harness::allow_threads;
 use super::harness::{Request, Server, alone, config, eventually};
+use crate::engine::bridge::Signal;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
 use crate::engine::events::{Event, Interest};
@@ -119,7 +120,11 @@ fn node_is_told_at_once_to_close_a_bridge_of_a_refused_client_that_takes_nothing
     for _ in 0..2 {
         let (bridge, _) = server.bridge(&invalid());
         server.event("the end", |event| match event {
-            Event::BridgeEnd { id, abort: false, refused: true } if *id == bridge.id() => Some(()),
+            Event::Bridge { id, signal: Signal::End { abort: false, refused: true } }
+                if *id == bridge.id() =>
+            {
+                Some(())
+            }
             _ => None,
         });
         let answer = bridge.take().unwrap();

@@ -24,9 +24,10 @@ use socket2::{Domain, Socket, Type};
 use super::client::Client;
 use crate::engine::bridge::Bridge;
 use crate::engine::broker::{Answer, Delivery, Reply};
-use crate::engine::config::{Auth, Config, Heartbeat};
+use crate::engine::config::{Auth, Config};
 use crate::engine::events::{Event, Interest};
 use crate::engine::handle::ConnectionId;
+use crate::engine::heartbeat::Heartbeat;
 use crate::engine::{Engine, Taken, Ticket, Upgrade};
 
 /// Longest wait for something that has to come. Only a test that fails waits so long.

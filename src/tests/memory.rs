@@ -7,9 +7,10 @@ use protocol::frame::Message;
 use super::client::{BINARY, Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{GLANCE, Server, config, eventually, published};
 use crate::engine::broker::Channel;
-use crate::engine::config::{Config, Limits, Relay};
+use crate::engine::config::{Config, Relay};
 use crate::engine::events::Event;
 use crate::engine::handle::ConnectionId;
+use crate::engine::limits::Limits;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

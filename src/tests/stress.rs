@@ -11,12 +11,13 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, TEXT, close_payload, frame};
 use super::harness::{Request, Server, SetOnDrop, config, identity};
-use crate::engine::bridge::{Bridge, BridgeId};
+use crate::engine::bridge::{Bridge, BridgeId, Signal};
 use crate::engine::broker::Channel;
-use crate::engine::config::{Auth, Config, Heartbeat, Relay};
+use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
 use crate::engine::events::{Event, Interest};
 use crate::engine::handle::Handle;
+use crate::engine::heartbeat::Heartbeat;
 
 const TIME: Duration = Duration::from_secs(3);
 const USERS: [&str; 3] = ["ada", "bob", "eve"];
@@ -133,19 +134,19 @@ fn live_over_a_bridge(server: &Server, bridges: &Bridges, dice: &mut Dice) {
 /// What Node does for bridges.
 fn carry(bridges: &Bridges, event: &Event) {
     match event {
-        Event::BridgeReadable { id } => {
+        Event::Bridge { id, signal: Signal::Readable } => {
             if let Some(bridge) = bridges.lock().get(id) {
                 while bridge.take().is_some() {
                     bridge.ack();
                 }
             }
         }
-        Event::BridgeQuestion { id } => {
+        Event::Bridge { id, signal: Signal::Question } => {
             if let Some(bridge) = bridges.lock().get(id) {
                 bridge.answer();
             }
         }
-        Event::BridgeEnd { id, .. } => {
+        Event::Bridge { id, signal: Signal::End { .. } } => {
             let bridge = bridges.lock().remove(id);
             bridge.into_iter().for_each(|bridge| bridge.abort());
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::engine::delivery::deliver;
 use crate::engine::handle::Handle;
 use crate::engine::registry::Registry;
-use crate::engine::worker::unix_ms;
+use crate::engine::time_of_day::unix_ms;
 
 /// See the module.
 #[derive(Debug)]

@@ -14,7 +14,6 @@ use protocol::frame;
 use tokio::time::Instant;
 
 use super::{Connection, Phase};
-use crate::engine::events::{Event, Interest};
 use crate::engine::handle::Orders;
 use crate::engine::socket::LINGER;
 use crate::engine::turns::Turn;
@@ -22,7 +21,7 @@ use crate::engine::writer::LEFTOVER;
 
 impl Connection {
     fn set_deadline(&mut self) {
-        self.deadline = Some(Box::pin(tokio::time::sleep(self.tenure.shared.config.limits.close_timeout)));
+        self.deadline = Some(Box::pin(tokio::time::sleep(self.mailbox().limits.close_timeout)));
     }
 
     /// The deadline for JavaScript is that for the end as well, which gets a moment at least.
@@ -64,7 +63,7 @@ impl Connection {
     /// before is answered first: if JavaScript has yet to deal with messages, the end waits for that.
     pub(super) fn conclude(&mut self, code: u16, reason: &str, by: ClosedBy) {
         self.incomplete.clear();
-        if self.phase == Phase::Open && self.tenure.shared.events.must_settle(&self.tenure.handle) {
+        if self.phase == Phase::Open && self.tenure.app.must_settle(&self.tenure.handle) {
             self.tenure.will_end(code, reason, by);
             self.phase = Phase::Settling;
             self.set_deadline();
@@ -159,7 +158,7 @@ impl Connection {
 
     /// Drops what waits for its client, and tells.
     fn shed(&mut self) {
-        let is_told = self.tenure.handle.is_seen() || self.tenure.shared.events.wants(Interest::SLOW);
+        let is_told = self.tenure.handle.is_seen() || self.tenure.app.wants_slow();
         if is_told {
             self.tenure.handle.mark_seen();
         }
@@ -172,7 +171,7 @@ impl Connection {
         let dropped = writer.cut(&mailbox.memory);
         mailbox.counters.messages_dropped.add(dropped.messages);
         if is_told {
-            self.tenure.shared.events.push(Event::Slow { handle: handle.clone(), dropped });
+            self.tenure.app.on_slow(handle, dropped);
         }
     }
 

@@ -8,7 +8,7 @@ use protocol::echoes::Echoes;
 use protocol::frame::{self, Message, Opcode, Whole};
 
 use super::{Connection, Phase};
-use crate::engine::router::{self, Routed};
+use crate::engine::application::Routed;
 use crate::engine::turns::{self, Turn};
 
 /// What a frame costs that is no whole message, as [`turns::spend`] counts, beside its bytes: a control frame, a fragment, a
@@ -82,7 +82,7 @@ impl Connection {
             Opcode::Close => self.peer_closes(payload),
             Opcode::Ping if self.phase == Phase::Open => self.push_pong(payload),
             Opcode::Pong if self.phase == Phase::Open && payload != frame::HEARTBEAT => {
-                self.tenure.shared.events.push_pong(&self.tenure.handle, payload);
+                self.tenure.app.on_pong(&self.tenure.handle, payload);
             }
             _ => {}
         }
@@ -93,7 +93,7 @@ impl Connection {
         let (pong, len) = frame::encode_control(Opcode::Pong, payload);
         self.tenure.handle.push_control(&pong[..len]);
         // A flood of pings whose answers nobody reads.
-        self.tenure.handle.bound_control(self.tenure.shared.config.limits.outbox_bytes);
+        self.tenure.handle.bound_control(self.mailbox().limits.outbox_bytes);
     }
 
     /// The peer began the close handshake, or answered ours (RFC 6455, section 5.5.1). Its code and reason are sent back. In an
@@ -108,7 +108,7 @@ impl Connection {
 
     /// True if it is to be echoed.
     fn route(&mut self, message: Message<'_>, may_echo: bool, turn: &Turn) -> bool {
-        match router::on_message(&self.tenure.shared, &self.tenure.handle, message, may_echo, turn) {
+        match self.tenure.app.on_message(&self.tenure.handle, message, may_echo, turn) {
             Routed::Done => false,
             Routed::Echo => true,
             Routed::Unfinished(relaying) => {

@@ -8,6 +8,7 @@ use protocol::frame::Message;
 use tokio::runtime::Builder;
 
 use super::*;
+use crate::engine::application::Application;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::events::{Event, Interest};
 use crate::engine::handle::{Peer, Pushed};
@@ -40,7 +41,7 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let engine = Engine::start(config, Box::new(|| {})).unwrap();
     let shared = engine.shared();
     let [handle, witness] = ["eve", "witness"].map(|user| {
-        let mailbox = Arc::new(Mailbox::new(usize::MAX, shared.memory.clone()));
+        let mailbox = Arc::new(Mailbox::new(usize::MAX, shared.memory.clone(), shared.config.limits));
         let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), mailbox));
         shared.registry.add(&handle);
         for room in 0..rooms {
@@ -154,7 +155,7 @@ fn a_message_to_many_rooms_is_stuck_if_a_second_passes_without_a_further_room() 
         let turn = Turn::begin();
         turns::spend(1 << 20);
         let (shared, relaying) = (scene.engine.shared(), scene.connection.relaying.as_mut().unwrap());
-        assert!(!relaying.go_on(shared, &scene.connection.tenure.handle, &turn), "there is one room more");
+        assert!(!shared.relay_on(&scene.connection.tenure.handle, relaying, &turn), "there is one room more");
         assert_eq!(scene.connection.stuck(), 0);
     });
 }

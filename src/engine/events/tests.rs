@@ -3,7 +3,6 @@ use codes::close::ClosedBy;
 use super::*;
 use crate::engine::handle::Peer;
 use crate::engine::mailbox::Mailbox;
-use crate::engine::memory::Memory;
 
 fn events() -> Events {
     let events = Events::new(Box::new(|| {}), 1 << 30, 1 << 20);
@@ -12,7 +11,7 @@ fn events() -> Events {
 }
 
 fn handle(id: u64) -> Arc<Handle> {
-    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::new(1, Memory::new(usize::MAX)))))
+    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::of_test(1))))
 }
 
 /// An event in one letter, and its number.

@@ -5,12 +5,11 @@ use codes::close::ClosedBy;
 use super::*;
 use crate::engine::handle::Peer;
 use crate::engine::mailbox::Mailbox;
-use crate::engine::memory::Memory;
 
 const MAX_BYTES: usize = 256 * 1024;
 
 fn handle(id: u64) -> Arc<Handle> {
-    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::new(1, Memory::new(usize::MAX)))))
+    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::of_test(1))))
 }
 
 fn handles(count: u64) -> Vec<Arc<Handle>> {

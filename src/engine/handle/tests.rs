@@ -3,11 +3,10 @@
 use protocol::frame::Message;
 
 use super::*;
-use crate::engine::memory::Memory;
 
 #[test]
 fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_javascript_keeps_up() {
-    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(1));
     let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
     handle.on_ping(1000);
     handle.set_held();
@@ -25,7 +24,7 @@ fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_jav
 
 #[test]
 fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {
-    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(1));
     let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
     handle.on_ping(1000);
     handle.set_paused(true);
@@ -56,7 +55,7 @@ fn a_peer_keeps_its_request_only_where_there_is_one() {
 
 #[test]
 fn a_connection_that_the_application_has_paused_is_not_overdue_whatever_else_lets_it_be_read() {
-    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(1));
     let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
     handle.on_ping(1000);
     handle.halt();
@@ -70,7 +69,7 @@ fn a_connection_that_the_application_has_paused_is_not_overdue_whatever_else_let
 
 #[test]
 fn a_connection_is_open_until_its_end_is_asked_for_and_counts_until_then() {
-    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(1));
     for ends in [Handle::declare_slow as fn(&Arc<Handle>), Handle::terminate] {
         let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox.clone()));
         assert!(handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 1);
@@ -84,7 +83,7 @@ fn a_connection_is_open_until_its_end_is_asked_for_and_counts_until_then() {
 
 #[test]
 fn a_ping_among_what_the_client_was_not_yet_offered_finds_it_no_slower_than_a_message_does() {
-    let mailbox = Arc::new(Mailbox::new(1, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(1));
     let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
     let text = "x".repeat(100_000);
     let push = || handle.push(&Outgoing::new(Message::Text(&text)), 1 << 20);

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::engine::bridge::Carrier;
 use crate::engine::events::Events;
 use crate::engine::poller::Poller;
 
@@ -15,8 +16,8 @@ fn bytes_that_lie_unread_are_seen_in_the_kernel_and_in_a_bridge() {
     let (mut peer, ours) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let native = Taken::Native(ours.into()).register(0).unwrap();
-    let events = Arc::new(Events::new(Box::new(|| {}), 1, 1));
-    let bridge = Bridge::new(1, &events);
+    let events: Arc<dyn Carrier> = Arc::new(Events::new(Box::new(|| {}), 1, 1));
+    let bridge = Bridge::new(1, Arc::downgrade(&events));
     let bridged = Taken::bridge(bridge.clone()).register(1).unwrap();
     for socket in [&native, &bridged] {
         assert!(!socket.has_unread());

@@ -23,7 +23,7 @@ fn with_socket(test: impl FnOnce(&Socket, UnixStream)) {
 fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
     with_socket(|socket, mut peer| {
         let writer = Writer::new();
-        let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
+        let mailbox = Mailbox::of_test(1);
         let push = |text| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &mailbox.memory);
         assert!(!writer.may_write_through(), "it gathers");
         writer.unblock();
@@ -61,7 +61,7 @@ fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
 fn that_all_is_written_is_told_if_something_was_seen_to_wait_or_the_client_was_behind() {
     with_socket(|socket, mut peer| {
         let writer = Writer::new();
-        let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
+        let mailbox = Mailbox::of_test(1);
         let push = |text: &str| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &mailbox.memory);
         writer.unblock();
         assert_eq!(writer.watch(), 0);
@@ -97,7 +97,7 @@ fn that_all_is_written_is_told_if_something_was_seen_to_wait_or_the_client_was_b
 fn what_waits_is_stuck_if_the_kernel_takes_none_of_it_for_a_second() {
     with_socket(|socket, mut peer| {
         let writer = Writer::new();
-        let mailbox = Mailbox::new(1, Memory::new(usize::MAX));
+        let mailbox = Mailbox::of_test(1);
         let message = "x".repeat(4 << 20);
         writer.push(&Outgoing::new(Message::Text(&message)), usize::MAX, &mailbox.memory);
         writer.unblock();

@@ -3,10 +3,9 @@
 use super::*;
 use crate::engine::handle::Peer;
 use crate::engine::mailbox::Mailbox;
-use crate::engine::memory::Memory;
 
 fn handles(many: usize) -> Vec<Arc<Handle>> {
-    let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(0));
     let new = |id| Arc::new(Handle::new(id as u64, "ada".into(), Peer::default(), mailbox.clone()));
     (0..many).map(new).collect()
 }

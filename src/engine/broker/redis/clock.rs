@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::engine::worker::unix_ms;
+use crate::engine::time_of_day::unix_ms;
 
 /// Of how many milliseconds a change may be slewing, which needs nothing.
 const SLEWED: i64 = 100;

@@ -12,7 +12,7 @@ use super::clock;
 use super::hub::{Hub, closed, count};
 use super::link::Link;
 use crate::engine::broker::{BrokerStatus, State};
-use crate::engine::worker::unix_ms;
+use crate::engine::time_of_day::unix_ms;
 
 /// Of one link.
 #[derive(Debug, Default)]

@@ -55,9 +55,9 @@ use super::{
 use crate::engine::delivery::{self, deliver};
 use crate::engine::events::Events;
 use crate::engine::handle::Handle;
+use crate::engine::random_name::random_name;
 use crate::engine::registry::Registry;
 use crate::engine::turns::spend;
-use crate::engine::upgrade::random_name;
 use crate::engine::worker::Worker;
 use asker::Asker;
 use claim::Claim;

@@ -20,9 +20,10 @@ use crate::engine::broker::budget::Budget;
 use crate::engine::broker::{Answer, BrokerStatus, Reply, unavailable};
 use crate::engine::events::{Event, Events};
 use crate::engine::gathered::Gathered;
+use crate::engine::heartbeat::Heartbeat;
+use crate::engine::limits::Limits;
 use crate::engine::memory::Memory;
-use crate::engine::table::Care;
-use crate::engine::upgrade::random_name;
+use crate::engine::random_name::random_name;
 use crate::engine::worker::Worker;
 
 /// Bytes of messages that wait for the embedder before nothing more is read.
@@ -57,8 +58,9 @@ impl PubSub {
     /// # Errors
     /// `ERR_INTERNAL` with what the system says when it gives no thread.
     pub fn start(config: RedisConfig, notify: Box<dyn Fn() + Send + Sync>) -> Result<PubSub, Error> {
-        let worker = Worker::start(NO_ENGINE, 0, Care::NONE, Memory::new(usize::MAX))
-            .map_err(|error| Error::new(Code::Internal, format!("can't start a thread: {error}")))?;
+        let worker =
+            Worker::start(NO_ENGINE, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
+                .map_err(|error| Error::new(Code::Internal, format!("can't start a thread: {error}")))?;
         let inbox = Arc::new(Inbox {
             events: Events::new(notify, usize::MAX, usize::MAX),
             channels: Mutex::default(),

@@ -209,8 +209,9 @@ mod tests {
     use crate::engine::broker::redis::config::{RedisConfig, Server};
     use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
     use crate::engine::gathered::Gathered;
+    use crate::engine::heartbeat::Heartbeat;
+    use crate::engine::limits::Limits;
     use crate::engine::memory::Memory;
-    use crate::engine::table::Care;
     use crate::engine::worker::Worker;
     use codes::error::Error;
 
@@ -237,7 +238,8 @@ mod tests {
 
     #[test]
     fn all_publishes_that_wait_for_their_partitions_share_one_bound_and_leave_in_order() {
-        let mut worker = Worker::start(0, 0, Care::NONE, Memory::new(usize::MAX)).unwrap();
+        let mut worker =
+            Worker::start(0, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX)).unwrap();
         let config = RedisConfig {
             pending_bytes: 1 << 20,
             ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])

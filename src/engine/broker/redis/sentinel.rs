@@ -20,7 +20,7 @@ use super::clock;
 use super::config::{Address, Server};
 use super::hub::Hub;
 use super::wire::{Wire, text, unexpected};
-use crate::engine::worker::unix_ms;
+use crate::engine::time_of_day::unix_ms;
 
 /// Between two questions to a Sentinel.
 const LOOK: Duration = Duration::from_millis(250);

@@ -19,7 +19,7 @@ use super::link::Link;
 use super::sentinel;
 use super::slots::{PARTITIONS, TAGS};
 use super::wire::{Mode, Wire, text, unexpected};
-use crate::engine::worker::unix_ms;
+use crate::engine::time_of_day::unix_ms;
 
 /// Between two attempts to find a server that answers.
 const SEARCH: Duration = Duration::from_millis(150);
@@ -433,8 +433,9 @@ mod tests {
     use crate::engine::broker::redis::config::RedisConfig;
     use crate::engine::broker::redis::hub::{Outcome, Sink};
     use crate::engine::gathered::Gathered;
+    use crate::engine::heartbeat::Heartbeat;
+    use crate::engine::limits::Limits;
     use crate::engine::memory::Memory;
-    use crate::engine::table::Care;
     use crate::engine::worker::Worker;
 
     /// A node in a row of `CLUSTER SLOTS`.
@@ -482,7 +483,8 @@ mod tests {
 
     #[test]
     fn a_master_that_names_no_host_keeps_a_link_that_is_down_for_an_attempt() {
-        let mut worker = Worker::start(0, 0, Care::NONE, Memory::new(usize::MAX)).unwrap();
+        let mut worker =
+            Worker::start(0, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX)).unwrap();
         let config = RedisConfig {
             connect_timeout: Duration::from_secs(3600),
             ..RedisConfig::new(vec![Server::parse("redis://one:7000").unwrap()])

@@ -301,7 +301,6 @@ mod tests {
     use super::*;
     use crate::engine::handle::{Handle, Peer};
     use crate::engine::mailbox::Mailbox;
-    use crate::engine::memory::Memory;
 
     fn batch(lens: &[usize]) -> Batch {
         let pending = lens.iter().map(|len| Pending::new(*len, Asker::Nobody, 0)).collect();
@@ -358,7 +357,7 @@ mod tests {
     #[test]
     fn floods_have_short_portions_while_others_publish_and_clients_wait_in_line() {
         let mut unanswered = Unanswered::default();
-        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let mailbox = Arc::new(Mailbox::of_test(0));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
         let mut serve = |first, commands, demand| {
             let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
@@ -401,7 +400,7 @@ mod tests {
     #[test]
     fn ends_of_subscriptions_beside_a_flood_take_nothing_of_its_portions() {
         let mut unanswered = Unanswered::default();
-        let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+        let mailbox = Arc::new(Mailbox::of_test(0));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
         for _ in 0..2 * PORTION.commands {
             let flood = Asker::Sender { sender: sender.clone(), cost: 1, first: false, epoch: 0 };

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::handle::{Handle, Peer};
-use crate::engine::memory::Memory;
 
 #[test]
 fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_busy() {
-    let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(0));
     let pipeline = Pipeline::new(mailbox.clone(), Arc::new(Budget::new(usize::MAX)));
     pipeline.begin();
     pipeline.open();
@@ -39,7 +38,7 @@ fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_
 
 #[test]
 fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
-    let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(0));
     let pipeline = Pipeline::new(mailbox.clone(), Arc::new(Budget::new(usize::MAX)));
     pipeline.begin();
     pipeline.open();
@@ -60,7 +59,7 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
 
 #[test]
 fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_of_them() {
-    let mailbox = Arc::new(Mailbox::new(0, Memory::new(usize::MAX)));
+    let mailbox = Arc::new(Mailbox::of_test(0));
     let pipeline = Pipeline::new(mailbox, Arc::new(Budget::new(usize::MAX)));
     let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
     let many = 0..2 * CHANNELS_PER_TAKE;
@@ -99,7 +98,7 @@ fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_o
 #[test]
 fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     let budget = Arc::new(Budget::new(usize::MAX));
-    let pipeline = Pipeline::new(Arc::new(Mailbox::new(0, Memory::new(usize::MAX))), budget.clone());
+    let pipeline = Pipeline::new(Arc::new(Mailbox::of_test(0)), budget.clone());
     let add = |byte: u8, len: usize| {
         pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
     };

@@ -1,0 +1,110 @@
+//! What all connections of an engine share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use protocol::frame::Message;
+use tokio::sync::{oneshot, watch};
+
+use super::application::{Application, End, Routed};
+use super::broker::{Broker, Intake};
+use super::config::Config;
+use super::events::{Event, Events, Interest};
+use super::handle::Handle;
+use super::live::Census;
+use super::memory::Memory;
+use super::outbox::Dropped;
+use super::registry::Registry;
+use super::relaying::Relaying;
+use super::router;
+use super::stats::SharedCounters;
+use super::turns::Turn;
+use super::upgrade::Answer;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) registry: Arc<Registry>,
+    pub(super) events: Arc<Events>,
+    pub(super) broker: Box<dyn Broker>,
+    pub(super) intake: Option<Arc<Intake>>,
+    pub(super) counters: SharedCounters,
+    pub(super) census: Census,
+    pub(super) memory: Arc<Memory>,
+    /// Upgrades whose client the embedder is asked about.
+    pub(super) asking: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    pub(super) closing: watch::Sender<bool>,
+    pub(super) last_id: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl Application for Shared {
+    fn must_pause(&self, handle: &Arc<Handle>) -> bool {
+        self.events.must_pause(handle)
+    }
+
+    fn must_wait(&self, handle: &Arc<Handle>) -> bool {
+        self.intake.as_ref().is_some_and(|intake| intake.must_wait(handle))
+    }
+
+    fn make_room(&self, handle: &Arc<Handle>) {
+        if let Some(intake) = &self.intake {
+            intake.make_room(handle);
+        }
+    }
+
+    fn on_message(&self, handle: &Arc<Handle>, message: Message<'_>, may_echo: bool, turn: &Turn) -> Routed {
+        router::on_message(self, handle, message, may_echo, turn)
+    }
+
+    fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool {
+        router::relay_on(self, handle, relaying, turn)
+    }
+
+    fn on_pong(&self, handle: &Arc<Handle>, payload: &[u8]) {
+        self.events.push_pong(handle, payload);
+    }
+
+    fn on_drain(&self, handle: &Arc<Handle>) {
+        self.events.push_drain(handle);
+    }
+
+    fn must_settle(&self, handle: &Arc<Handle>) -> bool {
+        self.events.must_settle(handle)
+    }
+
+    fn wants_slow(&self) -> bool {
+        self.events.wants(Interest::SLOW)
+    }
+
+    fn on_slow(&self, handle: &Arc<Handle>, dropped: Dropped) {
+        self.events.push(Event::Slow { handle: handle.clone(), dropped });
+    }
+
+    fn on_leave(self: Arc<Self>, handle: &Arc<Handle>) {
+        self.withdraw(handle);
+        if let Some(intake) = &self.intake {
+            intake.leave(handle);
+        }
+    }
+
+    fn on_end(&self, handle: &Arc<Handle>, end: Option<End>, announced: bool) {
+        self.registry.forget(handle);
+        let Some(End { code, reason, by }) = end else { return };
+        if announced {
+            self.counters.closed(code, by);
+        }
+        // The embedder may hold an object for a connection whose 101 could not be written.
+        if handle.is_seen() || (announced && self.events.wants(Interest::DISCONNECT)) {
+            self.events.push(Event::Close { handle: handle.clone(), code, reason, by });
+        }
+    }
+}
