@@ -70,7 +70,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}
    * @returns what is known of the message's way; a message without a recipient is no error
-   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` for data that is not {@link Sendable}
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`, or `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
@@ -1340,7 +1340,7 @@ export interface Connection<Data = unknown> {
    *
    * @returns whether it was queued: `false` if the connection is closing or closed, or has just overflowed its outbox
    * (it is then closed with 4004)
-   * @throws TypeError `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
+   * @throws TypeError `ERR_NOT_SERIALIZABLE` for data that is not {@link Sendable}
    * @throws RangeError `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    */
   send(data: Sendable): boolean;
