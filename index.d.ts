@@ -1118,12 +1118,13 @@ export interface LimitOptions {
   outboxBytes?: number | undefined;
   /**
    * Memory that the outboxes of all connections that are behind and all unfinished messages may hold together. Past it,
-   * connections are closed until it is enough. They are closed with 4004, or with 1013 if the cause is their unfinished
-   * message, be it not complete or not yet relayed to all rooms. Connections without progress for a second go first: the client
-   * took nothing of its outbox, or sent nothing more of its message, or the message was relayed to no further room. All others
-   * go next. In both groups, those that hold most go first. A flood that is younger than a second, or that trickles, can still
-   * hit a healthy client in the middle of a large message. Keep `maxPayload` and `outboxBytes` small against it. It must be at
-   * least twice the larger of both, because otherwise one permitted message could never get through: `ERR_OPTION_OUT_OF_RANGE`.
+   * connections are closed until it is enough: with 4004, or with 1013 if the cause is their unfinished message, be it not
+   * complete or not yet relayed to all rooms. Connections without progress for a second go first: the client took nothing of
+   * its outbox, or sent nothing more of its message, or the message was relayed to no further room. All others go next. In both
+   * groups, those that hold most go first. A flood that is younger than a second, or that trickles, can still hit a healthy
+   * client in the middle of a large message. Keep `maxPayload` and `outboxBytes` small against `memoryBytes`. It must be at
+   * least twice the larger of both: otherwise one permitted message could never get through, and the constructor throws
+   * `ERR_OPTION_OUT_OF_RANGE`.
    *
    * Under a flood, closing takes a second or two; bytes that are sent meanwhile come on top. A frame that is half out is
    * finished, unless more than 16 KiB of it remain to be sent: then the connection is reset at once, and the client sees 1006.
