@@ -7,19 +7,20 @@ import type { Server as HttpsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 
 /**
- * WebSockets on the HTTP server that an application already has. Node's thread takes part in the upgrade only; from
- * then on the socket belongs to Rust threads, so that a blocked event loop delays no message and ends no connection.
+ * WebSockets on the HTTP server that an application already has. Node's thread takes part in the upgrade only. From then on the
+ * socket belongs to Rust threads, so a blocked event loop delays no message and ends no connection.
  *
- * Takes the upgrades of one path, also before listeners that were there earlier. Those of other paths are left to the
- * server's other `upgrade` listeners, which then have to refuse what nobody wants. Where only managers listen, such an
- * upgrade is answered by the server's `request` handler, as if there were no `upgrade` listener.
+ * The manager takes the upgrades of one path, also before listeners that were there earlier. It leaves those of other paths to
+ * the server's other `upgrade` listeners, which then have to refuse an upgrade that nobody wants. If only managers listen, the
+ * server's `request` handler answers such an upgrade, as if there were no `upgrade` listener.
  *
- * With an `https` server, or a socket that isn't Node's own, the bytes pass through Node (a stream bridge): all of this
- * works there too, but a blocked event loop then delays messages.
+ * With an `https` server, or a socket that isn't Node's own, the bytes pass through Node (a stream bridge). Everything works
+ * there, too, but a blocked event loop then delays messages.
  *
- * Listeners run one event after another; microtasks run between events. Those of a connection's events run in the asynchronous
- * context (`AsyncLocalStorage`) of its upgrade, or of the call of `handleUpgrade`; all others, and those of a connection whose
- * upgrade had none, in the context in which the manager was made. A listener that throws or rejects ends up in the `error` event, with `ERR_LISTENER`.
+ * Listeners run one event after another; microtasks run between events. Listeners of a connection's events run in the
+ * asynchronous context (`AsyncLocalStorage`) of its upgrade, or of the call of `handleUpgrade`. All other listeners run in the
+ * context in which the manager was made, and so do those of a connection whose upgrade had no context. If a listener throws or
+ * rejects, the manager emits `error` with `ERR_LISTENER`.
  *
  * @typeParam Data - type of `connection.data`; follows from `auth.authenticate` if that is given
  *
@@ -32,14 +33,14 @@ import type { Duplex } from 'node:stream';
  */
 export class WebSocketManager<Data = unknown> extends EventEmitter {
   /**
-   * Starts listening at once. Without `options`, the environment variable `JWT_SECRET` has to hold the secret that
-   * tokens are signed with.
+   * Starts listening at once. Without `options`, the environment variable `JWT_SECRET` must hold the secret that tokens are
+   * signed with.
    *
-   * @param server - the `http.Server`, `https.Server`, or one of HTTP/2 with `allowHTTP1`; it need not listen yet. When it closes, the manager does. `null`: none, for
-   * applications that call {@link WebSocketManager.handleUpgrade} for every upgrade, or that only send. Such a manager is closed by
-   * {@link WebSocketManager.close} alone. Without `auth` and `JWT_SECRET` it lets in whom `handleUpgrade` is given an identity of, and
-   * nobody else. `JWT_SECRET` is read here, too: `auth: { authenticate: () => null }` says that every client comes by `handleUpgrade` with
-   * an identity. It holds the process no more than another one does.
+   * @param server - the `http.Server`, `https.Server`, or one of HTTP/2 with `allowHTTP1`; it need not listen yet. When it
+   * closes, the manager closes. `null`: no server, for applications that call {@link WebSocketManager.handleUpgrade} for every
+   * upgrade, or that only send. Only {@link WebSocketManager.close} closes such a manager. Without `auth` and `JWT_SECRET`, it
+   * accepts only clients for which `handleUpgrade` got an identity. If `JWT_SECRET` is set, it also accepts clients with a
+   * token; `auth: { authenticate: () => null }` prevents that. It keeps the process alive no more than another manager does.
    * @throws TypeError `ERR_INVALID_SERVER` if `server` is neither an HTTP server nor `null`
    * @throws TypeError `ERR_INVALID_OPTION` for an option of the wrong type, or options that exclude each other
    * @throws TypeError `ERR_UNKNOWN_OPTION` for an option that does not exist
@@ -63,13 +64,13 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /**
    * Sends to all connections of a user, on whichever servers they are.
    *
-   * The promise may be left alone: a rejection that nobody handles is no unhandled one. If it is about the arguments (a
-   * `TypeError` or `RangeError`), it becomes a process warning then, at most one a second of each code.
+   * You may ignore the promise: its rejection never counts as unhandled. If the arguments are the cause (a `TypeError` or
+   * `RangeError`), an ignored rejection becomes a process warning, at most one a second of each code.
    *
    * @param userId - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @param data - see {@link Sendable}
-   * @returns what is known of the message's way; nobody there is no error
-   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
+   * @returns what is known of the message's way; a message without a recipient is no error
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`, or `ERR_NOT_SERIALIZABLE` for data that is not {@link Sendable}
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`, or `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
@@ -96,8 +97,8 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   broadcast(data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
 
   /**
-   * Publishes JSON on a channel of the application's own, for any subscriber of Redis: see {@link RedisPubSub}. Without
-   * Redis it rejects.
+   * Publishes JSON on a channel of the application's own, for any subscriber of Redis: see {@link RedisPubSub}. Without Redis
+   * it rejects.
    *
    * @param channel - the channel as Redis knows it, without a prefix: 1 to 65,536 bytes of UTF-8, and not one of a manager's own,
    * see {@link RedisPubSub.publish}
@@ -112,9 +113,9 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    *
    * @param code - close code, default 4002 (`CloseCode.DISCONNECTED`); one that may be sent: 1000-1003, 1007-1013, 3000-4999
    * @param reason - at most 123 bytes of UTF-8, default empty
-   * @param options - `require: 'cluster'`: reject unless every server was asked. Without it, and with Redis away, connections
+   * @param options - `require: 'cluster'`: reject unless every server was asked. Without it, while Redis is away, connections
    * of other servers stay
-   * @returns what is known of the request's way; `local` is how many connections of this process were told
+   * @returns what is known of the request's way; `local` is the number of connections of this process that it closes
    * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_UNKNOWN_OPTION`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already
@@ -129,10 +130,10 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   ): Promise<Delivery>;
 
   /**
-   * Whether the user has an open connection, on this server or any that is in touch with Redis. `true` may be some seconds
-   * old for another server, which forgets a user `redis.graceMs` after the last connection; for one that hangs without losing its
-   * connection to Redis (SIGSTOP, a frozen machine) it stays `true`, for 150 seconds and more. Servers that know nothing but the
-   * channel of `redis.routing: 'shared'` are not asked.
+   * Whether the user has an open connection, on this server or any that is in touch with Redis. `true` may be some seconds old
+   * for another server, because that server forgets a user `redis.graceMs` after the last connection. If a server hangs without
+   * losing its connection to Redis (SIGSTOP, a frozen machine), `true` stays for 150 seconds and more. Servers that use only
+   * the channel of `redis.routing: 'shared'` are not asked.
    *
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
@@ -143,9 +144,9 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   isOnline(userId: string | number): Promise<boolean>;
 
   /**
-   * Counts open connections on all servers: each is asked, and has a second to answer.
+   * Counts open connections on all servers. Each server is asked, and has a second to answer.
    *
-   * @param userId - of this user only; default everybody's
+   * @param userId - count this user's connections only; default everybody's
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED`
@@ -154,23 +155,24 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   countConnections(userId?: string | number): Promise<ConnectionCount>;
 
   /**
-   * Takes an upgrade that the application routes itself, whatever its path. The socket is taken at once, and answered
-   * also where the promise rejects, except for the rejections marked "untouched".
+   * Takes an upgrade that the application routes itself, whatever its path. The manager takes the socket at once, and answers
+   * it even if the promise rejects, except for the rejections marked "untouched".
    *
-   * May be called after an `await`: what the socket has read meanwhile is taken along. Call `socket.on('error', () => {})` before the
-   * `await`: Node takes its own listener off an upgraded socket, so a client's reset ends the process otherwise.
+   * It may be called after an `await`: bytes that the socket has read meanwhile are taken along. Call `socket.on('error', () =>
+   * {})` before the `await`: Node removes its own listener from an upgraded socket, so a client's reset would end the process.
    *
    * @param req - the request of the server's `upgrade` event
    * @param socket - its socket, or any other `Duplex` that carries the connection
    * @param head - its first bytes
-   * @param identity - who it is. Then nothing else is asked for; the origin is checked all the same. Without it, the option `auth` decides.
+   * @param identity - who the client is. With it, `auth` is not asked, but the origin is still checked. Without it, the option
+   * `auth` decides.
    * @returns the open connection
    * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_INVALID_IDENTITY`: untouched
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called: the client gets 503 `ERR_SHUTTING_DOWN`
-   * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it is yet to
-   * be answered (untouched); if it gave something else than bytes (destroyed); or if the client left meanwhile
-   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`; the {@link UpgradeRefusal} itself
-   * where `auth.authenticate` gave one
+   * @throws (rejects) Error `ERR_HANDOVER` if the socket is closed or taken already, or an earlier request on it has no answer
+   * yet (untouched); if the socket gave something else than bytes (destroyed); or if the client left meanwhile
+   * @throws (rejects) Error with the code of the refusal that the client got, such as `ERR_TOKEN_INVALID`; the {@link
+   * UpgradeRefusal} itself if `auth.authenticate` gave one
    */
   handleUpgrade(
     req: IncomingMessage,
@@ -180,27 +182,26 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   ): Promise<Connection<Data>>;
 
   /**
-   * Resolves when messages can be sent and received, with Redis when all links to it are up. Doesn't wait for the HTTP
+   * Resolves when messages can be sent and received; with Redis, when all links to it are up. It doesn't wait for the HTTP
    * server to listen.
    *
    * @throws (rejects) Error `ERR_BROKER_CONNECT`, `ERR_BROKER_AUTH`, `ERR_BROKER_TOO_OLD`, `ERR_BROKER_ROLE`,
-   * `ERR_BROKER_TIMEOUT`, `ERR_BROKER_PROTOCOL`: why Redis can't be used now. It goes on being tried.
+   * `ERR_BROKER_TIMEOUT`, `ERR_BROKER_PROTOCOL`: why Redis can't be used now. The manager keeps trying.
    * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
   ready(): Promise<void>;
 
-  /** A reading of all counters. Costs some microseconds; doesn't throw, also after `close()`. */
+  /** Returns all counters. A call costs some microseconds, and never throws, also after `close()`. */
   stats(): Stats;
 
   /**
-   * Refuses new connections, closes those that are there, and frees everything. Runs by itself, with code 1001, when
-   * the HTTP server closes. Keeps the process alive until it is done, and no longer: afterwards nothing of the manager
-   * does. Further calls answer the same promise.
+   * Refuses new connections, closes the open ones, and frees everything. The manager closes by itself, with code 1001, when the
+   * HTTP server closes. It keeps the process alive until it is closed, and no longer. Further calls return the same promise.
    *
-   * The manager's other calls reject with `ERR_CLOSED` from now on. With `drainMs` only `handleUpgrade` does; the others are
-   * served, for pages and connections that are still there, until the drain is over: until the last connection is gone,
-   * which may be sooner than `drainMs`. Connections that are still open receive messages meanwhile, and so do the users of other
-   * servers.
+   * The manager's other calls reject with `ERR_CLOSED` from now on. With `drainMs` only `handleUpgrade` rejects at once. The
+   * other calls still work, for pages and connections that are still there, until the drain is over: until the last connection
+   * is gone, which may be sooner than `drainMs`. Connections that are still open receive messages meanwhile, and so do users of
+   * other servers.
    *
    * @throws (rejects) TypeError `ERR_INVALID_ARG` or `ERR_UNKNOWN_OPTION`: nothing was closed
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`: nothing was closed
@@ -210,43 +211,43 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /** {@link WebSocketManager.close} without options, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 
-  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
+  /** `message`, where `isBinary` determines the type of `data`; see {@link WebSocketManagerEvents.message}. */
   on(event: 'message', listener: MessageListener<Data>): this;
   on<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
+  /** `message`, where `isBinary` determines the type of `data`; see {@link WebSocketManagerEvents.message}. */
   addListener(event: 'message', listener: MessageListener<Data>): this;
   addListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
+  /** `message`, where `isBinary` determines the type of `data`; see {@link WebSocketManagerEvents.message}. */
   prependListener(event: 'message', listener: MessageListener<Data>): this;
   prependListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
+  /** `message`, where `isBinary` determines the type of `data`; see {@link WebSocketManagerEvents.message}. */
   once(event: 'message', listener: MessageListener<Data>): this;
   once<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
+  /** `message`, where `isBinary` determines the type of `data`; see {@link WebSocketManagerEvents.message}. */
   prependOnceListener(event: 'message', listener: MessageListener<Data>): this;
   prependOnceListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
+  /** `message`, where `isBinary` determines the type of `data`; see {@link WebSocketManagerEvents.message}. */
   off(event: 'message', listener: MessageListener<Data>): this;
   off<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
     listener: WebSocketManagerListener<E, Data>,
   ): this;
-  /** `message`, where `isBinary` tells the type of `data`; see {@link WebSocketManagerEvents.message}. */
+  /** `message`, where `isBinary` determines the type of `data`; see {@link WebSocketManagerEvents.message}. */
   removeListener(event: 'message', listener: MessageListener<Data>): this;
   removeListener<E extends keyof WebSocketManagerEvents<Data>>(
     event: E,
@@ -260,35 +261,36 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
 }
 
 /**
- * The manager of that name in this process (in a worker thread: in that thread), for code that is not where the server
- * is made, such as route handlers. Survives bundling and module reloads.
+ * Returns the manager of that name in this process (in a worker thread: in that thread). It is for code outside the file that
+ * makes the server, such as route handlers. It survives bundling and module reloads.
  *
  * @param name - default `'default'`
  * @throws TypeError `ERR_INVALID_ARG` if `name` is no string
- * @throws Error `ERR_NO_MANAGER` if there is none; the message says what to do
+ * @throws Error `ERR_NO_MANAGER` if there is none; the message gives the remedy
  */
 export function getWebSocketManager<Data = unknown>(name?: string): WebSocketManager<Data>;
 
 /**
- * Ends this process in order when it gets a signal. In this order: all managers of the process close, with `drainMs`, while requests are
- * still answered, with `Connection: close`; then the HTTP servers close, once their requests are answered; then `onClosed` runs;
- * then the process exits, with `process.exitCode` or 0. A step that fails is the process warning `ACTORY_WS_SHUTDOWN`, and the exit
- * code is 1; the other steps run all the same.
+ * Ends this process in order when it gets a signal. First, all managers of the process close, with `drainMs`, while requests
+ * are still answered, with `Connection: close`. Then the HTTP servers close, once their requests are answered. Then `onClosed`
+ * runs. Then the process exits, with `process.exitCode` or 0. If a step fails, the other steps still run. The failure becomes
+ * the process warning `ACTORY_WS_SHUTDOWN`, and the exit code is 1.
  *
- * Once the requests are answered, other upgraded sockets of the servers (such as those of another WebSocket server) and connections
- * that say nothing are ended, and sessions of HTTP/2 are closed. Call this before the server listens: connections from before the
- * call are waited for, until a second before the deadline.
+ * Once the requests are answered, other upgraded sockets of the servers (such as those of another WebSocket server) and
+ * connections that send nothing are ended, and sessions of HTTP/2 are closed. Call this before the server listens: connections
+ * from before the call are waited for, until a second before the deadline.
  *
- * It exits at `deadlineMs` whatever is left by then; a warning names that, and the exit code is 1. A second signal, if it comes half
- * a second after the first or later, exits at once with 128 plus the number of the signal. (A signal sent to npm comes twice.)
+ * The process exits at the latest at `deadlineMs`. If anything is left by then, a warning names it, and the exit code is 1. A
+ * second signal, if it comes half a second after the first or later, exits at once with 128 plus the number of the signal. (A
+ * signal sent to npm comes twice.)
  *
- * A process ends once, however often this is called, also by several copies of the package. Each call adds its servers, its signals
- * and its `onClosed`; of `drainMs` and of `deadlineMs` the longest counts. All `onClosed` run at the same time.
+ * A process ends once, however often this is called, also by several copies of the package. Each call adds its servers, its
+ * signals and its `onClosed`. The longest `drainMs` and the longest `deadlineMs` count. All `onClosed` run at the same time.
  *
  * @param server - the HTTP servers to close, one or several; `null` or an empty array where there is none
  * @throws TypeError `ERR_INVALID_SERVER` if one of them is no HTTP server, `ERR_INVALID_ARG` or `ERR_UNKNOWN_OPTION`
- * @throws RangeError `ERR_ARG_OUT_OF_RANGE` for a time out of its range, a `deadlineMs` less than `drainMs`, and a signal that there is
- * not, or that no process can listen to. Nothing is wired then.
+ * @throws RangeError `ERR_ARG_OUT_OF_RANGE` for a time out of its range, a `deadlineMs` less than `drainMs`, and a signal that
+ * doesn't exist or that no process can listen to. Nothing is wired then.
  */
 export function shutdownOnSignals(
   server:
@@ -303,55 +305,58 @@ export function shutdownOnSignals(
 /** Options of {@link shutdownOnSignals}. */
 export interface ShutdownOptions {
   /**
-   * The signals; without any, only {@link Shutdown.start} starts it. `SIGKILL` and `SIGSTOP` can't be listened to.
+   * The signals. With an empty array, only {@link Shutdown.start} starts the shutdown. `SIGKILL` and `SIGSTOP` can't be
+   * listened to.
    *
    * @defaultValue `['SIGTERM', 'SIGINT']`
    */
   signals?: readonly NodeJS.Signals[] | undefined;
   /**
-   * Over how much time the closing of the connections is spread; see {@link CloseOptions.drainMs}. Milliseconds, 0 to 86,400,000.
+   * The time over which the closing of the connections is spread; see {@link CloseOptions.drainMs}. Milliseconds, 0 to
+   * 86,400,000.
    *
    * @defaultValue `1000`
    */
   drainMs?: number | undefined;
   /**
-   * When the process exits at the latest, counted from the signal. A second before that, or half-way from the end of the drain if that
-   * is later, nothing is waited for any more, the servers close, requests are cut off, server-sent events too, and `onClosed` is called.
-   * The sender of the signal has to give the process longer than this. pm2 does not by default: `kill_timeout: 8000` fits.
-   * Milliseconds, `drainMs` to 86,400,000.
+   * The time from the signal to the exit of the process, at the latest. A second before that, or half-way from the end of the
+   * drain if that is later, the waiting ends: the servers close, requests are cut off (server-sent events too), and `onClosed`
+   * is called. The sender of the signal has to give the process longer than this. pm2 does not by default: `kill_timeout: 8000`
+   * fits. Milliseconds, `drainMs` to 86,400,000.
    *
    * @defaultValue `drainMs + 6000`: 7000
    */
   deadlineMs?: number | undefined;
   /**
-   * Called when clients and requests are gone, to close what they needed, such as a database. No new ones come in by then. A promise
-   * of it is awaited. If it throws or rejects, that is a process warning, and the exit code is 1.
+   * Called when clients and requests are gone, to close what they needed, such as a database. No new clients or requests come
+   * in by then. A returned promise is awaited. If the function throws or rejects, the failure becomes a process warning, and
+   * the exit code is 1.
    */
   onClosed?: (() => unknown) | undefined;
 }
 
-/** What {@link shutdownOnSignals} answers with. */
+/** Result of {@link shutdownOnSignals}. */
 export interface Shutdown {
-  /** Whether the process is ending: what a health check is to answer 503 for. */
+  /** Whether the process is ending: a health check answers 503 then. */
   readonly started: boolean;
-  /** Does what a signal does, for those that come by another way. Has no effect when the process is ending. */
+  /** Has the effect of a signal, for a shutdown that begins in another way. Does nothing when the process is ending. */
   start(): void;
-  /** Takes the call back; what other calls have wired stays. Has no effect when the process is ending. */
+  /** Undoes the call, and leaves other calls in force. Does nothing when the process is ending. */
   unwire(): void;
   /** {@link Shutdown.unwire}, for `using`. */
   [Symbol.dispose](): void;
 }
 
 /**
- * Pub/Sub on channels of the application's own, JSON in and out. Connects when it is made, by the same machinery as a
- * manager: comes back by itself for ever, and then subscribes again to everything.
+ * Pub/Sub on channels of the application's own, JSON in and out. It connects when it is made. Like a manager, it reconnects for
+ * ever, and then subscribes again to everything.
  *
- * Handlers run one message after another, in the asynchronous context in which the object was made. One that throws or
- * rejects ends up in the `error` event, with `ERR_LISTENER`; so does a message that isn't JSON, or is larger than 64 MiB, with
- * `ERR_BAD_MESSAGE`.
+ * Handlers run one message after another, in the asynchronous context in which the object was made. If a handler throws or
+ * rejects, the object emits `error` with `ERR_LISTENER`. If a message isn't JSON, or is larger than 64 MiB, it emits `error`
+ * with `ERR_BAD_MESSAGE`.
  *
- * A login that may use some channels only (Redis ACL, `resetchannels`) had better have `&probe:*` besides, and
- * `+publish`: each connection sends messages to itself there, which show that it carries any. Without, it shows only
+ * A login that may use some channels only (Redis ACL, `resetchannels`) should also have `&probe:*` and `+publish`. Each
+ * connection sends itself messages on that channel, to check that it still carries any. Without these rights, it can check only
  * that Redis answers.
  *
  * @example
@@ -365,7 +370,7 @@ export interface Shutdown {
 export class RedisPubSub extends EventEmitter {
   /**
    * @param url - as `url` of {@link RedisOptions}; default the option's, else the environment variable `REDIS_URL`
-   * @param options - messages of errors name them as a manager's, `redis.url`
+   * @param options - error messages name them as a manager's, `redis.url`
    * @throws TypeError `ERR_INVALID_ARG`; `ERR_INVALID_OPTION`, also if there is no URL; `ERR_UNKNOWN_OPTION`
    * @throws RangeError `ERR_OPTION_OUT_OF_RANGE`
    */
@@ -374,15 +379,16 @@ export class RedisPubSub extends EventEmitter {
   /**
    * Resolves when all links to Redis are up.
    *
-   * @throws (rejects) as {@link WebSocketManager.ready}; it goes on being tried
+   * @throws (rejects) as {@link WebSocketManager.ready}; the object keeps trying
    */
   initialize(): Promise<void>;
 
   /**
    * Publishes a message.
    *
-   * @param channel - 1 to 65,536 bytes of UTF-8. Those that begin with `redis.prefix` of a manager of this process, on whichever
-   * Redis, and a colon, or with the option `prefix` of this object (default `'actory'`) and a colon, are managers' own
+   * @param channel - 1 to 65,536 bytes of UTF-8. Channels are a manager's own if they begin with a manager's `redis.prefix` and
+   * a colon, for any manager of this process on whichever Redis, or with the option `prefix` of this object (default
+   * `'actory'`) and a colon
    * @param message - anything that `JSON.stringify` has a text for
    * @returns how many subscribers Redis handed it to; in a Redis Cluster, those of one of its servers
    * @throws (rejects) TypeError `ERR_INVALID_ARG`, `ERR_NOT_SERIALIZABLE`
@@ -394,15 +400,15 @@ export class RedisPubSub extends EventEmitter {
   publish(channel: string, message: unknown): Promise<number>;
 
   /**
-   * Has a handler called with every message of a channel, until `unsubscribe` or `close`. A channel may have several
-   * handlers; the same function counts once. Holds the process, see {@link RedisPubSub.unref}.
+   * Calls a handler with every message of a channel, until `unsubscribe` or `close`. A channel may have several handlers; the
+   * same function counts once. A subscription keeps the process alive, see {@link RedisPubSub.unref}.
    *
    * @param channel - as in {@link RedisPubSub.publish}
    * @param handler - called with the parsed message and the channel
-   * @returns when Redis has confirmed the subscription. While Redis is away it waits for that.
+   * @returns a promise that resolves when Redis has confirmed the subscription. While Redis is away it stays pending.
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
-   * @throws (rejects) Error `ERR_BROKER_AUTH` if the login may not listen on the channel. If that is taken from it later,
+   * @throws (rejects) Error `ERR_BROKER_AUTH` if the login may not listen on the channel. If the login loses that right later,
    * the subscription ends with an `error` event of this code.
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
    */
@@ -413,9 +419,9 @@ export class RedisPubSub extends EventEmitter {
   ): Promise<void>;
 
   /**
-   * Takes a handler off a channel.
+   * Removes a handler from a channel.
    *
-   * @param handler - default all of the channel
+   * @param handler - default all handlers of the channel
    * @throws (rejects) TypeError `ERR_INVALID_ARG`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
    * @throws (rejects) Error `ERR_CLOSED` once `close()` was called
@@ -426,13 +432,13 @@ export class RedisPubSub extends EventEmitter {
     handler?: (message: any, channel: string) => unknown,
   ): Promise<void>;
 
-  /** Has subscriptions hold the process again, which is the default. */
+  /** Makes subscriptions keep the process alive again, which is the default. */
   ref(): this;
   /** Lets the process end although there are subscriptions. */
   unref(): this;
 
   /**
-   * Waits for answers that are due, five seconds at most, and ends everything. Further calls answer the same promise.
+   * Waits for outstanding answers, five seconds at most, and ends everything. Further calls return the same promise.
    *
    * @throws (rejects) never
    */
@@ -462,11 +468,11 @@ export class RedisPubSub extends EventEmitter {
 
 /** Events of a {@link RedisPubSub}, by their arguments. */
 export interface RedisPubSubEvents {
-  /** The links to Redis have changed. Where nobody listens, trouble becomes a process warning. */
+  /** The links to Redis have changed. Without a listener, trouble becomes a process warning. */
   broker: [status: BrokerStatus];
   /**
-   * A handler failed, or messages are not JSON (at most one such event a second). Without a listener it becomes a process
-   * warning, at most one a second of each code.
+   * A handler failed, or messages are not JSON (at most one such event a second). Without a listener the event becomes a
+   * process warning, at most one a second of each code.
    */
   error: [error: WebSocketError];
 }
@@ -476,60 +482,62 @@ export interface WebSocketManagerEvents<Data = unknown> {
   /** A connection has opened. */
   connection: [connection: Connection<Data>];
   /**
-   * A message came: text as a string, binary as a Buffer. Every message, also those that the option `relay` passes on,
-   * and text that isn't JSON. Under a flood, a connection whose messages have not been taken is no longer read:
-   * see `limits.eventBytesPerConnection`. Messages of one connection come in their order; those of several come in turn.
+   * A message came: text as a string, binary as a Buffer. The event is emitted for every message, also for those that the
+   * option `relay` passes on, and for text that isn't JSON. Under a flood, the server stops reading a connection whose messages
+   * the listeners have not taken: see `limits.eventBytesPerConnection`. Messages of one connection come in their order; those
+   * of several come in turn.
    */
   message: [connection: Connection<Data>, data: string | Buffer, isBinary: boolean];
   /**
-   * A connection has ended, after all its messages. `code` is the client's, or the one it was closed with, see
-   * {@link CloseCode}; 1002 if the client's is none that may be sent (1000-1003, 1007-1013, 3000-4999), which it is answered
-   * with too; 1006 if there was no close frame. A client may send any code of the application's, so only `by` says whether
-   * 4002 is this server's word or the client's.
+   * A connection has ended, after all its messages. `code` is the client's, or the one with which the connection was closed,
+   * see {@link CloseCode}. It is 1002 if the client's may not be sent (1000-1003, 1007-1013, 3000-4999); the server also
+   * answers with 1002 then. It is 1006 if there was no close frame. A client may send any code of the application's, so only
+   * `by` says whether the server or the client chose 4002.
    */
   disconnect: [connection: Connection<Data>, code: number, reason: string, by: ClosedBy];
   /**
-   * Too much waited for a connection: it was dropped, but for a frame that is half out, and the connection is being closed
-   * with 4004.
+   * Too much waited for a connection. The waiting messages were dropped, except for a frame that is half out, and the
+   * connection is being closed with 4004.
    */
   slow: [connection: Connection<Data>, dropped: Dropped];
   /**
-   * A pong came: the answer to `connection.ping()`, with its data, or one that the client sent of its own accord. Never the answer
-   * to a ping of the heartbeat.
+   * A pong came: the answer to `connection.ping()`, with its data, or one that the client sent of its own accord. The answer to
+   * a ping of the heartbeat doesn't emit it.
    */
   pong: [connection: Connection<Data>, data: Buffer];
   /**
-   * All that waited for an open connection is handed to the kernel, `bufferedAmount` is 0 as of then, and somebody may have waited
-   * for that: `bufferedAmount` was read as more than 0, or the kernel has refused bytes, since it was last 0. Once for each such
-   * time, as with `net.Socket`. It does not come for a connection that is closing: wait for `disconnect` as well.
+   * All bytes that waited for an open connection are handed to the kernel. It is emitted when `bufferedAmount` is 0 again, and
+   * only if somebody may have waited for that: since `bufferedAmount` was last 0, it was read as more than 0, or the kernel has
+   * refused bytes. It is emitted once for each such time, as with `net.Socket`. It is not emitted for a connection that is
+   * closing: wait for `disconnect` as well.
    */
   drain: [connection: Connection<Data>];
   /**
-   * An upgrade was refused, as `stats().refused` counts. Clients can cause any number: while 1,000 wait for listeners,
-   * further ones are left out.
+   * An upgrade was refused, as `stats().refused` counts. Clients can cause any number: while 1,000 wait for listeners, further
+   * ones are left out.
    */
   refused: [refusal: Refusal];
   /**
-   * The links between servers have changed, or one that was lost is back. Never happens without Redis. Where nobody
-   * listens, trouble becomes a process warning.
+   * The links between servers have changed, or a lost one is back. It is never emitted without Redis. Without a listener,
+   * trouble becomes a process warning.
    */
   broker: [status: BrokerStatus];
   /**
-   * Something in the application failed: a listener (`ERR_LISTENER`), `auth.authenticate` (`ERR_AUTH_FAILED`,
-   * `ERR_INVALID_IDENTITY`); or a socket could not be taken over (`ERR_HANDOVER`), or what came from Redis was skipped
-   * (`ERR_BAD_MESSAGE`, at most one event a second). Without a listener it becomes a process warning instead of an exception:
-   * at most one a second of each code, and the next one tells how many were left out, since a client can make a listener
-   * fail with each of its messages.
+   * Something failed: a listener (`ERR_LISTENER`); `auth.authenticate` (`ERR_AUTH_FAILED`, `ERR_INVALID_IDENTITY`); the
+   * takeover of a socket (`ERR_HANDOVER`); or a message from Redis was skipped (`ERR_BAD_MESSAGE`, at most one event a second).
+   * Without a listener the event becomes a process warning instead of an exception, because a client can make a listener fail
+   * with each of its messages. There is at most one warning a second of each code; the next one gives the number of those left
+   * out.
    */
   error: [error: WebSocketError];
 }
 
 /**
- * Refuses an upgrade in the application's own words. `auth.authenticate` returns, throws, resolves or rejects with one. No `error` event
- * tells of it, and `stats().refused` counts it as `ERR_REFUSED`.
+ * Refuses an upgrade in the application's own words. `auth.authenticate` returns, throws, resolves or rejects with one. The
+ * manager emits no `error` for it, and `stats().refused` counts it as `ERR_REFUSED`.
  *
- * The client gets an HTTP answer with the JSON body `{"code","message"}`, the message being the reason. With `rejectWith: 'close'` its
- * connection is opened and closed at once instead, with `closeCode`, and the code as the reason of the close frame.
+ * The client gets an HTTP answer with the JSON body `{"code","message"}`; the message is the reason. With `rejectWith: 'close'`
+ * the connection is opened and closed at once instead, with `closeCode`, and the code as the reason of the close frame.
  *
  * @example
  * ```js
@@ -544,13 +552,13 @@ export class UpgradeRefusal extends Error {
   constructor(options?: UpgradeRefusalOptions);
   /** HTTP status. */
   readonly status: number;
-  /** What the client is told; `ERR_REFUSED` if the application has no code for it. */
+  /** The code that the client gets; `ERR_REFUSED` if the application has none for it. */
   readonly code: string;
   /** Close code with `rejectWith: 'close'`. */
   readonly closeCode: number;
 }
 
-/** What an {@link UpgradeRefusal} tells the client. */
+/** Contents of an {@link UpgradeRefusal}, for the client. */
 export interface UpgradeRefusalOptions {
   /**
    * HTTP status, 400 to 599.
@@ -559,20 +567,20 @@ export interface UpgradeRefusalOptions {
    */
   status?: number | undefined;
   /**
-   * Code for programs: 1 to 64 letters, digits and `_.:-`. Those that begin with `ERR_` are this package's.
+   * Code for programs: 1 to 64 letters, digits and `_.:-`. Codes that begin with `ERR_` are this package's.
    *
    * @defaultValue `'ERR_REFUSED'`
    */
   code?: string | undefined;
   /**
-   * Sentence for people, at most 1,024 bytes of UTF-8. The client is told it.
+   * Sentence for people, at most 1,024 bytes of UTF-8. The client gets it.
    *
    * @defaultValue `'not permitted'`
    */
   reason?: string | undefined;
   /**
-   * Close code with `rejectWith: 'close'`, 4000 to 4999. {@link closeAdvice} knows those of {@link CloseCode}; 4429 and 4500 to
-   * 4599 are `'reconnect'`, any other is `'stop'`.
+   * Close code with `rejectWith: 'close'`, 4000 to 4999. {@link closeAdvice} knows those of {@link CloseCode}. For 4429 and
+   * 4500 to 4599 it returns `'reconnect'`, for any other `'stop'`.
    *
    * @defaultValue 4000 and the status: 4402 for 402
    */
@@ -587,10 +595,11 @@ export interface UpgradeRefusalOptions {
 }
 
 /**
- * Headers that the application adds to the answer of a handshake: an object, a `Headers`, or pairs. A list, or several pairs, are as many
- * headers of the name, as cookies need it. Names are tokens, values Latin-1 without line breaks (RFC 9110, section 5.5), all together
- * at most 8,192 bytes. `Sec-WebSocket-*` and those of the connection or of a body are the handshake's: `Connection`, `Content-Encoding`,
- * `Content-Length`, `Content-Type`, `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
+ * Headers that the application adds to the answer of a handshake: an object, a `Headers`, or pairs. A list, or several pairs,
+ * become several headers of the name, as cookies need it. Names are tokens, values Latin-1 without line breaks (RFC 9110,
+ * section 5.5), all together at most 8,192 bytes. `Sec-WebSocket-*` and the headers of the connection or of a body belong to
+ * the handshake: `Connection`, `Content-Encoding`, `Content-Length`, `Content-Type`, `Keep-Alive`, `Proxy-Connection`, `TE`,
+ * `Trailer`, `Transfer-Encoding`, `Upgrade`.
  */
 export type HandshakeHeaders =
   | Readonly<Record<string, string | readonly string[]>>
@@ -598,31 +607,31 @@ export type HandshakeHeaders =
 
 /** Why an upgrade was refused. */
 export interface Refusal {
-  /** See {@link ErrorCode}; or the application's own, of an {@link UpgradeRefusal}. */
+  /** See {@link ErrorCode}; or the application's own code, of an {@link UpgradeRefusal}. */
   code: ErrorCode | (string & {});
-  /** The sentence that the client was told, unless `rejectWith` is `'close'`, which has no room for it. */
+  /** The sentence that the client got, unless `rejectWith` is `'close'`: a close frame has no room for it. */
   message: string;
   /**
-   * The path of the request's target and the names of its parameters, without host, user and fragment. `[redacted]` stands for each
-   * value, for a parameter without one, and for what is too long or too odd to be a name or a part of a path: any of them may be a
-   * token. The path itself is shown, so keep tokens out of it. At most 1,024 bytes; what is longer ends in `…`.
+   * The path of the request's target and the names of its parameters, without host, user and fragment. `[redacted]` stands for
+   * each value, for a parameter without one, and for anything too long or too odd to be a name or a part of a path: any of them
+   * may be a token. The path itself is shown, so keep tokens out of it. At most 1,024 bytes; a longer one ends in `…`.
    */
   url: string;
   /** As {@link Connection.remoteAddress}. */
   remoteAddress: string;
   /**
-   * Scheme, host and port of the header `Origin`, which browsers send; `[redacted]` stands for what else is in it. At most 1,024 bytes,
-   * as `url`.
+   * Scheme, host and port of the header `Origin`, which browsers send; `[redacted]` stands for anything else in it. At most
+   * 1,024 bytes, as `url`.
    */
   origin: string | undefined;
 }
 
-/** A listener of an event. What it answers is ignored, but for a promise: its rejection becomes an `error` event. */
+/** A listener of an event. Its result is ignored, except for a promise: the promise's rejection becomes an `error` event. */
 export type WebSocketManagerListener<E extends keyof WebSocketManagerEvents<Data>, Data = unknown> = (
   ...args: WebSocketManagerEvents<Data>[E]
 ) => unknown;
 
-/** A listener of `message` with all three parameters, in which `isBinary` tells the type of `data`. */
+/** A listener of `message` with all three parameters, in which `isBinary` determines the type of `data`. */
 export type MessageListener<Data = unknown> = (
   ...args:
     | [connection: Connection<Data>, data: string, isBinary: false]
@@ -638,24 +647,24 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   name?: string | undefined;
   /**
-   * Pathname whose upgrades are taken, compared exactly but for a trailing slash; the query is no part of it. Begins
-   * with `/`, holds no `?` and no `#`, at most 1,024 bytes. A server has one manager per path, until that is closed: a
+   * Pathname whose upgrades are taken. It is compared exactly except for a trailing slash, and without the query. It begins
+   * with `/`, holds no `?` and no `#`, and has at most 1,024 bytes. A server has one manager per path, until that is closed: a
    * second one throws `ERR_OPTION_OUT_OF_RANGE`.
    *
    * @defaultValue `'/api/websocket'`
    */
   path?: string | undefined;
   /**
-   * Subprotocols of the application, most wanted first: the first one that the client offers is agreed on. At most 32
-   * unique tokens; `'bearer'` is taken, for it carries tokens.
+   * Subprotocols of the application, most wanted first: the first one that the client offers is agreed on. At most 32 unique
+   * tokens; `'bearer'` is not permitted, because it carries tokens.
    *
    * @defaultValue `[]`
    */
   protocols?: readonly string[] | undefined;
   /**
-   * Headers of the request that are kept for {@link Connection.request}, together with its url: at most 32 names, in any case. A
-   * connection keeps them for as long as it lasts, in as many bytes as they have (`limits.maxUrlBytes` and `limits.maxHeaderBytes` at
-   * most). With `[]` it keeps the url alone.
+   * Headers of the request that are kept for {@link Connection.request}, together with its URL: at most 32 names, in any case.
+   * A connection keeps them for as long as it lasts, in as many bytes as they have (`limits.maxUrlBytes` and
+   * `limits.maxHeaderBytes` at most). With `[]` it keeps the URL alone.
    *
    * The headers are kept as they came: `authorization`, `cookie` and, behind `bearer`, `sec-websocket-protocol` may hold a token.
    *
@@ -663,54 +672,54 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   keepHeaders?: readonly string[] | undefined;
   /**
-   * Who may connect: whoever has a valid JWT, whomever a function lets in, or `'anonymous'`, everybody, each
-   * connection being a user of its own under a random id.
+   * Who may connect: clients with a valid JWT; clients that a function accepts; or, with `'anonymous'`, everybody, each
+   * connection as a separate user with a random id.
    *
    * @defaultValue `{ jwt: { secret: process.env.JWT_SECRET } }` if that is set; else the constructor throws
    */
   auth?: 'anonymous' | JwtAuth | CallbackAuth<Data> | undefined;
   /**
-   * How a client learns that it may not connect. `'http'`: by an HTTP answer with a JSON body, which browsers hide from
-   * scripts (they see 1006). `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once
-   * with 4001 (the token has expired), 4401 or 4403; costs a handshake for each. So is any {@link UpgradeRefusal}, with its `closeCode`.
+   * How a client is refused. `'http'`: by an HTTP answer with a JSON body, which browsers hide from scripts (they see 1006).
+   * `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once with 4001 (the token has
+   * expired), 4401 or 4403; each costs a handshake. Any {@link UpgradeRefusal} is sent in this way, too, with its `closeCode`.
    * Other refusals, such as 503, stay HTTP answers.
    *
    * @defaultValue `'http'`
    */
   rejectWith?: 'http' | 'close' | undefined;
   /**
-   * Which pages may connect, by the `Origin` header that browsers send; clients that send none always may. `'*'`: any.
-   * A list: `scheme://host[:port]`, or with one wildcard label in front, `https://*.example.com`. Schemes without hosts are named
-   * as browsers send them, `file://`. `'null'` is what browsers send for every origin that they don't want to tell; any page can
-   * get itself that one, so it can't be used together with `auth.jwt.cookie`.
+   * Which pages may connect, by the `Origin` header that browsers send. Only requests with an `Origin` header are checked.
+   * `'*'`: any page. A list: `scheme://host[:port]`, or with one wildcard label in front, `https://*.example.com`. Schemes
+   * without hosts are named as browsers send them, `file://`. Browsers send `'null'` for every origin that they don't disclose.
+   * Any page can get that origin, so it can't be used together with `auth.jwt.cookie`.
    *
-   * @defaultValue the same host as in the `Host` header: with `https://`; with `http://` unless the client's connection is TLS (see
-   * `trustProxy`); and with `ws://` or `wss://`, which apps send and no page
+   * @defaultValue the same host as in the `Host` header: with `https://`; with `http://` unless the client's connection is TLS
+   * (see `trustProxy`); and with `ws://` or `wss://`, which apps send and pages never do
    */
   allowedOrigins?: '*' | readonly string[] | undefined;
   /**
-   * Which proxies are believed about whom they got a request from, for `remoteAddress`. Any client can send the header
-   * in which they say so, so it counts only as far as proxies wrote it: it is read from its right end, and the client is
-   * the first address there that is not one of these. That address is empty where a proxy says `unknown`, an obfuscated
-   * identifier, or nothing that can be read.
+   * Which proxies are trusted to report the client's address, for `remoteAddress`. Any client can send the header with the
+   * address, so it counts only as far as proxies wrote it. It is read from its right end, and the client is the first address
+   * there that is not one of these. If a trusted proxy reports `unknown`, an obfuscated identifier, or something that isn't an
+   * IP address, `remoteAddress` is empty. It never falls back to the proxy's own address.
    *
-   * A list, or one of it: addresses, networks (`'10.0.0.0/8'`), `'loopback'` (127.0.0.0/8, ::1), `'linklocal'`
-   * (169.254.0.0/16, fe80::/10), `'uniquelocal'` (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7), and `'unix'`
-   * (whoever comes by a Unix-domain socket). Addresses of IPv4 within IPv6 count as IPv4.
+   * A list, or one element of it: addresses, networks (`'10.0.0.0/8'`), `'loopback'` (127.0.0.0/8, ::1), `'linklocal'`
+   * (169.254.0.0/16, fe80::/10), `'uniquelocal'` (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7), and `'unix'` (any peer
+   * on a Unix-domain socket). Addresses of IPv4 within IPv6 count as IPv4.
    *
-   * A number, 1 to 16: so many proxies, each adding an address, whoever they are. Only for servers that nobody reaches
-   * past any of them. `true` does not exist: it would believe the address that the client itself wrote.
+   * A number, 1 to 16: so many proxies, each adding an address, whichever they are. Use it only if nobody can reach the server
+   * past any of them. `true` does not exist: it would trust the address that the client itself wrote.
    *
-   * These proxies are also believed about whether the client's connection is TLS, for {@link WebSocketManagerOptions.allowedOrigins}:
-   * in `X-Forwarded-Proto` where the client's address stands in `X-Forwarded-For`, or in the `proto` of `Forwarded`. Nothing else is
+   * These proxies also report whether the client's connection is TLS, for {@link WebSocketManagerOptions.allowedOrigins}: in
+   * `X-Forwarded-Proto` if the client's address stands in `X-Forwarded-For`, or in the `proto` of `Forwarded`. Nothing else is
    * taken from them: the origin is compared with `Host`, which they have to pass on.
    *
    * @defaultValue `false`: nobody
    */
   trustProxy?: false | number | string | readonly string[] | undefined;
   /**
-   * The header that the proxies of `trustProxy` write. The other one is not read at all: a proxy that writes one passes
-   * the other on as the client made it up.
+   * The header that the proxies of `trustProxy` write. The other header is not read at all: a proxy that writes one of them
+   * passes the other on as the client made it up.
    *
    * @defaultValue `'x-forwarded-for'`
    */
@@ -722,22 +731,22 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   heartbeat?: HeartbeatOptions | undefined;
   /**
-   * What bounds memory and time.
+   * Bounds of memory and time.
    *
    * @defaultValue `{}`
    */
   limits?: LimitOptions | undefined;
   /**
-   * What happens to a client's message without JavaScript: text that is JSON goes to all connections of the sender's
-   * user (`'user'`), or of the rooms that the connection is in (`'rooms'`), the sender's own included. `false`: nothing.
-   * What can't be relayed gets an error frame, `{"error":{"code","message"}}`, and the connection stays open.
-   * Listeners of `message` get every message in any case: `false` is for applications that answer them by themselves.
+   * Relays a client's messages without JavaScript: text that is JSON goes to all connections of the sender's user (`'user'`),
+   * or of the rooms that the connection is in (`'rooms'`), the sender's own included. `false`: nothing is relayed. If a message
+   * can't be relayed, the client gets an error frame, `{"error":{"code","message"}}`, and the connection stays open. Listeners
+   * of `message` get every message in any case. `false` is for applications whose listeners answer messages.
    *
    * @defaultValue `'user'`
    */
   relay?: 'user' | 'rooms' | false | undefined;
   /**
-   * The Redis through which servers reach each other's connections; `false`: none, and no warning that says so.
+   * The Redis through which servers reach each other's connections. `false`: none, without a warning.
    *
    * @defaultValue `{ url: process.env.REDIS_URL }` if that is set; else `false`
    */
@@ -752,26 +761,26 @@ export interface WebSocketManagerOptions<Data = unknown> {
 }
 
 /**
- * Where Redis is, and how it is used: one server (6.0 or later), a Redis Cluster (7.0 or later), or the master that
- * Sentinels name. Which of these it is the servers say themselves.
+ * Where Redis is, and how it is used: one server (6.0 or later), a Redis Cluster (7.0 or later), or the master that Sentinels
+ * name. The servers themselves report which of these they are.
  */
 export interface RedisOptions {
   /**
-   * `redis://[user[:password]@]host[:port]`, `rediss://…` for TLS, or `unix:///path`. Several for a Redis Cluster (any of
-   * its nodes) or for Sentinels, up to 64. A database number is permitted and means nothing: Pub/Sub knows none.
+   * `redis://[user[:password]@]host[:port]`, `rediss://…` for TLS, or `unix:///path`. Several for a Redis Cluster (any of its
+   * nodes) or for Sentinels, up to 64. A database number is permitted and has no effect: Pub/Sub knows none.
    *
    * @defaultValue `process.env.REDIS_URL`
    */
   url?: string | readonly string[] | undefined;
   /**
-   * User name, instead of the one in the URL; with Sentinels, the master's. One without a password logs in with an empty one, which
-   * Redis takes of users with `nopass`.
+   * User name, instead of the one in the URL; with Sentinels, the master's. A user without a password logs in with an empty
+   * one, which Redis accepts from users with `nopass`.
    *
    * @defaultValue the URL's
    */
   username?: string | undefined;
   /**
-   * Password, likewise. Empty: none.
+   * Password, instead of the one in the URL; with Sentinels, the master's. Empty: none.
    *
    * @defaultValue the URL's
    */
@@ -783,16 +792,17 @@ export interface RedisOptions {
    */
   masterName?: string | undefined;
   /**
-   * What the names of all channels begin with. Apps that share a Redis need prefixes of their own. 1 to 64 bytes without braces, and
-   * without `all`, `control`, `messages`, `node`, `probe`, `room` or `user` between colons: `shop:prod` is one, `shop:user` is none.
+   * Beginning of the names of all channels. Applications that share a Redis need different prefixes. 1 to 64 bytes without
+   * braces, and without `all`, `control`, `messages`, `node`, `probe`, `room` or `user` between colons: `shop:prod` is valid,
+   * `shop:user` is not.
    *
    * @defaultValue `'actory'`
    */
   prefix?: string | undefined;
   /**
-   * Where messages for a user go. `'user'`: to a channel of the user's own, which only servers that have the user listen
-   * on. `'shared'`: to one channel that all servers listen on, as `{"userId","data"}`, for servers that know nothing else;
-   * `data` is JSON, and binary data is refused. Both are always received.
+   * Where messages for a user go. `'user'`: to a separate channel of the user, to which only servers with that user subscribe.
+   * `'shared'`: to one channel to which all servers subscribe, as `{"userId","data"}`, for servers that know nothing else;
+   * `data` is JSON, and binary data is refused. Messages of both kinds are always received.
    *
    * @defaultValue `'user'`
    */
@@ -810,37 +820,36 @@ export interface RedisOptions {
    */
   connectTimeoutMs?: number | undefined;
   /**
-   * How long an answer of Redis may take before the connection is given up and made anew. Milliseconds, 100 to 60,000.
-   * Keep it below `cluster-node-timeout` and Sentinel's `down-after-milliseconds`: a master that stood still for longer
-   * may have been replaced, which nobody can see when it wakes.
+   * How long an answer of Redis may take before the connection is given up and made anew. Milliseconds, 100 to 60,000. Keep it
+   * below `cluster-node-timeout` and Sentinel's `down-after-milliseconds`: a master that stood still for longer may have been
+   * replaced, and nobody can detect that when it wakes.
    *
    * @defaultValue `3000`
    */
   commandTimeoutMs?: number | undefined;
   /**
-   * How often each connection publishes a message to itself, to find out whether it still carries any. Milliseconds, 100
-   * to 60,000.
+   * How often each connection publishes a message to itself, to check that it still carries any. Milliseconds, 100 to 60,000.
    *
    * @defaultValue `1000`
    */
   probeIntervalMs?: number | undefined;
   /**
-   * How long a user's or room's subscription outlives its last connection here. Milliseconds, 0 to 3,600,000. Of more than
-   * 16,384 such subscriptions the oldest are dropped before.
+   * How long a user's or room's subscription outlives its last connection here. Milliseconds, 0 to 3,600,000. If there are more
+   * than 16,384 such subscriptions, the oldest are dropped earlier.
    *
    * @defaultValue `5000`
    */
   graceMs?: number | undefined;
   /**
-   * Publishes that may wait for Redis. Once so much waits, further ones are refused with `ERR_BROKER_OVERLOADED`; the one
-   * that crosses the line is taken. Bytes, 65,536 to 4,294,967,296. Clients whose messages are relayed are not read while
-   * half of it is used; the last quarter is the application's alone.
+   * Publishes that may wait for Redis. At that amount, further ones are refused with `ERR_BROKER_OVERLOADED`; the one that
+   * crosses the line is accepted. Bytes, 65,536 to 4,294,967,296. While half of it is used, clients whose messages are relayed
+   * are not read; the last quarter is reserved for the application.
    *
    * @defaultValue `67108864`
    */
   pendingBytes?: number | undefined;
   /**
-   * For `rediss://`.
+   * TLS, for `rediss://`.
    *
    * @defaultValue `{}`
    */
@@ -850,15 +859,15 @@ export interface RedisOptions {
 /** TLS to Redis. Certificates and keys are PEM. */
 export interface RedisTlsOptions {
   /**
-   * Certificate authorities to trust, one or several in one text. A server's own self-signed certificate is one for itself,
-   * and for others only if it says so (`CA:TRUE`).
+   * Certificate authorities to trust, one or several in one text. A server's own self-signed certificate is an authority for
+   * itself, and for others only if it says so (`CA:TRUE`).
    *
-   * @defaultValue those of the system, and those of the file that the environment variable `NODE_EXTRA_CA_CERTS` names, as
-   * both are when the first manager or `RedisPubSub` that needs them is made
+   * @defaultValue those of the system, and those of the file that the environment variable `NODE_EXTRA_CA_CERTS` names, as both
+   * are when the first manager or `RedisPubSub` that needs them is made
    */
   ca?: string | Uint8Array | undefined;
   /**
-   * Certificate to show to Redis, with those between it and its authority.
+   * Certificate to show to Redis, together with those between it and its authority.
    *
    * @defaultValue none
    */
@@ -870,13 +879,13 @@ export interface RedisTlsOptions {
    */
   key?: string | Uint8Array | undefined;
   /**
-   * Name that the server's certificate has to be for: one of its alternative names, or its common name if it has none.
+   * Name that the server's certificate must be for: one of its alternative names, or its common name if it has none.
    *
    * @defaultValue the host of the URL
    */
   servername?: string | undefined;
   /**
-   * `false` takes any certificate, so that whoever is on the way can read and change everything.
+   * `false` accepts any certificate, so anybody on the network path can read and change everything.
    *
    * @defaultValue `true`
    */
@@ -886,9 +895,9 @@ export interface RedisTlsOptions {
 /** `auth` by JSON Web Tokens (RFC 7519), verified in Rust. */
 export interface JwtAuth {
   /**
-   * How tokens are verified. A token is taken from `Authorization: Bearer <token>`, else from the subprotocols
-   * (`new WebSocket(url, ['bearer', token])`, the token right behind `'bearer'`; it is never echoed), else from the query, else from a cookie; the last two only
-   * if switched on. An invalid token is refused, never skipped for the next.
+   * How tokens are verified. A token is read from `Authorization: Bearer <token>`, else from the subprotocols (`new
+   * WebSocket(url, ['bearer', token])`, the token right behind `'bearer'`; it is never echoed), else from the query, else from
+   * a cookie. The query and the cookie are off by default. An invalid token is refused: the next source is not tried.
    *
    * @defaultValue `{ secret: process.env.JWT_SECRET }` if `auth` is not given at all
    */
@@ -896,27 +905,27 @@ export interface JwtAuth {
 }
 
 /**
- * What all JWT options have. Claims become `connection.data`, as `JSON.parse` reads them. `exp`, `nbf` and `iat` must be numbers where
- * they are there; two claims of one name, and a header with `crit`, are refused.
+ * Options of all JWTs. Claims become `connection.data`, as `JSON.parse` reads them. `exp`, `nbf` and `iat` must be numbers if
+ * they are present. Two claims of one name, and a header with `crit`, are refused.
  */
 export interface JwtOptions {
   /**
-   * Permitted `iss`, one or several; the claim is then required.
+   * Permitted `iss`, one or several; with this option the claim is required.
    *
    * @defaultValue not checked
    */
   issuer?: string | readonly string[] | undefined;
   /**
-   * `aud` must hold this, or one of these; the claim is then required. Without it, a token that has an `aud` is refused, for it
-   * is meant for somebody else (RFC 7519, section 4.1.3). `false`: `aud` is not looked at.
+   * `aud` must hold this, or one of these; with this option the claim is required. Without it, a token that has an `aud` is
+   * refused, because it is meant for somebody else (RFC 7519, section 4.1.3). `false`: `aud` is not checked.
    *
    * @defaultValue none: tokens must have no `aud`
    */
   audience?: string | readonly string[] | false | undefined;
   /**
    * The claim that holds the user id, a non-empty string or an integer. An integer, however it is written (`10000`, `1e4`),
-   * becomes decimal; one beyond `Number.MAX_SAFE_INTEGER` is refused, because `connection.data` could not tell it from its neighbours.
-   * A string with half a surrogate pair is refused, too.
+   * becomes decimal. An integer beyond `Number.MAX_SAFE_INTEGER` is refused, because `connection.data` could not tell it from
+   * its neighbours. A string with half a surrogate pair is refused, too.
    *
    * @defaultValue `'sub'`
    */
@@ -928,21 +937,21 @@ export interface JwtOptions {
    */
   leewaySeconds?: number | undefined;
   /**
-   * Whether a token without `exp` is refused. One that has it ends its connection when it expires, with 4001.
+   * Whether a token without `exp` is refused. When a token with `exp` expires, its connection is closed with 4001.
    *
    * @defaultValue `true`
    */
   requireExp?: boolean | undefined;
   /**
-   * Name of a cookie that may carry the token; with the prefix `__Host-` no sibling host can set it. Two different cookies of the
-   * name are refused. Browsers send cookies whichever page connects, so it can't be used together with `allowedOrigins` of
+   * Name of a cookie that may carry the token; with the prefix `__Host-` no sibling host can set it. Two different cookies of
+   * the name are refused. Browsers send cookies whichever page connects, so it can't be used together with `allowedOrigins` of
    * `'*'` or `'null'`.
    *
    * @defaultValue none: cookies are not read
    */
   cookie?: string | undefined;
   /**
-   * Name of a query parameter that may carry the token. URLs end up in the logs of proxies: the last resort.
+   * Name of a query parameter that may carry the token. Use it as the last resort, because URLs end up in the logs of proxies.
    *
    * @defaultValue none: the query is not read
    */
@@ -952,9 +961,9 @@ export interface JwtOptions {
 /** JWTs that are signed with a shared secret. */
 export interface JwtSecretOptions extends JwtOptions {
   /**
-   * The shared secret, at least as long as the hash of each permitted algorithm (RFC 7518, section 3.2): 32 bytes for HS256, 48 for
-   * HS384, 64 for HS512. A shorter one throws `ERR_OPTION_OUT_OF_RANGE`; see `allowShortSecret`.
-   * `undefined` compiles, for an environment variable may be missing, but the constructor throws then.
+   * The shared secret, at least as long as the hash of each permitted algorithm (RFC 7518, section 3.2): 32 bytes for HS256, 48
+   * for HS384, 64 for HS512. A shorter one throws `ERR_OPTION_OUT_OF_RANGE`; see `allowShortSecret`. `undefined` compiles,
+   * because an environment variable may be missing, but then the constructor throws.
    *
    * @defaultValue `process.env.JWT_SECRET` if `auth` is not given at all
    */
@@ -962,8 +971,8 @@ export interface JwtSecretOptions extends JwtOptions {
   /** Excluded by `secret`. */
   publicKey?: undefined;
   /**
-   * Whether `secret` may be shorter than the hash. A short secret can be found from one token by trying; this is for the time
-   * until it is replaced.
+   * Whether `secret` may be shorter than the hash. An attacker with one token can find a short secret by trying, so use this
+   * only until the secret is replaced.
    *
    * @defaultValue `false`
    */
@@ -971,7 +980,7 @@ export interface JwtSecretOptions extends JwtOptions {
   /**
    * Permitted algorithms.
    *
-   * @defaultValue `['HS256']` with a secret; with a public key what the key is: `RS256`, `ES256`, `ES384` or `EdDSA`
+   * @defaultValue `['HS256']` with a secret; with a public key the algorithm of the key: `RS256`, `ES256`, `ES384` or `EdDSA`
    */
   algorithms?: readonly ('HS256' | 'HS384' | 'HS512')[] | undefined;
 }
@@ -986,12 +995,12 @@ export interface JwtPublicKeyOptions extends JwtOptions {
   publicKey: string | Uint8Array;
   /** Excluded by `publicKey`. */
   secret?: undefined;
-  /** Of a secret only. */
+  /** For a secret only. */
   allowShortSecret?: undefined;
   /**
    * Permitted algorithms, which must be of the key's kind. ES512 is not supported.
    *
-   * @defaultValue `['HS256']` with a secret; with a public key what the key is: `RS256`, `ES256`, `ES384` or `EdDSA`
+   * @defaultValue `['HS256']` with a secret; with a public key the algorithm of the key: `RS256`, `ES256`, `ES384` or `EdDSA`
    */
   algorithms?:
     | readonly ('RS256' | 'RS384' | 'RS512' | 'PS256' | 'PS384' | 'PS512' | 'ES256' | 'ES384' | 'EdDSA')[]
@@ -1001,20 +1010,20 @@ export interface JwtPublicKeyOptions extends JwtOptions {
 /** `auth` by a function of the application. */
 export interface CallbackAuth<Data = unknown> {
   /**
-   * Says who a client is; `null`, `undefined` or `false` if it may not connect (401), or an {@link UpgradeRefusal}, returned or
-   * thrown, for any other status. May be asynchronous, within `limits.handshakeTimeoutMs`; bytes that the client sends meanwhile are
-   * kept. If it throws, rejects, or answers something that is no identity, the client gets 500 without the reason, and the reason is an
-   * `error` event.
+   * Returns who a client is. `null`, `undefined` or `false` refuses it with 401; an {@link UpgradeRefusal}, returned or thrown,
+   * refuses it with any other status. The function may be asynchronous, within `limits.handshakeTimeoutMs`; bytes that the
+   * client sends meanwhile are kept. If it throws, rejects, or returns something that is no identity, the client gets 500
+   * without the reason, and the manager emits `error` with the reason.
    *
    * @defaultValue none
    */
   authenticate(req: AuthenticateRequest): AuthenticateAnswer<Data> | PromiseLike<AuthenticateAnswer<Data>>;
 }
 
-/** What `auth.authenticate` answers. */
+/** Result of `auth.authenticate`. */
 export type AuthenticateAnswer<Data = unknown> = Identity<Data> | UpgradeRefusal | null | undefined | false;
 
-/** What `auth.authenticate` is asked about. */
+/** Argument of `auth.authenticate`. */
 export interface AuthenticateRequest {
   /** Request target with its query, as the client sent it. */
   url: string;
@@ -1023,35 +1032,36 @@ export interface AuthenticateRequest {
   /** Request headers with lower-case names, as Node reads them. */
   headers: IncomingHttpHeaders;
   /**
-   * Address of the client: of who connects, as Node saw it, or what a proxy says, see `trustProxy`. Empty for a Unix-domain
-   * socket, and where the proxy doesn't say.
+   * Address of the client: of the peer, as Node saw it, or as a trusted proxy reports it, see `trustProxy`. Empty for a
+   * Unix-domain socket, and if the proxy reports no address.
    */
   remoteAddress: string;
   /**
-   * Aborts when nobody waits for the answer any more: the client has left (`reason.code` is `ERR_HANDOVER`), the handshake has taken
-   * longer than `limits.handshakeTimeoutMs` (`ERR_HANDSHAKE_TIMEOUT`), or the manager closes (`ERR_SHUTTING_DOWN`). For `fetch` and
-   * database drivers. Any answer after that is ignored, and is no `error` event, be it wrong or thrown. The signal is made when it is
-   * first looked at, and costs nothing otherwise. An `abort` listener must not throw: as with every `EventTarget` that ends the process,
-   * and any client can set it off by leaving. A test that calls `authenticate` itself gives it `new AbortController().signal`.
+   * Aborts when nobody waits for the result any more: the client has left (`reason.code` is `ERR_HANDOVER`), the handshake has
+   * taken longer than `limits.handshakeTimeoutMs` (`ERR_HANDSHAKE_TIMEOUT`), or the manager closes (`ERR_SHUTTING_DOWN`). It is
+   * for `fetch` and database drivers. A later result, be it wrong or thrown, is ignored and emits no `error`. The signal is
+   * made at its first use, and costs nothing otherwise. An `abort` listener must not throw: as with every `EventTarget` that
+   * ends the process, and any client can trigger it by leaving. A test that calls `authenticate` itself passes `new
+   * AbortController().signal`.
    */
   readonly signal: AbortSignal;
 }
 
-/** Who is connected. Other keys than these are refused, with `ERR_INVALID_IDENTITY`. */
+/** The user of a connection. Other keys than these are refused, with `ERR_INVALID_IDENTITY`. */
 export interface Identity<Data = unknown> {
   /** The user, who may have many connections. 1 to 256 bytes of UTF-8; an integer becomes decimal. */
   userId: string | number;
   /** Rooms that the connection is in from the beginning; at most `limits.roomsPerConnection` different ones. */
   rooms?: readonly (string | number)[] | undefined;
-  /** What becomes `connection.data`. Stays in JavaScript, as it is. */
+  /** The value of `connection.data`. It stays in JavaScript, as it is. */
   data?: Data | undefined;
   /**
-   * When the connection is to be closed with 4001. If it is over already when `auth.authenticate` answers, the client is
-   * refused with `ERR_TOKEN_EXPIRED`, which is 4001 as well with `rejectWith: 'close'`.
+   * When the connection is closed with 4001. If this time is over when `auth.authenticate` returns it, the client is refused
+   * with `ERR_TOKEN_EXPIRED`, which is 4001 as well with `rejectWith: 'close'`.
    */
   expiresAt?: Date | undefined;
   /**
-   * Subprotocol to agree on: one that the client has offered, and not a token behind `bearer`. Anything else is
+   * Subprotocol to agree on. It must be one that the client has offered, and not a token behind `bearer`: any other is
    * `ERR_INVALID_IDENTITY`.
    *
    * @defaultValue by the option `protocols`
@@ -1065,79 +1075,81 @@ export interface Identity<Data = unknown> {
   headers?: HandshakeHeaders | undefined;
 }
 
-/** How dead connections are found. Pings are spread evenly over the connections; one costs 14 bytes and their packets. */
+/** How dead connections are found. Pings are spread evenly over the connections; a ping costs 14 bytes and their packets. */
 export interface HeartbeatOptions {
   /**
-   * How often every connection is pinged, whatever else it says: proxies want to see traffic both ways. Milliseconds, 100 to 3,600,000.
+   * How often every connection is pinged, also if it has other traffic: proxies want to see traffic both ways. Milliseconds,
+   * 100 to 3,600,000.
    *
    * @defaultValue `30000`
    */
   intervalMs?: number | undefined;
   /**
-   * How long after a ping a sign of life may take before the connection is closed with 4003; any traffic is one. Time in
-   * which the server doesn't read the connection is not counted, nor, where the bytes pass through Node (an `https`
-   * server), time in which JavaScript blocks its thread for more than 100 ms. Milliseconds, 100 to 3,600,000.
+   * How long after a ping a sign of life may take before the connection is closed with 4003; any traffic is one. Time in which
+   * the server doesn't read the connection is not counted. If the bytes pass through Node (an `https` server), time in which
+   * JavaScript blocks its thread for more than 100 ms is not counted either. Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `10000`
    */
   timeoutMs?: number | undefined;
 }
 
-/** What bounds memory and time. */
+/** Bounds of memory and time. */
 export interface LimitOptions {
   /**
-   * Largest message that a client may send, over all its fragments; a larger one closes with 1009. Bytes, 1 to
-   * 268,435,456. A connection can make the server hold this much, for `messageTimeoutMs`. A frame that announces more is
-   * refused before its payload comes. Control frames are not subject to it.
+   * Largest message that a client may send, over all its fragments; a larger one closes with 1009. Bytes, 1 to 268,435,456. A
+   * connection can make the server hold this much, for `messageTimeoutMs`. A frame that announces more is refused before its
+   * payload comes. Control frames are exempt.
    *
    * @defaultValue `1048576`
    */
   maxPayload?: number | undefined;
   /**
    * Bytes that may wait to be written to one connection. Past it the connection is closed as a slow consumer, with 4004. The
-   * kernel holds up to 200 KB more for it on Linux (`TCP_NOTSENT_LOWAT`, tcp(7)), elsewhere as much as its socket buffer
-   * grows to. A burst survives up to this size. More, at most eight times as much, is taken only until the kernel was offered
-   * the bytes and took less, which is a matter of milliseconds: never count on it. For a history, send in pieces:
-   * `while (connection.isOpen && connection.bufferedAmount > 500_000) await setTimeout(5)` before each message,
-   * until `send()` answers `false`. One message always fits an empty outbox; one that is larger than this is refused with
-   * `ERR_TOO_LARGE`. Bytes, 1,024 to 1,073,741,824.
+   * kernel holds up to 200 KB more for it on Linux (`TCP_NOTSENT_LOWAT`, tcp(7)); elsewhere it holds as much as its socket
+   * buffer grows to. A burst survives up to this size. More, at most eight times as much, fits only for the milliseconds until
+   * the kernel was offered the bytes and took less: never count on it. Send a history in pieces: `while (connection.isOpen &&
+   * connection.bufferedAmount > 500_000) await setTimeout(5)` before each message, until `send()` returns `false`. One message
+   * always fits an empty outbox; a message that is larger than this is refused with `ERR_TOO_LARGE`. Bytes, 1,024 to
+   * 1,073,741,824.
    *
    * @defaultValue `1048576`
    */
   outboxBytes?: number | undefined;
   /**
    * Memory that the outboxes of all connections that are behind and all unfinished messages may hold together. Past it,
-   * connections are closed until it is enough: with 4004, or with 1013 if it is their unfinished message, be it not complete
-   * or not yet relayed to all rooms. Those come first that made no progress for a second: the client took nothing of what
-   * waits for it, or sent nothing more of its message, or the message was relayed to no further room. Among them, and then among
-   * all others, those that hold most go first. A flood that is younger than a second, or that trickles, can still hit a
-   * healthy client in the middle of a large message. Keep `maxPayload` and `outboxBytes` small against it. It has to be at least twice the larger of
-   * both, or one permitted message could never get through: else `ERR_OPTION_OUT_OF_RANGE`.
+   * connections are closed until it is enough: with 4004, or with 1013 if the cause is their unfinished message, be it not
+   * complete or not yet relayed to all rooms. Connections without progress for a second go first: the client took nothing of
+   * its outbox, or sent nothing more of its message, or the message was relayed to no further room. All others go next. In both
+   * groups, those that hold most go first. A flood that is younger than a second, or that trickles, can still hit a healthy
+   * client in the middle of a large message. Keep `maxPayload` and `outboxBytes` small against `memoryBytes`. It must be at
+   * least twice the larger of both: otherwise one permitted message could never get through, and the constructor throws
+   * `ERR_OPTION_OUT_OF_RANGE`.
    *
-   * Under a flood, closing takes a second or two; whatever is sent meanwhile comes on top. A frame that is half out is
+   * Under a flood, closing takes a second or two; bytes that are sent meanwhile come on top. A frame that is half out is
    * finished, unless more than 16 KiB of it remain to be sent: then the connection is reset at once, and the client sees 1006.
    *
-   * A message of more than 1 KiB that lies in many outboxes counts once. Bytes that the kernel was not yet offered don't count
-   * (up to eight times `outboxBytes` each), nor does the beginning of a message in 4 KiB or less. `stats().outboxBytes` and
-   * `stats().unfinishedBytes` tell how much is held, a frame that is half out as a whole, for `closeTimeoutMs` at most;
-   * `stats().memoryLimitBytes` tells the limit. Bytes, 1,048,576 to 1,099,511,627,776.
+   * A message of more than 1 KiB that lies in many outboxes counts once. Bytes that the kernel has not been offered yet don't
+   * count (up to eight times `outboxBytes` each), nor does the beginning of a message in 4 KiB or less. `stats().outboxBytes`
+   * and `stats().unfinishedBytes` are the held amounts; a frame that is half out counts as a whole, for `closeTimeoutMs` at
+   * most. `stats().memoryLimitBytes` is the limit. Bytes, 1,048,576 to 1,099,511,627,776.
    *
    * @defaultValue a quarter of the memory that the process may use: `process.constrainedMemory()`, or
    * `os.totalmem()`; at least what two messages take, see above
    */
   memoryBytes?: number | undefined;
   /**
-   * Connections at a time, handshakes included; further ones get 503. 1 to 10,000,000. An idle connection costs less than
-   * 2,000 bytes. Clients that were refused may linger beside them for 300 ms, a quarter as many and 64 at most. Clients that left
-   * hold their places until what they sent is dealt with; where less than a quarter is free, they hold a quarter at most.
+   * Connections at a time, handshakes included; further ones get 503. 1 to 10,000,000. An idle connection costs less than 2,000
+   * bytes. Refused clients may linger beside them for 300 ms, a quarter as many and 64 at most. Clients that left hold their
+   * places until their messages are dealt with; if less than a quarter is free, they hold a quarter at most.
    *
    * @defaultValue no limit
    */
   maxConnections?: number | undefined;
   /**
-   * Rooms that one connection may be in. `connection.join()` throws `ERR_TOO_MANY_ROOMS` beyond it. An identity with
-   * more is refused with 500 `ERR_INVALID_IDENTITY`; a room that it names twice counts once. 1 to 1,000,000. A room costs
-   * about 300 bytes, and over Redis a subscription.
+   * Rooms that one connection may be in. Beyond it `connection.join()` throws `ERR_TOO_MANY_ROOMS`. An identity with more is
+   * refused with 500 `ERR_INVALID_IDENTITY`; a room that it names twice counts once. 1 to 1,000,000. A room costs about 300
+   * bytes, and over Redis a subscription.
    *
    * @defaultValue `1000`
    */
@@ -1149,18 +1161,19 @@ export interface LimitOptions {
    */
   handshakeTimeoutMs?: number | undefined;
   /**
-   * How long the client may take to answer a close frame before the socket is cut off. Also how long the end of a client that
-   * closes, leaves or breaks the protocol waits at most for listeners to answer what it said before. Milliseconds, 10 to 600,000.
+   * How long the client may take to answer a close frame before the socket is cut off. This is also the longest time that the
+   * end of a client that closes, leaves or breaks the protocol waits for listeners to answer its earlier messages.
+   * Milliseconds, 10 to 600,000.
    *
    * @defaultValue `5000`
    */
   closeTimeoutMs?: number | undefined;
   /**
-   * Time from the first byte of a message to its last, over all its fragments; each 8 KiB of it that came give it a second
-   * more. Then the connection is closed with 1008. This keeps a client from holding memory by a message that it never ends,
-   * and lets one on a slow network send large ones. Four times within this time it is looked at, and the first look starts
-   * the clock, so the end comes late by at most half of it. Time in which the server doesn't read the connection doesn't
-   * count. Milliseconds, 100 to 3,600,000.
+   * Time from the first byte of a message to its last, over all its fragments; each 8 KiB received give it a second more. Then
+   * the connection is closed with 1008. So no client can hold memory by a message that it never ends, and a client on a slow
+   * network can send large ones. The connection is checked four times within this time, and the first check starts the clock,
+   * so the end comes late by at most half of it. Time in which the server doesn't read the connection doesn't count.
+   * Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `60000`
    */
@@ -1178,7 +1191,7 @@ export interface LimitOptions {
    */
   maxHeaderBytes?: number | undefined;
   /**
-   * Messages of one connection that may wait for listeners; past it, or past 512 messages, the connection is not read until
+   * Messages of one connection that may wait for listeners. Past it, or past 512 messages, the connection is not read until
    * half of them have been taken. One message always fits. Connections are served in turn, so one that has many messages
    * waiting keeps no other waiting. Bytes, of which a message counts 64 beyond its payload, 1,024 to 1,073,741,824.
    *
@@ -1186,17 +1199,18 @@ export interface LimitOptions {
    */
   eventBytesPerConnection?: number | undefined;
   /**
-   * The same over all connections. No connection may have more waiting than this leaves free, so many that flood have smaller
-   * shares, and one that sends little is read on. One message always fits: for that, and for a few small ones, there is a
-   * reserve of the same size. When that is used up too, no connection is read; those with nothing waiting stand in line and
-   * are read in its order, as listeners take messages. Bytes, 65,536 to 4,294,967,296.
+   * Messages of all connections together that may wait for listeners. No connection may have more waiting than this leaves
+   * free, so many that flood have smaller shares, and a connection that sends little is still read. One message always fits:
+   * there is a reserve of the same size for that, and for a few small ones. When the reserve is used up too, no connection is
+   * read; connections with nothing waiting stand in line, and are read in its order, as listeners take messages. Bytes, 65,536
+   * to 4,294,967,296.
    *
    * @defaultValue `33554432`
    */
   eventBytes?: number | undefined;
   /**
    * Read buffer of a worker thread, shared by its connections: the most that one `recv` brings. A connection that floods, or
-   * has to wait for Redis or for listeners, keeps up to as much of its own: bytes that were read and not yet taken in.
+   * that has to wait for Redis or for listeners, keeps up to as much of its own, for bytes that were read and not yet taken in.
    * Bytes, 1 to 16,777,216; one per thread.
    *
    * @defaultValue `65536`
@@ -1205,16 +1219,18 @@ export interface LimitOptions {
 }
 
 /**
- * What can be sent. A string goes as text, as it is (lone surrogates become U+FFFD). A Buffer, typed array, DataView,
- * ArrayBuffer or SharedArrayBuffer goes as binary, and is copied before the call returns. Anything else goes as the text
- * that `JSON.stringify` makes of it; where that throws or makes nothing, the call fails with `ERR_NOT_SERIALIZABLE`. So it does
- * where that would leave out what the value holds and none of its classes has a `toJSON`: for a promise, a Map, Set, Error or
- * RegExp, and for what has a name of its own and becomes `{}`, such as a Blob, WeakMap, iterator, Headers or URLSearchParams. Values
- * within an object are not looked at.
+ * Data that can be sent. A string goes as text, as it is (lone surrogates become U+FFFD). A Buffer, typed array, DataView,
+ * ArrayBuffer or SharedArrayBuffer goes as binary, and is copied before the call returns. Anything else goes as the text that
+ * `JSON.stringify` makes of it.
+ *
+ * The call fails with `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or makes nothing. It also fails if the text would leave
+ * out the contents of the value, and none of its classes has a `toJSON`: for a promise, a Map, Set, Error or RegExp, and for a
+ * value that has a name of its own and becomes `{}`, such as a Blob, WeakMap, iterator, Headers or URLSearchParams. Values
+ * within an object are not checked.
  */
 export type Sendable = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer | JsonSendable;
 
-/** What `JSON.stringify` has a text for, as far as a type can say. */
+/** Values for which `JSON.stringify` has a text, as far as a type can say. */
 export type JsonSendable = number | boolean | null | object;
 
 /** Options of a delivery. */
@@ -1228,13 +1244,13 @@ export interface DeliveryOptions {
   require?: 'cluster' | undefined;
 }
 
-/** What is known of a message's way. Never more than that. */
+/** Result of a delivery. It never says more than is known. */
 export interface Delivery {
   /**
-   * `'published'`: Redis handed it to every server that has a recipient and is in touch with Redis. One that has lost its
-   * link tells of the gap itself, see {@link BrokerStatus.gapSince}. `'local'`: Redis was away; connections of this
-   * process were served, nobody else was. `'uncertain'`: the link broke before Redis answered, so either every server gets
-   * it or none, perhaps late and behind newer ones; it is not sent again, which could double it.
+   * `'published'`: Redis handed the message to every server that has a recipient and is in touch with Redis. A server that has
+   * lost its link reports the gap itself, see {@link BrokerStatus.gapSince}. `'local'`: Redis was away; only connections of
+   * this process got the message. `'uncertain'`: the link broke before Redis answered, so either every server gets it or none,
+   * perhaps late and behind newer ones. It is not sent again, because it could arrive twice.
    */
   status: 'published' | 'local' | 'uncertain';
   /**
@@ -1242,17 +1258,17 @@ export interface Delivery {
    * `'local'`, `'uncertain'` and `redis.routing: 'shared'`.
    */
   nodes: number | null;
-  /** Connections of this process that the message was for: not arrivals. */
+  /** Connections of this process that the message was for. It says nothing about arrivals. */
   local: number;
 }
 
-/** What {@link WebSocketManager.countConnections} found. */
+/** Result of {@link WebSocketManager.countConnections}. */
 export interface ConnectionCount {
   /** Open connections on the servers that answered. */
   connections: number;
   /** Servers that answered, this one included. */
   servers: number;
-  /** Whether all did. */
+  /** Whether all servers answered. */
   complete: boolean;
 }
 
@@ -1266,13 +1282,13 @@ export interface CloseOptions {
    */
   drainMs?: number | undefined;
   /**
-   * Close code that the connections are told; one that may be sent: 1000-1003, 1007-1013, 3000-4999.
+   * Close code that the clients get; one that may be sent: 1000-1003, 1007-1013, 3000-4999.
    *
    * @defaultValue `1001`, and `1012` (the server restarts) with `drainMs`
    */
   code?: number | undefined;
   /**
-   * Reason that the connections are told, at most 123 bytes of UTF-8.
+   * Reason that the clients get, at most 123 bytes of UTF-8.
    *
    * @defaultValue `''`
    */
@@ -1280,8 +1296,8 @@ export interface CloseOptions {
 }
 
 /**
- * One WebSocket connection. There is one object per connection from the time JavaScript first sees it until its
- * `disconnect`. Afterwards it still says who it was; `send()` answers `false`, and the rest does nothing.
+ * One WebSocket connection. There is one object per connection from the time JavaScript first sees it until its `disconnect`.
+ * Afterwards the object still has its id and its user; `send()` returns `false`, and the other methods do nothing.
  */
 export interface Connection<Data = unknown> {
   /** Unique over all connections of all servers. */
@@ -1289,52 +1305,53 @@ export interface Connection<Data = unknown> {
   /** The user it belongs to. */
   readonly userId: string;
   /**
-   * The subprotocol agreed on: the identity's, or one of `protocols`, else `'bearer'` if the client offered that; empty if none.
+   * The subprotocol agreed on: the identity's, or one of `protocols`, else `'bearer'` if the client offered that; empty if
+   * none.
    */
   readonly protocol: string;
   /**
-   * Address of the client: of who connects, as Node saw it, or what a proxy says, see `trustProxy`. Empty for a Unix-domain
-   * socket, and where the proxy doesn't say.
+   * Address of the client: of the peer, as Node saw it, or as a trusted proxy reports it, see `trustProxy`. Empty for a
+   * Unix-domain socket, and if the proxy reports no address.
    */
   readonly remoteAddress: string;
-  /** What is kept of the request that it came with; `undefined` without the option `keepHeaders`. */
+  /** The kept part of the connection's request; `undefined` without the option `keepHeaders`. */
   readonly request: ConnectionRequest | undefined;
   /**
-   * The application's own: `data` of the identity, or the claims of the JWT, else `undefined`. It may be set to anything,
-   * and lasts as long as the object.
+   * The application's own: `data` of the identity, or the claims of the JWT, else `undefined`. It may be set to anything, and
+   * lasts as long as the object.
    */
   data: Data;
-  /** The rooms it is in, as of now. */
+  /** The rooms that the connection is in now. */
   readonly rooms: string[];
   /**
-   * Bytes that wait to be handed to the kernel, also while the connection is closing. Where it is more than 0, the event `drain`
-   * tells when it is 0, unless the connection ends before.
+   * Bytes that wait to be handed to the kernel, also while the connection is closing. If it is more than 0, the manager emits
+   * `drain` when it is 0 again, unless the connection ends before.
    */
   readonly bufferedAmount: number;
   /**
-   * Whether `send()` takes messages: `false` once it was closed by a call, has overflowed its outbox, or has ended, also where
-   * `disconnect` is yet to come. The same connections are in `manager.connections`.
+   * Whether `send()` takes messages: `false` once the connection was closed by a call, has overflowed its outbox, or has ended,
+   * also if `disconnect` is yet to come. `manager.connections` has the same connections.
    */
   readonly isOpen: boolean;
   /** Whether `pause()` was called, and `resume()` not since. */
   readonly isPaused: boolean;
 
   /**
-   * Queues a message. Not ordered against `sendToUser` and the like.
+   * Queues a message. It is not ordered against `sendToUser` and the like.
    *
    * @returns whether it was queued: `false` if the connection is closing or closed, or has just overflowed its outbox
    * (it is then closed with 4004)
-   * @throws TypeError `ERR_NOT_SERIALIZABLE` for what is not {@link Sendable}
+   * @throws TypeError `ERR_NOT_SERIALIZABLE` for data that is not {@link Sendable}
    * @throws RangeError `ERR_TOO_LARGE` if `data` is larger than `limits.outboxBytes`
    */
   send(data: Sendable): boolean;
 
   /**
-   * Closes the connection, after what is queued. The client has `limits.closeTimeoutMs` to answer. `message` still tells of what had
-   * come before this call; {@link Connection.terminate} ends that as well.
+   * Closes the connection, after the queued messages. The client has `limits.closeTimeoutMs` to answer. `message` is still
+   * emitted for messages that came before this call; {@link Connection.terminate} ends that as well.
    *
-   * @param code - close code; one that may be sent: 1000-1003, 1007-1013, 3000-4999. Without one, and without a reason, the close
-   * frame is empty, and both sides are told 1005; with a reason it is 1000, for a reason needs a code.
+   * @param code - close code; one that may be sent: 1000-1003, 1007-1013, 3000-4999. Without a code and without a reason, the
+   * close frame is empty, and both sides see 1005. With a reason alone the code is 1000, because a reason needs a code.
    * @param reason - at most 123 bytes of UTF-8, default empty
    * @throws TypeError `ERR_INVALID_ARG`
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
@@ -1342,38 +1359,41 @@ export interface Connection<Data = unknown> {
   close(code?: number, reason?: string): void;
 
   /**
-   * Ends the connection at once: no close frame is sent, and what waits is dropped. The client is told 1006, and so is
-   * `disconnect`, by `'server'`. Also ends one that is closing, with the code of that. No event but `disconnect` comes of the
-   * connection any more, and `slow`, if its outbox had overflowed before.
+   * Ends the connection at once: no close frame is sent, and waiting messages are dropped. The client sees 1006; `disconnect`
+   * has 1006, too, with `by` `'server'`. A connection that is closing already ends with the code of that closing. The manager
+   * emits nothing more for the connection but `disconnect`, and `slow` if its outbox had overflowed before.
    */
   terminate(): void;
 
   /**
-   * Pings the client, behind what is queued. The event `pong` tells its answer. The heartbeat does so by itself: this is for
-   * measuring, or for data of your own: all but the three bytes of the heartbeat's pings, `\x16hb`, whose answers are its own.
+   * Pings the client, behind the queued messages. The client's answer emits `pong`. The heartbeat pings by itself: this method
+   * is for measuring, or for data of your own. The three bytes `\x16hb` are reserved for the heartbeat's pings: their answers
+   * don't emit `pong`.
    *
    * @param data - a string or bytes, at most 125 bytes, default empty
-   * @returns whether it was queued: `false` if the connection is closing or closed, or so much waits that it is closed with 4004
+   * @returns whether it was queued: `false` if the connection is closing or closed, or so much waits that it is closed with
+   * 4004
    * @throws TypeError `ERR_INVALID_ARG`, or `ERR_NOT_SERIALIZABLE` for a buffer that was detached, or a view on one that was or has shrunk
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
    */
   ping(data?: string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer): boolean;
 
   /**
-   * Stops reading from the client until `resume()`, so that TCP stops its sending. Messages that were read before still come: at most what
-   * `limits.eventBytesPerConnection` and one read leave, and nothing that the client sends after this call. The heartbeat's clock
-   * stands still meanwhile, and the end of a client that left may be noticed only after `resume()`. A paused connection can be
-   * written to and closed.
+   * Stops reading from the client until `resume()`, so that TCP stops the client's sending. Messages that were read before
+   * still come: at most as many as `limits.eventBytesPerConnection` and one read leave, and none that the client sends after
+   * this call. The heartbeat's clock stands still meanwhile, and the end of a client that left may be noticed only after
+   * `resume()`. A paused connection can be written to and closed.
    */
   pause(): void;
 
-  /** Reads on. Like `pause()`, without effect once the connection has ended or was terminated. */
+  /** Reads from the client again. Like `pause()`, it has no effect once the connection has ended or was terminated. */
   resume(): void;
 
   /**
-   * Puts the connection into a room; does nothing if it is in there. What this process sends to the room from here on
-   * reaches it. What other processes send before Redis has confirmed the subscription, commonly within a millisecond, may
-   * not; when it takes longer than a second, or Redis is away, a gap is told, see {@link BrokerStatus.gapSince}.
+   * Puts the connection into a room; does nothing if it is in there. The connection gets messages that this process sends to
+   * the room after this call. It may miss messages that other processes send before Redis has confirmed the subscription,
+   * commonly within a millisecond. If that takes longer than a second, or Redis is away, a `broker` event reports a gap, see
+   * {@link BrokerStatus.gapSince}.
    *
    * @param room - 1 to 256 bytes of UTF-8; an integer becomes decimal
    * @throws TypeError `ERR_INVALID_ARG`
@@ -1391,39 +1411,39 @@ export interface Connection<Data = unknown> {
   leave(room: string | number): void;
 }
 
-/** What a connection keeps of its request, see `keepHeaders`. */
+/** The part of its request that a connection keeps, see `keepHeaders`. */
 export interface ConnectionRequest {
   /**
-   * Request target with its query, as the client sent it. The value of the parameter that `auth.jwt.query` names is `[redacted]`; what
-   * else is secret in a query is there, so mind your logs.
+   * Request target with its query, as the client sent it. `[redacted]` replaces the value of the parameter that
+   * `auth.jwt.query` names. Other secrets in the query remain, so mind your logs.
    */
   readonly url: string;
   /**
-   * Those of the headers named in `keepHeaders` that the client sent, by lower-case names. Several of one name are one value, with a comma
-   * between them (`cookie`: a semicolon). It has no prototype.
+   * The headers named in `keepHeaders` that the client sent, by lower-case names. Several headers of one name are one value,
+   * with a comma between them (`cookie`: a semicolon). The object has no prototype.
    */
   readonly headers: Readonly<Record<string, string | undefined>>;
 }
 
-/** The connections of this process. What is sent here passes no broker, and reaches no other server. */
+/** The connections of this process. Messages that are sent here pass no broker, and reach no other server. */
 export interface ConnectionManager<Data = unknown> extends Iterable<Connection<Data>> {
   /** Open connections. */
   readonly size: number;
-  /** Users that have at least one. */
+  /** Users that have at least one connection. */
   readonly userCount: number;
 
-  /** Ids of the users that have at least one. */
+  /** Ids of the users that have at least one connection. */
   users(): string[];
 
   /**
-   * The connection of that id, if it is open.
+   * Returns the connection of that id, if it is open.
    *
    * @throws TypeError `ERR_INVALID_ARG` if `id` is no string
    */
   get(id: string): Connection<Data> | undefined;
 
   /**
-   * The open connections of a user. Makes objects for those that JavaScript has not seen yet.
+   * Returns the open connections of a user. Makes objects for those that JavaScript has not seen yet.
    *
    * @throws TypeError `ERR_INVALID_ARG`
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
@@ -1431,7 +1451,7 @@ export interface ConnectionManager<Data = unknown> extends Iterable<Connection<D
   ofUser(userId: string | number): Connection<Data>[];
 
   /**
-   * The open connections in a room. Makes objects for those that JavaScript has not seen yet.
+   * Returns the open connections in a room. Makes objects for those that JavaScript has not seen yet.
    *
    * @throws TypeError `ERR_INVALID_ARG`
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
@@ -1441,7 +1461,7 @@ export interface ConnectionManager<Data = unknown> extends Iterable<Connection<D
   /**
    * Sends to all connections of a user in this process.
    *
-   * @returns into how many outboxes it was put; 0 once the manager is closing
+   * @returns the number of outboxes that took it; 0 once the manager is closing
    * @throws TypeError `ERR_INVALID_ARG`, `ERR_NOT_SERIALIZABLE`
    * @throws RangeError `ERR_ARG_OUT_OF_RANGE`, `ERR_TOO_LARGE`
    */
@@ -1450,35 +1470,35 @@ export interface ConnectionManager<Data = unknown> extends Iterable<Connection<D
   /**
    * Sends to all connections of this process.
    *
-   * @returns into how many outboxes it was put; 0 once the manager is closing
+   * @returns the number of outboxes that took it; 0 once the manager is closing
    * @throws TypeError `ERR_NOT_SERIALIZABLE`
    * @throws RangeError `ERR_TOO_LARGE`
    */
   broadcast(data: Sendable): number;
 
   /**
-   * All open connections. Makes an object for each, some hundred bytes: for many connections, prefer `users()`,
-   * `ofUser()` and `inRoom()`.
+   * All open connections. Makes an object for each, some hundred bytes: for many connections, prefer `users()`, `ofUser()` and
+   * `inRoom()`.
    */
   [Symbol.iterator](): IterableIterator<Connection<Data>>;
 }
 
 /**
- * Messages that were dropped for a slow consumer. A frame that is half out is not part of it, as it is still to be finished. If the
- * connection is cut off before it is, only `stats().messages.dropped` counts that message.
+ * Messages that were dropped for a slow consumer. A frame that is half out is not part of them, because it is still to be
+ * finished. If the connection is cut off before that, only `stats().messages.dropped` counts its message.
  */
 export interface Dropped {
   /** Bytes that waited in the outbox, frame heads included. */
   droppedBytes: number;
-  /** Messages of them. */
+  /** Messages that waited in the outbox. */
   droppedMessages: number;
 }
 
 /** State of the links between servers. */
 export interface BrokerStatus {
   /**
-   * `'up'`: every link works. `'degraded'`: a link is slow to answer, or some of several are down. `'down'`: none works,
-   * and messages reach connections of this process only.
+   * `'up'`: every link works. `'degraded'`: a link is slow to answer, or some of several are down. `'down'`: none works, and
+   * messages reach connections of this process only.
    */
   state: BrokerState;
   /** Since when, in Unix milliseconds. */
@@ -1486,13 +1506,13 @@ export interface BrokerStatus {
   /** Why it isn't up. */
   error?: WebSocketError;
   /**
-   * A link that was lost is back, or a connection that was opened unconfirmed gets everything from now on. Messages may not
-   * have arrived here whose publishing, from the call to its answer, touches the time from then on until `gapUntil`. Unix
-   * milliseconds, by the clock of this machine as it is set now: whoever compares them with times of another machine has
-   * to allow for the difference.
+   * The beginning of a gap. It is given when a lost link is back, or when a connection that was opened unconfirmed gets
+   * everything from now on. A message may have been missed here if its publishing, from the call to the answer, touches the
+   * time from `gapSince` to `gapUntil`. Unix milliseconds, by the clock of this machine as it is set now: allow for the
+   * difference when you compare them with times of another machine.
    */
   gapSince?: number;
-  /** See `gapSince`. */
+  /** The end of the gap, see `gapSince`. */
   gapUntil?: number;
 }
 
@@ -1500,9 +1520,9 @@ export interface BrokerStatus {
  * The side that ended a connection:
  *
  * - `'peer'`: the client sent the first close frame (RFC 6455, section 5.5.1). The code is its choice.
- * - `'server'`: this side did: the application, a shutdown, a token's end, a limit, or a violation of the protocol.
- * - `'network'`: nobody did. The transport broke or ended without a close frame (1006), or the client gave no sign of life
- *   within `heartbeat.timeoutMs` (4003).
+ * - `'server'`: this side sent it: the application, a shutdown, a token's end, a limit, or a violation of the protocol.
+ * - `'network'`: no side sent one. The transport broke or ended without a close frame (1006), or the client gave no sign of
+ *   life within `heartbeat.timeoutMs` (4003).
  */
 export type ClosedBy = 'peer' | 'server' | 'network';
 
@@ -1524,9 +1544,9 @@ export type BrokerState = 'up' | 'degraded' | 'down';
 export interface Stats {
   /** Open connections. */
   connections: number;
-  /** Users with at least one. */
+  /** Users with at least one connection. */
   users: number;
-  /** Rooms with at least one. */
+  /** Rooms with at least one connection. */
   rooms: number;
   /**
    * Sockets that are no open connection: handshakes under way, connections that are being closed, and refused clients that
@@ -1574,7 +1594,7 @@ export interface Stats {
    * rooms. See `limits.memoryBytes`.
    */
   unfinishedBytes: number;
-  /** Bytes that both may hold together: `limits.memoryBytes`, or its default. */
+  /** Bytes that outboxes and unfinished messages may hold together: `limits.memoryBytes`, or its default. */
   memoryLimitBytes: number;
   /** Worker threads; 0 after `close()`. */
   threads: number;
@@ -1584,7 +1604,7 @@ export interface Stats {
 
 /** Counters of the links between servers, most of them since the manager was made. Without Redis they stay at 0. */
 export interface BrokerStats {
-  /** `'memory'`: without Redis, this process is on its own. */
+  /** `'memory'`: without Redis; this process is on its own. */
   kind: 'memory' | 'redis';
   /** See {@link BrokerStatus}. */
   state: BrokerState;
@@ -1592,35 +1612,35 @@ export interface BrokerStats {
   since: number;
   /** Why it isn't up; `null` if it is. */
   code: ErrorCode | null;
-  /** The same in words. */
+  /** The reason in words; `null` if it is up. */
   reason: string | null;
   /** Channels subscribed to, now. */
   subscriptions: number;
   /** Publishes that Redis has not answered, now. */
   pending: number;
-  /** Bytes of them. */
+  /** Bytes of the publishes that Redis has not answered, now. */
   pendingBytes: number;
   /** Publishes that Redis took. */
   published: number;
-  /** Publishes that served connections of this process only, Redis being away. */
+  /** Publishes that reached connections of this process only, because Redis was away. */
   local: number;
-  /** Publishes of which nobody knows what became of them. */
+  /** Publishes whose outcome is unknown. */
   uncertain: number;
   /** Messages that came from Redis. */
   received: number;
   /** Messages from Redis that were malformed, too large, of an unknown kind or not permitted on their channel, and were skipped. */
   ignored: number;
-  /** Gaps that were told of, see {@link BrokerStatus.gapSince}. */
+  /** Gaps that were reported, see {@link BrokerStatus.gapSince}. */
   gaps: number;
-  /** Connections that were opened before their subscription was confirmed, Redis being away or slow. */
+  /** Connections that were opened before their subscription was confirmed, because Redis was away or slow. */
   unconfirmed: number;
 }
 
-/** What this package throws, rejects with and emits. */
+/** Error that this package throws, rejects with and emits. */
 export interface WebSocketError extends Error {
-  /** What happened: stable, and safe to compare. The message is for people, and may change. */
+  /** Identifies the error: stable, and safe to compare. The message is for people, and may change. */
   code: ErrorCode;
-  /** What was thrown by the application's own code, where there is such. */
+  /** The value that the application's own code threw, if it threw one. */
   cause?: unknown;
 }
 
@@ -1640,11 +1660,11 @@ export const ErrorCode: {
   readonly ERR_INVALID_ARG: 'ERR_INVALID_ARG';
   /** An argument has the right type, but a value that is not permitted. */
   readonly ERR_ARG_OUT_OF_RANGE: 'ERR_ARG_OUT_OF_RANGE';
-  /** The message is larger than `limits.outboxBytes`, so that no connection could ever take it. Also in an error frame. */
+  /** The message is larger than `limits.outboxBytes`, so no connection could ever take it. Also in an error frame. */
   readonly ERR_TOO_LARGE: 'ERR_TOO_LARGE';
   /** The connection is in `limits.roomsPerConnection` rooms; it did not join another. */
   readonly ERR_TOO_MANY_ROOMS: 'ERR_TOO_MANY_ROOMS';
-  /** `JSON.stringify` threw, has nothing for the data, or would leave out what it holds, see {@link Sendable}. */
+  /** `JSON.stringify` threw, has nothing for the data, or would leave out its contents, see {@link Sendable}. */
   readonly ERR_NOT_SERIALIZABLE: 'ERR_NOT_SERIALIZABLE';
   /** The manager or `RedisPubSub` is closed; see {@link WebSocketManager.close}. */
   readonly ERR_CLOSED: 'ERR_CLOSED';
@@ -1652,14 +1672,17 @@ export const ErrorCode: {
   readonly ERR_NAME_TAKEN: 'ERR_NAME_TAKEN';
   /** This process has no manager of that name. */
   readonly ERR_NO_MANAGER: 'ERR_NO_MANAGER';
-  /** Redis is away. What was asked for needs other servers; nothing was published. In an error frame: only connections of the same server got the client's message. */
+  /**
+   * Redis is away. The call needs other servers; nothing was published. In an error frame: only connections of the same server
+   * got the client's message.
+   */
   readonly ERR_BROKER_UNAVAILABLE: 'ERR_BROKER_UNAVAILABLE';
   /** The link to Redis broke before it answered: the message was published to all servers, or to none. Also in an error frame. */
   readonly ERR_UNCERTAIN: 'ERR_UNCERTAIN';
   /**
-   * `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame, for a message that is
-   * relayed to so many rooms, in all so many bytes, that three quarters of `redis.pendingBytes` are used up before it is
-   * through: it may have reached some of the rooms.
+   * `redis.pendingBytes` wait for Redis already: nothing was published. Also in an error frame, for a message that is relayed
+   * to very many rooms, in very many bytes, so that three quarters of `redis.pendingBytes` are used up before the last room: it
+   * may have reached some of the rooms.
    */
   readonly ERR_BROKER_OVERLOADED: 'ERR_BROKER_OVERLOADED';
   /** `redis.routing` is `'shared'`, whose messages can't carry binary data: nothing was published. */
@@ -1679,15 +1702,16 @@ export const ErrorCode: {
   /** A message from Redis was malformed, too large or of an unknown kind, and was skipped. */
   readonly ERR_BAD_MESSAGE: 'ERR_BAD_MESSAGE';
   /**
-   * The socket can't be taken over: it is closed, taken, an earlier request on it is yet to be answered (by a client that doesn't
-   * wait for answers), or the system gives no descriptor. An upgrade is refused with 503 for the last two, after the answers that are due.
+   * The socket can't be taken over: it is closed or taken; or an earlier request on it has no answer yet (its client doesn't
+   * wait for answers); or the system gives no descriptor. An upgrade is refused with 503 for the last two, after the
+   * outstanding answers.
    */
   readonly ERR_HANDOVER: 'ERR_HANDOVER';
-  /** A listener threw or rejected; `cause` is what it threw. */
+  /** A listener threw or rejected; `cause` is the thrown value. */
   readonly ERR_LISTENER: 'ERR_LISTENER';
   /** The native addon can't be loaded on this platform; thrown when the package is loaded. */
   readonly ERR_NATIVE_MISSING: 'ERR_NATIVE_MISSING';
-  /** The call needs Node.js: a bundle for browsers or for an edge runtime got it from here. Its message says what to do. */
+  /** The call needs Node.js: a bundle for browsers or for an edge runtime got it from here. The message gives the remedy. */
   readonly ERR_WRONG_RUNTIME: 'ERR_WRONG_RUNTIME';
   /** A defect of this package, or two incompatible releases of it in one process. */
   readonly ERR_INTERNAL: 'ERR_INTERNAL';
@@ -1724,13 +1748,16 @@ export const ErrorCode: {
   readonly ERR_TOKEN_INVALID: 'ERR_TOKEN_INVALID';
   /** 401: the token, or `expiresAt` of the identity, has expired. */
   readonly ERR_TOKEN_EXPIRED: 'ERR_TOKEN_EXPIRED';
-  /** 401: `auth.authenticate` answered `null`, `undefined` or `false`. */
+  /** 401: `auth.authenticate` returned `null`, `undefined` or `false`. */
   readonly ERR_UNAUTHORIZED: 'ERR_UNAUTHORIZED';
-  /** The status of an {@link UpgradeRefusal} that has no code of its own. `stats().refused` counts all of them under it. */
+  /**
+   * The status of an {@link UpgradeRefusal} that has no code of its own. `stats().refused` counts every {@link UpgradeRefusal}
+   * under it.
+   */
   readonly ERR_REFUSED: 'ERR_REFUSED';
-  /** 500: `auth.authenticate` threw or rejected. The client is not told what. */
+  /** 500: `auth.authenticate` threw or rejected. The client doesn't get the reason. */
   readonly ERR_AUTH_FAILED: 'ERR_AUTH_FAILED';
-  /** 500: `auth.authenticate` answered something that is no identity. */
+  /** 500: `auth.authenticate` returned something that is no identity. */
   readonly ERR_INVALID_IDENTITY: 'ERR_INVALID_IDENTITY';
   /** 408: the handshake took longer than `limits.handshakeTimeoutMs`. */
   readonly ERR_HANDSHAKE_TIMEOUT: 'ERR_HANDSHAKE_TIMEOUT';
@@ -1747,7 +1774,7 @@ export const ErrorCode: {
   readonly ERR_INVALID_JSON: 'ERR_INVALID_JSON';
   /** In an error frame to a client: only text is relayed. */
   readonly ERR_BINARY_NOT_RELAYED: 'ERR_BINARY_NOT_RELAYED';
-  /** In an error frame to a client: `relay` is `'rooms'`, and the connection is in none. */
+  /** In an error frame to a client: `relay` is `'rooms'`, and the connection is in no room. */
   readonly ERR_NOT_IN_ROOM: 'ERR_NOT_IN_ROOM';
 };
 
@@ -1755,8 +1782,8 @@ export const ErrorCode: {
 export type ErrorCode = keyof typeof ErrorCode;
 
 /**
- * Close codes that this package uses or reports (RFC 6455, section 7.4). Applications may use others. What a client
- * should do after each is {@link closeAdvice}'s answer, here in words.
+ * Close codes that this package uses or reports (RFC 6455, section 7.4). Applications may use others. {@link closeAdvice}
+ * returns what a client should do after each; the comments here have it in words.
  */
 export const CloseCode: {
   /** The connection has served its purpose. Stop. */
@@ -1765,7 +1792,7 @@ export const CloseCode: {
   readonly GOING_AWAY: 1001;
   /** The peer broke the WebSocket protocol. Stop. */
   readonly PROTOCOL: 1002;
-  /** The peer sent a kind of data that is not taken. Stop. */
+  /** The peer sent a kind of data that is not accepted. Stop. */
   readonly UNSUPPORTED: 1003;
   /** The peer closed without a code. Only reported, never sent. Stop. */
   readonly NO_STATUS: 1005;
@@ -1781,7 +1808,7 @@ export const CloseCode: {
   readonly INTERNAL: 1011;
   /** The server restarts, and has drained the connection. Reconnect. */
   readonly RESTART: 1012;
-  /** The unfinished message had to go when memory (`limits.memoryBytes`) ran out. Reconnect. */
+  /** The unfinished message was dropped when memory (`limits.memoryBytes`) ran out. Reconnect. */
   readonly TRY_AGAIN_LATER: 1013;
   /** A gateway could not reach the server behind it. Never sent by this package. Reconnect. */
   readonly BAD_GATEWAY: 1014;
@@ -1796,12 +1823,12 @@ export const CloseCode: {
   readonly HEARTBEAT: 4003;
   /**
    * Too much waited for the client (`limits.outboxBytes`, or `limits.memoryBytes` of all together): it did not read, read too
-   * slowly, or was sent too much at once. In the second case it often sees 1006 instead. Reconnect.
+   * slowly, or was sent too much at once. With `limits.memoryBytes` it often sees 1006 instead. Reconnect.
    */
   readonly SLOW_CONSUMER: 4004;
   /**
-   * The handshake had no valid credentials (`rejectWith: 'close'`), as when the browser has dropped an expired cookie. Refresh the
-   * token, then reconnect.
+   * The handshake had no valid credentials (`rejectWith: 'close'`), for example because the browser dropped an expired cookie.
+   * Refresh the token, then reconnect.
    */
   readonly UNAUTHORIZED: 4401;
   /** The page's origin is not permitted (`rejectWith: 'close'`). Stop. */
@@ -1812,22 +1839,22 @@ export const CloseCode: {
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 
 /**
- * What a client should do once its connection is closed: `reconnect` by itself after a random pause that grows; `refresh` its token, and
- * then do that; or `stop`, until the application or a person decides otherwise. A fresh token may be refused as well: let the pause grow
- * until a message has come.
+ * The action of a client after its connection has closed: `reconnect` by itself after a random pause that grows; `refresh` its
+ * token, then reconnect; or `stop`, until the application or a person decides otherwise. A fresh token may be refused as well:
+ * let the pause grow until a message has come.
  */
 export type CloseAdvice = 'reconnect' | 'refresh' | 'stop';
 
 /**
- * What a client should do after a close code. Runs in browsers and edge runtimes as well: a bundle for those gets {@link CloseCode},
- * {@link ErrorCode} and this function, and all else throws `ERR_WRONG_RUNTIME` when it is called. A page without a bundler can load
- * `@actory/websocket/browser.mjs`, which a server finds by `import.meta.resolve`.
+ * Returns what a client should do after a close code. It runs in browsers and edge runtimes as well: a bundle for those gets
+ * {@link CloseCode}, {@link ErrorCode} and this function, and all else throws `ERR_WRONG_RUNTIME` when it is called. A page
+ * without a bundler can load `@actory/websocket/browser.mjs`, which a server finds by `import.meta.resolve`.
  *
- * Codes that are not in {@link CloseCode} are the application's own, which knows what they mean: `'stop'`, but for those of an
- * {@link UpgradeRefusal} with status 429 or 500 to 599: 4429 and 4500 to 4599 are `'reconnect'`.
+ * Codes outside {@link CloseCode} are the application's own, which knows their meaning: `'stop'`. The exceptions are those of
+ * an {@link UpgradeRefusal} with status 429 or 500 to 599: for 4429 and 4500 to 4599 it returns `'reconnect'`.
  *
  * @param code - of the `close` event
- * @param opened - whether the connection had opened. A handshake that is refused by HTTP is 1006 to a page, whatever the reason. It may have
- * been the token, so without having opened 1006 is `'refresh'`. Default `true`.
+ * @param opened - whether the connection had opened. A page sees 1006 for every handshake that is refused by HTTP, whatever the
+ * reason. The token may have been the reason, so for 1006 without an opened connection it returns `'refresh'`. Default `true`.
  */
 export function closeAdvice(code: number, opened?: boolean): CloseAdvice;
