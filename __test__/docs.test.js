@@ -281,6 +281,7 @@ describe('links', () => {
     'README.md',
     'README.ja.md',
     'ARCHITECTURE.md',
+    'CONTRIBUTING.md',
     'docs/recipes.md',
     'docs/tuning.md',
     'benches/README.md',

@@ -12,11 +12,15 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { parseTriple } from '@napi-rs/cli';
+import { notices } from './notices.mjs';
 import { root, run } from './run.mjs';
 import { hasSymbols } from './symbols.mjs';
 
 /** What only a clone of the repository has a use for. `private` keeps the clone itself from being published. */
 const OF_THE_CLONE = ['private', 'scripts', 'jest', 'napi', 'devDependencies', 'overrides'];
+
+const NOTICES = 'THIRD-PARTY-NOTICES.txt';
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
@@ -61,7 +65,8 @@ function refuseOtherBuilds(folder) {
  * @param {{ binaries?: string, out?: string, anyBuild?: boolean }} [options] - folders, by default the clone's own and
  *   `dist`; `anyBuild` takes addons that are not built for release, as the tests do
  * @returns {Promise<string[]>} paths of the tarballs, the platforms' first, for that is the order to publish them in
- * @throws {Error} if there is no addon, or one that is not built for release; then `out` is left as it is
+ * @throws {Error} if there is no addon, or the licence of what is linked into one can't be told; also if one is not built for release,
+ *   and then `out` is left as it is
  */
 export async function pack({ binaries = root, out = join(root, 'dist'), anyBuild = false } = {}) {
   if (!anyBuild) refuseOtherBuilds(binaries);
@@ -74,16 +79,20 @@ export async function pack({ binaries = root, out = join(root, 'dist'), anyBuild
   await napi('create-npm-dirs', '--cwd', stage, '--npm-dir', 'platforms');
   const platformPackages = readdirSync(join(stage, 'platforms')).map((name) => {
     const folder = join(stage, 'platforms', name);
-    return { folder, manifest: readJson(join(folder, 'package.json')) };
+    return { name, folder, manifest: readJson(join(folder, 'package.json')) };
   });
 
+  const { targets } = readJson(join(root, 'package.json')).napi;
   const folders = [];
-  for (const { folder, manifest } of platformPackages) {
+  for (const { name, folder, manifest } of platformPackages) {
     const addon = join(binaries, manifest.main);
     if (!existsSync(addon)) continue;
     copyFileSync(addon, join(folder, manifest.main));
     copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
-    writeJson(join(folder, 'package.json'), { ...manifest, type: 'commonjs' });
+    const target = targets.find((triple) => parseTriple(triple).platformArchABI === name);
+    writeFileSync(join(folder, NOTICES), await notices(target));
+    const files = [...manifest.files, NOTICES];
+    writeJson(join(folder, 'package.json'), { ...manifest, files, type: 'commonjs' });
     folders.push(folder);
   }
   if (folders.length === 0) {

@@ -10,6 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { browserFiles } from '../../scripts/browser.mjs';
 import { compareVersions, glibcOf } from '../../scripts/glibc.mjs';
+import { textsOf } from '../../scripts/notices.mjs';
 import { pack } from '../../scripts/pack.mjs';
 import { start } from '../../scripts/registry.mjs';
 import { root } from '../../scripts/run.mjs';
@@ -72,7 +73,29 @@ describe('what is installed', () => {
     assert.equal(manifest.scripts, undefined);
     assert.deepEqual(
       readdirSync(join(app, 'node_modules', '@actory', name)).sort(),
-      [manifest.main, 'LICENSE', 'README.md', 'package.json'].sort(),
+      [manifest.main, 'LICENSE', 'README.md', 'THIRD-PARTY-NOTICES.txt', 'package.json'].sort(),
+    );
+  });
+
+  test('beside the binary are the licences of what is linked into it, and of nothing else', () => {
+    const lock = readFileSync(join(root, 'Cargo.lock'), 'utf8');
+    const inLock = new Map(
+      [...lock.matchAll(/^name = "(.+)"\nversion = "(.+)"/gm)].map(([, name, of]) => [name, of]),
+    );
+    const [name] = readdirSync(join(app, 'node_modules', '@actory')).filter((each) => each !== 'websocket');
+    const text = readApp(name, 'THIRD-PARTY-NOTICES.txt');
+    const names = [...text.matchAll(/^ {2}(\S+) \d\S*: /gm)].map(([, crate]) => crate);
+    for (const crate of ['tokio', 'ring', 'rustls', 'napi', 'crc']) {
+      assert.ok(text.includes(`\n  ${crate} ${inLock.get(crate)}: `), crate);
+      assert.match(text, new RegExp(`^=+\n.*\\b${crate} ${inLock.get(crate)}\\b.*\n=+\n`, 'm'));
+    }
+    assert.match(text, /^ {2}The Rust standard library: MIT OR Apache-2\.0, /m);
+    // Of the tests' jsonwebtoken, of builds, and of macros.
+    const others = ['rsa', 'p256', 'ed25519-dalek', 'napi-build', 'napi-derive', 'syn'];
+    assert.ok(others.every((crate) => inLock.has(crate)));
+    assert.deepEqual(
+      names.filter((crate) => ['actory-websocket', ...others].includes(crate)),
+      [],
     );
   });
 
@@ -190,6 +213,30 @@ describe('what is packed', () => {
     execFileSync('strip', ['-o', addon, join(root, name)]);
     assert.equal((await pack({ binaries, out })).length, 2);
   });
+});
+
+describe('the licence of a crate', () => {
+  const standard = { MIT: 'the text of MIT', 'Apache-2.0': 'the text of Apache' };
+  const crate = { name: 'some', version: '1.2.3', license: 'MIT/Zlib', authors: ['A. Author'], files: [] };
+
+  test('is what its sources say', () => {
+    assert.deepEqual(textsOf({ ...crate, files: [{ text: 'its own' }] }, standard), ['its own']);
+  });
+
+  test('is the standard text of each that it names, if its sources say nothing', () => {
+    assert.deepEqual(textsOf(crate, standard), ['MIT\n\nCopyright (c) A. Author\n\nthe text of MIT']);
+    const both = textsOf({ ...crate, license: 'Apache-2.0 OR MIT', authors: [] }, standard);
+    assert.match(both[0], /^Apache-2\.0\n\nCopyright \(c\) The authors of some\n\nthe text of Apache$/);
+    assert.match(both[1], /^MIT\n/);
+  });
+
+  for (const license of ['Zlib', 'MIT AND Zlib', null]) {
+    test(`can't be told from ${license} alone, and nothing is packed`, () => {
+      assert.throws(() => textsOf({ ...crate, license }, standard), {
+        message: `some 1.2.3 can't be shipped: its sources have no licence file, and its licence (${license ?? 'none'}) is none of MIT, Apache-2.0`,
+      });
+    });
+  }
 });
 
 describe('the release workflow', () => {

@@ -15,6 +15,7 @@ use protocol::frame::Message;
 
 use super::batch::{self, Collect, NativeInfo};
 use super::bridge::NativeBridge;
+use super::constants::flag::{CUT, REPORT, TLS, TRUSTED};
 use super::options::{self, Environment};
 use super::outcome::{Outcome, outcome};
 use super::raise::{throw, throw_error};
@@ -26,12 +27,6 @@ use crate::engine::config::Auth;
 use crate::engine::events::Interest;
 use crate::engine::handle::Handle;
 use crate::engine::{Admission, Engine, Taken, Upgrade, denial};
-
-/// Flags of `upgrade`.
-const REPORT: u32 = 1;
-const TRUSTED: u32 = 2;
-const TLS: u32 = 4;
-const CUT: u32 = 8;
 
 type Data<'a> = Either<String, Uint8ArraySlice<'a>>;
 

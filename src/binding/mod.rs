@@ -7,6 +7,7 @@
 mod batch;
 mod bridge;
 mod catalogue;
+mod constants;
 mod manager;
 mod options;
 mod outcome;

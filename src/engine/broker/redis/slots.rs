@@ -8,7 +8,10 @@
 
 use std::sync::LazyLock;
 
-use crc16::{State, XMODEM};
+use crc::{CRC_16_XMODEM, Crc};
+
+/// The checksum of the cluster specification.
+static CHECKSUM: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// Number of partitions. Part of the wire format: all servers have to agree.
 pub const PARTITIONS: usize = 256;
@@ -17,12 +20,12 @@ pub const SLOTS: usize = 16_384;
 
 /// The partition that a user, a room or a channel belongs to.
 pub fn partition_of(name: &str) -> usize {
-    usize::from(State::<XMODEM>::calculate(name.as_bytes())) % PARTITIONS
+    usize::from(CHECKSUM.checksum(name.as_bytes())) % PARTITIONS
 }
 
 /// The slot of a hash tag.
 fn slot_of(tag: &str) -> usize {
-    usize::from(State::<XMODEM>::calculate(tag.as_bytes())) % SLOTS
+    usize::from(CHECKSUM.checksum(tag.as_bytes())) % SLOTS
 }
 
 /// A hash tag, and the slot it lies in.
