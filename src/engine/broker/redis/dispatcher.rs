@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 
 use super::asker::Asker;
 use super::envelope::{self, Control};
-use super::hub::{Counts, Hub, Outcome, SHARED, Sink, count};
+use super::hub::{Counts, Hub, SHARED, count};
+use super::sink::{Outcome, Sink};
 use super::skipped::Skipped;
 use super::uncertain;
 use crate::engine::auth::MAX_ID_BYTES;

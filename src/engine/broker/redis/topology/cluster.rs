@@ -204,7 +204,7 @@ mod tests {
     use crate::engine::broker::budget::Budget;
     use crate::engine::broker::redis::asker::Asker;
     use crate::engine::broker::redis::config::RedisConfig;
-    use crate::engine::broker::redis::hub::{Outcome, Sink};
+    use crate::engine::broker::redis::sink::{Outcome, Sink};
     use crate::engine::gathered::Gathered;
     use crate::engine::memory::Memory;
     use crate::engine::table::Care;
