@@ -32,6 +32,7 @@ const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
  * not do with half a machine. Those with `tests` count each test, the others count as one.
  */
 const checks = [
+  { name: 'long files', command: ['node', 'scripts/long-files.mjs'] },
   { name: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'] },
   { name: 'rustfmt, load generator', command: ['cargo', 'fmt', '--check', ...loadGenerator] },
   { name: 'biome', command: ['node_modules/.bin/biome', 'check', '--error-on-warnings'] },

@@ -19,88 +19,19 @@ use super::outgoing::Outgoing;
 use super::rooms::Rooms;
 use super::turns;
 use super::writer::{Push, Writer};
+use flags::{CLOSE, DEAD, ENDING, EVICT, LEFT, LOST, OPEN, ORDERS, OVERDUE, SEEN, SETTLED, SLOW, TERMINATE};
+
+mod flags;
+mod peer;
+mod reading;
+#[cfg(test)]
+mod tests;
+
+pub use flags::Orders;
+pub use peer::Peer;
 
 /// Number of a connection, never used twice by its engine.
 pub type ConnectionId = u64;
-
-/// Registered, and messages are taken for it.
-const OPEN: u32 = 1;
-/// The outbox overflowed.
-const SLOW: u32 = 1 << 1;
-/// Not read for now: JavaScript is behind with its messages.
-const PAUSED: u32 = 1 << 2;
-/// JavaScript has an object for it, so its end has to be told.
-const SEEN: u32 = 1 << 3;
-/// A close was asked for: see `closing`.
-const CLOSE: u32 = 1 << 4;
-/// The heartbeat got no answer.
-const DEAD: u32 = 1 << 5;
-/// A write failed.
-const LOST: u32 = 1 << 6;
-/// The embedder has dealt with what the peer said last.
-const SETTLED: u32 = 1 << 7;
-/// Its unfinished message takes too long.
-const OVERDUE: u32 = 1 << 8;
-/// Not read for now: it stands in the line of [`Intake`](super::broker::Intake).
-const HELD: u32 = 1 << 9;
-/// Called from that line, and not yet back.
-const CALLED: u32 = 1 << 10;
-/// All connections together hold too much, and this one is among those that hold most.
-const EVICT: u32 = 1 << 11;
-/// Not read for now: the application has paused it.
-const HALTED: u32 = 1 << 12;
-/// It is to go at once, without a close handshake.
-const TERMINATE: u32 = 1 << 13;
-/// It was asked to close, or found slow, and will: from here on it is no longer among the open ones. Never taken back.
-const ENDING: u32 = 1 << 14;
-/// Its client left before it had its place in the table.
-const LEFT: u32 = 1 << 15;
-/// All that a connection is asked to do.
-const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT | TERMINATE;
-
-/// What a connection is asked to do, taken all at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Orders(u32);
-
-impl Orders {
-    /// Nothing is asked.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-    /// The outbox overflowed: drop what waits, close with 4004.
-    pub fn slow(self) -> bool {
-        self.0 & SLOW != 0
-    }
-    /// All connections together hold too much: close with 4004 as if its outbox had overflowed, or with 1013 if its unfinished
-    /// message is more than that, and what it holds for long goes too.
-    pub fn evict(self) -> bool {
-        self.0 & EVICT != 0
-    }
-    /// Close with the request in [`Handle::take_close`].
-    pub fn close(self) -> bool {
-        self.0 & CLOSE != 0
-    }
-    /// Go, without a close handshake.
-    pub fn terminate(self) -> bool {
-        self.0 & TERMINATE != 0
-    }
-    /// What came before the peer's last is dealt with.
-    pub fn settled(self) -> bool {
-        self.0 & SETTLED != 0
-    }
-    /// The socket failed.
-    pub fn lost(self) -> bool {
-        self.0 & LOST != 0
-    }
-    /// The unfinished message takes too long: close with 1008, if it is still unfinished after a read.
-    pub fn overdue(self) -> bool {
-        self.0 & OVERDUE != 0
-    }
-    /// The peer is silent: close with 4003.
-    pub fn dead(self) -> bool {
-        self.0 & DEAD != 0
-    }
-}
 
 /// Why and how to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,40 +40,6 @@ pub struct CloseRequest {
     pub code: u16,
     /// Reason to send, at most 123 bytes.
     pub reason: Box<str>,
-}
-
-/// What does not change over a connection's life.
-#[derive(Debug, Default)]
-pub struct Peer {
-    /// Subprotocol agreed on, empty if none.
-    pub protocol: Box<str>,
-    /// Address of the client and, behind a line break, what is kept of its request: one text, so that a connection which keeps
-    /// nothing has no room for it.
-    seen: Box<str>,
-    /// JSON that came with the identity: the claims of a JWT.
-    pub data: Option<Box<str>>,
-}
-
-impl Peer {
-    /// `remote` and `request` as [`Peer::remote`] and [`Peer::request`] say them.
-    pub fn new(protocol: Box<str>, remote: Box<str>, request: Option<&str>, data: Option<Box<str>>) -> Self {
-        let seen = match request {
-            None if !remote.contains('\n') => remote,
-            None => remote.lines().next().unwrap_or_default().into(),
-            Some(request) => format!("{}\n{request}", remote.lines().next().unwrap_or_default()).into(),
-        };
-        Peer { protocol, seen, data }
-    }
-
-    /// Address of the client, empty if it has none or that isn't known.
-    pub fn remote(&self) -> &str {
-        self.seen.split_once('\n').map_or(&self.seen, |(remote, _)| remote)
-    }
-
-    /// What is kept of the request, as [`http`] joins it.
-    pub fn request(&self) -> Option<&str> {
-        self.seen.split_once('\n').map(|(_, request)| request)
-    }
 }
 
 /// What came of pushing a frame.
@@ -353,20 +250,6 @@ impl Handle {
         self.flags.load(Ordering::Acquire) & (OPEN | ENDING) == OPEN
     }
 
-    /// Has it not read until [`Handle::go_on`]. What is read already is routed.
-    pub fn halt(&self) {
-        self.flags.fetch_or(HALTED, Ordering::SeqCst);
-    }
-
-    /// Lets a halted connection be read again.
-    pub fn go_on(self: &Arc<Self>) {
-        // As in `resume`.
-        self.mark_alive();
-        if self.flags.fetch_and(!HALTED, Ordering::SeqCst) & HALTED != 0 {
-            self.mailbox.wake(self);
-        }
-    }
-
     /// The same as [`Handle::buffered`]; if there are any, the embedder is told when all are written.
     pub fn watch_buffered(&self) -> usize {
         self.writer.watch()
@@ -453,21 +336,6 @@ impl Handle {
         self.order(LOST);
     }
 
-    /// Notes that the connection isn't read for now, or is again. Answers what was.
-    pub(super) fn set_paused(&self, paused: bool) -> bool {
-        let before = if paused {
-            self.flags.fetch_or(PAUSED, Ordering::SeqCst)
-        } else {
-            self.flags.fetch_and(!PAUSED, Ordering::SeqCst)
-        };
-        before & PAUSED != 0
-    }
-
-    /// True while the connection isn't read because JavaScript is behind.
-    pub(super) fn is_paused(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & PAUSED != 0
-    }
-
     /// Its client left before it had its place in the table.
     #[cfg(unix)]
     pub(super) fn note_left(&self) {
@@ -479,48 +347,9 @@ impl Handle {
         self.flags.load(Ordering::Acquire) & LEFT != 0
     }
 
-    /// True while the connection isn't read, for whichever reason.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & (PAUSED | HELD | HALTED) != 0
-    }
-
     /// See [`Window`].
     pub(super) fn window(&self) -> &Window {
         &self.window
-    }
-
-    /// The connection isn't read until it is [called](Handle::call).
-    pub(super) fn set_held(&self) {
-        self.flags.fetch_or(HELD, Ordering::SeqCst);
-    }
-
-    /// True from [`Handle::set_held`] to [`Handle::call`].
-    pub(super) fn is_held(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & HELD != 0
-    }
-
-    /// Lets a held connection be read again.
-    pub(super) fn call(self: &Arc<Self>) {
-        // As in `resume`.
-        self.mark_alive();
-        self.flags.fetch_or(CALLED, Ordering::SeqCst);
-        self.flags.fetch_and(!HELD, Ordering::SeqCst);
-        self.mailbox.wake(self);
-    }
-
-    /// Whether it was called, and not asked since.
-    pub(super) fn was_called(&self) -> bool {
-        self.flags.load(Ordering::SeqCst) & CALLED != 0
-            && self.flags.fetch_and(!CALLED, Ordering::SeqCst) & CALLED != 0
-    }
-
-    /// Lets a paused connection be read again.
-    pub(super) fn resume(self: &Arc<Self>) {
-        // Its signs of life lie unread: the heartbeat, which may come by first, must not take it for dead.
-        self.mark_alive();
-        if self.set_paused(false) {
-            self.mailbox.wake(self);
-        }
     }
 
     /// Its number among the connections that have events waiting for JavaScript. Like what follows, for the queue alone,
@@ -542,45 +371,6 @@ impl Handle {
     /// See [`Handle::last_turn`].
     pub(super) fn set_last_turn(&self, turn: u64) {
         self.last_turn.store(turn, Ordering::Relaxed);
-    }
-
-    /// Something arrived.
-    pub(super) fn mark_alive(&self) {
-        if !self.alive.load(Ordering::Relaxed) {
-            self.alive.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// The heartbeat's ping hand came by: notes the ping that is to be sent now.
-    pub(super) fn on_ping(&self, now: u64) {
-        if self.alive.swap(false, Ordering::Relaxed) || self.awaiting_since.load(Ordering::Relaxed) == 0 {
-            self.awaiting_since.store(now.max(1), Ordering::Relaxed);
-        }
-    }
-
-    /// The heartbeat's deadline hand came by. True if the peer has been silent for `timeout` since a ping.
-    /// The clock stands still while we don't read.
-    pub(super) fn is_overdue(&self, now: u64, timeout: u64) -> bool {
-        let since = self.awaiting_since.load(Ordering::Relaxed);
-        if since == 0 {
-            return false;
-        }
-        if self.alive.load(Ordering::Relaxed) {
-            self.awaiting_since.store(0, Ordering::Relaxed);
-            return false;
-        }
-        if self.is_stopped() {
-            self.restart_clock(now);
-            return false;
-        }
-        now.saturating_sub(since) >= timeout
-    }
-
-    /// Lets the wait for an answer begin anew, after a time in which nobody could have read it.
-    pub(super) fn restart_clock(&self, now: u64) {
-        if self.awaiting_since.load(Ordering::Relaxed) != 0 {
-            self.awaiting_since.store(now.max(1), Ordering::Relaxed);
-        }
     }
 
     /// Lets a connection that waits for the embedder go on to its end.
@@ -624,6 +414,3 @@ impl Wake for Handle {
         self.mailbox.wake(self);
     }
 }
-
-#[cfg(test)]
-mod tests;

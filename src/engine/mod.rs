@@ -63,7 +63,6 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 use tokio::sync::watch;
 
-use bridge::{Bridge, Carrier};
 use broker::redis::RedisBroker;
 use broker::{Broker, Channel, MemoryBroker, Reply};
 use config::{Config, Relay};
@@ -76,7 +75,6 @@ use random_name::random_name;
 use registry::Registry;
 use shared::Shared;
 use stats::{SharedCounters, Stats};
-use upgrade::{Attempt, Who, examine, linger, refusal_of};
 use worker::Worker;
 
 pub use outbox::Dropped;
@@ -173,77 +171,6 @@ impl Engine {
     /// A connection's public id: unique over servers.
     pub fn public_id(&self, id: ConnectionId) -> String {
         format!("{}-{id}", self.inner.node)
-    }
-
-    /// Takes an upgrade. Returns at once; the rest happens on a worker.
-    ///
-    /// # Errors
-    /// `ERR_CLOSED` after [`Engine::shutdown`]. A request that is refused is no error here: the client is told.
-    pub fn upgrade(&self, taken: Taken, mut upgrade: Upgrade) -> Result<Ticket, Error> {
-        let inner = &self.inner;
-        if inner.shutting_down.load(Ordering::Acquire) {
-            self.count_refused(Code::ShuttingDown);
-            return Err(closed());
-        }
-        let shared = &inner.shared;
-        let config = &shared.config;
-        let peer = http::Client { address: std::mem::take(&mut upgrade.remote), tls: upgrade.tls };
-        let client = peer.behind(&upgrade.head, &config.trust_proxy, config.proxy_header);
-        let remote = client.address;
-        upgrade.tls = client.tls;
-        let number = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
-        let first = std::mem::take(&mut upgrade.first);
-        let (visitor, decision) = examine(shared, upgrade, remote.clone().into(), number);
-        let ticket = Ticket { number, ask: matches!(decision, Ok(Who::Asked(_))), remote };
-        let index = inner.next_worker.fetch_add(1, Ordering::Relaxed);
-        let workers = inner.workers.lock();
-        let Some(worker) = workers.get(index % workers.len().max(1)) else {
-            visitor.forget();
-            return Err(closed());
-        };
-        let refusal = match decision {
-            Err(refusal) => refusal,
-            Ok(who) => match shared.census.enter() {
-                Some(live) => {
-                    let attempt = Attempt { visitor, mailbox: worker.mailbox.clone(), first, live };
-                    worker.runtime.spawn(attempt.run(taken, who));
-                    return Ok(ticket);
-                }
-                None => {
-                    visitor.forget();
-                    http::Refusal::new(Code::TooManyConnections, "the server is full")
-                }
-            },
-        };
-        let answer = visitor.refuse(&refusal);
-        match shared.census.linger() {
-            Some(live) => drop(worker.runtime.spawn(linger(taken, answer, live))),
-            None => taken.dismiss(&answer),
-        }
-        Ok(Ticket { ask: false, ..ticket })
-    }
-
-    /// Counts an upgrade that was refused before it got here.
-    pub fn count_refused(&self, code: Code) {
-        self.shared().counters.refused(code.as_str());
-    }
-
-    /// Counts an upgrade that was refused before it got here, and tells of it.
-    pub fn note_refusal(&self, head: &http::RequestHead, remote: String, code: Code, message: String) {
-        self.count_refused(code);
-        self.shared().events.push_refusal(|| refusal_of(head, remote, code, message));
-    }
-
-    /// Answers who the client of an upgrade is. False if that comes too late.
-    pub fn settle(&self, ticket: u64, answer: Answer) -> bool {
-        let asked = self.shared().asking.lock().remove(&ticket);
-        asked.is_some_and(|asked| asked.send(answer).is_ok())
-    }
-
-    /// A bridge for an upgrade whose socket has no descriptor.
-    pub fn bridge(&self) -> Arc<Bridge> {
-        let events: Arc<dyn Carrier> = self.shared().events.clone();
-        Bridge::new(self.shared().next_id(), Arc::downgrade(&events))
     }
 
     /// Sets which kinds of events are queued.

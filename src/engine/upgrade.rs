@@ -4,29 +4,31 @@
 //! Nothing is read from the socket meanwhile: early frames wait in the kernel.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use auth::Identity;
 use auth::token::Token;
-use codes::error::Code;
-use http::redact;
+use codes::error::{Code, Error};
 use http::{Accept, HeaderLines, Refusal, RequestHead};
-use protocol::frame;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Shared;
-use super::config::{Auth, RejectWith};
+use super::bridge::{Bridge, Carrier};
+use super::config::Auth;
 use super::connection::Connection;
-use super::events::{self, Event, Interest};
+use super::events::{Event, Interest};
 use super::handle::{Handle, Peer};
 use super::live::Live;
 use super::mailbox::Mailbox;
 use super::random_name::random_name;
-use super::request::{accept_page, check, keep};
 use super::socket::{LINGER, Taken};
 use super::tenure::Tenure;
 use super::time_of_day::unix_ms;
 use super::turnstile;
+use super::{Engine, closed};
+use visitor::{Visitor, examine, refusal_of, report_refusal};
+
+mod visitor;
 
 /// An upgrade request, as it comes from Node.
 #[derive(Debug)]
@@ -35,10 +37,10 @@ pub struct Upgrade {
     pub head: RequestHead,
     /// Bytes that the client sent after its head.
     pub first: Vec<u8>,
-    /// The peer's address; `unix:` for a Unix-domain socket, empty if there is none. [`super::Engine::upgrade`] makes it the
+    /// The peer's address; `unix:` for a Unix-domain socket, empty if there is none. [`Engine::upgrade`] makes it the
     /// client's.
     pub remote: String,
-    /// Whether the peer's connection is TLS. [`super::Engine::upgrade`] makes it the client's.
+    /// Whether the peer's connection is TLS. [`Engine::upgrade`] makes it the client's.
     pub tls: bool,
     /// Whether the embedder may have dropped some of its headers. It is refused then: one of those might say otherwise.
     pub is_cut: bool,
@@ -72,7 +74,7 @@ const LEFT: &str = "the client left during the handshake";
 pub struct Ticket {
     /// Number under which events speak of it.
     pub number: u64,
-    /// The embedder has to say who it is, with [`super::Engine::settle`].
+    /// The embedder has to say who it is, with [`Engine::settle`].
     pub ask: bool,
     /// The client's address; empty if it has none or that isn't known.
     pub remote: String,
@@ -82,102 +84,97 @@ pub struct Ticket {
 pub type Answer = Result<Admission, Refusal>;
 
 /// How it is found out who the client is.
-pub(super) enum Who {
+enum Who {
     Anyone,
     Bearer(Option<Token>),
     Asked(oneshot::Receiver<Answer>),
     Known(Box<Admission>),
 }
 
-/// What is kept of a request: its head is dropped once it was examined, so that a client which waits costs little.
-pub(super) struct Visitor {
-    pub shared: Arc<Shared>,
-    pub ticket: u64,
-    pub report: bool,
-    /// The client's address.
-    pub remote: Box<str>,
-    /// What the 101 is made of. None if the request is not valid.
-    accept: Option<Accept>,
-    /// Whether it is a HEAD request, whose answer has no body.
-    is_head: bool,
-    /// What the connection keeps of the request.
-    request: Option<Box<str>>,
-    /// For the event of a refusal. None if nobody listened when it came.
-    seen: Option<Box<Seen>>,
-}
-
-/// What the event of a refusal shows of a request, each at most [`MAX_SHOWN`] bytes.
-struct Seen {
-    url: String,
-    origin: Option<String>,
-}
-
-/// Longest URL and origin that an event shows.
-const MAX_SHOWN: usize = 1024;
-
-impl Seen {
-    fn of(head: &RequestHead) -> Seen {
-        let origin = head.header("origin").map(|origin| shorten(redact::origin(origin)));
-        Seen { url: shorten(redact::target(&head.target)), origin }
-    }
-}
-
-fn shorten(mut text: String) -> String {
-    if text.len() > MAX_SHOWN {
-        let fits = |at: &usize| text.is_char_boundary(*at);
-        text.truncate((0..=MAX_SHOWN - '…'.len_utf8()).rev().find(fits).unwrap_or(0));
-        text.push('…');
-        text.shrink_to_fit();
-    }
-    text
-}
-
-impl Visitor {
-    /// Counts the refusal and tells of it. Returns the answer that the client gets.
-    pub(super) fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
-        self.shared.counters.refused(refusal.code);
-        self.report_refusal(refusal.told_code(), &refusal.message);
-        if let Some(Seen { url, origin }) = self.seen.as_deref() {
-            self.shared.events.push_refusal(|| events::Refusal {
-                code: refusal.told_code().to_owned(),
-                message: refusal.message.clone(),
-                url: url.clone(),
-                remote: self.remote.clone().into(),
-                origin: origin.clone(),
-            });
+impl Engine {
+    /// Takes an upgrade. Returns at once; the rest happens on a worker.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after [`Engine::shutdown`]. A request that is refused is no error here: the client is told.
+    pub fn upgrade(&self, taken: Taken, mut upgrade: Upgrade) -> Result<Ticket, Error> {
+        let inner = &self.inner;
+        if inner.shutting_down.load(Ordering::Acquire) {
+            self.count_refused(Code::ShuttingDown);
+            return Err(closed());
         }
-        match (refusal.close_code(), &self.accept) {
-            (Some(code), Some(accept)) if self.shared.config.reject_with == RejectWith::Close => {
-                let mut answer = http::response_101(accept, accept.farewell(), &refusal.lines());
-                answer.extend_from_slice(&frame::encode_close(code, refusal.told_code()));
-                answer
-            }
-            _ if self.is_head => refusal.head(),
-            _ => refusal.response(),
+        let shared = &inner.shared;
+        let config = &shared.config;
+        let peer = http::Client { address: std::mem::take(&mut upgrade.remote), tls: upgrade.tls };
+        let client = peer.behind(&upgrade.head, &config.trust_proxy, config.proxy_header);
+        let remote = client.address;
+        upgrade.tls = client.tls;
+        let number = inner.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
+        let first = std::mem::take(&mut upgrade.first);
+        let (visitor, decision) = examine(shared, upgrade, remote.clone().into(), number);
+        let ticket = Ticket { number, ask: matches!(decision, Ok(Who::Asked(_))), remote };
+        let index = inner.next_worker.fetch_add(1, Ordering::Relaxed);
+        let workers = inner.workers.lock();
+        let Some(worker) = workers.get(index % workers.len().max(1)) else {
+            visitor.forget();
+            return Err(closed());
+        };
+        let refusal = match decision {
+            Err(refusal) => refusal,
+            Ok(who) => match shared.census.enter() {
+                Some(live) => {
+                    let attempt = Attempt { visitor, mailbox: worker.mailbox.clone(), first, live };
+                    worker.runtime.spawn(attempt.run(taken, who));
+                    return Ok(ticket);
+                }
+                None => {
+                    visitor.forget();
+                    Refusal::new(Code::TooManyConnections, "the server is full")
+                }
+            },
+        };
+        let answer = visitor.refuse(&refusal);
+        match shared.census.linger() {
+            Some(live) => drop(worker.runtime.spawn(linger(taken, answer, live))),
+            None => taken.dismiss(&answer),
         }
+        Ok(Ticket { ask: false, ..ticket })
     }
 
-    fn report_refusal(&self, code: &str, message: &str) {
-        report_refusal(&self.shared, self.report.then_some(self.ticket), code, message);
+    /// Counts an upgrade that was refused before it got here.
+    pub fn count_refused(&self, code: Code) {
+        self.shared().counters.refused(code.as_str());
     }
 
-    /// Answers to the question who it is come too late from here on.
-    pub(super) fn forget(&self) {
-        self.shared.asking.lock().remove(&self.ticket);
+    /// Counts an upgrade that was refused before it got here, and tells of it.
+    pub fn note_refusal(&self, head: &RequestHead, remote: String, code: Code, message: String) {
+        self.count_refused(code);
+        self.shared().events.push_refusal(|| refusal_of(head, remote, code, message));
+    }
+
+    /// Answers who the client of an upgrade is. False if that comes too late.
+    pub fn settle(&self, ticket: u64, answer: Answer) -> bool {
+        let asked = self.shared().asking.lock().remove(&ticket);
+        asked.is_some_and(|asked| asked.send(answer).is_ok())
+    }
+
+    /// A bridge for an upgrade whose socket has no descriptor.
+    pub fn bridge(&self) -> Arc<Bridge> {
+        let events: Arc<dyn Carrier> = self.shared().events.clone();
+        Bridge::new(self.shared().next_id(), Arc::downgrade(&events))
     }
 }
 
 /// An upgrade on its way.
-pub(super) struct Attempt {
-    pub visitor: Visitor,
-    pub mailbox: Arc<Mailbox>,
-    pub first: Vec<u8>,
-    pub live: Live,
+struct Attempt {
+    visitor: Visitor,
+    mailbox: Arc<Mailbox>,
+    first: Vec<u8>,
+    live: Live,
 }
 
 impl Attempt {
     /// Runs to the end. The connection goes on by itself, and this task's memory is freed.
-    pub(super) async fn run(self, socket: Taken, who: Who) {
+    async fn run(self, socket: Taken, who: Who) {
         let shared = self.visitor.shared.clone();
         let deadline = Instant::now() + shared.config.limits.handshake_timeout;
         let mut closing = shared.closing.subscribe();
@@ -289,7 +286,7 @@ impl Attempt {
 
 /// Answers a client that was refused, and closes once it has closed, or after a while. Closing at once could send a reset that
 /// overtakes the answer (RFC 9112 section 9.6).
-pub(super) async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
+async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
     let farewell = async {
         if socket.write_all(&answer).await.is_ok() {
             socket.finish().await;
@@ -299,19 +296,6 @@ pub(super) async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
     drop(socket);
     // Counts for as long as its descriptor is open.
     drop(live);
-}
-
-/// What is told of an upgrade that the embedder has refused itself.
-pub(super) fn refusal_of(head: &RequestHead, remote: String, code: Code, message: String) -> events::Refusal {
-    let Seen { url, origin } = Seen::of(head);
-    events::Refusal { code: code.as_str().to_owned(), message, url, remote, origin }
-}
-
-/// Tells the embedder, if it asked for it with this ticket.
-fn report_refusal(shared: &Shared, report: Option<u64>, code: &str, message: &str) {
-    if let Some(ticket) = report {
-        shared.events.push(Event::Refused { ticket, code: code.to_owned(), message: message.to_owned() });
-    }
 }
 
 /// What a client is told that the embedder does not let in. How it fails to find out who it is is not for strangers.
@@ -328,56 +312,6 @@ fn anonymous() -> Identity {
     Identity { user_id: random_name().into(), rooms: Vec::new(), data: None, expires_at: None }
 }
 
-/// Looks at a request: what is kept of it, and how it is found out who it is.
-pub(super) fn examine(
-    shared: &Arc<Shared>,
-    upgrade: Upgrade,
-    remote: Box<str>,
-    ticket: u64,
-) -> (Visitor, Result<Who, Refusal>) {
-    let config = &shared.config;
-    let Upgrade { head, tls, is_cut, report, admission, .. } = upgrade;
-    let checked = match admission {
-        _ if is_cut => Err(Refusal::new(Code::HeadersTooLarge, "too many headers")),
-        // A client that the embedder vouches for needs no token; the page it comes from is checked all the same.
-        Some(_) => accept_page(&head, tls, config).map(|accept| (accept, None)),
-        None => check(&head, tls, config),
-    };
-    let (accept, token, refusal) = match checked {
-        Ok((accept, token)) => (Some(accept), token, None),
-        // With `rejectWith: 'close'` a refusal that has a close code is told after a 101.
-        Err(refusal) => {
-            let accept = refusal.close_code().and_then(|_| http::accept(&head, &config.rules()).ok());
-            (accept, None, Some(refusal))
-        }
-    };
-    let visitor = Visitor {
-        shared: shared.clone(),
-        ticket,
-        report,
-        remote,
-        accept,
-        is_head: head.method == "HEAD",
-        request: refusal.is_none().then(|| keep(&head, config)).flatten(),
-        seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head))),
-    };
-    if let Some(refusal) = refusal {
-        return (visitor, Err(refusal));
-    }
-    let who = match (admission, &config.auth) {
-        (Some(admission), _) => Who::Known(Box::new(admission)),
-        (None, Auth::Anonymous) => Who::Anyone,
-        (None, Auth::Jwt(_)) => Who::Bearer(token),
-        (None, Auth::Nobody) => return (visitor, Err(denial(Code::Unauthorized))),
-        (None, Auth::Callback) => {
-            let (answer, asked) = oneshot::channel();
-            shared.asking.lock().insert(ticket, answer);
-            Who::Asked(asked)
-        }
-    };
-    (visitor, Ok(who))
-}
-
 #[cfg(all(test, unix))]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -386,7 +320,6 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::engine::Engine;
     use crate::engine::config::Config;
 
     fn upgrade() -> Upgrade {

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use auth::Identity;
 use codes::error::Error;
-use http::RequestHead;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use protocol::frame::Message;
 #[cfg(target_os = "linux")]
 use rustix::process::{Resource, Rlimit};
@@ -28,7 +27,14 @@ use crate::engine::config::{Auth, Config};
 use crate::engine::events::{Event, Interest};
 use crate::engine::handle::ConnectionId;
 use crate::engine::heartbeat::Heartbeat;
-use crate::engine::{Engine, Taken, Ticket, Upgrade};
+use crate::engine::{Engine, Taken, Ticket};
+
+mod inbox;
+mod request;
+
+pub use inbox::Inbox;
+use request::upgrade;
+pub use request::{ACCEPT, KEY, Request};
 
 /// Longest wait for something that has to come. Only a test that fails waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,132 +69,6 @@ pub fn identity(user: &str, rooms: &[&str]) -> Identity {
     }
 }
 
-/// An upgrade as a client asks for it, and what is to be done with it.
-pub struct Request {
-    /// Method and target of the first line.
-    pub line: String,
-    /// Header lines.
-    pub headers: Vec<String>,
-    /// What the client sends right after its head.
-    pub early: Vec<u8>,
-    /// How many bytes of that Node read along with the head.
-    pub taken: usize,
-    /// Who it is, if that is known.
-    pub identity: Option<Identity>,
-    /// Whether the outcome is to be reported.
-    pub report: bool,
-    /// The address that Node saw.
-    pub peer: &'static str,
-    /// Whether Node saw TLS.
-    pub tls: bool,
-}
-
-/// Key and answer of RFC 6455, section 1.3.
-pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-
-impl Default for Request {
-    fn default() -> Self {
-        let headers = [
-            "Host: localhost",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        ];
-        Request {
-            line: "GET /api/websocket".into(),
-            headers: headers.map(String::from).into(),
-            early: Vec::new(),
-            taken: 0,
-            identity: None,
-            report: false,
-            peer: "127.0.0.1",
-            tls: false,
-        }
-    }
-}
-
-impl Request {
-    /// A request of a user.
-    pub fn of(user: &str, rooms: &[&str]) -> Request {
-        Request { identity: Some(identity(user, rooms)), ..Request::default() }
-    }
-
-    /// With a header line more.
-    pub fn with(mut self, header: &str) -> Request {
-        self.headers.push(header.into());
-        self
-    }
-
-    /// Without the header of this name.
-    pub fn without(mut self, name: &str) -> Request {
-        self.headers.retain(|header| !header.starts_with(name));
-        self
-    }
-
-    /// The head's bytes.
-    pub fn bytes(&self) -> Vec<u8> {
-        format!("{} HTTP/1.1\r\n{}\r\n\r\n", self.line, self.headers.join("\r\n")).into_bytes()
-    }
-}
-
-/// Parses what Node would hand over.
-fn parse(head: &[u8]) -> RequestHead {
-    let head = String::from_utf8(head.to_vec()).unwrap();
-    let mut lines = head.trim_end().split("\r\n");
-    let mut line = lines.next().unwrap().split(' ');
-    RequestHead {
-        method: line.next().unwrap().into(),
-        target: line.next().unwrap().into(),
-        version: (1, 1),
-        headers: lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.into(), v.into())).collect(),
-    }
-}
-
-/// Counts how often it was rung, so that nobody who listens late misses it.
-#[derive(Default)]
-struct Bell {
-    rings: Mutex<usize>,
-    changed: Condvar,
-    /// The next one who rings from a worker panics.
-    broken: AtomicBool,
-    /// Workers that ring wait here while a test has it.
-    gate: Mutex<()>,
-    /// How many do.
-    held: AtomicUsize,
-}
-
-impl Bell {
-    fn ring(&self) {
-        if is_worker() && self.broken.swap(false, Ordering::SeqCst) {
-            panic!("a fault, as the test asked for");
-        }
-        if is_worker() {
-            self.held.fetch_add(1, Ordering::SeqCst);
-            drop(self.gate.lock());
-            self.held.fetch_sub(1, Ordering::SeqCst);
-        }
-        *self.rings.lock() += 1;
-        self.changed.notify_all();
-    }
-
-    fn rings(&self) -> usize {
-        *self.rings.lock()
-    }
-
-    /// Waits for a ring after so many. False if the deadline came first.
-    fn wait(&self, heard: usize, deadline: Instant) -> bool {
-        let mut rings = self.rings.lock();
-        while *rings == heard {
-            if self.changed.wait_until(&mut rings, deadline).timed_out() {
-                return false;
-            }
-        }
-        true
-    }
-}
-
 /// Panics of worker threads, which their runtime would swallow.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
@@ -207,64 +87,6 @@ fn watch_for_panics() {
             tell(info);
         }));
     });
-}
-
-/// Events that were drained and not yet asked for, each with its number.
-#[derive(Default)]
-struct Seen {
-    events: VecDeque<(usize, Event)>,
-    drained: usize,
-}
-
-/// Events on their way to who waits for one.
-#[derive(Default)]
-pub struct Inbox {
-    bell: Arc<Bell>,
-    seen: Mutex<Seen>,
-}
-
-impl Inbox {
-    /// What is to be called when there are events.
-    pub fn notify(&self) -> Box<dyn Fn() + Send + Sync> {
-        let bell = self.bell.clone();
-        Box::new(move || bell.ring())
-    }
-
-    /// Waits for an event, and takes it. What comes before it is kept for who asks later. `drain` takes what there is.
-    pub fn event_within<T>(
-        &self,
-        drain: impl Fn() -> VecDeque<Event>,
-        patience: Duration,
-        mut pick: impl FnMut(&Event) -> Option<T>,
-    ) -> Option<T> {
-        let deadline = Instant::now() + patience;
-        let mut looked_at = 0;
-        loop {
-            let heard = self.bell.rings();
-            {
-                let mut seen = self.seen.lock();
-                let begin = seen.events.partition_point(|(number, _)| *number < looked_at);
-                for at in begin..seen.events.len() {
-                    if let Some(found) = pick(&seen.events[at].1) {
-                        seen.events.remove(at);
-                        return Some(found);
-                    }
-                }
-                looked_at = seen.drained;
-                let batch = drain();
-                if !batch.is_empty() {
-                    seen.drained += batch.len();
-                    seen.events.extend((looked_at..).zip(batch));
-                    // Others wait for what was taken here.
-                    self.bell.ring();
-                    continue;
-                }
-            }
-            if !self.bell.wait(heard, deadline) {
-                return None;
-            }
-        }
-    }
 }
 
 /// See the module.
@@ -448,7 +270,7 @@ impl Server {
 
     /// Takes all events and forgets them.
     pub fn drop_events(&self) {
-        self.inbox.seen.lock().events.clear();
+        self.inbox.forget();
         while !self.engine.drain(usize::MAX).is_empty() {
             self.engine.flush();
         }
@@ -478,18 +300,6 @@ impl Drop for Server {
                 "a worker panicked, of this server or of another test's"
             );
         }
-    }
-}
-
-fn upgrade(head: &[u8], first: Vec<u8>, request: &Request) -> Upgrade {
-    Upgrade {
-        head: parse(head),
-        first,
-        remote: request.peer.into(),
-        tls: request.tls,
-        is_cut: false,
-        report: request.report,
-        admission: request.identity.clone().map(Into::into),
     }
 }
 

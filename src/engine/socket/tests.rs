@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::engine::bridge::Bridge;
 use crate::engine::bridge::Carrier;
 use crate::engine::events::Events;
 use crate::engine::poller::Poller;

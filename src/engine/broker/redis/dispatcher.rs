@@ -13,7 +13,8 @@ use protocol::frame::{MAX_REASON, Message};
 
 use super::asker::Asker;
 use super::envelope::{self, Control};
-use super::hub::{Counts, Hub, Outcome, SHARED, Sink, count};
+use super::hub::{Counts, Hub, SHARED, count};
+use super::sink::{Outcome, Sink};
 use super::skipped::Skipped;
 use super::uncertain;
 use crate::engine::broker::{

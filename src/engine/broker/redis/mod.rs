@@ -31,6 +31,7 @@ mod resp;
 mod routes;
 mod sentinel;
 mod session;
+mod sink;
 mod skipped;
 pub mod slots;
 mod subscriptions;

@@ -207,7 +207,8 @@ mod tests {
     use crate::engine::broker::budget::Budget;
     use crate::engine::broker::redis::asker::Asker;
     use crate::engine::broker::redis::config::{RedisConfig, Server};
-    use crate::engine::broker::redis::hub::{Counts, Outcome, Place, Sink};
+    use crate::engine::broker::redis::hub::{Counts, Place};
+    use crate::engine::broker::redis::sink::{Outcome, Sink};
     use crate::engine::gathered::Gathered;
     use crate::engine::heartbeat::Heartbeat;
     use crate::engine::limits::Limits;
