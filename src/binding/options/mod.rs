@@ -1,6 +1,7 @@
 //! The options of `new WebSocketManager(server, options)`: from JavaScript to a [`Config`], or an error that names the
 //! option. [`OPTIONS`] and the engine's [`NUMBERS`] are the one list of what there is.
 
+mod draft;
 #[cfg(test)]
 mod tests;
 mod unknown;
@@ -14,17 +15,12 @@ use http::{HOPS, Origins, ProxyHeader, TrustProxy};
 use napi::Env;
 use napi::bindgen_prelude::Unknown;
 
+use self::draft::{AuthDraft, Draft};
 use self::unknown::{members, unknown};
 use self::value::{Value, Wrong, join};
 use super::raise::throw;
 use crate::engine::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, RejectWith, Relay};
-
-/// One part in so many of the process' memory is the default of `limits.memoryBytes`, within its range, and with room for
-/// two of the largest messages.
-const MEMORY_SHARE: u64 = 4;
-const LEAST_MEMORY: u64 = 1 << 20;
-const MOST_MEMORY: u64 = 1 << 40;
 
 /// What the process' environment has for options that are left out.
 #[derive(Default)]
@@ -300,103 +296,6 @@ const SECRETS: [&str; 10] = [
     "redis.tls",
     "redis.tls.key",
 ];
-
-/// What is known so far.
-struct Draft {
-    config: Config,
-    auth: Option<AuthDraft>,
-    without_redis: bool,
-}
-
-#[derive(Default)]
-struct AuthDraft {
-    anonymous: bool,
-    authenticate: bool,
-    jwt: Option<JwtDraft>,
-}
-
-#[derive(Default)]
-struct JwtDraft {
-    secret: Option<Vec<u8>>,
-    public_key: Option<Vec<u8>>,
-    options: JwtOptions,
-}
-
-impl Draft {
-    fn new() -> Self {
-        Draft { config: Config::new(Auth::Anonymous), auth: None, without_redis: false }
-    }
-
-    /// Adds what the environment says of Redis to what the options do.
-    fn complete_redis(&mut self, url: Option<String>) -> Result<(), ConfigError> {
-        let redis = &mut self.config.redis;
-        if redis.servers.is_empty()
-            && !self.without_redis
-            && let Some(url) = url.filter(|url| !url.is_empty())
-        {
-            redis.servers.push(redis_server(&url, " (it is from the environment's REDIS_URL)")?);
-        }
-        Ok(())
-    }
-
-    /// Takes a part of the memory that there is, unless an option says how much.
-    fn complete_memory(&mut self, memory: Option<u64>) {
-        let limits = &mut self.config.limits;
-        if limits.memory_bytes == usize::MAX
-            && let Some(memory) = memory
-        {
-            let part = (memory / MEMORY_SHARE).clamp(LEAST_MEMORY, MOST_MEMORY);
-            limits.memory_bytes =
-                usize::try_from(part).unwrap_or(usize::MAX).max(limits.least_memory_bytes());
-        }
-    }
-
-    fn auth(&mut self) -> &mut AuthDraft {
-        self.auth.get_or_insert_default()
-    }
-
-    fn jwt(&mut self) -> &mut JwtDraft {
-        self.auth().jwt.get_or_insert_default()
-    }
-}
-
-impl AuthDraft {
-    fn build(self) -> Result<Auth, ConfigError> {
-        let refuse = |got: &str| {
-            let expected = "'anonymous', { jwt: {…} } or { authenticate: function }";
-            Err(ConfigError::invalid("auth", expected, got))
-        };
-        match (self.anonymous, self.jwt, self.authenticate) {
-            (true, ..) => Ok(Auth::Anonymous),
-            (_, Some(_), true) => refuse("an object with both"),
-            (_, Some(jwt), false) => jwt.build(),
-            (_, None, true) => Ok(Auth::Callback),
-            (_, None, false) => refuse("an object with neither"),
-        }
-    }
-}
-
-impl JwtDraft {
-    fn build(self) -> Result<Auth, ConfigError> {
-        let key = match (self.secret, self.public_key) {
-            (Some(secret), None) => Key::Secret(secret),
-            (None, Some(pem)) => Key::PublicPem(pem),
-            (secret, _) => {
-                let got = if secret.is_some() {
-                    "both"
-                } else {
-                    "neither (undefined, as of an environment variable that is not set, is left out)"
-                };
-                return Err(ConfigError::invalid(
-                    "auth.jwt",
-                    "an object with either secret or publicKey",
-                    got,
-                ));
-            }
-        };
-        Ok(Auth::Jwt(Arc::new(Verifier::new(key, self.options)?)))
-    }
-}
 
 fn build(options: Value, environment: Environment) -> Result<Config, ConfigError> {
     let mut draft = Draft::new();
