@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use auth::jwt::{JwtOptions, Key, Verifier};
+use codes::error::ConfigError;
+
 use super::redis_server;
-use crate::engine::auth::jwt::{JwtOptions, Key, Verifier};
 use crate::engine::config::{Auth, Config};
-use crate::engine::error::ConfigError;
 
 /// One part in so many of the process' memory is the default of `limits.memoryBytes`, within its range, and with room for
 /// two of the largest messages.
