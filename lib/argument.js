@@ -4,15 +4,10 @@ const { types } = require('node:util');
 const { SENDABLE, isSendable } = require('./catalogue');
 const { failure, invalidArg, argOutOfRange } = require('./error');
 const { toPayload } = require('./payload');
+const { MAX_ID_BYTES, MAX_PING_BYTES, MAX_REASON_BYTES } = require('./protocol');
 
-/** Bytes of UTF-8 that a user id or a room's name may have. */
-const MAX_ID_BYTES = 256;
 /** Bytes of UTF-8 that the name of a channel may have. */
 const MAX_CHANNEL_BYTES = 65_536;
-/** Bytes of UTF-8 that fit into a close frame behind its code (RFC 6455, section 5.5). */
-const MAX_REASON_BYTES = 123;
-/** Bytes that fit into a ping (RFC 6455, section 5.5). */
-const MAX_PING_BYTES = 125;
 /** Longest wait that anything takes: a day. */
 const MAX_WAIT_MS = 86_400_000;
 

@@ -1,10 +1,8 @@
 'use strict';
 
 const { toCloseCode, toId, toPing, toReason } = require('./argument');
+const { CloseCode } = require('./catalogue');
 const { toPayload } = require('./payload');
-
-/** Closes without a code, as the addon takes it. */
-const NO_STATUS = 1005;
 
 /**
  * Where a connection has what is kept of its request, if anything is: as the addon joins it, until someone asks for `request`. A field
@@ -119,7 +117,7 @@ class Connection {
   close(code, reason) {
     const checkedReason = toReason(reason);
     // A frame without a code has no room for a reason.
-    const checkedCode = toCloseCode(code, checkedReason === '' ? NO_STATUS : 1000);
+    const checkedCode = toCloseCode(code, checkedReason === '' ? CloseCode.NO_STATUS : CloseCode.NORMAL);
     if (this.#state === OPEN) this.#state = CLOSING;
     this.#native.close(this.#number, checkedCode, checkedReason);
   }

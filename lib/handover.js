@@ -6,14 +6,9 @@ const { Bridge } = require('./bridge');
 const { toBytes } = require('./chunk');
 const { failure, invalidArg, reasonOf } = require('./error');
 const { isAnswerDue } = require('./pipeline');
+const { Flag } = require('./protocol');
 const { registry } = require('./registry');
 const { isCutShort } = require('./upgrade');
-
-/** Flags of the addon's `upgrade`. */
-const REPORT = 1;
-const TRUSTED = 2;
-const TLS = 4;
-const CUT = 8;
 
 const nothing = () => {};
 
@@ -123,7 +118,7 @@ class Handover {
     const peer = peerOf(socket);
     const first = firstBytes(socket, head);
     const descriptor = descriptorOf(socket);
-    const all = flags | (isTls(req, socket) ? TLS : 0) | (isCutShort(req) ? CUT : 0);
+    const all = flags | (isTls(req, socket) ? Flag.TLS : 0) | (isCutShort(req) ? Flag.CUT : 0);
     const taken = this.#native.upgrade(joinHead(req), first, descriptor, peer, all, identity);
     claimed.add(socket);
     if (taken.bridge) {
@@ -163,4 +158,4 @@ class Handover {
   }
 }
 
-module.exports = { Handover, checkUpgrade, REPORT, TRUSTED };
+module.exports = { Handover, checkUpgrade };

@@ -3,9 +3,9 @@
 const { AuthenticateRequest } = require('./authenticate-request');
 const { currentContext } = require('./context');
 const { closedError, failure, failureOf, reasonOf } = require('./error');
-const { REPORT, TRUSTED } = require('./handover');
 const { toIdentity } = require('./identity');
 const { LazyAbortController } = require('./lazy-abort-controller');
+const { Flag } = require('./protocol');
 const { listOf } = require('./raw-headers');
 const { refusalOf } = require('./upgrade-refusal');
 
@@ -37,7 +37,7 @@ class Handshakes {
 
   /** Takes the socket of an upgrade that nobody waits for. */
   begin(req, socket, head) {
-    this.#take(req, socket, head, this.#auth === undefined ? 0 : REPORT, undefined, undefined);
+    this.#take(req, socket, head, this.#auth === undefined ? 0 : Flag.REPORT, undefined, undefined);
   }
 
   /**
@@ -49,7 +49,7 @@ class Handshakes {
     const known =
       identity === undefined ? undefined : toIdentity(identity, this.#native.maxRooms, offeredIn(req));
     return new Promise((resolve, reject) => {
-      const flags = known === undefined ? REPORT : REPORT | TRUSTED;
+      const flags = known === undefined ? Flag.REPORT : Flag.REPORT | Flag.TRUSTED;
       this.#take(req, socket, head, flags, known, { resolve, reject });
     });
   }
@@ -57,7 +57,7 @@ class Handshakes {
   #take(req, socket, head, flags, known, waiting) {
     const context = currentContext();
     // Its outcome has to be known, for the context to be kept as long as the connection.
-    if (context !== undefined) flags |= REPORT;
+    if (context !== undefined) flags |= Flag.REPORT;
     let taken;
     try {
       taken = this.#handover.take(req, socket, head, flags, known?.native, waiting !== undefined);
@@ -66,7 +66,7 @@ class Handshakes {
       throw thrown;
     }
     const { ticket, authenticate, remoteAddress } = taken;
-    if (flags & REPORT) {
+    if (flags & Flag.REPORT) {
       this.#pending.set(ticket, {
         data: known?.data,
         context,

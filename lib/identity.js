@@ -4,6 +4,7 @@ const { types } = require('node:util');
 const { toId } = require('./argument');
 const { argOutOfRange, describe, failure, invalidArg, reasonOf } = require('./error');
 const { toHeaders } = require('./headers');
+const { BEARER } = require('./protocol');
 
 const KEYS = ['userId', 'rooms', 'data', 'expiresAt', 'protocol', 'headers'];
 
@@ -59,12 +60,12 @@ function toUnixMs(expiresAt) {
 function toProtocol(protocol, offered) {
   if (typeof protocol !== 'string') throw invalidArg('identity.protocol', 'a string', protocol);
   // A token follows `bearer`; to choose it would echo it.
-  const isSecret = offered[offered.indexOf(protocol) - 1] === 'bearer';
+  const isSecret = offered[offered.indexOf(protocol) - 1] === BEARER;
   if (!offered.includes(protocol) || isSecret) {
     throw argOutOfRange(
       'identity.protocol',
       'a subprotocol that the client has offered',
-      isSecret ? 'bearer' : protocol,
+      isSecret ? BEARER : protocol,
     );
   }
   return protocol;

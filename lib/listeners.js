@@ -3,10 +3,8 @@
 const { noticeOf } = require('./broker-status');
 const { contextOf } = require('./connection');
 const { failure, reasonOf } = require('./error');
+const { Interest } = require('./protocol');
 const { notify, warn } = require('./warning');
-
-/** What `setInterest` takes, by event. */
-const BITS = { connection: 1, message: 2, disconnect: 4, slow: 8, refused: 16, pong: 32, drain: 64 };
 
 function listenerError(name, thrown) {
   return failure(Error, 'ERR_LISTENER', `A listener of '${name}' failed: ${reasonOf(thrown)}`, thrown);
@@ -44,7 +42,7 @@ class Listeners {
     this.#manager = manager;
     this.#consequences = consequences;
     this.#onInterest = onInterest;
-    for (const name of [...Object.keys(BITS), 'broker']) {
+    for (const name of [...Object.keys(Interest), 'broker']) {
       this.#rejected[name] = (thrown) => this.failed(name, thrown);
     }
   }
@@ -52,20 +50,20 @@ class Listeners {
   /** Listeners of `name` came or went; of any event, if `name` is undefined. */
   refresh(name) {
     if (name === undefined) {
-      for (const each of Object.keys(BITS)) this.#reload(each);
-    } else if (Object.hasOwn(BITS, name)) {
+      for (const each of Object.keys(Interest)) this.#reload(each);
+    } else if (Object.hasOwn(Interest, name)) {
       this.#reload(name);
     } else {
       return;
     }
     let interest = 0;
-    if (this.#connection.length > 0) interest |= BITS.connection;
-    if (this.#message.length > 0) interest |= BITS.message;
-    if (this.#disconnect.length > 0) interest |= BITS.disconnect;
-    if (this.#slow.length > 0) interest |= BITS.slow;
-    if (this.#refused.length > 0) interest |= BITS.refused;
-    if (this.#pong.length > 0) interest |= BITS.pong;
-    if (this.#drain.length > 0) interest |= BITS.drain;
+    if (this.#connection.length > 0) interest |= Interest.connection;
+    if (this.#message.length > 0) interest |= Interest.message;
+    if (this.#disconnect.length > 0) interest |= Interest.disconnect;
+    if (this.#slow.length > 0) interest |= Interest.slow;
+    if (this.#refused.length > 0) interest |= Interest.refused;
+    if (this.#pong.length > 0) interest |= Interest.pong;
+    if (this.#drain.length > 0) interest |= Interest.drain;
     if (interest === this.#interest) return;
     this.#interest = interest;
     this.#onInterest(interest);

@@ -11,34 +11,12 @@ use napi::{Env, JsValue, sys};
 use napi_derive::napi;
 
 use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
+use super::protocol::kind::*;
 use crate::engine::Engine;
 use crate::engine::broker::Answer;
-use crate::engine::close::ClosedBy;
 use crate::engine::error::Error;
 use crate::engine::events::{Event, Refusal};
 use crate::engine::handle::Handle;
-
-const OPEN: u16 = 1;
-const TEXT: u16 = 2;
-const BINARY: u16 = 3;
-const CLOSE: u16 = 4;
-const SLOW: u16 = 5;
-const UPGRADED: u16 = 6;
-const REFUSED: u16 = 7;
-const CLOSED: u16 = 8;
-const BRIDGE_READABLE: u16 = 9;
-const BRIDGE_DRAIN: u16 = 10;
-const BRIDGE_END: u16 = 11;
-const SETTLED: u16 = 12;
-const FAILED: u16 = 13;
-const BROKER: u16 = 14;
-const CHANNEL: u16 = 15;
-const PROBLEM: u16 = 16;
-const FORBIDDEN: u16 = 17;
-const REFUSAL: u16 = 18;
-const BRIDGE_QUESTION: u16 = 19;
-const PONG: u16 = 20;
-const DRAIN: u16 = 21;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]
@@ -232,13 +210,7 @@ pub(super) fn write<'env>(
                 out.put(OPEN, handle.id, ticket, describe(engine, &handle))?;
             }
             Event::Close { handle, code, reason, by } => {
-                // As lib/kind.js takes it apart.
-                let by = match by {
-                    ClosedBy::Peer => 0,
-                    ClosedBy::Server => 1,
-                    ClosedBy::Network => 2,
-                };
-                out.put(CLOSE, handle.id, u64::from(code) | by << 16, String::from(reason))?;
+                out.put(CLOSE, handle.id, u64::from(code) | (by as u64) << 16, String::from(reason))?;
                 out.about(handle);
             }
             Event::Slow { handle, dropped } => {

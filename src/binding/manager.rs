@@ -13,6 +13,7 @@ use super::batch::{self, Collect, NativeInfo};
 use super::bridge::NativeBridge;
 use super::options::{self, Environment};
 use super::outcome::{Outcome, outcome};
+use super::protocol::flag::{CUT, REPORT, TLS, TRUSTED};
 use super::raise::{throw, throw_error};
 use super::teardown::end_with;
 use super::text;
@@ -26,12 +27,6 @@ use crate::engine::frame::Message;
 use crate::engine::handle::Handle;
 use crate::engine::handshake::{HeaderLines, Own, Refusal, RequestHead};
 use crate::engine::{Admission, Engine, Taken, Upgrade, denial};
-
-/// Flags of `upgrade`.
-const REPORT: u32 = 1;
-const TRUSTED: u32 = 2;
-const TLS: u32 = 4;
-const CUT: u32 = 8;
 
 type Data<'a> = Either<String, Uint8ArraySlice<'a>>;
 

@@ -10,6 +10,7 @@ mod catalogue;
 mod manager;
 mod options;
 mod outcome;
+mod protocol;
 mod pubsub;
 mod raise;
 mod teardown;

@@ -56,6 +56,20 @@ pub enum ClosedBy {
     Network,
 }
 
+impl ClosedBy {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Peer, Self::Server, Self::Network];
+
+    /// As JavaScript has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Server => "server",
+            Self::Network => "network",
+        }
+    }
+}
+
 /// What a client should do once its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
@@ -164,6 +178,11 @@ pub fn is_sendable(code: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_who_ended_a_connection_is_its_place() {
+        assert_eq!(ClosedBy::ALL.map(|by| by as usize), [0, 1, 2]);
+    }
 
     #[test]
     fn codes_ascend_and_names_are_unique_and_screaming() {

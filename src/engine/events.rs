@@ -43,6 +43,16 @@ impl Interest {
     pub const PONG: Interest = Interest(32);
     /// Connections for which nothing waits any more.
     pub const DRAIN: Interest = Interest(64);
+    /// Each of them, by the name of JavaScript's event.
+    pub const NAMED: &[(&str, Interest)] = &[
+        ("connection", Self::CONNECTION),
+        ("message", Self::MESSAGE),
+        ("disconnect", Self::DISCONNECT),
+        ("slow", Self::SLOW),
+        ("refused", Self::REFUSED),
+        ("pong", Self::PONG),
+        ("drain", Self::DRAIN),
+    ];
     /// Everything.
     pub const ALL: Interest = Interest(127);
 }

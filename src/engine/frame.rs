@@ -15,9 +15,9 @@ pub(super) const MAX_HEAD: usize = 14;
 /// Shortest head of a client's frame: 2 bytes, 4 of mask.
 const MIN_HEAD: usize = 6;
 /// Longest payload of a control frame (RFC 6455, section 5.5).
-pub(super) const MAX_CONTROL: usize = 125;
+pub const MAX_CONTROL: usize = 125;
 /// Longest reason of a close frame: a control frame's payload less the code.
-pub(super) const MAX_REASON: usize = MAX_CONTROL - 2;
+pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
 /// Bodies up to this size are copied into each recipient's outbox; longer ones are encoded once and shared.
 /// A copy of this size costs less than the reference count and the extra slice of a vectored write.
