@@ -1,5 +1,6 @@
 'use strict';
 
+const { program } = require('./support/program');
 const { start, recorder, nextError } = require('./support/pubsub');
 const { startRedis } = require('./support/redis');
 

@@ -1,10 +1,12 @@
 'use strict';
 
 const { RedisPubSub } = require('..');
+const { Inbox } = require('./support/client');
 const { run, program } = require('./support/program');
 const { open, start, recorder, nextError } = require('./support/pubsub');
 const { startRedis, freePort } = require('./support/redis');
 const { eventually } = require('./support/servers');
+const { Statuses } = require('./support/statuses');
 
 afterEach(() => jest.restoreAllMocks());
 
