@@ -13,11 +13,11 @@ use napi_derive::napi;
 
 use super::constants::kind::*;
 use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
+use crate::broker::Answer;
 use crate::engine::Engine;
-use crate::engine::bridge::Signal;
-use crate::engine::broker::Answer;
-use crate::engine::events::{Event, Refusal};
-use crate::engine::handle::Handle;
+use crate::events::{Event, Refusal};
+use crate::worker::bridge::Signal;
+use crate::worker::handle::Handle;
 
 /// What doesn't change over a connection's life.
 #[napi(object)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{Buffer, Uint8ArraySlice};
 use napi_derive::napi;
 
-use crate::engine::bridge::Bridge;
+use crate::worker::bridge::Bridge;
 
 /// Carries the bytes of a socket that has no descriptor. See the engine's `bridge`.
 #[napi]

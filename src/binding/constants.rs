@@ -8,7 +8,7 @@ use http::BEARER;
 use napi_derive::napi;
 use protocol::frame::{MAX_CONTROL, MAX_REASON};
 
-use crate::engine::events::Interest;
+use crate::events::Interest;
 
 /// A module of constants, and `ALL` of them by name.
 macro_rules! constants {

@@ -15,11 +15,11 @@ use super::options::{self, Environment};
 use super::raise::throw_error;
 use super::teardown::end_with;
 use super::wake::notifier;
+use crate::broker::Channel;
 use crate::engine::Engine;
-use crate::engine::broker::Channel;
 use crate::engine::config::Auth;
-use crate::engine::events::Interest;
-use crate::engine::handle::Handle;
+use crate::events::Interest;
+use crate::worker::handle::Handle;
 
 mod connection;
 mod servers;

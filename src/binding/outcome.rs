@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{Either, Either4, Null};
 use napi_derive::napi;
 
-use crate::engine::broker::{Answer, BrokerStatus, Census, Delivery, Reply, State, Status};
+use crate::broker::{Answer, BrokerStatus, Census, Delivery, Reply, State, Status};
 
 /// Outcome of publishing.
 #[napi(object, object_from_js = false)]

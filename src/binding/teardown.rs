@@ -8,8 +8,8 @@ use std::sync::Weak;
 use napi::Env;
 use napi::bindgen_prelude::Result;
 
+use crate::broker::redis::PubSub;
 use crate::engine::Engine;
-use crate::engine::broker::redis::PubSub;
 
 /// What can be ended at once.
 pub(super) trait Abort {

@@ -8,9 +8,9 @@ use codes::error::{Code, ConfigError, quote};
 use http::syntax::is_token;
 use http::{BEARER, Origins, ProxyHeader, Rules, TrustProxy};
 
-use super::broker::redis::RedisConfig;
-use super::heartbeat::Heartbeat;
-use super::limits::Limits;
+use crate::broker::redis::RedisConfig;
+use crate::worker::heartbeat::Heartbeat;
+use crate::worker::limits::Limits;
 
 mod number;
 

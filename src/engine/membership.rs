@@ -11,9 +11,9 @@ use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::broker::{Covered, Topic};
-use super::handle::Handle;
-use super::turns;
+use crate::broker::{Covered, Topic};
+use crate::worker::handle::Handle;
+use crate::worker::turns;
 
 /// Longest wait of a handshake for its subscriptions. After it the connection is accepted without.
 const CONFIRMATION: Duration = Duration::from_secs(1);
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::config::{Auth, Config};
-    use crate::engine::handle::Peer;
-    use crate::engine::turns::Turn;
+    use crate::worker::handle::Peer;
+    use crate::worker::turns::Turn;
 
     fn engine() -> Engine {
         Engine::start(Config { threads: 1, ..Config::new(Auth::Anonymous) }, Box::new(|| {})).unwrap()

@@ -3,55 +3,15 @@
 //! [`Engine`] is the façade. A socket comes in through [`Engine::upgrade`] and runs from then on on a worker
 //! thread; what happens comes out of [`Engine::drain`].
 
-mod account;
-mod application;
-pub mod bridge;
-pub mod broker;
 pub mod config;
-mod connection;
-mod counters;
-mod delivery;
-pub mod events;
-mod flows;
-mod gathered;
-mod group;
-pub mod handle;
-pub mod heartbeat;
-mod incomplete;
 mod json;
-mod lag;
-pub mod limits;
-mod live;
-mod mailbox;
 mod membership;
-mod memory;
-mod outbox;
-mod outgoing;
-#[cfg(unix)]
-mod poller;
-mod progress;
-mod random_name;
-mod read_buffer;
-mod refusal;
-mod registry;
-mod relaying;
 mod request;
-mod respite;
-mod rooms;
 mod router;
-mod run_queue;
 mod shared;
 mod shutdown;
-mod socket;
 pub mod stats;
-mod table;
-mod tenure;
-mod time_of_day;
-mod turns;
-mod turnstile;
 mod upgrade;
-mod worker;
-mod writer;
 
 use std::collections::VecDeque;
 use std::io;
@@ -63,22 +23,24 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 use tokio::sync::watch;
 
-use broker::redis::RedisBroker;
-use broker::{Broker, Channel, MemoryBroker, Reply};
+use crate::broker::redis::RedisBroker;
+use crate::broker::{Broker, Channel, MemoryBroker, Reply};
+use crate::events::{Event, Events, Interest};
+use crate::random_name::random_name;
+use crate::registry::{Registry, delivery};
+use crate::worker::Worker;
+use crate::worker::handle::{ConnectionId, Handle, Pushed};
+use crate::worker::live::Census;
+use crate::worker::mailbox::{self, Mailbox};
+use crate::worker::memory;
+use crate::worker::memory::Memory;
+use crate::worker::outgoing::Outgoing;
 use config::{Config, Relay};
-use events::{Event, Events, Interest};
-use handle::{ConnectionId, Handle, Pushed};
-use live::Census;
-use memory::Memory;
-use outgoing::Outgoing;
-use random_name::random_name;
-use registry::Registry;
 use shared::Shared;
 use stats::{SharedCounters, Stats};
-use worker::Worker;
 
-pub use outbox::Dropped;
-pub use socket::Taken;
+pub use crate::worker::outbox::Dropped;
+pub use crate::worker::socket::Taken;
 pub use upgrade::{Admission, Answer, Ticket, Upgrade, denial};
 
 /// A running engine. Dropping it ends everything at once; [`Engine::shutdown`] does it politely.
@@ -93,7 +55,7 @@ struct Inner {
     number: usize,
     shared: Arc<Shared>,
     workers: Mutex<Vec<Worker>>,
-    mailboxes: Vec<Arc<mailbox::Mailbox>>,
+    mailboxes: Vec<Arc<Mailbox>>,
     next_worker: AtomicUsize,
     last_ticket: AtomicU64,
     /// [`Engine::shutdown`] was called: no more upgrades.
@@ -159,7 +121,7 @@ impl Engine {
         Ok(Engine { inner: Arc::new(inner) })
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
 

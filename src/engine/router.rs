@@ -5,16 +5,16 @@ use std::sync::Arc;
 use codes::error::Code;
 use protocol::frame::Message;
 
-use super::application::Routed;
-use super::broker::Channel;
 use super::config::Relay;
-use super::handle::Handle;
 use super::json::{self, Fault};
-use super::memory::Count;
-use super::refusal::{Refusal, Refused};
-use super::relaying::Relaying;
 use super::shared::Shared;
-use super::turns::{self, Turn};
+use crate::broker::Channel;
+use crate::worker::application::Routed;
+use crate::worker::handle::Handle;
+use crate::worker::memory::Count;
+use crate::worker::refusal::{Refusal, Refused};
+use crate::worker::relaying::Relaying;
+use crate::worker::turns::{self, Turn};
 
 /// What a message costs, as [`turns::spend`] counts.
 const MESSAGE: u64 = 4;
@@ -27,7 +27,7 @@ static NOT_JSON: Refusal = Refusal::new(Code::InvalidJson, "the message is not J
 static TOO_DEEP: Refusal = Refusal::new(Code::InvalidJson, "the message is nested deeper than 128 levels");
 static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is in no room");
 
-/// See [`Application::relay_on`](super::application::Application::relay_on).
+/// See [`Application::relay_on`](crate::worker::application::Application::relay_on).
 pub(super) fn relay_on(shared: &Shared, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool {
     if shared.intake.as_ref().is_some_and(|intake| intake.must_wait(handle)) {
         return false;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::config::{Auth, Config};
-    use crate::engine::handle::Peer;
+    use crate::worker::handle::Peer;
 
     #[test]
     fn the_list_of_rooms_is_not_locked_while_a_message_is_relayed_to_them() {

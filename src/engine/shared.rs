@@ -8,32 +8,33 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 use tokio::sync::{oneshot, watch};
 
-use super::application::{Application, End, Routed};
-use super::broker::{Broker, Intake};
 use super::config::Config;
-use super::events::{Event, Events, Interest};
-use super::handle::Handle;
-use super::live::Census;
-use super::memory::Memory;
-use super::outbox::Dropped;
-use super::registry::Registry;
-use super::relaying::Relaying;
 use super::router;
 use super::stats::SharedCounters;
-use super::turns::Turn;
 use super::upgrade::Answer;
+use crate::broker::Broker;
+use crate::events::{Event, Events, Interest};
+use crate::registry::Registry;
+use crate::worker::application::{Application, End, Routed};
+use crate::worker::handle::Handle;
+use crate::worker::intake::Intake;
+use crate::worker::live::Census;
+use crate::worker::memory::Memory;
+use crate::worker::outbox::Dropped;
+use crate::worker::relaying::Relaying;
+use crate::worker::turns::Turn;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) config: Config,
-    pub(super) registry: Arc<Registry>,
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) registry: Arc<Registry>,
     pub(super) events: Arc<Events>,
     pub(super) broker: Box<dyn Broker>,
     pub(super) intake: Option<Arc<Intake>>,
     pub(super) counters: SharedCounters,
-    pub(super) census: Census,
-    pub(super) memory: Arc<Memory>,
+    pub(crate) census: Census,
+    pub(crate) memory: Arc<Memory>,
     /// Upgrades whose client the embedder is asked about.
     pub(super) asking: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     pub(super) closing: watch::Sender<bool>,
@@ -41,7 +42,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::events::Event;
-use super::handle::Handle;
-use super::worker::Worker;
 use super::{Engine, Inner};
+use crate::events::Event;
+use crate::worker::Worker;
+use crate::worker::handle::Handle;
 
 impl Drop for Engine {
     fn drop(&mut self) {

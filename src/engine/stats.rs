@@ -6,8 +6,8 @@ use codes::close::{self, ClosedBy};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::broker::BrokerStats;
-use super::counters::{Counter, WorkerCounters};
+use crate::broker::BrokerStats;
+use crate::worker::counters::{Counter, WorkerCounters};
 
 /// What is counted rarely, by any thread.
 #[derive(Debug, Default)]

@@ -9,12 +9,12 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, eventually, identity};
-use crate::engine::bridge::{Bridge, BridgeId, Signal};
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
-use crate::engine::events::{Event, Interest};
-use crate::engine::handle::Handle;
-use crate::engine::heartbeat::Heartbeat;
+use crate::events::{Event, Interest};
+use crate::worker::bridge::{Bridge, BridgeId, Signal};
+use crate::worker::handle::Handle;
+use crate::worker::heartbeat::Heartbeat;
 
 /// What Node does for a bridge: it carries bytes when it is told to.
 struct Carrier<'a> {

@@ -10,7 +10,7 @@ use protocol::frame::unmask;
 use socket2::Socket;
 
 use super::harness::{ACCEPT, PATIENCE};
-use crate::engine::handle::{ConnectionId, Handle};
+use crate::worker::handle::{ConnectionId, Handle};
 
 /// First bytes of frames.
 pub const TEXT: u8 = 0x81;

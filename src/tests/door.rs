@@ -13,10 +13,10 @@ use super::client::Client;
 #[cfg(target_os = "linux")]
 use super::harness::allow_threads;
 use super::harness::{Request, Server, alone, config, eventually};
-use crate::engine::bridge::Signal;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
-use crate::engine::events::{Event, Interest};
+use crate::events::{Event, Interest};
+use crate::worker::bridge::Signal;
 
 /// Longer than a test waits.
 const LONG: Duration = Duration::from_secs(120);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::client::{BINARY, CLOSE, Client, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config, eventually, identity};
 use crate::engine::config::{Auth, Config, Relay};
-use crate::engine::events::{Event, Interest};
-use crate::engine::handle::ConnectionId;
+use crate::events::{Event, Interest};
+use crate::worker::handle::ConnectionId;
 
 const PER_CONNECTION: usize = 16 * 1024;
 const READ: usize = 4096;

@@ -7,7 +7,7 @@ use protocol::frame::Message;
 use super::client::{CLOSE, TEXT, close_payload, frame};
 use super::harness::{Server, config, eventually};
 use crate::engine::config::{Config, Relay};
-use crate::engine::events::{Event, Interest};
+use crate::events::{Event, Interest};
 
 fn server(close_timeout: Duration) -> Server {
     let mut config = Config { relay: Relay::Off, ..config() };

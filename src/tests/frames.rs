@@ -7,8 +7,8 @@ use codes::close::{CLOSE_CODES, ClosedBy, SENDABLE, is_sendable};
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, config};
 use crate::engine::config::Config;
-use crate::engine::events::{Event, Interest};
 use crate::engine::stats::CloseCounts;
+use crate::events::{Event, Interest};
 
 /// Sizes of the shared read buffer: a byte, an odd few, the default.
 const READS: [usize; 3] = [1, 7, 64 * 1024];

@@ -14,8 +14,8 @@ use socket2::{Domain, Socket, Type};
 use super::client::{BINARY, CLOSE, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, KEY, Request, Server, config, eventually, full_pair, identity};
 use crate::engine::config::{Auth, Config, RejectWith, Relay};
-use crate::engine::events::Event;
 use crate::engine::{Admission, denial};
+use crate::events::Event;
 
 mod embedder;
 

@@ -21,13 +21,13 @@ use rustix::process::{Resource, Rlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
-use crate::engine::bridge::Bridge;
-use crate::engine::broker::{Answer, Delivery, Reply};
+use crate::broker::{Answer, Delivery, Reply};
 use crate::engine::config::{Auth, Config};
-use crate::engine::events::{Event, Interest};
-use crate::engine::handle::ConnectionId;
-use crate::engine::heartbeat::Heartbeat;
 use crate::engine::{Engine, Taken, Ticket};
+use crate::events::{Event, Interest};
+use crate::worker::bridge::Bridge;
+use crate::worker::handle::ConnectionId;
+use crate::worker::heartbeat::Heartbeat;
 
 mod inbox;
 mod request;

@@ -8,8 +8,8 @@ use protocol::frame::HEARTBEAT;
 use super::client::{Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{PATIENCE, Request, Server, config, eventually, full_pair};
 use crate::engine::config::{Config, Relay};
-use crate::engine::events::{Event, Interest};
-use crate::engine::heartbeat::Heartbeat;
+use crate::events::{Event, Interest};
+use crate::worker::heartbeat::Heartbeat;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 

@@ -8,9 +8,9 @@ use protocol::frame::Message;
 
 use super::client::{CLOSE, Client, Got, TEXT, close_payload, frame};
 use super::harness::{GLANCE, PATIENCE, Request, Server, alone, config, eventually, identity, published};
-use crate::engine::broker::{Answer, Channel, Reply};
+use crate::broker::{Answer, Channel, Reply};
 use crate::engine::config::{Auth, Config, Relay};
-use crate::engine::events::{Event, Interest};
+use crate::events::{Event, Interest};
 
 mod shutdown;
 

@@ -6,11 +6,11 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{GLANCE, Server, config, eventually, published};
-use crate::engine::broker::Channel;
+use crate::broker::Channel;
 use crate::engine::config::{Config, Relay};
-use crate::engine::events::Event;
-use crate::engine::handle::ConnectionId;
-use crate::engine::limits::Limits;
+use crate::events::Event;
+use crate::worker::handle::ConnectionId;
+use crate::worker::limits::Limits;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

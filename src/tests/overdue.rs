@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::client::{CLOSE, Got, PING, PONG, TEXT, frame};
 use super::harness::{PATIENCE, Server, config, eventually};
 use crate::engine::config::{Auth, Config, Relay};
-use crate::engine::events::{Event, Interest};
+use crate::events::{Event, Interest};
 
 /// A server whose messages may take so long, with one worker and no pings.
 fn impatient(message_timeout: Duration) -> Server {

@@ -15,7 +15,7 @@ use protocol::frame::Message;
 
 use super::harness::Server;
 use super::redis_rig::RedisServer;
-use crate::engine::broker::{Channel, Delivery, State, Status};
+use crate::broker::{Channel, Delivery, State, Status};
 
 #[test]
 fn a_user_is_reached_on_every_server() {

@@ -7,9 +7,9 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, SetOnDrop, config, eventually, published};
-use crate::engine::broker::{Channel, Status};
+use crate::broker::{Channel, Status};
 use crate::engine::config::{Config, Relay};
-use crate::engine::limits::Limits;
+use crate::worker::limits::Limits;
 
 mod embedder;
 

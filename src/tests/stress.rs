@@ -11,13 +11,13 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, TEXT, close_payload, frame};
 use super::harness::{Request, Server, SetOnDrop, config, identity};
-use crate::engine::bridge::{Bridge, BridgeId, Signal};
-use crate::engine::broker::Channel;
+use crate::broker::Channel;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
-use crate::engine::events::{Event, Interest};
-use crate::engine::handle::Handle;
-use crate::engine::heartbeat::Heartbeat;
+use crate::events::{Event, Interest};
+use crate::worker::bridge::{Bridge, BridgeId, Signal};
+use crate::worker::handle::Handle;
+use crate::worker::heartbeat::Heartbeat;
 
 const TIME: Duration = Duration::from_secs(3);
 const USERS: [&str; 3] = ["ada", "bob", "eve"];

@@ -8,7 +8,7 @@ use protocol::frame::Message;
 use super::client::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame, head, unmasked};
 use super::harness::{Server, config, eventually};
 use crate::engine::config::{Config, Relay};
-use crate::engine::events::{Event, Interest};
+use crate::events::{Event, Interest};
 
 const READS: [usize; 3] = [1, 7, 64 * 1024];
 const LIMIT: usize = 1000;

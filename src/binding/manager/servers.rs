@@ -8,7 +8,7 @@ use napi_derive::napi;
 use super::{Data, NativeManager, message};
 use crate::binding::outcome::{Outcome, outcome};
 use crate::binding::raise::throw_error;
-use crate::engine::broker::{Channel, Reply};
+use crate::broker::{Channel, Reply};
 
 #[napi]
 impl NativeManager {

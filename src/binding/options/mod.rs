@@ -19,7 +19,7 @@ use self::draft::{AuthDraft, Draft};
 use self::unknown::{members, unknown};
 use self::value::{Value, Wrong, join};
 use super::raise::throw;
-use crate::engine::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
+use crate::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, RejectWith, Relay};
 
 /// What the process' environment has for options that are left out.

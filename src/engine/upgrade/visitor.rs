@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 use super::{Upgrade, Who, denial};
 use crate::engine::config::{Auth, RejectWith};
-use crate::engine::events::{self, Event, Interest};
 use crate::engine::request::{accept_page, check, keep};
 use crate::engine::shared::Shared;
+use crate::events::{self, Event, Interest};
 
 /// What is kept of a request: its head is dropped once it was examined, so that a client which waits costs little.
 pub(super) struct Visitor {

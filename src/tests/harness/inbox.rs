@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::is_worker;
-use crate::engine::events::Event;
+use crate::events::Event;
 
 /// Counts how often it was rung, so that nobody who listens late misses it.
 #[derive(Default)]

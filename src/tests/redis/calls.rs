@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 
-use crate::engine::broker::redis::RedisConfig;
-use crate::engine::broker::{Answer, Census, Channel, Delivery, Status};
+use crate::broker::redis::RedisConfig;
+use crate::broker::{Answer, Census, Channel, Delivery, Status};
 use crate::engine::config::{Config, Relay};
 use crate::tests::harness::{GLANCE, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{Listener, RedisServer, Tap, with, with_redis};

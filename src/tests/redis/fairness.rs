@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use protocol::frame::Message;
 
-use crate::engine::broker::redis::{PubSub, RedisConfig, Routing};
-use crate::engine::broker::{Channel, Reply, State, Status};
+use crate::broker::redis::{PubSub, RedisConfig, Routing};
+use crate::broker::{Channel, Reply, State, Status};
 use crate::engine::config::{Config, Relay};
-use crate::engine::events::Event;
+use crate::events::Event;
 use crate::tests::client::{Client, TEXT, frame};
 use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use protocol::frame::Message;
 
-use crate::engine::broker::redis::RedisConfig;
-use crate::engine::broker::{Answer, Channel, State, Status};
+use crate::broker::redis::RedisConfig;
+use crate::broker::{Answer, Channel, State, Status};
 use crate::engine::config::Config;
 use crate::tests::client::Client;
 use crate::tests::harness::{Server, eventually};

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use codes::error::Code;
 use protocol::frame::Message;
 
-use crate::engine::broker::redis::RedisConfig;
-use crate::engine::broker::{Channel, Reply, State, Status};
+use crate::broker::redis::RedisConfig;
+use crate::broker::{Channel, Reply, State, Status};
 use crate::engine::config::Config;
-use crate::engine::events::Event;
+use crate::events::Event;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::fake::{Command, FakeRedis, Line, bulk, message};
 use crate::tests::redis_rig::{with, with_redis};

@@ -2,7 +2,7 @@
 
 use protocol::frame::Message;
 
-use crate::engine::broker::{Channel, State, Status};
+use crate::broker::{Channel, State, Status};
 use crate::tests::harness::{Request, Server};
 use crate::tests::redis_rig::RedisServer;
 use crate::tests::redis_rig::traffic::unix_ms;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use codes::error::Code;
 use protocol::frame::Message;
 
-use crate::engine::broker::redis::RedisConfig;
-use crate::engine::broker::{Channel, Delivery, Reply, State, Status};
+use crate::broker::redis::RedisConfig;
+use crate::broker::{Channel, Delivery, Reply, State, Status};
 use crate::engine::config::Config;
-use crate::engine::events::Event;
+use crate::events::Event;
 use crate::tests::harness::{Request, Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};
 

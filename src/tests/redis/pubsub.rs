@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use codes::error::{Code, Error};
 use parking_lot::Mutex;
 
-use crate::engine::broker::redis::{PubSub, RedisConfig};
-use crate::engine::broker::{Answer, BrokerStatus, Reply, State};
-use crate::engine::events::Event;
+use crate::broker::redis::{PubSub, RedisConfig};
+use crate::broker::{Answer, BrokerStatus, Reply, State};
+use crate::events::Event;
 use crate::tests::harness::{Inbox, PATIENCE, Server, eventually};
 use crate::tests::redis_rig::fake::{Line, bulk, message};
 use crate::tests::redis_rig::{FakeRedis, Listener, RedisServer, Tap, with, with_redis};

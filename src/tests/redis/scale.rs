@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use protocol::frame::Message;
 
-use crate::engine::broker::{BrokerStatus, Channel, State};
+use crate::broker::{BrokerStatus, Channel, State};
 use crate::tests::client::Client;
 use crate::tests::harness::{Request, Server, alone, eventually};
 use crate::tests::redis_rig::{RedisServer, with_redis};

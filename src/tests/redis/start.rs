@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use codes::error::Error;
 use parking_lot::Mutex;
 
-use crate::engine::broker::redis::RedisConfig;
-use crate::engine::broker::{Answer, Delivery, Reply, State, Status};
+use crate::broker::redis::RedisConfig;
+use crate::broker::{Answer, Delivery, Reply, State, Status};
 #[cfg(target_os = "linux")]
 use crate::engine::config::Config;
 use crate::tests::harness::{Request, Server, eventually};

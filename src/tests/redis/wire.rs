@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use codes::error::Code;
 use protocol::frame::Message;
 
-use crate::engine::broker::redis::{RedisConfig, Routing};
-use crate::engine::broker::{Channel, Delivery, Status};
+use crate::broker::redis::{RedisConfig, Routing};
+use crate::broker::{Channel, Delivery, Status};
 use crate::engine::config::Config;
-use crate::engine::events::Event;
+use crate::events::Event;
 use crate::tests::client::BINARY;
 use crate::tests::harness::{GLANCE, Request, Server};
 use crate::tests::redis_rig::{Listener, RedisServer, with, with_redis};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use protocol::frame::Message;
 
 use super::{config, two_servers};
-use crate::engine::broker::redis::{PubSub, RedisConfig};
-use crate::engine::broker::{Answer, Census, Channel, Reply, Status};
-use crate::engine::events::Event;
+use crate::broker::redis::{PubSub, RedisConfig};
+use crate::broker::{Answer, Census, Channel, Reply, Status};
+use crate::events::Event;
 use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{MASTERS, RedisCluster, with};
 

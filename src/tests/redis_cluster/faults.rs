@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::{await_up, config, server_on, two_servers};
-use crate::engine::broker::redis::{RedisConfig, Routing};
-use crate::engine::broker::{State, Status};
-use crate::engine::events::Event;
+use crate::broker::redis::{RedisConfig, Routing};
+use crate::broker::{State, Status};
+use crate::events::Event;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::traffic::{Traffic, expect_soon, unix_ms};
 use crate::tests::redis_rig::{MASTERS, RedisCluster, traffic, with};

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 
 use super::config;
-use crate::engine::broker::redis::RedisConfig;
-use crate::engine::broker::{Answer, Channel, Delivery, Reply, Status};
-use crate::engine::events::Event;
+use crate::broker::redis::RedisConfig;
+use crate::broker::{Answer, Channel, Delivery, Reply, Status};
+use crate::events::Event;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::fake::Line;
 use crate::tests::redis_rig::{FakeRedis, MASTERS, RedisCluster, with, with_redis};

@@ -10,8 +10,8 @@ use redis::Value;
 use socket2::Socket;
 
 use super::server::{RedisServer, private_dir, reserve_port};
-use crate::engine::broker::redis::slots::{SLOTS, TAGS, partition_of};
-use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
+use crate::broker::redis::slots::{SLOTS, TAGS, partition_of};
+use crate::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::tests::harness::eventually;
 
 /// Masters.

@@ -22,10 +22,10 @@ use codes::error::Error;
 use protocol::frame::Message;
 
 use super::harness::{Server, config};
-use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
-use crate::engine::broker::{Answer, BrokerStatus, Channel, Delivery, Reply, State};
+use crate::broker::redis::{RedisConfig, Server as RedisAt};
+use crate::broker::{Answer, BrokerStatus, Channel, Delivery, Reply, State};
 use crate::engine::config::Config;
-use crate::engine::events::Event;
+use crate::events::Event;
 
 /// A configuration for tests whose broker is the Redis at `url`.
 pub fn with_redis(url: &str) -> Config {

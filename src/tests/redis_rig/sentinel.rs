@@ -3,7 +3,7 @@
 use redis::Value;
 
 use super::server::{RedisServer, private_dir, reserve_port};
-use crate::engine::broker::redis::{RedisConfig, Server as RedisAt};
+use crate::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::tests::harness::eventually;
 
 /// The master's name.

@@ -8,7 +8,7 @@ use socket2::Socket;
 
 use super::server::{RedisServer, private_dir, reserve_port};
 use super::with_redis;
-use crate::engine::broker::redis::{RedisConfig, TlsOptions};
+use crate::broker::redis::{RedisConfig, TlsOptions};
 
 /// How openssl is told to make a key.
 pub const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";

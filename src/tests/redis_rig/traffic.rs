@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use protocol::frame::Message;
 
-use crate::engine::broker::redis::clock;
-use crate::engine::broker::{Channel, Delivery, Status};
+use crate::broker::redis::clock;
+use crate::broker::{Channel, Delivery, Status};
 use crate::tests::client::Client;
 use crate::tests::harness::{Server, SetOnDrop};
 

@@ -66,7 +66,7 @@ fn what_is_sent_while_a_batch_is_handled_goes_out_with_its_end() {
 }
 
 /// A batch that is not empty, without the end that `flush` gives it.
-fn drain_something(server: &Server) -> std::collections::VecDeque<crate::engine::events::Event> {
+fn drain_something(server: &Server) -> std::collections::VecDeque<crate::events::Event> {
     let mut stranger = server.connect();
     stranger.close(1000, "");
     stranger.expect_close(1000);

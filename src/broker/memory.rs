@@ -1,0 +1,98 @@
+//! The broker of a single server: what is published is delivered here, at once, on the caller's thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use codes::error::{Code, Error};
+use protocol::frame::Message;
+
+use super::{
+    Answer, Broker, BrokerCounts, BrokerStats, Census, Channel, Covered, Delivery, Reply, State, Status,
+    Topic,
+};
+use crate::registry::Registry;
+use crate::registry::delivery::deliver;
+use crate::time_of_day::unix_ms;
+use crate::worker::handle::Handle;
+use crate::worker::intake::Intake;
+
+/// See the module.
+#[derive(Debug)]
+pub struct MemoryBroker {
+    registry: Arc<Registry>,
+    outbox_limit: usize,
+    since: u64,
+}
+
+impl MemoryBroker {
+    /// A broker that delivers to the connections in `registry`.
+    pub fn new(registry: Arc<Registry>, outbox_limit: usize) -> Self {
+        MemoryBroker { registry, outbox_limit, since: unix_ms() }
+    }
+}
+
+impl Broker for MemoryBroker {
+    fn publish(&self, channel: Channel<'_>, message: Message<'_>, _strict: bool) -> Result<Reply, Error> {
+        let local = deliver(&self.registry, channel, message, self.outbox_limit);
+        let nodes = Some(u32::from(local > 0));
+        Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local })))
+    }
+
+    fn relay(&self, channel: Channel<'_>, message: Message<'_>, _sender: &Arc<Handle>) -> Result<(), Error> {
+        deliver(&self.registry, channel, message, self.outbox_limit);
+        Ok(())
+    }
+
+    fn intake(&self) -> Option<Arc<Intake>> {
+        None
+    }
+
+    fn echoes(&self, sender: &Handle) -> bool {
+        sender.writer().may_write_through()
+    }
+
+    fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {
+        let message = "there is no Redis: neither the option redis.url nor REDIS_URL says where it is, or redis is false";
+        Err(Error::new(Code::BrokerUnavailable, message))
+    }
+
+    fn disconnect_user(&self, user: &str, code: u16, reason: &str, _strict: bool) -> Result<Reply, Error> {
+        let local = self.registry.disconnect_user(user, code, reason);
+        let nodes = Some(u32::from(local > 0));
+        Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local })))
+    }
+
+    fn is_online(&self, user: &str) -> Result<Reply, Error> {
+        Ok(Reply::Now(Answer::Number(self.registry.user(user).is_some().into())))
+    }
+
+    fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
+        let connections = self.registry.count(user);
+        Ok(Reply::Now(Answer::Census(Census { connections, servers: 1, complete: true })))
+    }
+
+    fn ready(&self) -> Reply {
+        Reply::Now(Answer::Done)
+    }
+
+    fn cover(&self, _topics: &[Topic<'_>]) -> Option<Covered> {
+        None
+    }
+
+    fn note_unconfirmed(&self, _topics: &[Topic<'_>]) {}
+
+    fn uncover(&self, _topic: Topic<'_>) {}
+
+    fn stats(&self) -> BrokerStats {
+        BrokerStats {
+            kind: "memory",
+            state: State::Up,
+            since: self.since,
+            code: None,
+            reason: None,
+            counts: BrokerCounts::default(),
+        }
+    }
+
+    fn close(&self, _patience: Duration) {}
+}

@@ -1,0 +1,264 @@
+//! Brokers carry a message to every server that has its recipients, this one included.
+//!
+//! Everything that is addressed to a user, a room or everyone goes through the broker, even when the recipient is
+//! connected here: that is what gives all devices of a user one order. What becomes of a publish is told at once where
+//! it is known at once, and later, by its ticket, where another server has to be asked.
+
+mod memory;
+pub mod redis;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::worker::intake::Intake;
+
+pub use memory::MemoryBroker;
+
+use crate::worker::handle::Handle;
+use codes::error::{Code, Error};
+use protocol::frame::Message;
+
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Channel<'a> {
+    /// All connections of a user.
+    User(&'a str),
+    /// All connections of the user that this connection here belongs to: as `User`, without the lookup.
+    SameUser(&'a Handle),
+    /// All connections in a room.
+    Room(&'a str),
+    /// All connections.
+    Everyone,
+}
+
+/// A group of connections that a server asks messages for while it has a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic<'a> {
+    /// The connections of a user.
+    User(&'a str),
+    /// The connections in a room.
+    Room(&'a str),
+}
+
+/// What is known of a message's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Every server that has the recipient was handed the message.
+    Published,
+    /// The broker was away: connections here were served directly, nobody else was.
+    Local,
+    /// The link broke before the broker answered: every server has it, or none.
+    Uncertain,
+}
+
+/// Outcome of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// See [`Status`].
+    pub status: Status,
+    /// How many servers have the recipient, at most. None if that isn't known.
+    pub nodes: Option<u32>,
+    /// Connections on this server that the message was for: not arrivals.
+    pub local: u32,
+}
+
+/// How many connections there are, on all servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Connections on the servers that answered.
+    pub connections: u64,
+    /// Servers that answered, this one included.
+    pub servers: u32,
+    /// Whether all did.
+    pub complete: bool,
+}
+
+/// What a question to the broker comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Of a publish.
+    Delivery(Delivery),
+    /// Subscribers that were found, or handed a message.
+    Number(u64),
+    /// Of a count over all servers.
+    Census(Census),
+    /// It is done.
+    Done,
+}
+
+/// An answer, or the number of the ticket under which it will come, in [`crate::events::Event::Settled`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Known at once.
+    Now(Answer),
+    /// Known later.
+    Later(u64),
+}
+
+/// How well servers reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Every link works.
+    Up,
+    /// A link is slow to answer, or some of several are down.
+    Degraded,
+    /// No link works: this server is on its own.
+    Down,
+}
+
+/// A change of the broker's state, as the embedder is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerStatus {
+    /// See [`State`].
+    pub state: State,
+    /// Since when, in Unix milliseconds.
+    pub since: u64,
+    /// Why it isn't up.
+    pub error: Option<Error>,
+    /// A link that was lost is back, or a subscription that a connection was accepted without is there: messages
+    /// whose publishing, from the call to its answer, touches the time between these, in Unix milliseconds, may not have
+    /// arrived here.
+    pub gap: Option<(u64, u64)>,
+}
+
+/// The broker's part of the statistics.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerStats {
+    /// Which one: `memory` or `redis`.
+    pub kind: &'static str,
+    /// See [`State`].
+    pub state: State,
+    /// Since when, in Unix milliseconds.
+    pub since: u64,
+    /// Code of the error for which it isn't up.
+    pub code: Option<&'static str>,
+    /// What that error said.
+    pub reason: Option<String>,
+    /// Numbers.
+    #[serde(flatten)]
+    pub counts: BrokerCounts,
+}
+
+/// Numbers of the broker, since the start where it doesn't say "now".
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerCounts {
+    /// Channels subscribed to, now.
+    pub subscriptions: u64,
+    /// Publishes without an answer, now.
+    pub pending: u64,
+    /// Bytes of them.
+    pub pending_bytes: u64,
+    /// Publishes that Redis took.
+    pub published: u64,
+    /// Publishes that were served here only.
+    pub local: u64,
+    /// Publishes of which nobody knows.
+    pub uncertain: u64,
+    /// Messages that came from Redis.
+    pub received: u64,
+    /// Messages from Redis that were malformed, oversized or of an unknown kind, and were skipped.
+    pub ignored: u64,
+    /// Times that a link was lost after it had been up.
+    pub gaps: u64,
+    /// Connections that were accepted without a confirmed subscription.
+    pub unconfirmed: u64,
+}
+
+/// The confirmations that a new connection's subscriptions wait for.
+#[derive(Debug, Default)]
+pub struct Covered {
+    confirmations: Vec<oneshot::Receiver<()>>,
+    /// There are others, which can't be expected soon.
+    incomplete: bool,
+}
+
+impl Covered {
+    /// Waits for those that can be expected, or until `deadline`. Answers whether all there are came.
+    pub async fn wait(self, deadline: Instant) -> bool {
+        let mut complete = !self.incomplete;
+        for confirmed in self.confirmations {
+            complete &= matches!(tokio::time::timeout_at(deadline, confirmed).await, Ok(Ok(())));
+        }
+        complete
+    }
+}
+
+/// See the module.
+pub trait Broker: fmt::Debug + Send + Sync {
+    /// Hands a message to every server that has a recipient. Does not block. With `strict`, nobody is served if
+    /// not all can be.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_UNAVAILABLE` if `strict`, `ERR_BROKER_OVERLOADED`, `ERR_NOT_REPRESENTABLE`: nobody got it.
+    fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error>;
+
+    /// The same for a message of a client. What goes wrong later is told to the client.
+    ///
+    /// # Errors
+    /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.
+    fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error>;
+
+    /// What decides when a connection's next message is taken in, if that ever has to wait: see [`Broker::relay`].
+    fn intake(&self) -> Option<Arc<Intake>>;
+
+    /// Whether all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
+    /// does that, with [`Writer::write_through`](crate::worker::writer::Writer::write_through).
+    fn echoes(&self, sender: &Handle) -> bool;
+
+    /// Hands a payload to whoever listens on a channel of the embedder's own.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`.
+    fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error>;
+
+    /// Closes a user's connections on all servers. With `strict`, none unless all can be.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_UNAVAILABLE` if `strict`, `ERR_BROKER_OVERLOADED`.
+    fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error>;
+
+    /// On how many servers a user is connected, at most; 0 is certain.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_UNAVAILABLE` if the user isn't here and nobody else can be asked.
+    fn is_online(&self, user: &str) -> Result<Reply, Error>;
+
+    /// Counts connections on all servers: a user's, or all.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_OVERLOADED`
+    fn count(&self, user: Option<&str>) -> Result<Reply, Error>;
+
+    /// Answers when every link is up; the ticket fails with the next failure before that.
+    fn ready(&self) -> Reply;
+
+    /// Asks for the messages of groups that have a new member. None if they come already.
+    fn cover(&self, topics: &[Topic<'_>]) -> Option<Covered>;
+
+    /// A connection was accepted although not all of these groups' subscriptions are confirmed: until they are, messages
+    /// may pass it by.
+    fn note_unconfirmed(&self, topics: &[Topic<'_>]);
+
+    /// A group lost its last member.
+    fn uncover(&self, topic: Topic<'_>);
+
+    /// A reading of its state.
+    fn stats(&self) -> BrokerStats;
+
+    /// Waits for answers that are due, at most so long, and gives up the others. Blocks.
+    fn close(&self, patience: Duration);
+}
+
+/// The error of what can't be done without the broker.
+pub(super) fn unavailable(why: &str) -> Error {
+    Error::new(Code::BrokerUnavailable, format!("Redis is away: {why}"))
+}

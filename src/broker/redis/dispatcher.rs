@@ -1,0 +1,370 @@
+//! What comes back from Redis: messages to connections here, and answers to whoever asked.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use auth::MAX_ID_BYTES;
+use codes::close;
+use codes::error::Error;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use protocol::frame::{MAX_REASON, Message};
+
+use super::asker::Asker;
+use super::envelope::{self, Control};
+use super::hub::{Counts, Hub, SHARED, count};
+use super::sink::{Outcome, Sink};
+use super::skipped::Skipped;
+use super::uncertain;
+use crate::broker::{Answer, BrokerStatus, Census, Channel, Delivery, Status, Topic, unavailable};
+use crate::events::{Event, Events};
+use crate::registry::Registry;
+use crate::registry::delivery::deliver;
+use crate::registry::gathered::Gathered;
+use crate::worker::intake::Intake;
+use crate::worker::refusal::Refused;
+
+/// Longest wait for the answers of other servers to a count.
+pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+/// The error that a client gets whose message went to connections of this server only.
+pub fn only_local() -> Error {
+    unavailable("the message reached connections of this server only")
+}
+
+/// A count under way.
+#[derive(Debug)]
+struct Tally {
+    connections: u64,
+    answers: u64,
+    expected: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub registry: Arc<Registry>,
+    events: Arc<Events>,
+    pub outbox_limit: usize,
+    node: String,
+    intake: Arc<Intake>,
+    hub: OnceLock<Weak<Hub>>,
+    /// Shared with the hub.
+    pub counts: Arc<Counts>,
+    last_ticket: AtomicU64,
+    tallies: Mutex<HashMap<u64, Tally>>,
+    skipped: Skipped,
+}
+
+impl Dispatcher {
+    /// One that still needs its hub.
+    pub fn new(
+        registry: Arc<Registry>,
+        events: Arc<Events>,
+        outbox_limit: usize,
+        node: String,
+        intake: Arc<Intake>,
+    ) -> Arc<Dispatcher> {
+        Arc::new(Dispatcher {
+            registry,
+            events,
+            outbox_limit,
+            node,
+            intake,
+            hub: OnceLock::new(),
+            counts: Arc::default(),
+            last_ticket: AtomicU64::new(0),
+            tallies: Mutex::default(),
+            skipped: Skipped::default(),
+        })
+    }
+
+    /// Gives it the hub whose sink it is.
+    pub fn attach(&self, hub: &Arc<Hub>) {
+        let _ = self.hub.set(Arc::downgrade(hub));
+    }
+
+    fn hub(&self) -> Option<Arc<Hub>> {
+        self.hub.get().and_then(Weak::upgrade)
+    }
+
+    /// A number for an answer that comes later.
+    pub fn ticket(&self) -> u64 {
+        self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn settled(&self, ticket: u64, result: Result<Answer, Error>) {
+        self.events.push(Event::Settled { ticket, result });
+    }
+
+    // Counting connections on all servers.
+
+    /// Answers to this ticket are added up from here on. There are so many connections here.
+    pub fn begin_count(&self, ticket: u64, here: u64) {
+        self.tallies.lock().insert(ticket, Tally { connections: here, answers: 1, expected: None });
+    }
+
+    /// There will be no answers.
+    pub fn forget_count(&self, ticket: u64) {
+        self.tallies.lock().remove(&ticket);
+    }
+
+    /// Servers that have not answered by now are left out.
+    pub fn end_count(&self, ticket: u64) {
+        if let Some(tally) = self.tallies.lock().remove(&ticket) {
+            self.tell_count(ticket, &tally, false);
+        }
+    }
+
+    /// Nobody answers any more.
+    pub fn end_counts(&self) {
+        let tallies = std::mem::take(&mut *self.tallies.lock());
+        for (ticket, tally) in tallies {
+            self.tell_count(ticket, &tally, false);
+        }
+    }
+
+    fn tell_count(&self, ticket: u64, tally: &Tally, complete: bool) {
+        let servers = u32::try_from(tally.answers).unwrap_or(u32::MAX);
+        let census = Census { connections: tally.connections, servers, complete };
+        self.settled(ticket, Ok(Answer::Census(census)));
+    }
+
+    fn tally(&self, ticket: u64, change: impl FnOnce(&mut Tally)) {
+        let mut tallies = self.tallies.lock();
+        let Some(tally) = tallies.get_mut(&ticket) else { return };
+        change(tally);
+        if tally.expected.is_some_and(|expected| tally.answers >= expected)
+            && let Some(tally) = tallies.remove(&ticket)
+        {
+            drop(tallies);
+            self.tell_count(ticket, &tally, true);
+        }
+    }
+
+    // Messages.
+
+    fn take_frame(&self, channel: Channel<'_>, payload: &[u8], gathered: &mut Gathered) {
+        match envelope::read_frame(payload) {
+            Ok(message) => self.take(channel, message, gathered),
+            Err(why) => self.ignored(why),
+        }
+    }
+
+    fn take(&self, channel: Channel<'_>, message: Message<'_>, gathered: &mut Gathered) {
+        if message.payload().len() > self.outbox_limit {
+            self.ignored("a message is larger than an outbox");
+            return;
+        }
+        let group = match channel {
+            Channel::User(user) => self.registry.user(user),
+            Channel::Room(room) => self.registry.room(room),
+            Channel::SameUser(_) | Channel::Everyone => {
+                deliver(&self.registry, channel, message, self.outbox_limit);
+                return;
+            }
+        };
+        if let Some(group) = group {
+            gathered.add(group, message, self.outbox_limit);
+        }
+    }
+
+    fn take_shared(&self, payload: &[u8], gathered: &mut Gathered) {
+        match envelope::read_shared(payload) {
+            Ok((user, _)) if user.is_empty() || user.len() > MAX_ID_BYTES => {
+                self.ignored("a message on the shared channel has an impossible userId");
+            }
+            Ok((user, text)) => self.take(Channel::User(&user), Message::Text(&text), gathered),
+            Err(why) => self.ignored(why),
+        }
+    }
+
+    /// Does what a control message says. On a user's channel it may close that user's connections, and nothing else: who
+    /// may publish there may not do more.
+    fn obey(&self, payload: &[u8], of: Option<&str>) {
+        match envelope::read_control(payload) {
+            Ok(control) if of.is_some_and(|user| !control.closes(user)) => {
+                self.ignored("a control message on a user's channel is about something else");
+            }
+            Ok(Control::Disconnect { user_id, code, reason }) => {
+                if close::is_sendable(code) && reason.len() <= MAX_REASON {
+                    self.registry.disconnect_user(&user_id, code, &reason);
+                } else {
+                    self.ignored("a control message has an impossible close code or reason");
+                }
+            }
+            // This server has counted itself.
+            Ok(Control::Count { node, .. }) if node == self.node => {}
+            Ok(Control::Count { id, node, user_id }) => {
+                if let Some(hub) = self.hub() {
+                    let connections = self.registry.count(user_id.as_deref());
+                    let answer = envelope::write_control(&Control::Counted { id, connections });
+                    let name = format!("node:{node}");
+                    // If it can't be sent, the count is incomplete, and says so.
+                    let _ = hub.publish([&name, ""], &[answer.as_bytes()], Asker::Nobody);
+                }
+            }
+            Ok(Control::Counted { id, connections }) => self.tally(id, |tally| {
+                tally.answers += 1;
+                tally.connections = tally.connections.saturating_add(connections);
+            }),
+            Err(why) => self.ignored(why),
+        }
+    }
+
+    /// Serves connections here with what never left.
+    fn serve_here(&self, publish: Option<(&str, &[u8])>) {
+        count(&self.counts.local);
+        if let Some((name, payload)) = publish {
+            let mut gathered = Gathered::default();
+            self.message(name, payload, &mut gathered);
+            self.deliver(&mut gathered);
+        }
+    }
+
+    fn settle_publish(
+        &self,
+        outcome: Outcome<'_>,
+        strict: bool,
+        local: u32,
+        shared: bool,
+    ) -> Result<Delivery, Error> {
+        match outcome {
+            Outcome::Number(nodes) => {
+                count(&self.counts.published);
+                let nodes = if shared { None } else { Some(u32::try_from(nodes).unwrap_or(u32::MAX)) };
+                Ok(Delivery { status: Status::Published, nodes, local })
+            }
+            Outcome::Refused(error) => Err(error),
+            Outcome::Uncertain => {
+                count(&self.counts.uncertain);
+                if strict {
+                    Err(uncertain())
+                } else {
+                    Ok(Delivery { status: Status::Uncertain, nodes: None, local })
+                }
+            }
+            Outcome::Unsent(_) if strict => Err(unavailable("the link to Redis broke")),
+            Outcome::Unsent(publish) => {
+                self.serve_here(publish);
+                Ok(Delivery { status: Status::Local, nodes: None, local })
+            }
+        }
+    }
+}
+
+impl Sink for Dispatcher {
+    fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
+        if let Some(user) = name.strip_prefix("user:") {
+            match payload.strip_prefix(envelope::CONTROL) {
+                Some(control) => {
+                    // After the messages that were published before it.
+                    self.deliver(gathered);
+                    self.obey(control, Some(user));
+                }
+                None => self.take_frame(Channel::User(user), payload, gathered),
+            }
+        } else if let Some(room) = name.strip_prefix("room:") {
+            self.take_frame(Channel::Room(room), payload, gathered);
+        } else if name == "all" {
+            self.take_frame(Channel::Everyone, payload, gathered);
+        } else if name == SHARED {
+            self.take_shared(payload, gathered);
+        } else if name == "control" || name.strip_prefix("node:") == Some(&self.node) {
+            self.deliver(gathered);
+            self.obey(payload, None);
+        }
+    }
+
+    fn deliver(&self, gathered: &mut Gathered) {
+        gathered.deliver(self.outbox_limit);
+    }
+
+    fn ignored(&self, why: &str) {
+        count(&self.counts.ignored);
+        if let Some(report) = self.skipped.note(why, Instant::now()) {
+            self.events.push(Event::Problem(report));
+        }
+    }
+
+    fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
+        match asker {
+            Asker::Sender { sender, cost, first, .. } => {
+                self.intake.end(&sender, cost, first);
+                let error = match outcome {
+                    Outcome::Number(_) => {
+                        count(&self.counts.published);
+                        return;
+                    }
+                    // A client gets neither Redis' words nor its address.
+                    Outcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
+                    Outcome::Uncertain => {
+                        count(&self.counts.uncertain);
+                        uncertain()
+                    }
+                    Outcome::Unsent(publish) => {
+                        self.serve_here(publish);
+                        only_local()
+                    }
+                };
+                Refused::from(error).tell(&sender, self.outbox_limit);
+            }
+            Asker::Publish { ticket, strict, local, shared } => {
+                let delivery = self.settle_publish(outcome, strict, local, shared);
+                self.settled(ticket, delivery.map(Answer::Delivery));
+            }
+            Asker::Number { ticket } => {
+                let result = match outcome {
+                    Outcome::Number(number) => Ok(Answer::Number(number)),
+                    Outcome::Refused(error) => Err(error),
+                    Outcome::Uncertain => Err(uncertain()),
+                    Outcome::Unsent(_) => Err(unavailable("the link to Redis broke")),
+                };
+                self.settled(ticket, result);
+            }
+            Asker::Count { ticket } => match outcome {
+                Outcome::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
+                _ => self.end_count(ticket),
+            },
+            Asker::Nobody
+            | Asker::Probe
+            | Asker::Role
+            | Asker::Doubt
+            | Asker::Subscribe { .. }
+            | Asker::Unsubscribe { .. }
+            | Asker::ShardUnsubscribe => {}
+        }
+    }
+
+    fn intake(&self) -> Option<&Intake> {
+        Some(&self.intake)
+    }
+
+    fn relieved(&self) {
+        self.intake.call();
+    }
+
+    fn status(&self, status: BrokerStatus) {
+        self.events.push(Event::Broker(status));
+    }
+
+    fn ready(&self, tickets: Vec<u64>, outcome: Result<(), Error>) {
+        for ticket in tickets {
+            self.settled(ticket, outcome.clone().map(|()| Answer::Done));
+        }
+    }
+
+    fn in_use(&self, name: &str) -> bool {
+        if let Some(user) = name.strip_prefix("user:") {
+            self.registry.has(Topic::User(user))
+        } else if let Some(room) = name.strip_prefix("room:") {
+            self.registry.has(Topic::Room(room))
+        } else {
+            true
+        }
+    }
+
+    fn largest(&self) -> usize {
+        envelope::largest(self.outbox_limit)
+    }
+}

@@ -1,0 +1,344 @@
+//! The broker of many servers: messages go through Redis Pub/Sub to every server that has their recipients.
+//!
+//! | channel, behind the prefix | payload | subscribed |
+//! |---|---|---|
+//! | `messages` | `{"userId":"…","data":…}` | always; published to with [`Routing::Shared`] |
+//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; `x`, and [`envelope::Control`] | while a member is connected here |
+//! | `all` | the same | always |
+//! | `control` | [`envelope::Control`] | always |
+//! | `node:<name>` | the same, for one server | always |
+//! | `probe:<name>:<link>` | anything | by the link itself |
+//!
+//! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
+
+mod asker;
+mod certificate;
+mod claim;
+pub(crate) mod clock;
+mod config;
+mod dispatcher;
+mod envelope;
+mod health;
+mod hub;
+mod lane;
+mod link;
+mod name;
+mod partition;
+mod pipeline;
+mod pubsub;
+mod received;
+mod resp;
+mod routes;
+mod sentinel;
+mod session;
+mod sink;
+mod skipped;
+pub mod slots;
+mod subscriptions;
+mod tls;
+mod topology;
+mod unanswered;
+mod verifier;
+mod wire;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use pubsub::PubSub;
+
+pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
+
+use super::{
+    Answer, Broker, BrokerStats, Census, Channel, Covered, Delivery, Reply, Status, Topic, unavailable,
+};
+use crate::events::Events;
+use crate::random_name::random_name;
+use crate::registry::Registry;
+use crate::registry::delivery::{self, deliver};
+use crate::worker::Worker;
+use crate::worker::budget::Budget;
+use crate::worker::handle::Handle;
+use crate::worker::intake::{self, Intake};
+use crate::worker::turns::spend;
+use asker::Asker;
+use claim::Claim;
+use codes::error::{Code, Error};
+use dispatcher::Dispatcher;
+use envelope::Control;
+use hub::{Hub, SHARED, count};
+use pipeline::NotAdded;
+use protocol::frame::Message;
+
+/// What a relayed message costs, as [`spend`] counts, beside its payload.
+const RELAY: u64 = 4;
+
+fn uncertain() -> Error {
+    Error::new(Code::Uncertain, "the link to Redis broke before it answered")
+}
+
+fn overloaded() -> Error {
+    Error::new(Code::BrokerOverloaded, "more than redis.pendingBytes wait for Redis")
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct RedisBroker {
+    hub: Arc<Hub>,
+    dispatcher: Arc<Dispatcher>,
+    intake: Arc<Intake>,
+    routing: Routing,
+    _claim: Claim,
+}
+
+impl RedisBroker {
+    /// Begins to connect, on these workers. A Redis that can't be reached is no error here: see [`Broker::ready`].
+    pub fn start(
+        config: &RedisConfig,
+        outbox_limit: usize,
+        registry: &Arc<Registry>,
+        events: &Arc<Events>,
+        workers: &[Worker],
+    ) -> RedisBroker {
+        let node: String = random_name().chars().take(12).collect();
+        let budget = Arc::new(Budget::new(config.pending_bytes));
+        let intake = Arc::new(Intake::new(budget.clone()));
+        let dispatcher =
+            Dispatcher::new(registry.clone(), events.clone(), outbox_limit, node.clone(), intake.clone());
+        let claim = Claim::on(&config.prefix);
+        let prefix = format!("{}:", config.prefix);
+        let hub = Arc::new(Hub::new(
+            config.clone(),
+            prefix,
+            node.clone(),
+            dispatcher.clone(),
+            dispatcher.counts.clone(),
+            budget,
+            workers,
+        ));
+        dispatcher.attach(&hub);
+        for name in [SHARED, "all", "control", &format!("node:{node}")] {
+            hub.pin(name);
+        }
+        hub.place().runtime.spawn(topology::supervise(hub.clone()));
+        RedisBroker { hub, dispatcher, intake, routing: config.routing, _claim: claim }
+    }
+
+    /// Hands a message to the pipeline of its channel.
+    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<(), NotSent> {
+        let (kind, id) = match channel {
+            Channel::User(user) => ("user:", user),
+            Channel::SameUser(handle) => ("user:", &*handle.user),
+            Channel::Room(room) => ("room:", room),
+            Channel::Everyone => ("all", ""),
+        };
+        let added = if kind == "user:" && self.routing == Routing::Shared {
+            let payload = envelope::write_shared(id, message).map_err(NotSent::Never)?;
+            self.hub.publish([SHARED, ""], &[payload.as_bytes()], asker)
+        } else {
+            let payload = [envelope::frame_kind(message), message.payload()];
+            self.hub.publish([kind, id], &payload, asker)
+        };
+        added.map_err(|error| match error {
+            NotAdded::Down(_) => NotSent::Down,
+            NotAdded::Full(_) => NotSent::Never(overloaded()),
+        })
+    }
+
+    /// Why Redis is away, for an error.
+    fn away(&self) -> Error {
+        let status = self.hub.status();
+        unavailable(status.error.as_ref().map_or("not connected yet", |error| error.message.as_str()))
+    }
+
+    fn control(&self, control: &Control, asker: Asker) -> Result<(), NotAdded> {
+        let payload = envelope::write_control(control);
+        self.hub.publish(["control", ""], &[payload.as_bytes()], asker)
+    }
+}
+
+/// The channel of a group, without prefix and hash tag.
+fn name_of(topic: Topic<'_>) -> String {
+    match topic {
+        Topic::User(user) => format!("user:{user}"),
+        Topic::Room(room) => format!("room:{room}"),
+    }
+}
+
+enum NotSent {
+    /// Redis is away.
+    Down,
+    /// It can't be published at all.
+    Never(Error),
+}
+
+impl Broker for RedisBroker {
+    fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
+        let local = delivery::count(&self.dispatcher.registry, channel);
+        let ticket = self.dispatcher.ticket();
+        let user = matches!(channel, Channel::User(_) | Channel::SameUser(_));
+        let shared = user && self.routing == Routing::Shared;
+        match self.send(channel, message, Asker::Publish { ticket, strict, local, shared }) {
+            Ok(()) => Ok(Reply::Later(ticket)),
+            Err(NotSent::Never(error)) => Err(error),
+            Err(NotSent::Down) if strict => Err(self.away()),
+            Err(NotSent::Down) => {
+                count(&self.hub.counts.local);
+                let local =
+                    deliver(&self.dispatcher.registry, channel, message, self.dispatcher.outbox_limit);
+                Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local })))
+            }
+        }
+    }
+
+    fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
+        let cost = intake::cost(message.payload().len());
+        spend(RELAY + u64::from(cost));
+        // Before it can be answered.
+        let first = self.intake.begin(sender, cost);
+        let epoch = self.intake.pace().epoch();
+        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
+        if sent.is_err() {
+            self.intake.end(sender, cost, first);
+        }
+        match sent {
+            Ok(()) => Ok(()),
+            Err(NotSent::Never(error)) => Err(error),
+            Err(NotSent::Down) => {
+                count(&self.hub.counts.local);
+                deliver(&self.dispatcher.registry, channel, message, self.dispatcher.outbox_limit);
+                Err(dispatcher::only_local())
+            }
+        }
+    }
+
+    fn intake(&self) -> Option<Arc<Intake>> {
+        Some(self.intake.clone())
+    }
+
+    fn echoes(&self, _sender: &Handle) -> bool {
+        false
+    }
+
+    fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
+        claim::check(channel, &self.hub.config.prefix)?;
+        let ticket = self.dispatcher.ticket();
+        let asker = Asker::Number { ticket };
+        match self.hub.publish_raw(channel, payload, asker) {
+            Ok(()) => Ok(Reply::Later(ticket)),
+            Err(NotAdded::Down(_)) => Err(self.away()),
+            Err(NotAdded::Full(_)) => Err(overloaded()),
+        }
+    }
+
+    fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error> {
+        let local = delivery::count(&self.dispatcher.registry, Channel::User(user));
+        let ticket = self.dispatcher.ticket();
+        // Connections here are closed when it comes back. It goes the way of the user's messages, so that it comes after those
+        // that were published before it; under `shared` it would have to be hidden from older servers there, and does not.
+        let control = Control::Disconnect { user_id: user.to_owned(), code, reason: reason.to_owned() };
+        let asker = Asker::Publish { ticket, strict, local, shared: false };
+        let added = match self.routing {
+            Routing::User => {
+                let payload = envelope::write_control(&control);
+                self.hub.publish(["user:", user], &[envelope::CONTROL, payload.as_bytes()], asker)
+            }
+            Routing::Shared => self.control(&control, asker),
+        };
+        match added {
+            Ok(()) => Ok(Reply::Later(ticket)),
+            Err(NotAdded::Full(_)) => Err(overloaded()),
+            Err(NotAdded::Down(_)) if strict => Err(self.away()),
+            Err(NotAdded::Down(_)) => {
+                count(&self.hub.counts.local);
+                let local = self.dispatcher.registry.disconnect_user(user, code, reason);
+                Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local })))
+            }
+        }
+    }
+
+    fn is_online(&self, user: &str) -> Result<Reply, Error> {
+        if self.dispatcher.registry.has(Topic::User(user)) {
+            return Ok(Reply::Now(Answer::Number(1)));
+        }
+        let ticket = self.dispatcher.ticket();
+        let asker = Asker::Number { ticket };
+        match self.hub.count_subscribers(&format!("user:{user}"), asker) {
+            Ok(()) => Ok(Reply::Later(ticket)),
+            Err(NotAdded::Down(_)) => Err(self.away()),
+            Err(NotAdded::Full(_)) => Err(overloaded()),
+        }
+    }
+
+    fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
+        let ticket = self.dispatcher.ticket();
+        let connections = self.dispatcher.registry.count(user);
+        self.dispatcher.begin_count(ticket, connections);
+        let user_id = user.map(str::to_owned);
+        let control = Control::Count { id: ticket, node: self.hub.node.clone(), user_id };
+        match self.control(&control, Asker::Count { ticket }) {
+            Ok(()) => {
+                let dispatcher = self.dispatcher.clone();
+                self.hub.place().runtime.spawn(async move {
+                    tokio::time::sleep(dispatcher::COUNT_PATIENCE).await;
+                    dispatcher.end_count(ticket);
+                });
+                Ok(Reply::Later(ticket))
+            }
+            Err(error) => {
+                self.dispatcher.forget_count(ticket);
+                if matches!(error, NotAdded::Full(_)) {
+                    return Err(overloaded());
+                }
+                Ok(Reply::Now(Answer::Census(Census { connections, servers: 1, complete: false })))
+            }
+        }
+    }
+
+    fn ready(&self) -> Reply {
+        let ticket = self.dispatcher.ticket();
+        if self.hub.await_ready(ticket) { Reply::Now(Answer::Done) } else { Reply::Later(ticket) }
+    }
+
+    fn cover(&self, topics: &[Topic<'_>]) -> Option<Covered> {
+        let mut covered = Covered::default();
+        for topic in topics {
+            match self.hub.cover(&name_of(*topic)) {
+                Ok(Some(confirmed)) => covered.confirmations.push(confirmed),
+                Ok(None) => {}
+                // Nothing to wait for: the link asks for it when it is back.
+                Err(()) => covered.incomplete = true,
+            }
+        }
+        Some(covered).filter(|covered| covered.incomplete || !covered.confirmations.is_empty())
+    }
+
+    fn note_unconfirmed(&self, topics: &[Topic<'_>]) {
+        count(&self.hub.counts.unconfirmed);
+        topics.iter().for_each(|topic| self.hub.note_unconfirmed(&name_of(*topic)));
+    }
+
+    fn uncover(&self, topic: Topic<'_>) {
+        self.hub.uncover(&name_of(topic));
+    }
+
+    fn stats(&self) -> BrokerStats {
+        let status = self.hub.status();
+        BrokerStats {
+            kind: "redis",
+            state: status.state,
+            since: status.since,
+            code: status.error.as_ref().map(Error::code),
+            reason: status.error.map(|error| error.message),
+            counts: self.hub.read_counts(),
+        }
+    }
+
+    fn close(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.hub.read_counts().pending > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.hub.close();
+        self.dispatcher.end_counts();
+    }
+}

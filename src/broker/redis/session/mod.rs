@@ -1,0 +1,338 @@
+//! One life of a link: from subscribing to everything to the first doubt.
+
+mod replies;
+mod supervision;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use codes::error::{Code, Error};
+use tokio::task::yield_now;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::asker::Pending;
+use super::config::Server;
+use super::hub::{Hub, Settled};
+use super::lane::Batch;
+use super::link::Link;
+use super::pipeline::{Change, Channel, write_subscriptions};
+use super::received::{Next, Received};
+use super::slots::PARTITIONS;
+use super::unanswered::Unanswered;
+use super::wire::Wire;
+use crate::registry::gathered::Gathered;
+use crate::worker::intake::Demand;
+use crate::worker::turns::{Turn, spend};
+
+/// Reads of one turn, before others get theirs.
+const READS_PER_TURN: usize = 4;
+/// After more ticks of nothing but reading it is time to judge, and to probe: some senders never pause.
+const TICKS_OF_READING: u32 = 3;
+/// No more is taken from the pipeline while so much waits to be written.
+const MAX_UNWRITTEN: usize = 1 << 20;
+/// What a channel costs that is subscribed anew, as [`spend`] counts.
+const CHANNEL: u64 = 8;
+/// Bytes to write that cost one unit.
+const WRITTEN: usize = 64;
+/// What a command costs that is given up, and how many of its bytes cost one more: connections here may be served with it.
+const LOST: u64 = 8;
+const LOST_BYTES: usize = 256;
+/// An answer that takes longer is late, which the embedder is told.
+const LATE: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    hub: Arc<Hub>,
+    link: Arc<Link>,
+    server: Server,
+    wire: Wire,
+    received: Received,
+    /// There may be more in it than one turn had time for.
+    unread: bool,
+    /// Messages of this turn that are not delivered yet.
+    gathered: Gathered,
+    unanswered: Unanswered,
+    tick: Interval,
+    /// That have passed and were not acted on.
+    ticks: u32,
+    /// Something was answered since the last tick, and when that was last so.
+    answered: bool,
+    progress: Instant,
+    probe: Option<Channel>,
+    /// The login may not probe: what the server answers has to do.
+    unprobed: bool,
+    probe_arrived: bool,
+    probing: bool,
+    last_probe: Instant,
+    /// Nothing was unanswered when that was sent.
+    probes_alone: bool,
+    /// Subscriptions have ended by themselves: this may no longer be a master, whose answers count.
+    doubt: bool,
+    /// Answers that came since.
+    doubted: Vec<(Pending, u64)>,
+    /// Bytes of publishes that were answered, and not yet given back to the pipeline.
+    settled: usize,
+    open: bool,
+    /// Subscriptions were asked for once more since the last probe.
+    asked_again: bool,
+    lagging: bool,
+    /// The embedder is behind, so nothing is read.
+    congested: bool,
+}
+
+impl Session {
+    /// A session on a connection that was greeted.
+    pub fn new(hub: Arc<Hub>, link: Arc<Link>, server: Server, wire: Wire) -> Session {
+        let period =
+            (hub.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
+        let mut tick = tokio::time::interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Session {
+            hub,
+            link,
+            server,
+            wire,
+            received: Received::default(),
+            unread: false,
+            gathered: Gathered::default(),
+            unanswered: Unanswered::default(),
+            tick,
+            ticks: 0,
+            answered: false,
+            progress: Instant::now(),
+            probe: None,
+            unprobed: false,
+            probe_arrived: false,
+            probing: false,
+            last_probe: Instant::now(),
+            probes_alone: false,
+            doubt: false,
+            doubted: Vec::new(),
+            settled: 0,
+            open: false,
+            asked_again: false,
+            lagging: false,
+            congested: false,
+        }
+    }
+
+    /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
+    pub async fn run(&mut self) -> Error {
+        self.link.pipeline.begin();
+        self.hub.link_subscribing(&self.link);
+        let mut turn = Turn::begin();
+        for partition in 0..2 * PARTITIONS {
+            let channels = self.hub.channels_of(&self.link, partition);
+            spend(CHANNEL * channels.len() as u64);
+            let mut batch = Batch::default();
+            write_subscriptions(&mut batch, channels, Change::Subscribe { take: 0 });
+            self.unanswered.push(batch);
+            if turn.is_over() {
+                yield_now().await;
+                turn = Turn::begin();
+            }
+        }
+        self.send_probe();
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Gives up what is under way, in its order, and then closes the pipeline: what is published meanwhile is added to it, and
+    /// given up too. A turn's work at a time, for this may be all that `redis.pendingBytes` allows.
+    pub async fn give_up(mut self) {
+        self.link.pipeline.end();
+        let mut drained = 0;
+        let mut turn = Turn::begin();
+        loop {
+            if turn.is_over() {
+                self.relieve();
+                yield_now().await;
+                turn = Turn::begin();
+            }
+            if self.give_up_oldest() {
+                continue;
+            }
+            // As much came meanwhile as was there: who publishes has to wait.
+            let shut = drained > 2 * self.hub.config.pending_bytes;
+            let Some(batch) = self.link.pipeline.drain(shut) else { break };
+            drained += batch.bytes.len();
+            self.unanswered.push(batch);
+        }
+        // Dropping it closes the pipeline.
+    }
+
+    /// False if there is nothing that was taken from the pipeline.
+    fn give_up_oldest(&mut self) -> bool {
+        let Session { hub, unanswered, doubted, settled, .. } = self;
+        if !doubted.is_empty() {
+            for (pending, _) in doubted.drain(..) {
+                lose(hub, pending, &[], true);
+            }
+            return true;
+        }
+        let given_up = unanswered.give_up(|pending, bytes, written| {
+            if pending.asker.is_counted() {
+                *settled += pending.len;
+            }
+            lose(hub, pending, bytes, written);
+        });
+        given_up.is_some()
+    }
+
+    /// Gives back what was answered, and lets others in for it.
+    fn relieve(&mut self) {
+        if self.settled > 0 {
+            self.link.pipeline.answered(std::mem::take(&mut self.settled));
+            self.hub.sink.relieved();
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        match self.turn(cx) {
+            // Everything that it was asked is answered, and what came before the answers has been read.
+            Poll::Pending if self.link.is_retired() && self.unanswered.is_empty() && !self.unread => {
+                Poll::Ready(Error::new(Code::BrokerConnect, "no longer needed"))
+            }
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                // After the sockets were looked at and what they woke has run. Were it just woken, the runtime would come back
+                // to it many times before it looks, and one server's flood would keep everybody else's unread.
+                let _ = std::pin::pin!(yield_now()).poll(cx);
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+        }
+    }
+
+    /// Ready(Ok): there is more to do.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.tick.poll_tick(cx).is_ready() {
+            self.ticks += 1;
+        }
+        let begun = Turn::begin_shared();
+        let mut more = false;
+        for read in 0..READS_PER_TURN {
+            match self.poll_read(cx, &begun) {
+                Poll::Ready(done) => done?,
+                Poll::Pending => break,
+            }
+            more = self.unread || read + 1 == READS_PER_TURN;
+            if more {
+                break;
+            }
+        }
+        // Only now: where this process stood still, the answers have been waiting all the while.
+        if self.ticks > if more { TICKS_OF_READING } else { 0 } {
+            self.ticks = 0;
+            self.on_tick()?;
+        }
+        loop {
+            if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
+                let spare = self.unanswered.spare();
+                let demand = self.hub.sink.intake().map_or(Demand::Little, |intake| {
+                    intake.pace().adapt(|epoch| self.unanswered.is_first_too_much(epoch));
+                    intake.demand()
+                });
+                let rest = self.unanswered.room_for_rest(demand);
+                for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
+                    spend((batch.bytes.len() / WRITTEN) as u64);
+                    self.unanswered.push(batch);
+                }
+            }
+            match self.unanswered.poll_write(Pin::new(&mut self.wire), cx) {
+                Poll::Ready(Ok(true)) if begun.is_over() => {
+                    more = true;
+                    break;
+                }
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) | Poll::Pending => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
+            }
+        }
+        if more { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn lost(&self, error: &io::Error) -> Error {
+        self.server.error(Code::BrokerConnect, error)
+    }
+
+    fn fail(&self, code: Code, what: &str) -> Error {
+        self.server.error(code, what)
+    }
+
+    /// Ready: something was read and dealt with, as far as the turn had time for it.
+    fn poll_read(&mut self, cx: &mut Context<'_>, turn: &Turn) -> Poll<Result<(), Error>> {
+        if self.hub.sink.is_congested() {
+            self.congested = true;
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.congested) {
+            // Answers lie unread because of us: the clock begins anew.
+            self.unanswered.restart_clock();
+        }
+        if self.unread {
+            return Poll::Ready(self.understand(turn));
+        }
+        match ready!(self.received.poll_read(Pin::new(&mut self.wire), cx)) {
+            Err(error) => Poll::Ready(Err(self.lost(&error))),
+            Ok(0) => Poll::Ready(Err(self.fail(Code::BrokerConnect, "Redis closed the connection"))),
+            Ok(_) => Poll::Ready(self.understand(turn)),
+        }
+    }
+
+    fn understand(&mut self, turn: &Turn) -> Result<(), Error> {
+        let limit = self.hub.sink.largest();
+        // Items are slices of it, and dealing with them needs the rest of the session.
+        let mut received = std::mem::take(&mut self.received);
+        self.unread = false;
+        let outcome = loop {
+            if turn.is_over() {
+                self.unread = true;
+                break Ok(());
+            }
+            match received.next(limit) {
+                Ok(Next::Item(item)) => {
+                    if let Err(error) = self.on_item(item) {
+                        break Err(error);
+                    }
+                }
+                Ok(Next::Oversized) => self.hub.sink.ignored(&format!("it is larger than {limit} bytes")),
+                Ok(Next::Incomplete) => break Ok(()),
+                Err(_) => break Err(self.fail(Code::BrokerProtocol, "what answers is no Redis")),
+            }
+        };
+        self.received = received;
+        self.hub.sink.deliver(&mut self.gathered);
+        self.relieve();
+        outcome
+    }
+}
+
+/// Settles a command that is not answered.
+fn lose(hub: &Hub, pending: Pending, bytes: &[u8], written: bool) {
+    if pending.asker.is_counted() {
+        spend(LOST + (bytes.len() / LOST_BYTES) as u64);
+        hub.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
+    }
+}
+
+impl Drop for Session {
+    /// Also where the task is dropped with its worker: nothing that was asked stays without an answer.
+    fn drop(&mut self) {
+        while self.give_up_oldest() {}
+        self.link.pipeline.answered(std::mem::take(&mut self.settled));
+        self.link.pipeline.close(|rest| {
+            let mut at = 0;
+            for pending in rest.pending {
+                let end = at + pending.len;
+                lose(&self.hub, pending, &rest.bytes[at..end], false);
+                at = end;
+            }
+        });
+        self.hub.sink.relieved();
+    }
+}

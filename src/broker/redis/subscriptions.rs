@@ -1,0 +1,331 @@
+//! What is subscribed, and since when it may not have been.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use codes::error::{Code, Error, quote};
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+use tokio::time::Instant;
+
+use super::clock;
+use super::hub::Hub;
+use super::link::Link;
+use super::partition::{Partition, Topic, Waiter};
+use super::pipeline::Channel;
+use crate::worker::turns::{Turn, spend};
+
+/// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all
+/// servers of ours, behind Sentinels. Until then both masters are published to.
+pub const NEWS: u64 = 1000;
+/// A confirmation that took longer, in milliseconds, is told of as a gap: not everybody has waited for it.
+const SOON: u64 = 1000;
+
+/// Subscriptions that nobody needs any more may be so many. Beyond that the oldest are dropped before their time: a client that
+/// comes and goes, or joins and leaves, can't pile up more.
+const UNUSED: usize = 16 * 1024;
+
+/// What a subscription costs whose time has come, as [`spend`] counts.
+const EXPIRY: u64 = 8;
+
+impl Hub {
+    /// Subscribes to a channel for as long as the process lives.
+    pub fn pin(&self, name: &str) {
+        let partition = self.home(name);
+        let mut guard = self.partitions[partition].lock();
+        let mut topic = Topic::default();
+        if let Some(link) = &guard.link {
+            topic.go_over(link, partition, self.channel(partition, name));
+        }
+        guard.topics.insert(name.into(), topic);
+    }
+
+    /// Subscribes to a channel, if that is not done yet. Some: what to wait for. Err: nothing can be expected soon, and
+    /// until the link is back messages may pass by.
+    pub fn cover(&self, name: &str) -> Result<Option<oneshot::Receiver<()>>, ()> {
+        let partition = self.home(name);
+        let mut guard = self.partitions[partition].lock();
+        let Partition { topics, link, .. } = &mut *guard;
+        let now = clock::now();
+        let mut fresh = false;
+        let topic = topics.entry_ref(name).or_insert_with(|| {
+            fresh = true;
+            Topic { asked: Some(now), ..Topic::default() }
+        });
+        if topic.confirmed {
+            return Ok(None);
+        }
+        if fresh && let Some(link) = link {
+            topic.go_over(link, partition, self.channel(partition, name));
+        }
+        let hopeful = match link {
+            Some(link) => link.health.is_hopeful(),
+            None => !self.is_in_trouble(),
+        };
+        if hopeful {
+            return Ok(Some(topic.task()));
+        }
+        guard.lose(now);
+        Err(())
+    }
+
+    /// Subscribes to an ordinary channel, now or when there is a link. True if that is done already; otherwise the ticket
+    /// is settled when it is, however long that takes.
+    pub fn cover_for(&self, name: &str, ticket: u64) -> bool {
+        let partition = self.home(name);
+        let mut guard = self.partitions[partition].lock();
+        let Partition { topics, link, .. } = &mut *guard;
+        let fresh = !topics.contains_key(name);
+        let topic = topics.entry_ref(name).or_default();
+        if topic.confirmed {
+            return true;
+        }
+        topic.waiters.push(Waiter::Ticket(ticket));
+        if fresh && let Some(link) = link {
+            topic.go_over(link, partition, self.channel(partition, name));
+        }
+        false
+    }
+
+    /// Somebody listens who didn't wait for the confirmation: until it is there, messages may pass by.
+    pub fn note_unconfirmed(&self, name: &str) {
+        let mut guard = self.partitions[self.home(name)].lock();
+        if guard.topics.get(name).is_some_and(|topic| !topic.confirmed) {
+            guard.lose(clock::now());
+        }
+    }
+
+    /// Drops a subscription at once.
+    pub fn drop_topic(&self, name: &str) {
+        let partition = self.home(name);
+        let topic = {
+            let mut guard = self.partitions[partition].lock();
+            let Some(topic) = guard.topics.remove(name) else { return };
+            if let Some(link) = &guard.link {
+                link.pipeline.unsubscribe(partition, self.channel(partition, name));
+            }
+            topic
+        };
+        let why = "the subscription was dropped before it was confirmed";
+        self.answer(topic.waiters, &Err(Error::new(Code::Closed, why)));
+    }
+
+    /// The login may not listen on a channel, which was asked for with this take.
+    ///
+    /// # Errors
+    /// It is one of ours, which all begin alike: it is the login that is wrong.
+    pub fn forbidden(&self, channel: &str, take: u64, error: Error) -> Result<(), Error> {
+        if !self.has_foreign_channels() {
+            return Err(error);
+        }
+        let text = format!("the login may not listen on channel {}: {}", quote(channel), error.message);
+        let error = Error::new(error.kind, text);
+        let mut guard = self.partitions[self.home(channel)].lock();
+        // It may have been dropped since, and asked for again.
+        if guard.topics.get(channel).is_none_or(|topic| take < topic.take) {
+            return Ok(());
+        }
+        let Some(topic) = guard.topics.remove(channel) else { return Ok(()) };
+        if topic.heard {
+            // Under the lock, so that it is told before whatever becomes of a later subscription.
+            self.sink.forbidden(channel, error.clone());
+        }
+        drop(guard);
+        self.answer(topic.waiters, &Err(error));
+        Ok(())
+    }
+
+    pub(super) fn answer(&self, waiters: Vec<Waiter>, outcome: &Result<(), Error>) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::Ticket(ticket) => self.sink.ready(vec![ticket], outcome.clone()),
+                // The others see that nobody is left to tell them.
+                Waiter::Task(confirm) if outcome.is_ok() => drop(confirm.send(())),
+                Waiter::Task(_) => {}
+            }
+        }
+    }
+
+    /// Drops a subscription, some time from now, if nobody is interested then.
+    pub fn uncover(&self, name: &str) {
+        let expires = Instant::now() + self.config.grace;
+        let mut guard = self.partitions[self.home(name)].lock();
+        let Some(topic) = guard.topics.get_mut(name) else { return };
+        // One entry in the queue per subscription, however often its members come and go.
+        if topic.expires.replace(expires).is_none() {
+            self.expiries.lock().push_back((expires, name.into()));
+        }
+    }
+
+    /// Drops the subscriptions whose time has come, and those beyond [`UNUSED`]. A turn's work at a time.
+    pub async fn expire(&self, now: Instant) {
+        let mut turn = Turn::begin();
+        while self.expire_next(now) {
+            spend(EXPIRY);
+            if turn.is_over() {
+                yield_now().await;
+                turn = Turn::begin();
+            }
+        }
+    }
+
+    /// False if there is none.
+    fn expire_next(&self, now: Instant) -> bool {
+        let (name, early) = {
+            let mut expiries = self.expiries.lock();
+            let early = expiries.len() > UNUSED;
+            if !early && expiries.front().is_none_or(|(at, _)| *at > now) {
+                return false;
+            }
+            let Some((_, name)) = expiries.pop_front() else { return false };
+            (name, early)
+        };
+        let partition = self.home(&name);
+        let mut guard = self.partitions[partition].lock();
+        let Some(topic) = guard.topics.get_mut(&name) else { return true };
+        // Under the lock: whoever becomes interested now finds no topic, and subscribes anew.
+        if self.sink.in_use(&name) {
+            topic.expires = None;
+            return true;
+        }
+        // Its last member has left again since, and the grace is for that.
+        if let Some(later) = topic.expires.filter(|expires| !early && *expires > now) {
+            self.expiries.lock().push_back((later, name));
+            return true;
+        }
+        guard.topics.remove(&name);
+        if guard.topics.capacity() > 64 && guard.topics.len() < guard.topics.capacity() / 8 {
+            let len = guard.topics.len();
+            guard.topics.shrink_to(len * 2);
+        }
+        if let Some(link) = &guard.link {
+            link.pipeline.unsubscribe(partition, self.channel(partition, &name));
+        }
+        true
+    }
+
+    /// The channels of a partition, if it is this link's, which is about to subscribe to them anew, before its first take.
+    pub fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, Channel)> {
+        let mut guard = self.partitions[index].lock();
+        if !guard.is_of(link) {
+            return Vec::new();
+        }
+        let channels = guard.topics.iter_mut().map(|(name, topic)| {
+            topic.confirmed = false;
+            topic.take = 0;
+            (index as u16, self.channel(index, name))
+        });
+        channels.collect()
+    }
+
+    /// A channel that the link can publish to itself on, and its partition.
+    pub fn probe_channel(&self, link: &Arc<Link>) -> Option<(u16, Channel)> {
+        let owned = self.partitions.iter().position(|partition| partition.lock().is_of(link))?;
+        let name = format!("probe:{}:{}", self.node, link.number);
+        Some((owned as u16, self.channel(owned, &name)))
+    }
+
+    /// A subscription over a link that went out with this take is confirmed.
+    pub fn confirmed(&self, channel: &[u8], link: &Arc<Link>, take: u64) {
+        let Some(name) = self.name(channel) else { return };
+        let waiters = {
+            let mut guard = self.partitions[self.home(name)].lock();
+            // A link that it was taken from may still confirm what it was asked before.
+            if !guard.is_of(link) {
+                return;
+            }
+            let Some(topic) = guard.topics.get_mut(name) else { return };
+            // Of an earlier subscription that was dropped since: Redis may drop it before it comes to this one.
+            if take < topic.take {
+                return;
+            }
+            topic.confirmed = true;
+            topic.heard = true;
+            let waiters = std::mem::take(&mut topic.waiters);
+            let asked = topic.asked.take();
+            if let Some(asked) = asked.filter(|asked| clock::now().saturating_sub(*asked) > SOON) {
+                guard.lose(asked);
+            }
+            waiters
+        };
+        self.answer(waiters, &Ok(()));
+    }
+
+    /// The server of a link has ended a subscription, or does not take one.
+    pub fn revoked(&self, partition: usize, link: &Arc<Link>) {
+        let mut guard = self.partitions[partition].lock();
+        if !guard.is_of(link) {
+            return;
+        }
+        guard.topics.values_mut().for_each(|topic| topic.confirmed = false);
+        guard.revoked = true;
+        guard.lose(self.proven(link).saturating_sub(NEWS));
+        self.stale.notify_one();
+    }
+
+    /// The partition of a subscription that has ended, if it was wanted.
+    pub fn wanted(&self, channel: &[u8]) -> Option<usize> {
+        let name = self.name(channel)?;
+        let partition = self.home(name);
+        self.partitions[partition].lock().topics.contains_key(name).then_some(partition)
+    }
+
+    /// A link is down: nothing that goes over it is confirmed any more, and what was published since this time may not
+    /// have arrived.
+    pub fn unconfirm(&self, link: &Arc<Link>, since: u64) {
+        for partition in &self.partitions {
+            let mut guard = partition.lock();
+            if !guard.is_of(link) {
+                continue;
+            }
+            guard.lose(since);
+            guard.topics.values_mut().for_each(Topic::unconfirm);
+        }
+    }
+
+    /// There has not been a Redis yet: nothing that was published since the beginning has arrived.
+    pub fn lose_all(&self) {
+        for partition in &self.partitions {
+            let mut guard = partition.lock();
+            guard.lose(self.began);
+            guard.topics.values_mut().for_each(Topic::unconfirm);
+        }
+    }
+
+    /// Up to this time no Sentinel named another master.
+    pub fn set_agreed(&self, time: u64) {
+        self.agreed.store(time, Ordering::Release);
+    }
+
+    /// Another server is the master: the last to notice may still publish to the old one for a while.
+    pub fn expect_stragglers(&self) {
+        self.stragglers.store(clock::now() + NEWS, Ordering::Release);
+    }
+
+    /// What was published before this time has arrived, if it was to come over this link.
+    pub fn proven(&self, link: &Link) -> u64 {
+        link.proven().min(self.agreed.load(Ordering::Acquire))
+    }
+
+    /// Of the partitions that are subscribed again, links and all: since when messages may have been lost.
+    pub fn regain(&self) -> Option<u64> {
+        if clock::now() < self.stragglers.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut gap: Option<u64> = None;
+        for partition in &self.partitions {
+            let mut guard = partition.lock();
+            let Some(since) = guard.lost_since else { continue };
+            if guard.link.as_ref().is_some_and(|link| link.health.is_up())
+                && !guard.revoked
+                && guard.topics.values().all(|topic| topic.confirmed)
+            {
+                guard.lost_since = None;
+                if !guard.topics.is_empty() {
+                    gap = Some(gap.map_or(since, |gap| gap.min(since)));
+                }
+            }
+        }
+        gap
+    }
+}

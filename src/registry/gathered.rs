@@ -1,0 +1,153 @@
+//! Messages that came in one turn for groups with many members: each member gets a group's together, in one push.
+//!
+//! A push for each message and member would take a server longer than the sender, and Redis, take for the message. A flood for
+//! a user with hundreds of connections here, from a client of another server, would fill Redis' output buffer for this one, and
+//! Redis would cut the link (redis.conf, `client-output-buffer-limit pubsub`). A group's messages keep their order.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use protocol::frame::{self, Message};
+
+use super::delivery::push_to;
+use crate::worker::group::Group;
+use crate::worker::outgoing::Outgoing;
+
+/// Smaller groups get their messages one by one.
+const MANY: usize = 8;
+/// Bytes of frames that are pushed at once, at most an eighth of an outbox.
+const BLOCK: usize = 16 << 10;
+/// Pushes that a turn may leave for its end.
+const PUSHES: usize = 4096;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    blocks: Vec<Block>,
+    /// Which of the blocks is a group's, by the group's address.
+    places: HashMap<usize, usize>,
+    /// What delivering them takes.
+    pushes: usize,
+}
+
+#[derive(Debug)]
+struct Block {
+    group: Arc<Group>,
+    frames: Vec<u8>,
+    messages: u32,
+}
+
+impl Block {
+    fn deliver(&mut self, outbox_limit: usize) {
+        if self.messages > 0 {
+            push_to(&self.group, &Outgoing::of(&mut self.frames, self.messages), outbox_limit);
+            self.frames.clear();
+            self.messages = 0;
+        }
+    }
+}
+
+impl Gathered {
+    /// Takes a message for a group in, and delivers what is too much to wait, or not worth it.
+    pub fn add(&mut self, group: Arc<Group>, message: Message<'_>, outbox_limit: usize) {
+        let address = Arc::as_ptr(&group) as usize;
+        let place = match self.places.get(&address) {
+            Some(place) => *place,
+            None => {
+                let members = group.len();
+                if members < MANY {
+                    push_to(&group, &Outgoing::new(message), outbox_limit);
+                    return;
+                }
+                self.pushes += members;
+                self.places.insert(address, self.blocks.len());
+                self.blocks.push(Block { group, frames: Vec::new(), messages: 0 });
+                self.blocks.len() - 1
+            }
+        };
+        let block = &mut self.blocks[place];
+        frame::append(&mut block.frames, message);
+        block.messages += 1;
+        if block.frames.len() >= BLOCK.min(outbox_limit / 8) {
+            block.deliver(outbox_limit);
+        }
+        if self.pushes >= PUSHES {
+            self.deliver(outbox_limit);
+        }
+    }
+
+    /// Delivers all.
+    pub fn deliver(&mut self, outbox_limit: usize) {
+        self.blocks.iter_mut().for_each(|block| block.deliver(outbox_limit));
+        self.blocks.clear();
+        self.places.clear();
+        self.pushes = 0;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+    use crate::worker::handle::{Handle, Peer};
+    use crate::worker::mailbox::Mailbox;
+
+    const LIMIT: usize = 1 << 20;
+
+    /// A registry with so many connections, of users who have `MANY` each, but for the last.
+    fn crowd(many: usize) -> (Registry, Vec<Arc<Handle>>) {
+        let registry = Registry::default();
+        let mailbox = Arc::new(Mailbox::of_test(0));
+        let add = |n: usize| {
+            let user = (n / MANY).to_string();
+            let handle = Arc::new(Handle::new(n as u64, user.into(), Peer::default(), mailbox.clone()));
+            registry.add(&handle);
+            handle
+        };
+        let handles = (0..many).map(add).collect();
+        (registry, handles)
+    }
+
+    #[test]
+    fn members_of_a_large_group_get_everything_at_the_end_of_the_turn_in_its_order() {
+        let (registry, handles) = crowd(MANY + 1);
+        let mut gathered = Gathered::default();
+        for number in 0..10 {
+            let text = number.to_string();
+            gathered.add(registry.user("0").unwrap(), Message::Text(&text), LIMIT);
+        }
+        gathered.add(registry.user("1").unwrap(), Message::Text("x"), LIMIT);
+        assert_eq!(
+            (handles[0].buffered(), handles[MANY].buffered()),
+            (0, 3),
+            "a small group waits for nothing"
+        );
+        gathered.deliver(LIMIT);
+        gathered.deliver(LIMIT);
+        for handle in &handles[..MANY] {
+            assert_eq!(handle.buffered(), 30);
+            handle.writer().unblock();
+            let (outbox, _) = handle.writer().take().unwrap();
+            assert_eq!(outbox.messages(), 10);
+            outbox.with_slices(|slices| {
+                let digits: Vec<u8> = slices[0].chunks(3).map(|frame| frame[2]).collect();
+                assert_eq!(digits, b"0123456789");
+            });
+        }
+    }
+
+    #[test]
+    fn a_turn_leaves_no_more_than_so_much_for_its_end() {
+        let (registry, handles) = crowd(PUSHES);
+        let mut gathered = Gathered::default();
+        let large = "x".repeat(BLOCK);
+        gathered.add(registry.user("0").unwrap(), Message::Text(&large), LIMIT);
+        assert_eq!(handles[0].buffered(), BLOCK + 4, "a block is full");
+        for n in 1..PUSHES / MANY {
+            assert_eq!(handles[MANY].buffered(), 0);
+            gathered.add(registry.user(&n.to_string()).unwrap(), Message::Text("x"), LIMIT);
+        }
+        assert!(handles[MANY..].iter().all(|handle| handle.buffered() == 3));
+    }
+}

@@ -1,0 +1,72 @@
+//! What a connection needs of those above it: who hears of its messages and its end, and when it is read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use codes::close::ClosedBy;
+use protocol::frame::Message;
+
+use super::handle::Handle;
+use super::outbox::Dropped;
+use super::relaying::Relaying;
+use super::turns::Turn;
+
+/// See the module. Called on the connection's worker.
+pub(crate) trait Application: fmt::Debug + Send + Sync {
+    /// True if the connection should not be read for now, because JavaScript is behind. It is then woken when it may.
+    fn must_pause(&self, handle: &Arc<Handle>) -> bool;
+
+    /// True if messages that it relayed before have to be answered first. It is then woken when they are.
+    fn must_wait(&self, handle: &Arc<Handle>) -> bool;
+
+    /// It is not read for a reason of its own: others may have the room that is kept for it.
+    fn make_room(&self, handle: &Arc<Handle>);
+
+    /// Deals with a message. With `may_echo` the caller is able to do what [`Routed::Echo`] asks for.
+    fn on_message(&self, handle: &Arc<Handle>, message: Message<'_>, may_echo: bool, turn: &Turn) -> Routed;
+
+    /// Goes on with a message that was [`Routed::Unfinished`], as far as the turn has time and Redis has room. True if that was the
+    /// last of it.
+    fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool;
+
+    /// A pong came that is no answer to the heartbeat.
+    fn on_pong(&self, handle: &Arc<Handle>, payload: &[u8]);
+
+    /// All that waited for its client is written.
+    fn on_drain(&self, handle: &Arc<Handle>);
+
+    /// True if JavaScript has yet to deal with what the client said. The connection is then told once it has.
+    fn must_settle(&self, handle: &Arc<Handle>) -> bool;
+
+    /// True if somebody wants to hear of connections that are too slow.
+    fn wants_slow(&self) -> bool;
+
+    /// It is closed for being too slow.
+    fn on_slow(&self, handle: &Arc<Handle>, dropped: Dropped);
+
+    /// It takes and gives no messages any more.
+    fn on_leave(self: Arc<Self>, handle: &Arc<Handle>);
+
+    /// It is over. `announced`: its client got the 101.
+    fn on_end(&self, handle: &Arc<Handle>, end: Option<End>, announced: bool);
+}
+
+/// What is left to do for a message.
+#[derive(Debug)]
+pub(crate) enum Routed {
+    /// Nothing.
+    Done,
+    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_through`].
+    Echo,
+    /// It is for more rooms than one turn has time, or Redis room, for: the sender's next message comes after
+    /// [`Application::relay_on`].
+    Unfinished(Box<Relaying>),
+}
+
+/// Why a connection ended, as told to JavaScript.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub code: u16,
+    pub reason: Box<str>,
+    pub by: ClosedBy,
+}

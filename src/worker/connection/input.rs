@@ -1,0 +1,120 @@
+//! The input of a connection: what becomes of each frame and each message that it reads.
+
+use std::ops::Range;
+
+use codes::close::ClosedBy;
+use protocol::assembler::{self, Violation};
+use protocol::echoes::Echoes;
+use protocol::frame::{self, Message, Opcode, Whole};
+
+use super::{Connection, Phase};
+use crate::worker::application::Routed;
+use crate::worker::turns::{self, Turn};
+
+/// What a frame costs that is no whole message, as [`turns::spend`] counts, beside its bytes: a control frame, a fragment, a
+/// part of a frame.
+const FRAME: u64 = 2;
+
+/// Charges a frame, or a part of one, of so many bytes to the turn. The router charges messages.
+pub(super) fn charge(len: usize) {
+    turns::spend(FRAME + turns::bytes(len));
+}
+
+impl Connection {
+    /// Takes in a frame that lies whole at `at`.
+    #[inline]
+    pub(super) fn whole(
+        &mut self,
+        bytes: &mut [u8],
+        at: usize,
+        whole: &Whole,
+        echoes: &mut Echoes,
+        turn: &Turn,
+    ) {
+        let frame = at..at + whole.len;
+        let payload = at + whole.head_len..frame.end;
+        frame::unmask(&mut bytes[payload.clone()], whole.mask);
+        match whole.opcode {
+            Opcode::Text => self.text(bytes, frame, whole.head_len, echoes, turn),
+            Opcode::Binary => self.message(Message::Binary(&bytes[payload]), turn),
+            Opcode::Ping if self.phase == Phase::Open && self.tenure.handle.writer().is_clear() => {
+                charge(whole.len);
+                echoes.add_pong(bytes, frame, whole.head_len);
+            }
+            opcode => {
+                charge(whole.len);
+                self.control(opcode, &bytes[payload]);
+            }
+        }
+    }
+
+    /// Takes in a text frame, which is unmasked.
+    fn text(
+        &mut self,
+        bytes: &mut [u8],
+        frame: Range<usize>,
+        head_len: usize,
+        echoes: &mut Echoes,
+        turn: &Turn,
+    ) {
+        let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
+            return self.fail(Violation::BAD_UTF8);
+        };
+        if self.phase != Phase::Open {
+            self.message(Message::Text(text), turn);
+        } else if self.route(Message::Text(text), true, turn) {
+            echoes.add(bytes, frame, head_len);
+        }
+    }
+
+    /// Takes in a message that can't go back from where it lies.
+    pub(super) fn message(&mut self, message: Message<'_>, turn: &Turn) {
+        if self.phase == Phase::Open {
+            self.route(message, false, turn);
+        } else {
+            self.mailbox().counters.messages_after_close.add(1);
+        }
+    }
+
+    #[inline(never)]
+    pub(super) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+        match opcode {
+            Opcode::Close => self.peer_closes(payload),
+            Opcode::Ping if self.phase == Phase::Open => self.push_pong(payload),
+            Opcode::Pong if self.phase == Phase::Open && payload != frame::HEARTBEAT => {
+                self.tenure.app.on_pong(&self.tenure.handle, payload);
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers a ping behind what waits in the outbox.
+    fn push_pong(&self, payload: &[u8]) {
+        let (pong, len) = frame::encode_control(Opcode::Pong, payload);
+        self.tenure.handle.push_control(&pong[..len]);
+        // A flood of pings whose answers nobody reads.
+        self.tenure.handle.bound_control(self.mailbox().limits.outbox_bytes);
+    }
+
+    /// The peer began the close handshake, or answered ours (RFC 6455, section 5.5.1). Its code and reason are sent back. In an
+    /// answer they mean nothing any more.
+    fn peer_closes(&mut self, payload: &[u8]) {
+        let (code, reason) = match assembler::read_close(payload) {
+            Ok(said) => said,
+            Err(violation) => return self.fail(violation),
+        };
+        self.conclude(code, reason, ClosedBy::Peer);
+    }
+
+    /// True if it is to be echoed.
+    fn route(&mut self, message: Message<'_>, may_echo: bool, turn: &Turn) -> bool {
+        match self.tenure.app.on_message(&self.tenure.handle, message, may_echo, turn) {
+            Routed::Done => false,
+            Routed::Echo => true,
+            Routed::Unfinished(relaying) => {
+                self.relaying = Some(relaying);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The handle of a connection: what everyone but itself holds of it.
+//!
+//! Anyone may push frames and ask for things; only the worker that owns the connection reads and writes, and only its
+//! turn ends it. A push has the worker write soon, once for however many pushes follow before it gets to it.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Wake;
+
+use parking_lot::Mutex;
+use protocol::frame::{self, Opcode};
+
+use super::account::Account;
+use super::group::Group;
+use super::intake::Window;
+use super::mailbox::Mailbox;
+use super::outgoing::Outgoing;
+use super::rooms::Rooms;
+use super::turns;
+use super::writer::{Push, Writer};
+use flags::{CLOSE, DEAD, ENDING, EVICT, LEFT, LOST, OPEN, ORDERS, OVERDUE, SEEN, SETTLED, SLOW, TERMINATE};
+
+mod flags;
+mod peer;
+mod reading;
+#[cfg(test)]
+mod tests;
+
+pub use flags::Orders;
+pub use peer::Peer;
+
+/// Number of a connection, never used twice by its engine.
+pub type ConnectionId = u64;
+
+/// Why and how to close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseRequest {
+    /// Close code to send.
+    pub code: u16,
+    /// Reason to send, at most 123 bytes.
+    pub reason: Box<str>,
+}
+
+/// What came of pushing a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It will be written, unless the connection ends first.
+    Queued,
+    /// The connection is closing or gone.
+    Closed,
+    /// The outbox is full: the connection is being closed as a slow consumer.
+    Full,
+}
+
+thread_local! {
+    /// The connection that has its turn on this thread: it looks at its outbox last, so that its own pushes need not wake it.
+    static RUNNING: Cell<*const Handle> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Shared state of one connection. In this order, so that what every message touches shares two cache lines.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Handle {
+    flags: AtomicU32,
+    /// Something arrived since the last ping.
+    alive: AtomicBool,
+    /// It will have a turn. The worker's own.
+    woken: AtomicBool,
+    /// Its number in its worker's table.
+    key: AtomicUsize,
+    mailbox: Arc<Mailbox>,
+    /// The worker's own.
+    account: Account,
+    writer: Writer,
+    /// See [`ConnectionId`].
+    pub id: ConnectionId,
+    /// Set once, when the connection is registered: saves the relay a lookup per message.
+    user_group: OnceLock<Arc<Group>>,
+    /// One more than its number among the connections that have events waiting for JavaScript; 0: it has none.
+    flow: AtomicUsize,
+    /// Number of the turn in which JavaScript last took messages of it.
+    last_turn: AtomicU64,
+    /// Since when a ping is unanswered, in the worker's milliseconds; 0: none is.
+    awaiting_since: AtomicU64,
+    /// What it relayed and Redis has not answered.
+    window: Window,
+    /// The user it belongs to.
+    pub user: Arc<str>,
+    /// See [`Peer`].
+    pub peer: Peer,
+    closing: Mutex<Option<Box<CloseRequest>>>,
+    rooms: Mutex<Rooms>,
+}
+
+impl Handle {
+    /// A handle of a connection that is about to be registered.
+    pub fn new(id: ConnectionId, user: Arc<str>, peer: Peer, mailbox: Arc<Mailbox>) -> Self {
+        mailbox.open.fetch_add(1, Ordering::Relaxed);
+        Handle {
+            id,
+            user,
+            peer,
+            mailbox,
+            flags: AtomicU32::new(OPEN),
+            writer: Writer::new(),
+            woken: AtomicBool::new(false),
+            key: AtomicUsize::new(usize::MAX),
+            account: Account::default(),
+            user_group: OnceLock::new(),
+            window: Window::default(),
+            flow: AtomicUsize::new(0),
+            last_turn: AtomicU64::new(0),
+            closing: Mutex::default(),
+            rooms: Mutex::default(),
+            alive: AtomicBool::new(true),
+            awaiting_since: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues a frame of a message. `limit` is the outbox' size: see [`Writer::push`].
+    pub fn push(self: &Arc<Self>, frame: &Outgoing<'_>, limit: usize) -> Pushed {
+        if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
+            return Pushed::Closed;
+        }
+        match self.writer.push(frame, limit, &self.mailbox.memory) {
+            Push::Queued { wake, press } => {
+                if wake {
+                    self.schedule();
+                }
+                if press {
+                    self.mailbox.uncork();
+                }
+                Pushed::Queued
+            }
+            Push::Shut => Pushed::Closed,
+            Push::Full => {
+                self.declare_slow();
+                Pushed::Full
+            }
+        }
+    }
+
+    /// Queues encoded control frames, past the limit: whoever provokes many is found slow.
+    pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
+        if self.writer.push_control(frames, &self.mailbox.memory) {
+            self.schedule();
+        }
+    }
+
+    /// Queues a ping of the embedder's. False if it is closing or gone, or too much waits.
+    pub fn ping(self: &Arc<Self>, payload: &[u8], limit: usize) -> bool {
+        let (ping, len) = frame::encode_control(Opcode::Ping, payload);
+        let Some(wakes) = self.writer.push_ping(&ping[..len], &self.mailbox.memory) else { return false };
+        if wakes {
+            self.schedule();
+        }
+        !self.bound_control(limit)
+    }
+
+    /// Finds it slow if its outbox, of `limit` bytes, [overflows](Writer::overflows) with control frames. Answers whether.
+    pub(super) fn bound_control(self: &Arc<Self>, limit: usize) -> bool {
+        let is_too_much = self.writer.overflows(limit);
+        if is_too_much {
+            self.declare_slow();
+        }
+        is_too_much
+    }
+
+    fn schedule(self: &Arc<Self>) {
+        if !std::ptr::eq(RUNNING.get(), Arc::as_ptr(self)) {
+            self.mailbox.flush(self.key.load(Ordering::Relaxed), &self.account);
+        }
+    }
+
+    /// The mailbox of the worker that owns the connection.
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Gives it a turn. For the worker that owns it.
+    pub(super) fn wake_here(&self) {
+        // Only its worker reads and writes this.
+        if !self.woken.load(Ordering::Relaxed) {
+            self.woken.store(true, Ordering::Relaxed);
+            // In its own turn it waits until that is over: see `turn_ends`.
+            if !std::ptr::eq(RUNNING.get(), self) {
+                turns::wake(self.key.load(Ordering::Relaxed), &self.account);
+            }
+        }
+    }
+
+    /// It will have a turn. For the worker that owns it.
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
+    /// Its turn comes: whatever wakes it from here on gives it another one.
+    pub(super) fn turn_comes(&self) {
+        self.woken.store(false, Ordering::Relaxed);
+    }
+
+    /// Its turn is over. If it has more to do, it gets another one.
+    pub(super) fn turn_ends(&self) {
+        if self.woken.load(Ordering::Relaxed) {
+            turns::wake_again(self.key.load(Ordering::Relaxed));
+        }
+    }
+
+    /// What it has used of its worker lately.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Orders give it a turn, which a push does not.
+    fn order(self: &Arc<Self>, order: u32) {
+        if self.flags.fetch_or(order, Ordering::AcqRel) & order == 0 {
+            self.mailbox.wake(self);
+        }
+    }
+
+    /// The same for an order that ends it: it is no longer open.
+    fn order_end(self: &Arc<Self>, order: u32) {
+        self.count_out(self.flags.fetch_or(ENDING, Ordering::AcqRel));
+        self.order(order);
+    }
+
+    /// Its flags changed so that it is no longer open, and were `before`.
+    fn count_out(&self, before: u32) {
+        if before & (OPEN | ENDING) == OPEN {
+            self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks for a close. The first request counts; after it no more messages are taken.
+    pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
+        self.closing.lock().get_or_insert_with(|| Box::new(CloseRequest { code, reason: reason.into() }));
+        self.writer.shut();
+        self.order_end(CLOSE);
+    }
+
+    /// Ends it at once, without a close handshake, whether or not it is closing already. What waits is dropped.
+    pub fn terminate(self: &Arc<Self>) {
+        self.writer.shut();
+        self.order_end(TERMINATE);
+    }
+
+    /// True until a close is asked for or begins.
+    pub fn is_open(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & (OPEN | ENDING) == OPEN
+    }
+
+    /// The same as [`Handle::buffered`]; if there are any, the embedder is told when all are written.
+    pub fn watch_buffered(&self) -> usize {
+        self.writer.watch()
+    }
+
+    /// Bytes not yet handed to the kernel.
+    pub fn buffered(&self) -> usize {
+        self.writer.queued()
+    }
+
+    /// Notes that JavaScript holds an object for the connection, so that its end is told.
+    pub fn mark_seen(&self) {
+        if !self.is_seen() {
+            self.flags.fetch_or(SEEN, Ordering::AcqRel);
+        }
+    }
+
+    /// See [`Handle::mark_seen`].
+    pub fn is_seen(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SEEN != 0
+    }
+
+    /// The connections of its user. Set by the registry, when the connection is registered.
+    pub(crate) fn user_group(&self) -> &OnceLock<Arc<Group>> {
+        &self.user_group
+    }
+
+    /// The rooms it is in. Changed by the registry only.
+    pub(crate) fn rooms(&self) -> &Mutex<Rooms> {
+        &self.rooms
+    }
+
+    // For the connection itself.
+
+    /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
+    pub(crate) fn enter(self: &Arc<Self>) -> Orders {
+        RUNNING.set(Arc::as_ptr(self));
+        Orders(self.flags.load(Ordering::Acquire) & ORDERS)
+    }
+
+    /// See [`super::table::look_ahead`].
+    pub(super) fn glance(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Its turn ends.
+    pub(crate) fn leave(&self) {
+        RUNNING.set(std::ptr::null());
+    }
+
+    /// Forgets orders that were carried out.
+    pub(super) fn done(&self, orders: Orders) {
+        self.flags.fetch_and(!orders.0, Ordering::AcqRel);
+    }
+
+    /// Stops taking messages. True the first time.
+    pub(crate) fn shut(&self) -> bool {
+        let before = self.flags.fetch_and(!OPEN, Ordering::AcqRel);
+        self.count_out(before);
+        let first = before & OPEN != 0;
+        if first {
+            self.writer.shut();
+        }
+        first
+    }
+
+    /// See [`Orders::close`].
+    pub(super) fn take_close(&self) -> Option<Box<CloseRequest>> {
+        self.closing.lock().take()
+    }
+
+    /// The writing side.
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Sets its number in its worker's table, before anyone else knows the handle.
+    pub(super) fn set_key(&self, key: usize) {
+        self.key.store(key, Ordering::Relaxed);
+    }
+
+    /// The socket failed under a write that was not its own.
+    pub(super) fn declare_lost(self: &Arc<Self>) {
+        self.order(LOST);
+    }
+
+    /// Its client left before it had its place in the table.
+    #[cfg(unix)]
+    pub(super) fn note_left(&self) {
+        self.flags.fetch_or(LEFT, Ordering::AcqRel);
+    }
+
+    /// See [`Handle::note_left`].
+    pub(super) fn has_left(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & LEFT != 0
+    }
+
+    /// See [`Window`].
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Its number among the connections that have events waiting for JavaScript. Like what follows, for the queue alone,
+    /// under its lock.
+    pub(crate) fn flow(&self) -> Option<usize> {
+        self.flow.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// See [`Handle::flow`].
+    pub(crate) fn set_flow(&self, flow: Option<usize>) {
+        self.flow.store(flow.map_or(0, |key| key + 1), Ordering::Relaxed);
+    }
+
+    /// Number of the turn in which JavaScript last took messages of it; 0: it never did.
+    pub(crate) fn last_turn(&self) -> u64 {
+        self.last_turn.load(Ordering::Relaxed)
+    }
+
+    /// See [`Handle::last_turn`].
+    pub(crate) fn set_last_turn(&self, turn: u64) {
+        self.last_turn.store(turn, Ordering::Relaxed);
+    }
+
+    /// Lets a connection that waits for the embedder go on to its end.
+    pub(crate) fn declare_settled(self: &Arc<Self>) {
+        self.order(SETTLED);
+    }
+
+    /// Ends the connection as a slow consumer.
+    pub(super) fn declare_slow(self: &Arc<Self>) {
+        self.order_end(SLOW);
+    }
+
+    /// Ends the connection unless its next read completes the message.
+    pub(super) fn declare_overdue(self: &Arc<Self>) {
+        self.order(OVERDUE);
+    }
+
+    /// Ends the connection because of what all hold together, unless it holds nothing by then.
+    pub fn evict(self: &Arc<Self>) {
+        self.order(EVICT);
+    }
+
+    /// Whether that has yet to be done.
+    pub(super) fn is_to_be_evicted(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & EVICT != 0 && self.key.load(Ordering::Relaxed) != usize::MAX
+    }
+
+    /// Ends the connection with the heartbeat's code.
+    pub(super) fn declare_dead(self: &Arc<Self>) {
+        self.order(DEAD);
+    }
+}
+
+/// What wakes a connection, but for its poller: its deadline, its bridge. From any thread.
+impl Wake for Handle {
+    fn wake(self: Arc<Self>) {
+        self.mailbox.wake(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.mailbox.wake(self);
+    }
+}

@@ -1,0 +1,185 @@
+//! Mailboxes: how other threads reach a worker. One wake-up per batch, however much is posted.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::account::Account;
+use super::counters::WorkerCounters;
+use super::handle::Handle;
+use super::limits::Limits;
+use super::memory::Memory;
+use super::table::{self, Key};
+use super::turns;
+
+/// How other threads reach a worker.
+#[derive(Debug)]
+pub struct Mailbox {
+    id: usize,
+    /// Number of the engine that the worker belongs to.
+    engine: usize,
+    state: Mutex<Mail>,
+    /// See [`WorkerCounters`].
+    pub counters: WorkerCounters,
+    /// How many of the worker's connections are [open](Handle::is_open).
+    pub(crate) open: AtomicUsize,
+    /// Where the outboxes of its engine are counted.
+    pub(super) memory: Arc<Memory>,
+    /// Those of its connections.
+    pub(super) limits: Limits,
+}
+
+#[derive(Debug, Default)]
+struct Mail {
+    /// Connections that are to have a turn.
+    wakes: Vec<Arc<Handle>>,
+    /// Connections that have something to write.
+    flushes: Vec<Key>,
+    /// Other tasks of the worker that are to run.
+    tasks: Vec<Waker>,
+    /// The worker was woken and has not yet taken its mail.
+    woken: bool,
+    stop: bool,
+    waker: Option<Waker>,
+}
+
+thread_local! {
+    /// The mailbox of the worker that this thread is; 0: it is none.
+    static HERE: Cell<usize> = const { Cell::new(0) };
+    /// The engine whose workers this thread does not wake for now; 0: it wakes all.
+    static CORKED: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Mailbox {
+    /// A mailbox of a worker of the engine with this number.
+    pub(super) fn new(engine: usize, memory: Arc<Memory>, limits: Limits) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        Mailbox {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            engine,
+            state: Mutex::default(),
+            counters: WorkerCounters::default(),
+            open: AtomicUsize::new(0),
+            memory,
+            limits,
+        }
+    }
+
+    /// One with all defaults, whose memory has no limit.
+    #[cfg(test)]
+    pub(crate) fn of_test(engine: usize) -> Self {
+        Mailbox::new(engine, Memory::new(usize::MAX), Limits::default())
+    }
+
+    /// The calling thread is the worker.
+    pub(super) fn live_here(&self) {
+        HERE.set(self.id);
+    }
+
+    /// Gives a connection a turn, from any thread.
+    pub(super) fn wake(&self, handle: &Arc<Handle>) {
+        if HERE.get() == self.id {
+            handle.wake_here();
+        } else {
+            self.post(|mail| mail.wakes.push(handle.clone()));
+        }
+    }
+
+    /// Wakes another task of the worker, from any thread.
+    pub(crate) fn wake_task(&self, waker: Waker) {
+        if HERE.get() == self.id {
+            waker.wake();
+        } else {
+            self.post(|mail| mail.tasks.push(waker));
+        }
+    }
+
+    /// Has a connection's outbox written, from any thread.
+    pub(super) fn flush(&self, key: Key, account: &Account) {
+        if HERE.get() == self.id {
+            turns::flush(key, account);
+        } else {
+            self.post(|mail| mail.flushes.push(key));
+        }
+    }
+
+    fn post(&self, put: impl FnOnce(&mut Mail)) {
+        let waker = {
+            let mut mail = self.state.lock();
+            if mail.stop {
+                // Nobody reads it any more: what it holds would be kept for ever.
+                return;
+            }
+            put(&mut mail);
+            if mail.woken || CORKED.get() == self.engine {
+                return;
+            }
+            mail.woken = true;
+            mail.waker.clone()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes the worker if mail was held back.
+    pub(super) fn uncork(&self) {
+        let waker = {
+            let mut mail = self.state.lock();
+            let none = mail.wakes.is_empty() && mail.flushes.is_empty() && mail.tasks.is_empty();
+            if none || std::mem::replace(&mut mail.woken, true) {
+                return;
+            }
+            mail.waker.clone()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// The worker is to end.
+    pub(super) fn stop(&self) {
+        let stopped = Mail { stop: true, woken: true, ..Mail::default() };
+        // Let go of here, outside the lock: nobody will read it any more.
+        let unread = std::mem::replace(&mut *self.state.lock(), stopped);
+        unread.waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// For the worker: hands out what was posted. Ready when it is to end.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let (wakes, flushes, tasks) = {
+            let mut mail = self.state.lock();
+            if mail.stop {
+                return Poll::Ready(());
+            }
+            if !mail.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                mail.waker = Some(cx.waker().clone());
+            }
+            mail.woken = false;
+            (
+                std::mem::take(&mut mail.wakes),
+                std::mem::take(&mut mail.flushes),
+                std::mem::take(&mut mail.tasks),
+            )
+        };
+        turns::look_at_clock();
+        tasks.into_iter().for_each(Waker::wake);
+        wakes.iter().for_each(|handle| handle.wake_here());
+        table::flush_soon(flushes);
+        Poll::Pending
+    }
+}
+
+/// Holds back the wake-ups that this thread causes at an engine's workers, so that a batch of sends becomes one
+/// wake-up per worker. Other engines' workers are woken as ever: nobody would let out what was held back for them.
+pub(crate) fn cork(engine: usize) {
+    CORKED.set(engine);
+}
+
+/// Ends [`cork`] and lets out what was held back.
+pub(crate) fn uncork<'a>(engine: usize, mailboxes: impl Iterator<Item = &'a Arc<Mailbox>>) {
+    if CORKED.get() == engine {
+        CORKED.set(0);
+    }
+    // Also if another engine's cork has come in between.
+    mailboxes.for_each(|mailbox| mailbox.uncork());
+}

@@ -1,0 +1,84 @@
+//! Refusals: the error frames that tell a client why its message was not relayed.
+
+use std::sync::{Arc, OnceLock};
+
+use codes::error::{Code, Error};
+use protocol::frame::Message;
+
+use super::handle::Handle;
+use super::outgoing::Outgoing;
+use super::turns;
+
+/// What it costs to tell a client of one, as [`turns::spend`] counts: a lock and a copy.
+const REFUSAL: u64 = 2;
+
+/// A refusal whose text never changes: it is made once, so that a flood of them costs a copy each.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    code: Code,
+    message: &'static str,
+    body: OnceLock<String>,
+}
+
+impl Refusal {
+    pub(crate) const fn new(code: Code, message: &'static str) -> Self {
+        Refusal { code, message, body: OnceLock::new() }
+    }
+
+    fn body(&self) -> &str {
+        self.body.get_or_init(|| body(self.code, self.message))
+    }
+}
+
+/// Why a message was not relayed.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// For a reason of its own.
+    Fixed(&'static Refusal),
+    /// For a reason of the broker's.
+    Error(Error),
+}
+
+impl From<&'static Refusal> for Refused {
+    fn from(refusal: &'static Refusal) -> Self {
+        Refused::Fixed(refusal)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Refused::Error(error)
+    }
+}
+
+impl Refused {
+    /// Tells the sender, in a frame of its own. The connection stays open.
+    pub(crate) fn tell(&self, sender: &Arc<Handle>, outbox_limit: usize) {
+        match self {
+            Refused::Fixed(refusal) => push(sender, refusal.body(), outbox_limit),
+            Refused::Error(error) => push(sender, &body(error.kind, &error.message), outbox_limit),
+        }
+    }
+}
+
+fn body(code: Code, message: &str) -> String {
+    serde_json::json!({ "error": { "code": code.as_str(), "message": message } }).to_string()
+}
+
+fn push(sender: &Arc<Handle>, body: &str, outbox_limit: usize) {
+    turns::spend(REFUSAL);
+    sender.push(&Outgoing::new(Message::Text(body)), outbox_limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_made_once() {
+        static REFUSAL: Refusal = Refusal::new(Code::InvalidJson, "the message is not JSON");
+        let made = REFUSAL.body();
+        assert_eq!(made, r#"{"error":{"code":"ERR_INVALID_JSON","message":"the message is not JSON"}}"#);
+        assert!(std::ptr::eq(made, REFUSAL.body()), "the same bytes");
+    }
+}

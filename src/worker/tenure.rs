@@ -1,0 +1,69 @@
+//! A connection's tenure: what it has from before its client knows that it is connected until it is over, whether it ever
+//! gets to have turns or not: its handle, its number in the worker's table, and its end, which is told when this is dropped.
+
+use std::sync::Arc;
+
+use codes::close::{self, ClosedBy};
+
+use super::application::{Application, End};
+use super::handle::Handle;
+use super::table::{self, Key};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Tenure {
+    pub app: Arc<dyn Application>,
+    pub handle: Arc<Handle>,
+    pub key: Key,
+    expires_at: Option<u64>,
+    end: Option<Box<End>>,
+    /// Its beginning was told, so its end has to be.
+    announced: bool,
+}
+
+impl Tenure {
+    /// To be called on the worker that will run the connection.
+    pub(crate) fn begin(app: Arc<dyn Application>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
+        let key = table::adopt(&handle, expires_at);
+        Tenure { app, handle, key, expires_at, end: None, announced: false }
+    }
+
+    /// Notes that the connection's beginning was told to the embedder.
+    pub(crate) fn announced(&mut self) {
+        self.announced = true;
+        self.handle.mailbox().counters.opened.add(1);
+    }
+
+    /// Stops taking and giving messages. The first end is the one that is told.
+    pub(super) fn leave(&mut self, code: u16, reason: &str, by: ClosedBy) {
+        self.end.get_or_insert_with(|| Box::new(End { code, reason: reason.into(), by }));
+        if self.handle.shut() {
+            self.app.clone().on_leave(&self.handle);
+        }
+    }
+
+    /// Notes an end that is yet to come.
+    pub(super) fn will_end(&mut self, code: u16, reason: &str, by: ClosedBy) {
+        self.end = Some(Box::new(End { code, reason: reason.into(), by }));
+    }
+
+    /// That end comes now.
+    pub(super) fn take_end(&mut self) -> Option<(u16, Box<str>, ClosedBy)> {
+        self.end.take().map(|end| (end.code, end.reason, end.by))
+    }
+}
+
+impl Drop for Tenure {
+    /// The registry forgets the connection, unsent messages are counted, and the embedder is told if it holds an object for it:
+    /// in every case, also when its worker was stopped.
+    fn drop(&mut self) {
+        self.handle.leave();
+        // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
+        let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
+        self.leave(close::ABNORMAL, "", by);
+        table::release(self.key, self.expires_at);
+        let mailbox = self.handle.mailbox();
+        mailbox.counters.messages_dropped.add(self.handle.writer().abandon(&mailbox.memory));
+        self.app.on_end(&self.handle, self.end.take().map(|end| *end), self.announced);
+    }
+}

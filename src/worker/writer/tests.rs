@@ -1,0 +1,121 @@
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
+use protocol::frame::Message;
+
+use super::*;
+use crate::worker::poller::Poller;
+use crate::worker::socket::Taken;
+use crate::worker::turns;
+
+/// Runs a test with a socket, as on a worker of its own, and the socket's peer.
+fn with_socket(test: impl FnOnce(&Socket, UnixStream)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let _entered = runtime.enter();
+    let (peer, stream) = UnixStream::pair().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    drop(Poller::new().unwrap().live_here());
+    let socket = Taken::Native(stream.into()).register(0).unwrap();
+    test(&socket, peer);
+}
+
+#[test]
+fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
+    with_socket(|socket, mut peer| {
+        let writer = Writer::new();
+        let mailbox = Mailbox::of_test(1);
+        let push = |text| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &mailbox.memory);
+        assert!(!writer.may_write_through(), "it gathers");
+        writer.unblock();
+        assert_eq!(writer.flush(socket, &mailbox), Flushed::Done);
+        assert!(!writer.may_write_through(), "there may be others");
+        writer.set_sole(true);
+        assert!(writer.may_write_through());
+        assert_eq!(push("x"), Push::Queued { wake: true, press: false }, "comes behind, and is looked after");
+        assert_eq!(writer.write_through(b"\x81\x01w", 1, socket, &mailbox), Flushed::Done);
+        assert!(!writer.may_write_through(), "something waits");
+        assert_eq!(writer.flush(socket, &mailbox), Flushed::Done);
+        assert!(writer.may_write_through());
+        let mut got = [0; 6];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"\x81\x01w\x81\x01x");
+
+        push("a");
+        let (first, _) = writer.take().unwrap();
+        assert_eq!(push("b"), Push::Queued { wake: true, press: false });
+        // The connection was noted once more, and comes up in the same portion.
+        assert_eq!(writer.take().unwrap_err(), Flushed::Done);
+        assert_eq!(push("c"), Push::Queued { wake: false, press: false });
+        assert_eq!(writer.write(first, socket, &mailbox), Flushed::Done);
+        assert_eq!(writer.queued(), 0);
+        assert_eq!(push("d"), Push::Queued { wake: true, press: false });
+        assert_eq!(writer.flush(socket, &mailbox), Flushed::Done);
+
+        let mut got = [0; 12];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d");
+    });
+}
+
+#[test]
+fn that_all_is_written_is_told_if_something_was_seen_to_wait_or_the_client_was_behind() {
+    with_socket(|socket, mut peer| {
+        let writer = Writer::new();
+        let mailbox = Mailbox::of_test(1);
+        let push = |text: &str| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &mailbox.memory);
+        writer.unblock();
+        assert_eq!(writer.watch(), 0);
+        push("x");
+        assert_eq!(writer.flush(socket, &mailbox), Flushed::Done, "nothing was seen to wait");
+        push("x");
+        assert_eq!(writer.watch(), 3);
+        assert_eq!(writer.flush(socket, &mailbox), Flushed::Drained);
+        push("x");
+        // Seen while it is being written.
+        let (outbox, _) = writer.take().unwrap();
+        assert_eq!(writer.watch(), 3);
+        assert_eq!(writer.write(outbox, socket, &mailbox), Flushed::Drained);
+        push("x");
+        assert_eq!(writer.flush(socket, &mailbox), Flushed::Done, "once");
+
+        push(&"x".repeat(4 << 20));
+        let mut flushed = writer.flush(socket, &mailbox);
+        let mut was_behind = false;
+        peer.set_nonblocking(true).unwrap();
+        while flushed == Flushed::Blocked || flushed == Flushed::More {
+            was_behind |= flushed == Flushed::Blocked;
+            while peer.read(&mut [0; 64 * 1024]).is_ok_and(|len| len > 0) {}
+            writer.unblock();
+            flushed = writer.flush(socket, &mailbox);
+        }
+        assert!(was_behind);
+        assert_eq!(flushed, Flushed::Drained);
+    });
+}
+
+#[test]
+fn what_waits_is_stuck_if_the_kernel_takes_none_of_it_for_a_second() {
+    with_socket(|socket, mut peer| {
+        let writer = Writer::new();
+        let mailbox = Mailbox::of_test(1);
+        let message = "x".repeat(4 << 20);
+        writer.push(&Outgoing::new(Message::Text(&message)), usize::MAX, &mailbox.memory);
+        writer.unblock();
+        turns::let_pass(1000);
+        assert_eq!(writer.stuck(), 0, "it was not offered yet");
+        let flush = || while writer.flush(socket, &mailbox) == Flushed::More {};
+        flush();
+        assert!(writer.queued() > 0);
+        assert_eq!(writer.stuck(), 0, "it waits from now on");
+        turns::let_pass(1000);
+        assert_eq!(writer.stuck(), writer.queued());
+        writer.unblock();
+        flush();
+        assert_eq!(writer.stuck(), writer.queued(), "none of it was taken");
+        peer.read_exact(&mut [0; 64 * 1024]).unwrap();
+        writer.unblock();
+        flush();
+        assert!(writer.queued() > 0);
+        assert_eq!(writer.stuck(), 0, "some of it was");
+    });
+}
