@@ -10,6 +10,7 @@ mod binding;
 pub mod broker;
 pub mod engine;
 pub mod events;
+pub mod outcome;
 mod random_name;
 pub mod registry;
 mod time_of_day;

@@ -13,9 +13,9 @@ use napi_derive::napi;
 
 use super::constants::kind::*;
 use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
-use crate::broker::Answer;
 use crate::engine::Engine;
 use crate::events::{Event, Refusal};
+use crate::outcome::Answer;
 use crate::worker::bridge::Signal;
 use crate::worker::handle::Handle;
 

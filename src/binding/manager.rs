@@ -15,10 +15,10 @@ use super::options::{self, Environment};
 use super::raise::throw_error;
 use super::teardown::end_with;
 use super::wake::notifier;
-use crate::broker::Channel;
 use crate::engine::Engine;
 use crate::engine::config::Auth;
 use crate::events::Interest;
+use crate::registry::recipients::Channel;
 use crate::worker::handle::Handle;
 
 mod connection;

@@ -3,7 +3,8 @@
 use napi::bindgen_prelude::{Either, Either4, Null};
 use napi_derive::napi;
 
-use crate::broker::{Answer, BrokerStatus, Census, Delivery, Reply, State, Status};
+use crate::events::broker_status::{BrokerStatus, State};
+use crate::outcome::{Answer, Census, Delivery, Reply, Status};
 
 /// Outcome of publishing.
 #[napi(object, object_from_js = false)]

@@ -14,8 +14,8 @@ use super::outcome::{Outcome, outcome};
 use super::raise::throw_error;
 use super::teardown::end_with;
 use super::wake::notifier;
-use crate::broker::Reply;
 use crate::broker::redis::PubSub;
+use crate::outcome::Reply;
 
 /// Longest wait for answers that are due when it is closed.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -6,12 +6,12 @@ use std::time::Duration;
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 
-use super::{
-    Answer, Broker, BrokerCounts, BrokerStats, Census, Channel, Covered, Delivery, Reply, State, Status,
-    Topic,
-};
+use super::{Broker, BrokerCounts, BrokerStats, Covered};
+use crate::events::broker_status::State;
+use crate::outcome::{Answer, Census, Delivery, Reply, Status};
 use crate::registry::Registry;
 use crate::registry::delivery::deliver;
+use crate::registry::recipients::{Channel, Topic};
 use crate::time_of_day::unix_ms;
 use crate::worker::handle::Handle;
 use crate::worker::intake::Intake;

@@ -15,6 +15,9 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::events::broker_status::State;
+use crate::outcome::Reply;
+use crate::registry::recipients::{Channel, Topic};
 use crate::worker::intake::Intake;
 
 pub use memory::MemoryBroker;
@@ -22,111 +25,6 @@ pub use memory::MemoryBroker;
 use crate::worker::handle::Handle;
 use codes::error::{Code, Error};
 use protocol::frame::Message;
-
-/// To whom a message goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Channel<'a> {
-    /// All connections of a user.
-    User(&'a str),
-    /// All connections of the user that this connection here belongs to: as `User`, without the lookup.
-    SameUser(&'a Handle),
-    /// All connections in a room.
-    Room(&'a str),
-    /// All connections.
-    Everyone,
-}
-
-/// A group of connections that a server asks messages for while it has a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic<'a> {
-    /// The connections of a user.
-    User(&'a str),
-    /// The connections in a room.
-    Room(&'a str),
-}
-
-/// What is known of a message's way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Every server that has the recipient was handed the message.
-    Published,
-    /// The broker was away: connections here were served directly, nobody else was.
-    Local,
-    /// The link broke before the broker answered: every server has it, or none.
-    Uncertain,
-}
-
-/// Outcome of publishing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// See [`Status`].
-    pub status: Status,
-    /// How many servers have the recipient, at most. None if that isn't known.
-    pub nodes: Option<u32>,
-    /// Connections on this server that the message was for: not arrivals.
-    pub local: u32,
-}
-
-/// How many connections there are, on all servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
-    /// Connections on the servers that answered.
-    pub connections: u64,
-    /// Servers that answered, this one included.
-    pub servers: u32,
-    /// Whether all did.
-    pub complete: bool,
-}
-
-/// What a question to the broker comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Of a publish.
-    Delivery(Delivery),
-    /// Subscribers that were found, or handed a message.
-    Number(u64),
-    /// Of a count over all servers.
-    Census(Census),
-    /// It is done.
-    Done,
-}
-
-/// An answer, or the number of the ticket under which it will come, in [`crate::events::Event::Settled`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// Known at once.
-    Now(Answer),
-    /// Known later.
-    Later(u64),
-}
-
-/// How well servers reach each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Every link works.
-    Up,
-    /// A link is slow to answer, or some of several are down.
-    Degraded,
-    /// No link works: this server is on its own.
-    Down,
-}
-
-/// A change of the broker's state, as the embedder is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokerStatus {
-    /// See [`State`].
-    pub state: State,
-    /// Since when, in Unix milliseconds.
-    pub since: u64,
-    /// Why it isn't up.
-    pub error: Option<Error>,
-    /// A link that was lost is back, or a subscription that a connection was accepted without is there: messages
-    /// whose publishing, from the call to its answer, touches the time between these, in Unix milliseconds, may not have
-    /// arrived here.
-    pub gap: Option<(u64, u64)>,
-}
 
 /// The broker's part of the statistics.
 #[derive(Clone, Debug, Serialize)]

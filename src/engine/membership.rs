@@ -11,7 +11,8 @@ use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::broker::{Covered, Topic};
+use crate::broker::Covered;
+use crate::registry::recipients::Topic;
 use crate::worker::handle::Handle;
 use crate::worker::turns;
 

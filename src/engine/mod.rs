@@ -24,9 +24,11 @@ use protocol::frame::Message;
 use tokio::sync::watch;
 
 use crate::broker::redis::RedisBroker;
-use crate::broker::{Broker, Channel, MemoryBroker, Reply};
+use crate::broker::{Broker, MemoryBroker};
 use crate::events::{Event, Events, Interest};
+use crate::outcome::Reply;
 use crate::random_name::random_name;
+use crate::registry::recipients::Channel;
 use crate::registry::{Registry, delivery};
 use crate::worker::Worker;
 use crate::worker::handle::{ConnectionId, Handle, Pushed};

@@ -8,7 +8,7 @@ use protocol::frame::Message;
 use super::config::Relay;
 use super::json::{self, Fault};
 use super::shared::Shared;
-use crate::broker::Channel;
+use crate::registry::recipients::Channel;
 use crate::worker::application::Routed;
 use crate::worker::handle::Handle;
 use crate::worker::memory::Count;

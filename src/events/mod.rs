@@ -6,6 +6,7 @@
 //! whose messages are not taken fast enough is no longer read, so that TCP pushes back on the client: memory is bounded and
 //! nothing is dropped. One that says little goes on being read: its messages may have to reach others, by the relay.
 
+pub mod broker_status;
 mod flows;
 
 use std::collections::VecDeque;
@@ -18,7 +19,8 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 
 use self::flows::{Flows, Taken};
-use crate::broker::{Answer, BrokerStatus};
+use crate::events::broker_status::BrokerStatus;
+use crate::outcome::Answer;
 use crate::worker::bridge::{BridgeId, Carrier, Signal};
 use crate::worker::handle::{ConnectionId, Handle};
 use crate::worker::outbox::Dropped;
@@ -85,7 +87,7 @@ pub enum Event {
     Refusal(Box<Refusal>),
     /// There is something to do for a bridge.
     Bridge { id: BridgeId, signal: Signal },
-    /// The answer to what had to be asked of other servers, see [`crate::broker::Reply::Later`].
+    /// The answer to what had to be asked of other servers, see [`crate::outcome::Reply::Later`].
     Settled { ticket: u64, result: Result<Answer, Error> },
     /// The broker's state changed.
     Broker(BrokerStatus),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::frame::Message;
 
 use super::Registry;
-use crate::broker::Channel;
+use crate::registry::recipients::Channel;
 use crate::worker::group::Group;
 use crate::worker::handle::{Handle, Pushed};
 use crate::worker::outgoing::Outgoing;

@@ -6,6 +6,7 @@
 
 pub(crate) mod delivery;
 pub(crate) mod gathered;
+pub mod recipients;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use parking_lot::Mutex;
 
-use crate::broker::Topic;
+use crate::registry::recipients::Topic;
 use crate::worker::group::Group;
 use crate::worker::handle::{ConnectionId, Handle};
 

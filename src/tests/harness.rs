@@ -21,10 +21,10 @@ use rustix::process::{Resource, Rlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
-use crate::broker::{Answer, Delivery, Reply};
 use crate::engine::config::{Auth, Config};
 use crate::engine::{Engine, Taken, Ticket};
 use crate::events::{Event, Interest};
+use crate::outcome::{Answer, Delivery, Reply};
 use crate::worker::bridge::Bridge;
 use crate::worker::handle::ConnectionId;
 use crate::worker::heartbeat::Heartbeat;

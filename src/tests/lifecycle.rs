@@ -8,9 +8,10 @@ use protocol::frame::Message;
 
 use super::client::{CLOSE, Client, Got, TEXT, close_payload, frame};
 use super::harness::{GLANCE, PATIENCE, Request, Server, alone, config, eventually, identity, published};
-use crate::broker::{Answer, Channel, Reply};
 use crate::engine::config::{Auth, Config, Relay};
 use crate::events::{Event, Interest};
+use crate::outcome::{Answer, Reply};
+use crate::registry::recipients::Channel;
 
 mod shutdown;
 

@@ -6,9 +6,9 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, Client, Got, PING, PONG, TEXT, frame};
 use super::harness::{GLANCE, Server, config, eventually, published};
-use crate::broker::Channel;
 use crate::engine::config::{Config, Relay};
 use crate::events::Event;
+use crate::registry::recipients::Channel;
 use crate::worker::handle::ConnectionId;
 use crate::worker::limits::Limits;
 

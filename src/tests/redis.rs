@@ -15,7 +15,9 @@ use protocol::frame::Message;
 
 use super::harness::Server;
 use super::redis_rig::RedisServer;
-use crate::broker::{Channel, Delivery, State, Status};
+use crate::events::broker_status::State;
+use crate::outcome::{Delivery, Status};
+use crate::registry::recipients::Channel;
 
 #[test]
 fn a_user_is_reached_on_every_server() {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::harness::{Server, eventually};
 use super::redis_rig::{MASTERS, RedisCluster, with};
 use crate::broker::redis::{Address, RedisConfig, Server as RedisAt};
-use crate::broker::{Answer, Delivery, State, Status};
+use crate::events::broker_status::State;
+use crate::outcome::{Answer, Delivery, Status};
 
 /// Links are given up well before a node is taken for failed: nobody believes a master that was replaced meanwhile.
 fn config(cluster: &RedisCluster) -> RedisConfig {

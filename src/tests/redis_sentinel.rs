@@ -13,8 +13,9 @@ use super::redis_rig::sentinel::{NAME, Sentinels};
 use super::redis_rig::traffic::{expect_soon, unix_ms};
 use super::redis_rig::{FakeRedis, RedisServer, traffic, with};
 use crate::broker::redis::{RedisConfig, Server as RedisAt};
-use crate::broker::{Answer, State, Status};
 use crate::events::Event;
+use crate::events::broker_status::State;
+use crate::outcome::{Answer, Status};
 
 /// A link is given up well before a master is taken for down: nobody believes one that was replaced meanwhile.
 fn config(sentinels: &Sentinels) -> RedisConfig {

@@ -7,8 +7,9 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, SetOnDrop, config, eventually, published};
-use crate::broker::{Channel, Status};
 use crate::engine::config::{Config, Relay};
+use crate::outcome::Status;
+use crate::registry::recipients::Channel;
 use crate::worker::limits::Limits;
 
 mod embedder;

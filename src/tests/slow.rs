@@ -10,10 +10,10 @@ use socket2::{Domain, Socket, Type};
 use super::client::{CLOSE, Client, Got, PING, frame};
 use super::harness::{GLANCE, Request, Server, SetOnDrop, config, eventually};
 use super::memory::cork;
-use crate::broker::Channel;
 use crate::engine::Dropped;
 use crate::engine::config::{Config, Relay};
 use crate::events::Event;
+use crate::registry::recipients::Channel;
 
 const GIB: usize = 1 << 30;
 /// Longest round trip of a bystander that is no delay yet, on a machine that is busy with other tests.

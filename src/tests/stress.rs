@@ -11,10 +11,10 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, TEXT, close_payload, frame};
 use super::harness::{Request, Server, SetOnDrop, config, identity};
-use crate::broker::Channel;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::engine::denial;
 use crate::events::{Event, Interest};
+use crate::registry::recipients::Channel;
 use crate::worker::bridge::{Bridge, BridgeId, Signal};
 use crate::worker::handle::Handle;
 use crate::worker::heartbeat::Heartbeat;

@@ -8,7 +8,8 @@ use napi_derive::napi;
 use super::{Data, NativeManager, message};
 use crate::binding::outcome::{Outcome, outcome};
 use crate::binding::raise::throw_error;
-use crate::broker::{Channel, Reply};
+use crate::outcome::Reply;
+use crate::registry::recipients::Channel;
 
 #[napi]
 impl NativeManager {

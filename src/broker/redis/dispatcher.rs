@@ -17,11 +17,14 @@ use super::hub::{Counts, Hub, SHARED, count};
 use super::sink::{Outcome, Sink};
 use super::skipped::Skipped;
 use super::uncertain;
-use crate::broker::{Answer, BrokerStatus, Census, Channel, Delivery, Status, Topic, unavailable};
+use crate::broker::unavailable;
+use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
+use crate::outcome::{Answer, Census, Delivery, Status};
 use crate::registry::Registry;
 use crate::registry::delivery::deliver;
 use crate::registry::gathered::Gathered;
+use crate::registry::recipients::{Channel, Topic};
 use crate::worker::intake::Intake;
 use crate::worker::refusal::Refused;
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::clock;
 use super::hub::{Hub, closed, count};
 use super::link::Link;
-use crate::broker::{BrokerStatus, State};
+use crate::events::broker_status::{BrokerStatus, State};
 use crate::time_of_day::unix_ms;
 
 /// Of one link.

@@ -48,13 +48,13 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
-use super::{
-    Answer, Broker, BrokerStats, Census, Channel, Covered, Delivery, Reply, Status, Topic, unavailable,
-};
+use super::{Broker, BrokerStats, Covered, unavailable};
 use crate::events::Events;
+use crate::outcome::{Answer, Census, Delivery, Reply, Status};
 use crate::random_name::random_name;
 use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
+use crate::registry::recipients::{Channel, Topic};
 use crate::worker::Worker;
 use crate::worker::budget::Budget;
 use crate::worker::handle::Handle;

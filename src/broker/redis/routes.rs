@@ -203,11 +203,11 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::broker::BrokerStatus;
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::{RedisConfig, Server};
     use crate::broker::redis::hub::{Counts, Place};
     use crate::broker::redis::sink::{Outcome, Sink};
+    use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::Worker;
     use crate::worker::budget::Budget;

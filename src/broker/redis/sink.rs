@@ -5,7 +5,7 @@ use std::fmt;
 use codes::error::Error;
 
 use super::asker::Asker;
-use crate::broker::BrokerStatus;
+use crate::events::broker_status::BrokerStatus;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Intake;
 

@@ -6,8 +6,9 @@ use codes::error::{Code, Error};
 use protocol::frame::Message;
 
 use crate::broker::redis::RedisConfig;
-use crate::broker::{Answer, Census, Channel, Delivery, Status};
 use crate::engine::config::{Config, Relay};
+use crate::outcome::{Answer, Census, Delivery, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::harness::{GLANCE, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{Listener, RedisServer, Tap, with, with_redis};
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use protocol::frame::Message;
 
 use crate::broker::redis::{PubSub, RedisConfig, Routing};
-use crate::broker::{Channel, Reply, State, Status};
 use crate::engine::config::{Config, Relay};
 use crate::events::Event;
+use crate::events::broker_status::State;
+use crate::outcome::{Reply, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::client::{Client, TEXT, frame};
 use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use protocol::frame::Message;
 
 use crate::broker::redis::RedisConfig;
-use crate::broker::{Answer, Channel, State, Status};
 use crate::engine::config::Config;
+use crate::events::broker_status::State;
+use crate::outcome::{Answer, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::client::Client;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, TlsRedis, traffic, with, with_redis};

@@ -9,9 +9,11 @@ use codes::error::Code;
 use protocol::frame::Message;
 
 use crate::broker::redis::RedisConfig;
-use crate::broker::{Channel, Reply, State, Status};
 use crate::engine::config::Config;
 use crate::events::Event;
+use crate::events::broker_status::State;
+use crate::outcome::{Reply, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::fake::{Command, FakeRedis, Line, bulk, message};
 use crate::tests::redis_rig::{with, with_redis};

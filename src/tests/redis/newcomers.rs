@@ -2,7 +2,9 @@
 
 use protocol::frame::Message;
 
-use crate::broker::{Channel, State, Status};
+use crate::events::broker_status::State;
+use crate::outcome::Status;
+use crate::registry::recipients::Channel;
 use crate::tests::harness::{Request, Server};
 use crate::tests::redis_rig::RedisServer;
 use crate::tests::redis_rig::traffic::unix_ms;

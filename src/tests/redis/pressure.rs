@@ -6,9 +6,11 @@ use codes::error::Code;
 use protocol::frame::Message;
 
 use crate::broker::redis::RedisConfig;
-use crate::broker::{Channel, Delivery, Reply, State, Status};
 use crate::engine::config::Config;
 use crate::events::Event;
+use crate::events::broker_status::State;
+use crate::outcome::{Delivery, Reply, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::harness::{Request, Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};
 

@@ -7,8 +7,9 @@ use codes::error::{Code, Error};
 use parking_lot::Mutex;
 
 use crate::broker::redis::{PubSub, RedisConfig};
-use crate::broker::{Answer, BrokerStatus, Reply, State};
 use crate::events::Event;
+use crate::events::broker_status::{BrokerStatus, State};
+use crate::outcome::{Answer, Reply};
 use crate::tests::harness::{Inbox, PATIENCE, Server, eventually};
 use crate::tests::redis_rig::fake::{Line, bulk, message};
 use crate::tests::redis_rig::{FakeRedis, Listener, RedisServer, Tap, with, with_redis};

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use protocol::frame::Message;
 
-use crate::broker::{BrokerStatus, Channel, State};
+use crate::events::broker_status::{BrokerStatus, State};
+use crate::registry::recipients::Channel;
 use crate::tests::client::Client;
 use crate::tests::harness::{Request, Server, alone, eventually};
 use crate::tests::redis_rig::{RedisServer, with_redis};

@@ -8,9 +8,10 @@ use codes::error::Error;
 use parking_lot::Mutex;
 
 use crate::broker::redis::RedisConfig;
-use crate::broker::{Answer, Delivery, Reply, State, Status};
 #[cfg(target_os = "linux")]
 use crate::engine::config::Config;
+use crate::events::broker_status::State;
+use crate::outcome::{Answer, Delivery, Reply, Status};
 use crate::tests::harness::{Request, Server, eventually};
 #[cfg(target_os = "linux")]
 use crate::tests::harness::{allow_threads, alone};

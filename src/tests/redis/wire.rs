@@ -6,9 +6,10 @@ use codes::error::Code;
 use protocol::frame::Message;
 
 use crate::broker::redis::{RedisConfig, Routing};
-use crate::broker::{Channel, Delivery, Status};
 use crate::engine::config::Config;
 use crate::events::Event;
+use crate::outcome::{Delivery, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::client::BINARY;
 use crate::tests::harness::{GLANCE, Request, Server};
 use crate::tests::redis_rig::{Listener, RedisServer, with, with_redis};

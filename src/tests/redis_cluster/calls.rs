@@ -7,8 +7,9 @@ use protocol::frame::Message;
 
 use super::{config, two_servers};
 use crate::broker::redis::{PubSub, RedisConfig};
-use crate::broker::{Answer, Census, Channel, Reply, Status};
 use crate::events::Event;
+use crate::outcome::{Answer, Census, Reply, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{MASTERS, RedisCluster, with};
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{await_up, config, server_on, two_servers};
 use crate::broker::redis::{RedisConfig, Routing};
-use crate::broker::{State, Status};
 use crate::events::Event;
+use crate::events::broker_status::State;
+use crate::outcome::Status;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::traffic::{Traffic, expect_soon, unix_ms};
 use crate::tests::redis_rig::{MASTERS, RedisCluster, traffic, with};

@@ -10,8 +10,9 @@ use protocol::frame::Message;
 
 use super::config;
 use crate::broker::redis::RedisConfig;
-use crate::broker::{Answer, Channel, Delivery, Reply, Status};
 use crate::events::Event;
+use crate::outcome::{Answer, Delivery, Reply, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::fake::Line;
 use crate::tests::redis_rig::{FakeRedis, MASTERS, RedisCluster, with, with_redis};

@@ -23,9 +23,11 @@ use protocol::frame::Message;
 
 use super::harness::{Server, config};
 use crate::broker::redis::{RedisConfig, Server as RedisAt};
-use crate::broker::{Answer, BrokerStatus, Channel, Delivery, Reply, State};
 use crate::engine::config::Config;
 use crate::events::Event;
+use crate::events::broker_status::{BrokerStatus, State};
+use crate::outcome::{Answer, Delivery, Reply};
+use crate::registry::recipients::Channel;
 
 /// A configuration for tests whose broker is the Redis at `url`.
 pub fn with_redis(url: &str) -> Config {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use protocol::frame::Message;
 
 use crate::broker::redis::clock;
-use crate::broker::{Channel, Delivery, Status};
+use crate::outcome::{Delivery, Status};
+use crate::registry::recipients::Channel;
 use crate::tests::client::Client;
 use crate::tests::harness::{Server, SetOnDrop};
 

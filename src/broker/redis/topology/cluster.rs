@@ -200,10 +200,10 @@ impl Cluster {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::broker::BrokerStatus;
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::RedisConfig;
     use crate::broker::redis::sink::{Outcome, Sink};
+    use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::Worker;
     use crate::worker::budget::Budget;

@@ -1,0 +1,59 @@
+//! What became of a call that other servers had a part in.
+
+use serde::Serialize;
+
+/// What is known of a message's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Every server that has the recipient was handed the message.
+    Published,
+    /// The broker was away: connections here were served directly, nobody else was.
+    Local,
+    /// The link broke before the broker answered: every server has it, or none.
+    Uncertain,
+}
+
+/// Outcome of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// See [`Status`].
+    pub status: Status,
+    /// How many servers have the recipient, at most. None if that isn't known.
+    pub nodes: Option<u32>,
+    /// Connections on this server that the message was for: not arrivals.
+    pub local: u32,
+}
+
+/// How many connections there are, on all servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Connections on the servers that answered.
+    pub connections: u64,
+    /// Servers that answered, this one included.
+    pub servers: u32,
+    /// Whether all did.
+    pub complete: bool,
+}
+
+/// What a question to the broker comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Of a publish.
+    Delivery(Delivery),
+    /// Subscribers that were found, or handed a message.
+    Number(u64),
+    /// Of a count over all servers.
+    Census(Census),
+    /// It is done.
+    Done,
+}
+
+/// An answer, or the number of the ticket under which it will come, by an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Known at once.
+    Now(Answer),
+    /// Known later.
+    Later(u64),
+}
