@@ -95,11 +95,13 @@ impl Engine {
             }
             _ => Box::new(MemoryBroker::new(registry.clone(), limits.outbox_bytes)),
         };
+        // Messages that are not relayed wait for nobody.
+        if let Some(intake) = broker.intake().filter(|_| config.relay != Relay::Off) {
+            workers.iter().for_each(|worker| worker.mailbox.set_intake(intake.clone()));
+        }
         let shared = Shared {
             registry,
             events,
-            // Messages that are not relayed wait for nobody.
-            intake: if config.relay == Relay::Off { None } else { broker.intake() },
             broker,
             counters: SharedCounters::default(),
             census: Census::new(config.limits.max_connections),

@@ -29,7 +29,7 @@ static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is i
 
 /// See [`Application::relay_on`](crate::worker::application::Application::relay_on).
 pub(super) fn relay_on(shared: &Shared, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool {
-    if shared.intake.as_ref().is_some_and(|intake| intake.must_wait(handle)) {
+    if handle.mailbox().intake().is_some_and(|intake| intake.must_wait(handle)) {
         return false;
     }
     let rooms = &relaying.rooms[relaying.done..];
@@ -114,7 +114,7 @@ fn relay_to(
     outcome: &mut Result<(), Refused>,
 ) -> usize {
     for (done, room) in rooms.iter().enumerate() {
-        let is_room_used_up = || shared.intake.as_ref().is_some_and(|intake| intake.is_used_up_by(handle));
+        let is_room_used_up = || handle.mailbox().intake().is_some_and(|intake| intake.is_used_up_by(handle));
         if done > 0 && (turn.is_over() || is_room_used_up()) {
             return done;
         }

@@ -17,7 +17,6 @@ use crate::events::{Event, Events, Interest};
 use crate::registry::Registry;
 use crate::worker::application::{Application, End, Routed};
 use crate::worker::handle::Handle;
-use crate::worker::intake::Intake;
 use crate::worker::live::Census;
 use crate::worker::memory::Memory;
 use crate::worker::outbox::Dropped;
@@ -31,7 +30,6 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(super) events: Arc<Events>,
     pub(super) broker: Box<dyn Broker>,
-    pub(super) intake: Option<Arc<Intake>>,
     pub(super) counters: SharedCounters,
     pub(crate) census: Census,
     pub(crate) memory: Arc<Memory>,
@@ -50,16 +48,6 @@ impl Shared {
 impl Application for Shared {
     fn must_pause(&self, handle: &Arc<Handle>) -> bool {
         self.events.must_pause(handle)
-    }
-
-    fn must_wait(&self, handle: &Arc<Handle>) -> bool {
-        self.intake.as_ref().is_some_and(|intake| intake.must_wait(handle))
-    }
-
-    fn make_room(&self, handle: &Arc<Handle>) {
-        if let Some(intake) = &self.intake {
-            intake.make_room(handle);
-        }
     }
 
     fn on_message(&self, handle: &Arc<Handle>, message: Message<'_>, may_echo: bool, turn: &Turn) -> Routed {
@@ -92,7 +80,7 @@ impl Application for Shared {
 
     fn on_leave(self: Arc<Self>, handle: &Arc<Handle>) {
         self.withdraw(handle);
-        if let Some(intake) = &self.intake {
+        if let Some(intake) = handle.mailbox().intake() {
             intake.leave(handle);
         }
     }

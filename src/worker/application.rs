@@ -16,12 +16,6 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
     /// True if the connection should not be read for now, because JavaScript is behind. It is then woken when it may.
     fn must_pause(&self, handle: &Arc<Handle>) -> bool;
 
-    /// True if messages that it relayed before have to be answered first. It is then woken when they are.
-    fn must_wait(&self, handle: &Arc<Handle>) -> bool;
-
-    /// It is not read for a reason of its own: others may have the room that is kept for it.
-    fn make_room(&self, handle: &Arc<Handle>);
-
     /// Deals with a message. With `may_echo` the caller is able to do what [`Routed::Echo`] asks for.
     fn on_message(&self, handle: &Arc<Handle>, message: Message<'_>, may_echo: bool, turn: &Turn) -> Routed;
 

@@ -119,7 +119,10 @@ impl Connection {
                         || self.tenure.app.must_pause(&self.tenure.handle) =>
                 {
                     // The embedder may take its time: room that is kept for it would be missing to others.
-                    self.tenure.app.make_room(&self.tenure.handle);
+                    self.mailbox()
+                        .intake()
+                        .into_iter()
+                        .for_each(|intake| intake.make_room(&self.tenure.handle));
                     return;
                 }
                 _ => {}
@@ -175,7 +178,7 @@ impl Connection {
 
     /// True if messages that it relayed before have to be answered first.
     fn must_wait(&self) -> bool {
-        self.tenure.app.must_wait(&self.tenure.handle)
+        self.mailbox().intake().is_some_and(|intake| intake.must_wait(&self.tenure.handle))
     }
 
     /// Has another turn, unless its messages are to wait until it is called.

@@ -1,8 +1,8 @@
 //! Mailboxes: how other threads reach a worker. One wake-up per batch, however much is posted.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::account::Account;
 use super::counters::WorkerCounters;
 use super::handle::Handle;
+use super::intake::Intake;
 use super::limits::Limits;
 use super::memory::Memory;
 use super::table::{self, Key};
@@ -30,6 +31,8 @@ pub struct Mailbox {
     pub(super) memory: Arc<Memory>,
     /// Those of its connections.
     pub(super) limits: Limits,
+    /// What says when its connections are read. None if nobody relays, or no one waits for a broker.
+    intake: OnceLock<Arc<Intake>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +68,7 @@ impl Mailbox {
             open: AtomicUsize::new(0),
             memory,
             limits,
+            intake: OnceLock::new(),
         }
     }
 
@@ -72,6 +76,16 @@ impl Mailbox {
     #[cfg(test)]
     pub(crate) fn of_test(engine: usize) -> Self {
         Mailbox::new(engine, Memory::new(usize::MAX), Limits::default())
+    }
+
+    /// Before it has connections.
+    pub(crate) fn set_intake(&self, intake: Arc<Intake>) {
+        let _ = self.intake.set(intake);
+    }
+
+    /// See [`Mailbox::set_intake`].
+    pub(crate) fn intake(&self) -> Option<&Arc<Intake>> {
+        self.intake.get()
     }
 
     /// The calling thread is the worker.
