@@ -1,5 +1,6 @@
 //! A blocking WebSocket client that speaks raw bytes, right or wrong. Every read has a deadline.
 
+use protocol::frame::HEARTBEAT;
 use std::fmt::Debug;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -234,10 +235,10 @@ impl Client {
     }
 
     /// The next frame that is no ping of the heartbeat: even one of an hour pings a connection some time after its beginning.
-    fn next_said(&mut self) -> Got {
+    pub fn next_said(&mut self) -> Got {
         loop {
             match self.next() {
-                Got::Frame(PING, payload) if payload.is_empty() => {}
+                Got::Frame(PING, payload) if payload == HEARTBEAT => {}
                 got => return got,
             }
         }

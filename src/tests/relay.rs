@@ -189,12 +189,12 @@ fn what_many_clients_say_to_themselves_at_once_comes_back_to_each_as_it_was_said
                         }
                         for (n, client) in clients.iter_mut() {
                             for answer in monologue(*n, round).1 {
-                                let mut got = client.next();
+                                let mut got = client.next_said();
                                 // What the embedder sends meanwhile comes in between, in its own order.
                                 while let Got::Frame(BINARY, number) = &got {
                                     let number = u32::from_be_bytes(number[..].try_into().unwrap());
                                     assert!(number > std::mem::replace(&mut pushed[*n], number));
-                                    got = client.next();
+                                    got = client.next_said();
                                 }
                                 assert_eq!(got, answer);
                             }
