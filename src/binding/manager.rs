@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 
 use super::batch::{self, Collect};
+use super::notify::notifier;
 use super::options::{self, Environment};
-use super::raise::throw_error;
 use super::teardown::end_with;
-use super::wake::notifier;
+use super::throw::throw_error;
 use crate::engine::Engine;
 use crate::engine::config::Auth;
 use crate::events::Interest;

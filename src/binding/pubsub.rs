@@ -9,11 +9,11 @@ use napi::bindgen_prelude::{Array, Function, Result, Unknown};
 use napi_derive::napi;
 
 use super::batch::{self, Collect};
+use super::notify::notifier;
 use super::options;
 use super::outcome::{Outcome, outcome};
-use super::raise::throw_error;
 use super::teardown::end_with;
-use super::wake::notifier;
+use super::throw::throw_error;
 use crate::broker::redis::PubSub;
 use crate::outcome::Reply;
 

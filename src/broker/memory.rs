@@ -6,7 +6,7 @@ use std::time::Duration;
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 
-use super::{Broker, BrokerCounts, BrokerStats, Covered};
+use super::{Broker, BrokerCounts, BrokerStats, Confirmations};
 use crate::events::broker_status::State;
 use crate::outcome::{Answer, Census, Delivery, Reply, Status};
 use crate::registry::Registry;
@@ -47,8 +47,8 @@ impl Broker for MemoryBroker {
         None
     }
 
-    fn echoes(&self, sender: &Handle) -> bool {
-        sender.writer().may_write_through()
+    fn reflects(&self, sender: &Handle) -> bool {
+        sender.writer().may_write_directly()
     }
 
     fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {
@@ -75,13 +75,13 @@ impl Broker for MemoryBroker {
         Reply::Now(Answer::Done)
     }
 
-    fn cover(&self, _topics: &[Topic<'_>]) -> Option<Covered> {
+    fn subscribe(&self, _topics: &[Topic<'_>]) -> Option<Confirmations> {
         None
     }
 
     fn note_unconfirmed(&self, _topics: &[Topic<'_>]) {}
 
-    fn uncover(&self, _topic: Topic<'_>) {}
+    fn unsubscribe(&self, _topic: Topic<'_>) {}
 
     fn stats(&self) -> BrokerStats {
         BrokerStats {

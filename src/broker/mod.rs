@@ -73,13 +73,13 @@ pub struct BrokerCounts {
 
 /// The confirmations that a new connection's subscriptions wait for.
 #[derive(Debug, Default)]
-pub struct Covered {
+pub struct Confirmations {
     confirmations: Vec<oneshot::Receiver<()>>,
     /// There are others, which can't be expected soon.
     incomplete: bool,
 }
 
-impl Covered {
+impl Confirmations {
     /// Waits for those that can be expected, or until `deadline`. Answers whether all there are came.
     pub async fn wait(self, deadline: Instant) -> bool {
         let mut complete = !self.incomplete;
@@ -109,8 +109,8 @@ pub trait Broker: fmt::Debug + Send + Sync {
     fn intake(&self) -> Option<Arc<Intake>>;
 
     /// Whether all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
-    /// does that, with [`Writer::write_through`](crate::worker::writer::Writer::write_through).
-    fn echoes(&self, sender: &Handle) -> bool;
+    /// does that, with [`Writer::write_directly`](crate::worker::writer::Writer::write_directly).
+    fn reflects(&self, sender: &Handle) -> bool;
 
     /// Hands a payload to whoever listens on a channel of the embedder's own.
     ///
@@ -140,14 +140,14 @@ pub trait Broker: fmt::Debug + Send + Sync {
     fn ready(&self) -> Reply;
 
     /// Asks for the messages of groups that have a new member. None if they come already.
-    fn cover(&self, topics: &[Topic<'_>]) -> Option<Covered>;
+    fn subscribe(&self, topics: &[Topic<'_>]) -> Option<Confirmations>;
 
     /// A connection was accepted although not all of these groups' subscriptions are confirmed: until they are, messages
     /// may pass it by.
     fn note_unconfirmed(&self, topics: &[Topic<'_>]);
 
     /// A group lost its last member.
-    fn uncover(&self, topic: Topic<'_>);
+    fn unsubscribe(&self, topic: Topic<'_>);
 
     /// A reading of its state.
     fn stats(&self) -> BrokerStats;

@@ -11,7 +11,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::broker::Covered;
+use crate::broker::Confirmations;
 use crate::registry::recipients::Topic;
 use crate::worker::handle::Handle;
 use crate::worker::turns;
@@ -32,7 +32,7 @@ impl Shared {
             .chain(rooms.iter().map(|room| Topic::Room(room)))
             .collect();
         let (user, topics_of_rooms) = topics.split_at(1);
-        let mut covered: Vec<Covered> = self.broker.cover(user).into_iter().collect();
+        let mut covered: Vec<Confirmations> = self.broker.subscribe(user).into_iter().collect();
         for (number, (rooms, topics)) in rooms.chunks(SLICE).zip(topics_of_rooms.chunks(SLICE)).enumerate() {
             if number > 0 {
                 tokio::task::yield_now().await;
@@ -40,7 +40,7 @@ impl Shared {
             for room in rooms {
                 self.registry.join(handle, room, usize::MAX);
             }
-            covered.extend(self.broker.cover(topics));
+            covered.extend(self.broker.subscribe(topics));
             turns::spend(ROOM * rooms.len() as u64);
         }
         let deadline = deadline.min(Instant::now() + CONFIRMATION);
@@ -56,7 +56,7 @@ impl Shared {
     /// Removes a connection, which is open no more, from everything.
     pub(super) fn withdraw(self: &Arc<Self>, handle: &Arc<Handle>) {
         if self.registry.remove(handle) {
-            self.broker.uncover(Topic::User(&handle.user));
+            self.broker.unsubscribe(Topic::User(&handle.user));
         }
         let rooms = self.registry.rooms_of(handle);
         if !rooms.is_empty() {
@@ -76,10 +76,10 @@ impl Shared {
         }
         // Nobody waits: what this server publishes from here on comes after the subscription in any case, and of what others
         // publish the broker tells a gap if the confirmation takes long.
-        drop(self.broker.cover(&[Topic::Room(room)]));
+        drop(self.broker.subscribe(&[Topic::Room(room)]));
         // It may have ended meanwhile, before there was a subscription to drop.
         if !self.registry.has(Topic::Room(room)) {
-            self.broker.uncover(Topic::Room(room));
+            self.broker.unsubscribe(Topic::Room(room));
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Shared {
     /// Takes a connection out of a room.
     pub(super) fn leave(&self, handle: &Arc<Handle>, room: &str) {
         if self.registry.leave(handle, room) {
-            self.broker.uncover(Topic::Room(room));
+            self.broker.unsubscribe(Topic::Room(room));
         }
     }
 }
@@ -150,8 +150,8 @@ mod tests {
     }
 
     fn handle(engine: &Engine) -> Arc<Handle> {
-        let mailbox = engine.inner.mailboxes[0].clone();
-        Arc::new(Handle::new(engine.shared().next_id(), "ada".into(), Peer::default(), mailbox))
+        let inbox = engine.inner.inboxes[0].clone();
+        Arc::new(Handle::new(engine.shared().next_id(), "ada".into(), Peer::default(), inbox))
     }
 
     fn names(count: usize) -> Vec<Arc<str>> {

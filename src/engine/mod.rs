@@ -32,8 +32,8 @@ use crate::registry::recipients::Channel;
 use crate::registry::{Registry, delivery};
 use crate::worker::Worker;
 use crate::worker::handle::{ConnectionId, Handle, Pushed};
-use crate::worker::live::Census;
-use crate::worker::mailbox::{self, Mailbox};
+use crate::worker::inbox::{self, Inbox};
+use crate::worker::limiter::Limiter;
 use crate::worker::memory;
 use crate::worker::memory::Memory;
 use crate::worker::outgoing::Outgoing;
@@ -41,7 +41,7 @@ use config::{Config, Relay};
 use shared::Shared;
 use stats::{SharedCounters, Stats};
 
-pub use crate::worker::outbox::Dropped;
+pub use crate::worker::send_queue::Dropped;
 pub use crate::worker::socket::Taken;
 pub use upgrade::{Admission, Answer, Ticket, Upgrade, denial};
 
@@ -57,7 +57,7 @@ struct Inner {
     number: usize,
     shared: Arc<Shared>,
     workers: Mutex<Vec<Worker>>,
-    mailboxes: Vec<Arc<Mailbox>>,
+    inboxes: Vec<Arc<Inbox>>,
     next_worker: AtomicUsize,
     last_ticket: AtomicU64,
     /// [`Engine::shutdown`] was called: no more upgrades.
@@ -97,14 +97,14 @@ impl Engine {
         };
         // Messages that are not relayed wait for nobody.
         if let Some(intake) = broker.intake().filter(|_| config.relay != Relay::Off) {
-            workers.iter().for_each(|worker| worker.mailbox.set_intake(intake.clone()));
+            workers.iter().for_each(|worker| worker.inbox.set_intake(intake.clone()));
         }
         let shared = Shared {
             registry,
             events,
             broker,
             counters: SharedCounters::default(),
-            census: Census::new(config.limits.max_connections),
+            limiter: Limiter::new(config.limits.max_connections),
             memory,
             asking: Mutex::default(),
             closing: watch::Sender::new(false),
@@ -114,7 +114,7 @@ impl Engine {
         let inner = Inner {
             number,
             shared: Arc::new(shared),
-            mailboxes: workers.iter().map(|worker| worker.mailbox.clone()).collect(),
+            inboxes: workers.iter().map(|worker| worker.inbox.clone()).collect(),
             workers: Mutex::new(workers),
             next_worker: AtomicUsize::new(0),
             last_ticket: AtomicU64::new(0),
@@ -149,7 +149,7 @@ impl Engine {
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
         // The embedder has dealt with what it took before.
         self.shared().events.settle();
-        mailbox::cork(self.inner.number);
+        inbox::cork(self.inner.number);
         let events = self.shared().events.drain(max);
         if events.is_empty() {
             self.flush();
@@ -159,7 +159,7 @@ impl Engine {
 
     /// Lets go what was sent since [`Engine::drain`].
     pub fn flush(&self) {
-        mailbox::uncork(self.inner.number, self.inner.mailboxes.iter());
+        inbox::uncork(self.inner.number, self.inner.inboxes.iter());
     }
 
     /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.
@@ -317,7 +317,7 @@ impl Engine {
 
     /// Number of open connections.
     pub fn len(&self) -> usize {
-        self.inner.mailboxes.iter().map(|mailbox| mailbox.open.load(Ordering::Relaxed)).sum()
+        self.inner.inboxes.iter().map(|inbox| inbox.open.load(Ordering::Relaxed)).sum()
     }
 
     /// True if nobody is connected.
@@ -333,12 +333,12 @@ impl Engine {
     /// A reading of all counters.
     pub fn stats(&self) -> Stats {
         let shared = self.shared();
-        let counters = self.inner.mailboxes.iter().map(|mailbox| &mailbox.counters);
+        let counters = self.inner.inboxes.iter().map(|inbox| &inbox.counters);
         let mut stats = Stats::collect(counters, &shared.counters, shared.broker.stats());
         stats.connections = self.len();
         stats.users = shared.registry.user_count();
         stats.rooms = shared.registry.room_count();
-        stats.handshakes = shared.census.count().saturating_sub(stats.connections);
+        stats.handshakes = shared.limiter.count().saturating_sub(stats.connections);
         stats.threads = self.inner.workers.lock().len();
         stats.event_bytes = shared.events.pending_bytes();
         stats.unfinished_bytes = shared.memory.unfinished();

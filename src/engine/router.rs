@@ -29,7 +29,7 @@ static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is i
 
 /// See [`Application::relay_on`](crate::worker::application::Application::relay_on).
 pub(super) fn relay_on(shared: &Shared, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool {
-    if handle.mailbox().intake().is_some_and(|intake| intake.must_wait(handle)) {
+    if handle.inbox().intake().is_some_and(|intake| intake.must_wait(handle)) {
         return false;
     }
     let rooms = &relaying.rooms[relaying.done..];
@@ -51,7 +51,7 @@ pub(super) fn on_message(
     may_echo: bool,
     turn: &Turn,
 ) -> Routed {
-    let counters = &handle.mailbox().counters;
+    let counters = &handle.inbox().counters;
     let is_checked = shared.config.relay != Relay::Off && matches!(message, Message::Text(_));
     let passes = if is_checked { 1 + CHECK } else { 1 };
     turns::spend(MESSAGE + passes * turns::bytes(message.payload().len()));
@@ -61,7 +61,7 @@ pub(super) fn on_message(
     let relayed = match shared.config.relay {
         Relay::Off => return Routed::Done,
         Relay::User => match check(shared, message) {
-            Ok(_) if may_echo && shared.broker.echoes(handle) => {
+            Ok(_) if may_echo && shared.broker.reflects(handle) => {
                 counters.messages_relayed.add(1);
                 return Routed::Echo;
             }
@@ -93,7 +93,7 @@ pub(super) fn on_message(
 }
 
 fn conclude(shared: &Shared, handle: &Arc<Handle>, relayed: Result<(), Refused>) {
-    let counters = &handle.mailbox().counters;
+    let counters = &handle.inbox().counters;
     match relayed {
         Ok(()) => counters.messages_relayed.add(1),
         Err(refused) => {
@@ -114,7 +114,7 @@ fn relay_to(
     outcome: &mut Result<(), Refused>,
 ) -> usize {
     for (done, room) in rooms.iter().enumerate() {
-        let is_room_used_up = || handle.mailbox().intake().is_some_and(|intake| intake.is_used_up_by(handle));
+        let is_room_used_up = || handle.inbox().intake().is_some_and(|intake| intake.is_used_up_by(handle));
         if done > 0 && (turn.is_over() || is_room_used_up()) {
             return done;
         }
@@ -163,8 +163,8 @@ mod tests {
         let engine = Engine::start(config, Box::new(|| {})).unwrap();
         let shared = engine.shared();
         let member = |user: &str, rooms: &[&str]| {
-            let mailbox = engine.inner.mailboxes[0].clone();
-            let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), mailbox));
+            let inbox = engine.inner.inboxes[0].clone();
+            let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), inbox));
             shared.registry.add(&handle);
             rooms.iter().for_each(|room| _ = shared.registry.join(&handle, &(*room).into(), usize::MAX));
             handle

@@ -17,10 +17,10 @@ use crate::events::{Event, Events, Interest};
 use crate::registry::Registry;
 use crate::worker::application::{Application, End, Routed};
 use crate::worker::handle::Handle;
-use crate::worker::live::Census;
+use crate::worker::limiter::Limiter;
 use crate::worker::memory::Memory;
-use crate::worker::outbox::Dropped;
 use crate::worker::relaying::Relaying;
+use crate::worker::send_queue::Dropped;
 use crate::worker::turns::Turn;
 
 /// See the module.
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(super) events: Arc<Events>,
     pub(super) broker: Box<dyn Broker>,
     pub(super) counters: SharedCounters,
-    pub(crate) census: Census,
+    pub(crate) limiter: Limiter,
     pub(crate) memory: Arc<Memory>,
     /// Upgrades whose client the embedder is asked about.
     pub(super) asking: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
@@ -80,7 +80,7 @@ impl Application for Shared {
 
     fn on_leave(self: Arc<Self>, handle: &Arc<Handle>) {
         self.withdraw(handle);
-        if let Some(intake) = handle.mailbox().intake() {
+        if let Some(intake) = handle.inbox().intake() {
             intake.leave(handle);
         }
     }

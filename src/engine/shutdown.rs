@@ -58,7 +58,7 @@ impl Inner {
             // In steps, so that many connections don't each cost a sleep, and stragglers end the wait.
             if let Some(pause) = due.checked_sub(begin.elapsed())
                 && pause > Duration::from_millis(1)
-                && shared.census.wait_until_empty(Instant::now() + pause)
+                && shared.limiter.wait_until_empty(Instant::now() + pause)
             {
                 break;
             }
@@ -66,7 +66,7 @@ impl Inner {
         }
         // A handshake that was past the point of refusal may have become a connection meanwhile.
         let deadline = Instant::now() + shared.config.limits.close_timeout + Duration::from_millis(250);
-        while !shared.census.wait_until_empty((Instant::now() + Duration::from_millis(50)).min(deadline))
+        while !shared.limiter.wait_until_empty((Instant::now() + Duration::from_millis(50)).min(deadline))
             && Instant::now() < deadline
         {
             shared.registry.everyone().iter().for_each(|group| {

@@ -21,10 +21,10 @@ use crate::time_of_day::unix_ms;
 use crate::worker::bridge::{Bridge, Carrier};
 use crate::worker::connection::Connection;
 use crate::worker::handle::{Handle, Peer};
-use crate::worker::live::Live;
-use crate::worker::mailbox::Mailbox;
+use crate::worker::inbox::Inbox;
+use crate::worker::limiter::Permit;
+use crate::worker::registration::Registration;
 use crate::worker::socket::{LINGER, Taken};
-use crate::worker::tenure::Tenure;
 use crate::worker::turnstile;
 use visitor::{Visitor, examine, refusal_of, report_refusal};
 
@@ -120,9 +120,9 @@ impl Engine {
         };
         let refusal = match decision {
             Err(refusal) => refusal,
-            Ok(who) => match shared.census.enter() {
-                Some(live) => {
-                    let attempt = Attempt { visitor, mailbox: worker.mailbox.clone(), first, live };
+            Ok(who) => match shared.limiter.enter() {
+                Some(permit) => {
+                    let attempt = Attempt { visitor, inbox: worker.inbox.clone(), first, permit };
                     worker.runtime.spawn(attempt.run(taken, who));
                     return Ok(ticket);
                 }
@@ -133,8 +133,8 @@ impl Engine {
             },
         };
         let answer = visitor.refuse(&refusal);
-        match shared.census.linger() {
-            Some(live) => drop(worker.runtime.spawn(linger(taken, answer, live))),
+        match shared.limiter.linger() {
+            Some(permit) => drop(worker.runtime.spawn(linger(taken, answer, permit))),
             None => taken.dismiss(&answer),
         }
         Ok(Ticket { ask: false, ..ticket })
@@ -167,9 +167,9 @@ impl Engine {
 /// An upgrade on its way.
 struct Attempt {
     visitor: Visitor,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<Inbox>,
     first: Vec<u8>,
-    live: Live,
+    permit: Permit,
 }
 
 impl Attempt {
@@ -193,9 +193,9 @@ impl Attempt {
         match outcome {
             Ok(admission) => Box::pin(self.open(socket, admission, deadline)).await,
             Err(refusal) => {
-                let (answer, mut live) = self.refuse(&refusal);
-                if live.linger() {
-                    linger(socket, answer, live).await;
+                let (answer, mut permit) = self.refuse(&refusal);
+                if permit.linger() {
+                    linger(socket, answer, permit).await;
                 } else {
                     socket.dismiss(&answer);
                 }
@@ -204,8 +204,8 @@ impl Attempt {
     }
 
     /// Refuses. Only what is left has to be kept while the client lingers.
-    fn refuse(self, refusal: &Refusal) -> (Vec<u8>, Live) {
-        (self.visitor.refuse(refusal), self.live)
+    fn refuse(self, refusal: &Refusal) -> (Vec<u8>, Permit) {
+        (self.visitor.refuse(refusal), self.permit)
     }
 
     async fn identify(&self, who: Who) -> Result<Admission, Refusal> {
@@ -235,7 +235,7 @@ impl Attempt {
 
     async fn open(self, socket: Taken, admission: Admission, deadline: Instant) {
         // Given back last.
-        let live = self.live;
+        let permit = self.permit;
         let Admission { identity, protocol, headers } = admission;
         let Visitor { shared, ticket: id, report, remote, accept, request, .. } = self.visitor;
         let protocol = protocol.or_else(|| accept.as_ref().and_then(Accept::answer).map(Into::into));
@@ -245,10 +245,10 @@ impl Attempt {
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
         let peer = Peer::new(protocol, remote, request.as_deref(), identity.data);
-        let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.mailbox));
+        let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.inbox));
         let report = report.then_some(id);
-        let tenure = Tenure::begin(shared.clone(), handle.clone(), identity.expires_at);
-        let socket = match socket.register(tenure.key) {
+        let registration = Registration::begin(shared.clone(), handle.clone(), identity.expires_at);
+        let socket = match socket.register(registration.key) {
             Ok(socket) => socket,
             Err(error) => {
                 shared.counters.refused(Code::Handover.as_str());
@@ -257,7 +257,7 @@ impl Attempt {
             }
         };
         // From here on it ends before the socket does, as in a connection.
-        let mut tenure = tenure;
+        let mut registration = registration;
         // Registered before the client can know that it is connected: whatever is sent to its user from the
         // moment it sees the connection open reaches it.
         shared.enroll(&handle, &identity.rooms, deadline).await;
@@ -271,7 +271,7 @@ impl Attempt {
                 return report_refusal(&shared, report, code, "the client did not take the answer");
             }
         }
-        tenure.announced();
+        registration.announced();
         if let Some(ticket) = report {
             handle.mark_seen();
             shared.events.push(Event::Upgraded { handle: handle.clone(), ticket });
@@ -280,13 +280,13 @@ impl Attempt {
             handle.mark_seen();
             shared.events.push(Event::Open { handle, ticket: id });
         }
-        Connection::begin(tenure, socket, self.first, live);
+        Connection::begin(registration, socket, self.first, permit);
     }
 }
 
 /// Answers a client that was refused, and closes once it has closed, or after a while. Closing at once could send a reset that
 /// overtakes the answer (RFC 9112 section 9.6).
-async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
+async fn linger(socket: Taken, answer: Vec<u8>, permit: Permit) {
     let farewell = async {
         if socket.write_all(&answer).await.is_ok() {
             socket.finish().await;
@@ -295,7 +295,7 @@ async fn linger(socket: Taken, answer: Vec<u8>, live: Live) {
     let _ = tokio::time::timeout(LINGER, farewell).await;
     drop(socket);
     // Counts for as long as its descriptor is open.
-    drop(live);
+    drop(permit);
 }
 
 /// What a client is told that the embedder does not let in. How it fails to find out who it is is not for strangers.
@@ -351,9 +351,9 @@ mod tests {
         let config = Config { threads: 1, ..Config::new(Auth::Callback) };
         let engine = Engine::start(config, Box::new(|| {})).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // A mailbox stands for all that an attempt has.
-        let holders = || Arc::strong_count(&engine.inner.mailboxes[0]);
-        let lingering = || engine.shared().census.count();
+        // An inbox stands for all that an attempt has.
+        let holders = || Arc::strong_count(&engine.inner.inboxes[0]);
+        let lingering = || engine.shared().limiter.count();
         let refuse = || {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let node = listener.accept().unwrap().0;

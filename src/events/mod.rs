@@ -23,7 +23,7 @@ use crate::events::broker_status::BrokerStatus;
 use crate::outcome::Answer;
 use crate::worker::bridge::{BridgeId, Carrier, Signal};
 use crate::worker::handle::{ConnectionId, Handle};
-use crate::worker::outbox::Dropped;
+use crate::worker::send_queue::Dropped;
 
 /// Refusals that wait for the embedder at most, each of a few hundred bytes or of what the limits of a request are.
 const MAX_REFUSALS: usize = 1000;

@@ -2,7 +2,7 @@ use codes::close::ClosedBy;
 
 use super::*;
 use crate::worker::handle::Peer;
-use crate::worker::mailbox::Mailbox;
+use crate::worker::inbox::Inbox;
 
 fn events() -> Events {
     let events = Events::new(Box::new(|| {}), 1 << 30, 1 << 20);
@@ -11,7 +11,7 @@ fn events() -> Events {
 }
 
 fn handle(id: u64) -> Arc<Handle> {
-    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::of_test(1))))
+    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Inbox::of_test(1))))
 }
 
 /// An event in one letter, and its number.

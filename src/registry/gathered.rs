@@ -91,17 +91,17 @@ mod tests {
     use super::*;
     use crate::registry::Registry;
     use crate::worker::handle::{Handle, Peer};
-    use crate::worker::mailbox::Mailbox;
+    use crate::worker::inbox::Inbox;
 
     const LIMIT: usize = 1 << 20;
 
     /// A registry with so many connections, of users who have `MANY` each, but for the last.
     fn crowd(many: usize) -> (Registry, Vec<Arc<Handle>>) {
         let registry = Registry::default();
-        let mailbox = Arc::new(Mailbox::of_test(0));
+        let inbox = Arc::new(Inbox::of_test(0));
         let add = |n: usize| {
             let user = (n / MANY).to_string();
-            let handle = Arc::new(Handle::new(n as u64, user.into(), Peer::default(), mailbox.clone()));
+            let handle = Arc::new(Handle::new(n as u64, user.into(), Peer::default(), inbox.clone()));
             registry.add(&handle);
             handle
         };

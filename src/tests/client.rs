@@ -1,12 +1,12 @@
 //! A blocking WebSocket client that speaks raw bytes, right or wrong. Every read has a deadline.
 
-use protocol::frame::HEARTBEAT;
 use std::fmt::Debug;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::frame::HEARTBEAT;
 use protocol::frame::unmask;
 use socket2::Socket;
 

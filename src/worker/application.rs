@@ -7,8 +7,8 @@ use codes::close::ClosedBy;
 use protocol::frame::Message;
 
 use super::handle::Handle;
-use super::outbox::Dropped;
 use super::relaying::Relaying;
+use super::send_queue::Dropped;
 use super::turns::Turn;
 
 /// See the module. Called on the connection's worker.
@@ -50,7 +50,7 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
 pub(crate) enum Routed {
     /// Nothing.
     Done,
-    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_through`].
+    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_directly`].
     Echo,
     /// It is for more rooms than one turn has time, or Redis room, for: the sender's next message comes after
     /// [`Application::relay_on`].

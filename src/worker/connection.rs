@@ -1,8 +1,8 @@
 //! A connection: what it does when its turn comes. Nobody else reads from it, drives its protocol or ends it.
 //!
-//! Written as a state machine by hand, so that an idle one costs as little memory as its state. A turn carries out orders,
+//! Written as a state machine by hand, so that an idle one costs as little memory as its state. A turn carries out commands,
 //! reads what one `recv` brings, routes it, and flushes the outbox once. All connections of a worker read into one
-//! [buffer](read_buffer); what of it is to go back may stay there until others have had their turns.
+//! [buffer](shared_buffer); what of it is to go back may stay there until others have had their turns.
 
 use std::io;
 use std::pin::Pin;
@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use protocol::assembler::{Step, Violation};
-use protocol::echoes::Echoes;
+use protocol::reflected::Reflected;
 use tokio::time::Sleep;
 
 use super::handle::Handle;
+use super::inbox::Inbox;
 use super::incomplete::{self, Incomplete};
-use super::live::Live;
-use super::mailbox::Mailbox;
-use super::read_buffer;
+use super::limiter::Permit;
+use super::registration::Registration;
 use super::relaying::Relaying;
+use super::shared_buffer;
 use super::socket::{MAX_SCRAP, Socket};
 use super::table;
-use super::tenure::Tenure;
 use super::turns::Turn;
 use super::writer::Flushed;
 
@@ -61,7 +61,7 @@ struct Unread {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    tenure: Tenure,
+    registration: Registration,
     socket: Socket,
     incomplete: Incomplete,
     phase: Phase,
@@ -73,16 +73,16 @@ pub(crate) struct Connection {
     unread: Option<Unread>,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Last, so that who counts the living counts it for as long as its socket is open.
-    live: Live,
+    permit: Permit,
 }
 
 impl Connection {
     /// Has a connection go on by itself, over a socket on which its handshake is answered. `first` are bytes that the client
     /// sent after its own.
-    pub(crate) fn begin(tenure: Tenure, socket: Socket, first: Vec<u8>, live: Live) {
-        let key = tenure.key;
+    pub(crate) fn begin(registration: Registration, socket: Socket, first: Vec<u8>, permit: Permit) {
+        let key = registration.key;
         let connection = Connection {
-            tenure,
+            registration,
             socket,
             incomplete: Incomplete::NONE,
             phase: Phase::Open,
@@ -90,13 +90,13 @@ impl Connection {
             relaying: None,
             unread: (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 }),
             deadline: None,
-            live,
+            permit,
         };
         table::begin(key, Box::new(connection));
     }
 
-    fn mailbox(&self) -> &Mailbox {
-        self.tenure.handle.mailbox()
+    fn inbox(&self) -> &Inbox {
+        self.registration.handle.inbox()
     }
 
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
@@ -104,7 +104,7 @@ impl Connection {
         let mut emptied = false;
         loop {
             if self.relaying.is_some() {
-                return self.tenure.handle.wake_here();
+                return self.registration.handle.wake_here();
             }
             match self.phase {
                 Phase::Flushing | Phase::Over => return,
@@ -115,29 +115,29 @@ impl Connection {
                 }
                 Phase::Settling | Phase::Open
                     if self.phase == Phase::Settling
-                        || self.tenure.handle.is_stopped()
-                        || self.tenure.app.must_pause(&self.tenure.handle) =>
+                        || self.registration.handle.is_stopped()
+                        || self.registration.app.must_pause(&self.registration.handle) =>
                 {
                     // The embedder may take its time: room that is kept for it would be missing to others.
-                    self.mailbox()
+                    self.inbox()
                         .intake()
                         .into_iter()
-                        .for_each(|intake| intake.make_room(&self.tenure.handle));
+                        .for_each(|intake| intake.make_room(&self.registration.handle));
                     return;
                 }
                 _ => {}
             }
             if let Some(mut unread) = self.unread.take() {
                 let rest = &mut unread.bytes[unread.at..];
-                let (taken, echoes) = self.take_in(rest, turn);
-                self.send_back(&rest[echoes.range], echoes.messages);
+                let (taken, reflected) = self.take_in(rest, turn);
+                self.send_back(&rest[reflected.range], reflected.messages);
                 unread.at += taken;
                 if unread.at < unread.bytes.len() {
                     self.unread = Some(unread);
                     return self.go_on();
                 }
                 if turn.is_over() {
-                    return self.tenure.handle.wake_here();
+                    return self.registration.handle.wake_here();
                 }
                 continue;
             }
@@ -147,21 +147,21 @@ impl Connection {
                 }
                 self.send_back_own();
             }
-            let size = self.mailbox().limits.read_buffer_bytes;
-            let read = read_buffer::read(size, self.tenure.key, |buffer| {
+            let size = self.inbox().limits.read_buffer_bytes;
+            let read = shared_buffer::read(size, self.registration.key, |buffer| {
                 let len = self.socket.try_read(buffer)?;
                 if len == 0 {
-                    return Ok((0, Echoes::default()));
+                    return Ok((0, Reflected::default()));
                 }
-                self.tenure.handle.mark_alive();
+                self.registration.handle.mark_alive();
                 if matches!(self.phase, Phase::Draining | Phase::HalfClosed) {
                     self.scrap = self.scrap.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
                 }
-                let (taken, echoes) = self.take_in(&mut buffer[..len], turn);
+                let (taken, reflected) = self.take_in(&mut buffer[..len], turn);
                 if taken < len {
                     self.unread = Some(Unread { bytes: buffer[taken..len].into(), at: 0 });
                 }
-                Ok((len, echoes))
+                Ok((len, reflected))
             });
             match read {
                 Ok(read) if read.len == 0 => return self.ended(),
@@ -178,29 +178,29 @@ impl Connection {
 
     /// True if messages that it relayed before have to be answered first.
     fn must_wait(&self) -> bool {
-        self.mailbox().intake().is_some_and(|intake| intake.must_wait(&self.tenure.handle))
+        self.inbox().intake().is_some_and(|intake| intake.must_wait(&self.registration.handle))
     }
 
     /// Has another turn, unless its messages are to wait until it is called.
     fn go_on(&self) {
-        if self.phase != Phase::Open || !self.tenure.handle.is_held() {
-            self.tenure.handle.wake_here();
+        if self.phase != Phase::Open || !self.registration.handle.is_held() {
+            self.registration.handle.wake_here();
         }
     }
 
     /// Sends back what of this turn's reads waits for that. To be called before anything else is written, and before more
     /// is read.
     fn send_back_own(&self) {
-        read_buffer::take_own(self.tenure.key, |frames, messages| self.send_back(frames, messages));
+        shared_buffer::take_own(self.registration.key, |frames, messages| self.send_back(frames, messages));
     }
 
     fn send_back(&self, frames: &[u8], messages: u32) {
         if !frames.is_empty() {
-            let writer = self.tenure.handle.writer();
+            let writer = self.registration.handle.writer();
             // The rest is in the outbox now.
-            match writer.write_through(frames, messages, &self.socket, self.mailbox()) {
+            match writer.write_directly(frames, messages, &self.socket, self.inbox()) {
                 Flushed::Drained => self.drained(),
-                Flushed::Lost => self.tenure.handle.declare_lost(),
+                Flushed::Lost => self.registration.handle.declare_lost(),
                 Flushed::Done | Flushed::Blocked | Flushed::More => {}
             }
         }
@@ -208,14 +208,14 @@ impl Connection {
 
     /// Routes bytes that were read, one frame at least and as many as the turn and the embedder have room for. Returns how
     /// many, and the echoes that are to be sent back.
-    fn take_in(&mut self, bytes: &mut [u8], turn: &Turn) -> (usize, Echoes) {
-        let mut echoes = Echoes::default();
-        let taken = self.walk(bytes, &mut echoes, turn);
-        (taken, echoes)
+    fn take_in(&mut self, bytes: &mut [u8], turn: &Turn) -> (usize, Reflected) {
+        let mut reflected = Reflected::default();
+        let taken = self.walk(bytes, &mut reflected, turn);
+        (taken, reflected)
     }
 
-    fn walk(&mut self, bytes: &mut [u8], echoes: &mut Echoes, turn: &Turn) -> usize {
-        let max_payload = self.mailbox().limits.max_payload;
+    fn walk(&mut self, bytes: &mut [u8], reflected: &mut Reflected, turn: &Turn) -> usize {
+        let max_payload = self.inbox().limits.max_payload;
         let mut at = 0;
         while at < bytes.len() {
             if !matches!(self.phase, Phase::Open | Phase::Closing) {
@@ -227,12 +227,12 @@ impl Connection {
             }
             at += match self.incomplete.next(&mut bytes[at..], max_payload) {
                 Step::Whole(whole) => {
-                    self.whole(bytes, at, &whole, echoes, turn);
+                    self.whole(bytes, at, &whole, reflected, turn);
                     whole.len
                 }
                 Step::Taken(len) => {
                     input::charge(len);
-                    self.incomplete.count_in(&self.tenure.handle.mailbox().memory);
+                    self.incomplete.count_in(&self.registration.handle.inbox().memory);
                     len
                 }
                 Step::Message(len, assembled) => {
@@ -254,7 +254,7 @@ impl Connection {
             // Input that is too much for the embedder waits as it came, in the fewest bytes.
             if self.relaying.is_some()
                 || turn.is_over()
-                || (self.phase == Phase::Open && self.tenure.handle.is_stopped())
+                || (self.phase == Phase::Open && self.registration.handle.is_stopped())
             {
                 break;
             }
@@ -265,25 +265,25 @@ impl Connection {
     /// Writes what waits. False if the kernel takes no more now.
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
-            match self.tenure.handle.writer().flush(&self.socket, self.mailbox()) {
+            match self.registration.handle.writer().flush(&self.socket, self.inbox()) {
                 Flushed::Done => return true,
                 Flushed::Drained => {
                     self.drained();
                     return true;
                 }
                 Flushed::More => {
-                    self.tenure.handle.wake_here();
+                    self.registration.handle.wake_here();
                     return false;
                 }
                 Flushed::Blocked => {
                     if !self.socket.poll_write_ready(cx) {
                         return false;
                     }
-                    self.tenure.handle.writer().unblock();
+                    self.registration.handle.writer().unblock();
                 }
                 // In another turn: what the peer said before it left is read first.
                 Flushed::Lost => {
-                    self.tenure.handle.declare_lost();
+                    self.registration.handle.declare_lost();
                     return false;
                 }
             }
@@ -293,7 +293,7 @@ impl Connection {
 
 impl Connection {
     pub(super) fn handle(&self) -> &Arc<Handle> {
-        &self.tenure.handle
+        &self.registration.handle
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -307,14 +307,14 @@ impl Connection {
 
     /// All that waited for its client is written.
     pub(super) fn drained(&self) {
-        self.tenure.app.on_drain(&self.tenure.handle);
+        self.registration.app.on_drain(&self.registration.handle);
     }
 
     /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished messages: the
     /// one that is not complete, and the one that is on its way to many rooms.
     pub(super) fn holding(&self) -> (usize, usize) {
         let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.counted());
-        (self.tenure.handle.writer().behind().unwrap_or(0), self.incomplete.counted() + relaying)
+        (self.registration.handle.writer().behind().unwrap_or(0), self.incomplete.counted() + relaying)
     }
 
     /// The bytes among them that have not moved for a while. A message whose next bytes lie unread with us has.
@@ -322,7 +322,7 @@ impl Connection {
         let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.stuck());
         let incomplete = self.incomplete.stuck();
         let incomplete = if incomplete > 0 && self.has_unread() { 0 } else { incomplete };
-        self.tenure.handle.writer().stuck() + relaying + incomplete
+        self.registration.handle.writer().stuck() + relaying + incomplete
     }
 
     /// True if there are bytes from its peer that it has not taken in.
@@ -334,30 +334,30 @@ impl Connection {
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.unread.is_some())
             ^ self.phase as u32
-            ^ self.tenure.key as u32
+            ^ self.registration.key as u32
             ^ u32::from(self.incomplete.assembler().is_idle())
     }
 
     /// True if its peer has left, its seat is wanted, and it waits for others before it goes on: for Redis, JavaScript, or the peer. Or
     /// for its turn, if those are `late`. It is to be lost then.
     pub(super) fn outstays(&mut self, late: bool) -> bool {
-        (self.socket.has_left() || self.tenure.handle.has_left())
-            && self.live.outstays()
-            && (late || self.tenure.handle.is_stopped() || self.phase != Phase::Open)
+        (self.socket.has_left() || self.registration.handle.has_left())
+            && self.permit.outstays()
+            && (late || self.registration.handle.is_stopped() || self.phase != Phase::Open)
     }
 
     /// Loses it outside its turns, and whatever it has left to do.
     pub(super) fn lose(&mut self) {
-        self.tenure.handle.enter();
+        self.registration.handle.enter();
         self.lost();
-        self.tenure.handle.leave();
+        self.registration.handle.leave();
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
     pub(super) fn turn(&mut self, turn: &Turn) -> bool {
         // Only a bridge wakes it by a waker: the poller knows its place.
         if self.socket.is_bridge() {
-            let waker = Waker::from(self.tenure.handle.clone());
+            let waker = Waker::from(self.registration.handle.clone());
             self.take_turn(&mut Context::from_waker(&waker), turn)
         } else {
             self.take_turn(&mut Context::from_waker(Waker::noop()), turn)
@@ -365,53 +365,53 @@ impl Connection {
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>, turn: &Turn) -> bool {
-        let orders = self.tenure.handle.enter();
-        if !self.gives_up(orders)
+        let commands = self.registration.handle.enter();
+        if !self.gives_up(commands)
             && let Some(relaying) = &mut self.relaying
         {
-            if self.tenure.app.relay_on(&self.tenure.handle, relaying, turn) {
+            if self.registration.app.relay_on(&self.registration.handle, relaying, turn) {
                 self.relaying = None;
             } else if self.is_to_go(cx) {
                 self.lost();
-                self.tenure.handle.leave();
+                self.registration.handle.leave();
                 return true;
-            } else if !self.gives_up(orders) {
-                if !self.tenure.handle.is_held() {
-                    self.tenure.handle.wake_here();
+            } else if !self.gives_up(commands) {
+                if !self.registration.handle.is_held() {
+                    self.registration.handle.wake_here();
                 }
                 // Nobody else writes what is pushed to it in its own turns.
-                if !self.tenure.handle.writer().is_clear() {
+                if !self.registration.handle.writer().is_clear() {
                     self.flush(cx);
                 }
-                self.tenure.handle.leave();
+                self.registration.handle.leave();
                 return false;
             }
         }
-        if !orders.is_empty() {
-            self.obey(orders);
+        if !commands.is_empty() {
+            self.apply(commands);
         }
-        if orders.lost() {
+        if commands.lost() {
             self.socket.look_again();
         }
         if self.phase != Phase::Over {
             self.read(cx, turn);
         }
-        if orders.overdue() && self.phase == Phase::Open && self.incomplete.assembler().is_timed() {
+        if commands.overdue() && self.phase == Phase::Open && self.incomplete.assembler().is_timed() {
             // Not complete after the read either.
             self.fail(Violation::TOO_SLOW);
         }
-        if orders.lost() && self.phase != Phase::Over {
+        if commands.lost() && self.phase != Phase::Over {
             // After the read: what the peer said before it left is heard.
             let is_unread =
-                self.phase == Phase::Open && self.unread.is_some() && !self.tenure.handle.is_stopped();
+                self.phase == Phase::Open && self.unread.is_some() && !self.registration.handle.is_stopped();
             if is_unread || self.relaying.is_some() {
-                self.tenure.handle.declare_lost();
+                self.registration.handle.declare_lost();
             } else {
                 self.lost();
             }
         }
         // Asked once: what is pushed from here on is for the pacer, which comes after what is sent back.
-        let is_clear = self.tenure.handle.writer().is_clear();
+        let is_clear = self.registration.handle.writer().is_clear();
         if !is_clear || self.phase != Phase::Open {
             self.send_back_own();
         }
@@ -425,7 +425,7 @@ impl Connection {
         if self.phase != Phase::Over && self.deadline_has_passed() {
             if self.phase == Phase::Settling {
                 self.conclude_at_last();
-                self.tenure.handle.wake_here();
+                self.registration.handle.wake_here();
             } else {
                 self.over(!flushed);
             }
@@ -433,7 +433,7 @@ impl Connection {
         if self.phase != Phase::Over && self.is_to_go(cx) {
             self.lost();
         }
-        self.tenure.handle.leave();
+        self.registration.handle.leave();
         self.phase == Phase::Over
     }
 }

@@ -13,13 +13,15 @@ use protocol::frame::{self, Opcode};
 
 use super::account::Account;
 use super::group::Group;
+use super::inbox::Inbox;
 use super::intake::Window;
-use super::mailbox::Mailbox;
 use super::outgoing::Outgoing;
 use super::rooms::Rooms;
 use super::turns;
 use super::writer::{Push, Writer};
-use flags::{CLOSE, DEAD, ENDING, EVICT, LEFT, LOST, OPEN, ORDERS, OVERDUE, SEEN, SETTLED, SLOW, TERMINATE};
+use flags::{
+    CLOSE, COMMANDS, DEAD, ENDING, EVICT, LEFT, LOST, OPEN, OVERDUE, SEEN, SETTLED, SLOW, TERMINATE,
+};
 
 mod flags;
 mod peer;
@@ -27,7 +29,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use flags::Orders;
+pub use flags::Commands;
 pub use peer::Peer;
 
 /// Number of a connection, never used twice by its engine.
@@ -69,7 +71,7 @@ pub struct Handle {
     woken: AtomicBool,
     /// Its number in its worker's table.
     key: AtomicUsize,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<Inbox>,
     /// The worker's own.
     account: Account,
     writer: Writer,
@@ -95,13 +97,13 @@ pub struct Handle {
 
 impl Handle {
     /// A handle of a connection that is about to be registered.
-    pub fn new(id: ConnectionId, user: Arc<str>, peer: Peer, mailbox: Arc<Mailbox>) -> Self {
-        mailbox.open.fetch_add(1, Ordering::Relaxed);
+    pub fn new(id: ConnectionId, user: Arc<str>, peer: Peer, inbox: Arc<Inbox>) -> Self {
+        inbox.open.fetch_add(1, Ordering::Relaxed);
         Handle {
             id,
             user,
             peer,
-            mailbox,
+            inbox,
             flags: AtomicU32::new(OPEN),
             writer: Writer::new(),
             woken: AtomicBool::new(false),
@@ -123,13 +125,13 @@ impl Handle {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
-        match self.writer.push(frame, limit, &self.mailbox.memory) {
+        match self.writer.push(frame, limit, &self.inbox.memory) {
             Push::Queued { wake, press } => {
                 if wake {
                     self.schedule();
                 }
                 if press {
-                    self.mailbox.uncork();
+                    self.inbox.uncork();
                 }
                 Pushed::Queued
             }
@@ -143,7 +145,7 @@ impl Handle {
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow.
     pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
-        if self.writer.push_control(frames, &self.mailbox.memory) {
+        if self.writer.push_control(frames, &self.inbox.memory) {
             self.schedule();
         }
     }
@@ -151,7 +153,7 @@ impl Handle {
     /// Queues a ping of the embedder's. False if it is closing or gone, or too much waits.
     pub fn ping(self: &Arc<Self>, payload: &[u8], limit: usize) -> bool {
         let (ping, len) = frame::encode_control(Opcode::Ping, payload);
-        let Some(wakes) = self.writer.push_ping(&ping[..len], &self.mailbox.memory) else { return false };
+        let Some(wakes) = self.writer.push_ping(&ping[..len], &self.inbox.memory) else { return false };
         if wakes {
             self.schedule();
         }
@@ -169,13 +171,13 @@ impl Handle {
 
     fn schedule(self: &Arc<Self>) {
         if !std::ptr::eq(RUNNING.get(), Arc::as_ptr(self)) {
-            self.mailbox.flush(self.key.load(Ordering::Relaxed), &self.account);
+            self.inbox.flush(self.key.load(Ordering::Relaxed), &self.account);
         }
     }
 
-    /// The mailbox of the worker that owns the connection.
-    pub(crate) fn mailbox(&self) -> &Mailbox {
-        &self.mailbox
+    /// The inbox of the worker that owns the connection.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Gives it a turn. For the worker that owns it.
@@ -212,23 +214,23 @@ impl Handle {
         &self.account
     }
 
-    /// Orders give it a turn, which a push does not.
-    fn order(self: &Arc<Self>, order: u32) {
+    /// Commands give it a turn, which a push does not.
+    fn command(self: &Arc<Self>, order: u32) {
         if self.flags.fetch_or(order, Ordering::AcqRel) & order == 0 {
-            self.mailbox.wake(self);
+            self.inbox.wake(self);
         }
     }
 
     /// The same for an order that ends it: it is no longer open.
-    fn order_end(self: &Arc<Self>, order: u32) {
+    fn command_end(self: &Arc<Self>, order: u32) {
         self.count_out(self.flags.fetch_or(ENDING, Ordering::AcqRel));
-        self.order(order);
+        self.command(order);
     }
 
     /// Its flags changed so that it is no longer open, and were `before`.
     fn count_out(&self, before: u32) {
         if before & (OPEN | ENDING) == OPEN {
-            self.mailbox.open.fetch_sub(1, Ordering::Relaxed);
+            self.inbox.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -236,13 +238,13 @@ impl Handle {
     pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
         self.closing.lock().get_or_insert_with(|| Box::new(CloseRequest { code, reason: reason.into() }));
         self.writer.shut();
-        self.order_end(CLOSE);
+        self.command_end(CLOSE);
     }
 
     /// Ends it at once, without a close handshake, whether or not it is closing already. What waits is dropped.
     pub fn terminate(self: &Arc<Self>) {
         self.writer.shut();
-        self.order_end(TERMINATE);
+        self.command_end(TERMINATE);
     }
 
     /// True until a close is asked for or begins.
@@ -285,9 +287,9 @@ impl Handle {
     // For the connection itself.
 
     /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
-    pub(crate) fn enter(self: &Arc<Self>) -> Orders {
+    pub(crate) fn enter(self: &Arc<Self>) -> Commands {
         RUNNING.set(Arc::as_ptr(self));
-        Orders(self.flags.load(Ordering::Acquire) & ORDERS)
+        Commands(self.flags.load(Ordering::Acquire) & COMMANDS)
     }
 
     /// See [`super::table::look_ahead`].
@@ -300,9 +302,9 @@ impl Handle {
         RUNNING.set(std::ptr::null());
     }
 
-    /// Forgets orders that were carried out.
-    pub(super) fn done(&self, orders: Orders) {
-        self.flags.fetch_and(!orders.0, Ordering::AcqRel);
+    /// Forgets commands that were carried out.
+    pub(super) fn done(&self, commands: Commands) {
+        self.flags.fetch_and(!commands.0, Ordering::AcqRel);
     }
 
     /// Stops taking messages. True the first time.
@@ -316,7 +318,7 @@ impl Handle {
         first
     }
 
-    /// See [`Orders::close`].
+    /// See [`Commands::close`].
     pub(super) fn take_close(&self) -> Option<Box<CloseRequest>> {
         self.closing.lock().take()
     }
@@ -333,7 +335,7 @@ impl Handle {
 
     /// The socket failed under a write that was not its own.
     pub(super) fn declare_lost(self: &Arc<Self>) {
-        self.order(LOST);
+        self.command(LOST);
     }
 
     /// Its client left before it had its place in the table.
@@ -375,22 +377,22 @@ impl Handle {
 
     /// Lets a connection that waits for the embedder go on to its end.
     pub(crate) fn declare_settled(self: &Arc<Self>) {
-        self.order(SETTLED);
+        self.command(SETTLED);
     }
 
     /// Ends the connection as a slow consumer.
     pub(super) fn declare_slow(self: &Arc<Self>) {
-        self.order_end(SLOW);
+        self.command_end(SLOW);
     }
 
     /// Ends the connection unless its next read completes the message.
     pub(super) fn declare_overdue(self: &Arc<Self>) {
-        self.order(OVERDUE);
+        self.command(OVERDUE);
     }
 
     /// Ends the connection because of what all hold together, unless it holds nothing by then.
     pub fn evict(self: &Arc<Self>) {
-        self.order(EVICT);
+        self.command(EVICT);
     }
 
     /// Whether that has yet to be done.
@@ -400,17 +402,17 @@ impl Handle {
 
     /// Ends the connection with the heartbeat's code.
     pub(super) fn declare_dead(self: &Arc<Self>) {
-        self.order(DEAD);
+        self.command(DEAD);
     }
 }
 
 /// What wakes a connection, but for its poller: its deadline, its bridge. From any thread.
 impl Wake for Handle {
     fn wake(self: Arc<Self>) {
-        self.mailbox.wake(&self);
+        self.inbox.wake(&self);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.mailbox.wake(self);
+        self.inbox.wake(self);
     }
 }

@@ -50,7 +50,7 @@ pub fn cost(bytes: usize) -> u32 {
 #[derive(Debug, Default)]
 pub struct Window {
     /// Units that are not answered.
-    unanswered: AtomicU32,
+    in_flight: AtomicU32,
     /// Those of them that go behind others: see `Asker::goes_first`.
     behind: AtomicU32,
     /// The most units that it had unanswered since it last had none. Its own worker's, as the next.
@@ -72,15 +72,15 @@ pub struct Window {
 
 impl Window {
     /// Units of relayed messages that Redis has not answered.
-    pub fn unanswered(&self) -> usize {
-        self.unanswered.load(Ordering::SeqCst) as usize
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst) as usize
     }
 
     /// True if its next message may go before those of others, if that is small: it overtakes none of its own, and the burst
     /// that it is part of is short. Parts of a longer one would come back one by one. For the connection's own worker.
     fn may_go_first(&self) -> bool {
         let peak = self.peak.load(Ordering::Relaxed) as usize;
-        if self.unanswered() == 0 && peak > 0 {
+        if self.in_flight() == 0 && peak > 0 {
             self.peak.store(0, Ordering::Relaxed);
             self.used.store(0, Ordering::Relaxed);
         }
@@ -98,7 +98,7 @@ impl Window {
 #[derive(Debug)]
 pub struct Intake {
     /// Units without an answer, of all connections, and those that room is kept for.
-    unanswered: AtomicUsize,
+    in_flight: AtomicUsize,
     budget: Arc<Budget>,
     line: Mutex<Line>,
     /// How many stand in line. Written under its lock.
@@ -175,7 +175,7 @@ impl Intake {
     /// One whose connections wait also while half of `budget` is used up.
     pub fn new(budget: Arc<Budget>) -> Intake {
         Intake {
-            unanswered: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             budget,
             line: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -183,9 +183,9 @@ impl Intake {
         }
     }
 
-    /// What one connection may have unanswered while all have `unanswered`.
-    fn window(&self, unanswered: usize) -> usize {
-        (ROOM.saturating_sub(unanswered) / SHARE).clamp(LEAST, MOST)
+    /// What one connection may have unanswered while all have `in_flight`.
+    fn window(&self, in_flight: usize) -> usize {
+        (ROOM.saturating_sub(in_flight) / SHARE).clamp(LEAST, MOST)
     }
 
     /// A message of a connection is about to be relayed, once. Answers whether it may go before those of others, which those
@@ -204,8 +204,8 @@ impl Intake {
         if !first {
             window.behind.fetch_add(cost, Ordering::SeqCst);
         }
-        let own = window.unanswered.fetch_add(cost, Ordering::SeqCst) as usize + cost as usize;
-        let all = self.unanswered.fetch_add(cost as usize, Ordering::SeqCst) + cost as usize;
+        let own = window.in_flight.fetch_add(cost, Ordering::SeqCst) as usize + cost as usize;
+        let all = self.in_flight.fetch_add(cost as usize, Ordering::SeqCst) + cost as usize;
         if window.last.load(Ordering::Relaxed) != cost {
             window.last.store(cost, Ordering::Relaxed);
         }
@@ -222,8 +222,8 @@ impl Intake {
         if !first {
             handle.window().behind.fetch_sub(cost, Ordering::SeqCst);
         }
-        handle.window().unanswered.fetch_sub(cost, Ordering::SeqCst);
-        self.unanswered.fetch_sub(cost as usize, Ordering::SeqCst);
+        handle.window().in_flight.fetch_sub(cost, Ordering::SeqCst);
+        self.in_flight.fetch_sub(cost as usize, Ordering::SeqCst);
     }
 
     /// Whether a connection's next message has to wait. If so, it stands in line from here on, and is woken when it is
@@ -244,11 +244,11 @@ impl Intake {
         let kept = self.arrive(handle);
         let window = handle.window();
         let last = window.last.load(Ordering::Relaxed) as usize;
-        let unanswered = self.unanswered.load(Ordering::SeqCst);
-        let fits = window.unanswered() < self.window(unanswered) && (last <= LEAST || unanswered < ROOM);
+        let in_flight = self.in_flight.load(Ordering::SeqCst);
+        let fits = window.in_flight() < self.window(in_flight) && (last <= LEAST || in_flight < ROOM);
         if (kept || fits)
             && !self.budget.is_short_for_clients()
-            && (!self.budget.is_giving_up() || window.unanswered() == 0)
+            && (!self.budget.is_giving_up() || window.in_flight() == 0)
         {
             window.set_full(false);
             if kept {
@@ -261,7 +261,7 @@ impl Intake {
         window.set_full(true);
         {
             let mut line = self.line.lock();
-            let burst = window.unanswered().max(last).clamp(LEAST, MOST);
+            let burst = window.in_flight().max(last).clamp(LEAST, MOST);
             window.burst.store(burst as u32, Ordering::Relaxed);
             handle.set_held();
             line.stand(handle);
@@ -275,7 +275,7 @@ impl Intake {
 
     /// True if a message of this connection has as much under way as those of all together may: the rest of it waits.
     pub fn is_used_up_by(&self, handle: &Handle) -> bool {
-        handle.window().unanswered() >= ROOM || self.budget.is_short_for_clients()
+        handle.window().in_flight() >= ROOM || self.budget.is_short_for_clients()
     }
 
     /// What bounds those whose messages go first.
@@ -310,8 +310,8 @@ impl Intake {
         let mut is_last_lap = place == Place::default();
         let mut called = 0;
         loop {
-            let unanswered = self.unanswered.load(Ordering::SeqCst);
-            let has_room = unanswered < ROOM;
+            let in_flight = self.in_flight.load(Ordering::SeqCst);
+            let has_room = in_flight < ROOM;
             if (!has_room && called >= without_room)
                 || self.budget.is_short_for_clients()
                 || self.budget.is_giving_up()
@@ -334,7 +334,7 @@ impl Intake {
             // At half of its window, so that it isn't woken for each single message.
             let window = handle.window();
             let is_large = window.last.load(Ordering::Relaxed) as usize > LEAST;
-            if window.unanswered() > self.window(unanswered) / 2 || (!has_room && is_large) {
+            if window.in_flight() > self.window(in_flight) / 2 || (!has_room && is_large) {
                 passed_over += 1;
                 continue;
             }
@@ -342,7 +342,7 @@ impl Intake {
             called += 1;
             line.called = line.called.max(place.0);
             let burst = handle.window().burst.load(Ordering::Relaxed) as usize;
-            self.unanswered.fetch_add(burst, Ordering::SeqCst);
+            self.in_flight.fetch_add(burst, Ordering::SeqCst);
             handle.call();
             // One that has ended meanwhile does not arrive any more.
             if !handle.is_open() {
@@ -357,7 +357,7 @@ impl Intake {
         let called = handle.was_called();
         if called {
             let burst = handle.window().burst.load(Ordering::Relaxed);
-            self.unanswered.fetch_sub(burst as usize, Ordering::SeqCst);
+            self.in_flight.fetch_sub(burst as usize, Ordering::SeqCst);
         }
         called
     }

@@ -2,7 +2,7 @@
 //!
 //! One runtime per thread, first in, first out, so that a busy connection can't starve another: tokio's shared
 //! scheduler looks at its global queue only now and then, and its tail latency shows that. What other threads
-//! push to a worker's connections goes through its mailbox, which wakes it once per batch.
+//! push to a worker's connections goes through its inbox, which wakes it once per batch.
 
 pub(crate) mod account;
 pub(crate) mod application;
@@ -13,27 +13,27 @@ pub(crate) mod counters;
 pub(crate) mod group;
 pub(crate) mod handle;
 pub(crate) mod heartbeat;
+pub(crate) mod inbox;
 pub(crate) mod incomplete;
 pub(crate) mod intake;
 pub(crate) mod lag;
+pub(crate) mod limiter;
 pub(crate) mod limits;
-pub(crate) mod live;
-pub(crate) mod mailbox;
 pub(crate) mod memory;
-pub(crate) mod outbox;
 pub(crate) mod outgoing;
 #[cfg(unix)]
 pub(crate) mod poller;
 pub(crate) mod progress;
-pub(crate) mod read_buffer;
 pub(crate) mod refusal;
+pub(crate) mod registration;
 pub(crate) mod relaying;
 pub(crate) mod respite;
 pub(crate) mod rooms;
 pub(crate) mod run_queue;
+pub(crate) mod send_queue;
+pub(crate) mod shared_buffer;
 pub(crate) mod socket;
 pub(crate) mod table;
-pub(crate) mod tenure;
 pub(crate) mod turns;
 pub(crate) mod turnstile;
 pub(crate) mod writer;
@@ -45,8 +45,8 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 
 use heartbeat::Heartbeat;
+use inbox::Inbox;
 use limits::Limits;
-use mailbox::Mailbox;
 use memory::Memory;
 #[cfg(unix)]
 use poller::Poller;
@@ -55,8 +55,8 @@ use table::Care;
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    /// See [`Mailbox`].
-    pub mailbox: Arc<Mailbox>,
+    /// See [`Inbox`].
+    pub inbox: Arc<Inbox>,
     /// Spawns tasks on the worker.
     pub runtime: tokio::runtime::Handle,
     thread: Option<JoinHandle<()>>,
@@ -75,11 +75,11 @@ impl Worker {
         memory: Arc<Memory>,
     ) -> io::Result<Worker> {
         let care = Care { heartbeat, message_timeout: limits.message_timeout };
-        let mailbox = Arc::new(Mailbox::new(engine, memory, limits));
+        let inbox = Arc::new(Inbox::new(engine, memory, limits));
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({
-            let mailbox = mailbox.clone();
+            let inbox = inbox.clone();
             #[cfg(unix)]
             let poller = {
                 let _entered = runtime.enter();
@@ -88,15 +88,15 @@ impl Worker {
             move || {
                 #[cfg(unix)]
                 runtime.spawn(poller.live_here());
-                run(&mailbox, runtime, care);
+                run(&inbox, runtime, care);
             }
         })?;
-        Ok(Worker { mailbox, runtime: handle, thread: Some(thread) })
+        Ok(Worker { inbox, runtime: handle, thread: Some(thread) })
     }
 
     /// Ends the thread, and with it every task on it, and waits for it. Called twice, does nothing more.
     pub fn stop(&mut self) {
-        self.mailbox.stop();
+        self.inbox.stop();
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
         {
@@ -111,13 +111,13 @@ impl Drop for Worker {
     }
 }
 
-fn run(mailbox: &Arc<Mailbox>, runtime: Runtime, care: Care) {
-    mailbox.live_here();
-    table::set_up(mailbox.clone(), care);
+fn run(inbox: &Arc<Inbox>, runtime: Runtime, care: Care) {
+    inbox.live_here();
+    table::set_up(inbox.clone(), care);
     runtime.spawn(turns::take_turns());
     runtime.spawn(turns::pace());
     runtime.spawn(turnstile::let_pass());
-    runtime.block_on(std::future::poll_fn(|cx| mailbox.poll(cx)));
+    runtime.block_on(std::future::poll_fn(|cx| inbox.poll(cx)));
     // On their own thread, where their table still is.
     table::clear();
     // Tasks are dropped here too.

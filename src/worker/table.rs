@@ -10,12 +10,12 @@ use slab::Slab;
 
 use super::connection::Connection;
 use super::handle::Handle;
-use super::mailbox::Mailbox;
+use super::inbox::Inbox;
 use super::memory::Holder;
-use super::outbox::Outbox;
 #[cfg(unix)]
 use super::poller::Readiness;
-use super::read_buffer;
+use super::send_queue::SendQueue;
+use super::shared_buffer;
 use super::turns::{self, Turn};
 use super::writer::{Flushed, LEFTOVER};
 
@@ -57,14 +57,14 @@ struct Table {
     /// When which connection's token expires, in Unix milliseconds.
     expiries: BTreeSet<(u64, usize)>,
     care: Option<Care>,
-    mailbox: Option<Arc<Mailbox>>,
+    inbox: Option<Arc<Inbox>>,
     sweeping: bool,
 }
 
 /// The worker that this thread is, before it has connections.
-pub(super) fn set_up(mailbox: Arc<Mailbox>, care: Care) {
+pub(super) fn set_up(inbox: Arc<Inbox>, care: Care) {
     TABLE.with_borrow_mut(|table| {
-        table.mailbox = Some(mailbox);
+        table.inbox = Some(inbox);
         table.care = Some(care);
     });
 }
@@ -120,7 +120,7 @@ pub(super) fn look_ahead<'a>(keys: impl Iterator<Item = &'a Key>) {
 pub(super) fn take_turn(key: Key, turn: &Turn) {
     // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
     // one said in its first turn goes out before it has the second.
-    if read_buffer::holds(key) {
+    if shared_buffer::holds(key) {
         send_back();
     }
     let connection = TABLE.with_borrow_mut(|table| {
@@ -224,9 +224,9 @@ pub(super) fn flush_soon(keys: Vec<Key>) {
 ///
 /// All outboxes are taken first: what has to come from memory for that comes for many at once, where a system call
 /// between two of them would have each wait for its own. Those that would be too much for one go stay in `keys`.
-pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Outbox>, Flushed>)>) {
+pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<SendQueue>, Flushed>)>) {
     TABLE.with_borrow(|table| {
-        let Some(mailbox) = &table.mailbox else {
+        let Some(inbox) = &table.inbox else {
             keys.clear();
             return;
         };
@@ -234,20 +234,20 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Out
         for &key in &*keys {
             taken += 1;
             let Some((handle, _)) = table.begun(key) else { continue };
-            let outbox = handle.writer().take().map(|(outbox, len)| {
+            let send_queue = handle.writer().take().map(|(send_queue, len)| {
                 bytes += len;
-                outbox
+                send_queue
             });
-            outboxes.push((key, outbox));
+            outboxes.push((key, send_queue));
             if bytes >= FLUSH_BYTES {
                 break;
             }
         }
         keys.drain(..taken);
-        for (key, outbox) in outboxes.drain(..) {
+        for (key, send_queue) in outboxes.drain(..) {
             let Some((handle, connection)) = table.begun(key) else { continue };
-            write(key, connection, || match outbox {
-                Ok(outbox) => handle.writer().write(outbox, connection.socket(), mailbox),
+            write(key, connection, || match send_queue {
+                Ok(send_queue) => handle.writer().write(send_queue, connection.socket(), inbox),
                 Err(flushed) => flushed,
             });
         }
@@ -257,11 +257,11 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Out
 /// Sends back what connections said to themselves in their turns.
 pub(super) fn send_back() {
     TABLE.with_borrow(|table| {
-        let Some(mailbox) = &table.mailbox else { return };
-        read_buffer::take_all(|key, frames, messages| {
+        let Some(inbox) = &table.inbox else { return };
+        shared_buffer::take_all(|key, frames, messages| {
             let Some((handle, connection)) = table.begun(key) else { return };
             let (turn, writer) = (Turn::begin(), handle.writer());
-            write(key, connection, || writer.write_through(frames, messages, connection.socket(), mailbox));
+            write(key, connection, || writer.write_directly(frames, messages, connection.socket(), inbox));
             turn.charge_to(handle.account());
         });
     });

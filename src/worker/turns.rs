@@ -2,7 +2,7 @@
 //!
 //! A worker polls its connections itself. A runtime's task would cost each of them an allocation, and each message several
 //! locked instructions, for being woken from any thread and run on any: but a connection is woken by its worker's
-//! sockets, or through the mailbox, and only ever runs there.
+//! sockets, or through the inbox, and only ever runs there.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -13,14 +13,14 @@ use tokio::task::yield_now;
 use tokio::time::timeout_at;
 
 use super::account::{Account, WORK};
-use super::read_buffer;
 use super::respite::{Respite, Round};
 use super::run_queue::{Lane, RunQueue};
+use super::shared_buffer;
 use super::table::{self, Key};
 
 /// Connections that have a turn between two looks at the sockets.
 const ROUND: usize = 256;
-/// Connections that read one after the other, before what goes back to them is sent: see [`read_buffer`]. Their memory
+/// Connections that read one after the other, before what goes back to them is sent: see [`shared_buffer`]. Their memory
 /// is asked for at once, see [`table::look_ahead`].
 const GROUP: usize = 16;
 /// What they may do until then, as [`spend`] counts.
@@ -212,7 +212,7 @@ pub(super) async fn take_turns() {
                 if lane == Lane::Quiet {
                     WOKEN.with_borrow_mut(|queue| queue.note_quiet_work(turn.spent()));
                 }
-                if taken % GROUP == 0 || group.spent() >= GROUP_WORK || read_buffer::is_crowded() {
+                if taken % GROUP == 0 || group.spent() >= GROUP_WORK || shared_buffer::is_crowded() {
                     table::send_back();
                     group = Turn::begin();
                 }

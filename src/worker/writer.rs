@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::mailbox::Mailbox;
+use super::inbox::Inbox;
 use super::memory::{GRAIN, Memory};
-use super::outbox::{Dropped, Outbox};
 use super::outgoing::Outgoing;
 use super::progress::Progress;
+use super::send_queue::{Dropped, SendQueue};
 use super::socket::Socket;
 
 /// How often an outbox is emptied in one go, if another thread fills it meanwhile.
@@ -42,7 +42,7 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct State {
     /// None while there is nothing in it, which is most of the time.
-    outbox: Option<Box<Outbox>>,
+    send_queue: Option<Box<SendQueue>>,
     /// Bytes in the outbox and in the write that is under way.
     queued: usize,
     /// Somebody will empty the outbox without being told: a push need not wake.
@@ -91,10 +91,10 @@ impl State {
 
     /// Counts what the outbox holds for a client that is behind, if that is `grain` bytes off from what was counted.
     fn count_in(&mut self, memory: &Arc<Memory>, grain: usize) {
-        if let Some(outbox) = &mut self.outbox {
-            outbox.count_in(memory);
-            if outbox.own().abs_diff(self.counted as usize) >= grain {
-                memory.recount(&mut self.counted, outbox.own());
+        if let Some(send_queue) = &mut self.send_queue {
+            send_queue.count_in(memory);
+            if send_queue.own().abs_diff(self.counted as usize) >= grain {
+                memory.recount(&mut self.counted, send_queue.own());
             }
         }
     }
@@ -130,7 +130,7 @@ impl Writer {
     /// A writer that gathers, until [`Writer::unblock`].
     pub(super) fn new() -> Self {
         let state = State {
-            outbox: None,
+            send_queue: None,
             queued: 0,
             scheduled: true,
             writing: false,
@@ -161,7 +161,7 @@ impl Writer {
         }
         let press = state.queued < limit / 2 && queued >= limit / 2;
         state.queued = queued;
-        state.outbox.get_or_insert_with(Outbox::spare).push(frame);
+        state.send_queue.get_or_insert_with(SendQueue::spare).push(frame);
         state.count_pushed(memory);
         Push::Queued { wake: !std::mem::replace(&mut state.scheduled, true), press }
     }
@@ -177,9 +177,9 @@ impl Writer {
     }
 
     /// For the connection's own turn, with a message that is for its user: whether it may be written past the outbox, by
-    /// [`Writer::write_through`] before anything else is written. Nobody else is to get it, and nothing waits that it would
+    /// [`Writer::write_directly`] before anything else is written. Nobody else is to get it, and nothing waits that it would
     /// overtake; what others push from here on comes behind.
-    pub(crate) fn may_write_through(&self) -> bool {
+    pub(crate) fn may_write_directly(&self) -> bool {
         self.sole.load(Ordering::Acquire) && self.is_clear()
     }
 
@@ -216,31 +216,31 @@ impl Writer {
     fn queue_control(&self, state: &mut State, frames: &[u8], memory: &Arc<Memory>) -> bool {
         self.clear.store(false, Ordering::Release);
         state.queued += frames.len();
-        state.outbox.get_or_insert_with(Outbox::spare).push_control(frames);
+        state.send_queue.get_or_insert_with(SendQueue::spare).push_control(frames);
         state.count_pushed(memory);
         !std::mem::replace(&mut state.scheduled, true)
     }
 
     /// Writes all that the kernel takes. For the worker only. The lock is not held while the kernel works.
-    pub(super) fn flush(&self, socket: &Socket, mailbox: &Mailbox) -> Flushed {
+    pub(super) fn flush(&self, socket: &Socket, inbox: &Inbox) -> Flushed {
         match self.take() {
-            Ok((outbox, _)) => self.write(outbox, socket, mailbox),
+            Ok((send_queue, _)) => self.write(send_queue, socket, inbox),
             Err(flushed) => flushed,
         }
     }
 
     /// Writes the frames of so many messages. The rest that the kernel doesn't take goes to the outbox.
-    pub(super) fn write_through(
+    pub(super) fn write_directly(
         &self,
         frames: &[u8],
         messages: u32,
         socket: &Socket,
-        mailbox: &Mailbox,
+        inbox: &Inbox,
     ) -> Flushed {
         let sent = socket.try_write(&[IoSlice::new(frames)]).unwrap_or(0);
-        mailbox.counters.bytes_out.add(sent as u64);
+        inbox.counters.bytes_out.add(sent as u64);
         if sent == frames.len() {
-            mailbox.counters.messages_out.add(messages.into());
+            inbox.counters.messages_out.add(messages.into());
             return Flushed::Done;
         }
         {
@@ -251,13 +251,13 @@ impl Writer {
             state.writing = true;
         }
         // Which also finds out why.
-        self.write(Outbox::begun(frames, messages, sent), socket, mailbox)
+        self.write(SendQueue::begun(frames, messages, sent), socket, inbox)
     }
 
     /// The first half of a flush: takes what waits, and says how many bytes that are. It has to go to [`Writer::write`], before
     /// anything else is written. Err: there is nothing to do, also because what was taken before is not written yet, and who
     /// writes that looks again.
-    pub(crate) fn take(&self) -> Result<(Box<Outbox>, usize), Flushed> {
+    pub(crate) fn take(&self) -> Result<(Box<SendQueue>, usize), Flushed> {
         let mut state = self.state.lock();
         if state.blocked {
             return Err(Flushed::Blocked);
@@ -265,17 +265,17 @@ impl Writer {
         if state.writing {
             return Err(Flushed::Done);
         }
-        let outbox = self.next(&mut state)?;
-        Ok((outbox, state.queued))
+        let send_queue = self.next(&mut state)?;
+        Ok((send_queue, state.queued))
     }
 
     /// What waits; if nothing does, all is written.
-    fn next(&self, state: &mut State) -> Result<Box<Outbox>, Flushed> {
+    fn next(&self, state: &mut State) -> Result<Box<SendQueue>, Flushed> {
         state.scheduled = false;
-        state.writing = state.outbox.is_some();
+        state.writing = state.send_queue.is_some();
         self.clear.store(!state.writing && !state.shut, Ordering::Release);
-        match state.outbox.take() {
-            Some(outbox) => Ok(outbox),
+        match state.send_queue.take() {
+            Some(send_queue) => Ok(send_queue),
             None if std::mem::take(&mut state.behind) | std::mem::take(&mut state.watched) => {
                 Err(Flushed::Drained)
             }
@@ -284,61 +284,61 @@ impl Writer {
     }
 
     /// The other half.
-    pub(super) fn write(&self, mut outbox: Box<Outbox>, socket: &Socket, mailbox: &Mailbox) -> Flushed {
+    pub(super) fn write(&self, mut send_queue: Box<SendQueue>, socket: &Socket, inbox: &Inbox) -> Flushed {
         for _ in 0..MAX_ROUNDS {
             let mut sent = 0;
-            while !outbox.is_empty() {
-                match outbox.with_slices(|slices| socket.try_write(slices)) {
+            while !send_queue.is_empty() {
+                match send_queue.with_slices(|slices| socket.try_write(slices)) {
                     Ok(n) if n > 0 => {
-                        outbox.advance(n);
+                        send_queue.advance(n);
                         sent += n;
-                        if sent >= MAX_BYTES && !outbox.is_empty() {
-                            drop(self.put_back(outbox, sent, mailbox));
+                        if sent >= MAX_BYTES && !send_queue.is_empty() {
+                            drop(self.put_back(send_queue, sent, inbox));
                             return Flushed::More;
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        let mut state = self.put_back(outbox, sent, mailbox);
+                        let mut state = self.put_back(send_queue, sent, inbox);
                         state.refused();
-                        state.count_in(&mailbox.memory, 0);
+                        state.count_in(&inbox.memory, 0);
                         return Flushed::Blocked;
                     }
                     // EPIPE, ECONNRESET: not "later", but the end.
                     _ => {
-                        self.put_back(outbox, sent, mailbox).blocked = true;
+                        self.put_back(send_queue, sent, inbox).blocked = true;
                         return Flushed::Lost;
                     }
                 }
             }
-            mailbox.counters.bytes_out.add(sent as u64);
-            mailbox.counters.messages_out.add(u64::from(outbox.messages()));
-            outbox.recycle();
+            inbox.counters.bytes_out.add(sent as u64);
+            inbox.counters.messages_out.add(u64::from(send_queue.messages()));
+            send_queue.recycle();
             let mut state = self.state.lock();
             state.took(sent);
-            outbox = match self.next(&mut state) {
+            send_queue = match self.next(&mut state) {
                 Ok(newer) => newer,
                 Err(flushed) => {
-                    mailbox.memory.recount(&mut state.counted, 0);
+                    inbox.memory.recount(&mut state.counted, 0);
                     return flushed;
                 }
             };
         }
-        drop(self.put_back(outbox, 0, mailbox));
+        drop(self.put_back(send_queue, 0, inbox));
         Flushed::More
     }
 
-    fn put_back(&self, mut outbox: Box<Outbox>, sent: usize, mailbox: &Mailbox) -> MutexGuard<'_, State> {
-        mailbox.counters.bytes_out.add(sent as u64);
-        mailbox.counters.messages_out.add(outbox.take_written());
+    fn put_back(&self, mut send_queue: Box<SendQueue>, sent: usize, inbox: &Inbox) -> MutexGuard<'_, State> {
+        inbox.counters.bytes_out.add(sent as u64);
+        inbox.counters.messages_out.add(send_queue.take_written());
         let mut state = self.state.lock();
         state.took(sent);
         state.scheduled = true;
         state.writing = false;
-        if let Some(newer) = state.outbox.take() {
-            outbox.append(*newer);
+        if let Some(newer) = state.send_queue.take() {
+            send_queue.append(*newer);
         }
-        state.outbox = Some(outbox);
+        state.send_queue = Some(send_queue);
         state
     }
 
@@ -350,8 +350,8 @@ impl Writer {
     /// Drops every frame that is not half out.
     pub(super) fn cut(&self, memory: &Memory) -> Dropped {
         let mut state = self.state.lock();
-        let mut dropped = state.outbox.as_mut().map(|outbox| outbox.cut()).unwrap_or_default();
-        let own = state.outbox.as_ref().map_or(0, |outbox| outbox.own());
+        let mut dropped = state.send_queue.as_mut().map(|send_queue| send_queue.cut()).unwrap_or_default();
+        let own = state.send_queue.as_ref().map_or(0, |send_queue| send_queue.own());
         memory.recount(&mut state.counted, own);
         state.queued = state.queued.saturating_sub(dropped.bytes as usize);
         let (messages, bytes) = std::mem::take(&mut state.overflow);
@@ -387,7 +387,7 @@ impl Writer {
     /// Bytes of memory that would be free without its outbox. Costs a walk over the large frames in it.
     pub(super) fn own(&self) -> usize {
         let state = self.state.lock();
-        state.outbox.as_ref().map_or(state.counted as usize, |outbox| outbox.own_and_unshared())
+        state.send_queue.as_ref().map_or(state.counted as usize, |send_queue| send_queue.own_and_unshared())
     }
 
     /// Gives up; answers how many messages were not sent.
@@ -396,7 +396,7 @@ impl Writer {
         memory.recount(&mut state.counted, 0);
         state.queued = 0;
         let (overflow, _) = std::mem::take(&mut state.overflow);
-        u64::from(overflow) + state.outbox.take().map_or(0, |outbox| u64::from(outbox.messages()))
+        u64::from(overflow) + state.send_queue.take().map_or(0, |send_queue| u64::from(send_queue.messages()))
     }
 }
 

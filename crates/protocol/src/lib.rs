@@ -3,5 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod assembler;
-pub mod echoes;
 pub mod frame;
+pub mod reflected;

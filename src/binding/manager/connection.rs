@@ -9,8 +9,8 @@ use protocol::frame::Message;
 
 use super::{Data, NativeManager, message};
 use crate::binding::batch::{self, NativeInfo};
-use crate::binding::raise::{throw, throw_error};
-use crate::binding::text;
+use crate::binding::throw::{throw, throw_error};
+use crate::binding::utf16;
 
 #[napi]
 impl NativeManager {
@@ -30,7 +30,7 @@ impl NativeManager {
         let engine = self.engine.clone();
         env.create_function_from_closure("sendText", move |call| {
             let (id, text): (f64, Utf16String) = call.args()?;
-            let text = text::from_utf16(&text);
+            let text = utf16::from_utf16(&text);
             engine.send(id as u64, Message::Text(&text)).map_err(|error| throw_error(call.env, &error))
         })
     }

@@ -7,7 +7,7 @@ use napi_derive::napi;
 
 use super::{Data, NativeManager, message};
 use crate::binding::outcome::{Outcome, outcome};
-use crate::binding::raise::throw_error;
+use crate::binding::throw::throw_error;
 use crate::outcome::Reply;
 use crate::registry::recipients::Channel;
 

@@ -9,7 +9,7 @@ use napi_derive::napi;
 
 use super::NativeManager;
 use crate::binding::bridge::NativeBridge;
-use crate::binding::raise::{throw, throw_error};
+use crate::binding::throw::{throw, throw_error};
 use crate::engine::{Admission, Taken, Upgrade, denial};
 
 /// Flags of `upgrade`.

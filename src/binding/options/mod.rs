@@ -18,7 +18,7 @@ use napi::bindgen_prelude::Unknown;
 use self::draft::{AuthDraft, Draft};
 use self::unknown::{members, unknown};
 use self::value::{Value, Wrong, join};
-use super::raise::throw;
+use super::throw::throw;
 use crate::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, RejectWith, Relay};
 

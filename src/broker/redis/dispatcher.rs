@@ -13,9 +13,9 @@ use protocol::frame::{MAX_REASON, Message};
 
 use super::asker::Asker;
 use super::envelope::{self, Control};
-use super::hub::{Counts, Hub, SHARED, count};
+use super::rate_limited_log::RateLimitedLog;
 use super::sink::{Outcome, Sink};
-use super::skipped::Skipped;
+use super::subscription_router::{Counts, SHARED, SubscriptionRouter, count};
 use super::uncertain;
 use crate::broker::unavailable;
 use crate::events::broker_status::BrokerStatus;
@@ -51,16 +51,16 @@ pub struct Dispatcher {
     pub outbox_limit: usize,
     node: String,
     intake: Arc<Intake>,
-    hub: OnceLock<Weak<Hub>>,
-    /// Shared with the hub.
+    router: OnceLock<Weak<SubscriptionRouter>>,
+    /// Shared with the router.
     pub counts: Arc<Counts>,
     last_ticket: AtomicU64,
     tallies: Mutex<HashMap<u64, Tally>>,
-    skipped: Skipped,
+    skipped: RateLimitedLog,
 }
 
 impl Dispatcher {
-    /// One that still needs its hub.
+    /// One that still needs its router.
     pub fn new(
         registry: Arc<Registry>,
         events: Arc<Events>,
@@ -74,21 +74,21 @@ impl Dispatcher {
             outbox_limit,
             node,
             intake,
-            hub: OnceLock::new(),
+            router: OnceLock::new(),
             counts: Arc::default(),
             last_ticket: AtomicU64::new(0),
             tallies: Mutex::default(),
-            skipped: Skipped::default(),
+            skipped: RateLimitedLog::default(),
         })
     }
 
-    /// Gives it the hub whose sink it is.
-    pub fn attach(&self, hub: &Arc<Hub>) {
-        let _ = self.hub.set(Arc::downgrade(hub));
+    /// Gives it the router whose sink it is.
+    pub fn attach(&self, router: &Arc<SubscriptionRouter>) {
+        let _ = self.router.set(Arc::downgrade(router));
     }
 
-    fn hub(&self) -> Option<Arc<Hub>> {
-        self.hub.get().and_then(Weak::upgrade)
+    fn router(&self) -> Option<Arc<SubscriptionRouter>> {
+        self.router.get().and_then(Weak::upgrade)
     }
 
     /// A number for an answer that comes later.
@@ -199,12 +199,12 @@ impl Dispatcher {
             // This server has counted itself.
             Ok(Control::Count { node, .. }) if node == self.node => {}
             Ok(Control::Count { id, node, user_id }) => {
-                if let Some(hub) = self.hub() {
+                if let Some(router) = self.router() {
                     let connections = self.registry.count(user_id.as_deref());
                     let answer = envelope::write_control(&Control::Counted { id, connections });
                     let name = format!("node:{node}");
                     // If it can't be sent, the count is incomplete, and says so.
-                    let _ = hub.publish([&name, ""], &[answer.as_bytes()], Asker::Nobody);
+                    let _ = router.publish([&name, ""], &[answer.as_bytes()], Asker::Nobody);
                 }
             }
             Ok(Control::Counted { id, connections }) => self.tally(id, |tally| {

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::clock;
-use super::hub::{Hub, closed, count};
 use super::link::Link;
+use super::subscription_router::{SubscriptionRouter, closed, count};
 use crate::events::broker_status::{BrokerStatus, State};
 use crate::time_of_day::unix_ms;
 
@@ -71,37 +71,37 @@ impl Health {
 
 /// Of all links together: the state that was last told, and who waits for it to be up.
 #[derive(Debug, Default)]
-pub struct Board {
-    told: Mutex<Told>,
+pub struct HealthReporter {
+    told: Mutex<Reported>,
 }
 
 #[derive(Debug)]
-struct Told {
+struct Reported {
     status: BrokerStatus,
     /// Why there is no link at all.
     trouble: Option<Error>,
     waiting: Vec<u64>,
 }
 
-impl Default for Told {
+impl Default for Reported {
     fn default() -> Self {
         let now = unix_ms();
         // Without an error: the first one is told, whatever it is.
         let status = BrokerStatus { state: State::Down, since: now, error: None, gap: None };
-        Told { status, trouble: None, waiting: Vec::new() }
+        Reported { status, trouble: None, waiting: Vec::new() }
     }
 }
 
-impl Hub {
+impl SubscriptionRouter {
     /// The state that was last told.
     pub fn status(&self) -> BrokerStatus {
-        self.board.told.lock().status.clone()
+        self.reporter.told.lock().status.clone()
     }
 
     /// True if every link works; otherwise the ticket is settled when that is so, or with the next failure.
     pub fn await_ready(&self, ticket: u64) -> bool {
         {
-            let mut told = self.board.told.lock();
+            let mut told = self.reporter.told.lock();
             if told.status.state == State::Up {
                 return true;
             }
@@ -116,7 +116,7 @@ impl Hub {
 
     /// An attempt to find out where Redis is failed.
     pub fn lost_track(&self, error: Error) {
-        self.board.told.lock().trouble = Some(error.clone());
+        self.reporter.told.lock().trouble = Some(error.clone());
         if self.links().is_empty() {
             self.lose_all();
         }
@@ -126,17 +126,17 @@ impl Hub {
 
     /// Whether the last attempt to find out where Redis is failed.
     pub fn is_in_trouble(&self) -> bool {
-        self.board.told.lock().trouble.is_some()
+        self.reporter.told.lock().trouble.is_some()
     }
 
     /// It is known where Redis is.
     pub fn found_track(&self) {
-        self.board.told.lock().trouble = None;
+        self.reporter.told.lock().trouble = None;
     }
 
     /// Whoever waits for the links to be up waits in vain.
     pub fn fail_waiting(&self, error: &Error) {
-        let waiting = std::mem::take(&mut self.board.told.lock().waiting);
+        let waiting = std::mem::take(&mut self.reporter.told.lock().waiting);
         if !waiting.is_empty() {
             self.sink.ready(waiting, Err(error.clone()));
         }
@@ -147,15 +147,15 @@ impl Hub {
         link.health.inner.lock().phase = Phase::Subscribing;
     }
 
-    /// A link works. [`Hub::unpark`] is to follow.
+    /// A link works. [`SubscriptionRouter::unpark`] is to follow.
     pub fn link_up(&self, link: &Link) {
         *link.health.inner.lock() = Inner { phase: Phase::Up, ..Inner::default() };
-        self.report(self.regain());
+        self.report(self.end_gap());
     }
 
     /// Tells of a gap if subscriptions that were lost are all there again.
     pub fn report_regained(&self) {
-        let gap = self.regain();
+        let gap = self.end_gap();
         if gap.is_some() {
             self.report(gap);
         }
@@ -168,7 +168,7 @@ impl Hub {
             inner.lagging = error.is_some();
             inner.error = error;
         }
-        self.report(self.regain());
+        self.report(self.end_gap());
     }
 
     /// A link has failed, or has failed to come up.
@@ -195,7 +195,7 @@ impl Hub {
             return;
         }
         let links = self.links();
-        let mut told = self.board.told.lock();
+        let mut told = self.reporter.told.lock();
         let (mut up, mut well, mut total, mut untried) = (0, 0, 0, 0);
         let mut error = None;
         for link in links.iter().filter(|link| !link.is_retired()) {
@@ -224,7 +224,7 @@ impl Hub {
                 count(&self.counts.gaps);
             }
             let gap = gap.map(clock::until_now);
-            // Told under the lock, so that states are told in their order.
+            // Reported under the lock, so that states are told in their order.
             self.sink.status(BrokerStatus { gap, ..told.status.clone() });
         }
         if state == State::Up && !told.waiting.is_empty() {

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use super::clock;
 use super::config::{Address, Server};
 use super::health::Health;
-use super::hub::{Hub, Place};
 use super::pipeline::Pipeline;
 use super::sentinel::Word;
 use super::session::Session;
+use super::subscription_router::{Place, SubscriptionRouter};
 use super::topology::Finder;
 use super::wire::Wire;
 use crate::worker::budget::Budget;
@@ -57,7 +57,7 @@ impl Link {
         Arc::new(Link {
             number,
             server,
-            pipeline: Pipeline::new(place.mailbox.clone(), budget),
+            pipeline: Pipeline::new(place.inbox.clone(), budget),
             health: Health::default(),
             born: clock::now(),
             word: Mutex::default(),
@@ -108,20 +108,20 @@ impl Link {
     }
 
     /// Runs until it is retired.
-    pub async fn run(self: Arc<Self>, hub: Arc<Hub>, finder: Finder) {
+    pub async fn run(self: Arc<Self>, router: Arc<SubscriptionRouter>, finder: Finder) {
         let mut pause = BACK_OFF.0;
         while !self.is_retired() {
             let begin = Instant::now();
             let mut session = None;
             let error = tokio::select! {
-                error = self.attempt(&hub, finder, &mut session) => error,
+                error = self.attempt(&router, finder, &mut session) => error,
                 error = self.doubted() => error,
             };
             *self.word.lock() = None;
             let retired = self.is_retired();
             if !retired {
-                hub.link_down(&self, error);
-                hub.stale.notify_one();
+                router.link_down(&self, error);
+                router.stale.notify_one();
             }
             if let Some(session) = session {
                 session.give_up().await;
@@ -138,8 +138,8 @@ impl Link {
             }
             pause = (pause * 2).min(BACK_OFF.1);
         }
-        hub.remove_link(&self);
-        hub.report(None);
+        router.remove_link(&self);
+        router.report(None);
     }
 
     async fn retirement(&self) {
@@ -151,13 +151,13 @@ impl Link {
     /// Connects and serves. Answers why that is over, and leaves what there was to serve in `session`.
     async fn attempt(
         self: &Arc<Self>,
-        hub: &Arc<Hub>,
+        router: &Arc<SubscriptionRouter>,
         finder: Finder,
         session: &mut Option<Session>,
     ) -> Error {
-        match self.connect(hub, finder).await {
+        match self.connect(router, finder).await {
             Ok((server, wire)) => {
-                let session = session.insert(Session::new(hub.clone(), self.clone(), server, wire));
+                let session = session.insert(Session::new(router.clone(), self.clone(), server, wire));
                 session.run().await
             }
             Err(error) => error,
@@ -165,16 +165,20 @@ impl Link {
     }
 
     /// Connects, unless it is retired first.
-    async fn connect(&self, hub: &Arc<Hub>, finder: Finder) -> Result<(Server, Wire), Error> {
+    async fn connect(
+        &self,
+        router: &Arc<SubscriptionRouter>,
+        finder: Finder,
+    ) -> Result<(Server, Wire), Error> {
         let connect = async {
-            let (server, epoch) = finder.find(&self.server, hub).await?;
+            let (server, epoch) = finder.find(&self.server, router).await?;
             *self.word.lock() = Some(Word { epoch, master: server.address.clone() });
             let before = self.last_address.lock().replace(server.address.clone());
             // It may be another name of the same server. Then the gap ends later than it had to.
             if before.is_some_and(|before| before != server.address) {
-                hub.expect_stragglers();
+                router.expect_stragglers();
             }
-            let (wire, _) = Wire::connect(&server, &hub.config, &hub.tls).await?;
+            let (wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;
             Ok((server, wire))
         };
         tokio::select! {

@@ -19,25 +19,25 @@ mod config;
 mod dispatcher;
 mod envelope;
 mod health;
-mod hub;
+mod in_flight;
 mod lane;
 mod link;
 mod name;
 mod partition;
 mod pipeline;
 mod pubsub;
-mod received;
+mod rate_limited_log;
+mod read_buffer;
 mod resp;
 mod routes;
 mod sentinel;
 mod session;
 mod sink;
-mod skipped;
 pub mod slots;
+mod subscription_router;
 mod subscriptions;
 mod tls;
 mod topology;
-mod unanswered;
 mod verifier;
 mod wire;
 
@@ -48,7 +48,7 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
-use super::{Broker, BrokerStats, Covered, unavailable};
+use super::{Broker, BrokerStats, Confirmations, unavailable};
 use crate::events::Events;
 use crate::outcome::{Answer, Census, Delivery, Reply, Status};
 use crate::random_name::random_name;
@@ -65,9 +65,9 @@ use claim::Claim;
 use codes::error::{Code, Error};
 use dispatcher::Dispatcher;
 use envelope::Control;
-use hub::{Hub, SHARED, count};
 use pipeline::NotAdded;
 use protocol::frame::Message;
+use subscription_router::{SHARED, SubscriptionRouter, count};
 
 /// What a relayed message costs, as [`spend`] counts, beside its payload.
 const RELAY: u64 = 4;
@@ -83,7 +83,7 @@ fn overloaded() -> Error {
 /// See the module.
 #[derive(Debug)]
 pub struct RedisBroker {
-    hub: Arc<Hub>,
+    router: Arc<SubscriptionRouter>,
     dispatcher: Arc<Dispatcher>,
     intake: Arc<Intake>,
     routing: Routing,
@@ -106,7 +106,7 @@ impl RedisBroker {
             Dispatcher::new(registry.clone(), events.clone(), outbox_limit, node.clone(), intake.clone());
         let claim = Claim::on(&config.prefix);
         let prefix = format!("{}:", config.prefix);
-        let hub = Arc::new(Hub::new(
+        let router = Arc::new(SubscriptionRouter::new(
             config.clone(),
             prefix,
             node.clone(),
@@ -115,12 +115,12 @@ impl RedisBroker {
             budget,
             workers,
         ));
-        dispatcher.attach(&hub);
+        dispatcher.attach(&router);
         for name in [SHARED, "all", "control", &format!("node:{node}")] {
-            hub.pin(name);
+            router.pin(name);
         }
-        hub.place().runtime.spawn(topology::supervise(hub.clone()));
-        RedisBroker { hub, dispatcher, intake, routing: config.routing, _claim: claim }
+        router.place().runtime.spawn(topology::supervise(router.clone()));
+        RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
     }
 
     /// Hands a message to the pipeline of its channel.
@@ -133,10 +133,10 @@ impl RedisBroker {
         };
         let added = if kind == "user:" && self.routing == Routing::Shared {
             let payload = envelope::write_shared(id, message).map_err(NotSent::Never)?;
-            self.hub.publish([SHARED, ""], &[payload.as_bytes()], asker)
+            self.router.publish([SHARED, ""], &[payload.as_bytes()], asker)
         } else {
             let payload = [envelope::frame_kind(message), message.payload()];
-            self.hub.publish([kind, id], &payload, asker)
+            self.router.publish([kind, id], &payload, asker)
         };
         added.map_err(|error| match error {
             NotAdded::Down(_) => NotSent::Down,
@@ -146,13 +146,13 @@ impl RedisBroker {
 
     /// Why Redis is away, for an error.
     fn away(&self) -> Error {
-        let status = self.hub.status();
+        let status = self.router.status();
         unavailable(status.error.as_ref().map_or("not connected yet", |error| error.message.as_str()))
     }
 
     fn control(&self, control: &Control, asker: Asker) -> Result<(), NotAdded> {
         let payload = envelope::write_control(control);
-        self.hub.publish(["control", ""], &[payload.as_bytes()], asker)
+        self.router.publish(["control", ""], &[payload.as_bytes()], asker)
     }
 }
 
@@ -182,7 +182,7 @@ impl Broker for RedisBroker {
             Err(NotSent::Never(error)) => Err(error),
             Err(NotSent::Down) if strict => Err(self.away()),
             Err(NotSent::Down) => {
-                count(&self.hub.counts.local);
+                count(&self.router.counts.local);
                 let local =
                     deliver(&self.dispatcher.registry, channel, message, self.dispatcher.outbox_limit);
                 Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local })))
@@ -204,7 +204,7 @@ impl Broker for RedisBroker {
             Ok(()) => Ok(()),
             Err(NotSent::Never(error)) => Err(error),
             Err(NotSent::Down) => {
-                count(&self.hub.counts.local);
+                count(&self.router.counts.local);
                 deliver(&self.dispatcher.registry, channel, message, self.dispatcher.outbox_limit);
                 Err(dispatcher::only_local())
             }
@@ -215,15 +215,15 @@ impl Broker for RedisBroker {
         Some(self.intake.clone())
     }
 
-    fn echoes(&self, _sender: &Handle) -> bool {
+    fn reflects(&self, _sender: &Handle) -> bool {
         false
     }
 
     fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
-        claim::check(channel, &self.hub.config.prefix)?;
+        claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.dispatcher.ticket();
         let asker = Asker::Number { ticket };
-        match self.hub.publish_raw(channel, payload, asker) {
+        match self.router.publish_raw(channel, payload, asker) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Down(_)) => Err(self.away()),
             Err(NotAdded::Full(_)) => Err(overloaded()),
@@ -240,7 +240,7 @@ impl Broker for RedisBroker {
         let added = match self.routing {
             Routing::User => {
                 let payload = envelope::write_control(&control);
-                self.hub.publish(["user:", user], &[envelope::CONTROL, payload.as_bytes()], asker)
+                self.router.publish(["user:", user], &[envelope::CONTROL, payload.as_bytes()], asker)
             }
             Routing::Shared => self.control(&control, asker),
         };
@@ -249,7 +249,7 @@ impl Broker for RedisBroker {
             Err(NotAdded::Full(_)) => Err(overloaded()),
             Err(NotAdded::Down(_)) if strict => Err(self.away()),
             Err(NotAdded::Down(_)) => {
-                count(&self.hub.counts.local);
+                count(&self.router.counts.local);
                 let local = self.dispatcher.registry.disconnect_user(user, code, reason);
                 Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local })))
             }
@@ -262,7 +262,7 @@ impl Broker for RedisBroker {
         }
         let ticket = self.dispatcher.ticket();
         let asker = Asker::Number { ticket };
-        match self.hub.count_subscribers(&format!("user:{user}"), asker) {
+        match self.router.count_subscribers(&format!("user:{user}"), asker) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Down(_)) => Err(self.away()),
             Err(NotAdded::Full(_)) => Err(overloaded()),
@@ -274,11 +274,11 @@ impl Broker for RedisBroker {
         let connections = self.dispatcher.registry.count(user);
         self.dispatcher.begin_count(ticket, connections);
         let user_id = user.map(str::to_owned);
-        let control = Control::Count { id: ticket, node: self.hub.node.clone(), user_id };
+        let control = Control::Count { id: ticket, node: self.router.node.clone(), user_id };
         match self.control(&control, Asker::Count { ticket }) {
             Ok(()) => {
                 let dispatcher = self.dispatcher.clone();
-                self.hub.place().runtime.spawn(async move {
+                self.router.place().runtime.spawn(async move {
                     tokio::time::sleep(dispatcher::COUNT_PATIENCE).await;
                     dispatcher.end_count(ticket);
                 });
@@ -296,13 +296,13 @@ impl Broker for RedisBroker {
 
     fn ready(&self) -> Reply {
         let ticket = self.dispatcher.ticket();
-        if self.hub.await_ready(ticket) { Reply::Now(Answer::Done) } else { Reply::Later(ticket) }
+        if self.router.await_ready(ticket) { Reply::Now(Answer::Done) } else { Reply::Later(ticket) }
     }
 
-    fn cover(&self, topics: &[Topic<'_>]) -> Option<Covered> {
-        let mut covered = Covered::default();
+    fn subscribe(&self, topics: &[Topic<'_>]) -> Option<Confirmations> {
+        let mut covered = Confirmations::default();
         for topic in topics {
-            match self.hub.cover(&name_of(*topic)) {
+            match self.router.subscribe(&name_of(*topic)) {
                 Ok(Some(confirmed)) => covered.confirmations.push(confirmed),
                 Ok(None) => {}
                 // Nothing to wait for: the link asks for it when it is back.
@@ -313,32 +313,32 @@ impl Broker for RedisBroker {
     }
 
     fn note_unconfirmed(&self, topics: &[Topic<'_>]) {
-        count(&self.hub.counts.unconfirmed);
-        topics.iter().for_each(|topic| self.hub.note_unconfirmed(&name_of(*topic)));
+        count(&self.router.counts.unconfirmed);
+        topics.iter().for_each(|topic| self.router.note_unconfirmed(&name_of(*topic)));
     }
 
-    fn uncover(&self, topic: Topic<'_>) {
-        self.hub.uncover(&name_of(topic));
+    fn unsubscribe(&self, topic: Topic<'_>) {
+        self.router.unsubscribe(&name_of(topic));
     }
 
     fn stats(&self) -> BrokerStats {
-        let status = self.hub.status();
+        let status = self.router.status();
         BrokerStats {
             kind: "redis",
             state: status.state,
             since: status.since,
             code: status.error.as_ref().map(Error::code),
             reason: status.error.map(|error| error.message),
-            counts: self.hub.read_counts(),
+            counts: self.router.read_counts(),
         }
     }
 
     fn close(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        while self.hub.read_counts().pending > 0 && Instant::now() < deadline {
+        while self.router.read_counts().pending > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.hub.close();
+        self.router.close();
         self.dispatcher.end_counts();
     }
 }

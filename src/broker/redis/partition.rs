@@ -35,7 +35,7 @@ pub struct Topic {
     /// Since when it is wanted, until it is confirmed for the first time.
     pub asked: Option<u64>,
     pub waiters: Vec<Waiter>,
-    /// When it is dropped if nobody is interested then; it is in the hub's queue for that.
+    /// When it is dropped if nobody is interested then; it is in the router's queue for that.
     pub expires: Option<Instant>,
 }
 
@@ -129,7 +129,7 @@ impl Partition {
     }
 
     /// What was published since then may not have arrived.
-    pub fn lose(&mut self, since: u64) {
+    pub fn begin_gap(&mut self, since: u64) {
         self.lost_since = Some(self.lost_since.map_or(since, |known| known.min(since)));
     }
 }

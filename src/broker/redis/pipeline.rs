@@ -14,7 +14,7 @@ use super::asker::{Asker, Pending};
 use super::lane::{Batch, LITTLE, Lane, PORTION, Portion};
 use super::resp;
 use crate::worker::budget::Budget;
-use crate::worker::mailbox::Mailbox;
+use crate::worker::inbox::Inbox;
 
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 const CHANNELS_PER_COMMAND: usize = 1000;
@@ -57,7 +57,7 @@ struct State {
     /// And ever more comes: nothing is added until all is given up.
     shut: bool,
     /// Bytes of all publishes without an answer.
-    unanswered: usize,
+    in_flight: usize,
     waker: Option<Waker>,
     woken: bool,
 }
@@ -85,7 +85,7 @@ impl Default for State {
             portion: PORTION,
             ending: false,
             shut: false,
-            unanswered: 0,
+            in_flight: 0,
             waker: None,
             woken: false,
         }
@@ -132,14 +132,14 @@ fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
 #[derive(Debug)]
 pub struct Pipeline {
     state: Mutex<State>,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<Inbox>,
     budget: Arc<Budget>,
 }
 
 impl Pipeline {
-    /// A pipeline of a connection whose task runs on the worker with this mailbox.
-    pub fn new(mailbox: Arc<Mailbox>, budget: Arc<Budget>) -> Self {
-        Pipeline { state: Mutex::default(), mailbox, budget }
+    /// A pipeline of a connection whose task runs on the worker with this inbox.
+    pub fn new(inbox: Arc<Inbox>, budget: Arc<Budget>) -> Self {
+        Pipeline { state: Mutex::default(), inbox, budget }
     }
 
     fn wake(&self, state: &mut State) -> Option<Waker> {
@@ -152,7 +152,7 @@ impl Pipeline {
             (change(&mut state), self.wake(&mut state))
         };
         if let Some(waker) = waker {
-            self.mailbox.wake_task(waker);
+            self.inbox.wake_task(waker);
         }
         outcome
     }
@@ -184,12 +184,12 @@ impl Pipeline {
             encode(&mut batch.bytes);
             let len = batch.bytes.len() - begin;
             batch.pending.push(Pending { len, asker, partition: partition as u16, since });
-            state.unanswered += len;
+            state.in_flight += len;
             self.budget.take(len);
             self.wake(&mut state)
         };
         if let Some(waker) = waker {
-            self.mailbox.wake_task(waker);
+            self.inbox.wake_task(waker);
         }
         Ok(())
     }
@@ -259,7 +259,7 @@ impl Pipeline {
         loop {
             let mut state = self.state.lock();
             state.end();
-            self.budget.give_back(std::mem::take(&mut state.unanswered));
+            self.budget.give_back(std::mem::take(&mut state.in_flight));
             let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
             let left: Vec<Batch> = lanes.into_iter().flat_map(Lane::into_batches).collect();
             let len = left.iter().map(|batch| batch.bytes.len()).sum();
@@ -317,8 +317,8 @@ impl Pipeline {
             return;
         }
         let mut state = self.state.lock();
-        let bytes = bytes.min(state.unanswered);
-        state.unanswered -= bytes;
+        let bytes = bytes.min(state.in_flight);
+        state.in_flight -= bytes;
         self.budget.give_back(bytes);
     }
 

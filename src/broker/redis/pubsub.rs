@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use super::asker::Asker;
 use super::claim;
 use super::config::RedisConfig;
-use super::hub::{Counts, Hub};
 use super::pipeline::NotAdded;
+use super::rate_limited_log::RateLimitedLog;
 use super::sink::{Outcome, Sink};
-use super::skipped::Skipped;
+use super::subscription_router::{Counts, SubscriptionRouter};
 use super::{overloaded, topology, uncertain};
 use crate::broker::unavailable;
 use crate::events::broker_status::BrokerStatus;
@@ -39,19 +39,19 @@ const NO_ENGINE: usize = usize::MAX;
 /// Subscriptions by name, and what came on them.
 #[derive(Debug)]
 pub struct PubSub {
-    hub: Arc<Hub>,
-    inbox: Arc<Inbox>,
+    router: Arc<SubscriptionRouter>,
+    listener: Arc<Listener>,
     last_ticket: AtomicU64,
     worker: Mutex<Option<Worker>>,
 }
 
 #[derive(Debug)]
-struct Inbox {
+struct Listener {
     events: Events,
     channels: Mutex<HashSet<String>>,
     waiting: AtomicUsize,
     stalled: AtomicBool,
-    skipped: Skipped,
+    skipped: RateLimitedLog,
 }
 
 impl PubSub {
@@ -64,21 +64,22 @@ impl PubSub {
         let worker =
             Worker::start(NO_ENGINE, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
                 .map_err(|error| Error::new(Code::Internal, format!("can't start a thread: {error}")))?;
-        let inbox = Arc::new(Inbox {
+        let listener = Arc::new(Listener {
             events: Events::new(notify, usize::MAX, usize::MAX),
             channels: Mutex::default(),
             waiting: AtomicUsize::new(0),
             stalled: AtomicBool::new(false),
-            skipped: Skipped::default(),
+            skipped: RateLimitedLog::default(),
         });
         let node = random_name();
         let counts = Arc::<Counts>::default();
         let budget = Arc::new(Budget::new(config.pending_bytes));
         let workers = std::slice::from_ref(&worker);
-        let hub = Hub::new(config, String::new(), node, inbox.clone(), counts, budget, workers);
-        let hub = Arc::new(hub);
-        worker.runtime.spawn(topology::supervise(hub.clone()));
-        Ok(PubSub { hub, inbox, last_ticket: AtomicU64::new(0), worker: Mutex::new(Some(worker)) })
+        let router =
+            SubscriptionRouter::new(config, String::new(), node, listener.clone(), counts, budget, workers);
+        let router = Arc::new(router);
+        worker.runtime.spawn(topology::supervise(router.clone()));
+        Ok(PubSub { router, listener, last_ticket: AtomicU64::new(0), worker: Mutex::new(Some(worker)) })
     }
 
     fn ticket(&self) -> u64 {
@@ -88,7 +89,7 @@ impl PubSub {
     /// Answers when every link is up; the ticket fails with the next failure before that.
     pub fn ready(&self) -> Reply {
         let ticket = self.ticket();
-        if self.hub.await_ready(ticket) { Reply::Now(Answer::Done) } else { Reply::Later(ticket) }
+        if self.router.await_ready(ticket) { Reply::Now(Answer::Done) } else { Reply::Later(ticket) }
     }
 
     /// Publishes. The answer is how many subscribers were handed the message.
@@ -97,13 +98,13 @@ impl PubSub {
     /// `ERR_ARG_OUT_OF_RANGE` for a manager's own channel, `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`, `ERR_CLOSED`.
     pub fn publish(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         self.check_open()?;
-        claim::check(channel, &self.hub.config.prefix)?;
+        claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.ticket();
-        match self.hub.publish_raw(channel, payload, Asker::Number { ticket }) {
+        match self.router.publish_raw(channel, payload, Asker::Number { ticket }) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Full(_)) => Err(overloaded()),
             Err(NotAdded::Down(_)) => {
-                let error = self.hub.status().error;
+                let error = self.router.status().error;
                 Err(unavailable(error.as_ref().map_or("not connected yet", |error| error.message.as_str())))
             }
         }
@@ -116,37 +117,41 @@ impl PubSub {
     /// `ERR_ARG_OUT_OF_RANGE` for a manager's own channel, `ERR_CLOSED`.
     pub fn subscribe(&self, channel: &str) -> Result<Reply, Error> {
         self.check_open()?;
-        claim::check(channel, &self.hub.config.prefix)?;
-        self.inbox.channels.lock().insert(channel.to_owned());
+        claim::check(channel, &self.router.config.prefix)?;
+        self.listener.channels.lock().insert(channel.to_owned());
         let ticket = self.ticket();
-        if self.hub.cover_for(channel, ticket) {
+        if self.router.cover_for(channel, ticket) {
             return Ok(Reply::Now(Answer::Done));
         }
         // A close that came meanwhile may have overlooked it.
-        if self.hub.is_closed() {
-            self.hub.drop_topic(channel);
+        if self.router.is_closed() {
+            self.router.drop_topic(channel);
         }
         Ok(Reply::Later(ticket))
     }
 
     /// Drops a subscription. What is under way may still come.
     pub fn unsubscribe(&self, channel: &str) {
-        self.inbox.channels.lock().remove(channel);
-        self.hub.drop_topic(channel);
+        self.listener.channels.lock().remove(channel);
+        self.router.drop_topic(channel);
     }
 
     fn check_open(&self) -> Result<(), Error> {
-        if self.hub.is_closed() { Err(Error::new(Code::Closed, "the RedisPubSub is closed")) } else { Ok(()) }
+        if self.router.is_closed() {
+            Err(Error::new(Code::Closed, "the RedisPubSub is closed"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes at most `max` events. An empty answer means that there were none.
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
-        let events = self.inbox.events.drain(max);
+        let events = self.listener.events.drain(max);
         let bytes: usize = events.iter().map(size).sum();
         if bytes > 0 {
-            let left = self.inbox.waiting.fetch_sub(bytes, Ordering::AcqRel) - bytes;
-            if left <= MAX_WAITING / 2 && self.inbox.stalled.swap(false, Ordering::AcqRel) {
-                self.hub.resume();
+            let left = self.listener.waiting.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+            if left <= MAX_WAITING / 2 && self.listener.stalled.swap(false, Ordering::AcqRel) {
+                self.router.resume();
             }
         }
         events
@@ -154,32 +159,32 @@ impl PubSub {
 
     /// The state of the links.
     pub fn status(&self) -> BrokerStatus {
-        self.hub.status()
+        self.router.status()
     }
 
     /// Waits for answers that are due, at most so long, and ends everything. [`Event::Closed`] comes last.
     pub fn close(self: &Arc<Self>, patience: Duration) {
-        if self.hub.is_closed() {
+        if self.router.is_closed() {
             return;
         }
         let pubsub = self.clone();
         let work = move || {
             let deadline = Instant::now() + patience;
-            while pubsub.hub.read_counts().pending > 0 && Instant::now() < deadline {
+            while pubsub.router.read_counts().pending > 0 && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(5));
             }
             pubsub.abort();
-            pubsub.inbox.events.push(Event::Closed);
+            pubsub.listener.events.push(Event::Closed);
         };
         if std::thread::Builder::new().name("actory-redis-close".into()).spawn(work).is_err() {
             self.abort();
-            self.inbox.events.push(Event::Closed);
+            self.listener.events.push(Event::Closed);
         }
     }
 
     /// Ends everything at once. Blocks until the thread has ended.
     pub fn abort(&self) {
-        self.hub.close();
+        self.router.close();
         if let Some(mut worker) = self.worker.lock().take() {
             worker.stop();
         }
@@ -200,7 +205,7 @@ fn size(event: &Event) -> usize {
     }
 }
 
-impl Sink for Inbox {
+impl Sink for Listener {
     fn message(&self, name: &str, payload: &[u8], _: &mut Gathered) {
         if !self.channels.lock().contains(name) {
             return;

@@ -9,11 +9,11 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::asker::Pending;
-use super::hub::Hub;
 use super::link::Link;
 use super::partition::{Moving, Parked, Partition};
 use super::pipeline::NotAdded;
 use super::slots::PARTITIONS;
+use super::subscription_router::SubscriptionRouter;
 use super::subscriptions::NEWS;
 use crate::worker::turns::{Turn, spend};
 
@@ -22,7 +22,7 @@ const FEW: usize = 100;
 /// The cost of one of them, as [`spend`] counts.
 const PARKED: u64 = 8;
 
-impl Hub {
+impl SubscriptionRouter {
     /// The links.
     pub fn links(&self) -> Vec<Arc<Link>> {
         self.links.lock().clone()
@@ -205,8 +205,8 @@ mod tests {
     use super::*;
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::{RedisConfig, Server};
-    use crate::broker::redis::hub::{Counts, Place};
     use crate::broker::redis::sink::{Outcome, Sink};
+    use crate::broker::redis::subscription_router::{Counts, Place};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::Worker;
@@ -249,26 +249,33 @@ mod tests {
         let workers = std::slice::from_ref(&worker);
         let counts = Arc::<Counts>::default();
         let budget = Arc::new(Budget::new(config.pending_bytes));
-        let hub =
-            Hub::new(config.clone(), "app:".into(), "node".into(), sink.clone(), counts, budget, workers);
-        hub.set_sharded(true);
-        let place = Place { runtime: worker.runtime.clone(), mailbox: worker.mailbox.clone() };
-        let link = |number| Link::new(number, config.servers[0].clone(), &place, hub.budget.clone());
+        let router = SubscriptionRouter::new(
+            config.clone(),
+            "app:".into(),
+            "node".into(),
+            sink.clone(),
+            counts,
+            budget,
+            workers,
+        );
+        router.set_sharded(true);
+        let place = Place { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() };
+        let link = |number| Link::new(number, config.servers[0].clone(), &place, router.budget.clone());
         let (old, new) = (link(0), link(1));
         for link in [&old, &new] {
             link.pipeline.begin();
             link.pipeline.open();
         }
-        let index = hub.home("user:ada");
-        hub.assign(index, Some(old.clone()));
+        let index = router.home("user:ada");
+        router.assign(index, Some(old.clone()));
         let mut ticket = 0;
         let mut publish = || {
             ticket += 1;
-            hub.publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Number { ticket }).map(|()| ticket)
+            router.publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Number { ticket }).map(|()| ticket)
         };
         publish().unwrap();
         // The slot moves while one is under way.
-        hub.assign(index, Some(new.clone()));
+        router.assign(index, Some(new.clone()));
         let mut waiting = Vec::new();
         let full = loop {
             match publish() {
@@ -278,14 +285,14 @@ mod tests {
         };
         assert!(matches!(full, NotAdded::Full(_)));
         assert!((950..1100).contains(&waiting.len()), "{} of 1,048 bytes fill 1 MiB", waiting.len());
-        let counts = hub.read_counts();
+        let counts = router.read_counts();
         assert!(counts.pending_bytes > 1 << 20, "{counts:?}");
         assert_eq!(counts.pending, waiting.len() as u64 + 1, "and the one under way");
         // That one is answered, and the new link is up: they may go.
-        old.pipeline.close(|_| hub.landed(index));
-        hub.link_up(&new);
-        worker.runtime.block_on(hub.unpark());
-        assert_eq!((hub.is_parked(index), sink.0.lock().len()), (false, 0));
+        old.pipeline.close(|_| router.landed(index));
+        router.link_up(&new);
+        worker.runtime.block_on(router.unpark());
+        assert_eq!((router.is_parked(index), sink.0.lock().len()), (false, 0));
         let mut left = Vec::new();
         new.pipeline.close(|batch| {
             left.extend(batch.pending.into_iter().map(|pending| match pending.asker {
@@ -295,15 +302,15 @@ mod tests {
         });
         assert_eq!(left, waiting);
         // Publishes that wait when all is over are told that they never left.
-        left.iter().for_each(|_| hub.landed(index));
-        hub.park(
+        left.iter().for_each(|_| router.landed(index));
+        router.park(
             Pending::new(0, Asker::Number { ticket: 7 }, index as u16),
             b"*3\r\n$8\r\nSPUBLISH\r\n$12\r\napp:user:ada\r\n$1\r\nx\r\n",
             &old,
         );
-        hub.close();
+        router.close();
         assert_eq!(*sink.0.lock(), [(7, true)]);
-        assert_eq!(hub.read_counts().pending_bytes, 0);
+        assert_eq!(router.read_counts().pending_bytes, 0);
         worker.stop();
     }
 }

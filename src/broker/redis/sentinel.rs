@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::clock;
 use super::config::{Address, Server};
-use super::hub::Hub;
+use super::subscription_router::SubscriptionRouter;
 use super::wire::{Wire, text, unexpected};
 use crate::time_of_day::unix_ms;
 
@@ -40,19 +40,19 @@ pub struct Word {
 ///
 /// # Errors
 /// That none of them answers, or knows it.
-pub async fn find_master(hub: &Arc<Hub>) -> Result<(Server, u64), Error> {
+pub async fn find_master(router: &Arc<SubscriptionRouter>) -> Result<(Server, u64), Error> {
     let mut asked = JoinSet::new();
-    for sentinel in &hub.config.servers {
-        let (hub, sentinel) = (hub.clone(), sentinel.clone());
+    for sentinel in &router.config.servers {
+        let (router, sentinel) = (router.clone(), sentinel.clone());
         asked.spawn(async move {
-            let (mut wire, _) = Wire::connect(&sentinel, &hub.config, &hub.tls).await?;
-            ask(&mut wire, &sentinel, &hub).await
+            let (mut wire, _) = Wire::connect(&sentinel, &router.config, &router.tls).await?;
+            ask(&mut wire, &sentinel, &router).await
         });
     }
     let mut best: Vec<Word> = Vec::new();
     let mut trouble = Error::new(Code::BrokerConnect, "no Sentinel answers");
     loop {
-        let patience = if best.is_empty() { hub.config.connect_timeout } else { HESITATION };
+        let patience = if best.is_empty() { router.config.connect_timeout } else { HESITATION };
         match tokio::time::timeout(patience, asked.join_next()).await {
             Ok(Some(Ok(Ok(word)))) => {
                 best.retain(|best| best.epoch >= word.epoch);
@@ -71,14 +71,14 @@ pub async fn find_master(hub: &Arc<Hub>) -> Result<(Server, u64), Error> {
     }
     // Another one each time: what one of them calls the master may lead nowhere from here.
     let Word { epoch, master } = best.swap_remove((unix_ms() / 50) as usize % best.len());
-    Ok((hub.config.with_login(&Server { address: master, username: None, password: None }), epoch))
+    Ok((router.config.with_login(&Server { address: master, username: None, password: None }), epoch))
 }
 
-async fn ask(wire: &mut Wire, sentinel: &Server, hub: &Hub) -> Result<Word, Error> {
-    let name = &hub.config.master_name;
+async fn ask(wire: &mut Wire, sentinel: &Server, router: &SubscriptionRouter) -> Result<Word, Error> {
+    let name = &router.config.master_name;
     let mut question = async |what: &str| {
         let command = redis::cmd("SENTINEL").arg(what).arg(name).get_packed_command();
-        match tokio::time::timeout(hub.config.command_timeout, wire.ask(&command, sentinel)).await {
+        match tokio::time::timeout(router.config.command_timeout, wire.ask(&command, sentinel)).await {
             Ok(answer) => answer,
             Err(_) => Err(sentinel.error(Code::BrokerTimeout, "no answer")),
         }
@@ -137,29 +137,29 @@ impl Said {
 /// By the number of the Sentinel.
 type Words = Arc<Mutex<Vec<Option<Said>>>>;
 
-/// Listens to all Sentinels until the hub is closed.
-pub fn watch(hub: &Arc<Hub>) {
-    let words = Words::new(Mutex::new(hub.config.servers.iter().map(|_| None).collect()));
-    let place = hub.place();
-    for index in 0..hub.config.servers.len() {
-        place.runtime.spawn(listen(hub.clone(), index, words.clone()));
+/// Listens to all Sentinels until the router is closed.
+pub fn watch(router: &Arc<SubscriptionRouter>) {
+    let words = Words::new(Mutex::new(router.config.servers.iter().map(|_| None).collect()));
+    let place = router.place();
+    for index in 0..router.config.servers.len() {
+        place.runtime.spawn(listen(router.clone(), index, words.clone()));
     }
 }
 
-async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
-    let sentinel = hub.config.servers[index].clone();
-    while !hub.is_closed() {
-        if let Ok((mut wire, _)) = Wire::connect(&sentinel, &hub.config, &hub.tls).await {
+async fn listen(router: Arc<SubscriptionRouter>, index: usize, words: Words) {
+    let sentinel = router.config.servers[index].clone();
+    while !router.is_closed() {
+        if let Ok((mut wire, _)) = Wire::connect(&sentinel, &router.config, &router.tls).await {
             loop {
                 let asked = clock::now();
-                let Ok(word) = ask(&mut wire, &sentinel, &hub).await else { break };
+                let Ok(word) = ask(&mut wire, &sentinel, &router).await else { break };
                 {
                     let mut words = words.lock();
                     words[index] = Some(Said::after(words[index].as_ref(), word, asked));
-                    compare(&hub, &words);
+                    compare(&router, &words);
                 }
                 tokio::time::sleep(LOOK).await;
-                if hub.is_closed() {
+                if router.is_closed() {
                     return;
                 }
             }
@@ -172,9 +172,9 @@ async fn listen(hub: Arc<Hub>, index: usize, words: Words) {
 }
 
 /// Takes links away from a master that is none any more.
-fn compare(hub: &Hub, words: &[Option<Said>]) {
+fn compare(router: &SubscriptionRouter, words: &[Option<Said>]) {
     let mut agreed = true;
-    for link in hub.links() {
+    for link in router.links() {
         let Some(word) = link.word() else { continue };
         match judge(words, &word) {
             Verdict::Master => {}
@@ -188,7 +188,7 @@ fn compare(hub: &Hub, words: &[Option<Said>]) {
     }
     let since = words.iter().flatten().filter(|said| !said.silent).map(|said| said.asked).min();
     if agreed && let Some(since) = since {
-        hub.set_agreed(since);
+        router.set_agreed(since);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sink of a hub: whom its messages, and what became of its commands, are told to.
+//! The sink of a router: whom its messages, and what became of its commands, are told to.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn in_use(&self, name: &str) -> bool;
     /// Largest payload that is taken, as it is on the wire.
     fn largest(&self) -> usize;
-    /// True while messages are not taken because the embedder is behind. [`Hub::resume`](super::hub::Hub::resume) ends it.
+    /// True while messages are not taken because the embedder is behind. [`SubscriptionRouter::resume`](super::subscription_router::SubscriptionRouter::resume) ends it.
     fn is_congested(&self) -> bool {
         false
     }

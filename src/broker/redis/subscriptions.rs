@@ -9,10 +9,10 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::clock;
-use super::hub::Hub;
 use super::link::Link;
 use super::partition::{Partition, Topic, Waiter};
 use super::pipeline::Channel;
+use super::subscription_router::SubscriptionRouter;
 use crate::worker::turns::{Turn, spend};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all
@@ -28,7 +28,7 @@ const UNUSED: usize = 16 * 1024;
 /// What a subscription costs whose time has come, as [`spend`] counts.
 const EXPIRY: u64 = 8;
 
-impl Hub {
+impl SubscriptionRouter {
     /// Subscribes to a channel for as long as the process lives.
     pub fn pin(&self, name: &str) {
         let partition = self.home(name);
@@ -42,7 +42,7 @@ impl Hub {
 
     /// Subscribes to a channel, if that is not done yet. Some: what to wait for. Err: nothing can be expected soon, and
     /// until the link is back messages may pass by.
-    pub fn cover(&self, name: &str) -> Result<Option<oneshot::Receiver<()>>, ()> {
+    pub fn subscribe(&self, name: &str) -> Result<Option<oneshot::Receiver<()>>, ()> {
         let partition = self.home(name);
         let mut guard = self.partitions[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
@@ -65,7 +65,7 @@ impl Hub {
         if hopeful {
             return Ok(Some(topic.task()));
         }
-        guard.lose(now);
+        guard.begin_gap(now);
         Err(())
     }
 
@@ -91,7 +91,7 @@ impl Hub {
     pub fn note_unconfirmed(&self, name: &str) {
         let mut guard = self.partitions[self.home(name)].lock();
         if guard.topics.get(name).is_some_and(|topic| !topic.confirmed) {
-            guard.lose(clock::now());
+            guard.begin_gap(clock::now());
         }
     }
 
@@ -147,7 +147,7 @@ impl Hub {
     }
 
     /// Drops a subscription, some time from now, if nobody is interested then.
-    pub fn uncover(&self, name: &str) {
+    pub fn unsubscribe(&self, name: &str) {
         let expires = Instant::now() + self.config.grace;
         let mut guard = self.partitions[self.home(name)].lock();
         let Some(topic) = guard.topics.get_mut(name) else { return };
@@ -244,7 +244,7 @@ impl Hub {
             let waiters = std::mem::take(&mut topic.waiters);
             let asked = topic.asked.take();
             if let Some(asked) = asked.filter(|asked| clock::now().saturating_sub(*asked) > SOON) {
-                guard.lose(asked);
+                guard.begin_gap(asked);
             }
             waiters
         };
@@ -259,7 +259,7 @@ impl Hub {
         }
         guard.topics.values_mut().for_each(|topic| topic.confirmed = false);
         guard.revoked = true;
-        guard.lose(self.proven(link).saturating_sub(NEWS));
+        guard.begin_gap(self.proven(link).saturating_sub(NEWS));
         self.stale.notify_one();
     }
 
@@ -278,7 +278,7 @@ impl Hub {
             if !guard.is_of(link) {
                 continue;
             }
-            guard.lose(since);
+            guard.begin_gap(since);
             guard.topics.values_mut().for_each(Topic::unconfirm);
         }
     }
@@ -287,7 +287,7 @@ impl Hub {
     pub fn lose_all(&self) {
         for partition in &self.partitions {
             let mut guard = partition.lock();
-            guard.lose(self.began);
+            guard.begin_gap(self.began);
             guard.topics.values_mut().for_each(Topic::unconfirm);
         }
     }
@@ -308,7 +308,7 @@ impl Hub {
     }
 
     /// Of the partitions that are subscribed again, links and all: since when messages may have been lost.
-    pub fn regain(&self) -> Option<u64> {
+    pub fn end_gap(&self) -> Option<u64> {
         if clock::now() < self.stragglers.load(Ordering::Acquire) {
             return None;
         }

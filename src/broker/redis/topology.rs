@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::clock;
 use super::config::Server;
-use super::hub::{Hub, Place};
 use super::link::Link;
 use super::sentinel;
 use super::slots::PARTITIONS;
+use super::subscription_router::{Place, SubscriptionRouter};
 use super::wire::{Mode, Wire};
 
 mod cluster;
@@ -44,37 +44,42 @@ impl Finder {
     ///
     /// # Errors
     /// That no Sentinel knows a master.
-    pub async fn find(self, given: &Server, hub: &Arc<Hub>) -> Result<(Server, u64), Error> {
+    pub async fn find(
+        self,
+        given: &Server,
+        router: &Arc<SubscriptionRouter>,
+    ) -> Result<(Server, u64), Error> {
         match self {
             Finder::Given => Ok((given.clone(), 0)),
-            Finder::Sentinel => sentinel::find_master(hub).await,
+            Finder::Sentinel => sentinel::find_master(router).await,
         }
     }
 }
 
-/// Finds out what there is, makes the links, and looks after them until the hub is closed.
-pub async fn supervise(hub: Arc<Hub>) {
-    let Some((mode, server)) = discover(&hub).await else { return };
-    hub.set_sharded(mode == Mode::Cluster);
+/// Finds out what there is, makes the links, and looks after them until the router is closed.
+pub async fn supervise(router: Arc<SubscriptionRouter>) {
+    let Some((mode, server)) = discover(&router).await else { return };
+    router.set_sharded(mode == Mode::Cluster);
     if mode == Mode::Cluster {
-        return Cluster::new(hub).run().await;
+        return Cluster::new(router).run().await;
     }
     let finder = if mode == Mode::Sentinel { Finder::Sentinel } else { Finder::Given };
-    let made: Vec<Made> = (0..hub.config.connections).map(|number| make(&hub, number, &server)).collect();
+    let made: Vec<Made> =
+        (0..router.config.connections).map(|number| make(&router, number, &server)).collect();
     for index in 0..2 * PARTITIONS {
         let (link, _) = &made[index % PARTITIONS % made.len()];
-        hub.assign(index, Some(link.clone()));
+        router.assign(index, Some(link.clone()));
     }
-    made.into_iter().for_each(|made| run(&hub, made, finder));
+    made.into_iter().for_each(|made| run(&router, made, finder));
     if mode == Mode::Sentinel {
-        hub.set_agreed(clock::now());
-        sentinel::watch(&hub);
+        router.set_agreed(clock::now());
+        sentinel::watch(&router);
     }
-    while !hub.is_closed() {
-        let _ = tokio::time::timeout(TICK, hub.closing()).await;
-        hub.sink.relieved();
-        hub.expire(Instant::now()).await;
-        hub.report_regained();
+    while !router.is_closed() {
+        let _ = tokio::time::timeout(TICK, router.closing()).await;
+        router.sink.relieved();
+        router.expire(Instant::now()).await;
+        router.report_regained();
     }
 }
 
@@ -82,15 +87,15 @@ pub async fn supervise(hub: Arc<Hub>) {
 type Made = (Arc<Link>, Place);
 
 /// Makes a link that is to run when all others are made: the first to connect must not look like all.
-fn make(hub: &Arc<Hub>, number: usize, server: &Server) -> Made {
-    let place = hub.place();
-    let link = Link::new(number, server.clone(), &place, hub.budget.clone());
-    hub.add_link(link.clone());
+fn make(router: &Arc<SubscriptionRouter>, number: usize, server: &Server) -> Made {
+    let place = router.place();
+    let link = Link::new(number, server.clone(), &place, router.budget.clone());
+    router.add_link(link.clone());
     (link, place)
 }
 
-fn run(hub: &Arc<Hub>, (link, place): Made, finder: Finder) {
-    place.runtime.spawn(link.run(hub.clone(), finder));
+fn run(router: &Arc<SubscriptionRouter>, (link, place): Made, finder: Finder) {
+    place.runtime.spawn(link.run(router.clone(), finder));
 }
 
 /// Asks servers in turn until one gives an answer of use, and the next one also while the one before takes its time: one
@@ -124,32 +129,32 @@ where
     }
 }
 
-/// Tries the configured servers until one answers. None once the hub is closed.
-async fn discover(hub: &Arc<Hub>) -> Option<(Mode, Server)> {
-    while !hub.is_closed() {
-        let greet = |server| greet(server, hub.clone());
-        match ask_in_turn(hub.config.servers.clone(), greet).await {
+/// Tries the configured servers until one answers. None once the router is closed.
+async fn discover(router: &Arc<SubscriptionRouter>) -> Option<(Mode, Server)> {
+    while !router.is_closed() {
+        let greet = |server| greet(server, router.clone());
+        match ask_in_turn(router.config.servers.clone(), greet).await {
             Ok(found) => {
-                hub.found_track();
+                router.found_track();
                 return Some(found);
             }
-            Err(error) => hub.lost_track(error),
+            Err(error) => router.lost_track(error),
         }
-        hub.expire(Instant::now()).await;
-        let _ = tokio::time::timeout(SEARCH, hub.closing()).await;
+        router.expire(Instant::now()).await;
+        let _ = tokio::time::timeout(SEARCH, router.closing()).await;
     }
     None
 }
 
-async fn greet(server: Server, hub: Arc<Hub>) -> Result<(Mode, Server), Error> {
-    let with_login = hub.config.with_login(&server);
-    let mut answer = Wire::connect(&with_login, &hub.config, &hub.tls).await;
+async fn greet(server: Server, router: Arc<SubscriptionRouter>) -> Result<(Mode, Server), Error> {
+    let with_login = router.config.with_login(&server);
+    let mut answer = Wire::connect(&with_login, &router.config, &router.tls).await;
     if with_login != server && matches!(&answer, Err(error) if error.kind == Code::BrokerAuth) {
         // The options' login may be the master's, and this a Sentinel with another one.
-        answer = Wire::connect(&server, &hub.config, &hub.tls).await;
+        answer = Wire::connect(&server, &router.config, &router.tls).await;
     }
     let (_, mode) = answer?;
-    if mode == Mode::Standalone && hub.config.servers.len() > 1 {
+    if mode == Mode::Standalone && router.config.servers.len() > 1 {
         // Servers of one app would each settle on another one, and never hear of each other.
         let what =
             "of several URLs each has to be a Sentinel or a node of a Redis Cluster, and this is neither";

@@ -4,12 +4,12 @@ use codes::close::ClosedBy;
 
 use super::*;
 use crate::worker::handle::Peer;
-use crate::worker::mailbox::Mailbox;
+use crate::worker::inbox::Inbox;
 
 const MAX_BYTES: usize = 256 * 1024;
 
 fn handle(id: u64) -> Arc<Handle> {
-    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Mailbox::of_test(1))))
+    Arc::new(Handle::new(id, "u".into(), Peer::default(), Arc::new(Inbox::of_test(1))))
 }
 
 fn handles(count: u64) -> Vec<Arc<Handle>> {

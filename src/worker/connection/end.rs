@@ -14,14 +14,14 @@ use protocol::frame;
 use tokio::time::Instant;
 
 use super::{Connection, Phase};
-use crate::worker::handle::Orders;
+use crate::worker::handle::Commands;
 use crate::worker::socket::LINGER;
 use crate::worker::turns::Turn;
 use crate::worker::writer::LEFTOVER;
 
 impl Connection {
     fn set_deadline(&mut self) {
-        self.deadline = Some(Box::pin(tokio::time::sleep(self.mailbox().limits.close_timeout)));
+        self.deadline = Some(Box::pin(tokio::time::sleep(self.inbox().limits.close_timeout)));
     }
 
     /// The deadline for JavaScript is that for the end as well, which gets a moment at least.
@@ -39,14 +39,14 @@ impl Connection {
         if self.phase != Phase::Open {
             return;
         }
-        self.tenure.leave(code, reason, ClosedBy::Server);
+        self.registration.leave(code, reason, ClosedBy::Server);
         self.say_close(code, reason);
         self.phase = Phase::Closing;
         self.set_deadline();
     }
 
     fn say_close(&self, code: u16, reason: &str) {
-        self.tenure.handle.push_control(&frame::encode_close(code, reason));
+        self.registration.handle.push_control(&frame::encode_close(code, reason));
     }
 
     /// The peer broke the rules (RFC 6455, section 7.1.7: fail the connection).
@@ -63,8 +63,8 @@ impl Connection {
     /// before is answered first: if JavaScript has yet to deal with messages, the end waits for that.
     pub(super) fn conclude(&mut self, code: u16, reason: &str, by: ClosedBy) {
         self.incomplete.clear();
-        if self.phase == Phase::Open && self.tenure.app.must_settle(&self.tenure.handle) {
-            self.tenure.will_end(code, reason, by);
+        if self.phase == Phase::Open && self.registration.app.must_settle(&self.registration.handle) {
+            self.registration.will_end(code, reason, by);
             self.phase = Phase::Settling;
             self.set_deadline();
             return;
@@ -75,14 +75,14 @@ impl Connection {
     /// JavaScript has dealt with what the peer said last, or took too long.
     pub(super) fn conclude_at_last(&mut self) {
         if self.phase == Phase::Settling
-            && let Some((code, reason, by)) = self.tenure.take_end()
+            && let Some((code, reason, by)) = self.registration.take_end()
         {
             self.conclude_now(code, &reason, by);
         }
     }
 
     fn conclude_now(&mut self, code: u16, reason: &str, by: ClosedBy) {
-        self.tenure.leave(code, reason, by);
+        self.registration.leave(code, reason, by);
         let is_settled = self.phase == Phase::Settling;
         let is_first = self.phase == Phase::Open || is_settled;
         if is_first && by != ClosedBy::Network {
@@ -100,33 +100,33 @@ impl Connection {
         }
     }
 
-    pub(super) fn obey(&mut self, orders: Orders) {
-        self.tenure.handle.done(orders);
+    pub(super) fn apply(&mut self, commands: Commands) {
+        self.registration.handle.done(commands);
         let (waiting, unfinished) = self.holding();
         // By now it may hold nothing.
-        let evict = orders.evict() && waiting + unfinished > 0;
-        if self.gives_up(orders) && self.relaying.take().is_some() {
-            self.mailbox().counters.messages_not_relayed.add(1);
+        let evict = commands.evict() && waiting + unfinished > 0;
+        if self.gives_up(commands) && self.relaying.take().is_some() {
+            self.inbox().counters.messages_not_relayed.add(1);
         }
-        if orders.terminate() {
+        if commands.terminate() {
             // With the code that it was to be closed with, if that comes only now.
-            match self.tenure.handle.take_close() {
-                Some(request) => self.tenure.leave(request.code, &request.reason, ClosedBy::Server),
-                None => self.tenure.leave(close::ABNORMAL, "", ClosedBy::Server),
+            match self.registration.handle.take_close() {
+                Some(request) => self.registration.leave(request.code, &request.reason, ClosedBy::Server),
+                None => self.registration.leave(close::ABNORMAL, "", ClosedBy::Server),
             }
-            return self.over(self.tenure.handle.buffered() > 0);
+            return self.over(self.registration.handle.buffered() > 0);
         }
-        let is_slow = orders.slow() || (evict && waiting >= unfinished);
+        let is_slow = commands.slow() || (evict && waiting >= unfinished);
         if is_slow && matches!(self.phase, Phase::Open | Phase::Settling) {
             self.shed();
         }
         // A peer that has said its last answers no ping either.
-        if orders.settled() || is_slow || orders.close() {
+        if commands.settled() || is_slow || commands.close() {
             self.conclude_at_last();
         }
-        if orders.dead() && self.phase == Phase::Open {
+        if commands.dead() && self.phase == Phase::Open {
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
-            self.tenure.leave(close::HEARTBEAT, "no answer to ping", ClosedBy::Network);
+            self.registration.leave(close::HEARTBEAT, "no answer to ping", ClosedBy::Network);
             self.say_close(close::HEARTBEAT, "no answer to ping");
             self.incomplete.clear();
             self.phase = Phase::Flushing;
@@ -145,12 +145,12 @@ impl Connection {
         if evict && unfinished > 0 && matches!(self.phase, Phase::Open | Phase::Closing) {
             self.fail(Violation::NO_ROOM);
         }
-        if evict && self.tenure.handle.buffered() > LEFTOVER {
+        if evict && self.registration.handle.buffered() > LEFTOVER {
             // It would hold that until the deadline: a frame that is half out, or a close that its client doesn't take.
             return self.over(true);
         }
-        if orders.close()
-            && let Some(request) = self.tenure.handle.take_close()
+        if commands.close()
+            && let Some(request) = self.registration.handle.take_close()
         {
             self.begin_close(request.code, &request.reason);
         }
@@ -158,28 +158,28 @@ impl Connection {
 
     /// Drops what waits for its client, and tells.
     fn shed(&mut self) {
-        let is_told = self.tenure.handle.is_seen() || self.tenure.app.wants_slow();
+        let is_told = self.registration.handle.is_seen() || self.registration.app.wants_slow();
         if is_told {
-            self.tenure.handle.mark_seen();
+            self.registration.handle.mark_seen();
         }
         // Unless another end is to come.
-        self.tenure.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
-        let handle = &self.tenure.handle;
-        let (writer, mailbox) = (handle.writer(), handle.mailbox());
+        self.registration.leave(close::SLOW_CONSUMER, "too slow", ClosedBy::Server);
+        let handle = &self.registration.handle;
+        let (writer, inbox) = (handle.writer(), handle.inbox());
         // The kernel may have room for some of it, which is then not too much.
-        writer.flush(&self.socket, mailbox);
-        let dropped = writer.cut(&mailbox.memory);
-        mailbox.counters.messages_dropped.add(dropped.messages);
+        writer.flush(&self.socket, inbox);
+        let dropped = writer.cut(&inbox.memory);
+        inbox.counters.messages_dropped.add(dropped.messages);
         if is_told {
-            self.tenure.app.on_slow(handle, dropped);
+            self.registration.app.on_slow(handle, dropped);
         }
     }
 
     /// Whether it gives up a message that is on its way to many rooms, for the rest may take long: for a connection that is to go
     /// for memory, or at once, or that ends while Redis has no room.
-    pub(super) fn gives_up(&self, orders: Orders) -> bool {
-        let ends = orders.dead() || orders.slow() || orders.close();
-        orders.evict() || orders.terminate() || (ends && self.tenure.handle.is_held())
+    pub(super) fn gives_up(&self, commands: Commands) -> bool {
+        let ends = commands.dead() || commands.slow() || commands.close();
+        commands.evict() || commands.terminate() || (ends && self.registration.handle.is_held())
     }
 
     /// The end, now. With `reset`, what the kernel still holds for the peer is thrown away.
@@ -193,16 +193,16 @@ impl Connection {
     /// The socket failed or ended under us.
     pub(super) fn lost(&mut self) {
         if self.relaying.take().is_some() {
-            self.mailbox().counters.messages_not_relayed.add(1);
+            self.inbox().counters.messages_not_relayed.add(1);
         }
-        self.tenure.leave(close::ABNORMAL, "", ClosedBy::Network);
+        self.registration.leave(close::ABNORMAL, "", ClosedBy::Network);
         self.over(false);
     }
 
     /// At the end of a turn: see [`Connection::outstays`]. Otherwise the connection is woken when its peer leaves, though it doesn't
     /// read.
     pub(super) fn is_to_go(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.tenure.handle.is_stopped() {
+        if self.registration.handle.is_stopped() {
             self.socket.await_end(cx);
         }
         self.outstays(false)
@@ -220,7 +220,7 @@ impl Connection {
     /// If there is a deadline that has not, it will wake the connection.
     pub(super) fn deadline_has_passed(&mut self) -> bool {
         let Some(deadline) = &mut self.deadline else { return false };
-        let waker = Waker::from(self.tenure.handle.clone());
+        let waker = Waker::from(self.registration.handle.clone());
         deadline.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
     }
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use codes::close::ClosedBy;
 use protocol::assembler::{self, Violation};
-use protocol::echoes::Echoes;
 use protocol::frame::{self, Message, Opcode, Whole};
+use protocol::reflected::Reflected;
 
 use super::{Connection, Phase};
 use crate::worker::application::Routed;
@@ -28,18 +28,18 @@ impl Connection {
         bytes: &mut [u8],
         at: usize,
         whole: &Whole,
-        echoes: &mut Echoes,
+        reflected: &mut Reflected,
         turn: &Turn,
     ) {
         let frame = at..at + whole.len;
         let payload = at + whole.head_len..frame.end;
         frame::unmask(&mut bytes[payload.clone()], whole.mask);
         match whole.opcode {
-            Opcode::Text => self.text(bytes, frame, whole.head_len, echoes, turn),
+            Opcode::Text => self.text(bytes, frame, whole.head_len, reflected, turn),
             Opcode::Binary => self.message(Message::Binary(&bytes[payload]), turn),
-            Opcode::Ping if self.phase == Phase::Open && self.tenure.handle.writer().is_clear() => {
+            Opcode::Ping if self.phase == Phase::Open && self.registration.handle.writer().is_clear() => {
                 charge(whole.len);
-                echoes.add_pong(bytes, frame, whole.head_len);
+                reflected.add_pong(bytes, frame, whole.head_len);
             }
             opcode => {
                 charge(whole.len);
@@ -54,7 +54,7 @@ impl Connection {
         bytes: &mut [u8],
         frame: Range<usize>,
         head_len: usize,
-        echoes: &mut Echoes,
+        reflected: &mut Reflected,
         turn: &Turn,
     ) {
         let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
@@ -63,7 +63,7 @@ impl Connection {
         if self.phase != Phase::Open {
             self.message(Message::Text(text), turn);
         } else if self.route(Message::Text(text), true, turn) {
-            echoes.add(bytes, frame, head_len);
+            reflected.add(bytes, frame, head_len);
         }
     }
 
@@ -72,7 +72,7 @@ impl Connection {
         if self.phase == Phase::Open {
             self.route(message, false, turn);
         } else {
-            self.mailbox().counters.messages_after_close.add(1);
+            self.inbox().counters.messages_after_close.add(1);
         }
     }
 
@@ -82,7 +82,7 @@ impl Connection {
             Opcode::Close => self.peer_closes(payload),
             Opcode::Ping if self.phase == Phase::Open => self.push_pong(payload),
             Opcode::Pong if self.phase == Phase::Open && payload != frame::HEARTBEAT => {
-                self.tenure.app.on_pong(&self.tenure.handle, payload);
+                self.registration.app.on_pong(&self.registration.handle, payload);
             }
             _ => {}
         }
@@ -91,9 +91,9 @@ impl Connection {
     /// Answers a ping behind what waits in the outbox.
     fn push_pong(&self, payload: &[u8]) {
         let (pong, len) = frame::encode_control(Opcode::Pong, payload);
-        self.tenure.handle.push_control(&pong[..len]);
+        self.registration.handle.push_control(&pong[..len]);
         // A flood of pings whose answers nobody reads.
-        self.tenure.handle.bound_control(self.mailbox().limits.outbox_bytes);
+        self.registration.handle.bound_control(self.inbox().limits.outbox_bytes);
     }
 
     /// The peer began the close handshake, or answered ours (RFC 6455, section 5.5.1). Its code and reason are sent back. In an
@@ -108,7 +108,7 @@ impl Connection {
 
     /// True if it is to be echoed.
     fn route(&mut self, message: Message<'_>, may_echo: bool, turn: &Turn) -> bool {
-        match self.tenure.app.on_message(&self.tenure.handle, message, may_echo, turn) {
+        match self.registration.app.on_message(&self.registration.handle, message, may_echo, turn) {
             Routed::Done => false,
             Routed::Echo => true,
             Routed::Unfinished(relaying) => {

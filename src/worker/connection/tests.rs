@@ -42,27 +42,27 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let engine = Engine::start(config, Box::new(|| {})).unwrap();
     let shared = engine.shared();
     let [handle, witness] = ["eve", "witness"].map(|user| {
-        let mailbox = Arc::new(Mailbox::new(usize::MAX, shared.memory.clone(), shared.config.limits));
-        let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), mailbox));
+        let inbox = Arc::new(Inbox::new(usize::MAX, shared.memory.clone(), shared.config.limits));
+        let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), inbox));
         shared.registry.add(&handle);
         for room in 0..rooms {
             assert!(shared.registry.join(&handle, &format!("room {room}").into(), usize::MAX));
         }
         handle
     });
-    let tenure = Tenure::begin(shared.clone(), handle, None);
+    let registration = Registration::begin(shared.clone(), handle, None);
     let (client, node) = UnixStream::pair().unwrap();
     node.set_nonblocking(true).unwrap();
     let connection = Connection {
-        socket: Taken::Native(node.into()).register(tenure.key).unwrap(),
-        tenure,
+        socket: Taken::Native(node.into()).register(registration.key).unwrap(),
+        registration,
         incomplete: Incomplete::NONE,
         phase: Phase::Open,
         scrap: 0,
         relaying: None,
         unread: None,
         deadline: None,
-        live: shared.census.enter().unwrap(),
+        permit: shared.limiter.enter().unwrap(),
     };
     test(Scene { connection, client, witness, engine });
 }
@@ -122,7 +122,7 @@ fn who_is_to_go_for_memory_gives_up_its_message_to_many_rooms() {
         scene.connection.handle().evict();
         assert!(!scene.connection.turn(&Turn::begin()));
         assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
-        let counters = &scene.connection.mailbox().counters;
+        let counters = &scene.connection.inbox().counters;
         assert_eq!((counters.messages_relayed.get(), counters.messages_not_relayed.get()), (0, 1));
         assert_eq!(scene.witness.buffered(), frame());
         let mut got = vec![0; frame() + 4];
@@ -156,7 +156,10 @@ fn a_message_to_many_rooms_is_stuck_if_a_second_passes_without_a_further_room() 
         let turn = Turn::begin();
         turns::spend(1 << 20);
         let (shared, relaying) = (scene.engine.shared(), scene.connection.relaying.as_mut().unwrap());
-        assert!(!shared.relay_on(&scene.connection.tenure.handle, relaying, &turn), "there is one room more");
+        assert!(
+            !shared.relay_on(&scene.connection.registration.handle, relaying, &turn),
+            "there is one room more"
+        );
         assert_eq!(scene.connection.stuck(), 0);
     });
 }
@@ -187,10 +190,10 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
 }
 
 /// Takes all other seats, of which so many are of clients that have left.
-fn crowd(engine: &Engine, left: usize) -> Vec<Live> {
-    let census = &engine.shared().census;
-    let mut others: Vec<Live> = (1..SEATS).map(|_| census.enter().unwrap()).collect();
-    others[..left].iter_mut().for_each(|live| _ = live.outstays());
+fn crowd(engine: &Engine, left: usize) -> Vec<Permit> {
+    let limiter = &engine.shared().limiter;
+    let mut others: Vec<Permit> = (1..SEATS).map(|_| limiter.enter().unwrap()).collect();
+    others[..left].iter_mut().for_each(|permit| _ = permit.outstays());
     others
 }
 
@@ -214,7 +217,7 @@ fn a_message_to_many_rooms_of_a_client_that_has_left_is_given_up_where_it_waits_
             }
             assert!(given_up || scene.connection.turn(&Turn::begin()));
             assert_eq!(scene.witness.buffered(), if given_up { 2 } else { 3 } * frame());
-            let counters = &scene.connection.mailbox().counters;
+            let counters = &scene.connection.inbox().counters;
             let counts = (counters.messages_relayed.get(), counters.messages_not_relayed.get());
             assert_eq!(counts, if given_up { (0, 1) } else { (1, 0) });
             assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));

@@ -33,13 +33,13 @@ pub(super) const ENDING: u32 = 1 << 14;
 /// Its client left before it had its place in the table.
 pub(super) const LEFT: u32 = 1 << 15;
 /// All that a connection is asked to do.
-pub(super) const ORDERS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT | TERMINATE;
+pub(super) const COMMANDS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE | EVICT | TERMINATE;
 
 /// What a connection is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Orders(pub(super) u32);
+pub struct Commands(pub(super) u32);
 
-impl Orders {
+impl Commands {
     /// Nothing is asked.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -17,7 +17,7 @@ impl Handle {
         // As in `resume`.
         self.mark_alive();
         if self.flags.fetch_and(!HALTED, Ordering::SeqCst) & HALTED != 0 {
-            self.mailbox.wake(self);
+            self.inbox.wake(self);
         }
     }
 
@@ -41,7 +41,7 @@ impl Handle {
         // Its signs of life lie unread: the heartbeat, which may come by first, must not take it for dead.
         self.mark_alive();
         if self.set_paused(false) {
-            self.mailbox.wake(self);
+            self.inbox.wake(self);
         }
     }
 
@@ -61,7 +61,7 @@ impl Handle {
         self.mark_alive();
         self.flags.fetch_or(CALLED, Ordering::SeqCst);
         self.flags.fetch_and(!HELD, Ordering::SeqCst);
-        self.mailbox.wake(self);
+        self.inbox.wake(self);
     }
 
     /// Whether it was called, and not asked since.

@@ -6,8 +6,8 @@ use super::*;
 
 #[test]
 fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_javascript_keeps_up() {
-    let mailbox = Arc::new(Mailbox::of_test(1));
-    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    let inbox = Arc::new(Inbox::of_test(1));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     handle.on_ping(1000);
     handle.set_held();
     assert!(handle.is_stopped() && !handle.is_overdue(5000, 100), "the clock stands still");
@@ -24,8 +24,8 @@ fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_jav
 
 #[test]
 fn a_connection_that_is_read_again_has_time_to_be_heard_before_it_is_overdue() {
-    let mailbox = Arc::new(Mailbox::of_test(1));
-    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    let inbox = Arc::new(Inbox::of_test(1));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     handle.on_ping(1000);
     handle.set_paused(true);
     assert!(!handle.is_overdue(5000, 100), "the clock stands still");
@@ -55,8 +55,8 @@ fn a_peer_keeps_its_request_only_where_there_is_one() {
 
 #[test]
 fn a_connection_that_the_application_has_paused_is_not_overdue_whatever_else_lets_it_be_read() {
-    let mailbox = Arc::new(Mailbox::of_test(1));
-    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    let inbox = Arc::new(Inbox::of_test(1));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     handle.on_ping(1000);
     handle.halt();
     handle.set_paused(true);
@@ -69,22 +69,22 @@ fn a_connection_that_the_application_has_paused_is_not_overdue_whatever_else_let
 
 #[test]
 fn a_connection_is_open_until_its_end_is_asked_for_and_counts_until_then() {
-    let mailbox = Arc::new(Mailbox::of_test(1));
+    let inbox = Arc::new(Inbox::of_test(1));
     for ends in [Handle::declare_slow as fn(&Arc<Handle>), Handle::terminate] {
-        let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox.clone()));
-        assert!(handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 1);
+        let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox.clone()));
+        assert!(handle.is_open() && inbox.open.load(Ordering::Relaxed) == 1);
         ends(&handle);
         ends(&handle);
-        assert!(!handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 0);
+        assert!(!handle.is_open() && inbox.open.load(Ordering::Relaxed) == 0);
         assert!(handle.shut(), "it has yet to leave");
-        assert!(!handle.is_open() && mailbox.open.load(Ordering::Relaxed) == 0);
+        assert!(!handle.is_open() && inbox.open.load(Ordering::Relaxed) == 0);
     }
 }
 
 #[test]
 fn a_ping_among_what_the_client_was_not_yet_offered_finds_it_no_slower_than_a_message_does() {
-    let mailbox = Arc::new(Mailbox::of_test(1));
-    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    let inbox = Arc::new(Inbox::of_test(1));
+    let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     let text = "x".repeat(100_000);
     let push = || handle.push(&Outgoing::new(Message::Text(&text)), 1 << 20);
     assert!((0..20).all(|_| push() == Pushed::Queued && handle.ping(b"", 1 << 20)));

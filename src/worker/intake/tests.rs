@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::worker::handle::Peer;
-use crate::worker::mailbox::Mailbox;
+use crate::worker::inbox::Inbox;
 
 fn handles(many: usize) -> Vec<Arc<Handle>> {
-    let mailbox = Arc::new(Mailbox::of_test(0));
-    let new = |id| Arc::new(Handle::new(id as u64, "ada".into(), Peer::default(), mailbox.clone()));
+    let inbox = Arc::new(Inbox::of_test(0));
+    let new = |id| Arc::new(Handle::new(id as u64, "ada".into(), Peer::default(), inbox.clone()));
     (0..many).map(new).collect()
 }
 
@@ -33,7 +33,7 @@ fn windows_share_the_room_and_those_beyond_them_are_called_in_line() {
     intake.end(&handles[299], 8, false);
     let call = || (0..=handles.len() / GLANCES).for_each(|_| intake.call());
     call();
-    assert_eq!((called(), handles[299].is_held()), (1, false), "all others have something unanswered");
+    assert_eq!((called(), handles[299].is_held()), (1, false), "all others have something in_flight");
     for (handle, units) in handles.iter().zip(&first).take(299) {
         intake.end(handle, *units, false);
     }
@@ -41,10 +41,10 @@ fn windows_share_the_room_and_those_beyond_them_are_called_in_line() {
     assert!((ROOM / MOST..=ROOM / LEAST).contains(&called()), "{}", called());
     assert!(handles[0].is_held(), "it relayed most");
     // Room is kept for them until they come.
-    let kept = intake.unanswered.load(Ordering::SeqCst);
+    let kept = intake.in_flight.load(Ordering::SeqCst);
     assert!((ROOM..ROOM + MOST).contains(&kept), "{kept}");
     handles.iter().for_each(|handle| _ = intake.arrive(handle));
-    assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
+    assert_eq!(intake.in_flight.load(Ordering::SeqCst), 0);
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn one_that_relays_little_does_not_wait_for_all_who_relay_much() {
         while one.is_held() {
             if let Some(handle) = many.iter().find(|handle| !handle.is_held()) {
                 called += relay(&intake, handle, 60) / 60;
-            } else if let Some(handle) = many.iter().find(|handle| handle.window().unanswered() > 0) {
-                intake.end(handle, handle.window().unanswered() as u32, false);
+            } else if let Some(handle) = many.iter().find(|handle| handle.window().in_flight() > 0) {
+                intake.end(handle, handle.window().in_flight() as u32, false);
                 intake.call();
             }
         }
@@ -130,7 +130,7 @@ fn one_that_is_asked_again_while_it_stands_in_line_stands_there_once() {
     intake.end(&handles[0], units, false);
     intake.call();
     assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
-    assert_eq!((intake.unanswered.load(Ordering::SeqCst), intake.waiting.load(Ordering::SeqCst)), (0, 0));
+    assert_eq!((intake.in_flight.load(Ordering::SeqCst), intake.waiting.load(Ordering::SeqCst)), (0, 0));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn one_that_relayed_much_while_there_was_room_has_nothing_to_make_up_for() {
         _ = intake.count_in(handle, cost, false);
         _ = intake.must_wait(handle);
     };
-    let answer = |handle: &Arc<Handle>| intake.end(handle, handle.window().unanswered() as u32, false);
+    let answer = |handle: &Arc<Handle>| intake.end(handle, handle.window().in_flight() as u32, false);
     for _ in 0..1000 {
         handles.iter().for_each(relay);
         handles.iter().for_each(answer);
@@ -202,7 +202,7 @@ fn one_that_was_called_passes_though_others_were_called_after_it() {
     handles.iter().zip(units).for_each(|(handle, units)| intake.end(handle, units, false));
     intake.call();
     let called: Vec<_> = handles.iter().filter(|handle| !handle.is_held()).collect();
-    assert!(called.len() > 10 && intake.unanswered.load(Ordering::SeqCst) >= ROOM);
+    assert!(called.len() > 10 && intake.in_flight.load(Ordering::SeqCst) >= ROOM);
     for handle in called {
         assert!(!intake.must_wait(handle));
         _ = intake.count_in(handle, 60, false);
@@ -219,7 +219,7 @@ fn one_that_has_ended_in_line_or_when_it_is_called_keeps_no_room() {
     intake.call();
     handles[1].shut();
     handles.iter().for_each(|handle| _ = intake.arrive(handle));
-    assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0);
+    assert_eq!(intake.in_flight.load(Ordering::SeqCst), 0);
     // One that nobody calls leaves the line at once.
     let held = Arc::strong_count(&handles[0]);
     relay(&intake, &handles[0], 5000);
@@ -243,7 +243,7 @@ fn room_that_was_kept_for_one_that_does_not_use_it_goes_to_the_next_in_line() {
         assert!(!intake.must_wait(waiting.remove(called)));
         passed += 1;
     }
-    assert_eq!((passed, intake.unanswered.load(Ordering::SeqCst)), (300, 0));
+    assert_eq!((passed, intake.in_flight.load(Ordering::SeqCst)), (300, 0));
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn clients_wait_while_half_of_the_budget_is_used() {
     budget.give_back(1);
     intake.call();
     assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
-    assert_eq!(intake.unanswered.load(Ordering::SeqCst), 0, "no room is kept for who has come");
+    assert_eq!(intake.in_flight.load(Ordering::SeqCst), 0, "no room is kept for who has come");
 }
 
 #[test]

@@ -119,8 +119,8 @@ impl Table {
                 handle.on_ping(clock(socket, due));
                 handle.push_control(&frame::PING);
                 socket.expect_pong();
-                if let Some(mailbox) = &self.mailbox {
-                    mailbox.counters.pings.add(1);
+                if let Some(inbox) = &self.inbox {
+                    inbox.counters.pings.add(1);
                 }
             }
         }

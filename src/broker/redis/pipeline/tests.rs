@@ -7,11 +7,11 @@ use crate::worker::handle::{Handle, Peer};
 
 #[test]
 fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_busy() {
-    let mailbox = Arc::new(Mailbox::of_test(0));
-    let pipeline = Pipeline::new(mailbox.clone(), Arc::new(Budget::new(usize::MAX)));
+    let inbox = Arc::new(Inbox::of_test(0));
+    let pipeline = Pipeline::new(inbox.clone(), Arc::new(Budget::new(usize::MAX)));
     pipeline.begin();
     pipeline.open();
-    let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     let client = |first| Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
     let add = |byte: u8, asker| pipeline.add(0, asker, None, |out| out.push(byte)).is_ok();
     let take = |also_rest: bool| {
@@ -38,11 +38,11 @@ fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_
 
 #[test]
 fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
-    let mailbox = Arc::new(Mailbox::of_test(0));
-    let pipeline = Pipeline::new(mailbox.clone(), Arc::new(Budget::new(usize::MAX)));
+    let inbox = Arc::new(Inbox::of_test(0));
+    let pipeline = Pipeline::new(inbox.clone(), Arc::new(Budget::new(usize::MAX)));
     pipeline.begin();
     pipeline.open();
-    let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+    let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     let add = |first, byte: u8, len: usize| {
         let asker = Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
         pipeline.add(0, asker, None, |out| out.resize(out.len() + len, byte)).is_ok()
@@ -59,8 +59,8 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
 
 #[test]
 fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_of_them() {
-    let mailbox = Arc::new(Mailbox::of_test(0));
-    let pipeline = Pipeline::new(mailbox, Arc::new(Budget::new(usize::MAX)));
+    let inbox = Arc::new(Inbox::of_test(0));
+    let pipeline = Pipeline::new(inbox, Arc::new(Budget::new(usize::MAX)));
     let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
     let many = 0..2 * CHANNELS_PER_TAKE;
     let take = || {
@@ -98,7 +98,7 @@ fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_o
 #[test]
 fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     let budget = Arc::new(Budget::new(usize::MAX));
-    let pipeline = Pipeline::new(Arc::new(Mailbox::of_test(0)), budget.clone());
+    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), budget.clone());
     let add = |byte: u8, len: usize| {
         pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
     };

@@ -16,13 +16,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::asker::Pending;
 use super::config::Server;
-use super::hub::{Hub, Settled};
+use super::in_flight::InFlight;
 use super::lane::Batch;
 use super::link::Link;
 use super::pipeline::{Change, Channel, write_subscriptions};
-use super::received::{Next, Received};
+use super::read_buffer::{Next, ReadBuffer};
 use super::slots::PARTITIONS;
-use super::unanswered::Unanswered;
+use super::subscription_router::{Settled, SubscriptionRouter};
 use super::wire::Wire;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Demand;
@@ -47,16 +47,16 @@ const LATE: Duration = Duration::from_secs(1);
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
-    hub: Arc<Hub>,
+    router: Arc<SubscriptionRouter>,
     link: Arc<Link>,
     server: Server,
     wire: Wire,
-    received: Received,
+    received: ReadBuffer,
     /// There may be more in it than one turn had time for.
     unread: bool,
     /// Messages of this turn that are not delivered yet.
     gathered: Gathered,
-    unanswered: Unanswered,
+    in_flight: InFlight,
     tick: Interval,
     /// That have passed and were not acted on.
     ticks: u32,
@@ -87,20 +87,20 @@ pub struct Session {
 
 impl Session {
     /// A session on a connection that was greeted.
-    pub fn new(hub: Arc<Hub>, link: Arc<Link>, server: Server, wire: Wire) -> Session {
+    pub fn new(router: Arc<SubscriptionRouter>, link: Arc<Link>, server: Server, wire: Wire) -> Session {
         let period =
-            (hub.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
+            (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Session {
-            hub,
+            router,
             link,
             server,
             wire,
-            received: Received::default(),
+            received: ReadBuffer::default(),
             unread: false,
             gathered: Gathered::default(),
-            unanswered: Unanswered::default(),
+            in_flight: InFlight::default(),
             tick,
             ticks: 0,
             answered: false,
@@ -124,14 +124,14 @@ impl Session {
     /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
     pub async fn run(&mut self) -> Error {
         self.link.pipeline.begin();
-        self.hub.link_subscribing(&self.link);
+        self.router.link_subscribing(&self.link);
         let mut turn = Turn::begin();
         for partition in 0..2 * PARTITIONS {
-            let channels = self.hub.channels_of(&self.link, partition);
+            let channels = self.router.channels_of(&self.link, partition);
             spend(CHANNEL * channels.len() as u64);
             let mut batch = Batch::default();
             write_subscriptions(&mut batch, channels, Change::Subscribe { take: 0 });
-            self.unanswered.push(batch);
+            self.in_flight.push(batch);
             if turn.is_over() {
                 yield_now().await;
                 turn = Turn::begin();
@@ -157,28 +157,28 @@ impl Session {
                 continue;
             }
             // As much came meanwhile as was there: who publishes has to wait.
-            let shut = drained > 2 * self.hub.config.pending_bytes;
+            let shut = drained > 2 * self.router.config.pending_bytes;
             let Some(batch) = self.link.pipeline.drain(shut) else { break };
             drained += batch.bytes.len();
-            self.unanswered.push(batch);
+            self.in_flight.push(batch);
         }
         // Dropping it closes the pipeline.
     }
 
     /// False if there is nothing that was taken from the pipeline.
     fn give_up_oldest(&mut self) -> bool {
-        let Session { hub, unanswered, doubted, settled, .. } = self;
+        let Session { router, in_flight, doubted, settled, .. } = self;
         if !doubted.is_empty() {
             for (pending, _) in doubted.drain(..) {
-                lose(hub, pending, &[], true);
+                lose(router, pending, &[], true);
             }
             return true;
         }
-        let given_up = unanswered.give_up(|pending, bytes, written| {
+        let given_up = in_flight.give_up(|pending, bytes, written| {
             if pending.asker.is_counted() {
                 *settled += pending.len;
             }
-            lose(hub, pending, bytes, written);
+            lose(router, pending, bytes, written);
         });
         given_up.is_some()
     }
@@ -187,14 +187,14 @@ impl Session {
     fn relieve(&mut self) {
         if self.settled > 0 {
             self.link.pipeline.answered(std::mem::take(&mut self.settled));
-            self.hub.sink.relieved();
+            self.router.sink.relieved();
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match self.turn(cx) {
             // Everything that it was asked is answered, and what came before the answers has been read.
-            Poll::Pending if self.link.is_retired() && self.unanswered.is_empty() && !self.unread => {
+            Poll::Pending if self.link.is_retired() && self.in_flight.is_empty() && !self.unread => {
                 Poll::Ready(Error::new(Code::BrokerConnect, "no longer needed"))
             }
             Poll::Pending => Poll::Pending,
@@ -231,19 +231,19 @@ impl Session {
             self.on_tick()?;
         }
         loop {
-            if self.unanswered.unwritten() < MAX_UNWRITTEN && self.unanswered.pace() > 0 {
-                let spare = self.unanswered.spare();
-                let demand = self.hub.sink.intake().map_or(Demand::Little, |intake| {
-                    intake.pace().adapt(|epoch| self.unanswered.is_first_too_much(epoch));
+            if self.in_flight.unwritten() < MAX_UNWRITTEN && self.in_flight.pace() > 0 {
+                let spare = self.in_flight.spare();
+                let demand = self.router.sink.intake().map_or(Demand::Little, |intake| {
+                    intake.pace().adapt(|epoch| self.in_flight.is_first_too_much(epoch));
                     intake.demand()
                 });
-                let rest = self.unanswered.room_for_rest(demand);
+                let rest = self.in_flight.room_for_rest(demand);
                 for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     spend((batch.bytes.len() / WRITTEN) as u64);
-                    self.unanswered.push(batch);
+                    self.in_flight.push(batch);
                 }
             }
-            match self.unanswered.poll_write(Pin::new(&mut self.wire), cx) {
+            match self.in_flight.poll_write(Pin::new(&mut self.wire), cx) {
                 Poll::Ready(Ok(true)) if begun.is_over() => {
                     more = true;
                     break;
@@ -266,13 +266,13 @@ impl Session {
 
     /// Ready: something was read and dealt with, as far as the turn had time for it.
     fn poll_read(&mut self, cx: &mut Context<'_>, turn: &Turn) -> Poll<Result<(), Error>> {
-        if self.hub.sink.is_congested() {
+        if self.router.sink.is_congested() {
             self.congested = true;
             return Poll::Pending;
         }
         if std::mem::take(&mut self.congested) {
             // Answers lie unread because of us: the clock begins anew.
-            self.unanswered.restart_clock();
+            self.in_flight.restart_clock();
         }
         if self.unread {
             return Poll::Ready(self.understand(turn));
@@ -285,7 +285,7 @@ impl Session {
     }
 
     fn understand(&mut self, turn: &Turn) -> Result<(), Error> {
-        let limit = self.hub.sink.largest();
+        let limit = self.router.sink.largest();
         // Items are slices of it, and dealing with them needs the rest of the session.
         let mut received = std::mem::take(&mut self.received);
         self.unread = false;
@@ -300,23 +300,23 @@ impl Session {
                         break Err(error);
                     }
                 }
-                Ok(Next::Oversized) => self.hub.sink.ignored(&format!("it is larger than {limit} bytes")),
+                Ok(Next::Oversized) => self.router.sink.ignored(&format!("it is larger than {limit} bytes")),
                 Ok(Next::Incomplete) => break Ok(()),
                 Err(_) => break Err(self.fail(Code::BrokerProtocol, "what answers is no Redis")),
             }
         };
         self.received = received;
-        self.hub.sink.deliver(&mut self.gathered);
+        self.router.sink.deliver(&mut self.gathered);
         self.relieve();
         outcome
     }
 }
 
 /// Settles a command that is not answered.
-fn lose(hub: &Hub, pending: Pending, bytes: &[u8], written: bool) {
+fn lose(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
     if pending.asker.is_counted() {
         spend(LOST + (bytes.len() / LOST_BYTES) as u64);
-        hub.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
+        router.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
     }
 }
 
@@ -329,10 +329,10 @@ impl Drop for Session {
             let mut at = 0;
             for pending in rest.pending {
                 let end = at + pending.len;
-                lose(&self.hub, pending, &rest.bytes[at..end], false);
+                lose(&self.router, pending, &rest.bytes[at..end], false);
                 at = end;
             }
         });
-        self.hub.sink.relieved();
+        self.router.sink.relieved();
     }
 }

@@ -4,10 +4,10 @@ use codes::error::{Code, Error};
 use redis::Value;
 
 use super::super::asker::{Asker, Pending};
-use super::super::hub::{Hub, Settled};
 use super::super::lane::Batch;
 use super::super::pipeline::{Change, Channel, write_subscriptions};
 use super::super::resp::{self, Incoming};
+use super::super::subscription_router::{Settled, SubscriptionRouter};
 use super::super::wire::{refusal, text};
 use super::{LATE, Session};
 use crate::worker::turns::spend;
@@ -26,19 +26,19 @@ impl Session {
                 if self.probe.as_ref().is_some_and(|probe| probe.name.as_bytes() == channel) {
                     self.probe_arrived = true;
                 } else {
-                    self.hub.message(channel, payload, &self.link, &mut self.gathered);
+                    self.router.message(channel, payload, &self.link, &mut self.gathered);
                 }
                 Ok(())
             }
             Incoming::Ignored => Ok(()),
             Incoming::Subscribed { channel } => {
                 spend(MESSAGE);
-                let Some(Asker::Subscribe { left, take }) = self.unanswered.asker_mut() else {
+                let Some(Asker::Subscribe { left, take }) = self.in_flight.asker_mut() else {
                     return Err(self.fail(Code::BrokerProtocol, "a confirmation that nobody waits for"));
                 };
                 *left -= 1;
                 let (last, take) = (*left == 0, *take);
-                self.hub.confirmed(channel, &self.link, take);
+                self.router.confirmed(channel, &self.link, take);
                 if last {
                     self.answer();
                 }
@@ -49,7 +49,7 @@ impl Session {
                 Ok(())
             }
             Incoming::Unsubscribed { .. } => {
-                let Some(Asker::Unsubscribe { left }) = self.unanswered.asker_mut() else {
+                let Some(Asker::Unsubscribe { left }) = self.in_flight.asker_mut() else {
                     let what = "an end of a subscription that nobody asked for";
                     return Err(self.fail(Code::BrokerProtocol, what));
                 };
@@ -68,11 +68,11 @@ impl Session {
     fn on_unsubscribed(&mut self, channel: &[u8]) {
         if self.probe.as_ref().is_some_and(|probe| probe.name.as_bytes() == channel) {
             self.probe = None;
-        } else if let Some(partition) = self.hub.wanted(channel) {
+        } else if let Some(partition) = self.router.wanted(channel) {
             if self.has_asked_to_end(channel) {
                 return;
             }
-            self.hub.revoked(partition, &self.link);
+            self.router.revoked(partition, &self.link);
         } else {
             return;
         }
@@ -82,30 +82,30 @@ impl Session {
             let mut batch = Batch::default();
             resp::command(&mut batch.bytes, &[b"ROLE"]);
             batch.pending.push(Pending::new(batch.bytes.len(), Asker::Doubt, 0));
-            self.unanswered.push(batch);
+            self.in_flight.push(batch);
         }
     }
 
     /// A channel that was dropped and is wanted again: what follows will tell how it is.
     fn has_asked_to_end(&self, channel: &[u8]) -> bool {
         let line = [b"\r\n", channel, b"\r\n"].concat();
-        matches!(self.unanswered.front(), Some(Pending { asker: Asker::ShardUnsubscribe, .. }))
-            && self.unanswered.front_bytes().windows(line.len()).any(|window| window == line)
+        matches!(self.in_flight.front(), Some(Pending { asker: Asker::ShardUnsubscribe, .. }))
+            && self.in_flight.front_bytes().windows(line.len()).any(|window| window == line)
     }
 
     /// Takes the oldest command off: it is answered. Gives its bytes to `with`.
-    fn answer_with<T>(&mut self, with: impl FnOnce(&Hub, Pending, &[u8]) -> T) -> Option<T> {
+    fn answer_with<T>(&mut self, with: impl FnOnce(&SubscriptionRouter, Pending, &[u8]) -> T) -> Option<T> {
         let drops =
-            matches!(self.unanswered.asker(), Some(Asker::Unsubscribe { .. } | Asker::ShardUnsubscribe));
-        let (outcome, written) = self.unanswered.pop(|pending, bytes| with(&self.hub, pending, bytes))?;
+            matches!(self.in_flight.asker(), Some(Asker::Unsubscribe { .. } | Asker::ShardUnsubscribe));
+        let (outcome, written) = self.in_flight.pop(|pending, bytes| with(&self.router, pending, bytes))?;
         self.answered = true;
         if drops {
             self.link.pipeline.dropped();
         }
         self.link.health.prove(written);
-        if self.lagging && self.unanswered.oldest().is_none_or(|written| written.elapsed() < LATE) {
+        if self.lagging && self.in_flight.oldest().is_none_or(|written| written.elapsed() < LATE) {
             self.lagging = false;
-            self.hub.link_lagging(&self.link, None);
+            self.router.link_lagging(&self.link, None);
         }
         Some(outcome)
     }
@@ -117,13 +117,13 @@ impl Session {
     /// The oldest command, a publish or a question, has come to this.
     fn settle(&mut self, settled: Settled) {
         // The embedder may do next what would overtake it, such as to close a connection. What never left is served here.
-        let is_for_embedder = self.unanswered.asker().is_some_and(|asker| !asker.is_client());
-        if is_for_embedder || matches!(settled, Settled::Unsent) || self.hub.has_parked() {
-            self.hub.sink.deliver(&mut self.gathered);
+        let is_for_embedder = self.in_flight.asker().is_some_and(|asker| !asker.is_client());
+        if is_for_embedder || matches!(settled, Settled::Unsent) || self.router.has_parked() {
+            self.router.sink.deliver(&mut self.gathered);
         }
-        let answered = self.answer_with(|hub, pending, bytes| {
+        let answered = self.answer_with(|router, pending, bytes| {
             let len = pending.len;
-            hub.settle(pending, bytes, settled);
+            router.settle(pending, bytes, settled);
             len
         });
         self.settled += answered.unwrap_or(0);
@@ -132,16 +132,16 @@ impl Session {
     /// The oldest command has to go elsewhere.
     fn park(&mut self) {
         let link = self.link.clone();
-        let answered = self.answer_with(|hub, pending, bytes| {
+        let answered = self.answer_with(|router, pending, bytes| {
             let len = pending.len;
-            hub.park(pending, bytes, &link);
+            router.park(pending, bytes, &link);
             len
         });
         self.settled += answered.unwrap_or(0);
     }
 
     fn on_reply(&mut self, reply: Result<u64, Error>) -> Result<(), Error> {
-        match self.unanswered.asker() {
+        match self.in_flight.asker() {
             None => Err(self.fail(Code::BrokerProtocol, "an answer that nobody waits for")),
             Some(Asker::Subscribe { .. }) => Err(match reply {
                 Err(error) => error,
@@ -195,17 +195,17 @@ impl Session {
             Value::ServerError(error) => {
                 let details = error.details().unwrap_or_default();
                 // From one server alone it is a refusal like any other.
-                let moved = error.code() == "MOVED" && self.hub.is_sharded();
+                let moved = error.code() == "MOVED" && self.router.is_sharded();
                 // Nobody serves the slot, or the cluster.
-                let unserved = error.code() == "CLUSTERDOWN" && self.hub.is_sharded();
-                match self.unanswered.asker() {
+                let unserved = error.code() == "CLUSTERDOWN" && self.router.is_sharded();
+                match self.in_flight.asker() {
                     Some(asker) if asker.is_counted() && (moved || unserved) => {
                         // Nobody got it: it may go where it belongs.
                         if moved {
                             self.park();
                         } else {
                             self.settle(Settled::Unsent);
-                            self.hub.stale.notify_one();
+                            self.router.stale.notify_one();
                         }
                         Ok(())
                     }
@@ -213,16 +213,16 @@ impl Session {
                     Some(Asker::ShardUnsubscribe) if moved || unserved => Ok(()),
                     Some(Asker::Subscribe { .. }) if moved || unserved => {
                         let partition =
-                            self.unanswered.front().map_or(0, |pending| usize::from(pending.partition));
+                            self.in_flight.front().map_or(0, |pending| usize::from(pending.partition));
                         self.answer();
-                        self.hub.revoked(partition, &self.link);
+                        self.router.revoked(partition, &self.link);
                         Ok(())
                     }
                     Some(Asker::Subscribe { .. }) if error.code() == "NOPERM" => {
                         self.on_forbidden(refusal(&self.server, error.code(), details))
                     }
                     // Of channels that are not ours the login may know some, and those are not the probe's.
-                    Some(Asker::Probe) if error.code() == "NOPERM" && self.hub.has_foreign_channels() => {
+                    Some(Asker::Probe) if error.code() == "NOPERM" && self.router.has_foreign_channels() => {
                         self.do_without_probe();
                         self.answer();
                         Ok(())
@@ -231,7 +231,7 @@ impl Session {
                         // Its slot went elsewhere, and with it the reason to expect it back.
                         self.answer();
                         self.probe = None;
-                        self.hub.stale.notify_one();
+                        self.router.stale.notify_one();
                         Ok(())
                     }
                     _ => {
@@ -240,7 +240,7 @@ impl Session {
                     }
                 }
             }
-            Value::Array(elements) => match self.unanswered.asker() {
+            Value::Array(elements) => match self.in_flight.asker() {
                 Some(asker @ (Asker::Role | Asker::Doubt)) => {
                     let doubt = matches!(asker, Asker::Doubt);
                     self.answer();
@@ -269,10 +269,7 @@ impl Session {
                 _ => Err(self.fail(Code::BrokerProtocol, "an unexpected array")),
             },
             Value::SimpleString(_)
-                if matches!(
-                    self.unanswered.front(),
-                    Some(Pending { asker: Asker::ShardUnsubscribe, .. })
-                ) =>
+                if matches!(self.in_flight.front(), Some(Pending { asker: Asker::ShardUnsubscribe, .. })) =>
             {
                 self.answer();
                 Ok(())
@@ -293,22 +290,22 @@ impl Session {
         let Some((mut channels, take)) = asked.flatten() else { return Ok(()) };
         if let [(_, channel)] = channels.as_slice() {
             if self.probe.as_ref() != Some(channel) {
-                return self.hub.forbidden(&channel.name, take, error);
+                return self.router.forbidden(&channel.name, take, error);
             }
-            if !self.hub.has_foreign_channels() {
+            if !self.router.has_foreign_channels() {
                 return Err(error);
             }
             self.do_without_probe();
             return Ok(());
         }
         // Channels that were dropped meanwhile must not come back.
-        channels.retain(|(_, channel)| self.hub.wanted(channel.name.as_bytes()).is_some());
+        channels.retain(|(_, channel)| self.router.wanted(channel.name.as_bytes()).is_some());
         let mut batch = Batch::default();
         let rest = channels.split_off(channels.len() / 2);
         for channels in [channels, rest] {
             write_subscriptions(&mut batch, channels, Change::Subscribe { take });
         }
-        self.unanswered.push(batch);
+        self.in_flight.push(batch);
         self.asked_again = true;
         Ok(())
     }
@@ -321,15 +318,15 @@ impl Session {
 
     /// Whether the oldest command's partition waits to be found.
     fn is_parked(&self) -> bool {
-        self.unanswered.front().is_some_and(|pending| self.hub.is_parked(usize::from(pending.partition)))
+        self.in_flight.front().is_some_and(|pending| self.router.is_parked(usize::from(pending.partition)))
     }
 
     /// It is a master: what it has answered counts.
     fn believe(&mut self) {
         self.doubt = false;
-        self.hub.sink.deliver(&mut self.gathered);
+        self.router.sink.deliver(&mut self.gathered);
         for (pending, number) in self.doubted.drain(..) {
-            self.hub.settle(pending, &[], Settled::Number(number));
+            self.router.settle(pending, &[], Settled::Number(number));
         }
     }
 }

@@ -15,7 +15,7 @@ impl Session {
         let mut batch = Batch::default();
         if self.probe.is_none()
             && !self.unprobed
-            && let Some((partition, channel)) = self.hub.probe_channel(&self.link)
+            && let Some((partition, channel)) = self.router.probe_channel(&self.link)
         {
             write_subscriptions(
                 &mut batch,
@@ -28,7 +28,7 @@ impl Session {
         self.probing = true;
         self.last_probe = Instant::now();
         // Otherwise its answer waits for those to the commands before it.
-        self.probes_alone = self.open && self.unanswered.is_empty();
+        self.probes_alone = self.open && self.in_flight.is_empty();
         let mut push = |asker, arguments: &[&[u8]]| {
             let begin = batch.bytes.len();
             resp::command(&mut batch.bytes, arguments);
@@ -39,14 +39,14 @@ impl Session {
             push(Asker::Probe, &[verb, channel.name.as_bytes(), b"probe"]);
         }
         push(Asker::Role, &[b"ROLE"]);
-        self.unanswered.push(batch);
+        self.in_flight.push(batch);
     }
 
     /// The answer to the command after the probe is here: so must be the probe.
     pub(super) fn on_probed(&mut self) -> Result<(), Error> {
         self.probing = false;
         if self.probes_alone {
-            self.unanswered.note_round_trip(self.last_probe.elapsed());
+            self.in_flight.note_round_trip(self.last_probe.elapsed());
         }
         if self.probe.is_some() && !self.probe_arrived {
             return Err(self.fail(Code::BrokerConnect, "the connection answers but delivers no messages"));
@@ -57,10 +57,10 @@ impl Session {
             // Everything is confirmed, for the probe was sent after the subscriptions.
             self.open = true;
             self.link.pipeline.open();
-            self.hub.link_up(&self.link);
-            if self.hub.has_parked() {
-                let hub = self.hub.clone();
-                tokio::spawn(async move { hub.unpark().await });
+            self.router.link_up(&self.link);
+            if self.router.has_parked() {
+                let router = self.router.clone();
+                tokio::spawn(async move { router.unpark().await });
             }
         }
         Ok(())
@@ -73,21 +73,21 @@ impl Session {
         if std::mem::take(&mut self.answered) {
             self.progress = Instant::now();
         }
-        if let Some(written) = self.unanswered.oldest() {
+        if let Some(written) = self.in_flight.oldest() {
             // Many commands at once may take their time, as long as there is progress.
-            if written.max(self.progress).elapsed() >= self.hub.config.command_timeout {
-                let ms = self.hub.config.command_timeout.as_millis();
+            if written.max(self.progress).elapsed() >= self.router.config.command_timeout {
+                let ms = self.router.config.command_timeout.as_millis();
                 return Err(self.fail(Code::BrokerTimeout, &format!("no answer within {ms} ms")));
             }
             if written.elapsed() >= LATE && self.open && !self.lagging {
                 self.lagging = true;
                 let error = self.fail(Code::BrokerTimeout, "answers are late");
-                self.hub.link_lagging(&self.link, Some(error));
+                self.router.link_lagging(&self.link, Some(error));
             }
         }
         if !self.probing
             && !self.link.is_retired()
-            && self.last_probe.elapsed() >= self.hub.config.probe_interval
+            && self.last_probe.elapsed() >= self.router.config.probe_interval
         {
             self.send_probe();
         }

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::map::{Map, Node, ask_for_slots};
 use super::{Finder, Made, TICK, ask_in_turn, make, run};
 use crate::broker::redis::config::{Address, Server};
-use crate::broker::redis::hub::Hub;
 use crate::broker::redis::link::Link;
 use crate::broker::redis::slots::PARTITIONS;
+use crate::broker::redis::subscription_router::SubscriptionRouter;
 use crate::time_of_day::unix_ms;
 
 /// Between two looks at a cluster in which nothing seems to happen, in which a master is missing, in which publishes wait
@@ -29,7 +29,7 @@ const ECHO: Duration = AILING;
 
 /// The masters of a cluster and the links to them.
 pub(super) struct Cluster {
-    hub: Arc<Hub>,
+    router: Arc<SubscriptionRouter>,
     links: BTreeMap<Address, Vec<Arc<Link>>>,
     made: usize,
     /// The master of each partition, as last said.
@@ -37,12 +37,12 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Cluster { hub, links: BTreeMap::new(), made: 0, masters: Vec::new() }
+    pub(super) fn new(router: Arc<SubscriptionRouter>) -> Self {
+        Cluster { router, links: BTreeMap::new(), made: 0, masters: Vec::new() }
     }
 
     pub(super) async fn run(mut self) {
-        while !self.hub.is_closed() {
+        while !self.router.is_closed() {
             let changed = match self.ask_around().await {
                 Ok(map) => {
                     let masters = self.recognize(map);
@@ -52,24 +52,24 @@ impl Cluster {
                     changed
                 }
                 Err(error) => {
-                    self.hub.lost_track(error);
+                    self.router.lost_track(error);
                     false
                 }
             };
             let looked = Instant::now();
             loop {
-                self.hub.expire(Instant::now()).await;
-                self.hub.report_regained();
-                self.hub.unpark().await;
-                let calm = if self.hub.is_ailing() { AILING } else { CALM };
-                let pause = if self.hub.is_moving() { BUSY } else { TICK.min(calm) };
-                let stale = tokio::time::timeout(pause, self.hub.stale.notified()).await.is_ok();
-                if self.hub.is_closed() {
+                self.router.expire(Instant::now()).await;
+                self.router.report_regained();
+                self.router.unpark().await;
+                let calm = if self.router.is_ailing() { AILING } else { CALM };
+                let pause = if self.router.is_moving() { BUSY } else { TICK.min(calm) };
+                let stale = tokio::time::timeout(pause, self.router.stale.notified()).await.is_ok();
+                if self.router.is_closed() {
                     return;
                 }
-                if stale || self.hub.is_moving() {
+                if stale || self.router.is_moving() {
                     // Signs come in swarms: a moved slot refuses many publishes. And one that nobody serves goes on refusing.
-                    let sign = if changed || self.hub.is_moving() { SIGN } else { UNHEEDED };
+                    let sign = if changed || self.router.is_moving() { SIGN } else { UNHEEDED };
                     tokio::time::sleep_until(looked + sign).await;
                     break;
                 }
@@ -84,7 +84,7 @@ impl Cluster {
     /// that name no host are where the one is that was asked. A link to such a one has time for an attempt besides, or it would
     /// be made anew with each look, wherever its node is away.
     fn recognize(&self, map: Map) -> Vec<Option<Node>> {
-        let attempt = self.hub.config.connect_timeout;
+        let attempt = self.router.config.connect_timeout;
         let known = |node: &Node| {
             let before =
                 self.masters.iter().flatten().find(|before| before.id == node.id && !node.id.is_empty())?;
@@ -105,44 +105,44 @@ impl Cluster {
     /// Asks servers until one says who has which slot.
     async fn ask_around(&self) -> Result<Map, Error> {
         let mut servers: Vec<Server> = self.links.keys().map(|address| self.server(address)).collect();
-        for server in &self.hub.config.servers {
+        for server in &self.router.config.servers {
             if !self.links.contains_key(&server.address) {
-                servers.push(self.hub.config.with_login(server));
+                servers.push(self.router.config.with_login(server));
             }
         }
         // Another one each time: the first may be the one that is out of date.
         let begin = (unix_ms() / 50) as usize % servers.len().max(1);
         servers.rotate_left(begin);
-        ask_in_turn(servers, |server| ask_for_slots(server, self.hub.clone())).await
+        ask_in_turn(servers, |server| ask_for_slots(server, self.router.clone())).await
     }
 
     fn server(&self, address: &Address) -> Server {
         // All nodes of a cluster have one login: that of the first URL, or of the options.
-        let first = &self.hub.config.servers[0];
+        let first = &self.router.config.servers[0];
         let server = Server {
             address: address.clone(),
             username: first.username.clone(),
             password: first.password.clone(),
         };
-        self.hub.config.with_login(&server)
+        self.router.config.with_login(&server)
     }
 
     /// Brings links and partitions into line with what the cluster says.
     fn apply(&mut self, masters: &[Option<Node>]) {
         if masters.iter().all(Option::is_some) {
-            self.hub.found_track();
+            self.router.found_track();
         } else {
             let text = "some slots of the cluster have no master";
-            self.hub.lost_track(Error::new(Code::BrokerRole, text));
+            self.router.lost_track(Error::new(Code::BrokerRole, text));
         }
         let mut made = Vec::new();
         for Node { address, .. } in masters.iter().flatten() {
             if !self.links.contains_key(address) {
                 let server = self.server(address);
-                let links: Vec<Made> = (0..self.hub.config.connections)
+                let links: Vec<Made> = (0..self.router.config.connections)
                     .map(|_| {
                         self.made += 1;
-                        make(&self.hub, self.made, &server)
+                        make(&self.router, self.made, &server)
                     })
                     .collect();
                 self.links.insert(address.clone(), links.iter().map(|(link, _)| link.clone()).collect());
@@ -153,7 +153,7 @@ impl Cluster {
         for (index, master) in masters.iter().enumerate() {
             let links = master.as_ref().and_then(|node| self.links.get(&node.address));
             let link = links.map(|links| links[index % links.len()].clone());
-            awaited.extend(self.hub.assign(index, link));
+            awaited.extend(self.router.assign(index, link));
         }
         self.links.retain(|address, links| {
             let needed = masters.iter().flatten().any(|master| master.address == *address);
@@ -163,16 +163,16 @@ impl Cluster {
             needed
         });
         self.spread_plain();
-        made.into_iter().for_each(|made| run(&self.hub, made, Finder::Given));
-        self.hub.report(None);
+        made.into_iter().for_each(|made| run(&self.router, made, Finder::Given));
+        self.router.report(None);
         if !awaited.is_empty() {
-            let hub = self.hub.clone();
+            let router = self.router.clone();
             tokio::spawn(async move {
                 for confirmed in awaited {
                     // A link that fails meanwhile tells of the gap when it is back.
                     let _ = confirmed.await;
                 }
-                hub.report_regained();
+                router.report_regained();
             });
         }
     }
@@ -188,10 +188,10 @@ impl Cluster {
                 let alive = link.health.is_up() || link.health.is_down_for_less_than(ECHO);
                 !link.is_retired() && (alive || up.is_empty())
             };
-            if candidates.is_empty() || self.hub.link_of(index).as_ref().is_some_and(stays) {
+            if candidates.is_empty() || self.router.link_of(index).as_ref().is_some_and(stays) {
                 continue;
             }
-            self.hub.assign(index, Some(candidates[index % candidates.len()].clone()));
+            self.router.assign(index, Some(candidates[index % candidates.len()].clone()));
         }
     }
 }
@@ -237,10 +237,10 @@ mod tests {
             connect_timeout: Duration::from_secs(3600),
             ..RedisConfig::new(vec![Server::parse("redis://one:7000").unwrap()])
         };
-        let hub = |config: RedisConfig| {
+        let router = |config: RedisConfig| {
             let budget = Arc::new(Budget::new(1 << 20));
             let workers = std::slice::from_ref(&worker);
-            Arc::new(Hub::new(
+            Arc::new(SubscriptionRouter::new(
                 config,
                 "app:".into(),
                 "node".into(),
@@ -261,27 +261,27 @@ mod tests {
             cluster.recognize(map).pop().unwrap().unwrap()
         };
         let cluster = |config: RedisConfig| {
-            let hub = hub(config);
+            let router = router(config);
             let known = node("one", 7001, true);
             let server = Server { address: known.address.clone(), username: None, password: None };
-            let (link, _) = make(&hub, 1, &server);
+            let (link, _) = make(&router, 1, &server);
             let links = BTreeMap::from([(known.address.clone(), vec![link.clone()])]);
-            (Cluster { hub, links, made: 1, masters: vec![Some(known.clone())] }, known, link)
+            (Cluster { router, links, made: 1, masters: vec![Some(known.clone())] }, known, link)
         };
         let away = || Error::new(Code::BrokerConnect, "away");
         let (patient, known, link) = cluster(config.clone());
         let elsewhere = node("two", 7001, true);
         assert_eq!(recognized(&patient, &elsewhere), known, "it is being made");
-        patient.hub.link_down(&link, away());
+        patient.router.link_down(&link, away());
         assert_eq!(recognized(&patient, &elsewhere), known, "it has just failed");
         for moved in [node("two", 7002, true), node("two", 7001, false)] {
             assert_eq!(recognized(&patient, &moved), moved);
         }
-        patient.hub.link_up(&link);
+        patient.router.link_up(&link);
         assert_eq!(recognized(&patient, &node("two", 7001, false)), known);
         // One that has had its time.
         let (hasty, _, link) = cluster(RedisConfig { connect_timeout: Duration::ZERO, ..config });
-        hasty.hub.link_down(&link, away());
+        hasty.router.link_down(&link, away());
         assert_eq!(recognized(&hasty, &elsewhere), elsewhere);
         worker.stop();
     }

@@ -6,8 +6,8 @@ use codes::error::{Code, Error};
 use redis::Value;
 
 use crate::broker::redis::config::{Address, Server};
-use crate::broker::redis::hub::Hub;
 use crate::broker::redis::slots::{PARTITIONS, TAGS};
+use crate::broker::redis::subscription_router::SubscriptionRouter;
 use crate::broker::redis::wire::{Wire, text, unexpected};
 
 /// A node of a cluster, as one of them told of it.
@@ -30,10 +30,10 @@ pub(super) struct Map {
 }
 
 /// Asks a node who has which slot.
-pub(super) async fn ask_for_slots(server: Server, hub: Arc<Hub>) -> Result<Map, Error> {
+pub(super) async fn ask_for_slots(server: Server, router: Arc<SubscriptionRouter>) -> Result<Map, Error> {
     let command = redis::cmd("CLUSTER").arg("SLOTS").get_packed_command();
-    let (mut wire, _) = Wire::connect(&server, &hub.config, &hub.tls).await?;
-    let answer = tokio::time::timeout(hub.config.command_timeout, wire.ask(&command, &server)).await;
+    let (mut wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;
+    let answer = tokio::time::timeout(router.config.command_timeout, wire.ask(&command, &server)).await;
     let Ok(answer) = answer else {
         return Err(server.error(Code::BrokerTimeout, "no answer"));
     };

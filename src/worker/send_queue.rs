@@ -22,7 +22,7 @@ use super::outgoing::{Encoded, Outgoing};
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
 /// Emptied outboxes that a thread keeps, with buffers of up to this size.
-const SPARE_OUTBOXES: usize = 1024;
+const SPARE_QUEUES: usize = 1024;
 const SPARE_CAPACITY: usize = 4 * 1024;
 /// First capacity of a gathering buffer, and its last: a full one is queued, so that its memory is free once it is written.
 const FIRST_CAPACITY: usize = 256;
@@ -33,12 +33,12 @@ const CHUNK: usize = 64;
 thread_local! {
     /// Boxed because that is how connections hold them: an idle one holds none.
     #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
-    static SPARE: RefCell<Vec<Box<Outbox>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Box<SendQueue>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Frames in the order in which they go out. Used both for what gathers and for what is being written.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct SendQueue {
     /// Whole chunks, oldest first.
     queue: VecDeque<Chunk>,
     /// Small frames gathered behind the queue.
@@ -48,13 +48,13 @@ pub struct Outbox {
     sent: usize,
     /// Where the first of its frames begins that isn't known to be wholly written, and how many messages come before it.
     mark: (usize, u32),
-    /// Messages wholly written that [`Outbox::take_written`] has not answered yet.
+    /// Messages wholly written that [`SendQueue::take_written`] has not answered yet.
     written: u32,
     /// Messages in here, and those.
     messages: u32,
-    /// See [`Outbox::own`].
+    /// See [`SendQueue::own`].
     own: usize,
-    /// Chunks at the front of which [`Outbox::count_in`] knows.
+    /// Chunks at the front of which [`SendQueue::count_in`] knows.
     counted: usize,
 }
 
@@ -94,7 +94,7 @@ impl Deref for Chunk {
     }
 }
 
-/// What [`Outbox::cut`] dropped.
+/// What [`SendQueue::cut`] dropped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     /// Messages, control frames not counted.
@@ -103,21 +103,21 @@ pub struct Dropped {
     pub bytes: u64,
 }
 
-impl Outbox {
-    /// An empty outbox, if possible one that was [`recycled`](Outbox::recycle) on this thread, with its buffer.
-    pub fn spare() -> Box<Outbox> {
+impl SendQueue {
+    /// An empty outbox, if possible one that was [`recycled`](SendQueue::recycle) on this thread, with its buffer.
+    pub fn spare() -> Box<SendQueue> {
         SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
 
     /// An outbox with so many messages, of whose frames `sent` bytes are written already.
-    pub fn begun(frames: &[u8], messages: u32, sent: usize) -> Box<Outbox> {
-        let mut outbox = Outbox::spare();
-        outbox.tail.extend_from_slice(frames);
-        outbox.own = frames.len();
-        outbox.sent = sent;
-        outbox.tail_messages = messages;
-        outbox.messages = messages;
-        outbox
+    pub fn begun(frames: &[u8], messages: u32, sent: usize) -> Box<SendQueue> {
+        let mut send_queue = SendQueue::spare();
+        send_queue.tail.extend_from_slice(frames);
+        send_queue.own = frames.len();
+        send_queue.sent = sent;
+        send_queue.tail_messages = messages;
+        send_queue.messages = messages;
+        send_queue
     }
 
     /// Gives back an outbox that is empty.
@@ -129,7 +129,7 @@ impl Outbox {
         (self.messages, self.written) = (0, 0);
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
-            if spare.len() < SPARE_OUTBOXES {
+            if spare.len() < SPARE_QUEUES {
                 spare.push(self);
             }
         });
@@ -140,7 +140,7 @@ impl Outbox {
         self.queue.is_empty() && self.tail.is_empty()
     }
 
-    /// Messages pushed since the outbox was new, less those that [`Outbox::take_written`] has answered.
+    /// Messages pushed since the outbox was new, less those that [`SendQueue::take_written`] has answered.
     pub fn messages(&self) -> u32 {
         self.messages
     }
@@ -245,7 +245,7 @@ impl Outbox {
     }
 
     /// Adds everything of a newer outbox, of which nothing is written yet.
-    pub fn append(&mut self, mut newer: Outbox) {
+    pub fn append(&mut self, mut newer: SendQueue) {
         debug_assert_eq!(newer.sent, 0, "what is half out comes first");
         if self.is_empty() {
             *self = newer;

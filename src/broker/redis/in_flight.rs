@@ -56,7 +56,7 @@ struct Write {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Unanswered {
+pub struct InFlight {
     /// Oldest first; only the last ones may be not wholly written.
     chunks: VecDeque<Chunk>,
     pending: VecDeque<Pending>,
@@ -67,7 +67,7 @@ pub struct Unanswered {
     answered: u64,
     /// Commands that went behind others since the last that went first.
     in_a_row: usize,
-    /// The same since clients were last busy: see [`Unanswered::room_for_rest`].
+    /// The same since clients were last busy: see [`InFlight::room_for_rest`].
     without_line: usize,
     /// Commands that went behind others and are not answered.
     behind: usize,
@@ -81,7 +81,7 @@ pub struct Unanswered {
     spare: Batch,
 }
 
-impl Unanswered {
+impl InFlight {
     /// Adds commands.
     pub fn push(&mut self, mut batch: Batch) {
         if batch.bytes.is_empty() {
@@ -215,7 +215,7 @@ impl Unanswered {
         self.pending.front().map(|pending| &pending.asker)
     }
 
-    /// See [`Unanswered::asker`].
+    /// See [`InFlight::asker`].
     pub fn asker_mut(&mut self) -> Option<&mut Asker> {
         self.pending.front_mut().map(|pending| &mut pending.asker)
     }
@@ -300,7 +300,7 @@ mod tests {
 
     use super::*;
     use crate::worker::handle::{Handle, Peer};
-    use crate::worker::mailbox::Mailbox;
+    use crate::worker::inbox::Inbox;
 
     fn batch(lens: &[usize]) -> Batch {
         let pending = lens.iter().map(|len| Pending::new(*len, Asker::Nobody, 0)).collect();
@@ -308,64 +308,64 @@ mod tests {
     }
 
     /// Writes what may be written, to a wire that takes everything. Answers how many bytes that was.
-    fn write(unanswered: &mut Unanswered) -> usize {
+    fn write(in_flight: &mut InFlight) -> usize {
         let mut wire = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
-        let _ = unanswered.poll_write(Pin::new(&mut wire), &mut cx).map(Result::unwrap);
+        let _ = in_flight.poll_write(Pin::new(&mut wire), &mut cx).map(Result::unwrap);
         wire.len()
     }
 
     #[test]
     fn no_more_is_written_than_may_be_unanswered() {
-        let mut unanswered = Unanswered::default();
-        unanswered.push(batch(&[1 << 20; 10]));
-        assert_eq!(write(&mut unanswered), PACE);
-        assert_eq!(write(&mut unanswered), 0);
-        unanswered.pop(|_, _| ());
-        assert_eq!(write(&mut unanswered), 1 << 20);
-        while unanswered.pop(|_, _| ()).is_some() {
-            write(&mut unanswered);
+        let mut in_flight = InFlight::default();
+        in_flight.push(batch(&[1 << 20; 10]));
+        assert_eq!(write(&mut in_flight), PACE);
+        assert_eq!(write(&mut in_flight), 0);
+        in_flight.pop(|_, _| ());
+        assert_eq!(write(&mut in_flight), 1 << 20);
+        while in_flight.pop(|_, _| ()).is_some() {
+            write(&mut in_flight);
         }
-        assert_eq!((unanswered.pace(), unanswered.unwritten()), (PACE, 0));
+        assert_eq!((in_flight.pace(), in_flight.unwritten()), (PACE, 0));
     }
 
     #[test]
     fn a_command_that_is_larger_than_that_is_written_once_it_is_the_oldest() {
-        let mut unanswered = Unanswered::default();
-        unanswered.push(batch(&[10, 2 * PACE, 10]));
-        assert_eq!(write(&mut unanswered), PACE);
-        unanswered.pop(|_, _| ());
-        assert_eq!(write(&mut unanswered), PACE + 10);
-        unanswered.pop(|_, _| ());
-        assert_eq!(write(&mut unanswered), 10);
+        let mut in_flight = InFlight::default();
+        in_flight.push(batch(&[10, 2 * PACE, 10]));
+        assert_eq!(write(&mut in_flight), PACE);
+        in_flight.pop(|_, _| ());
+        assert_eq!(write(&mut in_flight), PACE + 10);
+        in_flight.pop(|_, _| ());
+        assert_eq!(write(&mut in_flight), 10);
     }
 
     #[test]
     fn the_wait_for_an_answer_begins_when_a_command_is_written() {
-        let mut unanswered = Unanswered::default();
-        unanswered.push(batch(&[PACE, 10]));
-        assert_eq!(unanswered.oldest(), None);
-        write(&mut unanswered);
-        let first = unanswered.oldest().unwrap();
-        unanswered.pop(|_, _| ());
-        assert_eq!(unanswered.oldest(), None, "the second one waits for us");
-        write(&mut unanswered);
-        assert!(unanswered.oldest().unwrap() > first);
-        assert_eq!(unanswered.give_up(|_, bytes, written| (bytes.len(), written)), Some((10, true)));
+        let mut in_flight = InFlight::default();
+        in_flight.push(batch(&[PACE, 10]));
+        assert_eq!(in_flight.oldest(), None);
+        write(&mut in_flight);
+        let first = in_flight.oldest().unwrap();
+        in_flight.pop(|_, _| ());
+        assert_eq!(in_flight.oldest(), None, "the second one waits for us");
+        write(&mut in_flight);
+        assert!(in_flight.oldest().unwrap() > first);
+        assert_eq!(in_flight.give_up(|_, bytes, written| (bytes.len(), written)), Some((10, true)));
     }
 
     #[test]
     fn floods_have_short_portions_while_others_publish_and_clients_wait_in_line() {
-        let mut unanswered = Unanswered::default();
-        let mailbox = Arc::new(Mailbox::of_test(0));
-        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        let mut in_flight = InFlight::default();
+        let inbox = Arc::new(Inbox::of_test(0));
+        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         let mut serve = |first, commands, demand| {
             let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
             let pending = (0..commands).map(|_| Pending::new(1, asker(), 0)).collect();
-            unanswered.push(Batch { bytes: vec![b'x'; commands], pending });
-            let meanwhile = unanswered.room_for_rest(demand);
-            while unanswered.pop(|_, _| ()).is_some() {}
-            (meanwhile, unanswered.room_for_rest(demand))
+            in_flight.push(Batch { bytes: vec![b'x'; commands], pending });
+            let meanwhile = in_flight.room_for_rest(demand);
+            while in_flight.pop(|_, _| ()).is_some() {}
+            (meanwhile, in_flight.room_for_rest(demand))
         };
         assert_eq!(serve(false, 31, Demand::Flood), (Some(SHORT_PORTION), Some(SHORT_PORTION)));
         assert_eq!(serve(false, 32, Demand::Flood), (None, Some(SHORT_PORTION)));
@@ -386,44 +386,44 @@ mod tests {
 
     #[test]
     fn portions_are_as_much_longer_as_redis_is_farther_away() {
-        let mut unanswered = Unanswered::default();
+        let mut in_flight = InFlight::default();
         let mut times = |micros| {
-            unanswered.note_round_trip(Duration::from_micros(micros));
-            unanswered.room_for_rest(Demand::Flood).map(|portion| portion.commands / SHORT_PORTION.commands)
+            in_flight.note_round_trip(Duration::from_micros(micros));
+            in_flight.room_for_rest(Demand::Flood).map(|portion| portion.commands / SHORT_PORTION.commands)
         };
         // The shortest counts: a longer one may be due to what Redis does for others.
         let trips = [1_000_000, 2_100, 20_000, 2_000, 990, 100];
         assert_eq!(trips.map(&mut times), [16, 4, 4, 4, 1, 1].map(Some));
-        assert_eq!(Unanswered::default().room_for_rest(Demand::Flood), Some(SHORT_PORTION));
+        assert_eq!(InFlight::default().room_for_rest(Demand::Flood), Some(SHORT_PORTION));
     }
 
     #[test]
     fn ends_of_subscriptions_beside_a_flood_take_nothing_of_its_portions() {
-        let mut unanswered = Unanswered::default();
-        let mailbox = Arc::new(Mailbox::of_test(0));
-        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), mailbox));
+        let mut in_flight = InFlight::default();
+        let inbox = Arc::new(Inbox::of_test(0));
+        let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         for _ in 0..2 * PORTION.commands {
             let flood = Asker::Sender { sender: sender.clone(), cost: 1, first: false, epoch: 0 };
             let end = Asker::Unsubscribe { left: 1 };
             let pending = vec![Pending::new(PORTION.bytes, end, 0), Pending::new(1, flood, 0)];
-            unanswered.push(Batch { bytes: vec![b'x'; PORTION.bytes + 1], pending });
-            assert_eq!((unanswered.behind, unanswered.behind_bytes), (1, 1));
-            while unanswered.pop(|_, _| ()).is_some() {}
+            in_flight.push(Batch { bytes: vec![b'x'; PORTION.bytes + 1], pending });
+            assert_eq!((in_flight.behind, in_flight.behind_bytes), (1, 1));
+            while in_flight.pop(|_, _| ()).is_some() {}
         }
-        assert_eq!(unanswered.room_for_rest(Demand::Flood), Some(SHORT_PORTION));
+        assert_eq!(in_flight.room_for_rest(Demand::Flood), Some(SHORT_PORTION));
     }
 
     #[test]
     fn a_burst_does_not_keep_its_tables() {
-        let mut unanswered = Unanswered::default();
+        let mut in_flight = InFlight::default();
         let mut batch = Batch::default();
         for _ in 0..100_000 {
             batch.bytes.push(b'x');
             batch.pending.push(Pending::new(1, Asker::Nobody, 0));
         }
-        unanswered.push(batch);
-        while unanswered.pop(|_, _| ()).is_some() {}
-        assert!(unanswered.pending.capacity() <= SPARE_COMMANDS);
-        assert!(unanswered.spare().pending.capacity() <= SPARE_COMMANDS);
+        in_flight.push(batch);
+        while in_flight.pop(|_, _| ()).is_some() {}
+        assert!(in_flight.pending.capacity() <= SPARE_COMMANDS);
+        assert!(in_flight.spare().pending.capacity() <= SPARE_COMMANDS);
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::asker::{Asker, Pending};
 use super::clock;
 use super::config::RedisConfig;
-use super::health::Board;
+use super::health::HealthReporter;
 use super::link::Link;
 use super::partition::{Parked, Partition};
 use super::pipeline::{Channel, NotAdded};
@@ -32,7 +32,7 @@ use crate::broker::BrokerCounts;
 use crate::registry::gathered::Gathered;
 use crate::worker::Worker;
 use crate::worker::budget::Budget;
-use crate::worker::mailbox::Mailbox;
+use crate::worker::inbox::Inbox;
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub const SHARED: &str = "messages";
@@ -41,7 +41,7 @@ pub const SHARED: &str = "messages";
 #[derive(Clone, Debug)]
 pub struct Place {
     pub runtime: runtime::Handle,
-    pub mailbox: Arc<Mailbox>,
+    pub inbox: Arc<Inbox>,
 }
 
 /// Counters that several threads write.
@@ -58,7 +58,7 @@ pub struct Counts {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Hub {
+pub struct SubscriptionRouter {
     pub config: RedisConfig,
     pub tls: Tls,
     /// What all channels begin with.
@@ -77,7 +77,7 @@ pub struct Hub {
     parked: AtomicUsize,
     pub(super) links: Mutex<Vec<Arc<Link>>>,
     pub(super) expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
-    pub board: Board,
+    pub reporter: HealthReporter,
     pub counts: Arc<Counts>,
     pub sink: Arc<dyn Sink>,
     places: Vec<Place>,
@@ -104,8 +104,8 @@ pub fn closed() -> Error {
     Error::new(Code::Closed, "the links to Redis are closed")
 }
 
-impl Hub {
-    /// A hub without links. For the thread that [`Tls::of`] is for.
+impl SubscriptionRouter {
+    /// A router without links. For the thread that [`Tls::of`] is for.
     pub fn new(
         config: RedisConfig,
         prefix: String,
@@ -114,12 +114,12 @@ impl Hub {
         counts: Arc<Counts>,
         budget: Arc<Budget>,
         workers: &[Worker],
-    ) -> Hub {
+    ) -> SubscriptionRouter {
         let places = workers
             .iter()
-            .map(|worker| Place { runtime: worker.runtime.clone(), mailbox: worker.mailbox.clone() })
+            .map(|worker| Place { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() })
             .collect();
-        Hub {
+        SubscriptionRouter {
             tls: Tls::of(&config),
             prefix,
             node,
@@ -130,7 +130,7 @@ impl Hub {
             parked: AtomicUsize::new(0),
             links: Mutex::default(),
             expiries: Mutex::default(),
-            board: Board::default(),
+            reporter: HealthReporter::default(),
             counts,
             sink,
             places,
@@ -150,7 +150,7 @@ impl Hub {
         self.sharded.get().copied().unwrap_or(false)
     }
 
-    /// Sets what [`Hub::is_sharded`] answers.
+    /// Sets what [`SubscriptionRouter::is_sharded`] answers.
     pub fn set_sharded(&self, sharded: bool) {
         let _ = self.sharded.set(sharded);
     }
@@ -363,7 +363,7 @@ impl Hub {
         self.links.lock().iter().for_each(|link| link.pipeline.nudge());
     }
 
-    /// Completes when the hub is closed.
+    /// Completes when the router is closed.
     pub async fn closing(&self) {
         while !self.is_closed() {
             self.over.notified().await;

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use codes::error::{Code, Error};
 use parking_lot::Mutex;
 
-/// Skipped messages are reported once in so long.
+/// RateLimitedLog messages are reported once in so long.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Skipped(Mutex<Inner>);
+pub struct RateLimitedLog(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -18,7 +18,7 @@ struct Inner {
     since: u64,
 }
 
-impl Skipped {
+impl RateLimitedLog {
     /// A message was skipped. The report, if one is due.
     pub fn note(&self, why: &str, now: Instant) -> Option<Error> {
         let mut inner = self.0.lock();
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_flood_makes_one_report_a_second_that_says_how_many() {
-        let (skipped, begin) = (Skipped::default(), Instant::now());
+        let (skipped, begin) = (RateLimitedLog::default(), Instant::now());
         let reports: Vec<_> = (0..2500u64)
             .filter_map(|n| skipped.note("why", begin + Duration::from_millis(n)))
             .map(|error| error.message)

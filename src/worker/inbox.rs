@@ -1,4 +1,4 @@
-//! Mailboxes: how other threads reach a worker. One wake-up per batch, however much is posted.
+//! Inboxes: how other threads reach a worker. One wake-up per batch, however much is posted.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,11 +18,11 @@ use super::turns;
 
 /// How other threads reach a worker.
 #[derive(Debug)]
-pub struct Mailbox {
+pub struct Inbox {
     id: usize,
     /// Number of the engine that the worker belongs to.
     engine: usize,
-    state: Mutex<Mail>,
+    state: Mutex<Posted>,
     /// See [`WorkerCounters`].
     pub counters: WorkerCounters,
     /// How many of the worker's connections are [open](Handle::is_open).
@@ -36,7 +36,7 @@ pub struct Mailbox {
 }
 
 #[derive(Debug, Default)]
-struct Mail {
+struct Posted {
     /// Connections that are to have a turn.
     wakes: Vec<Arc<Handle>>,
     /// Connections that have something to write.
@@ -50,17 +50,17 @@ struct Mail {
 }
 
 thread_local! {
-    /// The mailbox of the worker that this thread is; 0: it is none.
+    /// The inbox of the worker that this thread is; 0: it is none.
     static HERE: Cell<usize> = const { Cell::new(0) };
     /// The engine whose workers this thread does not wake for now; 0: it wakes all.
     static CORKED: Cell<usize> = const { Cell::new(0) };
 }
 
-impl Mailbox {
-    /// A mailbox of a worker of the engine with this number.
+impl Inbox {
+    /// An inbox of a worker of the engine with this number.
     pub(super) fn new(engine: usize, memory: Arc<Memory>, limits: Limits) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
-        Mailbox {
+        Inbox {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             engine,
             state: Mutex::default(),
@@ -75,7 +75,7 @@ impl Mailbox {
     /// One with all defaults, whose memory has no limit.
     #[cfg(test)]
     pub(crate) fn of_test(engine: usize) -> Self {
-        Mailbox::new(engine, Memory::new(usize::MAX), Limits::default())
+        Inbox::new(engine, Memory::new(usize::MAX), Limits::default())
     }
 
     /// Before it has connections.
@@ -83,7 +83,7 @@ impl Mailbox {
         let _ = self.intake.set(intake);
     }
 
-    /// See [`Mailbox::set_intake`].
+    /// See [`Inbox::set_intake`].
     pub(crate) fn intake(&self) -> Option<&Arc<Intake>> {
         self.intake.get()
     }
@@ -120,7 +120,7 @@ impl Mailbox {
         }
     }
 
-    fn post(&self, put: impl FnOnce(&mut Mail)) {
+    fn post(&self, put: impl FnOnce(&mut Posted)) {
         let waker = {
             let mut mail = self.state.lock();
             if mail.stop {
@@ -152,7 +152,7 @@ impl Mailbox {
 
     /// The worker is to end.
     pub(super) fn stop(&self) {
-        let stopped = Mail { stop: true, woken: true, ..Mail::default() };
+        let stopped = Posted { stop: true, woken: true, ..Posted::default() };
         // Let go of here, outside the lock: nobody will read it any more.
         let unread = std::mem::replace(&mut *self.state.lock(), stopped);
         unread.waker.into_iter().for_each(Waker::wake);
@@ -190,10 +190,10 @@ pub(crate) fn cork(engine: usize) {
 }
 
 /// Ends [`cork`] and lets out what was held back.
-pub(crate) fn uncork<'a>(engine: usize, mailboxes: impl Iterator<Item = &'a Arc<Mailbox>>) {
+pub(crate) fn uncork<'a>(engine: usize, inboxes: impl Iterator<Item = &'a Arc<Inbox>>) {
     if CORKED.get() == engine {
         CORKED.set(0);
     }
     // Also if another engine's cork has come in between.
-    mailboxes.for_each(|mailbox| mailbox.uncork());
+    inboxes.for_each(|inbox| inbox.uncork());
 }

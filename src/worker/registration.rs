@@ -1,4 +1,4 @@
-//! A connection's tenure: what it has from before its client knows that it is connected until it is over, whether it ever
+//! A connection's registration: what it has from before its client knows that it is connected until it is over, whether it ever
 //! gets to have turns or not: its handle, its number in the worker's table, and its end, which is told when this is dropped.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::table::{self, Key};
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Tenure {
+pub(crate) struct Registration {
     pub app: Arc<dyn Application>,
     pub handle: Arc<Handle>,
     pub key: Key,
@@ -21,17 +21,17 @@ pub(crate) struct Tenure {
     announced: bool,
 }
 
-impl Tenure {
+impl Registration {
     /// To be called on the worker that will run the connection.
     pub(crate) fn begin(app: Arc<dyn Application>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
         let key = table::adopt(&handle, expires_at);
-        Tenure { app, handle, key, expires_at, end: None, announced: false }
+        Registration { app, handle, key, expires_at, end: None, announced: false }
     }
 
     /// Notes that the connection's beginning was told to the embedder.
     pub(crate) fn announced(&mut self) {
         self.announced = true;
-        self.handle.mailbox().counters.opened.add(1);
+        self.handle.inbox().counters.opened.add(1);
     }
 
     /// Stops taking and giving messages. The first end is the one that is told.
@@ -53,7 +53,7 @@ impl Tenure {
     }
 }
 
-impl Drop for Tenure {
+impl Drop for Registration {
     /// The registry forgets the connection, unsent messages are counted, and the embedder is told if it holds an object for it:
     /// in every case, also when its worker was stopped.
     fn drop(&mut self) {
@@ -62,8 +62,8 @@ impl Drop for Tenure {
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
         table::release(self.key, self.expires_at);
-        let mailbox = self.handle.mailbox();
-        mailbox.counters.messages_dropped.add(self.handle.writer().abandon(&mailbox.memory));
+        let inbox = self.handle.inbox();
+        inbox.counters.messages_dropped.add(self.handle.writer().abandon(&inbox.memory));
         self.app.on_end(&self.handle, self.end.take().map(|end| *end), self.announced);
     }
 }

@@ -13,7 +13,7 @@ const ROOM: usize = 64 << 10;
 /// Answers that are no messages are never as large as this, nor is a message's channel.
 const MAX_REPLY: usize = 1 << 20;
 
-/// What [`Received::next`] finds.
+/// What [`ReadBuffer::next`] finds.
 #[derive(Debug)]
 pub enum Next<'a> {
     Item(Incoming<'a>),
@@ -25,7 +25,7 @@ pub enum Next<'a> {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Received {
+pub struct ReadBuffer {
     /// It is at `start..end`. Empty before the first read.
     buffer: Vec<u8>,
     start: usize,
@@ -34,7 +34,7 @@ pub struct Received {
     skip: usize,
 }
 
-impl Received {
+impl ReadBuffer {
     /// Reads once. Ready(0): the connection has ended.
     pub fn poll_read(
         &mut self,

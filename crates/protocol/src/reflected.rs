@@ -7,14 +7,14 @@ use super::frame::{self, Opcode};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Echoes {
+pub struct Reflected {
     /// Where the frames lie.
     pub range: Range<usize>,
     /// How many of them are messages.
     pub messages: u32,
 }
 
-impl Echoes {
+impl Reflected {
     /// Adds a message: makes a frame that was read, and is unmasked, one of ours behind those before it.
     #[inline]
     pub fn add(&mut self, bytes: &mut [u8], frame: Range<usize>, head_len: usize) {

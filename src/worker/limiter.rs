@@ -15,7 +15,7 @@ pub const MAX_LINGERERS: usize = 64;
 
 /// The count. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Census(Arc<Inner>);
+pub struct Limiter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -33,7 +33,7 @@ struct Inner {
 
 /// One who counts until dropped.
 #[derive(Debug)]
-pub struct Live {
+pub struct Permit {
     inner: Arc<Inner>,
     place: Place,
 }
@@ -51,10 +51,10 @@ fn take(places: &AtomicUsize, limit: usize) -> bool {
     places.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).is_ok()
 }
 
-impl Census {
+impl Limiter {
     /// A count with so many seats for handshakes and connections.
-    pub fn new(seats: usize) -> Census {
-        Census(Arc::new(Inner {
+    pub fn new(seats: usize) -> Limiter {
+        Limiter(Arc::new(Inner {
             count: AtomicUsize::new(0),
             seated: AtomicUsize::new(0),
             seats,
@@ -66,19 +66,19 @@ impl Census {
     }
 
     /// Counts a handshake, unless all seats are taken.
-    pub fn enter(&self) -> Option<Live> {
+    pub fn enter(&self) -> Option<Permit> {
         take(&self.0.seated, self.0.seats).then(|| self.count_in(Place::Seat))
     }
 
     /// Counts a client that was refused before it had a seat, unless too many linger, or the server is full.
-    pub fn linger(&self) -> Option<Live> {
+    pub fn linger(&self) -> Option<Permit> {
         let is_full = self.0.seated.load(Ordering::Acquire) >= self.0.seats;
         (!is_full && self.0.take_threshold()).then(|| self.count_in(Place::Threshold))
     }
 
-    fn count_in(&self, place: Place) -> Live {
+    fn count_in(&self, place: Place) -> Permit {
         self.0.count.fetch_add(1, Ordering::AcqRel);
-        Live { inner: self.0.clone(), place }
+        Permit { inner: self.0.clone(), place }
     }
 
     /// How many there are.
@@ -113,7 +113,7 @@ impl Inner {
     }
 }
 
-impl Live {
+impl Permit {
     /// Gives the seat to whoever comes, and counts among those who linger. False, and the seat is kept, if too many do.
     pub fn linger(&mut self) -> bool {
         if self.place == Place::Seat && self.inner.take_threshold() {
@@ -136,7 +136,7 @@ impl Live {
     }
 }
 
-impl Drop for Live {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.inner.leave(self.place);
         if self.inner.count.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn a_quarter_of_the_seats_may_linger_and_not_more_than_the_most() {
         for (seats, most) in [(1, 0), (7, 1), (100, 25), (usize::MAX, MAX_LINGERERS)] {
-            let census = Census::new(seats);
-            let lingering: Vec<Live> = std::iter::from_fn(|| census.linger()).take(1000).collect();
-            assert_eq!((lingering.len(), census.count()), (most, most), "{seats}");
+            let limiter = Limiter::new(seats);
+            let lingering: Vec<Permit> = std::iter::from_fn(|| limiter.linger()).take(1000).collect();
+            assert_eq!((lingering.len(), limiter.count()), (most, most), "{seats}");
             drop(lingering);
-            assert_eq!((census.count(), census.linger().is_some()), (0, most > 0));
+            assert_eq!((limiter.count(), limiter.linger().is_some()), (0, most > 0));
         }
     }
 
@@ -174,38 +174,38 @@ mod tests {
             (100, 76, 25),
             (100, 75, 75),
         ] {
-            let census = Census::new(seats);
-            let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).take(taken).collect();
-            let wanted: Vec<bool> = seated.iter_mut().map(Live::outstays).collect();
+            let limiter = Limiter::new(seats);
+            let mut seated: Vec<Permit> = std::iter::from_fn(|| limiter.enter()).take(taken).collect();
+            let wanted: Vec<bool> = seated.iter_mut().map(Permit::outstays).collect();
             assert_eq!(wanted.iter().filter(|wanted| !**wanted).count(), stay, "{taken} of {seats}");
             assert!(wanted.is_sorted(), "the first may stay");
             drop(seated);
-            assert_eq!(census.count(), 0);
-            assert!(census.enter().is_some_and(|mut live| !live.outstays()), "all seats are free again");
+            assert_eq!(limiter.count(), 0);
+            assert!(limiter.enter().is_some_and(|mut permit| !permit.outstays()), "all seats are free again");
         }
-        assert!(Census::new(usize::MAX).enter().is_some_and(|mut live| !live.outstays()));
+        assert!(Limiter::new(usize::MAX).enter().is_some_and(|mut permit| !permit.outstays()));
     }
 
     #[test]
     fn nobody_lingers_while_all_seats_are_taken() {
-        let census = Census::new(4);
-        let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).take(1000).collect();
-        assert_eq!((seated.len(), census.linger().is_some()), (4, false));
+        let limiter = Limiter::new(4);
+        let mut seated: Vec<Permit> = std::iter::from_fn(|| limiter.enter()).take(1000).collect();
+        assert_eq!((seated.len(), limiter.linger().is_some()), (4, false));
         seated.pop();
-        assert!(census.linger().is_some());
+        assert!(limiter.linger().is_some());
     }
 
     #[test]
     fn who_may_not_linger_keeps_its_seat() {
-        let census = Census::new(4);
-        let mut seated: Vec<Live> = std::iter::from_fn(|| census.enter()).take(1000).collect();
+        let limiter = Limiter::new(4);
+        let mut seated: Vec<Permit> = std::iter::from_fn(|| limiter.enter()).take(1000).collect();
         assert!(seated[0].linger());
         assert!(!seated[1].linger());
-        let newcomer = census.enter();
-        assert!(newcomer.is_some() && census.enter().is_none(), "one seat was given up");
+        let newcomer = limiter.enter();
+        assert!(newcomer.is_some() && limiter.enter().is_none(), "one seat was given up");
         drop(seated);
         drop(newcomer);
-        assert_eq!(census.count(), 0);
-        assert_eq!(std::iter::from_fn(|| census.enter()).take(5).collect::<Vec<_>>().len(), 4);
+        assert_eq!(limiter.count(), 0);
+        assert_eq!(std::iter::from_fn(|| limiter.enter()).take(5).collect::<Vec<_>>().len(), 4);
     }
 }

@@ -15,34 +15,34 @@ fn text(len: usize, fill: char) -> String {
     fill.to_string().repeat(len)
 }
 
-fn push(outbox: &mut Outbox, text: &str) -> Vec<u8> {
+fn push(send_queue: &mut SendQueue, text: &str) -> Vec<u8> {
     let frame = Outgoing::new(Message::Text(text));
-    outbox.push(&frame);
+    send_queue.push(&frame);
     frame.to_vec()
 }
 
 /// Pushes texts of these lengths, in one block or one by one. Answers their frames.
-fn push_all(outbox: &mut Outbox, sizes: &[usize], as_block: bool) -> Vec<Vec<u8>> {
+fn push_all(send_queue: &mut SendQueue, sizes: &[usize], as_block: bool) -> Vec<Vec<u8>> {
     if !as_block {
-        return sizes.iter().map(|len| push(outbox, &text(*len, 'x'))).collect();
+        return sizes.iter().map(|len| push(send_queue, &text(*len, 'x'))).collect();
     }
     let frames =
         sizes.iter().map(|len| Outgoing::new(Message::Text(&text(*len, 'x'))).to_vec()).collect::<Vec<_>>();
-    outbox.push(&Outgoing::of(&mut frames.concat(), sizes.len() as u32));
+    send_queue.push(&Outgoing::of(&mut frames.concat(), sizes.len() as u32));
     frames
 }
 
 /// Writes everything, `step` bytes at a time.
-fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
+fn drain(send_queue: &mut SendQueue, step: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    while !outbox.is_empty() {
-        let written = outbox.with_slices(|slices| {
+    while !send_queue.is_empty() {
+        let written = send_queue.with_slices(|slices| {
             let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
             let n = all.len().min(step);
             out.extend_from_slice(&all[..n]);
             n
         });
-        outbox.advance(written);
+        send_queue.advance(written);
     }
     out
 }
@@ -50,24 +50,24 @@ fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
 #[test]
 fn frames_go_out_in_order_however_the_writes_are_cut() {
     for step in [1, 2, 3, 7, 100, 1500, 1 << 20] {
-        let mut outbox = Outbox::default();
+        let mut send_queue = SendQueue::default();
         let mut expected = Vec::new();
         for (len, fill) in [(3, 'a'), (2000, 'b'), (1, 'c'), (0, 'd'), (1024, 'e'), (1025, 'f'), (9, 'g')] {
-            expected.extend(push(&mut outbox, &text(len, fill)));
+            expected.extend(push(&mut send_queue, &text(len, fill)));
         }
-        assert_eq!(drain(&mut outbox, step), expected, "{step}");
-        assert!(outbox.is_empty());
+        assert_eq!(drain(&mut send_queue, step), expected, "{step}");
+        assert!(send_queue.is_empty());
     }
 }
 
 #[test]
 fn more_chunks_than_one_write_takes_go_out_in_several() {
-    let mut outbox = Outbox::default();
+    let mut send_queue = SendQueue::default();
     let mut expected = Vec::new();
     for _ in 0..200 {
-        expected.extend(push(&mut outbox, &text(1500, 'x')));
+        expected.extend(push(&mut send_queue, &text(1500, 'x')));
     }
-    assert_eq!(drain(&mut outbox, usize::MAX), expected);
+    assert_eq!(drain(&mut send_queue, usize::MAX), expected);
 }
 
 #[test]
@@ -76,13 +76,13 @@ fn a_cut_keeps_the_frame_that_is_half_out_and_counts_the_rest() {
     for (sizes, as_block) in cases.into_iter().flat_map(|sizes| [(sizes, false), (sizes, true)]) {
         let total: usize = 1 + sizes.iter().sum::<usize>();
         for sent in (0..total).step_by(7) {
-            let mut outbox = Outbox::default();
-            let frames = push_all(&mut outbox, &sizes, as_block);
+            let mut send_queue = SendQueue::default();
+            let frames = push_all(&mut send_queue, &sizes, as_block);
             let sent = sent.min(frames.concat().len() - 1);
             let mut left = sent;
             while left > 0 {
-                let n = outbox.with_slices(|s| s.iter().map(|s| s.len()).sum::<usize>()).min(left);
-                outbox.advance(n);
+                let n = send_queue.with_slices(|s| s.iter().map(|s| s.len()).sum::<usize>()).min(left);
+                send_queue.advance(n);
                 left -= n;
             }
             let mut end = 0;
@@ -93,15 +93,15 @@ fn a_cut_keeps_the_frame_that_is_half_out_and_counts_the_rest() {
                     kept += 1;
                 }
             }
-            let dropped = outbox.cut();
+            let dropped = send_queue.cut();
             assert_eq!(dropped.messages, (frames.len() - kept) as u64, "{sizes:?} {sent}");
             assert_eq!(dropped.bytes as usize, frames.concat().len() - end, "{sizes:?} {sent}");
-            let written = outbox.take_written();
-            assert_eq!(written + u64::from(outbox.messages()) + dropped.messages, 3, "{sizes:?} {sent}");
-            outbox.push_control(&frame::PING);
+            let written = send_queue.take_written();
+            assert_eq!(written + u64::from(send_queue.messages()) + dropped.messages, 3, "{sizes:?} {sent}");
+            send_queue.push_control(&frame::PING);
             let mut expected = frames.concat()[sent..end.max(sent)].to_vec();
             expected.extend(frame::PING);
-            assert_eq!(drain(&mut outbox, 11), expected, "{sizes:?} {sent}");
+            assert_eq!(drain(&mut send_queue, 11), expected, "{sizes:?} {sent}");
         }
     }
 }
@@ -109,58 +109,58 @@ fn a_cut_keeps_the_frame_that_is_half_out_and_counts_the_rest() {
 #[test]
 fn a_write_that_is_cut_short_walks_over_what_it_has_written_and_no_further() {
     const FRAMES: usize = 100_000;
-    let mut outbox = Outbox::default();
-    (0..FRAMES).for_each(|_| drop(push(&mut outbox, "x")));
+    let mut send_queue = SendQueue::default();
+    (0..FRAMES).for_each(|_| drop(push(&mut send_queue, "x")));
     let (mut left, mut written) = (3 * FRAMES, 0);
     WALKED.set(0);
     while left > 1000 {
-        outbox.advance(1000);
+        send_queue.advance(1000);
         left -= 1000;
-        written += outbox.take_written();
+        written += send_queue.take_written();
         assert_eq!(written, ((3 * FRAMES - left) / 3) as u64);
     }
     // Whole chunks are counted without a walk.
     assert!(WALKED.get() <= FRAMES, "{} frames walked over", WALKED.get());
-    outbox.advance(left);
-    assert_eq!(written + u64::from(outbox.messages()), FRAMES as u64);
-    assert!(outbox.is_empty());
+    send_queue.advance(left);
+    assert_eq!(written + u64::from(send_queue.messages()), FRAMES as u64);
+    assert!(send_queue.is_empty());
 }
 
 #[test]
 fn messages_are_counted_once_however_the_writes_are_cut() {
     for step in [1, 7, 1000, 5000, 100_000] {
-        let mut outbox = Outbox::default();
+        let mut send_queue = SendQueue::default();
         let mut left = 0;
         for (n, len) in [0, 5, 2000, 3, 70_000, 1, 1, 1024, 1025].into_iter().cycle().take(300).enumerate() {
-            left += push(&mut outbox, &text(len, 'x')).len();
+            left += push(&mut send_queue, &text(len, 'x')).len();
             if n % 5 == 0 {
-                outbox.push_control(&frame::PING);
+                send_queue.push_control(&frame::PING);
                 left += 2;
             }
         }
         let (mut written, total) = (0, left);
         while left > 0 {
-            outbox.advance(step.min(left));
+            send_queue.advance(step.min(left));
             left -= step.min(left);
             if left % 3 == 0 {
-                written += outbox.take_written();
+                written += send_queue.take_written();
             }
         }
-        assert_eq!(written + u64::from(outbox.messages()), 300, "{step}, {total}");
+        assert_eq!(written + u64::from(send_queue.messages()), 300, "{step}, {total}");
     }
 }
 
 #[test]
 fn memory_of_what_is_written_is_free_even_if_the_outbox_is_never_empty() {
-    let mut outbox = Outbox::default();
-    (0..1000).for_each(|_| drop(push(&mut outbox, &text(998, 'x'))));
+    let mut send_queue = SendQueue::default();
+    (0..1000).for_each(|_| drop(push(&mut send_queue, &text(998, 'x'))));
     for _ in 0..10_000 {
-        push(&mut outbox, &text(998, 'x'));
-        outbox.advance(1002);
+        push(&mut send_queue, &text(998, 'x'));
+        send_queue.advance(1002);
     }
-    assert!(outbox.own() < 1_300_000, "{} bytes for a megabyte", outbox.own());
-    outbox.advance(1000 * 1002);
-    assert_eq!((outbox.own(), outbox.is_empty()), (0, true));
+    assert!(send_queue.own() < 1_300_000, "{} bytes for a megabyte", send_queue.own());
+    send_queue.advance(1000 * 1002);
+    assert_eq!((send_queue.own(), send_queue.is_empty()), (0, true));
 }
 
 #[test]
@@ -168,15 +168,15 @@ fn only_large_frames_of_those_who_are_behind_are_counted_and_each_once() {
     let memory = Memory::new(usize::MAX);
     let large = text(2000, 'x');
     let frame = Outgoing::new(Message::Text(&large));
-    let mut outboxes = [Outbox::default(), Outbox::default()];
-    for outbox in &mut outboxes {
-        push(outbox, "small");
-        outbox.push(&frame);
+    let mut outboxes = [SendQueue::default(), SendQueue::default()];
+    for send_queue in &mut outboxes {
+        push(send_queue, "small");
+        send_queue.push(&frame);
     }
     assert_eq!(memory.used(), 0);
-    for outbox in &mut outboxes {
-        outbox.count_in(&memory);
-        outbox.count_in(&memory);
+    for send_queue in &mut outboxes {
+        send_queue.count_in(&memory);
+        send_queue.count_in(&memory);
         assert_eq!(memory.used(), 2004);
     }
     drop(frame);

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 
-use protocol::echoes::Echoes;
+use protocol::reflected::Reflected;
 
 use super::table::Key;
 
@@ -16,19 +16,19 @@ const MAX_READ: usize = 16 * 1024;
 const SHARE: usize = 4;
 
 thread_local! {
-    static BUFFER: RefCell<ReadBuffer> = RefCell::default();
+    static BUFFER: RefCell<SharedBuffer> = RefCell::default();
 }
 
 /// See the module.
 #[derive(Default)]
-struct ReadBuffer {
+struct SharedBuffer {
     bytes: Vec<u8>,
     /// Where what is free begins.
     free: usize,
     /// Bytes that were read since nothing was kept: no less than that.
     read: usize,
     /// Whose messages lie before that, in the order in which they were read.
-    echoes: Vec<(Key, Echoes)>,
+    reflected: Vec<(Key, Reflected)>,
 }
 
 /// What came of a read.
@@ -46,7 +46,7 @@ pub(super) struct Read {
 pub(super) fn read(
     size: usize,
     key: Key,
-    take_in: impl FnOnce(&mut [u8]) -> io::Result<(usize, Echoes)>,
+    take_in: impl FnOnce(&mut [u8]) -> io::Result<(usize, Reflected)>,
 ) -> io::Result<Read> {
     BUFFER.with_borrow_mut(|buffer| {
         if buffer.bytes.is_empty() {
@@ -54,12 +54,12 @@ pub(super) fn read(
         }
         let free = &mut buffer.bytes[buffer.free..];
         let room = free.len();
-        let (len, mut echoes) = take_in(free)?;
+        let (len, mut reflected) = take_in(free)?;
         buffer.read += len;
-        if !echoes.range.is_empty() {
-            echoes.shift(buffer.free);
-            buffer.free = echoes.range.end;
-            buffer.echoes.push((key, echoes));
+        if !reflected.range.is_empty() {
+            reflected.shift(buffer.free);
+            buffer.free = reflected.range.end;
+            buffer.reflected.push((key, reflected));
         }
         Ok(Read { len, filled: len == room })
     })
@@ -72,15 +72,15 @@ pub(super) fn is_crowded() -> bool {
 
 /// Whether something is kept for a connection.
 pub(super) fn holds(key: Key) -> bool {
-    BUFFER.with_borrow(|buffer| buffer.echoes.iter().any(|&(whose, _)| whose == key))
+    BUFFER.with_borrow(|buffer| buffer.reflected.iter().any(|&(whose, _)| whose == key))
 }
 
 /// Hands out what the connection whose turn it is has kept in this turn, if anything: frames, and of how many messages.
 pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
     BUFFER.with_borrow_mut(|buffer| {
-        if let Some((_, echoes)) = buffer.echoes.pop_if(|(whose, _)| *whose == key) {
-            send(&buffer.bytes[echoes.range.clone()], echoes.messages);
-            buffer.free = buffer.echoes.last().map_or(0, |(_, before)| before.range.end);
+        if let Some((_, reflected)) = buffer.reflected.pop_if(|(whose, _)| *whose == key) {
+            send(&buffer.bytes[reflected.range.clone()], reflected.messages);
+            buffer.free = buffer.reflected.last().map_or(0, |(_, before)| before.range.end);
         }
     });
 }
@@ -88,8 +88,8 @@ pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
 /// Hands out all that is kept here: whose, frames, and of how many messages.
 pub(super) fn take_all(mut send: impl FnMut(Key, &[u8], u32)) {
     BUFFER.with_borrow_mut(|buffer| {
-        for (key, echoes) in buffer.echoes.drain(..) {
-            send(key, &buffer.bytes[echoes.range], echoes.messages);
+        for (key, reflected) in buffer.reflected.drain(..) {
+            send(key, &buffer.bytes[reflected.range], reflected.messages);
         }
         (buffer.free, buffer.read) = (0, 0);
     });
