@@ -14,14 +14,14 @@ use super::Shared;
 use crate::broker::Confirmations;
 use crate::registry::recipients::Topic;
 use crate::worker::handle::Handle;
-use crate::worker::turns;
+use crate::worker::scheduler;
 
 /// Longest wait of a handshake for its subscriptions. After it the connection is accepted without.
 const CONFIRMATION: Duration = Duration::from_secs(1);
 /// Rooms that a connection joins at its beginning, or leaves at its end, in one go. A room takes some 200 ns, over Redis twice
 /// that, and a worker runs about 60 tasks between two looks at the sockets.
 const SLICE: usize = 64;
-/// What it costs to join or to leave a room, as [`turns::spend`] counts.
+/// What it costs to join or to leave a room, as [`scheduler::charge`] counts.
 const ROOM: u64 = 4;
 
 impl Shared {
@@ -41,7 +41,7 @@ impl Shared {
                 self.registry.join(handle, room, usize::MAX);
             }
             covered.extend(self.broker.subscribe(topics));
-            turns::spend(ROOM * rooms.len() as u64);
+            scheduler::charge(ROOM * rooms.len() as u64);
         }
         let deadline = deadline.min(Instant::now() + CONFIRMATION);
         let mut is_confirmed = true;
@@ -118,7 +118,7 @@ impl Leaving {
 
     fn leave(&mut self, most: usize) {
         let slice = self.rooms.drain(self.rooms.len().saturating_sub(most)..);
-        turns::spend(ROOM * slice.len() as u64);
+        scheduler::charge(ROOM * slice.len() as u64);
         for room in slice {
             self.shared.leave(&self.handle, &room);
         }
@@ -139,7 +139,7 @@ mod tests {
     use crate::engine::Engine;
     use crate::engine::config::{Auth, Config};
     use crate::worker::handle::Peer;
-    use crate::worker::turns::Turn;
+    use crate::worker::scheduler::Budget;
 
     fn engine() -> Engine {
         Engine::start(Config { threads: 1, ..Config::new(Auth::Anonymous) }, Box::new(|| {})).unwrap()
@@ -199,12 +199,12 @@ mod tests {
     fn rooms_that_are_left_are_paid_for() {
         const MANY: usize = 32;
         let engine = engine();
-        let turn = Turn::begin();
+        let budget = Budget::begin();
         for _ in 0..MANY {
-            assert!(!turn.is_over());
+            assert!(!budget.is_spent());
             engine.shared().withdraw(&in_rooms(&engine, SLICE));
         }
-        assert!(turn.is_over(), "{MANY} connections with {SLICE} rooms each");
+        assert!(budget.is_spent(), "{MANY} connections with {SLICE} rooms each");
         engine.abort();
     }
 

@@ -1,6 +1,6 @@
 //! A request by the configuration: whether it may be upgraded, and what is kept of it for as long as its connection lasts.
 
-use auth::token::{self, Token};
+use auth::token::{self, BearerToken};
 use http::{Accept, Refusal, RequestHead, redact};
 
 use super::config::{Auth, Config};
@@ -21,7 +21,7 @@ pub(super) fn check(
     head: &RequestHead,
     tls: bool,
     config: &Config,
-) -> Result<(Accept, Option<Token>), Refusal> {
+) -> Result<(Accept, Option<BearerToken>), Refusal> {
     let accept = accept_page(head, tls, config)?;
     let token = match &config.auth {
         Auth::Jwt(verifier) => token::find(head, verifier.sources())?,

@@ -14,11 +14,11 @@ use crate::worker::handle::Handle;
 use crate::worker::memory::Count;
 use crate::worker::refusal::{Refusal, Refused};
 use crate::worker::relaying::Relaying;
-use crate::worker::turns::{self, Turn};
+use crate::worker::scheduler::{self, Budget};
 
-/// What a message costs, as [`turns::spend`] counts.
+/// What a message costs, as [`scheduler::charge`] counts.
 const MESSAGE: u64 = 4;
-/// What it costs to see that a text is JSON, as a multiple of [`turns::bytes`].
+/// What it costs to see that a text is JSON, as a multiple of [`scheduler::bytes`].
 const CHECK: u64 = 2;
 
 static BINARY: Refusal = Refusal::new(Code::BinaryNotRelayed, "only text messages are relayed");
@@ -28,13 +28,18 @@ static TOO_DEEP: Refusal = Refusal::new(Code::InvalidJson, "the message is neste
 static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is in no room");
 
 /// See [`Application::relay_on`](crate::worker::application::Application::relay_on).
-pub(super) fn relay_on(shared: &Shared, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool {
+pub(super) fn relay_on(
+    shared: &Shared,
+    handle: &Arc<Handle>,
+    relaying: &mut Relaying,
+    budget: &Budget,
+) -> bool {
     if handle.inbox().intake().is_some_and(|intake| intake.must_wait(handle)) {
         return false;
     }
     let rooms = &relaying.rooms[relaying.done..];
     relaying.done +=
-        relay_to(rooms, shared, handle, Message::Text(&relaying.text), turn, &mut relaying.outcome);
+        relay_to(rooms, shared, handle, Message::Text(&relaying.text), budget, &mut relaying.outcome);
     relaying.count.move_on();
     let is_done = relaying.done == relaying.rooms.len();
     if is_done {
@@ -49,12 +54,12 @@ pub(super) fn on_message(
     handle: &Arc<Handle>,
     message: Message<'_>,
     may_echo: bool,
-    turn: &Turn,
+    budget: &Budget,
 ) -> Routed {
     let counters = &handle.inbox().counters;
     let is_checked = shared.config.relay != Relay::Off && matches!(message, Message::Text(_));
     let passes = if is_checked { 1 + CHECK } else { 1 };
-    turns::spend(MESSAGE + passes * turns::bytes(message.payload().len()));
+    scheduler::charge(MESSAGE + passes * scheduler::bytes(message.payload().len()));
     counters.messages_in.add(1);
     counters.bytes_in.add(message.payload().len() as u64);
     shared.events.push_message(handle, message);
@@ -71,7 +76,7 @@ pub(super) fn on_message(
         Relay::Rooms => match check(shared, message).and_then(|text| Ok((text, rooms_of(handle)?))) {
             Ok((text, rooms)) => {
                 let mut outcome = Ok(());
-                let done = relay_to(&rooms, shared, handle, message, turn, &mut outcome);
+                let done = relay_to(&rooms, shared, handle, message, budget, &mut outcome);
                 if done < rooms.len() {
                     let mut count = Count::new(&shared.memory);
                     count.grow(text.len());
@@ -110,12 +115,12 @@ fn relay_to(
     shared: &Shared,
     handle: &Arc<Handle>,
     message: Message<'_>,
-    turn: &Turn,
+    budget: &Budget,
     outcome: &mut Result<(), Refused>,
 ) -> usize {
     for (done, room) in rooms.iter().enumerate() {
         let is_room_used_up = || handle.inbox().intake().is_some_and(|intake| intake.is_used_up_by(handle));
-        if done > 0 && (turn.is_over() || is_room_used_up()) {
+        if done > 0 && (budget.is_spent() || is_room_used_up()) {
             return done;
         }
         let relayed = shared.broker.relay(Channel::Room(room), message, handle);
@@ -174,7 +179,7 @@ mod tests {
         std::thread::scope(|scope| {
             // A relay to this room waits until here all members were visited, and ada is the only one.
             shared.registry.room("held").unwrap().for_each(|_| {
-                scope.spawn(|| on_message(shared, &ada, Message::Text("1"), false, &Turn::begin()));
+                scope.spawn(|| on_message(shared, &ada, Message::Text("1"), false, &Budget::begin()));
                 let deadline = Instant::now() + Duration::from_secs(30);
                 while bob.buffered() == 0 && Instant::now() < deadline {
                     std::thread::yield_now();

@@ -20,8 +20,8 @@ use crate::worker::handle::Handle;
 use crate::worker::limiter::Limiter;
 use crate::worker::memory::Memory;
 use crate::worker::relaying::Relaying;
+use crate::worker::scheduler::Budget;
 use crate::worker::send_queue::Dropped;
-use crate::worker::turns::Turn;
 
 /// See the module.
 #[derive(Debug)]
@@ -50,12 +50,18 @@ impl Application for Shared {
         self.events.must_pause(handle)
     }
 
-    fn on_message(&self, handle: &Arc<Handle>, message: Message<'_>, may_echo: bool, turn: &Turn) -> Routed {
-        router::on_message(self, handle, message, may_echo, turn)
+    fn on_message(
+        &self,
+        handle: &Arc<Handle>,
+        message: Message<'_>,
+        may_echo: bool,
+        budget: &Budget,
+    ) -> Routed {
+        router::on_message(self, handle, message, may_echo, budget)
     }
 
-    fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool {
-        router::relay_on(self, handle, relaying, turn)
+    fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, budget: &Budget) -> bool {
+        router::relay_on(self, handle, relaying, budget)
     }
 
     fn on_pong(&self, handle: &Arc<Handle>, payload: &[u8]) {

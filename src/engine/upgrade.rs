@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use auth::Identity;
-use auth::token::Token;
+use auth::token::BearerToken;
 use codes::error::{Code, Error};
 use http::{Accept, HeaderLines, Refusal, RequestHead};
 use tokio::sync::oneshot;
@@ -86,7 +86,7 @@ pub type Answer = Result<Admission, Refusal>;
 /// How it is found out who the client is.
 enum Who {
     Anyone,
-    Bearer(Option<Token>),
+    Bearer(Option<BearerToken>),
     Asked(oneshot::Receiver<Answer>),
     Known(Box<Admission>),
 }
@@ -220,7 +220,7 @@ impl Attempt {
         }
     }
 
-    async fn verify(&self, token: Option<Token>) -> Result<Identity, Refusal> {
+    async fn verify(&self, token: Option<BearerToken>) -> Result<Identity, Refusal> {
         let Auth::Jwt(verifier) = &self.visitor.shared.config.auth else {
             return Err(Refusal::new(Code::Internal, "no verifier"));
         };
@@ -248,7 +248,7 @@ impl Attempt {
         let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.inbox));
         let report = report.then_some(id);
         let registration = Registration::begin(shared.clone(), handle.clone(), identity.expires_at);
-        let socket = match socket.register(registration.key) {
+        let socket = match socket.register(registration.token) {
             Ok(socket) => socket,
             Err(error) => {
                 shared.counters.refused(Code::Handover.as_str());

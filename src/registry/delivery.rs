@@ -9,9 +9,9 @@ use crate::registry::recipients::Channel;
 use crate::worker::group::Group;
 use crate::worker::handle::{Handle, Pushed};
 use crate::worker::outgoing::Outgoing;
-use crate::worker::turns;
+use crate::worker::scheduler;
 
-/// What a push costs, as [`turns::spend`] counts, beside the bytes that it copies.
+/// What a push costs, as [`scheduler::charge`] counts, beside the bytes that it copies.
 const PUSH: u64 = 1;
 
 /// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
@@ -34,7 +34,7 @@ pub fn push_to(group: &Group, frame: &Outgoing<'_>, outbox_limit: usize) -> u32 
         pushed += 1;
         queued += u32::from(handle.push(frame, outbox_limit) == Pushed::Queued);
     });
-    turns::spend(pushed * (PUSH + turns::bytes(frame.copied_len())));
+    scheduler::charge(pushed * (PUSH + scheduler::bytes(frame.copied_len())));
     queued
 }
 

@@ -27,7 +27,7 @@ type Shard = Mutex<HashMap<Arc<str>, Arc<Group>>>;
 /// Groups by name.
 #[derive(Debug)]
 struct Index {
-    /// They are those of users: see [`Members::tell_sole`].
+    /// They are those of users: see [`Members::tell_sole`](crate::worker::group::Members::tell_sole).
     of_users: bool,
     shards: Box<[Shard]>,
     hasher: DefaultHashBuilder,

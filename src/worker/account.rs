@@ -14,7 +14,7 @@ pub(super) struct Rate {
     pub burst: u32,
 }
 
-/// Of its worker, as [`spend`](super::turns::spend) counts: a third of a per cent of a core, and at once about ten small
+/// Of its worker, as [`charge`](super::scheduler::charge) counts: a third of a per cent of a core, and at once about ten small
 /// messages, each read and answered by itself.
 pub(super) const WORK: Rate = Rate { leak: 64, burst: 512 };
 

@@ -8,8 +8,8 @@ use protocol::frame::Message;
 
 use super::handle::Handle;
 use super::relaying::Relaying;
+use super::scheduler::Budget;
 use super::send_queue::Dropped;
-use super::turns::Turn;
 
 /// See the module. Called on the connection's worker.
 pub(crate) trait Application: fmt::Debug + Send + Sync {
@@ -17,11 +17,17 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
     fn must_pause(&self, handle: &Arc<Handle>) -> bool;
 
     /// Deals with a message. With `may_echo` the caller is able to do what [`Routed::Echo`] asks for.
-    fn on_message(&self, handle: &Arc<Handle>, message: Message<'_>, may_echo: bool, turn: &Turn) -> Routed;
+    fn on_message(
+        &self,
+        handle: &Arc<Handle>,
+        message: Message<'_>,
+        may_echo: bool,
+        budget: &Budget,
+    ) -> Routed;
 
     /// Goes on with a message that was [`Routed::Unfinished`], as far as the turn has time and Redis has room. True if that was the
     /// last of it.
-    fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, turn: &Turn) -> bool;
+    fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, budget: &Budget) -> bool;
 
     /// A pong came that is no answer to the heartbeat.
     fn on_pong(&self, handle: &Arc<Handle>, payload: &[u8]);

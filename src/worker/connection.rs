@@ -13,16 +13,16 @@ use protocol::assembler::{Step, Violation};
 use protocol::reflected::Reflected;
 use tokio::time::Sleep;
 
+use super::connections;
 use super::handle::Handle;
 use super::inbox::Inbox;
 use super::incomplete::{self, Incomplete};
 use super::limiter::Permit;
 use super::registration::Registration;
 use super::relaying::Relaying;
+use super::scheduler::Budget;
 use super::shared_buffer;
 use super::socket::{MAX_SCRAP, Socket};
-use super::table;
-use super::turns::Turn;
 use super::writer::Flushed;
 
 mod end;
@@ -80,7 +80,7 @@ impl Connection {
     /// Has a connection go on by itself, over a socket on which its handshake is answered. `first` are bytes that the client
     /// sent after its own.
     pub(crate) fn begin(registration: Registration, socket: Socket, first: Vec<u8>, permit: Permit) {
-        let key = registration.key;
+        let token = registration.token;
         let connection = Connection {
             registration,
             socket,
@@ -92,7 +92,7 @@ impl Connection {
             deadline: None,
             permit,
         };
-        table::begin(key, Box::new(connection));
+        connections::begin(token, Box::new(connection));
     }
 
     fn inbox(&self) -> &Inbox {
@@ -100,7 +100,7 @@ impl Connection {
     }
 
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
-    fn read(&mut self, cx: &mut Context<'_>, turn: &Turn) {
+    fn read(&mut self, cx: &mut Context<'_>, budget: &Budget) {
         let mut emptied = false;
         loop {
             if self.relaying.is_some() {
@@ -129,14 +129,14 @@ impl Connection {
             }
             if let Some(mut unread) = self.unread.take() {
                 let rest = &mut unread.bytes[unread.at..];
-                let (taken, reflected) = self.take_in(rest, turn);
+                let (taken, reflected) = self.take_in(rest, budget);
                 self.send_back(&rest[reflected.range], reflected.messages);
                 unread.at += taken;
                 if unread.at < unread.bytes.len() {
                     self.unread = Some(unread);
                     return self.go_on();
                 }
-                if turn.is_over() {
+                if budget.is_spent() {
                     return self.registration.handle.wake_here();
                 }
                 continue;
@@ -148,7 +148,7 @@ impl Connection {
                 self.send_back_own();
             }
             let size = self.inbox().limits.read_buffer_bytes;
-            let read = shared_buffer::read(size, self.registration.key, |buffer| {
+            let read = shared_buffer::read(size, self.registration.token, |buffer| {
                 let len = self.socket.try_read(buffer)?;
                 if len == 0 {
                     return Ok((0, Reflected::default()));
@@ -157,7 +157,7 @@ impl Connection {
                 if matches!(self.phase, Phase::Draining | Phase::HalfClosed) {
                     self.scrap = self.scrap.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
                 }
-                let (taken, reflected) = self.take_in(&mut buffer[..len], turn);
+                let (taken, reflected) = self.take_in(&mut buffer[..len], budget);
                 if taken < len {
                     self.unread = Some(Unread { bytes: buffer[taken..len].into(), at: 0 });
                 }
@@ -191,7 +191,7 @@ impl Connection {
     /// Sends back what of this turn's reads waits for that. To be called before anything else is written, and before more
     /// is read.
     fn send_back_own(&self) {
-        shared_buffer::take_own(self.registration.key, |frames, messages| self.send_back(frames, messages));
+        shared_buffer::take_own(self.registration.token, |frames, messages| self.send_back(frames, messages));
     }
 
     fn send_back(&self, frames: &[u8], messages: u32) {
@@ -208,13 +208,13 @@ impl Connection {
 
     /// Routes bytes that were read, one frame at least and as many as the turn and the embedder have room for. Returns how
     /// many, and the echoes that are to be sent back.
-    fn take_in(&mut self, bytes: &mut [u8], turn: &Turn) -> (usize, Reflected) {
+    fn take_in(&mut self, bytes: &mut [u8], budget: &Budget) -> (usize, Reflected) {
         let mut reflected = Reflected::default();
-        let taken = self.walk(bytes, &mut reflected, turn);
+        let taken = self.walk(bytes, &mut reflected, budget);
         (taken, reflected)
     }
 
-    fn walk(&mut self, bytes: &mut [u8], reflected: &mut Reflected, turn: &Turn) -> usize {
+    fn walk(&mut self, bytes: &mut [u8], reflected: &mut Reflected, budget: &Budget) -> usize {
         let max_payload = self.inbox().limits.max_payload;
         let mut at = 0;
         while at < bytes.len() {
@@ -227,22 +227,22 @@ impl Connection {
             }
             at += match self.incomplete.next(&mut bytes[at..], max_payload) {
                 Step::Whole(whole) => {
-                    self.whole(bytes, at, &whole, reflected, turn);
+                    self.whole(bytes, at, &whole, reflected, budget);
                     whole.len
                 }
                 Step::Taken(len) => {
-                    input::charge(len);
+                    input::charge_frame(len);
                     self.incomplete.count_in(&self.registration.handle.inbox().memory);
                     len
                 }
                 Step::Message(len, assembled) => {
-                    input::charge(len);
-                    self.message(assembled.message(), turn);
+                    input::charge_frame(len);
+                    self.message(assembled.message(), budget);
                     incomplete::recycle(assembled);
                     len
                 }
                 Step::Control(len, control) => {
-                    input::charge(len);
+                    input::charge_frame(len);
                     self.control(control.opcode, control.payload());
                     len
                 }
@@ -253,7 +253,7 @@ impl Connection {
             };
             // Input that is too much for the embedder waits as it came, in the fewest bytes.
             if self.relaying.is_some()
-                || turn.is_over()
+                || budget.is_spent()
                 || (self.phase == Phase::Open && self.registration.handle.is_stopped())
             {
                 break;
@@ -330,11 +330,11 @@ impl Connection {
         self.unread.is_some() || self.socket.has_unread()
     }
 
-    /// See [`table::look_ahead`].
+    /// See [`connections::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.unread.is_some())
             ^ self.phase as u32
-            ^ self.registration.key as u32
+            ^ self.registration.token as u32
             ^ u32::from(self.incomplete.assembler().is_idle())
     }
 
@@ -354,22 +354,22 @@ impl Connection {
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
-    pub(super) fn turn(&mut self, turn: &Turn) -> bool {
+    pub(super) fn turn(&mut self, budget: &Budget) -> bool {
         // Only a bridge wakes it by a waker: the poller knows its place.
         if self.socket.is_bridge() {
             let waker = Waker::from(self.registration.handle.clone());
-            self.take_turn(&mut Context::from_waker(&waker), turn)
+            self.take_turn(&mut Context::from_waker(&waker), budget)
         } else {
-            self.take_turn(&mut Context::from_waker(Waker::noop()), turn)
+            self.take_turn(&mut Context::from_waker(Waker::noop()), budget)
         }
     }
 
-    fn take_turn(&mut self, cx: &mut Context<'_>, turn: &Turn) -> bool {
+    fn take_turn(&mut self, cx: &mut Context<'_>, budget: &Budget) -> bool {
         let commands = self.registration.handle.enter();
         if !self.gives_up(commands)
             && let Some(relaying) = &mut self.relaying
         {
-            if self.registration.app.relay_on(&self.registration.handle, relaying, turn) {
+            if self.registration.app.relay_on(&self.registration.handle, relaying, budget) {
                 self.relaying = None;
             } else if self.is_to_go(cx) {
                 self.lost();
@@ -394,7 +394,7 @@ impl Connection {
             self.socket.look_again();
         }
         if self.phase != Phase::Over {
-            self.read(cx, turn);
+            self.read(cx, budget);
         }
         if commands.overdue() && self.phase == Phase::Open && self.incomplete.assembler().is_timed() {
             // Not complete after the read either.

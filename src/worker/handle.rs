@@ -17,7 +17,7 @@ use super::inbox::Inbox;
 use super::intake::Window;
 use super::outgoing::Outgoing;
 use super::rooms::Rooms;
-use super::turns;
+use super::scheduler;
 use super::writer::{Push, Writer};
 use flags::{
     CLOSE, COMMANDS, DEAD, ENDING, EVICT, LEFT, LOST, OPEN, OVERDUE, SEEN, SETTLED, SLOW, TERMINATE,
@@ -70,7 +70,7 @@ pub struct Handle {
     /// It will have a turn. The worker's own.
     woken: AtomicBool,
     /// Its number in its worker's table.
-    key: AtomicUsize,
+    token: AtomicUsize,
     inbox: Arc<Inbox>,
     /// The worker's own.
     account: Account,
@@ -107,7 +107,7 @@ impl Handle {
             flags: AtomicU32::new(OPEN),
             writer: Writer::new(),
             woken: AtomicBool::new(false),
-            key: AtomicUsize::new(usize::MAX),
+            token: AtomicUsize::new(usize::MAX),
             account: Account::default(),
             user_group: OnceLock::new(),
             window: Window::default(),
@@ -171,7 +171,7 @@ impl Handle {
 
     fn schedule(self: &Arc<Self>) {
         if !std::ptr::eq(RUNNING.get(), Arc::as_ptr(self)) {
-            self.inbox.flush(self.key.load(Ordering::Relaxed), &self.account);
+            self.inbox.flush(self.token.load(Ordering::Relaxed), &self.account);
         }
     }
 
@@ -187,7 +187,7 @@ impl Handle {
             self.woken.store(true, Ordering::Relaxed);
             // In its own turn it waits until that is over: see `turn_ends`.
             if !std::ptr::eq(RUNNING.get(), self) {
-                turns::wake(self.key.load(Ordering::Relaxed), &self.account);
+                scheduler::wake(self.token.load(Ordering::Relaxed), &self.account);
             }
         }
     }
@@ -205,7 +205,7 @@ impl Handle {
     /// Its turn is over. If it has more to do, it gets another one.
     pub(super) fn turn_ends(&self) {
         if self.woken.load(Ordering::Relaxed) {
-            turns::wake_again(self.key.load(Ordering::Relaxed));
+            scheduler::wake_again(self.token.load(Ordering::Relaxed));
         }
     }
 
@@ -292,7 +292,7 @@ impl Handle {
         Commands(self.flags.load(Ordering::Acquire) & COMMANDS)
     }
 
-    /// See [`super::table::look_ahead`].
+    /// See [`super::connections::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
     }
@@ -329,8 +329,8 @@ impl Handle {
     }
 
     /// Sets its number in its worker's table, before anyone else knows the handle.
-    pub(super) fn set_key(&self, key: usize) {
-        self.key.store(key, Ordering::Relaxed);
+    pub(super) fn set_token(&self, token: usize) {
+        self.token.store(token, Ordering::Relaxed);
     }
 
     /// The socket failed under a write that was not its own.
@@ -362,7 +362,7 @@ impl Handle {
 
     /// See [`Handle::flow`].
     pub(crate) fn set_flow(&self, flow: Option<usize>) {
-        self.flow.store(flow.map_or(0, |key| key + 1), Ordering::Relaxed);
+        self.flow.store(flow.map_or(0, |token| token + 1), Ordering::Relaxed);
     }
 
     /// Number of the turn in which JavaScript last took messages of it; 0: it never did.
@@ -397,7 +397,7 @@ impl Handle {
 
     /// Whether that has yet to be done.
     pub(super) fn is_to_be_evicted(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & EVICT != 0 && self.key.load(Ordering::Relaxed) != usize::MAX
+        self.flags.load(Ordering::Acquire) & EVICT != 0 && self.token.load(Ordering::Relaxed) != usize::MAX
     }
 
     /// Ends the connection with the heartbeat's code.

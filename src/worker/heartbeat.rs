@@ -52,7 +52,7 @@ impl Visit {
 
 /// What a turn of the wheel asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct Due {
     /// Slots whose connections are pinged.
     pub ping: Visit,
     /// Slots whose connections are looked at for silence.
@@ -109,10 +109,10 @@ impl Wheel {
     }
 
     /// Moves the hands to `now_ms`.
-    pub fn turn(&mut self, now_ms: u64) -> Turn {
+    pub fn turn(&mut self, now_ms: u64) -> Due {
         let now_ms = now_ms.max(self.last_ms);
         let stalled = now_ms - self.last_ms > (self.timeout_ms / 2).max(4 * self.tick().as_millis() as u64);
-        let turn = Turn {
+        let turn = Due {
             ping: self.visit(self.last_ms, now_ms),
             check: self
                 .visit(self.last_ms.saturating_sub(self.timeout_ms), now_ms.saturating_sub(self.timeout_ms)),

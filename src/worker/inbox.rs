@@ -8,13 +8,13 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use super::account::Account;
+use super::connections::{self, Token};
 use super::counters::WorkerCounters;
 use super::handle::Handle;
 use super::intake::Intake;
 use super::limits::Limits;
 use super::memory::Memory;
-use super::table::{self, Key};
-use super::turns;
+use super::scheduler;
 
 /// How other threads reach a worker.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Posted {
     /// Connections that are to have a turn.
     wakes: Vec<Arc<Handle>>,
     /// Connections that have something to write.
-    flushes: Vec<Key>,
+    flushes: Vec<Token>,
     /// Other tasks of the worker that are to run.
     tasks: Vec<Waker>,
     /// The worker was woken and has not yet taken its mail.
@@ -112,11 +112,11 @@ impl Inbox {
     }
 
     /// Has a connection's outbox written, from any thread.
-    pub(super) fn flush(&self, key: Key, account: &Account) {
+    pub(super) fn flush(&self, token: Token, account: &Account) {
         if HERE.get() == self.id {
-            turns::flush(key, account);
+            scheduler::flush(token, account);
         } else {
-            self.post(|mail| mail.flushes.push(key));
+            self.post(|mail| mail.flushes.push(token));
         }
     }
 
@@ -175,10 +175,10 @@ impl Inbox {
                 std::mem::take(&mut mail.tasks),
             )
         };
-        turns::look_at_clock();
+        scheduler::look_at_clock();
         tasks.into_iter().for_each(Waker::wake);
         wakes.iter().for_each(|handle| handle.wake_here());
-        table::flush_soon(flushes);
+        connections::flush_soon(flushes);
         Poll::Pending
     }
 }

@@ -21,10 +21,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use parking_lot::Mutex;
 
 pub use self::pace::Pace;
-use super::budget::Budget;
+use super::quota::Quota;
 use crate::worker::account::Account;
 use crate::worker::handle::Handle;
-use crate::worker::turns;
+use crate::worker::scheduler;
 
 mod pace;
 
@@ -99,7 +99,7 @@ impl Window {
 pub struct Intake {
     /// Units without an answer, of all connections, and those that room is kept for.
     in_flight: AtomicUsize,
-    budget: Arc<Budget>,
+    quota: Arc<Quota>,
     line: Mutex<Line>,
     /// How many stand in line. Written under its lock.
     waiting: AtomicUsize,
@@ -167,16 +167,16 @@ impl Line {
 #[cfg(test)]
 impl Default for Intake {
     fn default() -> Intake {
-        Intake::new(Arc::new(Budget::new(usize::MAX)))
+        Intake::new(Arc::new(Quota::new(usize::MAX)))
     }
 }
 
 impl Intake {
-    /// One whose connections wait also while half of `budget` is used up.
-    pub fn new(budget: Arc<Budget>) -> Intake {
+    /// One whose connections wait also while half of `quota` is used up.
+    pub fn new(quota: Arc<Quota>) -> Intake {
         Intake {
             in_flight: AtomicUsize::new(0),
-            budget,
+            quota,
             line: Mutex::default(),
             waiting: AtomicUsize::new(0),
             pace: Pace::default(),
@@ -192,8 +192,8 @@ impl Intake {
     /// of a connection that has used little lately may, of its worker and of Redis. For the connection's own worker.
     pub fn begin(&self, handle: &Handle, cost: u32) -> bool {
         let window = handle.window();
-        let (now, rate) = (turns::now(), self.pace.rate());
-        let is_quiet = turns::is_quiet(handle.account()) && window.lately.is_quiet(now, rate);
+        let (now, rate) = (scheduler::now(), self.pace.rate());
+        let is_quiet = scheduler::is_quiet(handle.account()) && window.lately.is_quiet(now, rate);
         window.lately.charge(Pace::parts(cost), now, rate);
         self.count_in(handle, cost, is_quiet)
     }
@@ -230,8 +230,8 @@ impl Intake {
     /// called. For the connection's own worker.
     pub fn must_wait(&self, handle: &Arc<Handle>) -> bool {
         (handle.window().full.load(Ordering::Relaxed)
-            || self.budget.is_short_for_clients()
-            || self.budget.is_giving_up())
+            || self.quota.is_short_for_clients()
+            || self.quota.is_giving_up())
             && self.wait(handle)
     }
 
@@ -247,8 +247,8 @@ impl Intake {
         let in_flight = self.in_flight.load(Ordering::SeqCst);
         let fits = window.in_flight() < self.window(in_flight) && (last <= LEAST || in_flight < ROOM);
         if (kept || fits)
-            && !self.budget.is_short_for_clients()
-            && (!self.budget.is_giving_up() || window.in_flight() == 0)
+            && !self.quota.is_short_for_clients()
+            && (!self.quota.is_giving_up() || window.in_flight() == 0)
         {
             window.set_full(false);
             if kept {
@@ -275,7 +275,7 @@ impl Intake {
 
     /// True if a message of this connection has as much under way as those of all together may: the rest of it waits.
     pub fn is_used_up_by(&self, handle: &Handle) -> bool {
-        handle.window().in_flight() >= ROOM || self.budget.is_short_for_clients()
+        handle.window().in_flight() >= ROOM || self.quota.is_short_for_clients()
     }
 
     /// What bounds those whose messages go first.
@@ -313,8 +313,8 @@ impl Intake {
             let in_flight = self.in_flight.load(Ordering::SeqCst);
             let has_room = in_flight < ROOM;
             if (!has_room && called >= without_room)
-                || self.budget.is_short_for_clients()
-                || self.budget.is_giving_up()
+                || self.quota.is_short_for_clients()
+                || self.quota.is_giving_up()
             {
                 break;
             }

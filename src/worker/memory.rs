@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 
+use super::connections;
 use super::handle::Handle;
 use super::progress::Progress;
-use super::table;
 
 /// Bytes by which one outbox may have grown since it was last counted, and of a message that counts for nothing: counting
 /// is a locked instruction.
@@ -208,7 +208,7 @@ async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
     let mut holders = Vec::new();
     for runtime in runtimes {
         // A worker that was stopped has none.
-        holders.extend(runtime.spawn(table::holders()).await.unwrap_or_default());
+        holders.extend(runtime.spawn(connections::holders()).await.unwrap_or_default());
     }
     let most = holders.len().div_ceil(SHARE);
     let most_first = |holder: &Holder| Reverse((holder.stuck, holder.bytes));

@@ -7,8 +7,8 @@
 pub(crate) mod account;
 pub(crate) mod application;
 pub(crate) mod bridge;
-pub(crate) mod budget;
 pub(crate) mod connection;
+pub(crate) mod connections;
 pub(crate) mod counters;
 pub(crate) mod group;
 pub(crate) mod handle;
@@ -24,17 +24,17 @@ pub(crate) mod outgoing;
 #[cfg(unix)]
 pub(crate) mod poller;
 pub(crate) mod progress;
+pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod registration;
 pub(crate) mod relaying;
 pub(crate) mod respite;
 pub(crate) mod rooms;
 pub(crate) mod run_queue;
+pub(crate) mod scheduler;
 pub(crate) mod send_queue;
 pub(crate) mod shared_buffer;
 pub(crate) mod socket;
-pub(crate) mod table;
-pub(crate) mod turns;
 pub(crate) mod turnstile;
 pub(crate) mod writer;
 
@@ -44,13 +44,13 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Runtime};
 
+use connections::Care;
 use heartbeat::Heartbeat;
 use inbox::Inbox;
 use limits::Limits;
 use memory::Memory;
 #[cfg(unix)]
 use poller::Poller;
-use table::Care;
 
 /// A running worker.
 #[derive(Debug)]
@@ -113,13 +113,13 @@ impl Drop for Worker {
 
 fn run(inbox: &Arc<Inbox>, runtime: Runtime, care: Care) {
     inbox.live_here();
-    table::set_up(inbox.clone(), care);
-    runtime.spawn(turns::take_turns());
-    runtime.spawn(turns::pace());
+    connections::set_up(inbox.clone(), care);
+    runtime.spawn(scheduler::take_turns());
+    runtime.spawn(scheduler::pace());
     runtime.spawn(turnstile::let_pass());
     runtime.block_on(std::future::poll_fn(|cx| inbox.poll(cx)));
     // On their own thread, where their table still is.
-    table::clear();
+    connections::clear();
     // Tasks are dropped here too.
     drop(runtime);
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Events, Interest, Poll, Registry};
 use tokio::io::unix::AsyncFd;
 
+use super::connections::{self, Token};
+use super::scheduler;
 use super::socket;
-use super::table::{self, Key};
-use super::turns;
 
 /// Events that are taken at once.
 const EVENTS: usize = 1024;
@@ -118,7 +118,7 @@ struct Deaf;
 impl Drop for Deaf {
     fn drop(&mut self) {
         REGISTRY.set(None);
-        table::clear();
+        connections::clear();
     }
 }
 
@@ -134,9 +134,9 @@ async fn serve(mut poll: AsyncFd<Poll>) {
             // Not heard of.
             Err(_) => return,
         }
-        turns::look_at_clock();
+        scheduler::look_at_clock();
         let sockets = events.iter().map(|event| (event.token().0, Readiness::of(event)));
-        if table::notice(sockets) < EVENTS {
+        if connections::notice(sockets) < EVENTS {
             ready.clear_ready();
         }
     }
@@ -146,9 +146,13 @@ async fn serve(mut poll: AsyncFd<Poll>) {
 ///
 /// # Errors
 /// What the system says when it has no room for one more that is watched.
-pub(super) fn register(fd: BorrowedFd<'_>, key: Key) -> io::Result<()> {
+pub(super) fn register(fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
     with_registry(|registry| {
-        registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(key), Interest::READABLE | Interest::WRITABLE)
+        registry.register(
+            &mut SourceFd(&fd.as_raw_fd()),
+            mio::Token(token),
+            Interest::READABLE | Interest::WRITABLE,
+        )
     })
 }
 

@@ -1,6 +1,6 @@
 //! When something that a connection holds last moved on, so that what stands still gives way to what moves: see [`super::memory`].
 
-use super::turns;
+use super::scheduler;
 
 /// Milliseconds after which what has not moved is stuck.
 const STUCK: u32 = 1000;
@@ -12,12 +12,12 @@ pub struct Progress(u32);
 impl Progress {
     /// Something moves.
     pub fn now() -> Progress {
-        Progress(turns::now())
+        Progress(scheduler::now())
     }
 
     /// True if nothing has moved for [`STUCK`], as of the worker's last look at the clock.
     pub fn is_stuck(self) -> bool {
-        turns::now().wrapping_sub(self.0) >= STUCK
+        scheduler::now().wrapping_sub(self.0) >= STUCK
     }
 }
 
@@ -27,12 +27,12 @@ mod tests {
 
     #[test]
     fn what_has_not_moved_for_a_second_is_stuck() {
-        turns::let_pass(u32::MAX - turns::now());
+        scheduler::let_pass(u32::MAX - scheduler::now());
         let progress = Progress::now();
         assert!(!progress.is_stuck());
-        turns::let_pass(STUCK - 1);
+        scheduler::let_pass(STUCK - 1);
         assert!(!progress.is_stuck(), "the clock has wrapped");
-        turns::let_pass(1);
+        scheduler::let_pass(1);
         assert!(progress.is_stuck());
         assert!(!Progress::now().is_stuck());
     }

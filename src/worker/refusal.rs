@@ -7,9 +7,9 @@ use protocol::frame::Message;
 
 use super::handle::Handle;
 use super::outgoing::Outgoing;
-use super::turns;
+use super::scheduler;
 
-/// What it costs to tell a client of one, as [`turns::spend`] counts: a lock and a copy.
+/// What it costs to tell a client of one, as [`scheduler::charge`] counts: a lock and a copy.
 const REFUSAL: u64 = 2;
 
 /// A refusal whose text never changes: it is made once, so that a flood of them costs a copy each.
@@ -66,7 +66,7 @@ fn body(code: Code, message: &str) -> String {
 }
 
 fn push(sender: &Arc<Handle>, body: &str, outbox_limit: usize) {
-    turns::spend(REFUSAL);
+    scheduler::charge(REFUSAL);
     sender.push(&Outgoing::new(Message::Text(body)), outbox_limit);
 }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use codes::close::{self, ClosedBy};
 
 use super::application::{Application, End};
+use super::connections::{self, Token};
 use super::handle::Handle;
-use super::table::{self, Key};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Registration {
     pub app: Arc<dyn Application>,
     pub handle: Arc<Handle>,
-    pub key: Key,
+    pub token: Token,
     expires_at: Option<u64>,
     end: Option<Box<End>>,
     /// Its beginning was told, so its end has to be.
@@ -24,8 +24,8 @@ pub(crate) struct Registration {
 impl Registration {
     /// To be called on the worker that will run the connection.
     pub(crate) fn begin(app: Arc<dyn Application>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
-        let key = table::adopt(&handle, expires_at);
-        Registration { app, handle, key, expires_at, end: None, announced: false }
+        let token = connections::adopt(&handle, expires_at);
+        Registration { app, handle, token, expires_at, end: None, announced: false }
     }
 
     /// Notes that the connection's beginning was told to the embedder.
@@ -61,7 +61,7 @@ impl Drop for Registration {
         // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
-        table::release(self.key, self.expires_at);
+        connections::release(self.token, self.expires_at);
         let inbox = self.handle.inbox();
         inbox.counters.messages_dropped.add(self.handle.writer().abandon(&inbox.memory));
         self.app.on_end(&self.handle, self.end.take().map(|end| *end), self.announced);

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
+use super::connections::Token;
 use super::lag::Lag;
-use super::table::Key;
-use super::turns;
+use super::scheduler;
 
-/// Work for quiet connections, as [`spend`](super::turns::spend) counts, after which a busy one that waits has its turn.
+/// Work for quiet connections, as [`charge`](super::scheduler::charge) counts, after which a busy one that waits has its turn.
 const QUIET_WORK: u64 = 16 * 1024;
 /// Busy turns in a row, without a quiet one in between, after which the busy ones are alone.
 const IN_A_ROW: u32 = 1024;
@@ -27,8 +27,8 @@ pub(super) enum Lane {
 /// See the module. Also holds the task that serves it, while that has nothing to do.
 #[derive(Debug, Default)]
 pub(super) struct RunQueue {
-    quiet: VecDeque<Key>,
-    busy: VecDeque<Key>,
+    quiet: VecDeque<Token>,
+    busy: VecDeque<Token>,
     /// Of the quiet ones.
     lag: Lag,
     /// Work that was done for quiet ones since a busy one had its turn.
@@ -41,13 +41,13 @@ pub(super) struct RunQueue {
 }
 
 impl RunQueue {
-    pub(super) fn push(&mut self, key: Key, lane: Lane) {
+    pub(super) fn push(&mut self, token: Token, lane: Lane) {
         match lane {
             Lane::Quiet => {
-                self.lag.woken(self.quiet.len(), turns::now());
-                self.quiet.push_back(key);
+                self.lag.woken(self.quiet.len(), scheduler::now());
+                self.quiet.push_back(token);
             }
-            Lane::Busy => self.busy.push_back(key),
+            Lane::Busy => self.busy.push_back(token),
         }
         let wakes = lane == Lane::Quiet || !self.rests;
         if let Some(waker) = self.idle.take_if(|_| wakes) {
@@ -56,12 +56,12 @@ impl RunQueue {
     }
 
     /// Puts back what was taken from a lane and not served.
-    pub(super) fn put_back(&mut self, keys: impl DoubleEndedIterator<Item = Key>, lane: Lane) {
+    pub(super) fn put_back(&mut self, tokens: impl DoubleEndedIterator<Item = Token>, lane: Lane) {
         let queue = match lane {
             Lane::Quiet => &mut self.quiet,
             Lane::Busy => &mut self.busy,
         };
-        keys.rev().for_each(|key| queue.push_front(key));
+        tokens.rev().for_each(|token| queue.push_front(token));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -78,13 +78,13 @@ impl RunQueue {
         if quiet_first && !self.quiet.is_empty() { Lane::Quiet } else { Lane::Busy }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Key> {
+    pub(super) fn pop(&mut self) -> Option<Token> {
         match self.next_lane() {
             Lane::Quiet => {
                 if !self.busy.is_empty() {
                     self.mixed = IN_A_ROW;
                 }
-                self.lag.served(turns::now());
+                self.lag.served(scheduler::now());
                 self.quiet.pop_front()
             }
             Lane::Busy => {
@@ -97,7 +97,7 @@ impl RunQueue {
 
     /// Whether even quiet ones wait for long.
     pub(super) fn is_late(&self) -> bool {
-        self.lag.is_late(turns::now())
+        self.lag.is_late(scheduler::now())
     }
 
     /// Notes work that was done for a quiet connection. It counts only while a busy one waits.
@@ -113,7 +113,7 @@ impl RunQueue {
     }
 
     /// Those that are next, as far as that is known.
-    pub(super) fn ahead(&self) -> impl Iterator<Item = &Key> {
+    pub(super) fn ahead(&self) -> impl Iterator<Item = &Token> {
         self.quiet.iter().chain(&self.busy)
     }
 
@@ -170,23 +170,23 @@ mod tests {
     }
 
     /// Serves the queue, at a cost of `work` for each quiet one; answers in which order.
-    fn serve(queue: &mut RunQueue, work: u64) -> Vec<Key> {
+    fn serve(queue: &mut RunQueue, work: u64) -> Vec<Token> {
         let mut served = Vec::new();
         loop {
             let lane = queue.next_lane();
-            let Some(key) = queue.pop() else { return served };
+            let Some(token) = queue.pop() else { return served };
             if lane == Lane::Quiet {
                 queue.note_quiet_work(work);
             }
-            served.push(key);
+            served.push(token);
         }
     }
 
     #[test]
     fn quiet_ones_go_first_and_each_lane_keeps_its_order() {
         let mut queue = RunQueue::default();
-        for (key, lane) in [(1, Lane::Busy), (2, Lane::Quiet), (3, Lane::Busy), (4, Lane::Quiet)] {
-            queue.push(key, lane);
+        for (token, lane) in [(1, Lane::Busy), (2, Lane::Quiet), (3, Lane::Busy), (4, Lane::Quiet)] {
+            queue.push(token, lane);
         }
         assert_eq!(serve(&mut queue, 1), [2, 4, 1, 3]);
     }
@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn those_that_are_put_back_wait_behind_quiet_ones_and_before_those_of_their_lane() {
         let mut queue = RunQueue::default();
-        (1..=5).for_each(|key| queue.push(key, Lane::Busy));
-        let mut taken: Vec<Key> = (0..4).filter_map(|_| queue.pop()).collect();
+        (1..=5).for_each(|token| queue.push(token, Lane::Busy));
+        let mut taken: Vec<Token> = (0..4).filter_map(|_| queue.pop()).collect();
         queue.put_back(taken.drain(1..), Lane::Busy);
         queue.push(6, Lane::Quiet);
         assert_eq!((taken, serve(&mut queue, 1)), (vec![1], vec![6, 2, 3, 4, 5]));
@@ -206,7 +206,7 @@ mod tests {
         let mut queue = RunQueue::default();
         queue.push(1000, Lane::Busy);
         queue.push(1001, Lane::Busy);
-        (0..10).for_each(|key| queue.push(key, Lane::Quiet));
+        (0..10).for_each(|token| queue.push(token, Lane::Quiet));
         let served = serve(&mut queue, QUIET_WORK / 4);
         assert_eq!(served, [0, 1, 2, 3, 1000, 4, 5, 6, 7, 1001, 8, 9]);
     }
@@ -217,7 +217,7 @@ mod tests {
         queue.push(0, Lane::Quiet);
         queue.pop();
         assert!(!queue.is_mixed(), "quiet ones were alone");
-        (0..=IN_A_ROW).for_each(|n| queue.push(n as Key, Lane::Busy));
+        (0..=IN_A_ROW).for_each(|n| queue.push(n as Token, Lane::Busy));
         queue.push(0, Lane::Quiet);
         for _ in 0..IN_A_ROW {
             queue.pop();
@@ -251,7 +251,8 @@ mod tests {
     #[test]
     fn a_burst_does_not_keep_its_room() {
         let mut queue = RunQueue::default();
-        (0..100_000).for_each(|key| queue.push(key, if key % 2 == 0 { Lane::Quiet } else { Lane::Busy }));
+        (0..100_000)
+            .for_each(|token| queue.push(token, if token % 2 == 0 { Lane::Quiet } else { Lane::Busy }));
         assert_eq!(serve(&mut queue, 1).len(), 100_000);
         assert!(queue.poll_len(&mut Context::from_waker(Waker::noop())).is_pending());
         assert!(queue.quiet.capacity() + queue.busy.capacity() < 4 * KEPT);

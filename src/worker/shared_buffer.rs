@@ -8,7 +8,7 @@ use std::io;
 
 use protocol::reflected::Reflected;
 
-use super::table::Key;
+use super::connections::Token;
 
 /// Bytes that may be read while something is kept, by all: what would take longer would make it wait.
 const MAX_READ: usize = 16 * 1024;
@@ -28,7 +28,7 @@ struct SharedBuffer {
     /// Bytes that were read since nothing was kept: no less than that.
     read: usize,
     /// Whose messages lie before that, in the order in which they were read.
-    reflected: Vec<(Key, Reflected)>,
+    reflected: Vec<(Token, Reflected)>,
 }
 
 /// What came of a read.
@@ -45,7 +45,7 @@ pub(super) struct Read {
 /// What `take_in` says.
 pub(super) fn read(
     size: usize,
-    key: Key,
+    token: Token,
     take_in: impl FnOnce(&mut [u8]) -> io::Result<(usize, Reflected)>,
 ) -> io::Result<Read> {
     BUFFER.with_borrow_mut(|buffer| {
@@ -59,7 +59,7 @@ pub(super) fn read(
         if !reflected.range.is_empty() {
             reflected.shift(buffer.free);
             buffer.free = reflected.range.end;
-            buffer.reflected.push((key, reflected));
+            buffer.reflected.push((token, reflected));
         }
         Ok(Read { len, filled: len == room })
     })
@@ -71,14 +71,14 @@ pub(super) fn is_crowded() -> bool {
 }
 
 /// Whether something is kept for a connection.
-pub(super) fn holds(key: Key) -> bool {
-    BUFFER.with_borrow(|buffer| buffer.reflected.iter().any(|&(whose, _)| whose == key))
+pub(super) fn holds(token: Token) -> bool {
+    BUFFER.with_borrow(|buffer| buffer.reflected.iter().any(|&(whose, _)| whose == token))
 }
 
 /// Hands out what the connection whose turn it is has kept in this turn, if anything: frames, and of how many messages.
-pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
+pub(super) fn take_own(token: Token, send: impl FnOnce(&[u8], u32)) {
     BUFFER.with_borrow_mut(|buffer| {
-        if let Some((_, reflected)) = buffer.reflected.pop_if(|(whose, _)| *whose == key) {
+        if let Some((_, reflected)) = buffer.reflected.pop_if(|(whose, _)| *whose == token) {
             send(&buffer.bytes[reflected.range.clone()], reflected.messages);
             buffer.free = buffer.reflected.last().map_or(0, |(_, before)| before.range.end);
         }
@@ -86,10 +86,10 @@ pub(super) fn take_own(key: Key, send: impl FnOnce(&[u8], u32)) {
 }
 
 /// Hands out all that is kept here: whose, frames, and of how many messages.
-pub(super) fn take_all(mut send: impl FnMut(Key, &[u8], u32)) {
+pub(super) fn take_all(mut send: impl FnMut(Token, &[u8], u32)) {
     BUFFER.with_borrow_mut(|buffer| {
-        for (key, reflected) in buffer.reflected.drain(..) {
-            send(key, &buffer.bytes[reflected.range], reflected.messages);
+        for (token, reflected) in buffer.reflected.drain(..) {
+            send(token, &buffer.bytes[reflected.range], reflected.messages);
         }
         (buffer.free, buffer.read) = (0, 0);
     });

@@ -26,7 +26,7 @@ use super::bridge::Carried;
 use super::handle::Handle;
 #[cfg(unix)]
 use super::poller::{self, Readiness};
-use super::turns;
+use super::scheduler;
 
 mod taken;
 #[cfg(all(test, unix))]
@@ -322,7 +322,7 @@ impl Socket {
 /// Notes what it took to move so many bytes.
 fn spend_on(moved: &io::Result<usize>) {
     if let Ok(n) = moved {
-        turns::spend(turns::CALL + turns::bytes(*n));
+        scheduler::charge(scheduler::CALL + scheduler::bytes(*n));
     }
 }
 

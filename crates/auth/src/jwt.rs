@@ -13,7 +13,7 @@ use jsonwebtoken::AlgorithmFamily;
 use super::integer::{self, integer};
 use super::key::{self, VerifyingKey};
 use super::members::{Member, Members};
-use super::token::{Sources, Token};
+use super::token::{BearerToken, Sources};
 use super::{Identity, parse_id};
 use codes::error::{Code, ConfigError, quote};
 use http::Refusal;
@@ -127,7 +127,7 @@ impl Verifier {
     }
 
     /// [`verify`](Self::verify) for a token that may be missing.
-    pub fn authenticate(&self, token: Option<&Token>, now_unix_secs: u64) -> Result<Identity, Refusal> {
+    pub fn authenticate(&self, token: Option<&BearerToken>, now_unix_secs: u64) -> Result<Identity, Refusal> {
         match token {
             Some(token) => self.verify(&token.0, now_unix_secs),
             None => Err(Refusal::new(Code::TokenMissing, self.options.sources.missing())),

@@ -31,17 +31,17 @@ impl Sources {
 
 /// A token as found, unverified and never empty. `Debug` doesn't show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(pub String);
+pub struct BearerToken(pub String);
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token([redacted])")
+        f.write_str("BearerToken([redacted])")
     }
 }
 
 /// The token of the first source that has one: header, subprotocol, query, cookie. A source that names a token
 /// but holds none that could be read refuses the request: what is invalid is never skipped for the next source.
-pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<Token>, Refusal> {
+pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<BearerToken>, Refusal> {
     let places = [
         in_authorization(head),
         in_subprotocols(head),
@@ -51,7 +51,7 @@ pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<Token>, Refu
     for found in places {
         match found {
             Ok(None) => {}
-            Ok(Some(value)) if !value.is_empty() => return Ok(Some(Token(value.into_owned()))),
+            Ok(Some(value)) if !value.is_empty() => return Ok(Some(BearerToken(value.into_owned()))),
             Ok(Some(_)) => return Err(Refusal::new(Code::TokenInvalid, "the token is empty")),
             Err(message) => return Err(Refusal::new(Code::TokenInvalid, message)),
         }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(found("/a?b=c&%74oken=x%2Ey&d", &[]), at("x.y"));
         assert_eq!(found("/?token=a?b=c", &[]), at("a?b=c"));
         assert_eq!(found("/?token=%ff%", &[]), at("\u{fffd}%"));
-        assert_eq!(found("/token=a?Token=b", &[]), Ok(None));
+        assert_eq!(found("/token=a?BearerToken=b", &[]), Ok(None));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn debug_does_not_show_the_token() {
-        let token = Token("hunter2".into());
-        assert_eq!(format!("{token:?}"), "Token([redacted])");
+        let token = BearerToken("hunter2".into());
+        assert_eq!(format!("{token:?}"), "BearerToken([redacted])");
     }
 }

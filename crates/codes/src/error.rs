@@ -153,7 +153,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why options do not make a [`Config`](super::config::Config).
+/// Why options do not make a `Config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// `InvalidOption`, `OptionOutOfRange`, `UnknownOption` or `AuthRequired`.

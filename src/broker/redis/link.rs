@@ -23,7 +23,7 @@ use super::session::Session;
 use super::subscription_router::{Place, SubscriptionRouter};
 use super::topology::Finder;
 use super::wire::Wire;
-use crate::worker::budget::Budget;
+use crate::worker::quota::Quota;
 
 /// Between two attempts, at least and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));
@@ -53,11 +53,11 @@ pub struct Link {
 
 impl Link {
     /// A link that runs at `place`, once [`Link::run`] does.
-    pub fn new(number: usize, server: Server, place: &Place, budget: Arc<Budget>) -> Arc<Link> {
+    pub fn new(number: usize, server: Server, place: &Place, quota: Arc<Quota>) -> Arc<Link> {
         Arc::new(Link {
             number,
             server,
-            pipeline: Pipeline::new(place.inbox.clone(), budget),
+            pipeline: Pipeline::new(place.inbox.clone(), quota),
             health: Health::default(),
             born: clock::now(),
             word: Mutex::default(),

@@ -56,10 +56,10 @@ use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
 use crate::registry::recipients::{Channel, Topic};
 use crate::worker::Worker;
-use crate::worker::budget::Budget;
 use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
-use crate::worker::turns::spend;
+use crate::worker::quota::Quota;
+use crate::worker::scheduler::charge;
 use asker::Asker;
 use claim::Claim;
 use codes::error::{Code, Error};
@@ -69,7 +69,7 @@ use pipeline::NotAdded;
 use protocol::frame::Message;
 use subscription_router::{SHARED, SubscriptionRouter, count};
 
-/// What a relayed message costs, as [`spend`] counts, beside its payload.
+/// What a relayed message costs, as [`charge`] counts, beside its payload.
 const RELAY: u64 = 4;
 
 fn uncertain() -> Error {
@@ -100,8 +100,8 @@ impl RedisBroker {
         workers: &[Worker],
     ) -> RedisBroker {
         let node: String = random_name().chars().take(12).collect();
-        let budget = Arc::new(Budget::new(config.pending_bytes));
-        let intake = Arc::new(Intake::new(budget.clone()));
+        let quota = Arc::new(Quota::new(config.pending_bytes));
+        let intake = Arc::new(Intake::new(quota.clone()));
         let dispatcher =
             Dispatcher::new(registry.clone(), events.clone(), outbox_limit, node.clone(), intake.clone());
         let claim = Claim::on(&config.prefix);
@@ -112,7 +112,7 @@ impl RedisBroker {
             node.clone(),
             dispatcher.clone(),
             dispatcher.counts.clone(),
-            budget,
+            quota,
             workers,
         ));
         dispatcher.attach(&router);
@@ -192,7 +192,7 @@ impl Broker for RedisBroker {
 
     fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
-        spend(RELAY + u64::from(cost));
+        charge(RELAY + u64::from(cost));
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
         let epoch = self.intake.pace().epoch();

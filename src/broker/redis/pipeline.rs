@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::asker::{Asker, Pending};
 use super::lane::{Batch, LITTLE, Lane, PORTION, Portion};
 use super::resp;
-use crate::worker::budget::Budget;
 use crate::worker::inbox::Inbox;
+use crate::worker::quota::Quota;
 
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 const CHANNELS_PER_COMMAND: usize = 1000;
@@ -133,13 +133,13 @@ fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
 pub struct Pipeline {
     state: Mutex<State>,
     inbox: Arc<Inbox>,
-    budget: Arc<Budget>,
+    quota: Arc<Quota>,
 }
 
 impl Pipeline {
     /// A pipeline of a connection whose task runs on the worker with this inbox.
-    pub fn new(inbox: Arc<Inbox>, budget: Arc<Budget>) -> Self {
-        Pipeline { state: Mutex::default(), inbox, budget }
+    pub fn new(inbox: Arc<Inbox>, quota: Arc<Quota>) -> Self {
+        Pipeline { state: Mutex::default(), inbox, quota }
     }
 
     fn wake(&self, state: &mut State) -> Option<Waker> {
@@ -173,7 +173,7 @@ impl Pipeline {
             if !state.open {
                 return Err(NotAdded::Down(asker));
             }
-            let full = self.budget.is_used_up(asker.is_client());
+            let full = self.quota.is_used_up(asker.is_client());
             // Commands that waited elsewhere were let in there.
             if (full || state.shut) && since.is_none() {
                 return Err(NotAdded::Full(asker));
@@ -185,7 +185,7 @@ impl Pipeline {
             let len = batch.bytes.len() - begin;
             batch.pending.push(Pending { len, asker, partition: partition as u16, since });
             state.in_flight += len;
-            self.budget.take(len);
+            self.quota.take(len);
             self.wake(&mut state)
         };
         if let Some(waker) = waker {
@@ -236,7 +236,7 @@ impl Pipeline {
         let mut state = self.state.lock();
         state.end();
         if !std::mem::replace(&mut state.ending, true) {
-            self.budget.begin_giving_up();
+            self.quota.begin_giving_up();
         }
     }
 
@@ -259,7 +259,7 @@ impl Pipeline {
         loop {
             let mut state = self.state.lock();
             state.end();
-            self.budget.give_back(std::mem::take(&mut state.in_flight));
+            self.quota.give_back(std::mem::take(&mut state.in_flight));
             let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
             let left: Vec<Batch> = lanes.into_iter().flat_map(Lane::into_batches).collect();
             let len = left.iter().map(|batch| batch.bytes.len()).sum();
@@ -273,7 +273,7 @@ impl Pipeline {
             state.open = false;
             left.into_iter().for_each(give_up);
             if std::mem::take(&mut state.ending) {
-                self.budget.end_giving_up();
+                self.quota.end_giving_up();
             }
             return;
         }
@@ -319,7 +319,7 @@ impl Pipeline {
         let mut state = self.state.lock();
         let bytes = bytes.min(state.in_flight);
         state.in_flight -= bytes;
-        self.budget.give_back(bytes);
+        self.quota.give_back(bytes);
     }
 
     /// Wakes the task without giving it anything.

@@ -24,10 +24,10 @@ use crate::outcome::{Answer, Reply};
 use crate::random_name::random_name;
 use crate::registry::gathered::Gathered;
 use crate::worker::Worker;
-use crate::worker::budget::Budget;
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::limits::Limits;
 use crate::worker::memory::Memory;
+use crate::worker::quota::Quota;
 
 /// Bytes of messages that wait for the embedder before nothing more is read.
 const MAX_WAITING: usize = 32 << 20;
@@ -73,10 +73,10 @@ impl PubSub {
         });
         let node = random_name();
         let counts = Arc::<Counts>::default();
-        let budget = Arc::new(Budget::new(config.pending_bytes));
+        let quota = Arc::new(Quota::new(config.pending_bytes));
         let workers = std::slice::from_ref(&worker);
         let router =
-            SubscriptionRouter::new(config, String::new(), node, listener.clone(), counts, budget, workers);
+            SubscriptionRouter::new(config, String::new(), node, listener.clone(), counts, quota, workers);
         let router = Arc::new(router);
         worker.runtime.spawn(topology::supervise(router.clone()));
         Ok(PubSub { router, listener, last_ticket: AtomicU64::new(0), worker: Mutex::new(Some(worker)) })

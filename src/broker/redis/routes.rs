@@ -15,11 +15,11 @@ use super::pipeline::NotAdded;
 use super::slots::PARTITIONS;
 use super::subscription_router::SubscriptionRouter;
 use super::subscriptions::NEWS;
-use crate::worker::turns::{Turn, spend};
+use crate::worker::scheduler::{Budget, charge};
 
 /// Parked publishes that others may wait for until they go, or are given up.
 const FEW: usize = 100;
-/// The cost of one of them, as [`spend`] counts.
+/// The cost of one of them, as [`charge`] counts.
 const PARKED: u64 = 8;
 
 impl SubscriptionRouter {
@@ -142,12 +142,12 @@ impl SubscriptionRouter {
 
     /// Lets parked publishes go that have a link again; those that waited too long are given up. A turn's work at a time.
     pub async fn unpark(&self) {
-        let mut turn = Turn::begin();
+        let mut budget = Budget::begin();
         for index in 0..2 * PARTITIONS {
             while self.unpark_few(index) {
-                if turn.is_over() {
+                if budget.is_spent() {
                     yield_now().await;
-                    turn = Turn::begin();
+                    budget = Budget::begin();
                 }
             }
         }
@@ -173,7 +173,7 @@ impl SubscriptionRouter {
                 *moving = None;
                 return false;
             };
-            spend(PARKED);
+            charge(PARKED);
             let Some(link) = link else {
                 self.give_up(Parked { bytes, asker, since });
                 continue;
@@ -210,10 +210,10 @@ mod tests {
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::Worker;
-    use crate::worker::budget::Budget;
     use crate::worker::heartbeat::Heartbeat;
     use crate::worker::limits::Limits;
     use crate::worker::memory::Memory;
+    use crate::worker::quota::Quota;
     use codes::error::Error;
 
     /// Remembers which publishes came to what.
@@ -248,19 +248,19 @@ mod tests {
         let sink = Arc::new(Settled::default());
         let workers = std::slice::from_ref(&worker);
         let counts = Arc::<Counts>::default();
-        let budget = Arc::new(Budget::new(config.pending_bytes));
+        let quota = Arc::new(Quota::new(config.pending_bytes));
         let router = SubscriptionRouter::new(
             config.clone(),
             "app:".into(),
             "node".into(),
             sink.clone(),
             counts,
-            budget,
+            quota,
             workers,
         );
         router.set_sharded(true);
         let place = Place { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() };
-        let link = |number| Link::new(number, config.servers[0].clone(), &place, router.budget.clone());
+        let link = |number| Link::new(number, config.servers[0].clone(), &place, router.quota.clone());
         let (old, new) = (link(0), link(1));
         for link in [&old, &new] {
             link.pipeline.begin();

@@ -31,8 +31,8 @@ use super::tls::Tls;
 use crate::broker::BrokerCounts;
 use crate::registry::gathered::Gathered;
 use crate::worker::Worker;
-use crate::worker::budget::Budget;
 use crate::worker::inbox::Inbox;
+use crate::worker::quota::Quota;
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub const SHARED: &str = "messages";
@@ -72,7 +72,7 @@ pub struct SubscriptionRouter {
     /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
     pub(super) in_flight: Box<[AtomicU32]>,
     /// Bytes that wait for Redis, of all links together.
-    pub budget: Arc<Budget>,
+    pub quota: Arc<Quota>,
     /// Publishes that wait for their partition to be found.
     parked: AtomicUsize,
     pub(super) links: Mutex<Vec<Arc<Link>>>,
@@ -112,7 +112,7 @@ impl SubscriptionRouter {
         node: String,
         sink: Arc<dyn Sink>,
         counts: Arc<Counts>,
-        budget: Arc<Budget>,
+        quota: Arc<Quota>,
         workers: &[Worker],
     ) -> SubscriptionRouter {
         let places = workers
@@ -126,7 +126,7 @@ impl SubscriptionRouter {
             sharded: OnceLock::new(),
             partitions: (0..2 * PARTITIONS).map(|_| Mutex::default()).collect(),
             in_flight: (0..2 * PARTITIONS).map(|_| AtomicU32::new(0)).collect(),
-            budget,
+            quota,
             parked: AtomicUsize::new(0),
             links: Mutex::default(),
             expiries: Mutex::default(),
@@ -276,7 +276,7 @@ impl SubscriptionRouter {
             return Err(NotAdded::Down(asker));
         }
         if let Some(moving) = &mut partition.moving {
-            if self.budget.is_used_up(asker.is_client()) {
+            if self.quota.is_used_up(asker.is_client()) {
                 return Err(NotAdded::Full(asker));
             }
             let mut bytes = Vec::new();
@@ -325,13 +325,13 @@ impl SubscriptionRouter {
     /// A publish begins to wait for its partition to be found.
     pub(super) fn enter(&self, bytes: &[u8]) {
         self.parked.fetch_add(1, Ordering::AcqRel);
-        self.budget.take(bytes.len());
+        self.quota.take(bytes.len());
     }
 
     /// A publish no longer waits for that.
     pub(super) fn leave(&self, bytes: &[u8]) {
         self.parked.fetch_sub(1, Ordering::AcqRel);
-        self.budget.give_back(bytes.len());
+        self.quota.give_back(bytes.len());
     }
 
     /// Whether any publish waits for that.
@@ -408,7 +408,7 @@ impl SubscriptionRouter {
         BrokerCounts {
             subscriptions: self.partitions.iter().map(|partition| partition.lock().topics.len() as u64).sum(),
             pending: self.pending(),
-            pending_bytes: self.budget.used() as u64,
+            pending_bytes: self.quota.used() as u64,
             published: get(&counts.published),
             local: get(&counts.local),
             uncertain: get(&counts.uncertain),

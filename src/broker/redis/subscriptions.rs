@@ -13,7 +13,7 @@ use super::link::Link;
 use super::partition::{Partition, Topic, Waiter};
 use super::pipeline::Channel;
 use super::subscription_router::SubscriptionRouter;
-use crate::worker::turns::{Turn, spend};
+use crate::worker::scheduler::{Budget, charge};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all
 /// servers of ours, behind Sentinels. Until then both masters are published to.
@@ -25,7 +25,7 @@ const SOON: u64 = 1000;
 /// comes and goes, or joins and leaves, can't pile up more.
 const UNUSED: usize = 16 * 1024;
 
-/// What a subscription costs whose time has come, as [`spend`] counts.
+/// What a subscription costs whose time has come, as [`charge`] counts.
 const EXPIRY: u64 = 8;
 
 impl SubscriptionRouter {
@@ -159,12 +159,12 @@ impl SubscriptionRouter {
 
     /// Drops the subscriptions whose time has come, and those beyond [`UNUSED`]. A turn's work at a time.
     pub async fn expire(&self, now: Instant) {
-        let mut turn = Turn::begin();
+        let mut budget = Budget::begin();
         while self.expire_next(now) {
-            spend(EXPIRY);
-            if turn.is_over() {
+            charge(EXPIRY);
+            if budget.is_spent() {
                 yield_now().await;
-                turn = Turn::begin();
+                budget = Budget::begin();
             }
         }
     }

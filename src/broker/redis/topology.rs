@@ -89,7 +89,7 @@ type Made = (Arc<Link>, Place);
 /// Makes a link that is to run when all others are made: the first to connect must not look like all.
 fn make(router: &Arc<SubscriptionRouter>, number: usize, server: &Server) -> Made {
     let place = router.place();
-    let link = Link::new(number, server.clone(), &place, router.budget.clone());
+    let link = Link::new(number, server.clone(), &place, router.quota.clone());
     router.add_link(link.clone());
     (link, place)
 }

@@ -40,7 +40,7 @@ fn jwt_config() -> Config {
 }
 
 /// All checks, of a request that came without TLS as far as is known.
-fn check(head: &RequestHead, config: &Config) -> Result<(Accept, Option<Token>), Refusal> {
+fn check(head: &RequestHead, config: &Config) -> Result<(Accept, Option<BearerToken>), Refusal> {
     super::check(head, false, config)
 }
 

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::{Connection, Phase};
 use crate::worker::handle::Commands;
+use crate::worker::scheduler::Budget;
 use crate::worker::socket::LINGER;
-use crate::worker::turns::Turn;
 use crate::worker::writer::LEFTOVER;
 
 impl Connection {
@@ -232,7 +232,7 @@ impl Connection {
         } else {
             self.phase = Phase::HalfClosed;
             // Asks a bridge to wake it for what the peer still sends.
-            self.read(cx, &Turn::begin());
+            self.read(cx, &Budget::begin());
         }
     }
 }

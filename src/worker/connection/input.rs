@@ -9,15 +9,15 @@ use protocol::reflected::Reflected;
 
 use super::{Connection, Phase};
 use crate::worker::application::Routed;
-use crate::worker::turns::{self, Turn};
+use crate::worker::scheduler::{self, Budget};
 
-/// What a frame costs that is no whole message, as [`turns::spend`] counts, beside its bytes: a control frame, a fragment, a
+/// What a frame costs that is no whole message, as [`scheduler::charge`] counts, beside its bytes: a control frame, a fragment, a
 /// part of a frame.
 const FRAME: u64 = 2;
 
 /// Charges a frame, or a part of one, of so many bytes to the turn. The router charges messages.
-pub(super) fn charge(len: usize) {
-    turns::spend(FRAME + turns::bytes(len));
+pub(super) fn charge_frame(len: usize) {
+    scheduler::charge(FRAME + scheduler::bytes(len));
 }
 
 impl Connection {
@@ -29,20 +29,20 @@ impl Connection {
         at: usize,
         whole: &Whole,
         reflected: &mut Reflected,
-        turn: &Turn,
+        budget: &Budget,
     ) {
         let frame = at..at + whole.len;
         let payload = at + whole.head_len..frame.end;
         frame::unmask(&mut bytes[payload.clone()], whole.mask);
         match whole.opcode {
-            Opcode::Text => self.text(bytes, frame, whole.head_len, reflected, turn),
-            Opcode::Binary => self.message(Message::Binary(&bytes[payload]), turn),
+            Opcode::Text => self.text(bytes, frame, whole.head_len, reflected, budget),
+            Opcode::Binary => self.message(Message::Binary(&bytes[payload]), budget),
             Opcode::Ping if self.phase == Phase::Open && self.registration.handle.writer().is_clear() => {
-                charge(whole.len);
+                charge_frame(whole.len);
                 reflected.add_pong(bytes, frame, whole.head_len);
             }
             opcode => {
-                charge(whole.len);
+                charge_frame(whole.len);
                 self.control(opcode, &bytes[payload]);
             }
         }
@@ -55,22 +55,22 @@ impl Connection {
         frame: Range<usize>,
         head_len: usize,
         reflected: &mut Reflected,
-        turn: &Turn,
+        budget: &Budget,
     ) {
         let Ok(text) = simdutf8::basic::from_utf8(&bytes[frame.start + head_len..frame.end]) else {
             return self.fail(Violation::BAD_UTF8);
         };
         if self.phase != Phase::Open {
-            self.message(Message::Text(text), turn);
-        } else if self.route(Message::Text(text), true, turn) {
+            self.message(Message::Text(text), budget);
+        } else if self.route(Message::Text(text), true, budget) {
             reflected.add(bytes, frame, head_len);
         }
     }
 
     /// Takes in a message that can't go back from where it lies.
-    pub(super) fn message(&mut self, message: Message<'_>, turn: &Turn) {
+    pub(super) fn message(&mut self, message: Message<'_>, budget: &Budget) {
         if self.phase == Phase::Open {
-            self.route(message, false, turn);
+            self.route(message, false, budget);
         } else {
             self.inbox().counters.messages_after_close.add(1);
         }
@@ -107,8 +107,8 @@ impl Connection {
     }
 
     /// True if it is to be echoed.
-    fn route(&mut self, message: Message<'_>, may_echo: bool, turn: &Turn) -> bool {
-        match self.registration.app.on_message(&self.registration.handle, message, may_echo, turn) {
+    fn route(&mut self, message: Message<'_>, may_echo: bool, budget: &Budget) -> bool {
+        match self.registration.app.on_message(&self.registration.handle, message, may_echo, budget) {
             Routed::Done => false,
             Routed::Echo => true,
             Routed::Unfinished(relaying) => {

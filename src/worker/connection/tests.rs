@@ -15,8 +15,8 @@ use crate::worker::application::Application;
 use crate::worker::handle::{Peer, Pushed};
 use crate::worker::outgoing::Outgoing;
 use crate::worker::poller::{Poller, Readiness};
+use crate::worker::scheduler;
 use crate::worker::socket::Taken;
-use crate::worker::turns;
 
 /// A text frame with `1`, masked with zeros.
 const ONE: &[u8] = &[0x81, 0x81, 0, 0, 0, 0, b'1'];
@@ -54,7 +54,7 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let (client, node) = UnixStream::pair().unwrap();
     node.set_nonblocking(true).unwrap();
     let connection = Connection {
-        socket: Taken::Native(node.into()).register(registration.key).unwrap(),
+        socket: Taken::Native(node.into()).register(registration.token).unwrap(),
         registration,
         incomplete: Incomplete::NONE,
         phase: Phase::Open,
@@ -79,10 +79,10 @@ fn frame() -> usize {
 impl Scene {
     /// Takes in such a message in a turn that has time for one room.
     fn begin(&mut self) {
-        let turn = Turn::begin();
-        turns::spend(1 << 20);
+        let budget = Budget::begin();
+        scheduler::charge(1 << 20);
         let before = self.witness.buffered();
-        self.connection.message(Message::Text(&text()), &turn);
+        self.connection.message(Message::Text(&text()), &budget);
         assert_eq!(self.witness.buffered(), before + frame());
         let len = text().len();
         assert_eq!((self.connection.holding(), self.counted()), ((0, len), (len, len)));
@@ -104,7 +104,7 @@ impl Scene {
 fn a_message_on_its_way_to_many_rooms_counts_until_the_last_has_had_it() {
     in_rooms(3, |mut scene| {
         scene.begin();
-        assert!(!scene.connection.turn(&Turn::begin()));
+        assert!(!scene.connection.turn(&Budget::begin()));
         assert_eq!(scene.witness.buffered(), 3 * frame());
         assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
         // Its worker is stopped.
@@ -120,7 +120,7 @@ fn who_is_to_go_for_memory_gives_up_its_message_to_many_rooms() {
     in_rooms(3, |mut scene| {
         scene.begin();
         scene.connection.handle().evict();
-        assert!(!scene.connection.turn(&Turn::begin()));
+        assert!(!scene.connection.turn(&Budget::begin()));
         assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
         let counters = &scene.connection.inbox().counters;
         assert_eq!((counters.messages_relayed.get(), counters.messages_not_relayed.get()), (0, 1));
@@ -138,10 +138,10 @@ fn a_message_goes_to_all_of_many_rooms_if_a_write_to_its_sender_failed_before() 
         // `1`, masked with zeros.
         scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1']).unwrap();
         scene.connection.handle().declare_lost();
-        assert!(!scene.connection.turn(&Turn::begin()));
+        assert!(!scene.connection.turn(&Budget::begin()));
         let first = scene.witness.buffered();
         assert!((1..3 * ROOMS).contains(&first), "{first} bytes after the first turn");
-        while !scene.connection.turn(&Turn::begin()) {}
+        while !scene.connection.turn(&Budget::begin()) {}
         assert_eq!(scene.witness.buffered(), 3 * ROOMS);
     });
 }
@@ -151,13 +151,13 @@ fn a_message_to_many_rooms_is_stuck_if_a_second_passes_without_a_further_room() 
     in_rooms(3, |mut scene| {
         scene.begin();
         assert_eq!(scene.connection.stuck(), 0);
-        turns::let_pass(1000);
+        scheduler::let_pass(1000);
         assert_eq!(scene.connection.stuck(), text().len());
-        let turn = Turn::begin();
-        turns::spend(1 << 20);
+        let budget = Budget::begin();
+        scheduler::charge(1 << 20);
         let (shared, relaying) = (scene.engine.shared(), scene.connection.relaying.as_mut().unwrap());
         assert!(
-            !shared.relay_on(&scene.connection.registration.handle, relaying, &turn),
+            !shared.relay_on(&scene.connection.registration.handle, relaying, &budget),
             "there is one room more"
         );
         assert_eq!(scene.connection.stuck(), 0);
@@ -171,20 +171,20 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
         for part in [&[&[0x82, 0xFE, 0x27, 0x10][..], &[0; 4 + 5000]].concat()[..], b"x"] {
             scene.client.write_all(part).unwrap();
             scene.connection.socket.look_again();
-            assert!(!scene.connection.turn(&Turn::begin()));
+            assert!(!scene.connection.turn(&Budget::begin()));
         }
         let held = scene.counted().1;
         assert_eq!(held, 10_000);
         assert_eq!(scene.connection.stuck(), 0);
-        turns::let_pass(1000);
+        scheduler::let_pass(1000);
         assert_eq!(scene.connection.stuck(), held);
         scene.client.write_all(b"x").unwrap();
         assert_eq!(scene.connection.stuck(), 0, "more of it lies there");
         scene.connection.socket.look_again();
-        assert!(!scene.connection.turn(&Turn::begin()));
+        assert!(!scene.connection.turn(&Budget::begin()));
         assert_eq!(scene.connection.stuck(), 0, "more of it was taken in");
         assert_eq!(scene.counted().1, held, "its buffer has not grown");
-        turns::let_pass(1000);
+        scheduler::let_pass(1000);
         assert_eq!(scene.connection.stuck(), held);
     });
 }
@@ -207,15 +207,15 @@ fn a_message_to_many_rooms_of_a_client_that_has_left_is_given_up_where_it_waits_
             if waits {
                 scene.connection.handle().set_held();
             }
-            let turn = Turn::begin();
-            turns::spend(1 << 20);
+            let budget = Budget::begin();
+            scheduler::charge(1 << 20);
             let given_up = wanted && waits;
-            assert_eq!(scene.connection.turn(&turn), given_up, "{wanted} {waits}");
+            assert_eq!(scene.connection.turn(&budget), given_up, "{wanted} {waits}");
             assert_eq!(scene.witness.buffered(), 2 * frame());
             if waits && !given_up {
                 scene.connection.handle().call();
             }
-            assert!(given_up || scene.connection.turn(&Turn::begin()));
+            assert!(given_up || scene.connection.turn(&Budget::begin()));
             assert_eq!(scene.witness.buffered(), if given_up { 2 } else { 3 } * frame());
             let counters = &scene.connection.inbox().counters;
             let counts = (counters.messages_relayed.get(), counters.messages_not_relayed.get());
@@ -236,9 +236,9 @@ fn what_a_client_sent_before_it_left_is_heard_unless_it_waits_and_the_seat_is_wa
             if waits {
                 scene.connection.handle().set_held();
             }
-            let turn = Turn::begin();
-            turns::spend(1 << 20);
-            assert_eq!(scene.connection.turn(&turn), wanted && waits, "{wanted} {waits}");
+            let budget = Budget::begin();
+            scheduler::charge(1 << 20);
+            assert_eq!(scene.connection.turn(&budget), wanted && waits, "{wanted} {waits}");
             assert_eq!(scene.witness.buffered(), if waits { 0 } else { 3 });
             if wanted && waits {
                 return;
@@ -246,7 +246,7 @@ fn what_a_client_sent_before_it_left_is_heard_unless_it_waits_and_the_seat_is_wa
             if waits {
                 scene.connection.handle().call();
             }
-            assert!(scene.connection.turn(&Turn::begin()), "it ends once all is read");
+            assert!(scene.connection.turn(&Budget::begin()), "it ends once all is read");
             assert_eq!(scene.witness.buffered(), 6);
         });
     }
@@ -271,7 +271,7 @@ fn a_client_that_has_left_waits_for_the_answer_to_its_last_message_unless_its_se
             let _others = crowd(&scene.engine, if wanted { SEATS / 4 } else { SEATS / 4 - 1 });
             scene.client.write_all(ONE).unwrap();
             scene.leave();
-            assert_eq!(scene.connection.turn(&Turn::begin()), wanted);
+            assert_eq!(scene.connection.turn(&Budget::begin()), wanted);
             assert!(matches!(scene.engine.drain(256).front(), Some(Event::Text { .. })), "it is heard");
             if wanted {
                 return;
@@ -280,7 +280,7 @@ fn a_client_that_has_left_waits_for_the_answer_to_its_last_message_unless_its_se
             assert!(scene.connection.handle().is_open(), "it may be answered");
             // JavaScript comes back for more.
             scene.engine.drain(256);
-            assert!(scene.connection.turn(&Turn::begin()));
+            assert!(scene.connection.turn(&Budget::begin()));
         });
     }
 }
@@ -291,13 +291,13 @@ fn the_wait_for_an_answer_and_the_close_handshake_have_one_deadline() {
         scene.engine.set_interest(Interest::MESSAGE);
         // Behind the message is a frame of an opcode that there is not.
         scene.client.write_all(&[ONE, &[0x83, 0x80, 0, 0, 0, 0]].concat()).unwrap();
-        assert!(!scene.connection.turn(&Turn::begin()));
+        assert!(!scene.connection.turn(&Budget::begin()));
         assert_eq!(scene.connection.phase, Phase::Settling);
         let deadline = |scene: &Scene| scene.connection.deadline.as_ref().unwrap().deadline();
         let first = deadline(&scene);
         scene.engine.drain(256);
         scene.engine.drain(256);
-        assert!(!scene.connection.turn(&Turn::begin()));
+        assert!(!scene.connection.turn(&Budget::begin()));
         assert_eq!((scene.connection.phase, deadline(&scene)), (Phase::HalfClosed, first));
     });
 }
@@ -308,13 +308,13 @@ fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_end
         scene.engine.set_interest(Interest::ALL);
         // Behind the message is a close frame with 1000.
         scene.client.write_all(&[ONE, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]].concat()).unwrap();
-        assert!(!scene.connection.turn(&Turn::begin()));
+        assert!(!scene.connection.turn(&Budget::begin()));
         assert_eq!(scene.connection.phase, Phase::Settling);
         let handle = scene.connection.handle().clone();
         let text = text();
         let pushes = [(); 3].map(|()| handle.push(&Outgoing::new(Message::Text(&text)), frame() / 4 + 1));
         assert_eq!(pushes, [Pushed::Queued, Pushed::Queued, Pushed::Full]);
-        assert!(scene.connection.turn(&Turn::begin()));
+        assert!(scene.connection.turn(&Budget::begin()));
         drop(scene.connection);
         let batch = scene.engine.drain(256);
         let slow = batch.iter().find_map(|event| match event {

@@ -18,7 +18,7 @@ pub(super) const LOST: u32 = 1 << 6;
 pub(super) const SETTLED: u32 = 1 << 7;
 /// Its unfinished message takes too long.
 pub(super) const OVERDUE: u32 = 1 << 8;
-/// Not read for now: it stands in the line of [`Intake`](crate::broker::Intake).
+/// Not read for now: it stands in the line of [`Intake`](crate::worker::intake::Intake).
 pub(super) const HELD: u32 = 1 << 9;
 /// Called from that line, and not yet back.
 pub(super) const CALLED: u32 = 1 << 10;

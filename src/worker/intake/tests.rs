@@ -294,14 +294,14 @@ fn large_messages_follow_each_other_only_while_there_is_room() {
 
 #[test]
 fn clients_wait_while_half_of_the_budget_is_used() {
-    let budget = Arc::new(Budget::new(1000));
-    let intake = Intake::new(budget.clone());
+    let quota = Arc::new(Quota::new(1000));
+    let intake = Intake::new(quota.clone());
     let handles = handles(1);
-    budget.take(499);
+    quota.take(499);
     assert!(!intake.must_wait(&handles[0]));
-    budget.take(1);
+    quota.take(1);
     assert!(intake.must_wait(&handles[0]));
-    budget.give_back(1);
+    quota.give_back(1);
     intake.call();
     assert!(!handles[0].is_held() && !intake.must_wait(&handles[0]));
     assert_eq!(intake.in_flight.load(Ordering::SeqCst), 0, "no room is kept for who has come");
@@ -309,17 +309,17 @@ fn clients_wait_while_half_of_the_budget_is_used() {
 
 #[test]
 fn clients_add_one_message_each_while_a_backlog_is_given_up() {
-    let budget = Arc::new(Budget::new(usize::MAX));
-    let intake = Intake::new(budget.clone());
+    let quota = Arc::new(Quota::new(usize::MAX));
+    let intake = Intake::new(quota.clone());
     let handles = handles(2);
     assert_eq!(relay(&intake, &handles[0], 1), 227);
-    budget.begin_giving_up();
+    quota.begin_giving_up();
     intake.end(&handles[0], 227, false);
     intake.call();
     assert!(handles[0].is_held(), "what it would add, it would add for ever");
     assert_eq!(relay(&intake, &handles[1], 1), 1);
     intake.end(&handles[1], 1, false);
-    budget.end_giving_up();
+    quota.end_giving_up();
     intake.call();
     assert!(!handles[0].is_held() && !handles[1].is_held());
     assert!(relay(&intake, &handles[1], 1) > 1);
@@ -334,7 +334,7 @@ fn a_crowd_of_which_each_waits_for_an_answer_goes_behind_one_that_relays_less() 
     let mut firsts = [0; 2];
     for round in 0..ROUNDS {
         // Ten milliseconds in which each of the crowd gets an answer, and the quiet one every other time.
-        turns::let_pass(10);
+        scheduler::let_pass(10);
         let of_crowd = crowd.iter().map(|handle| (handle, 7, intake.begin(handle, 7)));
         let of_quiet = (round % 2 == 0).then(|| (quiet, 1, intake.begin(quiet, 1)));
         let under_way: Vec<_> = of_crowd.chain(of_quiet).collect();

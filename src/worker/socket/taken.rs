@@ -18,9 +18,9 @@ use super::{MAX_SCRAP, Socket};
 #[cfg(unix)]
 use super::{Native, duplicate, send, send_all, shutdown, wait, watch};
 use crate::worker::bridge::{Bridge, Carried};
+use crate::worker::connections::Token;
 #[cfg(unix)]
 use crate::worker::poller::{self, Readiness};
-use crate::worker::table::Key;
 
 /// A socket that is ours, before it has a connection. It is waited for by tokio, and only if there is need to: most
 /// handshakes are answered on the spot.
@@ -146,17 +146,17 @@ impl Taken {
     ///
     /// # Errors
     /// What the system says when it has no room for one more that is watched.
-    pub(crate) fn register(self, key: Key) -> io::Result<Socket> {
+    pub(crate) fn register(self, token: Token) -> io::Result<Socket> {
         Ok(match self {
             #[cfg(unix)]
             Taken::Native(fd) => {
                 bound_unsent(fd.as_fd());
-                poller::register(fd.as_fd(), key)?;
+                poller::register(fd.as_fd(), token)?;
                 // Nobody is told what it becomes ready for before the connection has its place.
                 Socket::Native(Native { fd, ready: AtomicU8::new(Readiness::UNKNOWN.0) })
             }
             Taken::Bridge(bridge) => {
-                let _ = key;
+                let _ = token;
                 Socket::Bridge(bridge)
             }
         })

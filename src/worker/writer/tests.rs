@@ -5,8 +5,8 @@ use protocol::frame::Message;
 
 use super::*;
 use crate::worker::poller::Poller;
+use crate::worker::scheduler;
 use crate::worker::socket::Taken;
-use crate::worker::turns;
 
 /// Runs a test with a socket, as on a worker of its own, and the socket's peer.
 fn with_socket(test: impl FnOnce(&Socket, UnixStream)) {
@@ -101,13 +101,13 @@ fn what_waits_is_stuck_if_the_kernel_takes_none_of_it_for_a_second() {
         let message = "x".repeat(4 << 20);
         writer.push(&Outgoing::new(Message::Text(&message)), usize::MAX, &inbox.memory);
         writer.unblock();
-        turns::let_pass(1000);
+        scheduler::let_pass(1000);
         assert_eq!(writer.stuck(), 0, "it was not offered yet");
         let flush = || while writer.flush(socket, &inbox) == Flushed::More {};
         flush();
         assert!(writer.queued() > 0);
         assert_eq!(writer.stuck(), 0, "it waits from now on");
-        turns::let_pass(1000);
+        scheduler::let_pass(1000);
         assert_eq!(writer.stuck(), writer.queued());
         writer.unblock();
         flush();

@@ -211,6 +211,6 @@ fn a_missing_token_has_a_code_of_its_own() {
     let verifier = verifier(|_| {});
     let missing = verifier.authenticate(None, NOW).unwrap_err();
     assert_eq!((missing.code, missing.status), ("ERR_TOKEN_MISSING", 401));
-    let token = Token(sign(Algorithm::HS256, &claims()));
+    let token = BearerToken(sign(Algorithm::HS256, &claims()));
     assert!(verifier.authenticate(Some(&token), NOW).is_ok());
 }

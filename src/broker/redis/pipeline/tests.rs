@@ -8,7 +8,7 @@ use crate::worker::handle::{Handle, Peer};
 #[test]
 fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_busy() {
     let inbox = Arc::new(Inbox::of_test(0));
-    let pipeline = Pipeline::new(inbox.clone(), Arc::new(Budget::new(usize::MAX)));
+    let pipeline = Pipeline::new(inbox.clone(), Arc::new(Quota::new(usize::MAX)));
     pipeline.begin();
     pipeline.open();
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
@@ -39,7 +39,7 @@ fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_
 #[test]
 fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
     let inbox = Arc::new(Inbox::of_test(0));
-    let pipeline = Pipeline::new(inbox.clone(), Arc::new(Budget::new(usize::MAX)));
+    let pipeline = Pipeline::new(inbox.clone(), Arc::new(Quota::new(usize::MAX)));
     pipeline.begin();
     pipeline.open();
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
@@ -60,7 +60,7 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
 #[test]
 fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_of_them() {
     let inbox = Arc::new(Inbox::of_test(0));
-    let pipeline = Pipeline::new(inbox, Arc::new(Budget::new(usize::MAX)));
+    let pipeline = Pipeline::new(inbox, Arc::new(Quota::new(usize::MAX)));
     let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
     let many = 0..2 * CHANNELS_PER_TAKE;
     let take = || {
@@ -97,8 +97,8 @@ fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_o
 
 #[test]
 fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
-    let budget = Arc::new(Budget::new(usize::MAX));
-    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), budget.clone());
+    let quota = Arc::new(Quota::new(usize::MAX));
+    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
     let add = |byte: u8, len: usize| {
         pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
     };
@@ -106,7 +106,7 @@ fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     pipeline.open();
     assert!(add(b'a', 1 << 20));
     pipeline.end();
-    assert!(budget.is_giving_up());
+    assert!(quota.is_giving_up());
     let mut given_up = Vec::new();
     thread::scope(|scope| {
         pipeline.close(|batch| {
@@ -120,5 +120,5 @@ fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     });
     assert_eq!(given_up, [(b'a', 1 << 20, 1), (b'b', 10, 1)]);
     assert!(!add(b'c', 1), "it is down");
-    assert_eq!((budget.used(), budget.is_giving_up()), (0, false));
+    assert_eq!((quota.used(), quota.is_giving_up()), (0, false));
 }

@@ -26,7 +26,7 @@ use super::subscription_router::{Settled, SubscriptionRouter};
 use super::wire::Wire;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Demand;
-use crate::worker::turns::{Turn, spend};
+use crate::worker::scheduler::{Budget, charge};
 
 /// Reads of one turn, before others get theirs.
 const READS_PER_TURN: usize = 4;
@@ -34,7 +34,7 @@ const READS_PER_TURN: usize = 4;
 const TICKS_OF_READING: u32 = 3;
 /// No more is taken from the pipeline while so much waits to be written.
 const MAX_UNWRITTEN: usize = 1 << 20;
-/// What a channel costs that is subscribed anew, as [`spend`] counts.
+/// What a channel costs that is subscribed anew, as [`charge`] counts.
 const CHANNEL: u64 = 8;
 /// Bytes to write that cost one unit.
 const WRITTEN: usize = 64;
@@ -125,16 +125,16 @@ impl Session {
     pub async fn run(&mut self) -> Error {
         self.link.pipeline.begin();
         self.router.link_subscribing(&self.link);
-        let mut turn = Turn::begin();
+        let mut budget = Budget::begin();
         for partition in 0..2 * PARTITIONS {
             let channels = self.router.channels_of(&self.link, partition);
-            spend(CHANNEL * channels.len() as u64);
+            charge(CHANNEL * channels.len() as u64);
             let mut batch = Batch::default();
             write_subscriptions(&mut batch, channels, Change::Subscribe { take: 0 });
             self.in_flight.push(batch);
-            if turn.is_over() {
+            if budget.is_spent() {
                 yield_now().await;
-                turn = Turn::begin();
+                budget = Budget::begin();
             }
         }
         self.send_probe();
@@ -146,12 +146,12 @@ impl Session {
     pub async fn give_up(mut self) {
         self.link.pipeline.end();
         let mut drained = 0;
-        let mut turn = Turn::begin();
+        let mut budget = Budget::begin();
         loop {
-            if turn.is_over() {
+            if budget.is_spent() {
                 self.relieve();
                 yield_now().await;
-                turn = Turn::begin();
+                budget = Budget::begin();
             }
             if self.give_up_oldest() {
                 continue;
@@ -213,7 +213,7 @@ impl Session {
         while self.tick.poll_tick(cx).is_ready() {
             self.ticks += 1;
         }
-        let begun = Turn::begin_shared();
+        let begun = Budget::begin_shared();
         let mut more = false;
         for read in 0..READS_PER_TURN {
             match self.poll_read(cx, &begun) {
@@ -239,12 +239,12 @@ impl Session {
                 });
                 let rest = self.in_flight.room_for_rest(demand);
                 for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
-                    spend((batch.bytes.len() / WRITTEN) as u64);
+                    charge((batch.bytes.len() / WRITTEN) as u64);
                     self.in_flight.push(batch);
                 }
             }
             match self.in_flight.poll_write(Pin::new(&mut self.wire), cx) {
-                Poll::Ready(Ok(true)) if begun.is_over() => {
+                Poll::Ready(Ok(true)) if begun.is_spent() => {
                     more = true;
                     break;
                 }
@@ -265,7 +265,7 @@ impl Session {
     }
 
     /// Ready: something was read and dealt with, as far as the turn had time for it.
-    fn poll_read(&mut self, cx: &mut Context<'_>, turn: &Turn) -> Poll<Result<(), Error>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, budget: &Budget) -> Poll<Result<(), Error>> {
         if self.router.sink.is_congested() {
             self.congested = true;
             return Poll::Pending;
@@ -275,22 +275,22 @@ impl Session {
             self.in_flight.restart_clock();
         }
         if self.unread {
-            return Poll::Ready(self.understand(turn));
+            return Poll::Ready(self.understand(budget));
         }
         match ready!(self.received.poll_read(Pin::new(&mut self.wire), cx)) {
             Err(error) => Poll::Ready(Err(self.lost(&error))),
             Ok(0) => Poll::Ready(Err(self.fail(Code::BrokerConnect, "Redis closed the connection"))),
-            Ok(_) => Poll::Ready(self.understand(turn)),
+            Ok(_) => Poll::Ready(self.understand(budget)),
         }
     }
 
-    fn understand(&mut self, turn: &Turn) -> Result<(), Error> {
+    fn understand(&mut self, budget: &Budget) -> Result<(), Error> {
         let limit = self.router.sink.largest();
         // Items are slices of it, and dealing with them needs the rest of the session.
         let mut received = std::mem::take(&mut self.received);
         self.unread = false;
         let outcome = loop {
-            if turn.is_over() {
+            if budget.is_spent() {
                 self.unread = true;
                 break Ok(());
             }
@@ -315,7 +315,7 @@ impl Session {
 /// Settles a command that is not answered.
 fn lose(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
     if pending.asker.is_counted() {
-        spend(LOST + (bytes.len() / LOST_BYTES) as u64);
+        charge(LOST + (bytes.len() / LOST_BYTES) as u64);
         router.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
     }
 }

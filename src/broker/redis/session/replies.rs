@@ -10,19 +10,19 @@ use super::super::resp::{self, Incoming};
 use super::super::subscription_router::{Settled, SubscriptionRouter};
 use super::super::wire::{refusal, text};
 use super::{LATE, Session};
-use crate::worker::turns::spend;
+use crate::worker::scheduler::charge;
 
-/// What each item costs, as [`spend`] counts.
+/// What each item costs, as [`charge`] counts.
 const ANSWER: u64 = 2;
-/// What a message costs, as [`spend`] counts, beside its deliveries.
+/// What a message costs, as [`charge`] counts, beside its deliveries.
 const MESSAGE: u64 = 8;
 
 impl Session {
     pub(super) fn on_item(&mut self, item: Incoming<'_>) -> Result<(), Error> {
-        spend(ANSWER);
+        charge(ANSWER);
         match item {
             Incoming::Message { channel, payload } => {
-                spend(MESSAGE);
+                charge(MESSAGE);
                 if self.probe.as_ref().is_some_and(|probe| probe.name.as_bytes() == channel) {
                     self.probe_arrived = true;
                 } else {
@@ -32,7 +32,7 @@ impl Session {
             }
             Incoming::Ignored => Ok(()),
             Incoming::Subscribed { channel } => {
-                spend(MESSAGE);
+                charge(MESSAGE);
                 let Some(Asker::Subscribe { left, take }) = self.in_flight.asker_mut() else {
                     return Err(self.fail(Code::BrokerProtocol, "a confirmation that nobody waits for"));
                 };

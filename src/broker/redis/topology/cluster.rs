@@ -206,10 +206,10 @@ mod tests {
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::Worker;
-    use crate::worker::budget::Budget;
     use crate::worker::heartbeat::Heartbeat;
     use crate::worker::limits::Limits;
     use crate::worker::memory::Memory;
+    use crate::worker::quota::Quota;
 
     /// Nobody listens.
     #[derive(Debug)]
@@ -238,7 +238,7 @@ mod tests {
             ..RedisConfig::new(vec![Server::parse("redis://one:7000").unwrap()])
         };
         let router = |config: RedisConfig| {
-            let budget = Arc::new(Budget::new(1 << 20));
+            let quota = Arc::new(Quota::new(1 << 20));
             let workers = std::slice::from_ref(&worker);
             Arc::new(SubscriptionRouter::new(
                 config,
@@ -246,7 +246,7 @@ mod tests {
                 "node".into(),
                 Arc::new(Deaf),
                 Arc::default(),
-                budget,
+                quota,
                 workers,
             ))
         };

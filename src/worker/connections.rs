@@ -14,9 +14,9 @@ use super::inbox::Inbox;
 use super::memory::Holder;
 #[cfg(unix)]
 use super::poller::Readiness;
+use super::scheduler::{self, Budget};
 use super::send_queue::SendQueue;
 use super::shared_buffer;
-use super::turns::{self, Turn};
 use super::writer::{Flushed, LEFTOVER};
 
 mod care;
@@ -33,18 +33,18 @@ const SLICE: usize = 4096;
 #[cfg(unix)]
 const SHED: usize = 64;
 
-/// What the end of a connection costs, as [`turns::spend`] counts: closing its socket and freeing what it had.
+/// What the end of a connection costs, as [`scheduler::charge`] counts: closing its socket and freeing what it had.
 const END: u64 = 64;
 
 thread_local! {
-    static TABLE: RefCell<Table> = RefCell::default();
+    static CONNECTIONS: RefCell<Connections> = RefCell::default();
 }
 
 /// Number of a connection in its worker's table.
-pub(super) type Key = usize;
+pub(super) type Token = usize;
 
 /// A connection's place.
-struct Place {
+struct Slot {
     handle: Arc<Handle>,
     /// None before its client was told that it is connected, and while it has its turn.
     connection: Option<Box<Connection>>,
@@ -52,8 +52,8 @@ struct Place {
 
 /// See the module.
 #[derive(Default)]
-struct Table {
-    places: Slab<Place>,
+struct Connections {
+    slots: Slab<Slot>,
     /// When which connection's token expires, in Unix milliseconds.
     expiries: BTreeSet<(u64, usize)>,
     care: Option<Care>,
@@ -63,42 +63,42 @@ struct Table {
 
 /// The worker that this thread is, before it has connections.
 pub(super) fn set_up(inbox: Arc<Inbox>, care: Care) {
-    TABLE.with_borrow_mut(|table| {
-        table.inbox = Some(inbox);
-        table.care = Some(care);
+    CONNECTIONS.with_borrow_mut(|connections| {
+        connections.inbox = Some(inbox);
+        connections.care = Some(care);
     });
 }
 
 /// Gives a connection a place, and with it the care that all get.
-pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Key {
-    TABLE.with_borrow_mut(|table| {
-        let key = table.places.insert(Place { handle: handle.clone(), connection: None });
-        handle.set_key(key);
+pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Token {
+    CONNECTIONS.with_borrow_mut(|connections| {
+        let token = connections.slots.insert(Slot { handle: handle.clone(), connection: None });
+        handle.set_token(token);
         if let Some(at) = expires_at {
-            table.expiries.insert((at, key));
+            connections.expiries.insert((at, token));
         }
-        if let Some(care) = table.care
-            && !std::mem::replace(&mut table.sweeping, true)
+        if let Some(care) = connections.care
+            && !std::mem::replace(&mut connections.sweeping, true)
         {
             tokio::spawn(sweep(care));
         }
-        key
+        token
     })
 }
 
 /// Puts a connection into its place: from now on it has turns, the first one at once.
-pub(super) fn begin(key: Key, mut connection: Box<Connection>) {
-    if connection.outstays(turns::is_late()) {
+pub(super) fn begin(token: Token, mut connection: Box<Connection>) {
+    if connection.outstays(scheduler::is_late()) {
         return lose(connection);
     }
     let handle = connection.handle().clone();
-    put_back(key, connection);
+    put_back(token, connection);
     handle.wake_here();
 }
 
-fn put_back(key: Key, connection: Box<Connection>) {
-    let homeless = TABLE.with_borrow_mut(|table| match table.places.get_mut(key) {
-        Some(place) => place.connection.replace(connection),
+fn put_back(token: Token, connection: Box<Connection>) {
+    let homeless = CONNECTIONS.with_borrow_mut(|connections| match connections.slots.get_mut(token) {
+        Some(slot) => slot.connection.replace(connection),
         None => Some(connection),
     });
     // Its end needs the table.
@@ -107,34 +107,34 @@ fn put_back(key: Key, connection: Box<Connection>) {
 
 /// Reads a little of connections that are about to have their turns: what has to come from memory for that comes for all of
 /// them at once, where each would wait for its own.
-pub(super) fn look_ahead<'a>(keys: impl Iterator<Item = &'a Key>) {
-    TABLE.with_borrow(|table| {
-        let seen = keys
-            .filter_map(|&key| table.begun(key))
+pub(super) fn look_ahead<'a>(tokens: impl Iterator<Item = &'a Token>) {
+    CONNECTIONS.with_borrow(|connections| {
+        let seen = tokens
+            .filter_map(|&token| connections.begun(token))
             .map(|(handle, connection)| handle.glance() ^ connection.glance());
         std::hint::black_box(seen.fold(0, |all, one| all ^ one));
     });
 }
 
 /// Gives a connection its turn, which is charged to it. One that has ended meanwhile, or has not begun, has none.
-pub(super) fn take_turn(key: Key, turn: &Turn) {
+pub(super) fn take_turn(token: Token, budget: &Budget) {
     // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
     // one said in its first turn goes out before it has the second.
-    if shared_buffer::holds(key) {
+    if shared_buffer::holds(token) {
         send_back();
     }
-    let connection = TABLE.with_borrow_mut(|table| {
-        let place = table.places.get_mut(key)?;
-        place.handle.turn_comes();
-        place.connection.take()
+    let connection = CONNECTIONS.with_borrow_mut(|connections| {
+        let slot = connections.slots.get_mut(token)?;
+        slot.handle.turn_comes();
+        slot.connection.take()
     });
     let Some(mut connection) = connection else { return };
     // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
-    match catch_unwind(AssertUnwindSafe(|| connection.turn(turn))) {
+    match catch_unwind(AssertUnwindSafe(|| connection.turn(budget))) {
         Ok(false) => {
-            turn.charge_to(connection.handle().account());
+            budget.charge_to(connection.handle().account());
             connection.handle().turn_ends();
-            put_back(key, connection);
+            put_back(token, connection);
         }
         Ok(true) | Err(_) => end(connection),
     }
@@ -147,23 +147,23 @@ fn lose(mut connection: Box<Connection>) {
 }
 
 fn end(connection: Box<Connection>) {
-    turns::spend(END);
+    scheduler::charge(END);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
 }
 
 /// Notes what sockets are ready for and gives their connections turns; answers of how many it was told. A number may be of
 /// one that has ended, or of its successor: both do no harm.
 #[cfg(unix)]
-pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
+pub(super) fn notice(ready: impl Iterator<Item = (Token, Readiness)>) -> usize {
     let mut gone = Vec::new();
-    let late = turns::is_late();
-    let count = TABLE.with_borrow_mut(|table| {
+    let late = scheduler::is_late();
+    let count = CONNECTIONS.with_borrow_mut(|connections| {
         ready
-            .map(|(key, readiness)| {
-                let Some(place) = table.places.get_mut(key) else { return };
-                let Some(connection) = &mut place.connection else {
+            .map(|(token, readiness)| {
+                let Some(slot) = connections.slots.get_mut(token) else { return };
+                let Some(connection) = &mut slot.connection else {
                     if readiness.has_left() {
-                        place.handle.note_left();
+                        slot.handle.note_left();
                     }
                     return;
                 };
@@ -172,9 +172,9 @@ pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
                     return;
                 }
                 if gone.len() < SHED && connection.outstays(late) {
-                    gone.extend(place.connection.take());
+                    gone.extend(slot.connection.take());
                 } else {
-                    place.handle.wake_here();
+                    slot.handle.wake_here();
                 }
             })
             .count()
@@ -184,36 +184,36 @@ pub(super) fn notice(ready: impl Iterator<Item = (Key, Readiness)>) -> usize {
 }
 
 /// Takes back what [`adopt`] gave. The last that is heard of a connection.
-pub(super) fn release(key: Key, expires_at: Option<u64>) {
-    TABLE.with_borrow_mut(|table| {
-        if let Some(place) = table.places.try_remove(key) {
+pub(super) fn release(token: Token, expires_at: Option<u64>) {
+    CONNECTIONS.with_borrow_mut(|connections| {
+        if let Some(slot) = connections.slots.try_remove(token) {
             // Those that still hold its handle must not wake a successor.
-            place.handle.set_key(Key::MAX);
+            slot.handle.set_token(Token::MAX);
         }
         if let Some(at) = expires_at {
-            table.expiries.remove(&(at, key));
+            connections.expiries.remove(&(at, token));
         }
-        if table.places.is_empty() && table.places.capacity() > 1024 {
-            table.places = Slab::new();
+        if connections.slots.is_empty() && connections.slots.capacity() > 1024 {
+            connections.slots = Slab::new();
         }
     });
 }
 
 /// Ends all connections on the spot.
 pub(super) fn clear() {
-    let connections: Vec<_> = TABLE.with_borrow_mut(|table| {
-        table.places.iter_mut().filter_map(|(_, place)| place.connection.take()).collect()
+    let connections: Vec<_> = CONNECTIONS.with_borrow_mut(|connections| {
+        connections.slots.iter_mut().filter_map(|(_, slot)| slot.connection.take()).collect()
     });
     drop(connections);
 }
 
 /// Has connections written soon to which other threads have pushed. A number may be of one that has ended, or of its successor
 /// with nothing to write: both do no harm.
-pub(super) fn flush_soon(keys: Vec<Key>) {
-    TABLE.with_borrow(|table| {
-        for key in keys {
-            if let Some((handle, _)) = table.begun(key) {
-                turns::flush(key, handle.account());
+pub(super) fn flush_soon(tokens: Vec<Token>) {
+    CONNECTIONS.with_borrow(|connections| {
+        for token in tokens {
+            if let Some((handle, _)) = connections.begun(token) {
+                scheduler::flush(token, handle.account());
             }
         }
     });
@@ -223,30 +223,30 @@ pub(super) fn flush_soon(keys: Vec<Key>) {
 /// with nothing to write: both do no harm.
 ///
 /// All outboxes are taken first: what has to come from memory for that comes for many at once, where a system call
-/// between two of them would have each wait for its own. Those that would be too much for one go stay in `keys`.
-pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<SendQueue>, Flushed>)>) {
-    TABLE.with_borrow(|table| {
-        let Some(inbox) = &table.inbox else {
-            keys.clear();
+/// between two of them would have each wait for its own. Those that would be too much for one go stay in `tokens`.
+pub(super) fn flush(tokens: &mut Vec<Token>, outboxes: &mut Vec<(Token, Result<Box<SendQueue>, Flushed>)>) {
+    CONNECTIONS.with_borrow(|connections| {
+        let Some(inbox) = &connections.inbox else {
+            tokens.clear();
             return;
         };
         let (mut taken, mut bytes) = (0, 0);
-        for &key in &*keys {
+        for &token in &*tokens {
             taken += 1;
-            let Some((handle, _)) = table.begun(key) else { continue };
+            let Some((handle, _)) = connections.begun(token) else { continue };
             let send_queue = handle.writer().take().map(|(send_queue, len)| {
                 bytes += len;
                 send_queue
             });
-            outboxes.push((key, send_queue));
+            outboxes.push((token, send_queue));
             if bytes >= FLUSH_BYTES {
                 break;
             }
         }
-        keys.drain(..taken);
-        for (key, send_queue) in outboxes.drain(..) {
-            let Some((handle, connection)) = table.begun(key) else { continue };
-            write(key, connection, || match send_queue {
+        tokens.drain(..taken);
+        for (token, send_queue) in outboxes.drain(..) {
+            let Some((handle, connection)) = connections.begun(token) else { continue };
+            write(token, connection, || match send_queue {
                 Ok(send_queue) => handle.writer().write(send_queue, connection.socket(), inbox),
                 Err(flushed) => flushed,
             });
@@ -256,26 +256,26 @@ pub(super) fn flush(keys: &mut Vec<Key>, outboxes: &mut Vec<(Key, Result<Box<Sen
 
 /// Sends back what connections said to themselves in their turns.
 pub(super) fn send_back() {
-    TABLE.with_borrow(|table| {
-        let Some(inbox) = &table.inbox else { return };
-        shared_buffer::take_all(|key, frames, messages| {
-            let Some((handle, connection)) = table.begun(key) else { return };
-            let (turn, writer) = (Turn::begin(), handle.writer());
-            write(key, connection, || writer.write_directly(frames, messages, connection.socket(), inbox));
-            turn.charge_to(handle.account());
+    CONNECTIONS.with_borrow(|connections| {
+        let Some(inbox) = &connections.inbox else { return };
+        shared_buffer::take_all(|token, frames, messages| {
+            let Some((handle, connection)) = connections.begun(token) else { return };
+            let (budget, writer) = (Budget::begin(), handle.writer());
+            write(token, connection, || writer.write_directly(frames, messages, connection.socket(), inbox));
+            budget.charge_to(handle.account());
         });
     });
 }
 
 /// Writes to a connection whose turn it is not, and has it do what that leaves to do. As in a turn, a fault of ours is its
 /// end and nobody else's.
-fn write(key: Key, connection: &Connection, write: impl FnOnce() -> Flushed) {
+fn write(token: Token, connection: &Connection, write: impl FnOnce() -> Flushed) {
     let handle = connection.handle();
     match catch_unwind(AssertUnwindSafe(write)) {
         Ok(Flushed::Done) => {}
         Ok(Flushed::Drained) => connection.drained(),
         Ok(Flushed::Blocked) => handle.wake_here(),
-        Ok(Flushed::More) => turns::flush(key, handle.account()),
+        Ok(Flushed::More) => scheduler::flush(token, handle.account()),
         Ok(Flushed::Lost) | Err(_) => handle.declare_lost(),
     }
 }
@@ -286,11 +286,11 @@ pub(super) async fn holders() -> Vec<Holder> {
     let mut found = Vec::new();
     let mut first = 0;
     loop {
-        turns::look_at_clock();
-        let end = TABLE.with_borrow(|table| {
-            let keys = first..table.places.capacity().min(first + SLICE);
-            found.extend(keys.filter_map(|key| {
-                let (handle, connection) = table.begun(key)?;
+        scheduler::look_at_clock();
+        let end = CONNECTIONS.with_borrow(|connections| {
+            let tokens = first..connections.slots.capacity().min(first + SLICE);
+            found.extend(tokens.filter_map(|token| {
+                let (handle, connection) = connections.begun(token)?;
                 let (waiting, unfinished) = connection.holding();
                 let bytes = waiting + unfinished;
                 let counts = if handle.is_open() { bytes > 0 } else { bytes > LEFTOVER };
@@ -299,7 +299,7 @@ pub(super) async fn holders() -> Vec<Holder> {
                     Holder { handle, bytes, unfinished, stuck }
                 })
             }));
-            table.places.capacity()
+            connections.slots.capacity()
         });
         first += SLICE;
         if first >= end {
@@ -309,15 +309,15 @@ pub(super) async fn holders() -> Vec<Holder> {
     }
 }
 
-impl Place {
+impl Slot {
     /// Pushes from before its client was told that it is connected wait for that, and nobody waits for the client.
     fn begun(&self) -> Option<(&Arc<Handle>, &Connection)> {
         Some((&self.handle, self.connection.as_deref()?))
     }
 }
 
-impl Table {
-    fn begun(&self, key: Key) -> Option<(&Arc<Handle>, &Connection)> {
-        self.places.get(key)?.begun()
+impl Connections {
+    fn begun(&self, token: Token) -> Option<(&Arc<Handle>, &Connection)> {
+        self.slots.get(token)?.begun()
     }
 }

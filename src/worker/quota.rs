@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of publishes that are not answered, on all links and on their way between links.
 #[derive(Debug)]
-pub struct Budget {
+pub struct Quota {
     used: AtomicUsize,
     limit: usize,
     /// Links whose backlogs are being given up.
     giving_up: AtomicUsize,
 }
 
-impl Budget {
+impl Quota {
     /// At `limit` bytes it is used up.
-    pub fn new(limit: usize) -> Budget {
-        Budget { used: AtomicUsize::new(0), limit, giving_up: AtomicUsize::new(0) }
+    pub fn new(limit: usize) -> Quota {
+        Quota { used: AtomicUsize::new(0), limit, giving_up: AtomicUsize::new(0) }
     }
 
     pub fn used(&self) -> usize {
@@ -31,12 +31,12 @@ impl Budget {
         self.used() >= self.limit / 2
     }
 
-    /// A link's backlog is given up from here on, until [`Budget::end_giving_up`].
+    /// A link's backlog is given up from here on, until [`Quota::end_giving_up`].
     pub fn begin_giving_up(&self) {
         self.giving_up.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// See [`Budget::begin_giving_up`].
+    /// See [`Quota::begin_giving_up`].
     pub fn end_giving_up(&self) {
         self.giving_up.fetch_sub(1, Ordering::SeqCst);
     }

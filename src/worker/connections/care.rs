@@ -7,7 +7,7 @@ use codes::close;
 use protocol::frame;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{TABLE, Table};
+use super::{CONNECTIONS, Connections};
 use crate::time_of_day::unix_ms;
 use crate::worker::connection::Connection;
 use crate::worker::handle::Handle;
@@ -40,12 +40,12 @@ pub(super) async fn sweep(Care { heartbeat, message_timeout }: Care) {
     loop {
         let now = tick.tick().await.saturating_duration_since(epoch).as_millis() as u64;
         let now = now.max(epoch.elapsed().as_millis() as u64);
-        let goes_on = TABLE.with_borrow_mut(|table| {
-            table.turn(&mut wheel, now);
-            table.look_for_overdue(&mut messages, now, message_timeout);
-            table.expire();
-            table.sweeping = !table.places.is_empty();
-            table.sweeping
+        let goes_on = CONNECTIONS.with_borrow_mut(|connections| {
+            connections.turn(&mut wheel, now);
+            connections.look_for_overdue(&mut messages, now, message_timeout);
+            connections.expire();
+            connections.sweeping = !connections.slots.is_empty();
+            connections.sweeping
         });
         if !goes_on {
             return;
@@ -58,14 +58,14 @@ fn clock(socket: &Socket, now: u64) -> u64 {
     now.saturating_sub(socket.stood_still())
 }
 
-impl Table {
+impl Connections {
     fn slot<'a>(
         &'a self,
         wheel: &Wheel,
         slot: usize,
     ) -> impl Iterator<Item = (&'a Arc<Handle>, &'a Connection)> + use<'a> {
-        let keys = (slot..self.places.capacity()).step_by(wheel.slots());
-        keys.filter_map(|key| self.begun(key))
+        let tokens = (slot..self.slots.capacity()).step_by(wheel.slots());
+        tokens.filter_map(|token| self.begun(token))
     }
 
     /// Finds connections whose unfinished message takes too long. Time in which one isn't read doesn't count.
@@ -93,7 +93,7 @@ impl Table {
     fn turn(&self, wheel: &mut Wheel, now: u64) {
         let turn = wheel.turn(now);
         if turn.stalled {
-            for (handle, connection) in self.places.iter().filter_map(|(_, place)| place.begun()) {
+            for (handle, connection) in self.slots.iter().filter_map(|(_, slot)| slot.begun()) {
                 handle.restart_clock(clock(connection.socket(), now));
             }
         } else {
@@ -131,12 +131,12 @@ impl Table {
             return;
         }
         let now = unix_ms();
-        while let Some(&(at, key)) = self.expiries.first()
+        while let Some(&(at, token)) = self.expiries.first()
             && at <= now
         {
             self.expiries.pop_first();
-            if let Some(place) = self.places.get(key) {
-                place.handle.close(close::TOKEN_EXPIRED, "token expired");
+            if let Some(slot) = self.slots.get(token) {
+                slot.handle.close(close::TOKEN_EXPIRED, "token expired");
             }
         }
     }

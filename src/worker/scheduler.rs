@@ -13,17 +13,17 @@ use tokio::task::yield_now;
 use tokio::time::timeout_at;
 
 use super::account::{Account, WORK};
+use super::connections::{self, Token};
 use super::respite::{Respite, Round};
 use super::run_queue::{Lane, RunQueue};
 use super::shared_buffer;
-use super::table::{self, Key};
 
 /// Connections that have a turn between two looks at the sockets.
 const ROUND: usize = 256;
 /// Connections that read one after the other, before what goes back to them is sent: see [`shared_buffer`]. Their memory
-/// is asked for at once, see [`table::look_ahead`].
+/// is asked for at once, see [`connections::look_ahead`].
 const GROUP: usize = 16;
-/// What they may do until then, as [`spend`] counts.
+/// What they may do until then, as [`charge`] counts.
 const GROUP_WORK: u64 = 1024;
 /// Connections that are written between two looks at the sockets, see [`pace`].
 const PORTION: usize = 64;
@@ -39,7 +39,7 @@ thread_local! {
 
 /// What each message looks at: together, for a look-up of a thread's own costs some nanoseconds in an addon.
 struct Meter {
-    /// What all tasks of this thread have done, see [`spend`].
+    /// What all tasks of this thread have done, see [`charge`].
     spent: Cell<u64>,
     /// How many of `WOKEN` wait.
     waiting: Cell<usize>,
@@ -49,7 +49,7 @@ struct Meter {
 
 /// What is done in one round while quiet connections come between busy ones. Otherwise it is [`TURN`].
 const SHORT_ROUND: u64 = 2048;
-/// What a connection or a task may do in one turn while nobody waits, in units of about 50 ns: see [`spend`].
+/// What a connection or a task may do in one turn while nobody waits, in units of about 50 ns: see [`charge`].
 const TURN: u64 = 8192;
 /// The same while connections wait for their turns.
 const SHORT_TURN: u64 = 1024;
@@ -68,37 +68,37 @@ pub(crate) fn bytes(len: usize) -> u64 {
 }
 
 /// Notes work that is done in this turn, in the same units: a push to a connection is one.
-pub(crate) fn spend(units: u64) {
+pub(crate) fn charge(units: u64) {
     METER.with(|meter| meter.spent.set(meter.spent.get().wrapping_add(units)));
 }
 
 /// A turn, from now on.
-pub(crate) struct Turn {
+pub(crate) struct Budget {
     /// What was spent before it.
     before: u64,
-    /// What it may spend while connections wait.
+    /// What it may charge while connections wait.
     short: u64,
 }
 
-impl Turn {
+impl Budget {
     /// That of a task, or of work for one connection.
-    pub(crate) fn begin() -> Turn {
-        Turn { before: METER.with(|meter| meter.spent.get()), short: SHORT_TURN }
+    pub(crate) fn begin() -> Budget {
+        Budget { before: METER.with(|meter| meter.spent.get()), short: SHORT_TURN }
     }
 
     /// That of a connection which waited in this lane.
-    fn begin_of(lane: Lane) -> Turn {
+    fn begin_of(lane: Lane) -> Budget {
         let short = if lane == Lane::Quiet { QUIET_TURN } else { SHORT_TURN };
-        Turn { short, ..Turn::begin() }
+        Budget { short, ..Budget::begin() }
     }
 
     /// That of a task which serves many connections at once.
-    pub(crate) fn begin_shared() -> Turn {
-        Turn { before: METER.with(|meter| meter.spent.get()), short: SHORT_SHARED_TURN }
+    pub(crate) fn begin_shared() -> Budget {
+        Budget { before: METER.with(|meter| meter.spent.get()), short: SHORT_SHARED_TURN }
     }
 
     /// Others have waited long enough.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         METER.with(|meter| {
             let spent = meter.spent.get().wrapping_sub(self.before);
             spent >= self.short && (spent >= TURN || meter.waiting.get() > 0)
@@ -148,35 +148,35 @@ pub(super) fn is_late() -> bool {
 }
 
 /// Gives a connection of this worker a turn.
-pub(super) fn wake(key: Key, account: &Account) {
-    push(key, lane_of(account));
+pub(super) fn wake(token: Token, account: &Account) {
+    push(token, lane_of(account));
 }
 
 /// Gives a connection another turn that had more to do than one had time for. It is busy whatever it used: with hundreds of
 /// them a turn of each takes longer than its account needs to forget one (RFC 8290, section 4.1, moves such a flow too).
-pub(super) fn wake_again(key: Key) {
-    push(key, Lane::Busy);
+pub(super) fn wake_again(token: Token) {
+    push(token, Lane::Busy);
 }
 
-fn push(key: Key, lane: Lane) {
+fn push(token: Token, lane: Lane) {
     WOKEN.with_borrow_mut(|queue| {
-        queue.push(key, lane);
+        queue.push(token, lane);
         METER.with(|meter| meter.waiting.set(queue.len()));
     });
 }
 
 /// Has a connection of this worker written.
-pub(super) fn flush(key: Key, account: &Account) {
-    PUSHED.with_borrow_mut(|queue| queue.push(key, lane_of(account)));
+pub(super) fn flush(token: Token, account: &Account) {
+    PUSHED.with_borrow_mut(|queue| queue.push(token, lane_of(account)));
 }
 
 /// Takes the connection whose turn comes, if one waits, and its lane.
-fn next_woken() -> Option<(Key, Lane)> {
+fn next_woken() -> Option<(Token, Lane)> {
     WOKEN.with_borrow_mut(|queue| {
         let lane = queue.next_lane();
-        let key = queue.pop()?;
+        let token = queue.pop()?;
         METER.with(|meter| meter.waiting.set(queue.len()));
-        Some((key, lane))
+        Some((token, lane))
     })
 }
 
@@ -192,32 +192,32 @@ pub(super) async fn take_turns() {
             look_at_clock();
             let measured = (is_mixed && respite.until().is_none()).then(Round::begin);
             let work = if is_mixed { SHORT_ROUND } else { TURN };
-            let round = Turn::begin();
-            let mut group = Turn::begin();
+            let round = Budget::begin();
+            let mut group = Budget::begin();
             let mut taken = 0;
             let mut before = Lane::Quiet;
             while taken < waiting.min(ROUND) && round.spent() < work {
                 if taken % GROUP == 0 {
-                    WOKEN.with_borrow(|queue| table::look_ahead(queue.ahead().take(GROUP)));
+                    WOKEN.with_borrow(|queue| connections::look_ahead(queue.ahead().take(GROUP)));
                 }
-                let Some((key, lane)) = next_woken() else { break };
+                let Some((token, lane)) = next_woken() else { break };
                 taken += 1;
                 if (before, lane) == (Lane::Quiet, Lane::Busy) {
                     // Answers to quiet connections don't wait for a long turn.
-                    table::send_back();
+                    connections::send_back();
                 }
                 before = lane;
-                let turn = Turn::begin_of(lane);
-                table::take_turn(key, &turn);
+                let budget = Budget::begin_of(lane);
+                connections::take_turn(token, &budget);
                 if lane == Lane::Quiet {
-                    WOKEN.with_borrow_mut(|queue| queue.note_quiet_work(turn.spent()));
+                    WOKEN.with_borrow_mut(|queue| queue.note_quiet_work(budget.spent()));
                 }
                 if taken % GROUP == 0 || group.spent() >= GROUP_WORK || shared_buffer::is_crowded() {
-                    table::send_back();
-                    group = Turn::begin();
+                    connections::send_back();
+                    group = Budget::begin();
                 }
             }
-            table::send_back();
+            connections::send_back();
             if !is_mixed {
                 respite = Respite::default();
             } else if let Some(round) = measured.filter(|_| before == Lane::Busy) {
@@ -264,16 +264,16 @@ pub(super) async fn pace() {
         let lane = PUSHED.with_borrow_mut(|queue| {
             let lane = queue.next_lane();
             while portion.len() < PORTION && queue.next_lane() == lane {
-                let Some(key) = queue.pop() else { break };
-                portion.push(key);
+                let Some(token) = queue.pop() else { break };
+                portion.push(token);
             }
             lane
         });
-        let turn = Turn::begin();
-        table::flush(&mut portion, &mut outboxes);
+        let budget = Budget::begin();
+        connections::flush(&mut portion, &mut outboxes);
         let is_empty = PUSHED.with_borrow_mut(|queue| {
             if lane == Lane::Quiet {
-                queue.note_quiet_work(turn.spent());
+                queue.note_quiet_work(budget.spent());
             }
             // Too much for one time. Quiet ones that were pushed meanwhile go before it.
             queue.put_back(portion.drain(..), lane);
