@@ -410,7 +410,7 @@ impl Connection {
                 self.lost();
             }
         }
-        // Asked once: what is pushed from here on is for the pacer, which comes after what is sent back.
+        // Asked once: what is pushed from here on is for the flusher, which comes after what is sent back.
         let is_clear = self.registration.handle.writer().is_clear();
         if !is_clear || self.phase != Phase::Open {
             self.send_back_own();

@@ -115,7 +115,7 @@ fn run(inbox: &Arc<Inbox>, runtime: Runtime, care: Care) {
     inbox.live_here();
     connections::set_up(inbox.clone(), care);
     runtime.spawn(scheduler::take_turns());
-    runtime.spawn(scheduler::pace());
+    runtime.spawn(scheduler::flush_pushed());
     runtime.spawn(turnstile::let_pass());
     runtime.block_on(std::future::poll_fn(|cx| inbox.poll(cx)));
     // On their own thread, where their table still is.

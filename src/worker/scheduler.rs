@@ -25,7 +25,7 @@ const ROUND: usize = 256;
 const GROUP: usize = 16;
 /// What they may do until then, as [`charge`] counts.
 const GROUP_WORK: u64 = 1024;
-/// Connections that are written between two looks at the sockets, see [`pace`].
+/// Connections that are written between two looks at the sockets, see [`flush_pushed`].
 const PORTION: usize = 64;
 
 thread_local! {
@@ -257,7 +257,7 @@ async fn next_round(respite: &mut Respite) -> (usize, bool) {
 /// behind it. This way the next message is read while most of the previous one's recipients still wait, and both
 /// go out to them in one write: the busier, the fewer writes. Nobody has a turn for it: a fan-out touches
 /// no more of a connection than its outbox and its socket.
-pub(super) async fn pace() {
+pub(super) async fn flush_pushed() {
     let (mut portion, mut outboxes) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
     loop {
         poll_fn(|cx| PUSHED.with_borrow_mut(|queue| queue.poll_len(cx))).await;

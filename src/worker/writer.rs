@@ -1,6 +1,6 @@
 //! The writing side of a connection: its outbox, and the one way in which it is emptied.
 //!
-//! Any thread may push; only the connection's worker writes: itself at the end of its turn, and the pacer
+//! Any thread may push; only the connection's worker writes: itself at the end of its turn, and the flusher
 //! for what others pushed. The rest that the kernel doesn't take goes back to the front, and the connection waits for room.
 
 use std::io::{self, IoSlice};
