@@ -378,6 +378,13 @@ impl Intake {
         }
         self.make_room(handle);
     }
+
+    /// Lets go of all that stand in line: their workers have ended. A handle there would keep its inbox, and that this.
+    pub fn disband(&self) {
+        let waiting = std::mem::take(&mut self.line.lock().waiting);
+        self.waiting.store(0, Ordering::SeqCst);
+        drop(waiting);
+    }
 }
 
 #[cfg(test)]

@@ -102,6 +102,9 @@ impl Worker {
         {
             let _ = thread.join();
         }
+        if let Some(intake) = self.inbox.intake() {
+            intake.disband();
+        }
     }
 }
 

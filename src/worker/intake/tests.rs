@@ -5,7 +5,10 @@ use crate::worker::handle::Peer;
 use crate::worker::inbox::Inbox;
 
 fn handles(many: usize) -> Vec<Arc<Handle>> {
-    let inbox = Arc::new(Inbox::of_test(0));
+    handles_of(&Arc::new(Inbox::of_test(0)), many)
+}
+
+fn handles_of(inbox: &Arc<Inbox>, many: usize) -> Vec<Arc<Handle>> {
     let new = |id| Arc::new(Handle::new(id as u64, "ada".into(), Peer::default(), inbox.clone()));
     (0..many).map(new).collect()
 }
@@ -33,7 +36,7 @@ fn windows_share_the_room_and_those_beyond_them_are_called_in_line() {
     intake.end(&handles[299], 8, false);
     let call = || (0..=handles.len() / GLANCES).for_each(|_| intake.call());
     call();
-    assert_eq!((called(), handles[299].is_held()), (1, false), "all others have something in_flight");
+    assert_eq!((called(), handles[299].is_held()), (1, false), "all others have something in flight");
     for (handle, units) in handles.iter().zip(&first).take(299) {
         intake.end(handle, *units, false);
     }
@@ -354,4 +357,18 @@ fn a_crowd_of_which_each_waits_for_an_answer_goes_behind_one_that_relays_less() 
     assert_eq!(firsts[1], ROUNDS / 4, "all of the quiet one's");
     assert!(firsts[0] < 100 * ROUNDS / 2 / 20, "{} of the crowd's {}", firsts[0], 100 * ROUNDS / 2);
     assert!(intake.pace.is_low());
+}
+
+#[test]
+fn who_still_stands_in_line_when_the_workers_have_ended_keeps_nothing() {
+    let (intake, inbox) = (Arc::new(Intake::default()), Arc::new(Inbox::of_test(0)));
+    inbox.set_intake(intake.clone());
+    let handles = handles_of(&inbox, 300);
+    handles.iter().for_each(|handle| _ = relay(&intake, handle, 1));
+    assert!(handles.iter().any(|handle| handle.is_held()));
+    drop(handles);
+    intake.disband();
+    let (weak_intake, weak_inbox) = (Arc::downgrade(&intake), Arc::downgrade(&inbox));
+    drop((intake, inbox));
+    assert!(weak_intake.upgrade().is_none() && weak_inbox.upgrade().is_none());
 }
