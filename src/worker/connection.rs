@@ -347,7 +347,7 @@ impl Connection {
     }
 
     /// Loses it outside its turns, and whatever it has left to do.
-    pub(super) fn lose(&mut self) {
+    pub(super) fn shed_now(&mut self) {
         self.registration.handle.enter();
         self.lost();
         self.registration.handle.leave();

@@ -89,7 +89,7 @@ pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Token {
 /// Puts a connection into its place: from now on it has turns, the first one at once.
 pub(super) fn begin(token: Token, mut connection: Box<Connection>) {
     if connection.outstays(scheduler::is_late()) {
-        return lose(connection);
+        return shed_now(connection);
     }
     let handle = connection.handle().clone();
     put_back(token, connection);
@@ -141,8 +141,8 @@ pub(super) fn take_turn(token: Token, budget: &Budget) {
 }
 
 /// Ends a connection outside its turns, with what it has left to do.
-fn lose(mut connection: Box<Connection>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| connection.lose()));
+fn shed_now(mut connection: Box<Connection>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| connection.shed_now()));
     end(connection);
 }
 
@@ -179,7 +179,7 @@ pub(super) fn notice(ready: impl Iterator<Item = (Token, Readiness)>) -> usize {
             })
             .count()
     });
-    gone.into_iter().for_each(lose);
+    gone.into_iter().for_each(shed_now);
     count
 }
 

@@ -61,7 +61,7 @@ pub struct Window {
     burst: AtomicU32,
     /// Units that it relayed since it last stood in line or had none unanswered.
     used: AtomicU32,
-    /// Its place when it last stood in line: see [`Place`].
+    /// Its place when it last stood in line: see [`Position`].
     time: AtomicU64,
     arrival: AtomicU32,
     /// What it relayed lately: see [`Pace`].
@@ -120,7 +120,7 @@ pub enum Demand {
 /// Connections that wait, by the virtual time at which they are to go on.
 #[derive(Debug, Default)]
 struct Line {
-    waiting: BTreeMap<Place, Arc<Handle>>,
+    waiting: BTreeMap<Position, Arc<Handle>>,
     /// The virtual time, in units: what a connection in line relayed so far, on average. No later than `called`.
     now: u64,
     /// The latest time of one that was called.
@@ -128,12 +128,12 @@ struct Line {
     /// How often anybody stood in line.
     arrivals: u32,
     /// The next to be looked at: not the first if all before it have yet to be answered.
-    next: Place,
+    next: Position,
 }
 
 /// The virtual time at which a connection is to go on, and which of all arrivals it was: those of one time are called in the
 /// order in which they came.
-type Place = (u64, u32);
+type Position = (u64, u32);
 
 impl Line {
     /// A connection comes the later, the more it relayed since it last stood here.
@@ -157,7 +157,7 @@ impl Line {
     }
 
     /// The first after that place.
-    fn next(&self, after: Place) -> Option<(Place, &Arc<Handle>)> {
+    fn next(&self, after: Position) -> Option<(Position, &Arc<Handle>)> {
         let (place, handle) = self.waiting.range((Bound::Excluded(after), Bound::Unbounded)).next()?;
         Some((*place, handle))
     }
@@ -307,7 +307,7 @@ impl Intake {
         }
         let mut line = self.line.lock();
         let (mut place, mut passed_over) = (std::mem::take(&mut line.next), 0);
-        let mut is_last_lap = place == Place::default();
+        let mut is_last_lap = place == Position::default();
         let mut called = 0;
         loop {
             let in_flight = self.in_flight.load(Ordering::SeqCst);
@@ -327,7 +327,7 @@ impl Intake {
                 if is_last_lap {
                     break;
                 }
-                (place, is_last_lap) = (Place::default(), true);
+                (place, is_last_lap) = (Position::default(), true);
                 continue;
             };
             place = next;

@@ -35,11 +35,11 @@ struct Inner {
 #[derive(Debug)]
 pub struct Permit {
     inner: Arc<Inner>,
-    place: Place,
+    standing: Standing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Standing {
     Seat,
     /// A seat whose client has left.
     Left,
@@ -67,18 +67,18 @@ impl Limiter {
 
     /// Counts a handshake, unless all seats are taken.
     pub fn enter(&self) -> Option<Permit> {
-        take(&self.0.seated, self.0.seats).then(|| self.count_in(Place::Seat))
+        take(&self.0.seated, self.0.seats).then(|| self.count_in(Standing::Seat))
     }
 
     /// Counts a client that was refused before it had a seat, unless too many linger, or the server is full.
     pub fn linger(&self) -> Option<Permit> {
         let is_full = self.0.seated.load(Ordering::Acquire) >= self.0.seats;
-        (!is_full && self.0.take_threshold()).then(|| self.count_in(Place::Threshold))
+        (!is_full && self.0.take_threshold()).then(|| self.count_in(Standing::Threshold))
     }
 
-    fn count_in(&self, place: Place) -> Permit {
+    fn count_in(&self, standing: Standing) -> Permit {
         self.0.count.fetch_add(1, Ordering::AcqRel);
-        Permit { inner: self.0.clone(), place }
+        Permit { inner: self.0.clone(), standing }
     }
 
     /// How many there are.
@@ -103,11 +103,11 @@ impl Inner {
         take(&self.lingering, MAX_LINGERERS.min(self.seats / 4))
     }
 
-    fn leave(&self, place: Place) {
-        let counts: &[&AtomicUsize] = match place {
-            Place::Seat => &[&self.seated],
-            Place::Left => &[&self.left, &self.seated],
-            Place::Threshold => &[&self.lingering],
+    fn leave(&self, standing: Standing) {
+        let counts: &[&AtomicUsize] = match standing {
+            Standing::Seat => &[&self.seated],
+            Standing::Left => &[&self.left, &self.seated],
+            Standing::Threshold => &[&self.lingering],
         };
         counts.iter().for_each(|count| _ = count.fetch_sub(1, Ordering::AcqRel));
     }
@@ -116,19 +116,19 @@ impl Inner {
 impl Permit {
     /// Gives the seat to whoever comes, and counts among those who linger. False, and the seat is kept, if too many do.
     pub fn linger(&mut self) -> bool {
-        if self.place == Place::Seat && self.inner.take_threshold() {
-            self.place = Place::Threshold;
+        if self.standing == Standing::Seat && self.inner.take_threshold() {
+            self.standing = Standing::Threshold;
             self.inner.seated.fetch_sub(1, Ordering::AcqRel);
         }
-        self.place == Place::Threshold
+        self.standing == Standing::Threshold
     }
 
     /// Notes that its client has left. True if its seat is wanted: less than a quarter of all is free, and clients that have left
     /// hold more than a quarter.
     pub fn outstays(&mut self) -> bool {
         let Inner { seats, seated, left, .. } = &*self.inner;
-        if self.place == Place::Seat {
-            self.place = Place::Left;
+        if self.standing == Standing::Seat {
+            self.standing = Standing::Left;
             left.fetch_add(1, Ordering::AcqRel);
         }
         let quarter = (seats / 4).max(1);
@@ -138,7 +138,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.inner.leave(self.place);
+        self.inner.leave(self.standing);
         if self.inner.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             drop(self.inner.lock.lock());
             self.inner.empty.notify_all();

@@ -33,12 +33,12 @@ pub enum TrustProxy {
     /// So many proxies, whoever they are: the peer is the first of them.
     Hops(u64),
     /// Those at these places.
-    Listed(Vec<Place>),
+    Listed(Vec<Proxy>),
 }
 
 /// Where a proxy that is trusted may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Proxy {
     /// At the other end of a Unix-domain socket.
     Unix,
     /// At an address of this network.
@@ -97,11 +97,11 @@ impl TrustProxy {
         let mut places = Vec::new();
         for text in texts {
             match text.as_str() {
-                "unix" => places.push(Place::Unix),
+                "unix" => places.push(Proxy::Unix),
                 "loopback" => {
                     places.extend([
                         v4([127, 0, 0, 0], 8),
-                        Place::Network(IpAddr::V6(Ipv6Addr::LOCALHOST).into()),
+                        Proxy::Network(IpAddr::V6(Ipv6Addr::LOCALHOST).into()),
                     ]);
                 }
                 "linklocal" => places.extend([v4([169, 254, 0, 0], 16), v6(0xfe80, 10)]),
@@ -111,7 +111,7 @@ impl TrustProxy {
                     v4([192, 168, 0, 0], 16),
                     v6(0xfc00, 7),
                 ]),
-                text => places.push(Place::Network(network(text)?)),
+                text => places.push(Proxy::Network(network(text)?)),
             }
         }
         Ok(Self::Listed(places))
@@ -123,20 +123,20 @@ impl TrustProxy {
             Self::Nobody => false,
             Self::Hops(number) => distance < *number,
             Self::Listed(places) => places.iter().any(|place| match (place, hop) {
-                (Place::Unix, Hop::Unix) => true,
-                (Place::Network(network), Hop::Ip(address)) => network.contains(address),
+                (Proxy::Unix, Hop::Unix) => true,
+                (Proxy::Network(network), Hop::Ip(address)) => network.contains(address),
                 _ => false,
             }),
         }
     }
 }
 
-fn v4(address: [u8; 4], prefix: u8) -> Place {
-    Place::Network(IpNet::new_assert(Ipv4Addr::from(address).into(), prefix))
+fn v4(address: [u8; 4], prefix: u8) -> Proxy {
+    Proxy::Network(IpNet::new_assert(Ipv4Addr::from(address).into(), prefix))
 }
 
-fn v6(first: u16, prefix: u8) -> Place {
-    Place::Network(IpNet::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), prefix))
+fn v6(first: u16, prefix: u8) -> Proxy {
+    Proxy::Network(IpNet::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), prefix))
 }
 
 /// An address, or a network in CIDR notation. IPv4 in IPv6 becomes IPv4, as all addresses that are compared with it do.

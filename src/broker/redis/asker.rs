@@ -32,7 +32,7 @@ pub enum Asker {
     /// The `PONG` after an `SUNSUBSCRIBE`: its confirmations look like those of slots that move away, and may be missing.
     ShardUnsubscribe,
     /// The supervision: `ROLE`, because subscriptions have ended by themselves.
-    Doubt,
+    VerifyRole,
 }
 
 impl Asker {
@@ -70,7 +70,7 @@ impl Asker {
             | Asker::Nobody => true,
             Asker::Probe
             | Asker::Role
-            | Asker::Doubt
+            | Asker::VerifyRole
             | Asker::Subscribe { .. }
             | Asker::Unsubscribe { .. }
             | Asker::ShardUnsubscribe => false,

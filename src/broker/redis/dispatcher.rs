@@ -184,7 +184,7 @@ impl Dispatcher {
 
     /// Does what a control message says. On a user's channel it may close that user's connections, and nothing else: who
     /// may publish there may not do more.
-    fn obey(&self, payload: &[u8], of: Option<&str>) {
+    fn apply(&self, payload: &[u8], of: Option<&str>) {
         match envelope::read_control(payload) {
             Ok(control) if of.is_some_and(|user| !control.closes(user)) => {
                 self.ignored("a control message on a user's channel is about something else");
@@ -263,7 +263,7 @@ impl Sink for Dispatcher {
                 Some(control) => {
                     // After the messages that were published before it.
                     self.deliver(gathered);
-                    self.obey(control, Some(user));
+                    self.apply(control, Some(user));
                 }
                 None => self.take_frame(Channel::User(user), payload, gathered),
             }
@@ -275,7 +275,7 @@ impl Sink for Dispatcher {
             self.take_shared(payload, gathered);
         } else if name == "control" || name.strip_prefix("node:") == Some(&self.node) {
             self.deliver(gathered);
-            self.obey(payload, None);
+            self.apply(payload, None);
         }
     }
 
@@ -332,7 +332,7 @@ impl Sink for Dispatcher {
             Asker::Nobody
             | Asker::Probe
             | Asker::Role
-            | Asker::Doubt
+            | Asker::VerifyRole
             | Asker::Subscribe { .. }
             | Asker::Unsubscribe { .. }
             | Asker::ShardUnsubscribe => {}

@@ -20,7 +20,7 @@ use super::health::Health;
 use super::pipeline::Pipeline;
 use super::sentinel::Word;
 use super::session::Session;
-use super::subscription_router::{Place, SubscriptionRouter};
+use super::subscription_router::{Runner, SubscriptionRouter};
 use super::topology::Finder;
 use super::wire::Wire;
 use crate::worker::quota::Quota;
@@ -47,25 +47,25 @@ pub struct Link {
     last_address: Mutex<Option<Address>>,
     retired: AtomicBool,
     changed: Notify,
-    doubt: Mutex<Option<(Word, Error)>>,
-    doubted: Notify,
+    supersede: Mutex<Option<(Word, Error)>>,
+    superseded: Notify,
 }
 
 impl Link {
-    /// A link that runs at `place`, once [`Link::run`] does.
-    pub fn new(number: usize, server: Server, place: &Place, quota: Arc<Quota>) -> Arc<Link> {
+    /// A link that runs at `runner`, once [`Link::run`] does.
+    pub fn new(number: usize, server: Server, runner: &Runner, quota: Arc<Quota>) -> Arc<Link> {
         Arc::new(Link {
             number,
             server,
-            pipeline: Pipeline::new(place.inbox.clone(), quota),
+            pipeline: Pipeline::new(runner.inbox.clone(), quota),
             health: Health::default(),
             born: clock::now(),
             word: Mutex::default(),
             last_address: Mutex::default(),
             retired: AtomicBool::new(false),
             changed: Notify::new(),
-            doubt: Mutex::default(),
-            doubted: Notify::new(),
+            supersede: Mutex::default(),
+            superseded: Notify::new(),
         })
     }
 
@@ -87,18 +87,18 @@ impl Link {
     }
 
     /// Ends its connection, if it still is the one that these words have led to, for this reason.
-    pub fn doubt(&self, word: Word, error: Error) {
-        *self.doubt.lock() = Some((word, error));
-        self.doubted.notify_one();
+    pub fn supersede(&self, word: Word, error: Error) {
+        *self.supersede.lock() = Some((word, error));
+        self.superseded.notify_one();
     }
 
-    async fn doubted(&self) -> Error {
+    async fn superseded(&self) -> Error {
         loop {
-            let doubt = self.doubt.lock().take();
-            if let Some((_, error)) = doubt.filter(|(word, _)| self.word().as_ref() == Some(word)) {
+            let supersede = self.supersede.lock().take();
+            if let Some((_, error)) = supersede.filter(|(word, _)| self.word().as_ref() == Some(word)) {
                 return error;
             }
-            self.doubted.notified().await;
+            self.superseded.notified().await;
         }
     }
 
@@ -115,7 +115,7 @@ impl Link {
             let mut session = None;
             let error = tokio::select! {
                 error = self.attempt(&router, finder, &mut session) => error,
-                error = self.doubted() => error,
+                error = self.superseded() => error,
             };
             *self.word.lock() = None;
             let retired = self.is_retired();

@@ -119,7 +119,7 @@ impl RedisBroker {
         for name in [SHARED, "all", "control", &format!("node:{node}")] {
             router.pin(name);
         }
-        router.place().runtime.spawn(topology::supervise(router.clone()));
+        router.runner().runtime.spawn(topology::supervise(router.clone()));
         RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
     }
 
@@ -278,7 +278,7 @@ impl Broker for RedisBroker {
         match self.control(&control, Asker::Count { ticket }) {
             Ok(()) => {
                 let dispatcher = self.dispatcher.clone();
-                self.router.place().runtime.spawn(async move {
+                self.router.runner().runtime.spawn(async move {
                     tokio::time::sleep(dispatcher::COUNT_PATIENCE).await;
                     dispatcher.end_count(ticket);
                 });

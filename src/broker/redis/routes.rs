@@ -206,7 +206,7 @@ mod tests {
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::{RedisConfig, Server};
     use crate::broker::redis::sink::{Outcome, Sink};
-    use crate::broker::redis::subscription_router::{Counts, Place};
+    use crate::broker::redis::subscription_router::{Counts, Runner};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::Worker;
@@ -259,8 +259,8 @@ mod tests {
             workers,
         );
         router.set_sharded(true);
-        let place = Place { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() };
-        let link = |number| Link::new(number, config.servers[0].clone(), &place, router.quota.clone());
+        let runner = Runner { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() };
+        let link = |number| Link::new(number, config.servers[0].clone(), &runner, router.quota.clone());
         let (old, new) = (link(0), link(1));
         for link in [&old, &new] {
             link.pipeline.begin();

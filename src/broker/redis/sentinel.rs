@@ -140,9 +140,9 @@ type Words = Arc<Mutex<Vec<Option<Said>>>>;
 /// Listens to all Sentinels until the router is closed.
 pub fn watch(router: &Arc<SubscriptionRouter>) {
     let words = Words::new(Mutex::new(router.config.servers.iter().map(|_| None).collect()));
-    let place = router.place();
+    let runner = router.runner();
     for index in 0..router.config.servers.len() {
-        place.runtime.spawn(listen(router.clone(), index, words.clone()));
+        runner.runtime.spawn(listen(router.clone(), index, words.clone()));
     }
 }
 
@@ -182,7 +182,7 @@ fn compare(router: &SubscriptionRouter, words: &[Option<Said>]) {
             Verdict::Replaced(other) => {
                 agreed = false;
                 let text = format!("{}: the Sentinels name another master, {other}", word.master);
-                link.doubt(word, Error::new(Code::BrokerRole, text));
+                link.supersede(word, Error::new(Code::BrokerRole, text));
             }
         }
     }

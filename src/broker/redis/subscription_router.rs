@@ -39,7 +39,7 @@ pub const SHARED: &str = "messages";
 
 /// Where links run.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Runner {
     pub runtime: runtime::Handle,
     pub inbox: Arc<Inbox>,
 }
@@ -80,7 +80,7 @@ pub struct SubscriptionRouter {
     pub reporter: HealthReporter,
     pub counts: Arc<Counts>,
     pub sink: Arc<dyn Sink>,
-    places: Vec<Place>,
+    runners: Vec<Runner>,
     next_place: AtomicU32,
     /// When it began. Times are of [`clock`].
     pub(super) began: u64,
@@ -115,9 +115,9 @@ impl SubscriptionRouter {
         quota: Arc<Quota>,
         workers: &[Worker],
     ) -> SubscriptionRouter {
-        let places = workers
+        let runners = workers
             .iter()
-            .map(|worker| Place { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() })
+            .map(|worker| Runner { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() })
             .collect();
         SubscriptionRouter {
             tls: Tls::of(&config),
@@ -133,7 +133,7 @@ impl SubscriptionRouter {
             reporter: HealthReporter::default(),
             counts,
             sink,
-            places,
+            runners,
             next_place: AtomicU32::new(0),
             began: clock::now(),
             agreed: AtomicU64::new(u64::MAX),
@@ -161,9 +161,9 @@ impl SubscriptionRouter {
     }
 
     /// The next place for a link.
-    pub fn place(&self) -> Place {
+    pub fn runner(&self) -> Runner {
         let next = self.next_place.fetch_add(1, Ordering::Relaxed) as usize;
-        self.places[next % self.places.len()].clone()
+        self.runners[next % self.runners.len()].clone()
     }
 
     /// True once everything is over.

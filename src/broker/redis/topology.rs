@@ -15,7 +15,7 @@ use super::config::Server;
 use super::link::Link;
 use super::sentinel;
 use super::slots::PARTITIONS;
-use super::subscription_router::{Place, SubscriptionRouter};
+use super::subscription_router::{Runner, SubscriptionRouter};
 use super::wire::{Mode, Wire};
 
 mod cluster;
@@ -84,18 +84,18 @@ pub async fn supervise(router: Arc<SubscriptionRouter>) {
 }
 
 /// A link that does not run yet, and where it will.
-type Made = (Arc<Link>, Place);
+type Made = (Arc<Link>, Runner);
 
 /// Makes a link that is to run when all others are made: the first to connect must not look like all.
 fn make(router: &Arc<SubscriptionRouter>, number: usize, server: &Server) -> Made {
-    let place = router.place();
-    let link = Link::new(number, server.clone(), &place, router.quota.clone());
+    let runner = router.runner();
+    let link = Link::new(number, server.clone(), &runner, router.quota.clone());
     router.add_link(link.clone());
-    (link, place)
+    (link, runner)
 }
 
-fn run(router: &Arc<SubscriptionRouter>, (link, place): Made, finder: Finder) {
-    place.runtime.spawn(link.run(router.clone(), finder));
+fn run(router: &Arc<SubscriptionRouter>, (link, runner): Made, finder: Finder) {
+    runner.runtime.spawn(link.run(router.clone(), finder));
 }
 
 /// Asks servers in turn until one gives an answer of use, and the next one also while the one before takes its time: one

@@ -72,9 +72,9 @@ pub struct Session {
     /// Nothing was unanswered when that was sent.
     probes_alone: bool,
     /// Subscriptions have ended by themselves: this may no longer be a master, whose answers count.
-    doubt: bool,
+    verifying_role: bool,
     /// Answers that came since.
-    doubted: Vec<(Pending, u64)>,
+    unverified: Vec<(Pending, u64)>,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
     open: bool,
@@ -111,8 +111,8 @@ impl Session {
             probing: false,
             last_probe: Instant::now(),
             probes_alone: false,
-            doubt: false,
-            doubted: Vec::new(),
+            verifying_role: false,
+            unverified: Vec::new(),
             settled: 0,
             open: false,
             asked_again: false,
@@ -167,10 +167,10 @@ impl Session {
 
     /// False if there is nothing that was taken from the pipeline.
     fn give_up_oldest(&mut self) -> bool {
-        let Session { router, in_flight, doubted, settled, .. } = self;
-        if !doubted.is_empty() {
-            for (pending, _) in doubted.drain(..) {
-                lose(router, pending, &[], true);
+        let Session { router, in_flight, unverified, settled, .. } = self;
+        if !unverified.is_empty() {
+            for (pending, _) in unverified.drain(..) {
+                fail_pending(router, pending, &[], true);
             }
             return true;
         }
@@ -178,7 +178,7 @@ impl Session {
             if pending.asker.is_counted() {
                 *settled += pending.len;
             }
-            lose(router, pending, bytes, written);
+            fail_pending(router, pending, bytes, written);
         });
         given_up.is_some()
     }
@@ -313,7 +313,7 @@ impl Session {
 }
 
 /// Settles a command that is not answered.
-fn lose(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
+fn fail_pending(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
     if pending.asker.is_counted() {
         charge(LOST + (bytes.len() / LOST_BYTES) as u64);
         router.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
@@ -329,7 +329,7 @@ impl Drop for Session {
             let mut at = 0;
             for pending in rest.pending {
                 let end = at + pending.len;
-                lose(&self.router, pending, &rest.bytes[at..end], false);
+                fail_pending(&self.router, pending, &rest.bytes[at..end], false);
                 at = end;
             }
         });

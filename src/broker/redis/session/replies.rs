@@ -77,11 +77,11 @@ impl Session {
             return;
         }
         // A master that was replaced takes publishes still, as a replica, and knows no subscribers.
-        if !self.doubt {
-            self.doubt = true;
+        if !self.verifying_role {
+            self.verifying_role = true;
             let mut batch = Batch::default();
             resp::command(&mut batch.bytes, &[b"ROLE"]);
-            batch.pending.push(Pending::new(batch.bytes.len(), Asker::Doubt, 0));
+            batch.pending.push(Pending::new(batch.bytes.len(), Asker::VerifyRole, 0));
             self.in_flight.push(batch);
         }
     }
@@ -169,15 +169,15 @@ impl Session {
                 self.answer();
                 self.on_probed()
             }
-            Some(Asker::Doubt) => {
+            Some(Asker::VerifyRole) => {
                 self.answer();
-                self.believe();
+                self.role_verified();
                 Ok(())
             }
-            Some(_) if self.doubt && reply.is_ok() => {
-                let doubted = self.answer_with(|_, pending, _| (pending, reply.unwrap_or(0)));
-                self.settled += doubted.as_ref().map_or(0, |(pending, _)| pending.len);
-                self.doubted.extend(doubted);
+            Some(_) if self.verifying_role && reply.is_ok() => {
+                let unverified = self.answer_with(|_, pending, _| (pending, reply.unwrap_or(0)));
+                self.settled += unverified.as_ref().map_or(0, |(pending, _)| pending.len);
+                self.unverified.extend(unverified);
                 Ok(())
             }
             Some(_) => {
@@ -241,12 +241,12 @@ impl Session {
                 }
             }
             Value::Array(elements) => match self.in_flight.asker() {
-                Some(asker @ (Asker::Role | Asker::Doubt)) => {
-                    let doubt = matches!(asker, Asker::Doubt);
+                Some(asker @ (Asker::Role | Asker::VerifyRole)) => {
+                    let verifies = matches!(asker, Asker::VerifyRole);
                     self.answer();
                     match elements.first().and_then(text) {
-                        Some("master") if doubt => {
-                            self.believe();
+                        Some("master") if verifies => {
+                            self.role_verified();
                             Ok(())
                         }
                         Some("master") => self.on_probed(),
@@ -322,10 +322,10 @@ impl Session {
     }
 
     /// It is a master: what it has answered counts.
-    fn believe(&mut self) {
-        self.doubt = false;
+    fn role_verified(&mut self) {
+        self.verifying_role = false;
         self.router.sink.deliver(&mut self.gathered);
-        for (pending, number) in self.doubted.drain(..) {
+        for (pending, number) in self.unverified.drain(..) {
             self.router.settle(pending, &[], Settled::Number(number));
         }
     }
