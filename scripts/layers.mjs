@@ -17,7 +17,7 @@ const LAYERS = [
   'random_name',
   'time_of_day',
 ];
-/** Most files of a circle, by the layer that it lies in. To be lowered, never raised. A module and what it is cut into are one. */
+/** Most files of a circle, by the layer that it lies in. To be lowered, never raised. A module and a file that it is cut into name each other. */
 const CIRCLES = { worker: 25, broker: 9, engine: 5 };
 const SMALL = 3;
 /** Where `unsafe` may be, and how often. */
@@ -71,6 +71,8 @@ function leavesOf(tree) {
 
 const code = new Map(paths.map((path) => [path, codeOf(path)]));
 const sources = paths.filter((path) => path.startsWith('src/') && path !== 'src/lib.rs');
+// What the root re-exported would hide where it comes from.
+if (/\buse\s/.test(code.get('src/lib.rs'))) throw new Error('src/lib.rs: modules only');
 const fileOf = new Map(sources.map((path) => [moduleOf(path).join('::'), path]));
 
 /** The file that a path of Rust's leads to, seen from a file; `undefined` for what is no file of src/. */

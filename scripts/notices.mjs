@@ -8,6 +8,8 @@ import { root } from './run.mjs';
 const execute = promisify(execFile);
 
 const LICENCE_FILE = /^(licen[cs]e|unlicense|copying|copyright|notice)([-_][\w.-]+)?(\.(md|txt))?$/i;
+/** What may lie beside a licence and is none. */
+const NOTICE_FILE = /^(copyright|notice)/i;
 
 /** No crate, and linked into each addon. */
 const STANDARD_LIBRARY = {
@@ -76,7 +78,8 @@ function standardTexts(crates) {
  * @throws {Error} if there are neither
  */
 export function textsOf(crate, standard) {
-  if (crate.files.length > 0) return crate.files.map(({ text }) => text);
+  const texts = crate.files.map(({ text }) => text);
+  if (crate.files.some(({ name }) => !NOTICE_FILE.test(name ?? ''))) return texts;
   const named = (crate.license ?? '').split(/ OR |\//).filter((name) => Object.hasOwn(standard, name));
   if (named.length === 0) {
     throw new Error(
@@ -85,7 +88,7 @@ export function textsOf(crate, standard) {
     );
   }
   const authors = crate.authors.join(', ') || `The authors of ${crate.name}`;
-  return named.map((name) => `${name}\n\nCopyright (c) ${authors}\n\n${standard[name]}`);
+  return texts.concat(named.map((name) => `${name}\n\nCopyright (c) ${authors}\n\n${standard[name]}`));
 }
 
 /**

@@ -137,7 +137,7 @@ export function addonIsBuilt() {
   const prefix = `actory-websocket.${process.platform}-${process.arch}`;
   const addons = readdirSync(root).filter((name) => name.startsWith(prefix) && name.endsWith('.node'));
   const built = Math.max(0, ...addons.map((name) => newest(join(root, name))));
-  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src'];
+  const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'crates', 'src'];
   return built > Math.max(...sources.map((name) => newest(join(root, name))));
 }
 

@@ -1,6 +1,6 @@
 //! Numbers that JavaScript and the addon speak in. They are sent over once, so that neither side repeats what the other has.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use auth::MAX_ID_BYTES;
 use codes::close::ClosedBy;
@@ -62,11 +62,11 @@ constants! {
 #[napi(object, object_from_js = false)]
 pub struct NativeProtocol {
     /// Kinds of events in a batch, by name.
-    pub kinds: HashMap<String, u32>,
+    pub kinds: BTreeMap<String, u32>,
     /// Flags of `upgrade`, by name.
-    pub flags: HashMap<String, u32>,
+    pub flags: BTreeMap<String, u32>,
     /// Bits of `setInterest`, by the event's name.
-    pub interests: HashMap<String, u32>,
+    pub interests: BTreeMap<String, u32>,
     /// Who ended a connection, in the order of the numbers that a CLOSE event has above the code's 16 bits.
     pub closed_by: Vec<String>,
     /// The subprotocol before a token.

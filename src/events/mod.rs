@@ -62,7 +62,6 @@ impl Interest {
 }
 
 /// Something that happened.
-#[allow(missing_docs, reason = "the fields are named for what they are")]
 #[derive(Debug)]
 pub enum Event {
     /// A connection opened; `ticket` is the upgrade's that it came from.

@@ -1,4 +1,4 @@
-//! The table of a worker's connections: where each one lies between its turns, and the care that all of them get
+//! The connections of a worker: where each one lies between its turns, and the care that all of them get
 //! (heartbeat, token expiry).
 
 use std::cell::RefCell;

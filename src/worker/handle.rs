@@ -215,16 +215,16 @@ impl Handle {
     }
 
     /// Commands give it a turn, which a push does not.
-    fn command(self: &Arc<Self>, order: u32) {
-        if self.flags.fetch_or(order, Ordering::AcqRel) & order == 0 {
+    fn command(self: &Arc<Self>, command: u32) {
+        if self.flags.fetch_or(command, Ordering::AcqRel) & command == 0 {
             self.inbox.wake(self);
         }
     }
 
-    /// The same for an order that ends it: it is no longer open.
-    fn command_end(self: &Arc<Self>, order: u32) {
+    /// The same for a command that ends it: it is no longer open.
+    fn command_end(self: &Arc<Self>, command: u32) {
         self.count_out(self.flags.fetch_or(ENDING, Ordering::AcqRel));
-        self.command(order);
+        self.command(command);
     }
 
     /// Its flags changed so that it is no longer open, and were `before`.
@@ -362,7 +362,7 @@ impl Handle {
 
     /// See [`Handle::flow`].
     pub(crate) fn set_flow(&self, flow: Option<usize>) {
-        self.flow.store(flow.map_or(0, |token| token + 1), Ordering::Relaxed);
+        self.flow.store(flow.map_or(0, |flow| flow + 1), Ordering::Relaxed);
     }
 
     /// Number of the turn in which JavaScript last took messages of it; 0: it never did.

@@ -163,7 +163,7 @@ impl Line {
     }
 }
 
-/// One that no budget bounds.
+/// One that no quota bounds.
 #[cfg(test)]
 impl Default for Intake {
     fn default() -> Intake {
@@ -379,7 +379,8 @@ impl Intake {
         self.make_room(handle);
     }
 
-    /// Lets go of all that stand in line: their workers have ended. A handle there would keep its inbox, and that this.
+    /// Lets go of all that stand in line, because a worker has ended: a handle there would keep its inbox, and that this. Those of
+    /// other workers end next.
     pub fn disband(&self) {
         let waiting = std::mem::take(&mut self.line.lock().waiting);
         self.waiting.store(0, Ordering::SeqCst);

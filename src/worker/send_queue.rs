@@ -1,4 +1,4 @@
-//! The outbox: what waits to be written to one connection.
+//! The send queue: what waits to be written to one connection. It is the outbox of the options (`limits.outboxBytes`).
 //!
 //! Bounded in bytes. Pushing never blocks and never writes; the connection's worker takes all that has gathered
 //! and writes it with one vectored write, so a busy connection coalesces by itself and an idle one sends at once.

@@ -9,14 +9,9 @@ use napi_derive::napi;
 
 use super::NativeManager;
 use crate::binding::bridge::NativeBridge;
+use crate::binding::constants::flag::{CUT, REPORT, TLS, TRUSTED};
 use crate::binding::throw::{throw, throw_error};
 use crate::engine::{Admission, Taken, Upgrade, denial};
-
-/// Flags of `upgrade`.
-const REPORT: u32 = 1;
-const TRUSTED: u32 = 2;
-const TLS: u32 = 4;
-const CUT: u32 = 8;
 
 /// Who a client is, as `authenticate` and `handleUpgrade` say it.
 #[napi(object)]

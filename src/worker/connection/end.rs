@@ -1,4 +1,4 @@
-//! How a connection ends: by either side's close frame, by an order, with its peer, or because its time is up.
+//! How a connection ends: by either side's close frame, by a command, with its peer, or because its time is up.
 //!
 //! | begins with | leads to |
 //! |---|---|
