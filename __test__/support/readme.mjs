@@ -36,17 +36,20 @@ export class Shell {
   #said = new EventEmitter();
 
   constructor({ cwd, env }) {
-    this.#bash = spawn('bash', ['--noprofile', '--norc'], { cwd, env, stdio: 'pipe' });
-    for (const stream of [this.#bash.stdout, this.#bash.stderr]) {
+    this.#bash = spawn('bash', ['--noprofile', '--norc'], {
+      cwd,
+      env,
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+    });
+    const [, stdout, stderr, marks] = this.#bash.stdio;
+    for (const stream of [stdout, stderr]) {
       createInterface(stream).on('line', (line) => {
-        const done = this.#waiting.get(line);
-        if (done) done();
-        else {
-          this.output += `${line}\n`;
-          this.#said.emit('line');
-        }
+        this.output += `${line}\n`;
+        this.#said.emit('line');
       });
     }
+    // A pipe of their own: what runs in the background may print half a line in between, as Redis does at SIGTERM.
+    createInterface(marks).on('line', (mark) => this.#waiting.get(mark)?.());
     this.#ended = new Promise((resolve) => this.#bash.on('close', resolve));
     this.#bash.stdin.on('error', () => {}); // It has ended, which run() tells.
     // -m: jobs have numbers, as in a terminal.
@@ -62,7 +65,7 @@ export class Shell {
       throw new Error(`bash has ended during:\n${code}\nIt printed:\n${this.output}`);
     });
     // Its input is the commands, which no program may take for its own.
-    this.#bash.stdin.write(`{\n${code}\n} < /dev/null\necho '${mark}'\n`);
+    this.#bash.stdin.write(`{\n${code}\n} < /dev/null 3>&-\necho '${mark}' >&3\n`);
     await Promise.race([done, failed]);
   }
 
