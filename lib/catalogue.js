@@ -21,7 +21,7 @@ function closeAdvice(code, opened = true) {
   return advice.get(code) ?? (isLater(code) ? 'reconnect' : 'stop');
 }
 
-/** Whether an application may close with that code. */
+/** True if an application may close with that code. */
 const isSendable = (code) => sendableCodes.some(([first, last]) => code >= first && code <= last);
 
 /** The codes with which it may, for people. */

@@ -44,7 +44,7 @@ function joinHead(req) {
   return head;
 }
 
-/** Whether the connection is TLS. Newer releases of Node have a stream around the socket of an upgrade with a body. */
+/** True if the connection is TLS. Newer releases of Node have a stream around the socket of an upgrade with a body. */
 const isTls = (req, socket) => socket.encrypted === true || req.socket?.encrypted === true;
 
 /**

@@ -134,7 +134,7 @@ class Handshakes {
     this.#onError(failure(Error, 'ERR_AUTH_FAILED', `auth.authenticate failed: ${reasonOf(thrown)}`, thrown));
   }
 
-  /** Whether `answer` is an `UpgradeRefusal`, which is passed on then. */
+  /** True if `answer` is an `UpgradeRefusal`, which is passed on then. */
   #refuse(ticket, handshake, answer) {
     const refusal = refusalOf(answer);
     if (refusal === undefined) return false;

@@ -34,7 +34,7 @@ class Mistake extends Promise {
   }
 }
 
-/** Whether it is about what the caller gave, rather than about how things are. */
+/** True if it is about what the caller gave, rather than about how things are. */
 const isMistake = (error) => error?.name === 'TypeError' || error?.name === 'RangeError';
 
 /** What `work` answers or throws, as a promise that may be left alone: its rejection is never an unhandled one. */

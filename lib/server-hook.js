@@ -117,7 +117,7 @@ class ServerHook {
     this.#deal(req, socket, head);
   };
 
-  /** Whether the upgrade was ours to deal with. */
+  /** True if the upgrade was ours to deal with. */
   #deal(req, socket, head) {
     // Others may emit whatever they like.
     if (this.#doors.size === 0 || !isRequest(req)) return false;
@@ -140,7 +140,7 @@ class ServerHook {
     return true;
   }
 
-  /** Whether Node shall take a request for an upgrade. `ask` tells what the server without us says to that. */
+  /** True if Node shall take a request for an upgrade. `ask` tells what the server without us says to that. */
   #isUpgrade(req, ask) {
     // Node ends the connection where nobody listens, because the application took our listener away.
     if (this.#doors.size === 0 || this.#server.listenerCount('upgrade') === 0) return ask();
@@ -151,7 +151,7 @@ class ServerHook {
     return door === undefined && this.#hasOthers() && ask();
   }
 
-  /** Whether somebody else listens for upgrades. */
+  /** True if somebody else listens for upgrades. */
   #hasOthers() {
     return this.#server.rawListeners('upgrade').some((listener) => listener !== this.#onUpgrade);
   }

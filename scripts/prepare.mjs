@@ -132,7 +132,7 @@ function newest(path) {
   return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))));
 }
 
-/** Whether an addon for this machine is there and nothing that it is built from is newer. */
+/** True if an addon for this machine is there and nothing that it is built from is newer. */
 export function addonIsBuilt() {
   const prefix = `actory-websocket.${process.platform}-${process.arch}`;
   const addons = readdirSync(root).filter((name) => name.startsWith(prefix) && name.endsWith('.node'));

@@ -32,7 +32,7 @@ pub struct Census {
     pub connections: u64,
     /// Servers that answered, this one included.
     pub servers: u32,
-    /// Whether all did.
+    /// True if all did.
     pub complete: bool,
 }
 

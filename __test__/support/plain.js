@@ -8,7 +8,7 @@ const answer = (req, res) => {
   req.resume().on('end', () => res.end(`${req.method} ${req.url}.`));
 };
 
-/** Whether this release of Node asks a function of the server's which requests are upgrades. */
+/** True if this release of Node asks a function of the server's which requests are upgrades. */
 const asks = 'shouldUpgradeCallback' in http.createServer();
 
 module.exports = { answer, asks };

@@ -77,7 +77,7 @@ impl NativeManager {
         self.engine.config().path.clone()
     }
 
-    /// Whether other servers are reached through Redis.
+    /// True if other servers are reached through Redis.
     #[napi(getter, catch_unwind)]
     pub fn has_redis(&self) -> bool {
         self.engine.config().redis.is_on()

@@ -38,7 +38,7 @@ pub struct NativeCensus {
     pub connections: f64,
     /// Servers that answered.
     pub servers: u32,
-    /// Whether all did.
+    /// True if all did.
     pub complete: bool,
 }
 

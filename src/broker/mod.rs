@@ -108,7 +108,7 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// What decides when a connection's next message is taken in, if that ever has to wait: see [`Broker::relay`].
     fn intake(&self) -> Option<Arc<Intake>>;
 
-    /// Whether all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
+    /// True if all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
     /// does that, with [`Writer::write_directly`](crate::worker::writer::Writer::write_directly).
     fn reflects(&self, sender: &Handle) -> bool;
 

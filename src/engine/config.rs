@@ -125,7 +125,7 @@ impl Config {
         }
     }
 
-    /// Whether every value is one that is permitted.
+    /// Checks that every value is a permitted one.
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_name(&self.name)?;
         check_path(&self.path)?;

@@ -17,7 +17,7 @@ pub enum Fault {
     TooDeep,
 }
 
-/// Whether a text is JSON, and nested at most [`MAX_DEPTH`] deep.
+/// Checks that a text is JSON, and nested at most [`MAX_DEPTH`] deep.
 ///
 /// # Errors
 /// Why not.

@@ -40,11 +40,11 @@ pub struct Upgrade {
     /// The peer's address; `unix:` for a Unix-domain socket, empty if there is none. [`Engine::upgrade`] makes it the
     /// client's.
     pub remote: String,
-    /// Whether the peer's connection is TLS. [`Engine::upgrade`] makes it the client's.
+    /// True if the peer's connection is TLS. [`Engine::upgrade`] makes it the client's.
     pub tls: bool,
-    /// Whether the embedder may have dropped some of its headers. It is refused then: one of those might say otherwise.
+    /// True if the embedder may have dropped some of its headers. It is refused then: one of those might say otherwise.
     pub is_cut: bool,
-    /// Whether an [`Event::Upgraded`] or [`Event::Refused`] shall tell the outcome.
+    /// True if an [`Event::Upgraded`] or [`Event::Refused`] shall tell the outcome.
     pub report: bool,
     /// Who it is, if the embedder knows already.
     pub admission: Option<Admission>,

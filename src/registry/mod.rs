@@ -184,7 +184,7 @@ impl Registry {
         rooms.remove(room) && self.rooms.leave(room, handle.id)
     }
 
-    /// Whether a group has a member.
+    /// True if a group has a member.
     pub fn has(&self, topic: Topic<'_>) -> bool {
         match topic {
             Topic::User(user) => self.users.get(user).is_some(),

@@ -288,7 +288,7 @@ impl Client {
         assert_eq!(self.next(), Got::End);
     }
 
-    /// Whether the connection is there: a ping is answered. Heartbeats that come first are left out.
+    /// True if the connection is there: a ping is answered. Heartbeats that come first are left out.
     pub fn expect_alive(&mut self) {
         self.ping(b"there?");
         loop {

@@ -46,7 +46,7 @@ impl Account {
         self.at.store(now, Ordering::Relaxed);
     }
 
-    /// Whether the connection used little lately.
+    /// True if the connection used little lately.
     pub(super) fn is_quiet(&self, now: u32, rate: Rate) -> bool {
         self.debt(now, rate) <= rate.burst
     }

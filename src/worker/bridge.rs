@@ -375,7 +375,7 @@ impl Bridge {
         Ok(())
     }
 
-    /// Whether Node has taken everything, or never will; if not, the connection is woken when it has.
+    /// True if Node has taken everything, or never will; if not, the connection is woken when it has.
     pub(super) fn poll_taken(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.state.lock();
         if state.outbound.is_empty() || state.broken {

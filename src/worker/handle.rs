@@ -395,7 +395,7 @@ impl Handle {
         self.command(EVICT);
     }
 
-    /// Whether that has yet to be done.
+    /// True if that has yet to be done.
     pub(super) fn is_to_be_evicted(&self) -> bool {
         self.flags.load(Ordering::Acquire) & EVICT != 0 && self.token.load(Ordering::Relaxed) != usize::MAX
     }

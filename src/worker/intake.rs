@@ -226,7 +226,7 @@ impl Intake {
         self.in_flight.fetch_sub(cost as usize, Ordering::SeqCst);
     }
 
-    /// Whether a connection's next message has to wait. If so, it stands in line from here on, and is woken when it is
+    /// True if a connection's next message has to wait. If so, it stands in line from here on, and is woken when it is
     /// called. For the connection's own worker.
     pub fn must_wait(&self, handle: &Arc<Handle>) -> bool {
         (handle.window().full.load(Ordering::Relaxed)

@@ -31,7 +31,7 @@ impl Default for Names {
 }
 
 impl Rooms {
-    /// Whether this room is one of them.
+    /// True if this room is one of them.
     pub fn contains(&self, room: &str) -> bool {
         match &self.names {
             Names::Few(list) => list.iter().any(|name| &**name == room),

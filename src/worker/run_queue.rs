@@ -95,7 +95,7 @@ impl RunQueue {
         }
     }
 
-    /// Whether even quiet ones wait for long.
+    /// True if even quiet ones wait for long.
     pub(super) fn is_late(&self) -> bool {
         self.lag.is_late(scheduler::now())
     }
@@ -107,7 +107,7 @@ impl RunQueue {
         }
     }
 
-    /// Whether quiet ones came between busy ones lately.
+    /// True if quiet ones came between busy ones lately.
     pub(super) fn is_mixed(&self) -> bool {
         self.mixed > 0
     }

@@ -137,12 +137,12 @@ fn lane_of(account: &Account) -> Lane {
     if is_quiet(account) { Lane::Quiet } else { Lane::Busy }
 }
 
-/// Whether a connection of this worker used little lately.
+/// True if a connection of this worker used little lately.
 pub(super) fn is_quiet(account: &Account) -> bool {
     account.is_quiet(now(), WORK)
 }
 
-/// Whether turns of this worker come late, also those of quiet connections.
+/// True if turns of this worker come late, also those of quiet connections.
 pub(super) fn is_late() -> bool {
     WOKEN.with_borrow(RunQueue::is_late)
 }

@@ -70,7 +70,7 @@ pub(super) fn is_crowded() -> bool {
     BUFFER.with_borrow(|buffer| buffer.read > MAX_READ.min(buffer.bytes.len() / SHARE))
 }
 
-/// Whether something is kept for a connection.
+/// True if something is kept for a connection.
 pub(super) fn holds(token: Token) -> bool {
     BUFFER.with_borrow(|buffer| buffer.reflected.iter().any(|&(whose, _)| whose == token))
 }

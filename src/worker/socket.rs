@@ -163,7 +163,7 @@ impl Socket {
         read
     }
 
-    /// Whether there may be something to read, or the end. If not, the connection is woken when there is.
+    /// True if there may be something to read, or the end. If not, the connection is woken when there is.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> bool {
         match self {
             #[cfg(unix)]
@@ -182,7 +182,7 @@ impl Socket {
         }
     }
 
-    /// Whether bytes lie there that were not read. Asks the kernel.
+    /// True if bytes lie there that were not read. Asks the kernel.
     pub(super) fn has_unread(&self) -> bool {
         match self {
             #[cfg(unix)]
@@ -211,7 +211,7 @@ impl Socket {
         written
     }
 
-    /// Whether there may be room for a write. If not, the connection is woken when there is.
+    /// True if there may be room for a write. If not, the connection is woken when there is.
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> bool {
         match self {
             #[cfg(unix)]
@@ -263,7 +263,7 @@ impl Socket {
         }
     }
 
-    /// Whether what was written is on its way without us: the kernel sees to it, a bridge's carrier has to take it
+    /// True if what was written is on its way without us: the kernel sees to it, a bridge's carrier has to take it
     /// first. If not, the connection is woken when it is.
     pub(super) fn poll_passed_on(&self, cx: &mut Context<'_>) -> bool {
         match self {

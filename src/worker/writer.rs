@@ -201,7 +201,7 @@ impl Writer {
         (!state.shut).then(|| self.queue_control(&mut state, frame, memory))
     }
 
-    /// Whether so much waits, control frames included, that the client counts as slow: more than `limit` if it is behind, else
+    /// True if so much waits, control frames included, that the client counts as slow: more than `limit` if it is behind, else
     /// as much more as [`Writer::push`] takes. No more messages are taken then.
     pub(super) fn overflows(&self, limit: usize) -> bool {
         let mut state = self.state.lock();

@@ -57,9 +57,9 @@ pub struct JwtOptions {
     pub user_id_claim: String,
     /// How far clocks may differ, for `exp` and `nbf`. Default 5 s; at most 300 s.
     pub leeway_seconds: u64,
-    /// Whether a token without `exp` is refused. Default true. An `exp` that is there is always checked.
+    /// True if a token without `exp` is refused. Default true. An `exp` that is there is always checked.
     pub require_exp: bool,
-    /// Whether the secret may be shorter than the hash of an algorithm (RFC 7518 section 3.2). Default false.
+    /// True if the secret may be shorter than the hash of an algorithm (RFC 7518 section 3.2). Default false.
     pub allow_short_secret: bool,
     /// Which further places may carry the token. Default none.
     pub sources: Sources,
@@ -134,7 +134,7 @@ impl Verifier {
         }
     }
 
-    /// Whether a signature takes so long that it must not be checked while others wait: see [`verify`](Self::verify).
+    /// True if a signature takes so long that it must not be checked while others wait: see [`verify`](Self::verify).
     pub fn is_dear(&self) -> bool {
         self.key.is_public()
     }

@@ -62,7 +62,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Whether the key can verify signatures of this algorithm. RSA keys fit all of their family, EC keys only the one of their
+    /// True if the key can verify signatures of this algorithm. RSA keys fit all of their family, EC keys only the one of their
     /// curve.
     pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
         let default = self.default_algorithm();
@@ -72,7 +72,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Whether the signature (RFC 7518 section 3) over `signed` is one of this key's. An HMAC is compared in constant time.
+    /// True if the signature (RFC 7518 section 3) over `signed` is one of this key's. An HMAC is compared in constant time.
     pub(super) fn verify(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Secret(secret) => mac(algorithm)

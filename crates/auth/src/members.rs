@@ -64,7 +64,7 @@ impl<'a> Member<'a> {
         self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then_some(self.0)
     }
 
-    /// Whether it is `true`.
+    /// True if it is `true`.
     pub(super) fn is_true(self) -> bool {
         self.0 == "true"
     }

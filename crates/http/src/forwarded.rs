@@ -60,7 +60,7 @@ pub enum ProxyHeader {
 pub struct Client {
     /// As Node saw it, [`UNIX`], or empty where that is not known.
     pub address: String,
-    /// Whether the connection is known to be TLS.
+    /// True if the connection is known to be TLS.
     pub tls: bool,
 }
 
@@ -117,7 +117,7 @@ impl TrustProxy {
         Ok(Self::Listed(places))
     }
 
-    /// Whether who is this many hops away from us is believed; 0 is the peer.
+    /// True if who is this many hops away from us is believed; 0 is the peer.
     fn covers(&self, hop: &Hop, distance: u64) -> bool {
         match self {
             Self::Nobody => false,
@@ -232,7 +232,7 @@ fn hops(head: &RequestHead, header: ProxyHeader) -> impl Iterator<Item = Hop> {
     })
 }
 
-/// Whether the connection of the client, so many hops away, is TLS, if proxies say so. Of `X-Forwarded-Proto` there may be
+/// True if the connection of the client, so many hops away, is TLS, if proxies say so. Of `X-Forwarded-Proto` there may be
 /// fewer elements than proxies, because many replace it: then the leftmost counts.
 fn told_tls(head: &RequestHead, header: ProxyHeader, distance: u64) -> Option<bool> {
     let nearer = usize::try_from(distance).unwrap_or(usize::MAX).saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Whether a request may be upgraded (RFC 6455, section 4.2.1), and the answer that does it (section 4.2.2).
+//! The opening handshake: the checks of a request (RFC 6455, section 4.2.1), and the 101 that accepts it (section 4.2.2).
 
 use std::collections::HashSet;
 
@@ -28,7 +28,7 @@ const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// What a request has to fit beyond RFC 6455.
+/// The rules for a request beyond RFC 6455.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// Longest request target, in bytes.
@@ -37,7 +37,7 @@ pub struct Rules<'a> {
     pub max_header_bytes: usize,
     /// Subprotocols of the app, most wanted first.
     pub protocols: &'a [String],
-    /// Whether a refusal may be a close frame behind a 101.
+    /// True if a refusal may be a close frame behind a 101.
     pub closes: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct Accept {
     pub accept_key: String,
     /// The first of the app's subprotocols that the client offered.
     pub protocol: Option<String>,
-    /// Whether the client offered `bearer`, the subprotocol that carries a token.
+    /// True if the client offered `bearer`, the subprotocol that carries a token.
     pub bearer: bool,
     /// The first that it offered, if that is needed for [`Accept::farewell`].
     first: Option<String>,

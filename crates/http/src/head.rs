@@ -50,7 +50,7 @@ impl RequestHead {
         elements.filter(|element| !element.is_empty())
     }
 
-    /// Whether a body follows the head, be it an empty one in chunks. Its bytes would be taken for frames.
+    /// True if a body follows the head, be it an empty one in chunks. Its bytes would be taken for frames.
     pub(crate) fn has_body(&self) -> bool {
         let is_zero = |length: &str| length.bytes().all(|digit| digit == b'0');
         self.header("transfer-encoding").is_some() || !self.list("content-length").all(is_zero)

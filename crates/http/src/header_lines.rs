@@ -22,7 +22,7 @@ impl HeaderLines {
         }
     }
 
-    /// Whether there is a line of this name, which is in lower case.
+    /// True if there is a line of this name, which is in lower case.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }

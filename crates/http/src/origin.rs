@@ -23,7 +23,7 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// What of it lets in a page of anybody's, if anything does: any page can have a frame whose origin is `null`.
+    /// The entry that lets in a page of anybody's, if there is one: any page can have a frame whose origin is `null`.
     pub fn open_to_any_page(&self) -> Option<&'static str> {
         match self {
             Self::SameHost => None,
@@ -79,7 +79,7 @@ pub struct OriginPattern {
 }
 
 impl OriginPattern {
-    /// Whether this is `null`. Any page can get itself that origin, in a frame.
+    /// True if this is `null`. Any page can get itself that origin, in a frame.
     pub fn is_null(&self) -> bool {
         self.origin == Origin::Null
     }
@@ -172,7 +172,7 @@ impl Origin {
         authority.port.or_else(|| default_port(scheme))
     }
 
-    /// Whether this is the origin of pages served under this `Host` header, or one that an app, which has none, made of the
+    /// True if this is the origin of pages served under this `Host` header, or one that an app, which has none, made of the
     /// URL that it connects to. A missing port is the scheme's on both sides, so that it holds behind a proxy that ends TLS.
     fn is_host(&self, host: &str) -> bool {
         let (Self::Tuple { scheme, authority }, Some(host)) = (self, Authority::parse(host)) else {
@@ -182,7 +182,7 @@ impl Origin {
         authority.host == host.host && self.port() == Some(host.port.unwrap_or(default))
     }
 
-    /// Whether this is the origin of pages without TLS. None is of `ws`, so no browser sends that.
+    /// True if this is the origin of pages without TLS. None is of `ws`, so no browser sends that.
     fn is_plain_page(&self) -> bool {
         matches!(self, Self::Tuple { scheme, .. } if scheme == "http")
     }
@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a page of this origin may connect to this host; the code if not.
+    /// Checks that a page of this origin may connect to this host.
     fn outcome(origins: &[&str], host: &str, permitted: &Origins) -> Result<(), &'static str> {
         let lines = origins.iter().map(|origin| ("oRigin".to_owned(), (*origin).to_owned()));
         let head = RequestHead {

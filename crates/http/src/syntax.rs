@@ -1,6 +1,6 @@
-//! What the fields of a head are made of (RFC 9110, section 5.6).
+//! The syntax of header fields (RFC 9110, section 5.6).
 
-/// Whether this is a token (RFC 9110 section 5.6.2).
+/// True if this is a token (RFC 9110 section 5.6.2).
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -353,7 +353,7 @@ impl<T: Default> Unfinished<T> {
         Ok(head)
     }
 
-    /// Whether a head, or the beginning of one, may stand here.
+    /// Checks that a head, or the beginning of one, may stand here.
     fn check(&self, head: &[u8], max_payload: usize) -> Result<(), Violation> {
         let broken = |reason| Err(Violation::protocol(reason));
         let Some(&first) = head.first() else { return Ok(()) };

@@ -73,7 +73,7 @@ impl NativeManager {
         }
     }
 
-    /// Whether a connection is open: registered, and not asked to close.
+    /// True if a connection is open: registered, and not asked to close.
     #[napi(catch_unwind)]
     pub fn is_open(&self, id: f64) -> bool {
         self.engine.get(id as u64).is_some_and(|handle| handle.is_open())

@@ -79,7 +79,7 @@ impl NativeIdentity {
 pub struct NativeTicket {
     /// Number under which events speak of it.
     pub ticket: f64,
-    /// Whether `authenticated` has to be called.
+    /// True if `authenticated` has to be called.
     pub authenticate: bool,
     /// The client's address.
     pub remote_address: String,

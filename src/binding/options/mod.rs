@@ -31,7 +31,7 @@ pub(crate) struct Environment {
     pub(crate) redis_url: Option<String>,
     /// Bytes of memory that the process may use, for `limits.memoryBytes`.
     pub(crate) memory: Option<u64>,
-    /// Whether the manager has no server. Where nothing says who may connect then, nobody may whom the application doesn't vouch for.
+    /// True if the manager has no server. Where nothing says who may connect then, nobody may whom the application doesn't vouch for.
     pub(crate) serverless: bool,
 }
 

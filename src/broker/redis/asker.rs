@@ -50,17 +50,17 @@ impl Asker {
         }
     }
 
-    /// Whether a client asks, by what it sent.
+    /// True if a client asks, by what it sent.
     pub fn is_client(&self) -> bool {
         matches!(self, Asker::Sender { .. })
     }
 
-    /// Whether its command is a message of somebody's, whose place among others counts.
+    /// True if its command is a message of somebody's, whose place among others counts.
     pub fn is_message(&self) -> bool {
         matches!(self, Asker::Sender { .. } | Asker::Publish { .. })
     }
 
-    /// Whether its command was added by `Pipeline::add`. The others are the session's own.
+    /// True if its command was added by `Pipeline::add`. The others are the session's own.
     pub fn is_counted(&self) -> bool {
         match self {
             Asker::Sender { .. }

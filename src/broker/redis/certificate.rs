@@ -46,17 +46,17 @@ impl Certificate {
         self.0.tbs_certificate.subject_public_key_info.to_der().map(Into::into).map_err(malformed)
     }
 
-    /// Whether it names itself as who issued it.
+    /// True if it names itself as who issued it.
     pub fn is_own_issuer(&self) -> bool {
         self.0.tbs_certificate.issuer == self.0.tbs_certificate.subject
     }
 
-    /// Whether it is of the first version, which knows no extensions.
+    /// True if it is of the first version, which knows no extensions.
     pub fn is_of_version_1(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }
 
-    /// Whether it was signed with the key of this authority.
+    /// True if it was signed with the key of this authority.
     pub fn is_issued_by(
         &self,
         authority: &Certificate,
@@ -76,7 +76,7 @@ impl Certificate {
                 .is_ok_and(|text| authority.has_signed(&text, signature, &known))
     }
 
-    /// Whether a signature by one of these algorithms was made with its key.
+    /// True if a signature by one of these algorithms was made with its key.
     pub fn has_signed(
         &self,
         text: &[u8],
@@ -90,7 +90,7 @@ impl Certificate {
         })
     }
 
-    /// Whether it may sign those of servers. As OpenSSL sees it (`X509_check_ca`), one without basic constraints may if its
+    /// True if it may sign those of servers. As OpenSSL sees it (`X509_check_ca`), one without basic constraints may if its
     /// key usage says so, or if it is of version 1, which can't say so, and its own issuer.
     pub fn is_authority(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
@@ -105,7 +105,7 @@ impl Certificate {
         is_one && signs != Some(false) && self.is_for_servers()
     }
 
-    /// Whether it limits for which names those below it may be.
+    /// True if it limits for which names those below it may be.
     pub fn constrains_names(&self) -> bool {
         !matches!(self.0.tbs_certificate.get::<NameConstraints>(), Ok(None))
     }
@@ -117,7 +117,7 @@ impl Certificate {
         }
     }
 
-    /// Whether it holds at this time.
+    /// True if it holds at this time.
     ///
     /// # Errors
     /// That it does not, yet or any more.
@@ -132,7 +132,7 @@ impl Certificate {
         }
     }
 
-    /// Whether a server may show it.
+    /// True if a server may show it.
     ///
     /// # Errors
     /// That it is for something else.
@@ -145,7 +145,7 @@ impl Certificate {
         Ok(())
     }
 
-    /// Whether the host is its common name, which counts where it has no other DNS names.
+    /// True if the host is its common name, which counts where it has no other DNS names.
     pub fn is_commonly_named(&self, host: &ServerName<'_>) -> bool {
         let ServerName::DnsName(host) = host else { return false };
         let tbs = &self.0.tbs_certificate;
@@ -166,13 +166,13 @@ impl Certificate {
     }
 }
 
-/// Whether the content of an `AlgorithmIdentifier` is this.
+/// True if the content of an `AlgorithmIdentifier` is this.
 fn is(algorithm: &AlgorithmIdentifierOwned, id: &[u8]) -> bool {
     let header = |der: &Vec<u8>| der.len().checked_sub(id.len());
     algorithm.to_der().is_ok_and(|der| header(&der).is_some_and(|header| header == 2 && der[header..] == *id))
 }
 
-/// Whether a name, whose first label may be `*`, is that of a host.
+/// True if a name, whose first label may be `*`, is that of a host.
 fn fits(name: &str, host: &str) -> bool {
     let [name, host] = [name, host].map(|name| name.strip_suffix('.').unwrap_or(name));
     match (name.strip_prefix("*."), host.split_once('.')) {

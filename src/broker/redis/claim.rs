@@ -32,7 +32,7 @@ impl Drop for Claim {
     }
 }
 
-/// Whether a channel is free: neither under this prefix nor under that of any manager.
+/// True if a channel is free: neither under this prefix nor under that of any manager.
 ///
 /// # Errors
 /// `ERR_ARG_OUT_OF_RANGE`

@@ -95,7 +95,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// Whether TLS is spoken there.
+    /// True if TLS is spoken there.
     pub fn is_tls(&self) -> bool {
         matches!(self, Address::Tcp(_, _, true))
     }
@@ -211,17 +211,17 @@ impl RedisConfig {
         RedisConfig { servers, ..RedisConfig::default() }
     }
 
-    /// Whether there is a Redis at all.
+    /// True if there is a Redis at all.
     pub fn is_on(&self) -> bool {
         !self.servers.is_empty()
     }
 
-    /// Whether a server is reached by TLS; those that it names are then, too.
+    /// True if a server is reached by TLS; those that it names are then, too.
     pub fn is_tls(&self) -> bool {
         self.servers.iter().any(|server| server.address.is_tls())
     }
 
-    /// Whether the values fit; the numbers are in the engine's table.
+    /// Checks that the values fit; the numbers are in the engine's table.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if !(1..=MAX_PREFIX_BYTES).contains(&self.prefix.len()) || self.prefix.contains(['{', '}']) {
             let expected = "a string of 1 to 64 bytes without braces";

@@ -108,7 +108,7 @@ pub enum Control {
 }
 
 impl Control {
-    /// Whether it closes the connections of this user.
+    /// True if it closes the connections of this user.
     pub fn closes(&self, user: &str) -> bool {
         matches!(self, Control::Disconnect { user_id, .. } if user_id == user)
     }

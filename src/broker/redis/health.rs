@@ -42,17 +42,17 @@ enum Phase {
 }
 
 impl Health {
-    /// Whether it can be published over.
+    /// True if it can be published over.
     pub fn is_up(&self) -> bool {
         self.inner.lock().phase == Phase::Up
     }
 
-    /// Whether it has just gone down.
+    /// True if it has just gone down.
     pub fn is_down_for_less_than(&self, time: Duration) -> bool {
         self.inner.lock().down.is_some_and(|since| since.elapsed() < time)
     }
 
-    /// Whether subscriptions over it can be expected to be confirmed soon: it is on, or is being made and has not failed.
+    /// True if subscriptions over it can be expected to be confirmed soon: it is on, or is being made and has not failed.
     pub fn is_hopeful(&self) -> bool {
         let inner = self.inner.lock();
         inner.phase != Phase::Down || inner.error.is_none()
@@ -124,7 +124,7 @@ impl SubscriptionRouter {
         self.fail_waiting(&error);
     }
 
-    /// Whether the last attempt to find out where Redis is failed.
+    /// True if the last attempt to find out where Redis is failed.
     pub fn is_in_trouble(&self) -> bool {
         self.reporter.told.lock().trouble.is_some()
     }

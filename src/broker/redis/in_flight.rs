@@ -134,7 +134,7 @@ impl InFlight {
         end.saturating_sub(self.written) as usize
     }
 
-    /// Whether clients have more unanswered that was let go first in this epoch than Redis answers quickly.
+    /// True if clients have more unanswered that was let go first in this epoch than Redis answers quickly.
     pub fn is_first_too_much(&mut self, epoch: u8) -> bool {
         if self.epoch != epoch {
             self.epoch = epoch;

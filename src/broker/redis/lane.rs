@@ -18,7 +18,7 @@ pub struct Portion {
 pub const PORTION: Portion = Portion { commands: 512, bytes: 256 << 10 };
 
 impl Portion {
-    /// Whether so much is a portion, or more.
+    /// True if so much is a portion, or more.
     pub fn is_reached(&self, commands: usize, bytes: usize) -> bool {
         commands >= self.commands || bytes >= self.bytes
     }
@@ -69,7 +69,7 @@ impl Lane {
         self.closed.is_empty() && self.batch.pending.is_empty()
     }
 
-    /// Whether more is left than others may wait for.
+    /// True if more is left than others may wait for.
     pub fn has_much(&self) -> bool {
         !self.closed.is_empty() || self.batch.bytes.len() > LITTLE
     }

@@ -83,19 +83,19 @@ pub struct Moving {
 }
 
 impl Moving {
-    /// Whether a link may be tried: not at once the one that has just refused.
+    /// True if a link may be tried: not at once the one that has just refused.
     pub fn may_go_over(&self, link: &Link) -> bool {
         link.health.is_up()
             && !link.is_retired()
             && self.refuser.is_none_or(|(number, at)| number != link.number || at.elapsed() > PERSISTENCE)
     }
 
-    /// Whether the first ones have gone over this link.
+    /// True if the first ones have gone over this link.
     pub fn goes_over(&self, link: &Link) -> bool {
         self.goes == Some(link.number)
     }
 
-    /// Whether what waits is to be given up: the first one has waited too long, or was given up.
+    /// True if what waits is to be given up: the first one has waited too long, or was given up.
     pub fn has_expired(&self, patience: Duration) -> bool {
         let first = self.refused.front().or(self.added.front());
         self.given_up || first.is_some_and(|parked| parked.since.elapsed() > patience)

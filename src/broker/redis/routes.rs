@@ -135,7 +135,7 @@ impl SubscriptionRouter {
         overtaken.into_iter().for_each(|parked| self.give_up(parked));
     }
 
-    /// Whether a partition's publishes wait for it to be found.
+    /// True if a partition's publishes wait for it to be found.
     pub fn is_parked(&self, index: usize) -> bool {
         self.partitions[index].lock().moving.is_some()
     }

@@ -119,9 +119,9 @@ struct Said {
     word: Word,
     /// When it was asked for that.
     asked: u64,
-    /// Whether it has named another master in the same epoch: somebody has changed it by hand.
+    /// True if it has named another master in the same epoch: somebody has changed it by hand.
     restated: bool,
-    /// Whether it has stopped answering.
+    /// True if it has stopped answering.
     silent: bool,
 }
 

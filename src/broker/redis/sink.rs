@@ -46,7 +46,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn ready(&self, tickets: Vec<u64>, outcome: Result<(), Error>);
     /// A subscription that was confirmed once has ended, for Redis forbids it.
     fn forbidden(&self, _name: &str, _error: Error) {}
-    /// Whether anybody is interested in a channel.
+    /// True if anybody is interested in a channel.
     fn in_use(&self, name: &str) -> bool;
     /// Largest payload that is taken, as it is on the wire.
     fn largest(&self) -> usize;

@@ -145,7 +145,7 @@ impl SubscriptionRouter {
         }
     }
 
-    /// Whether the Redis is a cluster; false until that is known.
+    /// True if the Redis is a cluster; false until that is known.
     pub fn is_sharded(&self) -> bool {
         self.sharded.get().copied().unwrap_or(false)
     }
@@ -155,7 +155,7 @@ impl SubscriptionRouter {
         let _ = self.sharded.set(sharded);
     }
 
-    /// Whether channels are the embedder's, and named by it; ours have a prefix.
+    /// True if channels are the embedder's, and named by it; ours have a prefix.
     pub fn has_foreign_channels(&self) -> bool {
         self.prefix.is_empty()
     }
@@ -334,7 +334,7 @@ impl SubscriptionRouter {
         self.quota.give_back(bytes.len());
     }
 
-    /// Whether any publish waits for that.
+    /// True if any publish waits for that.
     pub(super) fn has_parked(&self) -> bool {
         self.parked.load(Ordering::Acquire) > 0
     }

@@ -1,4 +1,4 @@
-//! Whether a server is who it should be: as Node would say.
+//! Verifies a server by its certificate, as Node does.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::certificate::Certificate;
 pub struct Authorities {
     /// Some are not for signing others: these are trusted themselves.
     known: Vec<(CertificateDer<'static>, Certificate)>,
-    /// Whether the app named them. Public authorities sign nothing of version 1.
+    /// True if the app named them. Public authorities sign nothing of version 1.
     are_named: bool,
 }
 
@@ -67,7 +67,7 @@ impl Verifier {
         Arc::new(Verifier { authorities, known: provider.signature_verification_algorithms })
     }
 
-    /// Whether it is one that is trusted, or was signed by one where webpki doesn't look: it takes no servers of version 1, and none that
+    /// True if it is one that is trusted, or was signed by one where webpki doesn't look: it takes no servers of version 1, and none that
     /// may sign others, as `openssl req -x509 -CA` makes them.
     fn is_vouched_for(
         &self,

@@ -16,7 +16,7 @@ pub struct Number {
     pub min: u64,
     /// Largest permitted value.
     pub max: u64,
-    /// Whether `u64::MAX` stands for "no limit".
+    /// True if `u64::MAX` stands for "no limit".
     pub unlimited: bool,
     /// Reads it.
     pub get: fn(&Config) -> u64,

@@ -7,19 +7,9 @@ use http::Origins;
 use super::*;
 
 fn head() -> RequestHead {
-    let headers = [
-        ("Host", "example.com"),
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Version", "13"),
-    ];
-    RequestHead {
-        method: "GET".into(),
-        target: "/api/websocket".into(),
-        version: (1, 1),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-    }
+    let joined = "GET\n/api/websocket\n1.1\nHost\nexample.com\nUpgrade\nwebsocket\nConnection\nUpgrade\n\
+                  Sec-WebSocket-Key\ndGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version\n13";
+    RequestHead::parse_joined(joined).unwrap()
 }
 
 /// The head above with this header in these lines.

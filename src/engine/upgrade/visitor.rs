@@ -23,7 +23,7 @@ pub(super) struct Visitor {
     pub remote: Box<str>,
     /// What the 101 is made of. None if the request is not valid.
     pub(super) accept: Option<Accept>,
-    /// Whether it is a HEAD request, whose answer has no body.
+    /// True if it is a HEAD request, whose answer has no body.
     is_head: bool,
     /// What the connection keeps of the request.
     pub(super) request: Option<Box<str>>,

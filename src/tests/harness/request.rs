@@ -18,11 +18,11 @@ pub struct Request {
     pub taken: usize,
     /// Who it is, if that is known.
     pub identity: Option<Identity>,
-    /// Whether the outcome is to be reported.
+    /// True if the outcome is to be reported.
     pub report: bool,
     /// The address that Node saw.
     pub peer: &'static str,
-    /// Whether Node saw TLS.
+    /// True if Node saw TLS.
     pub tls: bool,
 }
 

@@ -82,7 +82,7 @@ impl RedisServer {
         format!("unix://{}", self.dir.join("redis.sock").display())
     }
 
-    /// Whether its process lives.
+    /// True if its process lives.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

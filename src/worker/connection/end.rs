@@ -175,7 +175,7 @@ impl Connection {
         }
     }
 
-    /// Whether it gives up a message that is on its way to many rooms, for the rest may take long: for a connection that is to go
+    /// True if it gives up a message that is on its way to many rooms, for the rest may take long: for a connection that is to go
     /// for memory, or at once, or that ends while Redis has no room.
     pub(super) fn gives_up(&self, commands: Commands) -> bool {
         let ends = commands.dead() || commands.slow() || commands.close();

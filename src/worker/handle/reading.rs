@@ -64,7 +64,7 @@ impl Handle {
         self.inbox.wake(self);
     }
 
-    /// Whether it was called, and not asked since.
+    /// True if it was called, and not asked since.
     pub(in crate::worker) fn was_called(&self) -> bool {
         self.flags.load(Ordering::SeqCst) & CALLED != 0
             && self.flags.fetch_and(!CALLED, Ordering::SeqCst) & CALLED != 0

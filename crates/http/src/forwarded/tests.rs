@@ -22,7 +22,7 @@ fn client_address(head: &RequestHead, peer: &str, trust: &TrustProxy, header: Pr
     Client { address: peer.into(), tls: false }.behind(head, trust, header).address
 }
 
-/// Whether the client's connection is TLS, where the proxy's to us is as `ours` says.
+/// True if the client's connection is TLS, where the proxy's to us is as `ours` says.
 fn tls(ours: bool, lines: &[(&str, &str)], trust: &TrustProxy, header: ProxyHeader) -> bool {
     Client { address: PROXY.into(), tls: ours }.behind(&head(lines), trust, header).tls
 }
@@ -44,7 +44,7 @@ fn by_hops(hops: u64, value: &str) -> String {
     client_address(&head, PROXY, &TrustProxy::Hops(hops), ProxyHeader::XForwardedFor)
 }
 
-/// Whether a peer is believed.
+/// True if a peer is believed.
 fn trusts(trust: &TrustProxy, peer: &str) -> bool {
     let head = head(&[("X-Forwarded-For", "198.51.100.1")]);
     client_address(&head, peer, trust, ProxyHeader::XForwardedFor) == "198.51.100.1"

@@ -316,7 +316,7 @@ impl Session {
         self.unprobed = true;
     }
 
-    /// Whether the oldest command's partition waits to be found.
+    /// True if the oldest command's partition waits to be found.
     fn is_parked(&self) -> bool {
         self.in_flight.front().is_some_and(|pending| self.router.is_parked(usize::from(pending.partition)))
     }

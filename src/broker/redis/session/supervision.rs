@@ -1,4 +1,4 @@
-//! Whether the server is still there, still a master, and still delivers what it is given.
+//! Supervision: a session finds out that its server is gone, no master any more, or delivers nothing.
 
 use codes::error::{Code, Error};
 use tokio::time::Instant;

@@ -16,7 +16,7 @@ pub(super) struct Node {
     /// What it calls itself, whoever is asked. Empty if the cluster doesn't say.
     pub(super) id: String,
     pub(super) address: Address,
-    /// Whether it names no host, so that its own is that of the node that was asked.
+    /// True if it names no host, so that its own is that of the node that was asked.
     pub(super) borrowed: bool,
 }
 

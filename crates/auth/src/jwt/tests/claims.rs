@@ -133,7 +133,7 @@ fn the_user_id_is_a_string_or_an_integer() {
     }
 }
 
-/// What becomes of a token whose claims are written like this, and that has an `exp`.
+/// The verdict on a token with these claims and an `exp`.
 fn raw_outcome(members: &str) -> Result<String, &'static str> {
     let token = forge(&json!({ "alg": "HS256" }), &format!(r#"{{"exp":{},{members}}}"#, NOW + 60));
     let verified = verifier(|_| {}).verify(&token, NOW);
