@@ -4,7 +4,7 @@ const { types } = require('node:util');
 const { SENDABLE, isSendable } = require('./catalogue');
 const { failure, invalidArg, argOutOfRange } = require('./error');
 const { toPayload } = require('./payload');
-const { MAX_ID_BYTES, MAX_PING_BYTES, MAX_REASON_BYTES } = require('./protocol');
+const { MAX_ID_BYTES, MAX_PING_BYTES, MAX_REASON_BYTES } = require('./constants');
 
 /** Bytes of UTF-8 that the name of a channel may have. */
 const MAX_CHANNEL_BYTES = 65_536;

@@ -6,7 +6,7 @@ const { Bridge } = require('./bridge');
 const { toBytes } = require('./chunk');
 const { failure, invalidArg, reasonOf } = require('./error');
 const { isAnswerDue } = require('./pipeline');
-const { Flag } = require('./protocol');
+const { Flag } = require('./constants');
 const { registry } = require('./registry');
 const { isCutShort } = require('./upgrade');
 

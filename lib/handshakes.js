@@ -5,7 +5,7 @@ const { currentContext } = require('./context');
 const { closedError, failure, failureOf, reasonOf } = require('./error');
 const { toIdentity } = require('./identity');
 const { LazyAbortController } = require('./lazy-abort-controller');
-const { Flag } = require('./protocol');
+const { Flag } = require('./constants');
 const { listOf } = require('./raw-headers');
 const { refusalOf } = require('./upgrade-refusal');
 

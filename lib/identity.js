@@ -4,7 +4,7 @@ const { types } = require('node:util');
 const { toId } = require('./argument');
 const { argOutOfRange, describe, failure, invalidArg, reasonOf } = require('./error');
 const { toHeaders } = require('./headers');
-const { BEARER } = require('./protocol');
+const { BEARER } = require('./constants');
 
 const KEYS = ['userId', 'rooms', 'data', 'expiresAt', 'protocol', 'headers'];
 

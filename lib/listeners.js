@@ -3,7 +3,7 @@
 const { noticeOf } = require('./broker-status');
 const { contextOf } = require('./connection');
 const { failure, reasonOf } = require('./error');
-const { Interest } = require('./protocol');
+const { Interest } = require('./constants');
 const { notify, warn } = require('./warning');
 
 function listenerError(name, thrown) {

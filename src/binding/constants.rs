@@ -60,7 +60,7 @@ constants! {
 
 /// See the module.
 #[napi(object, object_from_js = false)]
-pub struct NativeProtocol {
+pub struct NativeConstants {
     /// Kinds of events in a batch, by name.
     pub kinds: BTreeMap<String, u32>,
     /// Flags of `upgrade`, by name.
@@ -79,10 +79,10 @@ pub struct NativeProtocol {
     pub max_ping_bytes: u32,
 }
 
-/// See [`NativeProtocol`].
+/// See [`NativeConstants`].
 #[napi(catch_unwind)]
-pub fn protocol() -> NativeProtocol {
-    NativeProtocol {
+pub fn constants() -> NativeConstants {
+    NativeConstants {
         kinds: kind::ALL.iter().map(|(name, kind)| ((*name).into(), u32::from(*kind))).collect(),
         flags: flag::ALL.iter().map(|(name, flag)| ((*name).into(), *flag)).collect(),
         interests: Interest::NAMED.iter().map(|(name, bits)| ((*name).into(), u32::from(bits.0))).collect(),

@@ -1,6 +1,6 @@
 'use strict';
 
-const native = require('./native').protocol();
+const native = require('./native').constants();
 
 /** V8 looks each property of an object up that the addon has filled, which costs a message a tenth. It knows those of a copy. */
 const known = (constants) => Object.freeze({ ...constants });
