@@ -63,7 +63,7 @@ impl JsValuesTupleIntoVec for Values {
 }
 
 /// JavaScript's `(...values) => values`.
-pub type Collect<'env> = Function<'env, Values, Array<'env>>;
+pub(super) type Collect<'env> = Function<'env, Values, Array<'env>>;
 
 struct Writer<'env> {
     env: &'env Env,

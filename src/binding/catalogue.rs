@@ -8,7 +8,7 @@ use super::options::option_paths;
 
 /// An error code.
 #[napi(object)]
-pub struct NativeErrorCode {
+pub(super) struct NativeErrorCode {
     /// `ERR_…`
     pub code: String,
     /// What it means.
@@ -17,7 +17,7 @@ pub struct NativeErrorCode {
 
 /// A close code.
 #[napi(object)]
-pub struct NativeCloseCode {
+pub(super) struct NativeCloseCode {
     /// Number on the wire.
     pub code: u32,
     /// Name in `CloseCode`.
@@ -30,7 +30,7 @@ pub struct NativeCloseCode {
 
 /// Everything that has a stable name.
 #[napi(object)]
-pub struct NativeCatalogue {
+pub(super) struct NativeCatalogue {
     /// Error codes.
     pub error_codes: Vec<NativeErrorCode>,
     /// Close codes.
@@ -43,7 +43,7 @@ pub struct NativeCatalogue {
 
 /// See [`NativeCatalogue`].
 #[napi(catch_unwind)]
-pub fn catalogue() -> NativeCatalogue {
+pub(super) fn catalogue() -> NativeCatalogue {
     let error_codes = ERROR_CODES
         .iter()
         .map(|(code, meaning)| NativeErrorCode { code: (*code).into(), meaning: (*meaning).into() })

@@ -14,9 +14,9 @@ use crate::events::Interest;
 macro_rules! constants {
     ($(#[$doc:meta])* $module:ident: $type:ty { $($name:ident = $value:literal,)+ }) => {
         $(#[$doc])*
-        pub mod $module {
-            $(pub const $name: $type = $value;)+
-            pub const ALL: &[(&str, $type)] = &[$((stringify!($name), $name),)+];
+        pub(super) mod $module {
+            $(pub(in crate::binding) const $name: $type = $value;)+
+            pub(in crate::binding) const ALL: &[(&str, $type)] = &[$((stringify!($name), $name),)+];
         }
     };
 }
@@ -60,7 +60,7 @@ constants! {
 
 /// See the module.
 #[napi(object, object_from_js = false)]
-pub struct NativeConstants {
+pub(super) struct NativeConstants {
     /// Kinds of events in a batch, by name.
     pub kinds: BTreeMap<String, u32>,
     /// Flags of `upgrade`, by name.
@@ -81,7 +81,7 @@ pub struct NativeConstants {
 
 /// See [`NativeConstants`].
 #[napi(catch_unwind)]
-pub fn constants() -> NativeConstants {
+pub(super) fn constants() -> NativeConstants {
     NativeConstants {
         kinds: kind::ALL.iter().map(|(name, kind)| ((*name).into(), u32::from(*kind))).collect(),
         flags: flag::ALL.iter().map(|(name, flag)| ((*name).into(), *flag)).collect(),

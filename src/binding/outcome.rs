@@ -54,7 +54,7 @@ impl From<Census> for NativeCensus {
 
 /// State of the links between servers.
 #[napi(object, object_from_js = false)]
-pub struct NativeBrokerStatus {
+pub(super) struct NativeBrokerStatus {
     /// `up`, `degraded` or `down`.
     pub state: &'static str,
     /// Since when, in Unix milliseconds.

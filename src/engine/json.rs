@@ -6,11 +6,11 @@ use serde_json::Deserializer;
 
 /// Levels of arrays and objects that may lie in each other (RFC 8259, section 9 permits a limit). Parsers that recurse run
 /// out of stack some thousand levels deeper.
-pub const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// Why a text is not relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(super) enum Fault {
     /// It is not JSON.
     Malformed,
     /// It is nested deeper than [`MAX_DEPTH`].
@@ -22,7 +22,7 @@ pub enum Fault {
 /// # Errors
 /// Why not.
 #[inline]
-pub fn check(text: &str) -> Result<(), Fault> {
+pub(super) fn check(text: &str) -> Result<(), Fault> {
     // As `serde_json::from_str` does it, which the compiler may leave as a call that costs as much as a short text.
     let mut parser = Deserializer::from_str(text);
     if IgnoredAny::deserialize(&mut parser).is_err() || parser.end().is_err() {

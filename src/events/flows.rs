@@ -119,7 +119,7 @@ pub(super) fn size(event: &Event) -> Option<usize> {
 
 impl Flows {
     /// `limit` bytes of messages may wait, and `max_share` of one connection's.
-    pub fn new(limit: usize, max_share: usize) -> Self {
+    pub(super) fn new(limit: usize, max_share: usize) -> Self {
         Flows {
             flows: Slab::new(),
             items: Slab::new(),
@@ -134,23 +134,23 @@ impl Flows {
     }
 
     /// How many events wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 
     /// Bytes of messages that wait.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.room.taken
     }
 
     /// Number of the latest turn, for [`Handle::last_turn`].
-    pub fn turn(&self) -> u64 {
+    pub(super) fn turn(&self) -> u64 {
         self.turn
     }
 
     /// Queues an event of a connection, which is paused if it has its share then. Of two [drains](Event::Drain) in a row the
     /// second says nothing new, and no pause would bound them, for they come of writing.
-    pub fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: Event) {
         let Some(handle) = event.connection() else { return };
         let key = handle.flow().unwrap_or_else(|| self.begin(handle));
         if matches!(event, Event::Drain { .. }) && self.ends_with_drain(key) {
@@ -194,7 +194,7 @@ impl Flows {
     }
 
     /// Moves events into a batch, until that has `max`.
-    pub fn take(&mut self, max: usize, batch: &mut VecDeque<Event>) -> Taken {
+    pub(super) fn take(&mut self, max: usize, batch: &mut VecDeque<Event>) -> Taken {
         let mut taken = Taken::default();
         let share = (max.saturating_mul(ROUND_BATCHES) / self.flows.len().max(1)).clamp(1, TURN);
         let before = self.room.taken;
@@ -271,18 +271,18 @@ impl Flows {
     }
 
     /// Bytes of the connection's messages that wait. Each counts some.
-    pub fn bytes_of(&self, handle: &Handle) -> usize {
+    pub(super) fn bytes_of(&self, handle: &Handle) -> usize {
         handle.flow().and_then(|key| self.flows.get(key)).map_or(0, |flow| flow.bytes)
     }
 
     /// True if the connection may add a message: not always, if it has something waiting; else as long as the reserve lasts.
-    pub fn has_room(&self, handle: &Handle) -> bool {
+    pub(super) fn has_room(&self, handle: &Handle) -> bool {
         let bytes = self.bytes_of(handle);
         bytes < self.room.share() || (bytes == 0 && self.room.left() > 0)
     }
 
     /// True if events of the connection wait. It will be among [`Taken::awaiting`] of the batch that has the last one.
-    pub fn await_last(&mut self, handle: &Handle) -> bool {
+    pub(super) fn await_last(&mut self, handle: &Handle) -> bool {
         let Some(flow) = handle.flow().and_then(|key| self.flows.get_mut(key)) else { return false };
         flow.is_awaited = true;
         true

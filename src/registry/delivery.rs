@@ -16,7 +16,12 @@ const PUSH: u64 = 1;
 
 /// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
 /// Answers into how many. A recipient that is too slow is closed and not waited for.
-pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, outbox_limit: usize) -> u32 {
+pub(crate) fn deliver(
+    registry: &Registry,
+    channel: Channel<'_>,
+    message: Message<'_>,
+    outbox_limit: usize,
+) -> u32 {
     let frame = Outgoing::new(message);
     let push = |group: &Group| push_to(group, &frame, outbox_limit);
     match channel {
@@ -28,7 +33,7 @@ pub fn deliver(registry: &Registry, channel: Channel<'_>, message: Message<'_>, 
 }
 
 /// Puts a frame into the outbox of every member. Answers into how many.
-pub fn push_to(group: &Group, frame: &Outgoing<'_>, outbox_limit: usize) -> u32 {
+pub(crate) fn push_to(group: &Group, frame: &Outgoing<'_>, outbox_limit: usize) -> u32 {
     let (mut queued, mut pushed) = (0, 0);
     group.for_each(|handle: &Arc<Handle>| {
         pushed += 1;
@@ -39,7 +44,7 @@ pub fn push_to(group: &Group, frame: &Outgoing<'_>, outbox_limit: usize) -> u32 
 }
 
 /// How many connections here a channel names.
-pub fn count(registry: &Registry, channel: Channel<'_>) -> u32 {
+pub(crate) fn count(registry: &Registry, channel: Channel<'_>) -> u32 {
     let count = match channel {
         Channel::User(user) => registry.count(Some(user)),
         Channel::SameUser(handle) => handle.user_group().get().map_or(0, |group| group.len() as u64),

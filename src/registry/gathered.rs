@@ -22,7 +22,7 @@ const PUSHES: usize = 4096;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub(crate) struct Gathered {
     blocks: Vec<Block>,
     /// Which of the blocks is a group's, by the group's address.
     places: HashMap<usize, usize>,
@@ -49,7 +49,7 @@ impl Block {
 
 impl Gathered {
     /// Takes a message for a group in, and delivers what is too much to wait, or not worth it.
-    pub fn add(&mut self, group: Arc<Group>, message: Message<'_>, outbox_limit: usize) {
+    pub(crate) fn add(&mut self, group: Arc<Group>, message: Message<'_>, outbox_limit: usize) {
         let address = Arc::as_ptr(&group) as usize;
         let place = match self.places.get(&address) {
             Some(place) => *place,
@@ -77,7 +77,7 @@ impl Gathered {
     }
 
     /// Delivers all.
-    pub fn deliver(&mut self, outbox_limit: usize) {
+    pub(crate) fn deliver(&mut self, outbox_limit: usize) {
         self.blocks.iter_mut().for_each(|block| block.deliver(outbox_limit));
         self.blocks.clear();
         self.places.clear();

@@ -14,14 +14,14 @@ use super::harness::{ACCEPT, PATIENCE};
 use crate::worker::handle::{ConnectionId, Handle};
 
 /// First bytes of frames.
-pub const TEXT: u8 = 0x81;
-pub const BINARY: u8 = 0x82;
-pub const CLOSE: u8 = 0x88;
-pub const PING: u8 = 0x89;
-pub const PONG: u8 = 0x8A;
+pub(super) const TEXT: u8 = 0x81;
+pub(super) const BINARY: u8 = 0x82;
+pub(super) const CLOSE: u8 = 0x88;
+pub(super) const PING: u8 = 0x89;
+pub(super) const PONG: u8 = 0x8A;
 
 /// A masked frame, as clients send it.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
     let mut frame = head(first, payload.len(), 0x80);
     frame.extend(MASK);
@@ -32,12 +32,12 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A frame without a mask, as only servers send it.
-pub fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
     [head(first, payload.len(), 0), payload.to_vec()].concat()
 }
 
 /// The head of a frame, without the mask's bytes.
-pub fn head(first: u8, len: usize, mask: u8) -> Vec<u8> {
+pub(super) fn head(first: u8, len: usize, mask: u8) -> Vec<u8> {
     match len {
         0..=125 => vec![first, mask | len as u8],
         126..=0xFFFF => [&[first, mask | 126][..], &(len as u16).to_be_bytes()].concat(),
@@ -46,13 +46,13 @@ pub fn head(first: u8, len: usize, mask: u8) -> Vec<u8> {
 }
 
 /// The payload of a close frame.
-pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
+pub(super) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
 }
 
 /// What came from the server.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Got {
+pub(crate) enum Got {
     /// A frame: its first byte and its payload.
     Frame(u8, Vec<u8>),
     /// An orderly end of the stream.
@@ -76,7 +76,7 @@ impl Debug for Got {
 
 /// The answer to an upgrade.
 #[derive(Debug)]
-pub struct Response {
+pub(crate) struct Response {
     pub status: u16,
     /// Header lines, as they came.
     pub headers: Vec<String>,
@@ -85,18 +85,18 @@ pub struct Response {
 
 impl Response {
     /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.headers.iter().filter_map(|line| line.split_once(": "));
         lines.filter(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
 
-    pub fn expect_101(&self) {
+    pub(crate) fn expect_101(&self) {
         assert_eq!(self.status, 101, "{self:?}");
         assert_eq!(self.header("Sec-WebSocket-Accept"), Some(ACCEPT));
     }
 
     /// A refusal: an HTTP answer with a JSON body that has this code.
-    pub fn expect_refusal(&self, status: u16, code: &str) {
+    pub(crate) fn expect_refusal(&self, status: u16, code: &str) {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
         assert_eq!((self.status, body["code"].as_str()), (status, Some(code)), "{self:?}");
         assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{self:?}");
@@ -106,7 +106,7 @@ impl Response {
 }
 
 /// See the module.
-pub struct Client {
+pub(crate) struct Client {
     pub socket: Socket,
     /// What was read and not yet looked at.
     buffer: Vec<u8>,
@@ -117,55 +117,55 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(socket: Socket) -> Client {
+    pub(crate) fn new(socket: Socket) -> Client {
         let _ = socket.set_tcp_nodelay(true);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Client { socket, buffer: Vec::new(), reset: false, handle: None }
     }
 
-    pub fn handle(&self) -> &Arc<Handle> {
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
         self.handle.as_ref().unwrap()
     }
 
-    pub fn id(&self) -> ConnectionId {
+    pub(crate) fn id(&self) -> ConnectionId {
         self.handle().id
     }
 
     /// Sends raw bytes.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).unwrap();
     }
 
     /// Sends what it can; the server may have closed already.
-    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.reset |= self.socket.write_all(bytes).is_err();
         !self.reset
     }
 
-    pub fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.send(&frame(TEXT, text.as_bytes()));
     }
 
-    pub fn binary(&mut self, bytes: &[u8]) {
+    pub(crate) fn binary(&mut self, bytes: &[u8]) {
         self.send(&frame(BINARY, bytes));
     }
 
-    pub fn ping(&mut self, payload: &[u8]) {
+    pub(crate) fn ping(&mut self, payload: &[u8]) {
         self.send(&frame(PING, payload));
     }
 
-    pub fn close(&mut self, code: u16, reason: &str) {
+    pub(crate) fn close(&mut self, code: u16, reason: &str) {
         self.send(&frame(CLOSE, &close_payload(code, reason)));
     }
 
     /// Ends the client's direction.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Ends with a reset.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         self.socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
@@ -189,7 +189,7 @@ impl Client {
     }
 
     /// The answer to the upgrade.
-    pub fn response(&mut self) -> Response {
+    pub(crate) fn response(&mut self) -> Response {
         let head = self.read_until(|bytes| {
             let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
             Some((String::from_utf8_lossy(&bytes[..end]).into_owned(), end + 4))
@@ -209,7 +209,7 @@ impl Client {
     }
 
     /// The next frame, or the end. Frames of a server must be final, unmasked and without reserved bits.
-    pub fn next(&mut self) -> Got {
+    pub(crate) fn next(&mut self) -> Got {
         let got = self.read_until(|bytes| {
             let (first, second) = (*bytes.first()?, *bytes.get(1)?);
             assert!(first & 0xF0 == 0x80 && second & 0x80 == 0, "a server's frame: {first:#x} {second:#x}");
@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// The next frame that is no ping of the heartbeat: even one of an hour pings a connection some time after its beginning.
-    pub fn next_said(&mut self) -> Got {
+    pub(crate) fn next_said(&mut self) -> Got {
         loop {
             match self.next() {
                 Got::Frame(PING, payload) if payload == HEARTBEAT => {}
@@ -245,17 +245,17 @@ impl Client {
     }
 
     /// A frame like this comes next, pings of the heartbeat left out.
-    pub fn expect(&mut self, first: u8, payload: &[u8]) {
+    pub(crate) fn expect(&mut self, first: u8, payload: &[u8]) {
         let got = if first == PING { self.next() } else { self.next_said() };
         assert_eq!(got, Got::Frame(first, payload.into()));
     }
 
-    pub fn expect_text(&mut self, text: &str) {
+    pub(crate) fn expect_text(&mut self, text: &str) {
         self.expect(TEXT, text.as_bytes());
     }
 
     /// The next text message.
-    pub fn next_text(&mut self) -> String {
+    pub(crate) fn next_text(&mut self) -> String {
         match self.next_said() {
             Got::Frame(TEXT, text) => String::from_utf8(text).unwrap(),
             other => panic!("{other:?} instead of a text"),
@@ -263,7 +263,7 @@ impl Client {
     }
 
     /// An error frame with this code.
-    pub fn expect_error(&mut self, code: &str) {
+    pub(crate) fn expect_error(&mut self, code: &str) {
         let text = self.next_text();
         let body: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(body["error"]["code"].as_str(), Some(code), "{text}");
@@ -271,7 +271,7 @@ impl Client {
     }
 
     /// A close frame with this code; its reason. Messages and pings before it are skipped.
-    pub fn expect_close(&mut self, code: u16) -> String {
+    pub(crate) fn expect_close(&mut self, code: u16) -> String {
         loop {
             match self.next() {
                 Got::Frame(CLOSE, payload) => {
@@ -284,12 +284,12 @@ impl Client {
         }
     }
 
-    pub fn expect_end(&mut self) {
+    pub(crate) fn expect_end(&mut self) {
         assert_eq!(self.next(), Got::End);
     }
 
     /// True if the connection is there: a ping is answered. Heartbeats that come first are left out.
-    pub fn expect_alive(&mut self) {
+    pub(crate) fn expect_alive(&mut self) {
         self.ping(b"there?");
         loop {
             match self.next() {
@@ -300,7 +300,7 @@ impl Client {
     }
 
     /// The next frame or the end, if it comes soon.
-    pub fn next_within(&mut self, patience: Duration) -> Option<Got> {
+    pub(crate) fn next_within(&mut self, patience: Duration) -> Option<Got> {
         if self.buffer.is_empty() {
             self.socket.set_read_timeout(Some(patience)).unwrap();
             let peeked = self.socket.peek(&mut [std::mem::MaybeUninit::uninit()]);
@@ -315,7 +315,7 @@ impl Client {
     }
 
     /// Sees that nothing comes for a while.
-    pub fn expect_silence(&mut self, glance: Duration) {
+    pub(crate) fn expect_silence(&mut self, glance: Duration) {
         assert!(self.buffer.is_empty(), "{:?}", String::from_utf8_lossy(&self.buffer));
         self.socket.set_read_timeout(Some(glance)).unwrap();
         let mut byte = [0];

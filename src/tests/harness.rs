@@ -32,27 +32,27 @@ use crate::worker::heartbeat::Heartbeat;
 mod inbox;
 mod request;
 
-pub use inbox::Inbox;
+pub(super) use inbox::Inbox;
 use request::upgrade;
-pub use request::{ACCEPT, KEY, Request};
+pub(super) use request::{ACCEPT, KEY, Request};
 
 /// Longest wait for something that has to come. Only a test that fails waits so long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long is looked on to see that something does not come. It would come within a millisecond.
-pub const GLANCE: Duration = Duration::from_millis(60);
+pub(super) const GLANCE: Duration = Duration::from_millis(60);
 
 /// Events that all tests want; those of messages are for tests about events.
 const LIFE: Interest = Interest(Interest::CONNECTION.0 | Interest::DISCONNECT.0 | Interest::SLOW.0);
 
 /// A configuration for tests: everybody may connect, two workers, no pings between what is looked at.
-pub fn config() -> Config {
+pub(super) fn config() -> Config {
     let hour = Duration::from_secs(3600);
     let heartbeat = Heartbeat { interval: hour, timeout: hour };
     Config { threads: 2, heartbeat, ..Config::new(Auth::Anonymous) }
 }
 
 /// The outcome of a publish that is known at once, as it is without Redis.
-pub fn published(reply: Result<Reply, Error>) -> Delivery {
+pub(super) fn published(reply: Result<Reply, Error>) -> Delivery {
     match reply {
         Ok(Reply::Now(Answer::Delivery(delivery))) => delivery,
         other => panic!("{other:?}"),
@@ -60,7 +60,7 @@ pub fn published(reply: Result<Reply, Error>) -> Delivery {
 }
 
 /// A user, in rooms.
-pub fn identity(user: &str, rooms: &[&str]) -> Identity {
+pub(super) fn identity(user: &str, rooms: &[&str]) -> Identity {
     Identity {
         user_id: user.into(),
         rooms: rooms.iter().map(|room| (*room).into()).collect(),
@@ -90,7 +90,7 @@ fn watch_for_panics() {
 }
 
 /// See the module.
-pub struct Server {
+pub(crate) struct Server {
     pub engine: Engine,
     listener: TcpListener,
     /// Held from `connect` to `accept`, so that the two ends belong together.
@@ -100,13 +100,13 @@ pub struct Server {
 
 impl Server {
     /// Starts an engine that tells of connections, but not of messages.
-    pub fn start(config: Config) -> Server {
+    pub(crate) fn start(config: Config) -> Server {
         config.validate().unwrap();
         Server::start_unchecked(config)
     }
 
     /// The same, with limits that nobody may set.
-    pub fn start_unchecked(config: Config) -> Server {
+    pub(crate) fn start_unchecked(config: Config) -> Server {
         watch_for_panics();
         let inbox = Inbox::default();
         let engine = Engine::start(config, inbox.notify()).unwrap();
@@ -119,25 +119,25 @@ impl Server {
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
 
     /// A TCP connection: the client's end, and the one that Node would have.
-    pub fn pair(&self) -> (TcpStream, TcpStream) {
+    pub(crate) fn pair(&self) -> (TcpStream, TcpStream) {
         let _guard = self.accepting.lock();
         let client = TcpStream::connect(self.address()).unwrap();
         (client, self.listener.accept().unwrap().0)
     }
 
     /// Connects, asks for an upgrade and hands the socket over.
-    pub fn request(&self, request: Request) -> (Client, Result<Ticket, Error>) {
+    pub(crate) fn request(&self, request: Request) -> (Client, Result<Ticket, Error>) {
         let (client, node) = self.pair();
         self.hand_over(client.into(), node.into(), request)
     }
 
     /// Sends the request over `client` and hands over `node`, the other end, as Node would.
-    pub fn hand_over(
+    pub(crate) fn hand_over(
         &self,
         client: Socket,
         mut node: Socket,
@@ -155,12 +155,12 @@ impl Server {
     }
 
     /// An upgrade over a bridge. The head came through Node's parser; the rest is fed by the caller.
-    pub fn bridge(&self, request: &Request) -> (Arc<Bridge>, Ticket) {
+    pub(crate) fn bridge(&self, request: &Request) -> (Arc<Bridge>, Ticket) {
         self.try_bridge(request).unwrap()
     }
 
     /// None after a shutdown.
-    pub fn try_bridge(&self, request: &Request) -> Option<(Arc<Bridge>, Ticket)> {
+    pub(crate) fn try_bridge(&self, request: &Request) -> Option<(Arc<Bridge>, Ticket)> {
         let bridge = self.engine.bridge();
         let upgrade = upgrade(&request.bytes(), Vec::new(), request);
         let ticket = self.engine.upgrade(Taken::bridge(bridge.clone()), upgrade).ok()?;
@@ -168,7 +168,7 @@ impl Server {
     }
 
     /// An open connection.
-    pub fn open(&self, request: Request) -> Client {
+    pub(crate) fn open(&self, request: Request) -> Client {
         let (mut client, ticket) = self.request(request);
         let number = ticket.unwrap().number;
         client.response().expect_101();
@@ -180,27 +180,31 @@ impl Server {
     }
 
     /// An open connection of a user that nobody else is.
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         self.open(Request::default())
     }
 
     /// An open connection of this user.
-    pub fn connect_as(&self, user: &str) -> Client {
+    pub(crate) fn connect_as(&self, user: &str) -> Client {
         self.open(Request::of(user, &[]))
     }
 
     /// How often the embedder was told that there are events, or told itself in [`Server::event`].
-    pub fn rings(&self) -> usize {
+    pub(crate) fn rings(&self) -> usize {
         self.inbox.bell.rings()
     }
 
     /// Waits for an event, and takes it. What comes before it is kept for who asks later.
-    pub fn event<T>(&self, what: &str, pick: impl FnMut(&Event) -> Option<T>) -> T {
+    pub(crate) fn event<T>(&self, what: &str, pick: impl FnMut(&Event) -> Option<T>) -> T {
         self.event_within(PATIENCE, pick).unwrap_or_else(|| panic!("waited in vain for {what}"))
     }
 
     /// See [`Server::event`].
-    pub fn event_within<T>(&self, patience: Duration, pick: impl FnMut(&Event) -> Option<T>) -> Option<T> {
+    pub(crate) fn event_within<T>(
+        &self,
+        patience: Duration,
+        pick: impl FnMut(&Event) -> Option<T>,
+    ) -> Option<T> {
         let drain = || {
             // Until there is nothing: only then what was taken counts as dealt with, and ends may come that wait for that.
             let mut all = VecDeque::new();
@@ -217,7 +221,7 @@ impl Server {
     }
 
     /// How a connection ended, as the embedder is told.
-    pub fn ended(&self, id: ConnectionId) -> (u16, String) {
+    pub(crate) fn ended(&self, id: ConnectionId) -> (u16, String) {
         self.event("the connection's end", |event| match event {
             Event::Close { handle, code, reason, .. } if handle.id == id => Some((*code, reason.to_string())),
             _ => None,
@@ -225,7 +229,7 @@ impl Server {
     }
 
     /// The code and message with which an upgrade was refused, as the embedder is told.
-    pub fn refused(&self, number: u64) -> (String, String) {
+    pub(crate) fn refused(&self, number: u64) -> (String, String) {
         self.event("the refusal", |event| match event {
             Event::Refused { ticket, code, message } if *ticket == number => {
                 Some((code.clone(), message.clone()))
@@ -235,7 +239,7 @@ impl Server {
     }
 
     /// Sends to a client that does not read until the kernel takes no more, and some more.
-    pub fn clog(&self, client: &Client) {
+    pub(crate) fn clog(&self, client: &Client) {
         let message = "x".repeat(60_000);
         eventually("the way to the client to be full", || {
             while client.handle().buffered() < 300_000 {
@@ -247,7 +251,7 @@ impl Server {
     }
 
     /// Has the next event that a worker notifies of end in a panic, and waits for it. For a process of its own only.
-    pub fn fault(&self, cause: impl FnOnce()) {
+    pub(crate) fn fault(&self, cause: impl FnOnce()) {
         self.drop_events();
         self.inbox.bell.broken.store(true, Ordering::SeqCst);
         cause();
@@ -256,7 +260,7 @@ impl Server {
 
     /// Runs `work` while the only worker stands still, so that all that is sent meanwhile lies there when it goes on. A
     /// connection is opened for that; its client is returned.
-    pub fn while_held(&self, work: impl FnOnce()) -> Client {
+    pub(crate) fn while_held(&self, work: impl FnOnce()) -> Client {
         assert_eq!(self.engine.config().threads, 1);
         self.drop_events();
         let gate = self.inbox.bell.gate.lock();
@@ -269,7 +273,7 @@ impl Server {
     }
 
     /// Takes all events and forgets them.
-    pub fn drop_events(&self) {
+    pub(crate) fn drop_events(&self) {
         self.inbox.forget();
         while !self.engine.drain(usize::MAX).is_empty() {
             self.engine.flush();
@@ -277,7 +281,7 @@ impl Server {
     }
 
     /// Waits until nothing is left: no connection, user, room or handshake.
-    pub fn expect_empty(&self) {
+    pub(crate) fn expect_empty(&self) {
         eventually("nobody to be left", || {
             let stats = self.engine.stats();
             stats.connections + stats.users + stats.rooms + stats.handshakes == 0
@@ -285,7 +289,7 @@ impl Server {
     }
 
     /// Waits for the end of a shutdown.
-    pub fn expect_closed(&self) {
+    pub(crate) fn expect_closed(&self) {
         self.event("the engine to close", |event| matches!(event, Event::Closed).then_some(()));
     }
 }
@@ -304,7 +308,7 @@ impl Drop for Server {
 }
 
 /// Sets a flag when it goes, also when that is because of a panic: other threads of the test wait for it.
-pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+pub(super) struct SetOnDrop<'a>(pub &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
@@ -313,7 +317,7 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// Waits for something of which no event tells.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -323,7 +327,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A client's socket and Node's, with answers to earlier requests between them, so many bytes: the kernel takes not one byte
 /// more until the client reads. Unix-domain sockets, between which nothing else moves.
-pub fn full_pair() -> (Socket, Socket, usize) {
+pub(super) fn full_pair() -> (Socket, Socket, usize) {
     let (client, mut node) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
     node.set_nonblocking(true).unwrap();
     let mut ahead = 0;
@@ -336,7 +340,7 @@ pub fn full_pair() -> (Socket, Socket, usize) {
 }
 
 /// Runs a scenario in a process of its own: one that counts the descriptors or threads of the whole process.
-pub fn alone(test: &str, scenario: impl FnOnce()) {
+pub(super) fn alone(test: &str, scenario: impl FnOnce()) {
     const MARK: &str = "ACTORY_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         return scenario();
@@ -353,7 +357,7 @@ pub fn alone(test: &str, scenario: impl FnOnce()) {
 /// Leaves this process memory for the stacks of so many threads more, or of any number. For a process of its own, in which no
 /// thread has ended: its stack is used again.
 #[cfg(target_os = "linux")]
-pub fn allow_threads(number: Option<u64>) {
+pub(super) fn allow_threads(number: Option<u64>) {
     const MIB: u64 = 1 << 20;
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();

@@ -24,7 +24,7 @@ fn server(limits: impl FnOnce(&mut Limits)) -> Server {
 }
 
 /// Has the workers sleep on, whatever this thread sends, until `engine.flush`: as while a batch of events is dealt with.
-pub fn cork(server: &Server) {
+pub(super) fn cork(server: &Server) {
     let mut leaves = server.connect();
     leaves.close(1000, "");
     leaves.expect_close(1000);

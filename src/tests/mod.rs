@@ -17,7 +17,7 @@ mod overdue;
 mod proxy;
 mod redis;
 mod redis_cluster;
-pub mod redis_rig;
+pub(crate) mod redis_rig;
 mod redis_sentinel;
 mod relay;
 mod rooms;

@@ -20,7 +20,7 @@ use super::handle::Handle;
 use super::socket::MAX_SCRAP;
 
 /// Number of a bridge, for its carrier.
-pub type BridgeId = u64;
+pub(crate) type BridgeId = u64;
 
 /// Who carries the bytes: Node.
 pub trait Carrier: fmt::Debug + Send + Sync {

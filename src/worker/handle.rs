@@ -29,15 +29,15 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use flags::Commands;
-pub use peer::Peer;
+pub(crate) use flags::Commands;
+pub(crate) use peer::Peer;
 
 /// Number of a connection, never used twice by its engine.
-pub type ConnectionId = u64;
+pub(crate) type ConnectionId = u64;
 
 /// Why and how to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseRequest {
+pub(crate) struct CloseRequest {
     /// Close code to send.
     pub code: u16,
     /// Reason to send, at most 123 bytes.

@@ -32,7 +32,7 @@ impl Default for Heartbeat {
 
 /// A hand's way since it was last moved: slots to visit.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Visit {
+pub(crate) struct Visit {
     first: u64,
     count: u64,
 }
@@ -41,7 +41,7 @@ impl Visit {
     /// The slots in turn, each with the millisecond at which the hand was due there. A ping's answer is
     /// awaited from that time, not from when a busy worker got to it, or the deadline hand could come too early
     /// by a hair and see the connection only a whole turn later.
-    pub fn slots(&self, wheel: &Wheel) -> impl Iterator<Item = (usize, u64)> + use<> {
+    pub(crate) fn slots(&self, wheel: &Wheel) -> impl Iterator<Item = (usize, u64)> + use<> {
         let (slots, interval) = (wheel.slots, wheel.interval_ms);
         (self.first..self.first + self.count).map(move |position| {
             let due = (u128::from(position) * u128::from(interval)).div_ceil(u128::from(slots));
@@ -52,7 +52,7 @@ impl Visit {
 
 /// What a turn of the wheel asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Due {
+pub(crate) struct Due {
     /// Slots whose connections are pinged.
     pub ping: Visit,
     /// Slots whose connections are looked at for silence.
@@ -64,7 +64,7 @@ pub struct Due {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Wheel {
+pub(crate) struct Wheel {
     slots: u64,
     interval_ms: u64,
     timeout_ms: u64,
@@ -73,7 +73,7 @@ pub struct Wheel {
 
 impl Wheel {
     /// A wheel that begins to turn at `now_ms`.
-    pub fn new(interval: Duration, timeout: Duration, now_ms: u64) -> Self {
+    pub(crate) fn new(interval: Duration, timeout: Duration, now_ms: u64) -> Self {
         let interval_ms = (interval.as_millis() as u64).max(1);
         Wheel {
             slots: (interval_ms / TICK_MS).clamp(MIN_SLOTS, MAX_SLOTS),
@@ -84,17 +84,17 @@ impl Wheel {
     }
 
     /// Number of slots; a connection with slab number n belongs to slot n modulo this.
-    pub fn slots(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.slots as usize
     }
 
     /// How often to call [`Wheel::turn`], at least.
-    pub fn tick(&self) -> Duration {
+    pub(crate) fn tick(&self) -> Duration {
         Duration::from_millis((self.interval_ms / self.slots).max(MIN_TICK_MS))
     }
 
     /// Milliseconds that a ping may stay unanswered.
-    pub fn timeout_ms(&self) -> u64 {
+    pub(crate) fn timeout_ms(&self) -> u64 {
         self.timeout_ms
     }
 
@@ -109,7 +109,7 @@ impl Wheel {
     }
 
     /// Moves the hands to `now_ms`.
-    pub fn turn(&mut self, now_ms: u64) -> Due {
+    pub(crate) fn turn(&mut self, now_ms: u64) -> Due {
         let now_ms = now_ms.max(self.last_ms);
         let stalled = now_ms - self.last_ms > (self.timeout_ms / 2).max(4 * self.tick().as_millis() as u64);
         let turn = Due {

@@ -20,16 +20,16 @@ pub(super) struct Incomplete(Assembler<Kept>);
 
 impl Incomplete {
     /// Nothing.
-    pub const NONE: Self = Incomplete(Assembler::IDLE);
+    pub(super) const NONE: Self = Incomplete(Assembler::IDLE);
 
     /// The assembler, to be asked.
-    pub fn assembler(&self) -> &Assembler<Kept> {
+    pub(super) fn assembler(&self) -> &Assembler<Kept> {
         &self.0
     }
 
     /// See [`Assembler::take`].
     #[inline]
-    pub fn next(&mut self, bytes: &mut [u8], max_payload: usize) -> Step<Kept> {
+    pub(super) fn next(&mut self, bytes: &mut [u8], max_payload: usize) -> Step<Kept> {
         match self.0.whole(bytes, max_payload) {
             Some(whole) => Step::Whole(whole),
             None => SPARES.with_borrow_mut(|spares| self.0.take(bytes, max_payload, spares)),
@@ -38,7 +38,7 @@ impl Incomplete {
 
     /// Counts the buffer, if it has grown, and notes that it moves on: to be called when bytes were taken. Beyond [`GRAIN`] the
     /// buffer doubles, so that it is rarely counted.
-    pub fn count_in(&mut self, memory: &Arc<Memory>) {
+    pub(super) fn count_in(&mut self, memory: &Arc<Memory>) {
         let Some((bytes, count)) = self.0.unfinished() else { return };
         if bytes > GRAIN.max(count.as_ref().map_or(0, Count::bytes)) {
             count.get_or_insert_with(|| Count::new(memory)).grow(bytes);
@@ -53,17 +53,17 @@ impl Incomplete {
     }
 
     /// Bytes that are counted.
-    pub fn counted(&self) -> usize {
+    pub(super) fn counted(&self) -> usize {
         self.count().map_or(0, Count::bytes)
     }
 
     /// The same, if none came for a while.
-    pub fn stuck(&self) -> usize {
+    pub(super) fn stuck(&self) -> usize {
         self.count().map_or(0, Count::stuck)
     }
 
     /// Forgets it.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         SPARES.with_borrow_mut(|spares| self.0.clear(spares));
     }
 }

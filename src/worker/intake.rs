@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 
 use parking_lot::Mutex;
 
-pub use self::pace::Pace;
+pub(crate) use self::pace::Pace;
 use super::quota::Quota;
 use crate::worker::account::Account;
 use crate::worker::handle::Handle;
@@ -42,13 +42,13 @@ const GLANCES: usize = 64;
 const FRACTION: u32 = 16;
 
 /// The units that relaying a payload of so many bytes once takes.
-pub fn cost(bytes: usize) -> u32 {
+pub(crate) fn cost(bytes: usize) -> u32 {
     u32::try_from(1 + bytes / BYTES_PER_UNIT).unwrap_or(u32::MAX)
 }
 
 /// A connection's part. Lies in its [`Handle`].
 #[derive(Debug, Default)]
-pub struct Window {
+pub(crate) struct Window {
     /// Units that are not answered.
     in_flight: AtomicU32,
     /// Those of them that go behind others: see `Asker::goes_first`.
@@ -72,7 +72,7 @@ pub struct Window {
 
 impl Window {
     /// Units of relayed messages that Redis has not answered.
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst) as usize
     }
 

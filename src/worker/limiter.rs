@@ -11,11 +11,11 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 /// Most refused clients that may linger at a time. At most a quarter of `limits.maxConnections` do.
-pub const MAX_LINGERERS: usize = 64;
+pub(crate) const MAX_LINGERERS: usize = 64;
 
 /// The count. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Limiter(Arc<Inner>);
+pub(crate) struct Limiter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -33,7 +33,7 @@ struct Inner {
 
 /// One who counts until dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub(crate) struct Permit {
     inner: Arc<Inner>,
     standing: Standing,
 }
@@ -53,7 +53,7 @@ fn take(places: &AtomicUsize, limit: usize) -> bool {
 
 impl Limiter {
     /// A count with so many seats for handshakes and connections.
-    pub fn new(seats: usize) -> Limiter {
+    pub(crate) fn new(seats: usize) -> Limiter {
         Limiter(Arc::new(Inner {
             count: AtomicUsize::new(0),
             seated: AtomicUsize::new(0),
@@ -66,12 +66,12 @@ impl Limiter {
     }
 
     /// Counts a handshake, unless all seats are taken.
-    pub fn enter(&self) -> Option<Permit> {
+    pub(crate) fn enter(&self) -> Option<Permit> {
         take(&self.0.seated, self.0.seats).then(|| self.count_in(Standing::Seat))
     }
 
     /// Counts a client that was refused before it had a seat, unless too many linger, or the server is full.
-    pub fn linger(&self) -> Option<Permit> {
+    pub(crate) fn linger(&self) -> Option<Permit> {
         let is_full = self.0.seated.load(Ordering::Acquire) >= self.0.seats;
         (!is_full && self.0.take_threshold()).then(|| self.count_in(Standing::Threshold))
     }
@@ -82,12 +82,12 @@ impl Limiter {
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.count.load(Ordering::Acquire)
     }
 
     /// Blocks the calling thread until there are none, or until the deadline. True if there are none.
-    pub fn wait_until_empty(&self, deadline: Instant) -> bool {
+    pub(crate) fn wait_until_empty(&self, deadline: Instant) -> bool {
         let mut guard = self.0.lock.lock();
         while self.count() > 0 {
             if self.0.empty.wait_until(&mut guard, deadline).timed_out() {
@@ -115,7 +115,7 @@ impl Inner {
 
 impl Permit {
     /// Gives the seat to whoever comes, and counts among those who linger. False, and the seat is kept, if too many do.
-    pub fn linger(&mut self) -> bool {
+    pub(crate) fn linger(&mut self) -> bool {
         if self.standing == Standing::Seat && self.inner.take_threshold() {
             self.standing = Standing::Threshold;
             self.inner.seated.fetch_sub(1, Ordering::AcqRel);
@@ -125,7 +125,7 @@ impl Permit {
 
     /// Notes that its client has left. True if its seat is wanted: less than a quarter of all is free, and clients that have left
     /// hold more than a quarter.
-    pub fn outstays(&mut self) -> bool {
+    pub(crate) fn outstays(&mut self) -> bool {
         let Inner { seats, seated, left, .. } = &*self.inner;
         if self.standing == Standing::Seat {
             self.standing = Standing::Left;

@@ -8,7 +8,7 @@ use super::memory::SharedFrame;
 
 /// Bodies up to this size are copied into each recipient's outbox; longer ones are encoded once and shared.
 /// A copy of this size costs less than the reference count and the extra slice of a vectored write.
-pub const COPY_LIMIT: usize = 1024;
+pub(crate) const COPY_LIMIT: usize = 1024;
 
 /// One message, or a few. Frames of a server are not masked (RFC 6455, section 5.1).
 #[derive(Debug)]

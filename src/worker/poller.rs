@@ -28,7 +28,7 @@ thread_local! {
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Readiness(pub(super) u8);
+pub(crate) struct Readiness(pub(super) u8);
 
 /// There is something to read.
 const READABLE: u8 = 1;

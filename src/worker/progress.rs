@@ -7,16 +7,16 @@ const STUCK: u32 = 1000;
 
 /// A point in time, in the milliseconds of the worker that makes it. Only there it has a meaning.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress(u32);
+pub(crate) struct Progress(u32);
 
 impl Progress {
     /// Something moves.
-    pub fn now() -> Progress {
+    pub(crate) fn now() -> Progress {
         Progress(scheduler::now())
     }
 
     /// True if nothing has moved for [`STUCK`], as of the worker's last look at the clock.
-    pub fn is_stuck(self) -> bool {
+    pub(crate) fn is_stuck(self) -> bool {
         scheduler::now().wrapping_sub(self.0) >= STUCK
     }
 }

@@ -18,12 +18,12 @@ pub(crate) struct Relaying {
 
 impl Relaying {
     /// Bytes that are counted: see [`super::memory`].
-    pub fn counted(&self) -> usize {
+    pub(crate) fn counted(&self) -> usize {
         self.count.bytes()
     }
 
     /// The same, if it was relayed to no further room for a while.
-    pub fn stuck(&self) -> usize {
+    pub(crate) fn stuck(&self) -> usize {
         self.count.stuck()
     }
 }

@@ -12,7 +12,7 @@ type Table = IndexSet<Arc<str>, DefaultHashBuilder>;
 
 /// See the module. In a changing order.
 #[derive(Debug, Default)]
-pub struct Rooms {
+pub(crate) struct Rooms {
     names: Names,
     /// See [`Rooms::list`].
     list: Option<Arc<[Arc<str>]>>,
@@ -32,7 +32,7 @@ impl Default for Names {
 
 impl Rooms {
     /// True if this room is one of them.
-    pub fn contains(&self, room: &str) -> bool {
+    pub(crate) fn contains(&self, room: &str) -> bool {
         match &self.names {
             Names::Few(list) => list.iter().any(|name| &**name == room),
             Names::Many(table) => table.contains(room),
@@ -40,7 +40,7 @@ impl Rooms {
     }
 
     /// Adds a room that is none of them.
-    pub fn add(&mut self, room: Arc<str>) {
+    pub(crate) fn add(&mut self, room: Arc<str>) {
         debug_assert!(!self.contains(&room));
         self.list = None;
         match &mut self.names {
@@ -56,7 +56,7 @@ impl Rooms {
     }
 
     /// Removes a room. Answers whether it was one of them.
-    pub fn remove(&mut self, room: &str) -> bool {
+    pub(crate) fn remove(&mut self, room: &str) -> bool {
         self.list = None;
         match &mut self.names {
             Names::Few(list) => {
@@ -74,7 +74,7 @@ impl Rooms {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.names {
             Names::Few(list) => list.len(),
             Names::Many(table) => table.len(),
@@ -82,13 +82,13 @@ impl Rooms {
     }
 
     /// True if there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// All of them, to go through without a lock. Made when it is asked for first after a change: many rooms that are joined
     /// one by one cost one list.
-    pub fn list(&mut self) -> Arc<[Arc<str>]> {
+    pub(crate) fn list(&mut self) -> Arc<[Arc<str>]> {
         if let Some(list) = &self.list {
             return list.clone();
         }
@@ -98,7 +98,7 @@ impl Rooms {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
         let (list, table) = match &self.names {
             Names::Few(list) => (&list[..], None),
             Names::Many(table) => (&[][..], Some(table.iter())),

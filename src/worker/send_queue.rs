@@ -38,7 +38,7 @@ thread_local! {
 
 /// Frames in the order in which they go out. Used both for what gathers and for what is being written.
 #[derive(Debug, Default)]
-pub struct SendQueue {
+pub(crate) struct SendQueue {
     /// Whole chunks, oldest first.
     queue: VecDeque<Chunk>,
     /// Small frames gathered behind the queue.
@@ -105,12 +105,12 @@ pub struct Dropped {
 
 impl SendQueue {
     /// An empty outbox, if possible one that was [`recycled`](SendQueue::recycle) on this thread, with its buffer.
-    pub fn spare() -> Box<SendQueue> {
+    pub(crate) fn spare() -> Box<SendQueue> {
         SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
 
     /// An outbox with so many messages, of whose frames `sent` bytes are written already.
-    pub fn begun(frames: &[u8], messages: u32, sent: usize) -> Box<SendQueue> {
+    pub(crate) fn begun(frames: &[u8], messages: u32, sent: usize) -> Box<SendQueue> {
         let mut send_queue = SendQueue::spare();
         send_queue.tail.extend_from_slice(frames);
         send_queue.own = frames.len();
@@ -121,7 +121,7 @@ impl SendQueue {
     }
 
     /// Gives back an outbox that is empty.
-    pub fn recycle(mut self: Box<Self>) {
+    pub(crate) fn recycle(mut self: Box<Self>) {
         debug_assert!(self.is_empty() && self.own == 0);
         if self.tail.capacity() > SPARE_CAPACITY || self.queue.capacity() > MAX_SLICES {
             return;
@@ -136,22 +136,22 @@ impl SendQueue {
     }
 
     /// True if nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.tail.is_empty()
     }
 
     /// Messages pushed since the outbox was new, less those that [`SendQueue::take_written`] has answered.
-    pub fn messages(&self) -> u32 {
+    pub(crate) fn messages(&self) -> u32 {
         self.messages
     }
 
     /// Bytes of memory that nobody else holds.
-    pub fn own(&self) -> usize {
+    pub(crate) fn own(&self) -> usize {
         self.own
     }
 
     /// The same, and the large frames that are in no other outbox.
-    pub fn own_and_unshared(&self) -> usize {
+    pub(crate) fn own_and_unshared(&self) -> usize {
         let unshared = self.queue.iter().filter_map(|chunk| match &chunk.bytes {
             Bytes::Shared(frame) if Arc::strong_count(frame) == 1 => Some(frame.len()),
             _ => None,
@@ -160,7 +160,7 @@ impl SendQueue {
     }
 
     /// Counts the large frames that came since it was called last.
-    pub fn count_in(&mut self, memory: &Arc<Memory>) {
+    pub(crate) fn count_in(&mut self, memory: &Arc<Memory>) {
         for chunk in self.queue.range(self.counted..) {
             if let Bytes::Shared(frame) = &chunk.bytes {
                 frame.count_in(memory);
@@ -171,7 +171,7 @@ impl SendQueue {
 
     /// After a write that was cut short: answers how many messages are wholly written, and counts them no more. Walks over
     /// the frames that were written since it was called last.
-    pub fn take_written(&mut self) -> u64 {
+    pub(crate) fn take_written(&mut self) -> u64 {
         self.move_mark();
         let written = std::mem::take(&mut self.written);
         self.messages -= written.min(self.messages);
@@ -196,7 +196,7 @@ impl SendQueue {
     }
 
     /// Adds a message's frame. Small ones are copied, large ones shared.
-    pub fn push(&mut self, frame: &Outgoing<'_>) {
+    pub(crate) fn push(&mut self, frame: &Outgoing<'_>) {
         self.messages = self.messages.saturating_add(frame.messages());
         match frame.encoded() {
             Encoded::Copied(head, payload) => {
@@ -213,7 +213,7 @@ impl SendQueue {
     }
 
     /// Adds control frames that are encoded already.
-    pub fn push_control(&mut self, frames: &[u8]) {
+    pub(crate) fn push_control(&mut self, frames: &[u8]) {
         self.make_room(frames.len());
         self.tail.extend_from_slice(frames);
     }
@@ -245,7 +245,7 @@ impl SendQueue {
     }
 
     /// Adds everything of a newer outbox, of which nothing is written yet.
-    pub fn append(&mut self, mut newer: SendQueue) {
+    pub(crate) fn append(&mut self, mut newer: SendQueue) {
         debug_assert_eq!(newer.sent, 0, "what is half out comes first");
         if self.is_empty() {
             *self = newer;
@@ -263,7 +263,7 @@ impl SendQueue {
     }
 
     /// The slices to write next, at most [`MAX_SLICES`].
-    pub fn with_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    pub(crate) fn with_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
         if self.queue.is_empty() {
             return write(&[IoSlice::new(&self.tail[self.sent..])]);
         }
@@ -281,7 +281,7 @@ impl SendQueue {
     }
 
     /// Notes that so many bytes were written.
-    pub fn advance(&mut self, mut written: usize) {
+    pub(crate) fn advance(&mut self, mut written: usize) {
         while let Some(chunk) = self.queue.front() {
             let left = chunk.len() - self.sent;
             if written < left {
@@ -313,7 +313,7 @@ impl SendQueue {
 
     /// Drops every frame of which no byte is written yet; what is half out stays, so that the stream of frames
     /// stays whole.
-    pub fn cut(&mut self) -> Dropped {
+    pub(crate) fn cut(&mut self) -> Dropped {
         let (len, is_message) = self.move_mark();
         let (at, before) = self.mark;
         // Nothing is half out where a frame ends.

@@ -91,7 +91,7 @@ async fn wait<'a>(
 
 /// A socket of a connection: the worker's [`poller`](super::poller) says what it is ready for.
 #[derive(Debug)]
-pub enum Socket {
+pub(crate) enum Socket {
     /// See [`Taken::Native`].
     #[cfg(unix)]
     Native(Native),
@@ -102,7 +102,7 @@ pub enum Socket {
 /// See [`Taken::Native`].
 #[cfg(unix)]
 #[derive(Debug)]
-pub struct Native {
+pub(crate) struct Native {
     fd: OwnedFd,
     /// The worker's own.
     ready: AtomicU8,

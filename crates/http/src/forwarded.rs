@@ -20,7 +20,7 @@ use crate::head::RequestHead;
 use crate::syntax::{is_token, trim};
 
 /// What stands for the address of a peer on a Unix-domain socket, as in nginx's `$remote_addr`.
-pub const UNIX: &str = "unix:";
+pub(crate) const UNIX: &str = "unix:";
 /// How many proxies there may be where only their number is known.
 pub const HOPS: RangeInclusive<u64> = 1..=16;
 

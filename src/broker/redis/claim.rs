@@ -13,11 +13,11 @@ static CLAIMS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// A prefix, for as long as its manager lives.
 #[derive(Debug)]
-pub struct Claim(String);
+pub(super) struct Claim(String);
 
 impl Claim {
     /// Claims a prefix. Several may.
-    pub fn on(prefix: &str) -> Claim {
+    pub(super) fn on(prefix: &str) -> Claim {
         CLAIMS.lock().push(prefix.to_owned());
         Claim(prefix.to_owned())
     }
@@ -36,7 +36,7 @@ impl Drop for Claim {
 ///
 /// # Errors
 /// `ERR_ARG_OUT_OF_RANGE`
-pub fn check(channel: &str, prefix: &str) -> Result<(), Error> {
+pub(super) fn check(channel: &str, prefix: &str) -> Result<(), Error> {
     let is_under = |prefix: &str| channel.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(':'));
     let claims = CLAIMS.lock();
     let owner = [prefix].into_iter().chain(claims.iter().map(String::as_str)).find(|prefix| is_under(prefix));

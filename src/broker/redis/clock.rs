@@ -15,7 +15,7 @@ const SLEWED: i64 = 100;
 static CLOCK: LazyLock<(Instant, Mutex<Clock>)> = LazyLock::new(|| (Instant::now(), Mutex::default()));
 
 /// Now, in milliseconds.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let (begin, clock) = &*CLOCK;
     let mut clock = clock.lock();
     let before = begin.elapsed();
@@ -24,7 +24,7 @@ pub fn now() -> u64 {
 }
 
 /// This time and now, in Unix milliseconds as the time of day is set now.
-pub fn until_now(since: u64) -> (u64, u64) {
+pub(crate) fn until_now(since: u64) -> (u64, u64) {
     let until = now();
     let set_back = CLOCK.1.lock().set_back;
     (since.saturating_sub(set_back), until.saturating_sub(set_back))

@@ -12,7 +12,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo};
 pub const MAX_PREFIX_BYTES: usize = 64;
 /// What comes behind the prefix in the names of channels. A prefix with one of these between its colons would lie among
 /// the channels of another app: under `shop`, `shop:user:messages` is the channel of the user `messages`.
-pub const RESERVED: [&str; 7] = ["all", "control", "messages", "node", "probe", "room", "user"];
+pub(super) const RESERVED: [&str; 7] = ["all", "control", "messages", "node", "probe", "room", "user"];
 /// Most URLs of one option.
 pub const MAX_URLS: usize = 64;
 

@@ -29,9 +29,9 @@ use crate::worker::intake::Intake;
 use crate::worker::refusal::Refused;
 
 /// Longest wait for the answers of other servers to a count.
-pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const COUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// The error that a client gets whose message went to connections of this server only.
-pub fn only_local() -> Error {
+pub(super) fn only_local() -> Error {
     unavailable("the message reached connections of this server only")
 }
 
@@ -45,7 +45,7 @@ struct Tally {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Dispatcher {
+pub(super) struct Dispatcher {
     pub registry: Arc<Registry>,
     events: Arc<Events>,
     pub outbox_limit: usize,
@@ -61,7 +61,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// One that still needs its router.
-    pub fn new(
+    pub(super) fn new(
         registry: Arc<Registry>,
         events: Arc<Events>,
         outbox_limit: usize,
@@ -83,7 +83,7 @@ impl Dispatcher {
     }
 
     /// Gives it the router whose sink it is.
-    pub fn attach(&self, router: &Arc<SubscriptionRouter>) {
+    pub(super) fn attach(&self, router: &Arc<SubscriptionRouter>) {
         let _ = self.router.set(Arc::downgrade(router));
     }
 
@@ -92,7 +92,7 @@ impl Dispatcher {
     }
 
     /// A number for an answer that comes later.
-    pub fn ticket(&self) -> u64 {
+    pub(super) fn ticket(&self) -> u64 {
         self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -103,24 +103,24 @@ impl Dispatcher {
     // Counting connections on all servers.
 
     /// Answers to this ticket are added up from here on. There are so many connections here.
-    pub fn begin_count(&self, ticket: u64, here: u64) {
+    pub(super) fn begin_count(&self, ticket: u64, here: u64) {
         self.tallies.lock().insert(ticket, Tally { connections: here, answers: 1, expected: None });
     }
 
     /// There will be no answers.
-    pub fn forget_count(&self, ticket: u64) {
+    pub(super) fn forget_count(&self, ticket: u64) {
         self.tallies.lock().remove(&ticket);
     }
 
     /// Servers that have not answered by now are left out.
-    pub fn end_count(&self, ticket: u64) {
+    pub(super) fn end_count(&self, ticket: u64) {
         if let Some(tally) = self.tallies.lock().remove(&ticket) {
             self.tell_count(ticket, &tally, false);
         }
     }
 
     /// Nobody answers any more.
-    pub fn end_counts(&self) {
+    pub(super) fn end_counts(&self) {
         let tallies = std::mem::take(&mut *self.tallies.lock());
         for (ticket, tally) in tallies {
             self.tell_count(ticket, &tally, false);

@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 const VERSION: u32 = 1;
 
 /// Most bytes that a message of so many takes on any channel: JSON has six characters for some.
-pub const fn largest(message: usize) -> usize {
+pub(super) const fn largest(message: usize) -> usize {
     message * 6 + (4 << 10)
 }
 
 /// Before a [`Control`] on a user's channel.
-pub const CONTROL: &[u8] = b"x";
+pub(super) const CONTROL: &[u8] = b"x";
 
 /// Channel of a user, a room or everyone: a letter, then the frame's payload.
-pub fn frame_kind(message: Message<'_>) -> &'static [u8] {
+pub(super) fn frame_kind(message: Message<'_>) -> &'static [u8] {
     match message {
         Message::Text(_) => b"t",
         Message::Binary(_) => b"b",
@@ -30,7 +30,7 @@ pub fn frame_kind(message: Message<'_>) -> &'static [u8] {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read_frame(payload: &[u8]) -> Result<Message<'_>, &'static str> {
+pub(super) fn read_frame(payload: &[u8]) -> Result<Message<'_>, &'static str> {
     match payload.split_first() {
         Some((b't', text)) => {
             simdutf8::basic::from_utf8(text).map(Message::Text).map_err(|_| "a text message is not UTF-8")
@@ -45,7 +45,7 @@ pub fn read_frame(payload: &[u8]) -> Result<Message<'_>, &'static str> {
 ///
 /// # Errors
 /// `ERR_NOT_REPRESENTABLE` for binary data.
-pub fn write_shared(user: &str, message: Message<'_>) -> Result<String, Error> {
+pub(super) fn write_shared(user: &str, message: Message<'_>) -> Result<String, Error> {
     let Message::Text(text) = message else {
         let what = "binary data can't be sent under routing 'shared'";
         return Err(Error::new(Code::NotRepresentable, what));
@@ -78,7 +78,7 @@ enum UserId<'a> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read_shared(payload: &[u8]) -> Result<(String, Cow<'_, str>), &'static str> {
+pub(super) fn read_shared(payload: &[u8]) -> Result<(String, Cow<'_, str>), &'static str> {
     const WRONG: &str = "a message on the shared channel is not {\"userId\":…,\"data\":…}";
     let shared: Shared<'_> = serde_json::from_slice(payload).map_err(|_| WRONG)?;
     let user = match shared.user {
@@ -96,7 +96,7 @@ pub fn read_shared(payload: &[u8]) -> Result<(String, Cow<'_, str>), &'static st
 /// What servers tell each other, on the control channel and on each one's own.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "camelCase")]
-pub enum Control {
+pub(super) enum Control {
     /// Close a user's connections.
     #[serde(rename_all = "camelCase")]
     Disconnect { user_id: String, code: u16, reason: String },
@@ -109,7 +109,7 @@ pub enum Control {
 
 impl Control {
     /// True if it closes the connections of this user.
-    pub fn closes(&self, user: &str) -> bool {
+    pub(super) fn closes(&self, user: &str) -> bool {
         matches!(self, Control::Disconnect { user_id, .. } if user_id == user)
     }
 }
@@ -122,7 +122,7 @@ struct Versioned<T> {
 }
 
 /// As JSON.
-pub fn write_control(control: &Control) -> String {
+pub(super) fn write_control(control: &Control) -> String {
     // Strings and numbers: nothing that could fail.
     serde_json::to_string(&Versioned { v: VERSION, control }).unwrap_or_default()
 }
@@ -131,7 +131,7 @@ pub fn write_control(control: &Control) -> String {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read_control(payload: &[u8]) -> Result<Control, &'static str> {
+pub(super) fn read_control(payload: &[u8]) -> Result<Control, &'static str> {
     #[derive(Deserialize)]
     struct Version {
         v: u32,

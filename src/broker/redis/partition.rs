@@ -17,7 +17,7 @@ const PERSISTENCE: Duration = Duration::from_millis(200);
 
 /// Who waits for a subscription to be confirmed.
 #[derive(Debug)]
-pub enum Waiter {
+pub(super) enum Waiter {
     /// A task, for as long as the link lives.
     Task(oneshot::Sender<()>),
     /// The embedder, for as long as it takes.
@@ -26,7 +26,7 @@ pub enum Waiter {
 
 /// A subscription.
 #[derive(Debug, Default)]
-pub struct Topic {
+pub(super) struct Topic {
     pub confirmed: bool,
     /// It was confirmed before, perhaps over an earlier link.
     pub heard: bool,
@@ -41,19 +41,19 @@ pub struct Topic {
 
 impl Topic {
     /// Something to wait for.
-    pub fn task(&mut self) -> oneshot::Receiver<()> {
+    pub(super) fn task(&mut self) -> oneshot::Receiver<()> {
         let (confirm, confirmed) = oneshot::channel();
         self.waiters.push(Waiter::Task(confirm));
         confirmed
     }
 
     /// It is to be subscribed over this link, with its next take.
-    pub fn go_over(&mut self, link: &Link, partition: usize, channel: Channel) {
+    pub(super) fn go_over(&mut self, link: &Link, partition: usize, channel: Channel) {
         self.take = link.pipeline.subscribe(partition, channel);
     }
 
     /// Its link is down.
-    pub fn unconfirm(&mut self) {
+    pub(super) fn unconfirm(&mut self) {
         self.confirmed = false;
         self.waiters.retain(|waiter| matches!(waiter, Waiter::Ticket(_)));
     }
@@ -61,7 +61,7 @@ impl Topic {
 
 /// A publish that waits for its partition to arrive at another link.
 #[derive(Debug)]
-pub struct Parked {
+pub(super) struct Parked {
     pub bytes: Vec<u8>,
     pub asker: Asker,
     /// Since when it waits.
@@ -70,7 +70,7 @@ pub struct Parked {
 
 /// What waits while a partition goes from one link to another.
 #[derive(Debug, Default)]
-pub struct Moving {
+pub(super) struct Moving {
     /// Refused by the link that had the partition; they come before what was added since.
     pub refused: VecDeque<Parked>,
     pub added: VecDeque<Parked>,
@@ -84,19 +84,19 @@ pub struct Moving {
 
 impl Moving {
     /// True if a link may be tried: not at once the one that has just refused.
-    pub fn may_go_over(&self, link: &Link) -> bool {
+    pub(super) fn may_go_over(&self, link: &Link) -> bool {
         link.health.is_up()
             && !link.is_retired()
             && self.refuser.is_none_or(|(number, at)| number != link.number || at.elapsed() > PERSISTENCE)
     }
 
     /// True if the first ones have gone over this link.
-    pub fn goes_over(&self, link: &Link) -> bool {
+    pub(super) fn goes_over(&self, link: &Link) -> bool {
         self.goes == Some(link.number)
     }
 
     /// True if what waits is to be given up: the first one has waited too long, or was given up.
-    pub fn has_expired(&self, patience: Duration) -> bool {
+    pub(super) fn has_expired(&self, patience: Duration) -> bool {
         let first = self.refused.front().or(self.added.front());
         self.given_up || first.is_some_and(|parked| parked.since.elapsed() > patience)
     }
@@ -112,7 +112,7 @@ impl Iterator for Moving {
 }
 
 #[derive(Debug, Default)]
-pub struct Partition {
+pub(super) struct Partition {
     pub topics: HashMap<Box<str>, Topic>,
     pub link: Option<Arc<Link>>,
     pub moving: Option<Moving>,
@@ -124,12 +124,12 @@ pub struct Partition {
 }
 
 impl Partition {
-    pub fn is_of(&self, link: &Arc<Link>) -> bool {
+    pub(super) fn is_of(&self, link: &Arc<Link>) -> bool {
         self.link.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, link))
     }
 
     /// What was published since then may not have arrived.
-    pub fn begin_gap(&mut self, since: u64) {
+    pub(super) fn begin_gap(&mut self, since: u64) {
         self.lost_since = Some(self.lost_since.map_or(since, |known| known.min(since)));
     }
 }

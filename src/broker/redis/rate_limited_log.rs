@@ -10,7 +10,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct RateLimitedLog(Mutex<Inner>);
+pub(super) struct RateLimitedLog(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -20,7 +20,7 @@ struct Inner {
 
 impl RateLimitedLog {
     /// A message was skipped. The report, if one is due.
-    pub fn note(&self, why: &str, now: Instant) -> Option<Error> {
+    pub(super) fn note(&self, why: &str, now: Instant) -> Option<Error> {
         let mut inner = self.0.lock();
         inner.since += 1;
         if inner.reported.is_some_and(|at| now.duration_since(at) < REPORT_EVERY) {

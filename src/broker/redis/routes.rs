@@ -24,28 +24,28 @@ const PARKED: u64 = 8;
 
 impl SubscriptionRouter {
     /// The links.
-    pub fn links(&self) -> Vec<Arc<Link>> {
+    pub(super) fn links(&self) -> Vec<Arc<Link>> {
         self.links.lock().clone()
     }
 
     /// A link is missing.
-    pub fn is_ailing(&self) -> bool {
+    pub(super) fn is_ailing(&self) -> bool {
         self.links.lock().iter().any(|link| !link.health.is_up() && !link.is_retired())
     }
 
     /// Takes a link in.
-    pub fn add_link(&self, link: Arc<Link>) {
+    pub(super) fn add_link(&self, link: Arc<Link>) {
         self.links.lock().push(link);
     }
 
     /// Forgets a link that is over.
-    pub fn remove_link(&self, link: &Arc<Link>) {
+    pub(super) fn remove_link(&self, link: &Arc<Link>) {
         self.links.lock().retain(|other| !Arc::ptr_eq(other, link));
     }
 
     /// Gives a partition to a link. Answers the confirmations that it waits for, if it was elsewhere or its
     /// subscriptions were dropped.
-    pub fn assign(&self, index: usize, link: Option<Arc<Link>>) -> Vec<oneshot::Receiver<()>> {
+    pub(super) fn assign(&self, index: usize, link: Option<Arc<Link>>) -> Vec<oneshot::Receiver<()>> {
         let mut guard = self.partitions[index].lock();
         let same = match (&guard.link, &link) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -90,12 +90,12 @@ impl SubscriptionRouter {
     }
 
     /// The link of a partition.
-    pub fn link_of(&self, index: usize) -> Option<Arc<Link>> {
+    pub(super) fn link_of(&self, index: usize) -> Option<Arc<Link>> {
         self.partitions[index].lock().link.clone()
     }
 
     /// A publish was refused because its partition lies elsewhere: it waits, and what is added after it too.
-    pub fn park(&self, pending: Pending, bytes: &[u8], link: &Link) {
+    pub(super) fn park(&self, pending: Pending, bytes: &[u8], link: &Link) {
         let index = usize::from(pending.partition);
         let now = Instant::now();
         let parked =
@@ -136,12 +136,12 @@ impl SubscriptionRouter {
     }
 
     /// True if a partition's publishes wait for it to be found.
-    pub fn is_parked(&self, index: usize) -> bool {
+    pub(super) fn is_parked(&self, index: usize) -> bool {
         self.partitions[index].lock().moving.is_some()
     }
 
     /// Lets parked publishes go that have a link again; those that waited too long are given up. A turn's work at a time.
-    pub async fn unpark(&self) {
+    pub(super) async fn unpark(&self) {
         let mut budget = Budget::begin();
         for index in 0..2 * PARTITIONS {
             while self.unpark_few(index) {
@@ -191,7 +191,7 @@ impl SubscriptionRouter {
     }
 
     /// Partitions are between two links.
-    pub fn is_moving(&self) -> bool {
+    pub(super) fn is_moving(&self) -> bool {
         (0..2 * PARTITIONS).any(|index| self.is_parked(index))
     }
 }

@@ -11,7 +11,7 @@ use crate::worker::intake::Intake;
 
 /// What became of a command.
 #[derive(Debug)]
-pub enum Outcome<'a> {
+pub(super) enum Outcome<'a> {
     /// Redis answered with a number.
     Number(u64),
     /// Redis refused it: nobody got it.
@@ -23,7 +23,7 @@ pub enum Outcome<'a> {
 }
 
 /// Whose messages these are.
-pub trait Sink: fmt::Debug + Send + Sync {
+pub(super) trait Sink: fmt::Debug + Send + Sync {
     /// A message came. `name` is the channel's, without prefix and hash tag.
     fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
 

@@ -35,18 +35,18 @@ use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
-pub const SHARED: &str = "messages";
+pub(super) const SHARED: &str = "messages";
 
 /// Where links run.
 #[derive(Clone, Debug)]
-pub struct Runner {
+pub(super) struct Runner {
     pub runtime: runtime::Handle,
     pub inbox: Arc<Inbox>,
 }
 
 /// Counters that several threads write.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(super) struct Counts {
     pub published: AtomicU64,
     pub local: AtomicU64,
     pub uncertain: AtomicU64,
@@ -58,7 +58,7 @@ pub struct Counts {
 
 /// See the module.
 #[derive(Debug)]
-pub struct SubscriptionRouter {
+pub(super) struct SubscriptionRouter {
     pub config: RedisConfig,
     pub tls: Tls,
     /// What all channels begin with.
@@ -95,18 +95,18 @@ pub struct SubscriptionRouter {
 }
 
 /// Adds one.
-pub fn count(counter: &AtomicU64) {
+pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The error of who comes, or waits, when everything is over.
-pub fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(Code::Closed, "the links to Redis are closed")
 }
 
 impl SubscriptionRouter {
     /// A router without links. For the thread that [`Tls::of`] is for.
-    pub fn new(
+    pub(super) fn new(
         config: RedisConfig,
         prefix: String,
         node: String,
@@ -146,28 +146,28 @@ impl SubscriptionRouter {
     }
 
     /// True if the Redis is a cluster; false until that is known.
-    pub fn is_sharded(&self) -> bool {
+    pub(super) fn is_sharded(&self) -> bool {
         self.sharded.get().copied().unwrap_or(false)
     }
 
     /// Sets what [`SubscriptionRouter::is_sharded`] answers.
-    pub fn set_sharded(&self, sharded: bool) {
+    pub(super) fn set_sharded(&self, sharded: bool) {
         let _ = self.sharded.set(sharded);
     }
 
     /// True if channels are the embedder's, and named by it; ours have a prefix.
-    pub fn has_foreign_channels(&self) -> bool {
+    pub(super) fn has_foreign_channels(&self) -> bool {
         self.prefix.is_empty()
     }
 
     /// The next place for a link.
-    pub fn runner(&self) -> Runner {
+    pub(super) fn runner(&self) -> Runner {
         let next = self.next_place.fetch_add(1, Ordering::Relaxed) as usize;
         self.runners[next % self.runners.len()].clone()
     }
 
     /// True once everything is over.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
@@ -216,7 +216,7 @@ impl SubscriptionRouter {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub fn publish(&self, name: [&str; 2], payload: &[&[u8]], asker: Asker) -> Result<(), NotAdded> {
+    pub(super) fn publish(&self, name: [&str; 2], payload: &[&[u8]], asker: Asker) -> Result<(), NotAdded> {
         let partition = self.partition(name);
         let tag = self.tag(partition);
         let verb: &[u8] = if tag.is_empty() { b"PUBLISH" } else { b"SPUBLISH" };
@@ -233,7 +233,7 @@ impl SubscriptionRouter {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
+    pub(super) fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
         self.add(partition_of(channel) + PARTITIONS, asker, |out| {
             resp::command(out, &[b"PUBLISH", channel.as_bytes(), payload])
         })
@@ -243,7 +243,7 @@ impl SubscriptionRouter {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
+    pub(super) fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
         let partition = self.home(name);
         let channel = self.channel(partition, name);
         let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
@@ -300,7 +300,7 @@ impl SubscriptionRouter {
     }
 
     /// A publish or question is answered, or won't be. `bytes` is the command.
-    pub fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
+    pub(super) fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
         let partition = usize::from(pending.partition);
         if matches!(outcome, Settled::Number(_)) && pending.asker.is_message() {
             self.give_up_overtaken(partition);
@@ -348,7 +348,7 @@ impl SubscriptionRouter {
     // Receiving.
 
     /// A message came over a link.
-    pub fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>, gathered: &mut Gathered) {
+    pub(super) fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>, gathered: &mut Gathered) {
         count(&self.counts.received);
         match self.name(channel) {
             // Late messages of a slot's old master would overtake, or repeat, what came from the new one.
@@ -359,19 +359,19 @@ impl SubscriptionRouter {
     }
 
     /// The embedder takes messages again.
-    pub fn resume(&self) {
+    pub(super) fn resume(&self) {
         self.links.lock().iter().for_each(|link| link.pipeline.nudge());
     }
 
     /// Completes when the router is closed.
-    pub async fn closing(&self) {
+    pub(super) async fn closing(&self) {
         while !self.is_closed() {
             self.over.notified().await;
         }
     }
 
     /// Ends all links, and answers whoever waits for one.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.stale.notify_one();
         self.over.notify_one();
@@ -402,7 +402,7 @@ impl SubscriptionRouter {
     }
 
     /// A reading of the counters.
-    pub fn read_counts(&self) -> BrokerCounts {
+    pub(super) fn read_counts(&self) -> BrokerCounts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = &self.counts;
         BrokerCounts {
@@ -422,7 +422,7 @@ impl SubscriptionRouter {
 
 /// What a session finds out about a command.
 #[derive(Debug)]
-pub enum Settled {
+pub(super) enum Settled {
     /// The answer.
     Number(u64),
     /// An error as answer.

@@ -13,12 +13,12 @@ use super::verifier::{Authorities, Verifier};
 
 /// A client's configuration, or why there is none.
 #[derive(Debug)]
-pub struct Tls(Result<Arc<ClientConfig>, String>);
+pub(super) struct Tls(Result<Arc<ClientConfig>, String>);
 
 impl Tls {
     /// For these servers. The first may read the environment, and JavaScript may write that on its own thread at any time: so it
     /// is for that thread.
-    pub fn of(config: &RedisConfig) -> Tls {
+    pub(super) fn of(config: &RedisConfig) -> Tls {
         if !config.is_tls() {
             return Tls(Err("no URL is rediss://".to_owned()));
         }
@@ -29,7 +29,7 @@ impl Tls {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn client(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, String> {
         self.0.clone()
     }
 }
@@ -38,7 +38,7 @@ impl Tls {
 ///
 /// # Errors
 /// What is wrong with the certificates or the key.
-pub fn client_config(
+pub(super) fn client_config(
     options: &TlsOptions,
     others: impl FnOnce() -> Arc<Authorities>,
 ) -> Result<Arc<ClientConfig>, String> {

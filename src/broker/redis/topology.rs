@@ -32,7 +32,7 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// How a link finds its server, each time it connects.
 #[derive(Clone, Copy, Debug)]
-pub enum Finder {
+pub(super) enum Finder {
     /// The one it was made for.
     Given,
     /// By asking the Sentinels.
@@ -44,7 +44,7 @@ impl Finder {
     ///
     /// # Errors
     /// That no Sentinel knows a master.
-    pub async fn find(
+    pub(super) async fn find(
         self,
         given: &Server,
         router: &Arc<SubscriptionRouter>,
@@ -57,7 +57,7 @@ impl Finder {
 }
 
 /// Finds out what there is, makes the links, and looks after them until the router is closed.
-pub async fn supervise(router: Arc<SubscriptionRouter>) {
+pub(super) async fn supervise(router: Arc<SubscriptionRouter>) {
     let Some((mode, server)) = discover(&router).await else { return };
     router.set_sharded(mode == Mode::Cluster);
     if mode == Mode::Cluster {

@@ -26,7 +26,7 @@ const MAX_REPLY: usize = 4 << 20;
 
 /// A connection. Boxed TLS, so that the plain one stays small.
 #[derive(Debug)]
-pub enum Wire {
+pub(super) enum Wire {
     /// TCP.
     Tcp(TcpStream),
     /// A Unix-domain socket.
@@ -78,7 +78,7 @@ impl AsyncWrite for Wire {
 
 /// What kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     /// One server, or a master with replicas.
     Standalone,
     /// A node of a Redis Cluster.
@@ -93,7 +93,11 @@ impl Wire {
     /// # Errors
     /// `ERR_BROKER_CONNECT`, `ERR_BROKER_AUTH`, `ERR_BROKER_TOO_OLD`, `ERR_BROKER_TIMEOUT` or `ERR_BROKER_PROTOCOL`;
     /// the message names the server.
-    pub async fn connect(server: &Server, config: &RedisConfig, tls: &Tls) -> Result<(Wire, Mode), Error> {
+    pub(super) async fn connect(
+        server: &Server,
+        config: &RedisConfig,
+        tls: &Tls,
+    ) -> Result<(Wire, Mode), Error> {
         let attempt = async {
             let mut wire = Wire::open(server, config, tls)
                 .await
@@ -164,7 +168,7 @@ impl Wire {
     ///
     /// # Errors
     /// What the server says, as one of our codes; or that the connection is lost.
-    pub async fn ask(&mut self, command: &[u8], server: &Server) -> Result<Value, Error> {
+    pub(super) async fn ask(&mut self, command: &[u8], server: &Server) -> Result<Value, Error> {
         let lost = |error: io::Error| server.error(Code::BrokerConnect, error);
         self.write_all(command).await.map_err(lost)?;
         self.flush().await.map_err(lost)?;
@@ -189,7 +193,7 @@ impl Wire {
 }
 
 /// An error reply as one of our errors.
-pub fn refusal(server: &Server, code: &str, details: &str) -> Error {
+pub(super) fn refusal(server: &Server, code: &str, details: &str) -> Error {
     let kind = match code {
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => Code::BrokerAuth,
         "NOPROTO" => Code::BrokerTooOld,
@@ -213,12 +217,12 @@ pub fn refusal(server: &Server, code: &str, details: &str) -> Error {
 }
 
 /// An answer of the wrong shape.
-pub fn unexpected(server: &Server, command: &str) -> Error {
+pub(super) fn unexpected(server: &Server, command: &str) -> Error {
     server.error(Code::BrokerProtocol, format!("unexpected answer to {command}"))
 }
 
 /// A string of whatever kind.
-pub fn text(value: &Value) -> Option<&str> {
+pub(super) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
         Value::SimpleString(text) => Some(text),

@@ -62,14 +62,14 @@ struct Seen {
 
 /// Events on their way to who waits for one.
 #[derive(Default)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     pub(super) bell: Arc<Bell>,
     seen: Mutex<Seen>,
 }
 
 impl Inbox {
     /// What is to be called when there are events.
-    pub fn notify(&self) -> Box<dyn Fn() + Send + Sync> {
+    pub(crate) fn notify(&self) -> Box<dyn Fn() + Send + Sync> {
         let bell = self.bell.clone();
         Box::new(move || bell.ring())
     }
@@ -80,7 +80,7 @@ impl Inbox {
     }
 
     /// Waits for an event, and takes it. What comes before it is kept for who asks later. `drain` takes what there is.
-    pub fn event_within<T>(
+    pub(crate) fn event_within<T>(
         &self,
         drain: impl Fn() -> VecDeque<Event>,
         patience: Duration,

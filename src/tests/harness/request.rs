@@ -7,7 +7,7 @@ use super::identity;
 use crate::engine::Upgrade;
 
 /// An upgrade as a client asks for it, and what is to be done with it.
-pub struct Request {
+pub(crate) struct Request {
     /// Method and target of the first line.
     pub line: String,
     /// Header lines.
@@ -27,8 +27,8 @@ pub struct Request {
 }
 
 /// Key and answer of RFC 6455, section 1.3.
-pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 impl Default for Request {
     fn default() -> Self {
@@ -54,24 +54,24 @@ impl Default for Request {
 
 impl Request {
     /// A request of a user.
-    pub fn of(user: &str, rooms: &[&str]) -> Request {
+    pub(crate) fn of(user: &str, rooms: &[&str]) -> Request {
         Request { identity: Some(identity(user, rooms)), ..Request::default() }
     }
 
     /// With a header line more.
-    pub fn with(mut self, header: &str) -> Request {
+    pub(crate) fn with(mut self, header: &str) -> Request {
         self.headers.push(header.into());
         self
     }
 
     /// Without the header of this name.
-    pub fn without(mut self, name: &str) -> Request {
+    pub(crate) fn without(mut self, name: &str) -> Request {
         self.headers.retain(|header| !header.starts_with(name));
         self
     }
 
     /// The head's bytes.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         format!("{} HTTP/1.1\r\n{}\r\n\r\n", self.line, self.headers.join("\r\n")).into_bytes()
     }
 }

@@ -15,12 +15,12 @@ use crate::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::tests::harness::eventually;
 
 /// Masters.
-pub const MASTERS: usize = 3;
+pub(crate) const MASTERS: usize = 3;
 /// A node that answers nothing for so long has failed, in milliseconds.
-pub const NODE_TIMEOUT_MS: u64 = 1000;
+pub(super) const NODE_TIMEOUT_MS: u64 = 1000;
 
 /// See the module.
-pub struct RedisCluster {
+pub(crate) struct RedisCluster {
     /// The masters that it began with, then their replicas in the same order.
     pub nodes: Vec<RedisServer>,
     ids: Vec<String>,
@@ -30,17 +30,17 @@ pub struct RedisCluster {
 
 impl RedisCluster {
     /// Three masters, each with a third of the slots.
-    pub fn start() -> RedisCluster {
+    pub(crate) fn start() -> RedisCluster {
         RedisCluster::of(MASTERS, &[])
     }
 
     /// Three masters, and a replica of each.
-    pub fn with_replicas() -> RedisCluster {
+    pub(crate) fn with_replicas() -> RedisCluster {
         RedisCluster::of(2 * MASTERS, &[])
     }
 
     /// So many nodes, with these lines in the configuration of each.
-    pub fn of(nodes: usize, lines: &[&str]) -> RedisCluster {
+    pub(crate) fn of(nodes: usize, lines: &[&str]) -> RedisCluster {
         let ids: Vec<String> = (1..=nodes).map(|n| format!("{n:040x}")).collect();
         let mut ports: Vec<_> = (0..nodes).map(|_| (reserve_port(), reserve_port())).collect();
         let addresses: Vec<_> = ports.iter().map(|(port, bus)| (port.1, bus.1)).collect();
@@ -102,18 +102,18 @@ impl RedisCluster {
     }
 
     /// A configuration with the URLs of the masters that it began with.
-    pub fn config(&self) -> RedisConfig {
+    pub(crate) fn config(&self) -> RedisConfig {
         let servers = self.nodes[..MASTERS].iter().map(|node| RedisAt::parse(&node.url()).unwrap());
         RedisConfig::new(servers.collect())
     }
 
     /// The slot of a user's channel.
-    pub fn slot_of(user: &str) -> usize {
+    pub(crate) fn slot_of(user: &str) -> usize {
         TAGS[partition_of(user)].slot
     }
 
     /// A user whose channel is on the master that began as number `master`. Others get other users.
-    pub fn user_on(master: usize, number: usize) -> String {
+    pub(crate) fn user_on(master: usize, number: usize) -> String {
         let mut users = (0..).map(|n| format!("user-{n}"));
         users
             .by_ref()
@@ -123,7 +123,7 @@ impl RedisCluster {
     }
 
     /// Who is subscribed at each master that it began with: the numbers of their connections.
-    pub fn links(&self) -> Vec<Vec<String>> {
+    pub(crate) fn links(&self) -> Vec<Vec<String>> {
         let of = |node: &RedisServer| {
             let clients: String = node.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]);
             clients.lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
@@ -132,7 +132,7 @@ impl RedisCluster {
     }
 
     /// The node that serves a slot, as the nodes that live say it.
-    pub fn owner(&mut self, slot: usize) -> Option<usize> {
+    pub(crate) fn owner(&mut self, slot: usize) -> Option<usize> {
         let alive: Vec<usize> = (0..self.nodes.len()).filter(|index| self.nodes[*index].is_alive()).collect();
         let says = |index: &usize| -> Option<u16> {
             let rows: Vec<Vec<Value>> = self.nodes[*index].ask(&["CLUSTER", "SLOTS"]);
@@ -152,7 +152,7 @@ impl RedisCluster {
     }
 
     /// The same, once they agree.
-    pub fn await_owner(&mut self, slot: usize) -> usize {
+    pub(crate) fn await_owner(&mut self, slot: usize) -> usize {
         let mut owner = None;
         eventually("the nodes to agree whose the slot is", || {
             owner = self.owner(slot);
@@ -166,12 +166,12 @@ impl RedisCluster {
     }
 
     /// The nodes that are masters.
-    pub fn masters(&self) -> Vec<usize> {
+    pub(crate) fn masters(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|node| self.info(*node).contains("role:master")).collect()
     }
 
     /// The replica of a node, once it has its data.
-    pub fn await_replica(&self, master: usize) -> usize {
+    pub(crate) fn await_replica(&self, master: usize) -> usize {
         let port = format!("master_port:{}\r", self.nodes[master].address().port());
         let mut replica = None;
         eventually("the master to have a replica", || {
@@ -185,7 +185,7 @@ impl RedisCluster {
     }
 
     /// Waits until so many servers of ours are subscribed to a user's channel, on the node that serves it.
-    pub fn await_subscribers(&mut self, user: &str, servers: usize) {
+    pub(crate) fn await_subscribers(&mut self, user: &str, servers: usize) {
         let slot = RedisCluster::slot_of(user);
         let pattern = format!("actory:*:user:{user}");
         eventually("the servers to subscribe", || {
@@ -198,7 +198,7 @@ impl RedisCluster {
     }
 
     /// Moves a slot to another master, as `redis-cli --cluster reshard` does: the new owner is told first.
-    pub fn migrate(&mut self, slot: usize, to: usize) {
+    pub(crate) fn migrate(&mut self, slot: usize, to: usize) {
         let from = self.await_owner(slot);
         let slot = slot.to_string();
         let set = |node: usize, what: &[&str]| {
@@ -211,7 +211,7 @@ impl RedisCluster {
     }
 
     /// Moves all slots of a master to another one.
-    pub fn give_away(&mut self, from: usize, to: usize) {
+    pub(crate) fn give_away(&mut self, from: usize, to: usize) {
         let id = self.ids[to].clone();
         for slot in from * SLOTS / MASTERS..(from + 1) * SLOTS / MASTERS {
             for node in [to, from] {
@@ -221,7 +221,7 @@ impl RedisCluster {
     }
 
     /// Makes the replica of a slot's master the master, while both live.
-    pub fn fail_over(&mut self, slot: usize) {
+    pub(crate) fn fail_over(&mut self, slot: usize) {
         let replica = {
             let master = self.await_owner(slot);
             self.await_replica(master)
@@ -238,7 +238,7 @@ impl RedisCluster {
     }
 
     /// Waits until the replica of a master is the master.
-    pub fn await_promotion(&mut self, master: usize) {
+    pub(crate) fn await_promotion(&mut self, master: usize) {
         eventually("the replica to be promoted", || {
             self.owner(master * SLOTS / MASTERS) == Some(master + MASTERS)
         });

@@ -10,10 +10,10 @@ use std::thread;
 use redis::{Parser, Value};
 
 /// A command's name and arguments.
-pub type Command = Vec<String>;
+pub(crate) type Command = Vec<String>;
 
 /// What a script decides about a command.
-pub enum Line {
+pub(crate) enum Line {
     /// A healthy server's answer.
     Usual,
     /// This instead.
@@ -28,7 +28,7 @@ pub enum Line {
 
 /// What a Sentinel calls the master, and since which failover.
 #[derive(Clone, Copy)]
-pub struct Word {
+pub(crate) struct Word {
     pub epoch: u64,
     pub host: &'static str,
     pub port: u16,
@@ -38,19 +38,19 @@ type Script = dyn Fn(&Command) -> Line + Send + Sync;
 
 /// Answers what a link asks as a healthy server does, but for what its script says. It knows no other connections: who
 /// publishes is the only one who may get it.
-pub struct FakeRedis {
+pub(crate) struct FakeRedis {
     address: SocketAddr,
     over: Arc<AtomicBool>,
 }
 
 impl FakeRedis {
-    pub fn start(script: impl Fn(&Command) -> Line + Send + Sync + 'static) -> FakeRedis {
+    pub(crate) fn start(script: impl Fn(&Command) -> Line + Send + Sync + 'static) -> FakeRedis {
         let script: Arc<Script> = Arc::new(script);
         FakeRedis::serve(move |stream| converse(stream, &script))
     }
 
     /// One that is the only node of a cluster.
-    pub fn cluster(script: impl Fn(&Command) -> Line + Send + Sync + 'static) -> FakeRedis {
+    pub(crate) fn cluster(script: impl Fn(&Command) -> Line + Send + Sync + 'static) -> FakeRedis {
         let own_port = Arc::new(OnceLock::<u16>::new());
         let port = own_port.clone();
         let fake = FakeRedis::start(move |command| {
@@ -80,7 +80,7 @@ impl FakeRedis {
     }
 
     /// A Sentinel that names this master, and hangs up on whoever asks while there is none.
-    pub fn sentinel(word: impl Fn() -> Option<Word> + Send + Sync + 'static) -> FakeRedis {
+    pub(crate) fn sentinel(word: impl Fn() -> Option<Word> + Send + Sync + 'static) -> FakeRedis {
         FakeRedis::start(move |command| {
             let Some(Word { epoch, host, port }) = word() else { return Line::Last(String::new()) };
             let [key, epoch, host, port] =
@@ -95,7 +95,7 @@ impl FakeRedis {
     }
 
     /// A healthy one that is slow of speech: what it says comes byte by byte.
-    pub fn dribbling() -> FakeRedis {
+    pub(crate) fn dribbling() -> FakeRedis {
         let script: Arc<Script> = Arc::new(|_: &Command| Line::Usual);
         FakeRedis::serve(move |stream| {
             // Both ends of a way on which nothing waits for more.
@@ -112,7 +112,7 @@ impl FakeRedis {
     }
 
     /// A server that says the same to everybody, once it has been spoken to, and then nothing.
-    pub fn saying(what: &'static [u8]) -> FakeRedis {
+    pub(crate) fn saying(what: &'static [u8]) -> FakeRedis {
         FakeRedis::serve(move |mut stream| {
             let mut buffer = [0; 4096];
             let _ = stream.read(&mut buffer);
@@ -140,11 +140,11 @@ impl FakeRedis {
         FakeRedis { address, over }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -158,7 +158,7 @@ impl Drop for FakeRedis {
 }
 
 /// A bulk string.
-pub fn bulk(text: &str) -> String {
+pub(crate) fn bulk(text: &str) -> String {
     format!("${}\r\n{text}\r\n", text.len())
 }
 
@@ -168,7 +168,7 @@ fn greeting(mode: &str) -> String {
 }
 
 /// A message as Pub/Sub pushes it.
-pub fn message(channel: &str, payload: &str) -> String {
+pub(crate) fn message(channel: &str, payload: &str) -> String {
     format!(">3\r\n{}{}{}", bulk("message"), bulk(channel), bulk(payload))
 }
 

@@ -1,20 +1,20 @@
 //! Real Redis servers that a test starts and breaks, and what goes between them and us.
 
 mod cluster;
-pub mod fake;
+pub(crate) mod fake;
 mod listener;
-pub mod sentinel;
+pub(crate) mod sentinel;
 mod server;
 mod tap;
 mod tls;
-pub mod traffic;
+pub(crate) mod traffic;
 
-pub use cluster::{MASTERS, RedisCluster};
-pub use fake::FakeRedis;
-pub use listener::Listener;
-pub use server::{RedisServer, private_dir};
-pub use tap::Tap;
-pub use tls::{KEY, TlsRedis, openssl};
+pub(crate) use cluster::{MASTERS, RedisCluster};
+pub(crate) use fake::FakeRedis;
+pub(crate) use listener::Listener;
+pub(crate) use server::{RedisServer, private_dir};
+pub(crate) use tap::Tap;
+pub(crate) use tls::{KEY, TlsRedis, openssl};
 
 use std::time::Duration;
 
@@ -30,35 +30,35 @@ use crate::outcome::{Answer, Delivery, Reply};
 use crate::registry::recipients::Channel;
 
 /// A configuration for tests whose broker is the Redis at `url`.
-pub fn with_redis(url: &str) -> Config {
+pub(crate) fn with_redis(url: &str) -> Config {
     with(RedisConfig::new(vec![RedisAt::parse(url).unwrap()]))
 }
 
 /// The same with other options for Redis.
-pub fn with(redis: RedisConfig) -> Config {
+pub(crate) fn with(redis: RedisConfig) -> Config {
     Config { redis, ..config() }
 }
 
 impl Server {
     /// A server that waits until its broker is up.
-    pub fn start_up(config: Config) -> Server {
+    pub(crate) fn start_up(config: Config) -> Server {
         let server = Server::start(config);
         server.expect_up();
         server
     }
 
     /// A server on the Redis at `url`, whose broker is up.
-    pub fn on(url: &str) -> Server {
+    pub(crate) fn on(url: &str) -> Server {
         Server::start_up(with_redis(url))
     }
 
     /// Waits until the broker is up, however many attempts that takes.
-    pub fn expect_up(&self) {
+    pub(crate) fn expect_up(&self) {
         self.broker("the broker to be up", |status| status.state == State::Up);
     }
 
     /// Waits for the broker to tell of this, unless it has told and was not asked. What it told before is dropped.
-    pub fn broker(&self, what: &str, mut pick: impl FnMut(&BrokerStatus) -> bool) -> BrokerStatus {
+    pub(crate) fn broker(&self, what: &str, mut pick: impl FnMut(&BrokerStatus) -> bool) -> BrokerStatus {
         loop {
             let status = self.event(what, |event| match event {
                 Event::Broker(status) => Some(status.clone()),
@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// What the broker told since it was last asked, without waiting.
-    pub fn broker_events(&self) -> Vec<BrokerStatus> {
+    pub(crate) fn broker_events(&self) -> Vec<BrokerStatus> {
         let next = || {
             self.event_within(Duration::ZERO, |event| match event {
                 Event::Broker(status) => Some(status.clone()),
@@ -82,12 +82,12 @@ impl Server {
     }
 
     /// The gaps that the broker told of since it was last asked, without waiting.
-    pub fn gaps(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn gaps(&self) -> Vec<(u64, u64)> {
         self.broker_events().iter().filter_map(|status| status.gap).collect()
     }
 
     /// What a question to the broker comes to.
-    pub fn settled(&self, reply: Result<Reply, Error>) -> Result<Answer, Error> {
+    pub(crate) fn settled(&self, reply: Result<Reply, Error>) -> Result<Answer, Error> {
         match reply? {
             Reply::Now(answer) => Ok(answer),
             Reply::Later(number) => self.event("an answer", |event| match event {
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// What becomes of a publish that must not fail.
-    pub fn delivery(&self, reply: Result<Reply, Error>) -> Delivery {
+    pub(crate) fn delivery(&self, reply: Result<Reply, Error>) -> Delivery {
         match self.settled(reply) {
             Ok(Answer::Delivery(delivery)) => delivery,
             other => panic!("{other:?}"),
@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// Publishes a text for a user, and says what became of it.
-    pub fn tell(&self, user: &str, text: &str) -> Delivery {
+    pub(crate) fn tell(&self, user: &str, text: &str) -> Delivery {
         self.delivery(self.engine.publish(Channel::User(user), Message::Text(text), false))
     }
 }

@@ -7,14 +7,14 @@ use crate::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::tests::harness::eventually;
 
 /// The master's name.
-pub const NAME: &str = "main";
+pub(crate) const NAME: &str = "main";
 const SENTINELS: usize = 3;
 /// A master that is silent for so long is down. The third is slower, so that one vote is always to be had: three that
 /// all vote for themselves try again after seconds.
 const PATIENCE_MS: [u64; SENTINELS] = [500, 600, 1500];
 
 /// See the module.
-pub struct Sentinels {
+pub(crate) struct Sentinels {
     /// The master that it began with, and its replica.
     pub redis: [RedisServer; 2],
     pub sentinels: Vec<RedisServer>,
@@ -22,12 +22,12 @@ pub struct Sentinels {
 
 impl Sentinels {
     /// Starts them. The Sentinels know each other from the beginning.
-    pub fn start() -> Sentinels {
+    pub(crate) fn start() -> Sentinels {
         Sentinels::with(&[], &[])
     }
 
     /// The same with these lines in the configurations of Redis and of the Sentinels.
-    pub fn with(redis: &[&str], sentinel: &[&str]) -> Sentinels {
+    pub(crate) fn with(redis: &[&str], sentinel: &[&str]) -> Sentinels {
         let redis = [&["repl-diskless-sync-delay 0"], redis].concat();
         let master = RedisServer::with(&redis);
         let at = master.address().port();
@@ -76,13 +76,13 @@ impl Sentinels {
     }
 
     /// A configuration with the URLs of the Sentinels.
-    pub fn config(&self) -> RedisConfig {
+    pub(crate) fn config(&self) -> RedisConfig {
         let servers = self.sentinels.iter().map(|sentinel| RedisAt::parse(&sentinel.url()).unwrap());
         RedisConfig { master_name: NAME.into(), ..RedisConfig::new(servers.collect()) }
     }
 
     /// Waits until all Sentinels that live name this one as the master.
-    pub fn await_master(&mut self, index: usize) {
+    pub(crate) fn await_master(&mut self, index: usize) {
         let port = self.redis[index].address().port().to_string();
         for sentinel in &mut self.sentinels {
             if !sentinel.is_alive() {
@@ -96,13 +96,13 @@ impl Sentinels {
     }
 
     /// How many servers of ours are connected to a Redis. None in the moment in which its Sentinels cut everybody off.
-    pub fn subscribers(&self, index: usize) -> Option<u64> {
+    pub(crate) fn subscribers(&self, index: usize) -> Option<u64> {
         let asked = self.redis[index].try_ask::<(String, u64)>(&["PUBSUB", "NUMSUB", "actory:all"]);
         asked.ok().map(|(_, number)| number)
     }
 
     /// Makes the replica the master, while both live.
-    pub fn fail_over(&self) {
+    pub(crate) fn fail_over(&self) {
         self.sentinels[0].run(&["SENTINEL", "FAILOVER", NAME]);
     }
 }

@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 use crate::tests::harness::{PATIENCE, eventually};
 
 /// See the module. Lives on the thread that started it: the system kills it when that ends, however it ends.
-pub struct RedisServer {
+pub(crate) struct RedisServer {
     child: Child,
     /// It watches over others.
     sentinel: bool,
@@ -26,22 +26,22 @@ pub struct RedisServer {
 
 impl RedisServer {
     /// Starts one with the system's defaults, but without persistence.
-    pub fn start() -> RedisServer {
+    pub(crate) fn start() -> RedisServer {
         RedisServer::with(&[])
     }
 
     /// Starts one with these lines in its configuration.
-    pub fn with(lines: &[&str]) -> RedisServer {
+    pub(crate) fn with(lines: &[&str]) -> RedisServer {
         RedisServer::in_dir(private_dir(), lines)
     }
 
     /// Starts one with its files in `dir`, which may hold some already and is removed at the end.
-    pub fn in_dir(dir: PathBuf, lines: &[&str]) -> RedisServer {
+    pub(crate) fn in_dir(dir: PathBuf, lines: &[&str]) -> RedisServer {
         RedisServer::on_port(reserve_port(), dir, lines)
     }
 
     /// The same on this port.
-    pub fn on_port((reservation, port): (Socket, u16), dir: PathBuf, lines: &[&str]) -> RedisServer {
+    pub(crate) fn on_port((reservation, port): (Socket, u16), dir: PathBuf, lines: &[&str]) -> RedisServer {
         let config = format!(
             "bind 127.0.0.1\nport {port}\ndir {dir}\nunixsocket {dir}/redis.sock\nlogfile {dir}/log\n\
              save \"\"\nappendonly no\ndaemonize no\n{}\n",
@@ -63,43 +63,43 @@ impl RedisServer {
     }
 
     /// Its URL, without a login.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Where its files are.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// URL of its Unix-domain socket.
-    pub fn unix_url(&self) -> String {
+    pub(crate) fn unix_url(&self) -> String {
         format!("unix://{}", self.dir.join("redis.sock").display())
     }
 
     /// True if its process lives.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Ends it at once, as a crash does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, on the same port and empty.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
             self.kill();
         }
@@ -108,12 +108,12 @@ impl RedisServer {
     }
 
     /// Halts the process: its connections live and nothing answers.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.signal("STOP");
     }
 
     /// Ends [`RedisServer::stop`].
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("CONT");
     }
 
@@ -123,23 +123,23 @@ impl RedisServer {
     }
 
     /// Asks it something, over a connection for this one command.
-    pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
+    pub(crate) fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
         self.try_ask(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
     /// The same of what may be refused.
-    pub fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
+    pub(crate) fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
         let (name, arguments) = command.split_first().unwrap();
         self.try_command(redis::cmd(name).arg(arguments))
     }
 
     /// Tells it to do something; what it answers doesn't matter.
-    pub fn run(&self, command: &[&str]) {
+    pub(crate) fn run(&self, command: &[&str]) {
         self.ask::<redis::Value>(command);
     }
 
     /// How many subscribers a channel has.
-    pub fn subscribers(&self, channel: &str) -> u64 {
+    pub(crate) fn subscribers(&self, channel: &str) -> u64 {
         self.ask::<(String, u64)>(&["PUBSUB", "NUMSUB", channel]).1
     }
 
@@ -178,7 +178,7 @@ fn launch(dir: &Path, sentinel: bool) -> Child {
 }
 
 /// A new directory that nobody else has.
-pub fn private_dir() -> PathBuf {
+pub(crate) fn private_dir() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("actory-redis-{}-{number}", std::process::id()));
@@ -187,7 +187,7 @@ pub fn private_dir() -> PathBuf {
 }
 
 /// A port that nobody else is given while the socket lives, and that a server with `SO_REUSEADDR` may listen on.
-pub fn reserve_port() -> (Socket, u16) {
+pub(super) fn reserve_port() -> (Socket, u16) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

@@ -32,14 +32,14 @@ struct Shared {
 }
 
 /// See the module.
-pub struct Tap {
+pub(crate) struct Tap {
     shared: Arc<Shared>,
     address: SocketAddr,
 }
 
 impl Tap {
     /// An open tap before the server at this address.
-    pub fn before(server: SocketAddr) -> Tap {
+    pub(crate) fn before(server: SocketAddr) -> Tap {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -57,33 +57,33 @@ impl Tap {
     }
 
     /// URL of the Redis behind it.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
     /// From here on connections look healthy and nothing passes.
-    pub fn stall(&self) {
+    pub(crate) fn stall(&self) {
         self.shared.set(Flow::Stalled);
     }
 
     /// How many bytes it holds back.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.shared.held.load(Ordering::SeqCst)
     }
 
     /// Closes all connections, and every new one.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.shared.set(Flow::Cut);
         self.sever();
     }
 
     /// Closes all connections. New ones pass.
-    pub fn sever(&self) {
+    pub(crate) fn sever(&self) {
         self.shared.sever();
     }
 
     /// Lets through again, what was held back first.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.shared.set(Flow::Open);
     }
 }

@@ -11,10 +11,10 @@ use super::with_redis;
 use crate::broker::redis::{RedisConfig, TlsOptions};
 
 /// How openssl is told to make a key.
-pub const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+pub(crate) const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 
 /// See the module.
-pub struct TlsRedis {
+pub(crate) struct TlsRedis {
     pub server: RedisServer,
     port: u16,
     options: TlsOptions,
@@ -23,7 +23,7 @@ pub struct TlsRedis {
 
 impl TlsRedis {
     /// One with a certificate for `localhost` by an authority. Wants to see one by the same of who connects.
-    pub fn start() -> TlsRedis {
+    pub(crate) fn start() -> TlsRedis {
         let make = [
             &format!("req -x509 {KEY} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"),
             &format!("req {KEY} -keyout redis.key -out redis.csr -subj /CN=localhost"),
@@ -36,7 +36,7 @@ impl TlsRedis {
     }
 
     /// One with `redis.pem` and `redis.key`, which openssl makes when it is told so. `ca.pem` is the authority, where it is made. The files `names` and `kind` have extensions.
-    pub fn with(make: &[&str], lines: &[&str]) -> TlsRedis {
+    pub(crate) fn with(make: &[&str], lines: &[&str]) -> TlsRedis {
         let dir = private_dir();
         fs::write(dir.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1").unwrap();
         fs::write(dir.join("kind"), "extendedKeyUsage=serverAuth").unwrap();
@@ -57,19 +57,19 @@ impl TlsRedis {
     }
 
     /// What is in one of its files.
-    pub fn file(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn file(&self, name: &str) -> Vec<u8> {
         fs::read(self.server.dir().join(name)).unwrap()
     }
 
     /// How it is reached.
-    pub fn config(&self) -> RedisConfig {
+    pub(crate) fn config(&self) -> RedisConfig {
         let config = with_redis(&format!("rediss://localhost:{}", self.port)).redis;
         RedisConfig { tls: self.options.clone(), ..config }
     }
 }
 
 /// Runs openssl there.
-pub fn openssl(dir: &Path, arguments: &str) {
+pub(crate) fn openssl(dir: &Path, arguments: &str) {
     let made = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

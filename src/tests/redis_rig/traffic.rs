@@ -16,7 +16,7 @@ use crate::tests::harness::{Server, SetOnDrop};
 
 /// A message of the traffic.
 #[derive(Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Unix milliseconds between which it was published, if it was.
     began: u64,
     ended: u64,
@@ -25,7 +25,7 @@ pub struct Sent {
 
 /// What was sent from one server to a user on two, and what came.
 #[derive(Debug)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     pub sent: Vec<Sent>,
     /// Numbers that reached the user's connection on the server that published.
     pub here: Vec<usize>,
@@ -34,24 +34,24 @@ pub struct Traffic {
 }
 
 /// What began then, in Unix milliseconds, took a fraction of a second, or a little longer on a machine that is busy.
-pub fn expect_soon(begun: u64) {
+pub(crate) fn expect_soon(begun: u64) {
     let took = unix_ms() - begun;
     assert!(took < 2000, "{took} ms");
 }
 
 /// Now, as gaps are told: by their own clock, which does not go back by the milliseconds by which the time of day may.
-pub fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     clock::until_now(0).1
 }
 
 /// Publishes from `one`, all the time that `fault` takes and some more after it. Both servers' brokers have to be up at
 /// the end of `fault`. No connection may drop.
-pub fn during(one: &Server, two: &Server, fault: impl FnOnce()) -> Traffic {
+pub(crate) fn during(one: &Server, two: &Server, fault: impl FnOnce()) -> Traffic {
     during_for("traveller", one, two, fault)
 }
 
 /// The same for a user of this name. `nodes` are not looked at under routing `shared`.
-pub fn during_for(user: &str, one: &Server, two: &Server, fault: impl FnOnce()) -> Traffic {
+pub(crate) fn during_for(user: &str, one: &Server, two: &Server, fault: impl FnOnce()) -> Traffic {
     let (mut here, mut there) = (one.connect_as(user), two.connect_as(user));
     let over = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
@@ -98,12 +98,12 @@ fn until_end(client: &mut Client) -> Vec<usize> {
 
 impl Traffic {
     /// How many messages had this outcome.
-    pub fn count(&self, status: Status) -> usize {
+    pub(crate) fn count(&self, status: Status) -> usize {
         self.sent.iter().filter(|sent| sent.delivery.status == status).count()
     }
 
     /// Everything was published and came to both servers.
-    pub fn expect_untouched(&self) {
+    pub(crate) fn expect_untouched(&self) {
         let all: Vec<usize> = (0..self.sent.len()).collect();
         assert_eq!(self.count(Status::Published), all.len());
         assert_eq!(self.here, all);
@@ -113,7 +113,7 @@ impl Traffic {
     /// Forgets second arrivals of what was being published in the moment in which a cluster's master
     /// froze: it may have handed a message to its clients and not yet to its replica, to which that goes over the cluster's
     /// bus. When it wakes the replica is the master, has our subscriptions, and hands the message out again.
-    pub fn forgive_repeats_of(&mut self, frozen: u64) {
+    pub(crate) fn forgive_repeats_of(&mut self, frozen: u64) {
         const MOMENT: u64 = 100;
         // Its answer may not have come in that moment.
         let last = |number: usize| {
@@ -128,12 +128,12 @@ impl Traffic {
 
     /// What was said of each message is true; only what lies in `gaps`, which the other server told of, may be missing
     /// there.
-    pub fn expect_true(&self, gaps: &[(u64, u64)]) {
+    pub(crate) fn expect_true(&self, gaps: &[(u64, u64)]) {
         self.expect_true_but_for(&[], gaps);
     }
 
     /// The same where both servers told of gaps.
-    pub fn expect_true_but_for(&self, gaps_here: &[(u64, u64)], gaps_there: &[(u64, u64)]) {
+    pub(crate) fn expect_true_but_for(&self, gaps_here: &[(u64, u64)], gaps_there: &[(u64, u64)]) {
         for got in [&self.here, &self.there] {
             // One of which nobody knew may lie with a master that froze, and come when that one wakes.
             let certain = |number: &&usize| self.sent[**number].delivery.status != Status::Uncertain;

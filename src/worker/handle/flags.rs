@@ -37,44 +37,44 @@ pub(super) const COMMANDS: u32 = SLOW | CLOSE | DEAD | LOST | SETTLED | OVERDUE 
 
 /// What a connection is asked to do, taken all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Commands(pub(super) u32);
+pub(crate) struct Commands(pub(super) u32);
 
 impl Commands {
     /// Nothing is asked.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
     /// The outbox overflowed: drop what waits, close with 4004.
-    pub fn slow(self) -> bool {
+    pub(crate) fn slow(self) -> bool {
         self.0 & SLOW != 0
     }
     /// All connections together hold too much: close with 4004 as if its outbox had overflowed, or with 1013 if its unfinished
     /// message is more than that, and what it holds for long goes too.
-    pub fn evict(self) -> bool {
+    pub(crate) fn evict(self) -> bool {
         self.0 & EVICT != 0
     }
     /// Close with the request in [`Handle::take_close`](super::Handle::take_close).
-    pub fn close(self) -> bool {
+    pub(crate) fn close(self) -> bool {
         self.0 & CLOSE != 0
     }
     /// Go, without a close handshake.
-    pub fn terminate(self) -> bool {
+    pub(crate) fn terminate(self) -> bool {
         self.0 & TERMINATE != 0
     }
     /// What came before the peer's last is dealt with.
-    pub fn settled(self) -> bool {
+    pub(crate) fn settled(self) -> bool {
         self.0 & SETTLED != 0
     }
     /// The socket failed.
-    pub fn lost(self) -> bool {
+    pub(crate) fn lost(self) -> bool {
         self.0 & LOST != 0
     }
     /// The unfinished message takes too long: close with 1008, if it is still unfinished after a read.
-    pub fn overdue(self) -> bool {
+    pub(crate) fn overdue(self) -> bool {
         self.0 & OVERDUE != 0
     }
     /// The peer is silent: close with 4003.
-    pub fn dead(self) -> bool {
+    pub(crate) fn dead(self) -> bool {
         self.0 & DEAD != 0
     }
 }

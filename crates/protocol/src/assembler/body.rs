@@ -28,19 +28,19 @@ pub(super) struct Text {
 
 impl Body {
     /// An empty text, in a buffer.
-    pub fn text(mut buffer: Vec<u8>) -> Body {
+    pub(super) fn text(mut buffer: Vec<u8>) -> Body {
         buffer.clear();
         Body::Text(Text { valid: String::from_utf8(buffer).unwrap_or_default(), ..Text::default() })
     }
 
     /// An empty binary message, in a buffer.
-    pub fn binary(mut buffer: Vec<u8>) -> Body {
+    pub(super) fn binary(mut buffer: Vec<u8>) -> Body {
         buffer.clear();
         Body::Binary(buffer)
     }
 
     /// Bytes that came.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Body::Text(text) => text.valid.len() + text.carried,
             Body::Binary(bytes) => bytes.len(),
@@ -48,7 +48,7 @@ impl Body {
     }
 
     /// Bytes of memory that are held.
-    pub fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         match self {
             Body::Text(text) => text.valid.capacity(),
             Body::Binary(bytes) => bytes.capacity(),
@@ -59,7 +59,7 @@ impl Body {
     ///
     /// # Errors
     /// Text that can't become UTF-8 any more.
-    pub fn extend(&mut self, bytes: &[u8], limit: usize) -> Result<(), Violation> {
+    pub(super) fn extend(&mut self, bytes: &[u8], limit: usize) -> Result<(), Violation> {
         match self {
             Body::Text(text) => text.extend(bytes, limit),
             Body::Binary(buffer) => {
@@ -74,7 +74,7 @@ impl Body {
     ///
     /// # Errors
     /// Text that ends inside a character.
-    pub fn finish(&self) -> Result<(), Violation> {
+    pub(super) fn finish(&self) -> Result<(), Violation> {
         match self {
             Body::Text(text) if text.carried > 0 => Err(Violation::BAD_UTF8),
             _ => Ok(()),
@@ -82,7 +82,7 @@ impl Body {
     }
 
     /// What came. Of text, whole characters.
-    pub fn message(&self) -> Message<'_> {
+    pub(super) fn message(&self) -> Message<'_> {
         match self {
             Body::Text(text) => Message::Text(&text.valid),
             Body::Binary(bytes) => Message::Binary(bytes),
@@ -90,7 +90,7 @@ impl Body {
     }
 
     /// The buffer, for another one.
-    pub fn into_buffer(self) -> Vec<u8> {
+    pub(super) fn into_buffer(self) -> Vec<u8> {
         match self {
             Body::Text(text) => text.valid.into_bytes(),
             Body::Binary(bytes) => bytes,

@@ -271,7 +271,7 @@ fn nothing_is_left_behind_between_messages_and_no_large_buffer_is_kept() {
         }
         assert!(assembler.is_idle());
     }
-    assert_eq!(std::mem::size_of::<Assembler<()>>(), std::mem::size_of::<usize>());
+    assert_eq!(size_of::<Assembler<()>>(), size_of::<usize>());
     let kept = SPARES.with_borrow(|spares| {
         (spares.0.len(), spares.0.iter().map(|spare| spare.spare.capacity()).max().unwrap_or_default())
     });

@@ -46,7 +46,7 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     router: Arc<SubscriptionRouter>,
     link: Arc<Link>,
     server: Server,
@@ -87,7 +87,12 @@ pub struct Session {
 
 impl Session {
     /// A session on a connection that was greeted.
-    pub fn new(router: Arc<SubscriptionRouter>, link: Arc<Link>, server: Server, wire: Wire) -> Session {
+    pub(super) fn new(
+        router: Arc<SubscriptionRouter>,
+        link: Arc<Link>,
+        server: Server,
+        wire: Wire,
+    ) -> Session {
         let period =
             (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
@@ -122,7 +127,7 @@ impl Session {
     }
 
     /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
-    pub async fn run(&mut self) -> Error {
+    pub(super) async fn run(&mut self) -> Error {
         self.link.pipeline.begin();
         self.router.link_subscribing(&self.link);
         let mut budget = Budget::begin();
@@ -143,7 +148,7 @@ impl Session {
 
     /// Gives up what is under way, in its order, and then closes the pipeline: what is published meanwhile is added to it, and
     /// given up too. A turn's work at a time, for this may be all that `redis.pendingBytes` allows.
-    pub async fn give_up(mut self) {
+    pub(super) async fn give_up(mut self) {
         self.link.pipeline.end();
         let mut drained = 0;
         let mut budget = Budget::begin();
