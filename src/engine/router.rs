@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use codes::error::Code;
+use protocol::endpoint::Routed;
 use protocol::frame::Message;
 
 use super::config::Relay;
 use super::json::{self, Fault};
 use super::shared::Shared;
 use crate::registry::recipients::Channel;
-use crate::worker::application::Routed;
 use crate::worker::handle::Handle;
 use crate::worker::memory::Count;
 use crate::worker::refusal::{Refusal, Refused};
@@ -53,7 +53,8 @@ pub(super) fn on_message(
     shared: &Shared,
     handle: &Arc<Handle>,
     message: Message<'_>,
-    may_echo: bool,
+    may_reflect: bool,
+    rest: &mut Option<Box<Relaying>>,
     budget: &Budget,
 ) -> Routed {
     let counters = &handle.inbox().counters;
@@ -66,9 +67,9 @@ pub(super) fn on_message(
     let relayed = match shared.config.relay {
         Relay::Off => return Routed::Done,
         Relay::User => match check(shared, message) {
-            Ok(_) if may_echo && shared.broker.reflects(handle) => {
+            Ok(_) if may_reflect && shared.broker.reflects(handle) => {
                 counters.messages_relayed.add(1);
-                return Routed::Echo;
+                return Routed::Reflect;
             }
             Ok(_) => shared.broker.relay(Channel::SameUser(handle), message, handle).map_err(Refused::from),
             Err(refusal) => Err(refusal.into()),
@@ -80,13 +81,9 @@ pub(super) fn on_message(
                 if done < rooms.len() {
                     let mut count = Count::new(&shared.memory);
                     count.grow(text.len());
-                    return Routed::Unfinished(Box::new(Relaying {
-                        text: text.into(),
-                        count,
-                        rooms,
-                        done,
-                        outcome,
-                    }));
+                    let text = text.into();
+                    *rest = Some(Box::new(Relaying { text, count, rooms, done, outcome }));
+                    return Routed::Unfinished;
                 }
                 outcome
             }
@@ -179,7 +176,9 @@ mod tests {
         std::thread::scope(|scope| {
             // A relay to this room waits until here all members were visited, and ada is the only one.
             shared.registry.room("held").unwrap().for_each(|_| {
-                scope.spawn(|| on_message(shared, &ada, Message::Text("1"), false, &Budget::begin()));
+                scope.spawn(|| {
+                    on_message(shared, &ada, Message::Text("1"), false, &mut None, &Budget::begin())
+                });
                 let deadline = Instant::now() + Duration::from_secs(30);
                 while bob.buffered() == 0 && Instant::now() < deadline {
                     std::thread::yield_now();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use protocol::endpoint::Routed;
 use protocol::frame::Message;
 use tokio::sync::{oneshot, watch};
 
@@ -15,7 +16,7 @@ use super::upgrade::Answer;
 use crate::broker::Broker;
 use crate::events::{Event, Events, Interest};
 use crate::registry::Registry;
-use crate::worker::application::{Application, End, Routed};
+use crate::worker::application::{Application, End};
 use crate::worker::handle::Handle;
 use crate::worker::limiter::Limiter;
 use crate::worker::memory::Memory;
@@ -54,10 +55,11 @@ impl Application for Shared {
         &self,
         handle: &Arc<Handle>,
         message: Message<'_>,
-        may_echo: bool,
+        may_reflect: bool,
+        rest: &mut Option<Box<Relaying>>,
         budget: &Budget,
     ) -> Routed {
-        router::on_message(self, handle, message, may_echo, budget)
+        router::on_message(self, handle, message, may_reflect, rest, budget)
     }
 
     fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, budget: &Budget) -> bool {

@@ -1,4 +1,5 @@
 use codes::close::ClosedBy;
+use protocol::endpoint::Commands;
 
 use super::*;
 use crate::worker::handle::Peer;
@@ -126,7 +127,7 @@ fn an_end_waits_until_the_batch_with_the_connections_last_message_is_dealt_with(
     let is_settled = |handle: &Arc<Handle>| {
         let orders = handle.enter();
         handle.leave();
-        orders.settled()
+        orders.has(Commands::SETTLED)
     };
     assert!(!events.must_settle(&ada), "there is nothing to wait for");
     (0..3).for_each(|_| events.push_message(&ada, Message::Text("a")));

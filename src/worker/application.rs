@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use codes::close::ClosedBy;
+use protocol::endpoint::Routed;
 use protocol::frame::Message;
 
 use super::handle::Handle;
@@ -16,12 +17,15 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
     /// True if the connection should not be read for now, because JavaScript is behind. It is then woken when it may.
     fn must_pause(&self, handle: &Arc<Handle>) -> bool;
 
-    /// Deals with a message. With `may_echo` the caller is able to do what [`Routed::Echo`] asks for.
+    /// Deals with a message. With `may_reflect` the caller is able to do what [`Routed::Reflect`] asks for: see also
+    /// [`Writer::may_write_directly`](super::writer::Writer::may_write_directly). [`Routed::Unfinished`]: it is for more rooms than one
+    /// turn has time, or Redis room, for, and `rest` is what [`Application::relay_on`] goes on with before the next message.
     fn on_message(
         &self,
         handle: &Arc<Handle>,
         message: Message<'_>,
-        may_echo: bool,
+        may_reflect: bool,
+        rest: &mut Option<Box<Relaying>>,
         budget: &Budget,
     ) -> Routed;
 
@@ -49,18 +53,6 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
 
     /// It is over. `announced`: its client got the 101.
     fn on_end(&self, handle: &Arc<Handle>, end: Option<End>, announced: bool);
-}
-
-/// What is left to do for a message.
-#[derive(Debug)]
-pub(crate) enum Routed {
-    /// Nothing.
-    Done,
-    /// It is for its sender alone, which is to write it: see [`super::writer::Writer::may_write_directly`].
-    Echo,
-    /// It is for more rooms than one turn has time, or Redis room, for: the sender's next message comes after
-    /// [`Application::relay_on`].
-    Unfinished(Box<Relaying>),
 }
 
 /// Why a connection ended, as told to JavaScript.

@@ -15,9 +15,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use protocol::endpoint::MAX_SCRAP;
 
 use super::handle::Handle;
-use super::socket::MAX_SCRAP;
 
 /// Number of a bridge, for its carrier.
 pub(crate) type BridgeId = u64;

@@ -1,55 +1,35 @@
 //! A connection: what it does when its turn comes. Nobody else reads from it, drives its protocol or ends it.
 //!
-//! Written as a state machine by hand, so that an idle one costs as little memory as its state. A turn carries out commands,
-//! reads what one `recv` brings, routes it, and flushes the outbox once. All connections of a worker read into one
-//! [buffer](shared_buffer); what of it is to go back may stay there until others have had their turns.
+//! Its [`Endpoint`] decides; here are its socket, its time and its turns. Written by hand instead of as a task, so that an idle one
+//! costs as little memory as its state. A turn carries out commands, reads what one `recv` brings, routes it, and flushes the send
+//! queue once. All connections of a worker read into one [buffer](shared_buffer); what of it is to go back may stay there until
+//! others have had their turns.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use protocol::assembler::{Step, Violation};
+use protocol::endpoint::{Commands, Endpoint, Holding, Input, Phase};
 use protocol::reflected::Reflected;
 use tokio::time::Sleep;
 
 use super::connections;
 use super::handle::Handle;
 use super::inbox::Inbox;
-use super::incomplete::{self, Incomplete};
+use super::incomplete::{self, Kept};
 use super::limiter::Permit;
 use super::registration::Registration;
 use super::relaying::Relaying;
 use super::scheduler::Budget;
 use super::shared_buffer;
-use super::socket::{MAX_SCRAP, Socket};
+use super::socket::Socket;
 use super::writer::Flushed;
+use host::Host;
 
-mod end;
-mod input;
+mod host;
 #[cfg(all(test, unix))]
 mod tests;
-
-/// How far the end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Messages flow.
-    Open,
-    /// The peer has said its last: it closed, left, or broke the rules. No more is read; JavaScript may still answer what came
-    /// before.
-    Settling,
-    /// Our close frame is out or on its way; the peer's is awaited.
-    Closing,
-    /// Nothing more will be said. What waits is flushed, then our direction is ended; the peer's bytes are
-    /// read and dropped until it ends its own, so that no reset overtakes our last frame.
-    Draining,
-    /// Both close frames were exchanged: flush, and end.
-    Flushing,
-    /// Our direction is ended; the peer's end is awaited.
-    HalfClosed,
-    /// Over.
-    Over,
-}
 
 /// Bytes that were read, from `at` on not yet taken in. A flood is taken in over many turns, so they stay where they are.
 #[derive(Debug)]
@@ -63,10 +43,7 @@ struct Unread {
 pub(crate) struct Connection {
     registration: Registration,
     socket: Socket,
-    incomplete: Incomplete,
-    phase: Phase,
-    /// Bytes that were read and dropped since nothing more will be said. `u32::MAX`: too many, and the peer lingers.
-    scrap: u32,
+    endpoint: Endpoint<Kept>,
     /// A message that is not relayed to all of its rooms yet. Nothing else is done before.
     relaying: Option<Box<Relaying>>,
     /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
@@ -76,23 +53,39 @@ pub(crate) struct Connection {
     permit: Permit,
 }
 
+/// Calls a method of the connection's endpoint, with the rest of the connection as its host.
+macro_rules! endpoint {
+    ($connection:ident, $budget:expr, $method:ident($($argument:expr),*)) => {
+        $connection.endpoint.$method($($argument,)* &mut Host {
+            registration: &mut $connection.registration,
+            socket: &mut $connection.socket,
+            relaying: &mut $connection.relaying,
+            deadline: &mut $connection.deadline,
+            budget: $budget,
+        })
+    };
+}
+
 impl Connection {
     /// Has a connection go on by itself, over a socket on which its handshake is answered. `first` are bytes that the client
     /// sent after its own.
     pub(crate) fn begin(registration: Registration, socket: Socket, first: Vec<u8>, permit: Permit) {
         let token = registration.token;
-        let connection = Connection {
+        let mut connection = Connection::new(registration, socket, permit);
+        connection.unread = (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 });
+        connections::begin(token, Box::new(connection));
+    }
+
+    fn new(registration: Registration, socket: Socket, permit: Permit) -> Self {
+        Connection {
             registration,
             socket,
-            incomplete: Incomplete::NONE,
-            phase: Phase::Open,
-            scrap: 0,
+            endpoint: Endpoint::default(),
             relaying: None,
-            unread: (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 }),
+            unread: None,
             deadline: None,
             permit,
-        };
-        connections::begin(token, Box::new(connection));
+        }
     }
 
     fn inbox(&self) -> &Inbox {
@@ -101,35 +94,24 @@ impl Connection {
 
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
     fn read(&mut self, cx: &mut Context<'_>, budget: &Budget) {
+        let limits = self.inbox().limits;
         let mut emptied = false;
         loop {
             if self.relaying.is_some() {
                 return self.registration.handle.wake_here();
             }
-            match self.phase {
-                Phase::Flushing | Phase::Over => return,
-                // The rest stays with the kernel, which stops the peer. It still reads our last frame; a reset might overtake
-                // that.
-                Phase::Draining | Phase::HalfClosed if self.scrap as usize >= MAX_SCRAP => {
-                    return self.linger();
-                }
-                Phase::Settling | Phase::Open
-                    if self.phase == Phase::Settling
-                        || self.registration.handle.is_stopped()
-                        || self.registration.app.must_pause(&self.registration.handle) =>
-                {
+            match endpoint!(self, budget, input()) {
+                Input::Wanted => {}
+                Input::Unwanted => return,
+                Input::Paused => {
                     // The embedder may take its time: room that is kept for it would be missing to others.
-                    self.inbox()
-                        .intake()
-                        .into_iter()
-                        .for_each(|intake| intake.make_room(&self.registration.handle));
-                    return;
+                    let handle = &self.registration.handle;
+                    return handle.inbox().intake().into_iter().for_each(|intake| intake.make_room(handle));
                 }
-                _ => {}
             }
             if let Some(mut unread) = self.unread.take() {
                 let rest = &mut unread.bytes[unread.at..];
-                let (taken, reflected) = self.take_in(rest, budget);
+                let (taken, reflected) = endpoint!(self, budget, on_bytes(rest, limits.max_payload));
                 self.send_back(&rest[reflected.range], reflected.messages);
                 unread.at += taken;
                 if unread.at < unread.bytes.len() {
@@ -147,43 +129,36 @@ impl Connection {
                 }
                 self.send_back_own();
             }
-            let size = self.inbox().limits.read_buffer_bytes;
-            let read = shared_buffer::read(size, self.registration.token, |buffer| {
+            let read = shared_buffer::read(limits.read_buffer_bytes, self.registration.token, |buffer| {
                 let len = self.socket.try_read(buffer)?;
                 if len == 0 {
                     return Ok((0, Reflected::default()));
                 }
                 self.registration.handle.mark_alive();
-                if matches!(self.phase, Phase::Draining | Phase::HalfClosed) {
-                    self.scrap = self.scrap.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-                }
-                let (taken, reflected) = self.take_in(&mut buffer[..len], budget);
+                self.endpoint.on_read(len);
+                let (taken, reflected) =
+                    endpoint!(self, budget, on_bytes(&mut buffer[..len], limits.max_payload));
                 if taken < len {
                     self.unread = Some(Unread { bytes: buffer[taken..len].into(), at: 0 });
                 }
                 Ok((len, reflected))
             });
             match read {
-                Ok(read) if read.len == 0 => return self.ended(),
+                Ok(read) if read.len == 0 => return endpoint!(self, budget, on_end()),
                 Ok(read) if read.filled || self.unread.is_some() => return self.go_on(),
                 Ok(_) => emptied = true,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => emptied = true,
                     io::ErrorKind::Interrupted => {}
-                    _ => return self.lost(),
+                    _ => return endpoint!(self, budget, on_failure()),
                 },
             }
         }
     }
 
-    /// True if messages that it relayed before have to be answered first.
-    fn must_wait(&self) -> bool {
-        self.inbox().intake().is_some_and(|intake| intake.must_wait(&self.registration.handle))
-    }
-
     /// Has another turn, unless its messages are to wait until it is called.
     fn go_on(&self) {
-        if self.phase != Phase::Open || !self.registration.handle.is_held() {
+        if self.endpoint.phase() != Phase::Open || !self.registration.handle.is_held() {
             self.registration.handle.wake_here();
         }
     }
@@ -204,62 +179,6 @@ impl Connection {
                 Flushed::Done | Flushed::Blocked | Flushed::More => {}
             }
         }
-    }
-
-    /// Routes bytes that were read, one frame at least and as many as the turn and the embedder have room for. Returns how
-    /// many, and the echoes that are to be sent back.
-    fn take_in(&mut self, bytes: &mut [u8], budget: &Budget) -> (usize, Reflected) {
-        let mut reflected = Reflected::default();
-        let taken = self.walk(bytes, &mut reflected, budget);
-        (taken, reflected)
-    }
-
-    fn walk(&mut self, bytes: &mut [u8], reflected: &mut Reflected, budget: &Budget) -> usize {
-        let max_payload = self.inbox().limits.max_payload;
-        let mut at = 0;
-        while at < bytes.len() {
-            if !matches!(self.phase, Phase::Open | Phase::Closing) {
-                // Nobody wants the rest.
-                return bytes.len();
-            }
-            if self.phase == Phase::Open && self.must_wait() {
-                return at;
-            }
-            at += match self.incomplete.next(&mut bytes[at..], max_payload) {
-                Step::Whole(whole) => {
-                    self.whole(bytes, at, &whole, reflected, budget);
-                    whole.len
-                }
-                Step::Taken(len) => {
-                    input::charge_frame(len);
-                    self.incomplete.count_in(&self.registration.handle.inbox().memory);
-                    len
-                }
-                Step::Message(len, assembled) => {
-                    input::charge_frame(len);
-                    self.message(assembled.message(), budget);
-                    incomplete::recycle(assembled);
-                    len
-                }
-                Step::Control(len, control) => {
-                    input::charge_frame(len);
-                    self.control(control.opcode, control.payload());
-                    len
-                }
-                Step::Broken(violation) => {
-                    self.fail(violation);
-                    return bytes.len();
-                }
-            };
-            // Input that is too much for the embedder waits as it came, in the fewest bytes.
-            if self.relaying.is_some()
-                || budget.is_spent()
-                || (self.phase == Phase::Open && self.registration.handle.is_stopped())
-            {
-                break;
-            }
-        }
-        at
     }
 
     /// Writes what waits. False if the kernel takes no more now.
@@ -300,9 +219,9 @@ impl Connection {
         &self.socket
     }
 
-    /// The unfinished part of its input.
-    pub(super) fn incomplete(&self) -> &Incomplete {
-        &self.incomplete
+    /// The protocol's part of it.
+    pub(super) fn endpoint(&self) -> &Endpoint<Kept> {
+        &self.endpoint
     }
 
     /// All that waited for its client is written.
@@ -312,15 +231,18 @@ impl Connection {
 
     /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished messages: the
     /// one that is not complete, and the one that is on its way to many rooms.
-    pub(super) fn holding(&self) -> (usize, usize) {
+    pub(super) fn holding(&self) -> Holding {
         let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.counted());
-        (self.registration.handle.writer().behind().unwrap_or(0), self.incomplete.counted() + relaying)
+        Holding {
+            waiting: self.registration.handle.writer().behind().unwrap_or(0),
+            unfinished: incomplete::counted(self.endpoint.assembler()) + relaying,
+        }
     }
 
     /// The bytes among them that have not moved for a while. A message whose next bytes lie unread with us has.
     pub(super) fn stuck(&self) -> usize {
         let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.stuck());
-        let incomplete = self.incomplete.stuck();
+        let incomplete = incomplete::stuck(self.endpoint.assembler());
         let incomplete = if incomplete > 0 && self.has_unread() { 0 } else { incomplete };
         self.registration.handle.writer().stuck() + relaying + incomplete
     }
@@ -333,49 +255,59 @@ impl Connection {
     /// See [`connections::look_ahead`].
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.unread.is_some())
-            ^ self.phase as u32
+            ^ self.endpoint.phase() as u32
             ^ self.registration.token as u32
-            ^ u32::from(self.incomplete.assembler().is_idle())
+            ^ u32::from(self.endpoint.assembler().is_idle())
     }
 
-    /// True if its peer has left, its seat is wanted, and it waits for others before it goes on: for Redis, JavaScript, or the peer. Or
-    /// for its turn, if those are `late`. It is to be lost then.
+    /// True if its peer has left, its seat is wanted, and it waits for others before it goes on: for Redis, JavaScript, or the
+    /// peer. Or for its turn, if those are `late`. It is to be lost then.
     pub(super) fn outstays(&mut self, late: bool) -> bool {
         (self.socket.has_left() || self.registration.handle.has_left())
             && self.permit.outstays()
-            && (late || self.registration.handle.is_stopped() || self.phase != Phase::Open)
+            && (late || self.registration.handle.is_stopped() || self.endpoint.phase() != Phase::Open)
+    }
+
+    /// At the end of a turn: see [`Connection::outstays`]. Otherwise the connection is woken when its peer leaves, though it doesn't
+    /// read.
+    fn is_to_go(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.registration.handle.is_stopped() {
+            self.socket.await_end(cx);
+        }
+        self.outstays(false)
     }
 
     /// Loses it outside its turns, and whatever it has left to do.
     pub(super) fn shed_now(&mut self) {
         self.registration.handle.enter();
-        self.lost();
+        endpoint!(self, &Budget::begin(), on_failure());
         self.registration.handle.leave();
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
     pub(super) fn turn(&mut self, budget: &Budget) -> bool {
         // Only a bridge wakes it by a waker: the poller knows its place.
-        if self.socket.is_bridge() {
+        let is_over = if self.socket.is_bridge() {
             let waker = Waker::from(self.registration.handle.clone());
             self.take_turn(&mut Context::from_waker(&waker), budget)
         } else {
             self.take_turn(&mut Context::from_waker(Waker::noop()), budget)
-        }
+        };
+        self.registration.handle.leave();
+        is_over
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>, budget: &Budget) -> bool {
         let commands = self.registration.handle.enter();
-        if !self.gives_up(commands)
+        if !commands.give_up(|| self.registration.handle.is_held())
             && let Some(relaying) = &mut self.relaying
         {
             if self.registration.app.relay_on(&self.registration.handle, relaying, budget) {
                 self.relaying = None;
             } else if self.is_to_go(cx) {
-                self.lost();
-                self.registration.handle.leave();
+                endpoint!(self, budget, on_failure());
                 return true;
-            } else if !self.gives_up(commands) {
+            } else if !commands.give_up(|| self.registration.handle.is_held()) {
                 if !self.registration.handle.is_held() {
                     self.registration.handle.wake_here();
                 }
@@ -383,57 +315,72 @@ impl Connection {
                 if !self.registration.handle.writer().is_clear() {
                     self.flush(cx);
                 }
-                self.registration.handle.leave();
                 return false;
             }
         }
         if !commands.is_empty() {
-            self.apply(commands);
+            self.registration.handle.done(commands);
+            let holding = self.holding();
+            endpoint!(self, budget, on_commands(commands, holding));
         }
-        if commands.lost() {
+        if commands.has(Commands::LOST) {
             self.socket.look_again();
         }
-        if self.phase != Phase::Over {
+        if self.endpoint.phase() != Phase::Over {
             self.read(cx, budget);
         }
-        if commands.overdue() && self.phase == Phase::Open && self.incomplete.assembler().is_timed() {
+        if commands.has(Commands::OVERDUE) {
             // Not complete after the read either.
-            self.fail(Violation::TOO_SLOW);
+            endpoint!(self, budget, on_overdue());
         }
-        if commands.lost() && self.phase != Phase::Over {
+        if commands.has(Commands::LOST) && self.endpoint.phase() != Phase::Over {
             // After the read: what the peer said before it left is heard.
-            let is_unread =
-                self.phase == Phase::Open && self.unread.is_some() && !self.registration.handle.is_stopped();
+            let is_unread = self.endpoint.phase() == Phase::Open
+                && self.unread.is_some()
+                && !self.registration.handle.is_stopped();
             if is_unread || self.relaying.is_some() {
                 self.registration.handle.declare_lost();
             } else {
-                self.lost();
+                endpoint!(self, budget, on_failure());
             }
         }
         // Asked once: what is pushed from here on is for the flusher, which comes after what is sent back.
         let is_clear = self.registration.handle.writer().is_clear();
-        if !is_clear || self.phase != Phase::Open {
+        if !is_clear || self.endpoint.phase() != Phase::Open {
             self.send_back_own();
         }
-        let flushed = is_clear
-            || self.phase == Phase::Over
+        let written = is_clear
+            || self.endpoint.phase() == Phase::Over
             || (self.flush(cx)
-                && (matches!(self.phase, Phase::Open | Phase::Settling) || self.socket.poll_passed_on(cx)));
-        if flushed && matches!(self.phase, Phase::Flushing | Phase::Draining) {
-            self.end_writing(cx);
+                && (matches!(self.endpoint.phase(), Phase::Open | Phase::Settling)
+                    || self.socket.poll_passed_on(cx)));
+        if self.endpoint.phase() != Phase::Open {
+            self.go_on_ending(written, cx, budget);
         }
-        if self.phase != Phase::Over && self.deadline_has_passed() {
-            if self.phase == Phase::Settling {
-                self.conclude_at_last();
-                self.registration.handle.wake_here();
-            } else {
-                self.over(!flushed);
+        if self.endpoint.phase() != Phase::Over && self.is_to_go(cx) {
+            endpoint!(self, budget, on_failure());
+        }
+        self.endpoint.phase() == Phase::Over
+    }
+
+    fn go_on_ending(&mut self, written: bool, cx: &mut Context<'_>, budget: &Budget) {
+        if written {
+            let before = self.endpoint.phase();
+            endpoint!(self, budget, on_written());
+            if self.endpoint.phase() == Phase::HalfClosed && before != Phase::HalfClosed {
+                // Asks a bridge to wake it for what the peer still sends.
+                self.read(cx, &Budget::begin());
             }
         }
-        if self.phase != Phase::Over && self.is_to_go(cx) {
-            self.lost();
+        if self.endpoint.phase() != Phase::Over && self.deadline_has_passed() {
+            endpoint!(self, budget, on_deadline(written));
         }
-        self.registration.handle.leave();
-        self.phase == Phase::Over
+    }
+
+    /// If there is a deadline that has not, it will wake the connection.
+    fn deadline_has_passed(&mut self) -> bool {
+        let Some(deadline) = &mut self.deadline else { return false };
+        let waker = Waker::from(self.registration.handle.clone());
+        deadline.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use protocol::endpoint::Holding;
 use slab::Slab;
 
 use super::connection::Connection;
@@ -291,7 +292,7 @@ pub(super) async fn holders() -> Vec<Holder> {
             let tokens = first..connections.slots.capacity().min(first + SLICE);
             found.extend(tokens.filter_map(|token| {
                 let (handle, connection) = connections.begun(token)?;
-                let (waiting, unfinished) = connection.holding();
+                let Holding { waiting, unfinished } = connection.holding();
                 let bytes = waiting + unfinished;
                 let counts = if handle.is_open() { bytes > 0 } else { bytes > LEFTOVER };
                 counts.then(|| {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Wake;
 
 use parking_lot::Mutex;
+use protocol::endpoint::{CloseRequest, Commands};
 use protocol::frame::{self, Opcode};
 
 use super::account::Account;
@@ -19,9 +20,7 @@ use super::outgoing::Outgoing;
 use super::rooms::Rooms;
 use super::scheduler;
 use super::writer::{Push, Writer};
-use flags::{
-    CLOSE, COMMANDS, DEAD, ENDING, EVICT, LEFT, LOST, OPEN, OVERDUE, SEEN, SETTLED, SLOW, TERMINATE,
-};
+use flags::{ENDING, LEFT, OPEN, SEEN};
 
 mod flags;
 mod peer;
@@ -29,20 +28,10 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use flags::Commands;
 pub(crate) use peer::Peer;
 
 /// Number of a connection, never used twice by its engine.
 pub(crate) type ConnectionId = u64;
-
-/// Why and how to close.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CloseRequest {
-    /// Close code to send.
-    pub code: u16,
-    /// Reason to send, at most 123 bytes.
-    pub reason: Box<str>,
-}
 
 /// What came of pushing a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,13 +227,13 @@ impl Handle {
     pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
         self.closing.lock().get_or_insert_with(|| Box::new(CloseRequest { code, reason: reason.into() }));
         self.writer.shut();
-        self.command_end(CLOSE);
+        self.command_end(Commands::CLOSE);
     }
 
     /// Ends it at once, without a close handshake, whether or not it is closing already. What waits is dropped.
     pub fn terminate(self: &Arc<Self>) {
         self.writer.shut();
-        self.command_end(TERMINATE);
+        self.command_end(Commands::TERMINATE);
     }
 
     /// True until a close is asked for or begins.
@@ -289,7 +278,7 @@ impl Handle {
     /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
     pub(crate) fn enter(self: &Arc<Self>) -> Commands {
         RUNNING.set(Arc::as_ptr(self));
-        Commands(self.flags.load(Ordering::Acquire) & COMMANDS)
+        Commands(self.flags.load(Ordering::Acquire) & Commands::MASK)
     }
 
     /// See [`super::connections::look_ahead`].
@@ -318,7 +307,7 @@ impl Handle {
         first
     }
 
-    /// See [`Commands::close`].
+    /// See [`Commands::CLOSE`].
     pub(super) fn take_close(&self) -> Option<Box<CloseRequest>> {
         self.closing.lock().take()
     }
@@ -335,7 +324,7 @@ impl Handle {
 
     /// The socket failed under a write that was not its own.
     pub(super) fn declare_lost(self: &Arc<Self>) {
-        self.command(LOST);
+        self.command(Commands::LOST);
     }
 
     /// Its client left before it had its place in the table.
@@ -377,32 +366,33 @@ impl Handle {
 
     /// Lets a connection that waits for the embedder go on to its end.
     pub(crate) fn declare_settled(self: &Arc<Self>) {
-        self.command(SETTLED);
+        self.command(Commands::SETTLED);
     }
 
     /// Ends the connection as a slow consumer.
     pub(super) fn declare_slow(self: &Arc<Self>) {
-        self.command_end(SLOW);
+        self.command_end(Commands::SLOW);
     }
 
     /// Ends the connection unless its next read completes the message.
     pub(super) fn declare_overdue(self: &Arc<Self>) {
-        self.command(OVERDUE);
+        self.command(Commands::OVERDUE);
     }
 
     /// Ends the connection because of what all hold together, unless it holds nothing by then.
     pub fn evict(self: &Arc<Self>) {
-        self.command(EVICT);
+        self.command(Commands::EVICT);
     }
 
     /// True if that has yet to be done.
     pub(super) fn is_to_be_evicted(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & EVICT != 0 && self.token.load(Ordering::Relaxed) != usize::MAX
+        self.flags.load(Ordering::Acquire) & Commands::EVICT != 0
+            && self.token.load(Ordering::Relaxed) != usize::MAX
     }
 
     /// Ends the connection with the heartbeat's code.
     pub(super) fn declare_dead(self: &Arc<Self>) {
-        self.command(DEAD);
+        self.command(Commands::DEAD);
     }
 }
 

@@ -34,8 +34,6 @@ mod tests;
 
 pub use taken::Taken;
 
-/// Most bytes that are read and dropped from a peer to whom nothing more will be said.
-pub(super) const MAX_SCRAP: usize = 64 * 1024;
 /// How long such a peer may take to read what was said last.
 pub(crate) const LINGER: std::time::Duration = std::time::Duration::from_millis(300);
 

@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod assembler;
+pub mod endpoint;
 pub mod frame;
 pub mod reflected;

@@ -11,7 +11,7 @@ use super::*;
 use crate::engine::Engine;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::events::{Event, Interest};
-use crate::worker::application::Application;
+use crate::worker::application::Application as _;
 use crate::worker::handle::{Peer, Pushed};
 use crate::worker::outgoing::Outgoing;
 use crate::worker::poller::{Poller, Readiness};
@@ -53,17 +53,8 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let registration = Registration::begin(shared.clone(), handle, None);
     let (client, node) = UnixStream::pair().unwrap();
     node.set_nonblocking(true).unwrap();
-    let connection = Connection {
-        socket: Taken::Native(node.into()).register(registration.token).unwrap(),
-        registration,
-        incomplete: Incomplete::NONE,
-        phase: Phase::Open,
-        scrap: 0,
-        relaying: None,
-        unread: None,
-        deadline: None,
-        permit: shared.limiter.enter().unwrap(),
-    };
+    let socket = Taken::Native(node.into()).register(registration.token).unwrap();
+    let connection = Connection::new(registration, socket, shared.limiter.enter().unwrap());
     test(Scene { connection, client, witness, engine });
 }
 
@@ -76,16 +67,29 @@ fn frame() -> usize {
     Outgoing::new(Message::Text(&text())).wire_len()
 }
 
+impl Connection {
+    /// Has a message of its client's relayed.
+    fn relay(&mut self, text: &str, budget: &Budget) {
+        let Registration { app, handle, .. } = &self.registration;
+        app.on_message(handle, Message::Text(text), false, &mut self.relaying, budget);
+    }
+
+    fn held(&self) -> (usize, usize) {
+        let Holding { waiting, unfinished } = self.holding();
+        (waiting, unfinished)
+    }
+}
+
 impl Scene {
     /// Takes in such a message in a turn that has time for one room.
     fn begin(&mut self) {
         let budget = Budget::begin();
         scheduler::charge(1 << 20);
         let before = self.witness.buffered();
-        self.connection.message(Message::Text(&text()), &budget);
+        self.connection.relay(&text(), &budget);
         assert_eq!(self.witness.buffered(), before + frame());
         let len = text().len();
-        assert_eq!((self.connection.holding(), self.counted()), ((0, len), (len, len)));
+        assert_eq!((self.connection.held(), self.counted()), ((0, len), (len, len)));
     }
 
     /// The client ends its direction, and the poller says so.
@@ -106,7 +110,7 @@ fn a_message_on_its_way_to_many_rooms_counts_until_the_last_has_had_it() {
         scene.begin();
         assert!(!scene.connection.turn(&Budget::begin()));
         assert_eq!(scene.witness.buffered(), 3 * frame());
-        assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
+        assert_eq!((scene.connection.held(), scene.counted()), ((0, 0), (0, 0)));
         // Its worker is stopped.
         scene.begin();
         let memory = scene.engine.shared().memory.clone();
@@ -121,7 +125,7 @@ fn who_is_to_go_for_memory_gives_up_its_message_to_many_rooms() {
         scene.begin();
         scene.connection.handle().evict();
         assert!(!scene.connection.turn(&Budget::begin()));
-        assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
+        assert_eq!((scene.connection.held(), scene.counted()), ((0, 0), (0, 0)));
         let counters = &scene.connection.inbox().counters;
         assert_eq!((counters.messages_relayed.get(), counters.messages_not_relayed.get()), (0, 1));
         assert_eq!(scene.witness.buffered(), frame());
@@ -220,7 +224,7 @@ fn a_message_to_many_rooms_of_a_client_that_has_left_is_given_up_where_it_waits_
             let counters = &scene.connection.inbox().counters;
             let counts = (counters.messages_relayed.get(), counters.messages_not_relayed.get());
             assert_eq!(counts, if given_up { (0, 1) } else { (1, 0) });
-            assert_eq!((scene.connection.holding(), scene.counted()), ((0, 0), (0, 0)));
+            assert_eq!((scene.connection.held(), scene.counted()), ((0, 0), (0, 0)));
         });
     }
 }
@@ -276,7 +280,7 @@ fn a_client_that_has_left_waits_for_the_answer_to_its_last_message_unless_its_se
             if wanted {
                 return;
             }
-            assert_eq!(scene.connection.phase, Phase::Settling);
+            assert_eq!(scene.connection.endpoint.phase(), Phase::Settling);
             assert!(scene.connection.handle().is_open(), "it may be answered");
             // JavaScript comes back for more.
             scene.engine.drain(256);
@@ -292,13 +296,13 @@ fn the_wait_for_an_answer_and_the_close_handshake_have_one_deadline() {
         // Behind the message is a frame of an opcode that there is not.
         scene.client.write_all(&[ONE, &[0x83, 0x80, 0, 0, 0, 0]].concat()).unwrap();
         assert!(!scene.connection.turn(&Budget::begin()));
-        assert_eq!(scene.connection.phase, Phase::Settling);
+        assert_eq!(scene.connection.endpoint.phase(), Phase::Settling);
         let deadline = |scene: &Scene| scene.connection.deadline.as_ref().unwrap().deadline();
         let first = deadline(&scene);
         scene.engine.drain(256);
         scene.engine.drain(256);
         assert!(!scene.connection.turn(&Budget::begin()));
-        assert_eq!((scene.connection.phase, deadline(&scene)), (Phase::HalfClosed, first));
+        assert_eq!((scene.connection.endpoint.phase(), deadline(&scene)), (Phase::HalfClosed, first));
     });
 }
 
@@ -309,7 +313,7 @@ fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_end
         // Behind the message is a close frame with 1000.
         scene.client.write_all(&[ONE, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]].concat()).unwrap();
         assert!(!scene.connection.turn(&Budget::begin()));
-        assert_eq!(scene.connection.phase, Phase::Settling);
+        assert_eq!(scene.connection.endpoint.phase(), Phase::Settling);
         let handle = scene.connection.handle().clone();
         let text = text();
         let pushes = [(); 3].map(|()| handle.push(&Outgoing::new(Message::Text(&text)), frame() / 4 + 1));

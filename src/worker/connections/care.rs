@@ -73,7 +73,7 @@ impl Connections {
         let turn = wheel.turn(now);
         for (slot, _) in turn.ping.slots(wheel) {
             for (handle, connection) in self.slot(wheel, slot) {
-                let assembler = connection.incomplete().assembler();
+                let assembler = connection.endpoint().assembler();
                 if assembler.is_idle() {
                     continue;
                 }

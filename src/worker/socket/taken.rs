@@ -7,6 +7,7 @@ use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::atomic::AtomicU8;
 
+use protocol::endpoint::MAX_SCRAP;
 #[cfg(unix)]
 use rustix::io::Errno;
 #[cfg(unix)]
@@ -14,7 +15,7 @@ use rustix::net::RecvFlags;
 #[cfg(unix)]
 use tokio::io::Interest;
 
-use super::{MAX_SCRAP, Socket};
+use super::Socket;
 #[cfg(unix)]
 use super::{Native, duplicate, send, send_all, shutdown, wait, watch};
 use crate::worker::bridge::{Bridge, Carried};
