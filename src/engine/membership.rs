@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::engine::config::{Auth, Config};
+    use crate::worker::Worker;
     use crate::worker::handle::Peer;
     use crate::worker::scheduler::Budget;
 
@@ -197,6 +198,8 @@ mod tests {
 
     #[test]
     fn rooms_that_are_left_are_paid_for() {
+        let worker = Worker::of_test();
+        let _is_worker = worker.enter();
         const MANY: usize = 32;
         let engine = engine();
         let budget = Budget::begin();

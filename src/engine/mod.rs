@@ -30,13 +30,14 @@ use crate::outcome::Reply;
 use crate::random_name::random_name;
 use crate::registry::recipients::Channel;
 use crate::registry::{Registry, delivery};
-use crate::worker::Worker;
+use crate::worker;
 use crate::worker::handle::{ConnectionId, Handle, Pushed};
-use crate::worker::inbox::{self, Inbox};
+use crate::worker::inbox::Inbox;
 use crate::worker::limiter::Limiter;
 use crate::worker::memory;
 use crate::worker::memory::Memory;
 use crate::worker::outgoing::Outgoing;
+use crate::worker::thread::WorkerThread;
 use config::{Config, Relay};
 use shared::Shared;
 use stats::{SharedCounters, Stats};
@@ -56,7 +57,7 @@ struct Inner {
     /// Tells this process' engines apart, never 0.
     number: usize,
     shared: Arc<Shared>,
-    workers: Mutex<Vec<Worker>>,
+    workers: Mutex<Vec<WorkerThread>>,
     inboxes: Vec<Arc<Inbox>>,
     next_worker: AtomicUsize,
     last_ticket: AtomicU64,
@@ -80,8 +81,8 @@ impl Engine {
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
         let memory = Memory::new(limits.memory_bytes);
-        let workers: Vec<Worker> = (0..config.threads)
-            .map(|index| Worker::start(number, index, config.heartbeat, limits, memory.clone()))
+        let workers: Vec<WorkerThread> = (0..config.threads)
+            .map(|index| WorkerThread::start(number, index, config.heartbeat, limits, memory.clone()))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
         if let Some(first) = workers.first() {
@@ -149,7 +150,7 @@ impl Engine {
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
         // The embedder has dealt with what it took before.
         self.shared().events.settle();
-        inbox::cork(self.inner.number);
+        worker::cork(self.inner.number);
         let events = self.shared().events.drain(max);
         if events.is_empty() {
             self.flush();
@@ -159,7 +160,7 @@ impl Engine {
 
     /// Lets go what was sent since [`Engine::drain`].
     pub fn flush(&self) {
-        inbox::uncork(self.inner.number, self.inner.inboxes.iter());
+        worker::uncork(self.inner.number, self.inner.inboxes.iter());
     }
 
     /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, Inner};
 use crate::events::Event;
-use crate::worker::Worker;
 use crate::worker::handle::Handle;
+use crate::worker::thread::WorkerThread;
 
 impl Drop for Engine {
     fn drop(&mut self) {
@@ -82,7 +82,7 @@ impl Inner {
     /// Tasks that are left are dropped with their worker, which ends their sockets.
     fn stop_workers(&self) {
         let mut workers = self.workers.lock();
-        workers.iter_mut().for_each(Worker::stop);
+        workers.iter_mut().for_each(WorkerThread::stop);
         workers.clear();
     }
 }

@@ -124,11 +124,7 @@ fn at_twice_the_limit_connections_wait_in_line_and_are_called_as_others_leave() 
 fn an_end_waits_until_the_batch_with_the_connections_last_message_is_dealt_with() {
     let events = events();
     let (ada, bob) = (handle(1), handle(2));
-    let is_settled = |handle: &Arc<Handle>| {
-        let orders = handle.enter();
-        handle.leave();
-        orders.has(Commands::SETTLED)
-    };
+    let is_settled = |handle: &Arc<Handle>| handle.commands().has(Commands::SETTLED);
     assert!(!events.must_settle(&ada), "there is nothing to wait for");
     (0..3).for_each(|_| events.push_message(&ada, Message::Text("a")));
     (0..30).for_each(|_| events.push_message(&bob, Message::Text("b")));

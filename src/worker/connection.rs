@@ -2,7 +2,7 @@
 //!
 //! Its [`Endpoint`] decides; here are its socket, its time and its turns. Written by hand instead of as a task, so that an idle one
 //! costs as little memory as its state. A turn carries out commands, reads what one `recv` brings, routes it, and flushes the send
-//! queue once. All connections of a worker read into one [buffer](shared_buffer); what of it is to go back may stay there until
+//! queue once. All connections of a worker read into one [buffer](super::shared_buffer); what of it is to go back may stay there until
 //! others have had their turns.
 
 use std::io;
@@ -14,7 +14,7 @@ use protocol::endpoint::{Commands, Endpoint, Holding, Input, Phase};
 use protocol::reflected::Reflected;
 use tokio::time::Sleep;
 
-use super::connections;
+use super::Worker;
 use super::handle::Handle;
 use super::inbox::Inbox;
 use super::incomplete::{self, Kept};
@@ -22,7 +22,6 @@ use super::limiter::Permit;
 use super::registration::Registration;
 use super::relaying::Relaying;
 use super::scheduler::Budget;
-use super::shared_buffer;
 use super::socket::Socket;
 use super::writer::Flushed;
 use host::Host;
@@ -55,13 +54,14 @@ pub(crate) struct Connection {
 
 /// Calls a method of the connection's endpoint, with the rest of the connection as its host.
 macro_rules! endpoint {
-    ($connection:ident, $budget:expr, $method:ident($($argument:expr),*)) => {
+    ($connection:ident, $budget:expr, $worker:expr, $method:ident($($argument:expr),*)) => {
         $connection.endpoint.$method($($argument,)* &mut Host {
             registration: &mut $connection.registration,
             socket: &mut $connection.socket,
             relaying: &mut $connection.relaying,
             deadline: &mut $connection.deadline,
             budget: $budget,
+            worker: $worker,
         })
     };
 }
@@ -73,7 +73,7 @@ impl Connection {
         let token = registration.token;
         let mut connection = Connection::new(registration, socket, permit);
         connection.unread = (!first.is_empty()).then(|| Unread { bytes: first.into_boxed_slice(), at: 0 });
-        connections::begin(token, Box::new(connection));
+        super::with(|worker| worker.connections.begin(token, Box::new(connection), worker));
     }
 
     fn new(registration: Registration, socket: Socket, permit: Permit) -> Self {
@@ -93,14 +93,14 @@ impl Connection {
     }
 
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
-    fn read(&mut self, cx: &mut Context<'_>, budget: &Budget) {
+    fn read(&mut self, cx: &mut Context<'_>, budget: &Budget, worker: &Worker) {
         let limits = self.inbox().limits;
         let mut emptied = false;
         loop {
             if self.relaying.is_some() {
-                return self.registration.handle.wake_here();
+                return self.registration.handle.wake_on(worker);
             }
-            match endpoint!(self, budget, input()) {
+            match endpoint!(self, budget, worker, input()) {
                 Input::Wanted => {}
                 Input::Unwanted => return,
                 Input::Paused => {
@@ -111,15 +111,15 @@ impl Connection {
             }
             if let Some(mut unread) = self.unread.take() {
                 let rest = &mut unread.bytes[unread.at..];
-                let (taken, reflected) = endpoint!(self, budget, on_bytes(rest, limits.max_payload));
+                let (taken, reflected) = endpoint!(self, budget, worker, on_bytes(rest, limits.max_payload));
                 self.send_back(&rest[reflected.range], reflected.messages);
                 unread.at += taken;
                 if unread.at < unread.bytes.len() {
                     self.unread = Some(unread);
-                    return self.go_on();
+                    return self.go_on(worker);
                 }
-                if budget.is_spent() {
-                    return self.registration.handle.wake_here();
+                if worker.scheduler.is_spent(budget) {
+                    return self.registration.handle.wake_on(worker);
                 }
                 continue;
             }
@@ -127,9 +127,9 @@ impl Connection {
                 if !self.socket.poll_read_ready(cx) {
                     return;
                 }
-                self.send_back_own();
+                self.send_back_own(worker);
             }
-            let read = shared_buffer::read(limits.read_buffer_bytes, self.registration.token, |buffer| {
+            let read = worker.buffer.read(limits.read_buffer_bytes, self.registration.token, |buffer| {
                 let len = self.socket.try_read(buffer)?;
                 if len == 0 {
                     return Ok((0, Reflected::default()));
@@ -137,36 +137,36 @@ impl Connection {
                 self.registration.handle.mark_alive();
                 self.endpoint.on_read(len);
                 let (taken, reflected) =
-                    endpoint!(self, budget, on_bytes(&mut buffer[..len], limits.max_payload));
+                    endpoint!(self, budget, worker, on_bytes(&mut buffer[..len], limits.max_payload));
                 if taken < len {
                     self.unread = Some(Unread { bytes: buffer[taken..len].into(), at: 0 });
                 }
                 Ok((len, reflected))
             });
             match read {
-                Ok(read) if read.len == 0 => return endpoint!(self, budget, on_end()),
-                Ok(read) if read.filled || self.unread.is_some() => return self.go_on(),
+                Ok(read) if read.len == 0 => return endpoint!(self, budget, worker, on_end()),
+                Ok(read) if read.filled || self.unread.is_some() => return self.go_on(worker),
                 Ok(_) => emptied = true,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => emptied = true,
                     io::ErrorKind::Interrupted => {}
-                    _ => return endpoint!(self, budget, on_failure()),
+                    _ => return endpoint!(self, budget, worker, on_failure()),
                 },
             }
         }
     }
 
     /// Has another turn, unless its messages are to wait until it is called.
-    fn go_on(&self) {
+    fn go_on(&self, worker: &Worker) {
         if self.endpoint.phase() != Phase::Open || !self.registration.handle.is_held() {
-            self.registration.handle.wake_here();
+            self.registration.handle.wake_on(worker);
         }
     }
 
     /// Sends back what of this turn's reads waits for that. To be called before anything else is written, and before more
     /// is read.
-    fn send_back_own(&self) {
-        shared_buffer::take_own(self.registration.token, |frames, messages| self.send_back(frames, messages));
+    fn send_back_own(&self, worker: &Worker) {
+        worker.buffer.take_own(self.registration.token, |frames, messages| self.send_back(frames, messages));
     }
 
     fn send_back(&self, frames: &[u8], messages: u32) {
@@ -182,7 +182,7 @@ impl Connection {
     }
 
     /// Writes what waits. False if the kernel takes no more now.
-    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+    fn flush(&mut self, cx: &mut Context<'_>, worker: &Worker) -> bool {
         loop {
             match self.registration.handle.writer().flush(&self.socket, self.inbox()) {
                 Flushed::Done => return true,
@@ -191,7 +191,7 @@ impl Connection {
                     return true;
                 }
                 Flushed::More => {
-                    self.registration.handle.wake_here();
+                    self.registration.handle.wake_on(worker);
                     return false;
                 }
                 Flushed::Blocked => {
@@ -252,7 +252,7 @@ impl Connection {
         self.unread.is_some() || self.socket.has_unread()
     }
 
-    /// See [`connections::look_ahead`].
+    /// See [`Connections::look_ahead`](super::connections::Connections::look_ahead).
     pub(super) fn glance(&self) -> u32 {
         u32::from(self.unread.is_some())
             ^ self.endpoint.phase() as u32
@@ -278,42 +278,43 @@ impl Connection {
     }
 
     /// Loses it outside its turns, and whatever it has left to do.
-    pub(super) fn shed_now(&mut self) {
-        self.registration.handle.enter();
-        endpoint!(self, &Budget::begin(), on_failure());
-        self.registration.handle.leave();
+    pub(super) fn shed_now(&mut self, worker: &Worker) {
+        self.registration.handle.enter(worker);
+        endpoint!(self, &worker.scheduler.begin(), worker, on_failure());
+        self.registration.handle.leave(worker);
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
-    pub(super) fn turn(&mut self, budget: &Budget) -> bool {
+    pub(super) fn turn(&mut self, budget: &Budget, worker: &Worker) -> bool {
         // Only a bridge wakes it by a waker: the poller knows its place.
         let is_over = if self.socket.is_bridge() {
             let waker = Waker::from(self.registration.handle.clone());
-            self.take_turn(&mut Context::from_waker(&waker), budget)
+            self.take_turn(&mut Context::from_waker(&waker), budget, worker)
         } else {
-            self.take_turn(&mut Context::from_waker(Waker::noop()), budget)
+            self.take_turn(&mut Context::from_waker(Waker::noop()), budget, worker)
         };
-        self.registration.handle.leave();
+        self.registration.handle.leave(worker);
         is_over
     }
 
-    fn take_turn(&mut self, cx: &mut Context<'_>, budget: &Budget) -> bool {
-        let commands = self.registration.handle.enter();
+    fn take_turn(&mut self, cx: &mut Context<'_>, budget: &Budget, worker: &Worker) -> bool {
+        self.registration.handle.enter(worker);
+        let commands = self.registration.handle.commands();
         if !commands.give_up(|| self.registration.handle.is_held())
             && let Some(relaying) = &mut self.relaying
         {
             if self.registration.app.relay_on(&self.registration.handle, relaying, budget) {
                 self.relaying = None;
             } else if self.is_to_go(cx) {
-                endpoint!(self, budget, on_failure());
+                endpoint!(self, budget, worker, on_failure());
                 return true;
             } else if !commands.give_up(|| self.registration.handle.is_held()) {
                 if !self.registration.handle.is_held() {
-                    self.registration.handle.wake_here();
+                    self.registration.handle.wake_on(worker);
                 }
                 // Nobody else writes what is pushed to it in its own turns.
                 if !self.registration.handle.writer().is_clear() {
-                    self.flush(cx);
+                    self.flush(cx, worker);
                 }
                 return false;
             }
@@ -321,17 +322,17 @@ impl Connection {
         if !commands.is_empty() {
             self.registration.handle.done(commands);
             let holding = self.holding();
-            endpoint!(self, budget, on_commands(commands, holding));
+            endpoint!(self, budget, worker, on_commands(commands, holding));
         }
         if commands.has(Commands::LOST) {
             self.socket.look_again();
         }
         if self.endpoint.phase() != Phase::Over {
-            self.read(cx, budget);
+            self.read(cx, budget, worker);
         }
         if commands.has(Commands::OVERDUE) {
             // Not complete after the read either.
-            endpoint!(self, budget, on_overdue());
+            endpoint!(self, budget, worker, on_overdue());
         }
         if commands.has(Commands::LOST) && self.endpoint.phase() != Phase::Over {
             // After the read: what the peer said before it left is heard.
@@ -341,39 +342,39 @@ impl Connection {
             if is_unread || self.relaying.is_some() {
                 self.registration.handle.declare_lost();
             } else {
-                endpoint!(self, budget, on_failure());
+                endpoint!(self, budget, worker, on_failure());
             }
         }
         // Asked once: what is pushed from here on is for the flusher, which comes after what is sent back.
         let is_clear = self.registration.handle.writer().is_clear();
         if !is_clear || self.endpoint.phase() != Phase::Open {
-            self.send_back_own();
+            self.send_back_own(worker);
         }
         let written = is_clear
             || self.endpoint.phase() == Phase::Over
-            || (self.flush(cx)
+            || (self.flush(cx, worker)
                 && (matches!(self.endpoint.phase(), Phase::Open | Phase::Settling)
                     || self.socket.poll_passed_on(cx)));
         if self.endpoint.phase() != Phase::Open {
-            self.go_on_ending(written, cx, budget);
+            self.go_on_ending(written, cx, budget, worker);
         }
         if self.endpoint.phase() != Phase::Over && self.is_to_go(cx) {
-            endpoint!(self, budget, on_failure());
+            endpoint!(self, budget, worker, on_failure());
         }
         self.endpoint.phase() == Phase::Over
     }
 
-    fn go_on_ending(&mut self, written: bool, cx: &mut Context<'_>, budget: &Budget) {
+    fn go_on_ending(&mut self, written: bool, cx: &mut Context<'_>, budget: &Budget, worker: &Worker) {
         if written {
             let before = self.endpoint.phase();
-            endpoint!(self, budget, on_written());
+            endpoint!(self, budget, worker, on_written());
             if self.endpoint.phase() == Phase::HalfClosed && before != Phase::HalfClosed {
                 // Asks a bridge to wake it for what the peer still sends.
-                self.read(cx, &Budget::begin());
+                self.read(cx, &worker.scheduler.begin(), worker);
             }
         }
         if self.endpoint.phase() != Phase::Over && self.deadline_has_passed() {
-            endpoint!(self, budget, on_deadline(written));
+            endpoint!(self, budget, worker, on_deadline(written));
         }
     }
 

@@ -9,15 +9,14 @@ use std::sync::Arc;
 use protocol::endpoint::Holding;
 use slab::Slab;
 
+use super::Worker;
 use super::connection::Connection;
 use super::handle::Handle;
-use super::inbox::Inbox;
 use super::memory::Holder;
 #[cfg(unix)]
 use super::poller::Readiness;
-use super::scheduler::{self, Budget};
+use super::scheduler::{Budget, Scheduler};
 use super::send_queue::SendQueue;
-use super::shared_buffer;
 use super::writer::{Flushed, LEFTOVER};
 
 mod care;
@@ -34,12 +33,8 @@ const SLICE: usize = 4096;
 #[cfg(unix)]
 const SHED: usize = 64;
 
-/// What the end of a connection costs, as [`scheduler::charge`] counts: closing its socket and freeing what it had.
+/// What the end of a connection costs, as [`charge`](super::scheduler::charge) counts: closing its socket and freeing what it had.
 const END: u64 = 64;
-
-thread_local! {
-    static CONNECTIONS: RefCell<Connections> = RefCell::default();
-}
 
 /// Number of a connection in its worker's table.
 pub(super) type Token = usize;
@@ -52,189 +47,173 @@ struct Slot {
 }
 
 /// See the module.
+pub(super) struct Connections {
+    table: RefCell<Table>,
+    care: Care,
+}
+
 #[derive(Default)]
-struct Connections {
+struct Table {
     slots: Slab<Slot>,
     /// When which connection's token expires, in Unix milliseconds.
     expiries: BTreeSet<(u64, usize)>,
-    care: Option<Care>,
-    inbox: Option<Arc<Inbox>>,
     sweeping: bool,
 }
 
-/// The worker that this thread is, before it has connections.
-pub(super) fn set_up(inbox: Arc<Inbox>, care: Care) {
-    CONNECTIONS.with_borrow_mut(|connections| {
-        connections.inbox = Some(inbox);
-        connections.care = Some(care);
-    });
-}
+impl Connections {
+    /// None, which are to get this care.
+    pub(super) fn new(care: Care) -> Self {
+        Connections { table: RefCell::default(), care }
+    }
 
-/// Gives a connection a place, and with it the care that all get.
-pub(super) fn adopt(handle: &Arc<Handle>, expires_at: Option<u64>) -> Token {
-    CONNECTIONS.with_borrow_mut(|connections| {
-        let token = connections.slots.insert(Slot { handle: handle.clone(), connection: None });
+    /// Gives a connection a place, and with it the care that all get.
+    pub(super) fn adopt(&self, handle: &Arc<Handle>, expires_at: Option<u64>) -> Token {
+        let table = &mut *self.table.borrow_mut();
+        let token = table.slots.insert(Slot { handle: handle.clone(), connection: None });
         handle.set_token(token);
         if let Some(at) = expires_at {
-            connections.expiries.insert((at, token));
+            table.expiries.insert((at, token));
         }
-        if let Some(care) = connections.care
-            && !std::mem::replace(&mut connections.sweeping, true)
-        {
-            tokio::spawn(sweep(care));
+        if !std::mem::replace(&mut table.sweeping, true) {
+            tokio::spawn(sweep(self.care));
         }
         token
-    })
-}
-
-/// Puts a connection into its place: from now on it has turns, the first one at once.
-pub(super) fn begin(token: Token, mut connection: Box<Connection>) {
-    if connection.outstays(scheduler::is_late()) {
-        return shed_now(connection);
     }
-    let handle = connection.handle().clone();
-    put_back(token, connection);
-    handle.wake_here();
-}
 
-fn put_back(token: Token, connection: Box<Connection>) {
-    let homeless = CONNECTIONS.with_borrow_mut(|connections| match connections.slots.get_mut(token) {
-        Some(slot) => slot.connection.replace(connection),
-        None => Some(connection),
-    });
-    // Its end needs the table.
-    drop(homeless);
-}
+    /// Puts a connection into its place: from now on it has turns, the first one at once.
+    pub(super) fn begin(&self, token: Token, mut connection: Box<Connection>, worker: &Worker) {
+        if connection.outstays(worker.scheduler.is_late()) {
+            return shed_now(connection, worker);
+        }
+        let handle = connection.handle().clone();
+        self.put_back(token, connection);
+        handle.wake_here();
+    }
 
-/// Reads a little of connections that are about to have their turns: what has to come from memory for that comes for all of
-/// them at once, where each would wait for its own.
-pub(super) fn look_ahead<'a>(tokens: impl Iterator<Item = &'a Token>) {
-    CONNECTIONS.with_borrow(|connections| {
+    fn put_back(&self, token: Token, connection: Box<Connection>) {
+        let homeless = match self.table.borrow_mut().slots.get_mut(token) {
+            Some(slot) => slot.connection.replace(connection),
+            None => Some(connection),
+        };
+        // Its end needs the table.
+        drop(homeless);
+    }
+
+    /// Reads a little of connections that are about to have their turns: what has to come from memory for that comes for all of
+    /// them at once, where each would wait for its own.
+    pub(super) fn look_ahead<'a>(&self, tokens: impl Iterator<Item = &'a Token>) {
+        let table = self.table.borrow();
         let seen = tokens
-            .filter_map(|&token| connections.begun(token))
+            .filter_map(|&token| table.begun(token))
             .map(|(handle, connection)| handle.glance() ^ connection.glance());
         std::hint::black_box(seen.fold(0, |all, one| all ^ one));
-    });
-}
-
-/// Gives a connection its turn, which is charged to it. One that has ended meanwhile, or has not begun, has none.
-pub(super) fn take_turn(token: Token, budget: &Budget) {
-    // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
-    // one said in its first turn goes out before it has the second.
-    if shared_buffer::holds(token) {
-        send_back();
     }
-    let connection = CONNECTIONS.with_borrow_mut(|connections| {
-        let slot = connections.slots.get_mut(token)?;
-        slot.handle.turn_comes();
-        slot.connection.take()
-    });
-    let Some(mut connection) = connection else { return };
-    // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
-    match catch_unwind(AssertUnwindSafe(|| connection.turn(budget))) {
-        Ok(false) => {
-            budget.charge_to(connection.handle().account());
-            connection.handle().turn_ends();
-            put_back(token, connection);
+
+    /// Gives a connection its turn, which is charged to it. One that has ended meanwhile, or has not begun, has none.
+    pub(super) fn take_turn(&self, token: Token, budget: &Budget, worker: &Worker) {
+        // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
+        // one said in its first turn goes out before it has the second.
+        if worker.buffer.holds(token) {
+            self.send_back(worker);
         }
-        Ok(true) | Err(_) => end(connection),
+        let connection = self.table.borrow_mut().slots.get_mut(token).and_then(|slot| {
+            slot.handle.turn_comes();
+            slot.connection.take()
+        });
+        let Some(mut connection) = connection else { return };
+        // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
+        match catch_unwind(AssertUnwindSafe(|| connection.turn(budget, worker))) {
+            Ok(false) => {
+                worker.scheduler.charge_to(connection.handle().account(), budget);
+                connection.handle().turn_ends(&worker.scheduler);
+                self.put_back(token, connection);
+            }
+            Ok(true) | Err(_) => end(connection, worker),
+        }
     }
-}
 
-/// Ends a connection outside its turns, with what it has left to do.
-fn shed_now(mut connection: Box<Connection>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| connection.shed_now()));
-    end(connection);
-}
-
-fn end(connection: Box<Connection>) {
-    scheduler::charge(END);
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
-}
-
-/// Notes what sockets are ready for and gives their connections turns; answers of how many it was told. A number may be of
-/// one that has ended, or of its successor: both do no harm.
-#[cfg(unix)]
-pub(super) fn notice(ready: impl Iterator<Item = (Token, Readiness)>) -> usize {
-    let mut gone = Vec::new();
-    let late = scheduler::is_late();
-    let count = CONNECTIONS.with_borrow_mut(|connections| {
-        ready
-            .map(|(token, readiness)| {
-                let Some(slot) = connections.slots.get_mut(token) else { return };
-                let Some(connection) = &mut slot.connection else {
-                    if readiness.has_left() {
-                        slot.handle.note_left();
-                    }
-                    return;
-                };
-                // News of what it knows already wakes nobody: a Unix-domain socket has some whenever its peer reads.
-                if !connection.socket().notice(readiness) {
-                    return;
+    /// Notes what sockets are ready for and gives their connections turns; answers of how many it was told. A number may be of
+    /// one that has ended, or of its successor: both do no harm.
+    #[cfg(unix)]
+    pub(super) fn notice(&self, ready: impl Iterator<Item = (Token, Readiness)>, worker: &Worker) -> usize {
+        let mut gone = Vec::new();
+        let late = worker.scheduler.is_late();
+        let mut table = self.table.borrow_mut();
+        let notice = |(token, readiness): (Token, Readiness)| {
+            let Some(slot) = table.slots.get_mut(token) else { return };
+            let Some(connection) = &mut slot.connection else {
+                if readiness.has_left() {
+                    slot.handle.note_left();
                 }
-                if gone.len() < SHED && connection.outstays(late) {
-                    gone.extend(slot.connection.take());
-                } else {
-                    slot.handle.wake_here();
-                }
-            })
-            .count()
-    });
-    gone.into_iter().for_each(shed_now);
-    count
-}
+                return;
+            };
+            // News of what it knows already wakes nobody: a Unix-domain socket has some whenever its peer reads.
+            if !connection.socket().notice(readiness) {
+                return;
+            }
+            if gone.len() < SHED && connection.outstays(late) {
+                gone.extend(slot.connection.take());
+            } else {
+                slot.handle.wake_here();
+            }
+        };
+        let count = ready.map(notice).count();
+        drop(table);
+        gone.into_iter().for_each(|connection| shed_now(connection, worker));
+        count
+    }
 
-/// Takes back what [`adopt`] gave. The last that is heard of a connection.
-pub(super) fn release(token: Token, expires_at: Option<u64>) {
-    CONNECTIONS.with_borrow_mut(|connections| {
-        if let Some(slot) = connections.slots.try_remove(token) {
+    /// Takes back what [`Connections::adopt`] gave. The last that is heard of a connection.
+    pub(super) fn release(&self, token: Token, expires_at: Option<u64>) {
+        let table = &mut *self.table.borrow_mut();
+        if let Some(slot) = table.slots.try_remove(token) {
             // Those that still hold its handle must not wake a successor.
             slot.handle.set_token(Token::MAX);
         }
         if let Some(at) = expires_at {
-            connections.expiries.remove(&(at, token));
+            table.expiries.remove(&(at, token));
         }
-        if connections.slots.is_empty() && connections.slots.capacity() > 1024 {
-            connections.slots = Slab::new();
+        if table.slots.is_empty() && table.slots.capacity() > 1024 {
+            table.slots = Slab::new();
         }
-    });
-}
+    }
 
-/// Ends all connections on the spot.
-pub(super) fn clear() {
-    let connections: Vec<_> = CONNECTIONS.with_borrow_mut(|connections| {
-        connections.slots.iter_mut().filter_map(|(_, slot)| slot.connection.take()).collect()
-    });
-    drop(connections);
-}
+    /// Ends all connections on the spot.
+    pub(super) fn clear(&self) {
+        let slots = |table: &mut Table| {
+            table.slots.iter_mut().filter_map(|(_, slot)| slot.connection.take()).collect()
+        };
+        let connections: Vec<_> = slots(&mut self.table.borrow_mut());
+        drop(connections);
+    }
 
-/// Has connections written soon to which other threads have pushed. A number may be of one that has ended, or of its successor
-/// with nothing to write: both do no harm.
-pub(super) fn flush_soon(tokens: Vec<Token>) {
-    CONNECTIONS.with_borrow(|connections| {
+    /// Has connections written soon to which other threads have pushed. A number may be of one that has ended, or of its
+    /// successor with nothing to write: both do no harm.
+    pub(super) fn flush_soon(&self, tokens: Vec<Token>, scheduler: &Scheduler) {
+        let table = self.table.borrow();
         for token in tokens {
-            if let Some((handle, _)) = connections.begun(token) {
-                scheduler::flush(token, handle.account());
+            if let Some((handle, _)) = table.begun(token) {
+                scheduler.flush(token, handle.account());
             }
         }
-    });
-}
+    }
 
-/// Writes what others pushed to connections. A number may be of one that has ended, or of its successor
-/// with nothing to write: both do no harm.
-///
-/// All outboxes are taken first: what has to come from memory for that comes for many at once, where a system call
-/// between two of them would have each wait for its own. Those that would be too much for one go stay in `tokens`.
-pub(super) fn flush(tokens: &mut Vec<Token>, outboxes: &mut Vec<(Token, Result<Box<SendQueue>, Flushed>)>) {
-    CONNECTIONS.with_borrow(|connections| {
-        let Some(inbox) = &connections.inbox else {
-            tokens.clear();
-            return;
-        };
+    /// Writes what others pushed to connections. A number may be of one that has ended, or of its successor
+    /// with nothing to write: both do no harm.
+    ///
+    /// All send queues are taken first: what has to come from memory for that comes for many at once, where a system call
+    /// between two of them would have each wait for its own. Those that would be too much for one go stay in `tokens`.
+    pub(super) fn flush(
+        &self,
+        tokens: &mut Vec<Token>,
+        outboxes: &mut Vec<(Token, Result<Box<SendQueue>, Flushed>)>,
+        worker: &Worker,
+    ) {
+        let table = self.table.borrow();
         let (mut taken, mut bytes) = (0, 0);
         for &token in &*tokens {
             taken += 1;
-            let Some((handle, _)) = connections.begun(token) else { continue };
+            let Some((handle, _)) = table.begun(token) else { continue };
             let send_queue = handle.writer().take().map(|(send_queue, len)| {
                 bytes += len;
                 send_queue
@@ -246,37 +225,63 @@ pub(super) fn flush(tokens: &mut Vec<Token>, outboxes: &mut Vec<(Token, Result<B
         }
         tokens.drain(..taken);
         for (token, send_queue) in outboxes.drain(..) {
-            let Some((handle, connection)) = connections.begun(token) else { continue };
-            write(token, connection, || match send_queue {
-                Ok(send_queue) => handle.writer().write(send_queue, connection.socket(), inbox),
+            let Some((handle, connection)) = table.begun(token) else { continue };
+            write(token, connection, &worker.scheduler, || match send_queue {
+                Ok(send_queue) => handle.writer().write(send_queue, connection.socket(), &worker.inbox),
                 Err(flushed) => flushed,
             });
         }
-    });
+    }
+
+    /// Sends back what connections said to themselves in their turns.
+    pub(super) fn send_back(&self, worker: &Worker) {
+        let table = self.table.borrow();
+        let Worker { scheduler, inbox, buffer, .. } = worker;
+        buffer.take_all(|token, frames, messages| {
+            let Some((handle, connection)) = table.begun(token) else { return };
+            let (budget, writer) = (scheduler.begin(), handle.writer());
+            write(token, connection, scheduler, || {
+                writer.write_directly(frames, messages, connection.socket(), inbox)
+            });
+            scheduler.charge_to(handle.account(), &budget);
+        });
+    }
+
+    /// Appends to `found` the holders among a [`SLICE`] of the places. Answers how many places there are.
+    fn hold(&self, first: usize, found: &mut Vec<Holder>) -> usize {
+        let table = self.table.borrow();
+        let tokens = first..table.slots.capacity().min(first + SLICE);
+        found.extend(tokens.filter_map(|token| {
+            let (handle, connection) = table.begun(token)?;
+            let Holding { waiting, unfinished } = connection.holding();
+            let bytes = waiting + unfinished;
+            let counts = if handle.is_open() { bytes > 0 } else { bytes > LEFTOVER };
+            counts.then(|| Holder { handle: handle.clone(), bytes, unfinished, stuck: connection.stuck() })
+        }));
+        table.slots.capacity()
+    }
 }
 
-/// Sends back what connections said to themselves in their turns.
-pub(super) fn send_back() {
-    CONNECTIONS.with_borrow(|connections| {
-        let Some(inbox) = &connections.inbox else { return };
-        shared_buffer::take_all(|token, frames, messages| {
-            let Some((handle, connection)) = connections.begun(token) else { return };
-            let (budget, writer) = (Budget::begin(), handle.writer());
-            write(token, connection, || writer.write_directly(frames, messages, connection.socket(), inbox));
-            budget.charge_to(handle.account());
-        });
-    });
+/// Ends a connection outside its turns, with what it has left to do.
+fn shed_now(mut connection: Box<Connection>, worker: &Worker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| connection.shed_now(worker)));
+    end(connection, worker);
+}
+
+fn end(connection: Box<Connection>, worker: &Worker) {
+    worker.scheduler.charge(END);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
 }
 
 /// Writes to a connection whose turn it is not, and has it do what that leaves to do. As in a turn, a fault of ours is its
 /// end and nobody else's.
-fn write(token: Token, connection: &Connection, write: impl FnOnce() -> Flushed) {
+fn write(token: Token, connection: &Connection, scheduler: &Scheduler, write: impl FnOnce() -> Flushed) {
     let handle = connection.handle();
     match catch_unwind(AssertUnwindSafe(write)) {
         Ok(Flushed::Done) => {}
         Ok(Flushed::Drained) => connection.drained(),
         Ok(Flushed::Blocked) => handle.wake_here(),
-        Ok(Flushed::More) => scheduler::flush(token, handle.account()),
+        Ok(Flushed::More) => scheduler.flush(token, handle.account()),
         Ok(Flushed::Lost) | Err(_) => handle.declare_lost(),
     }
 }
@@ -287,23 +292,12 @@ pub(super) async fn holders() -> Vec<Holder> {
     let mut found = Vec::new();
     let mut first = 0;
     loop {
-        scheduler::look_at_clock();
-        let end = CONNECTIONS.with_borrow(|connections| {
-            let tokens = first..connections.slots.capacity().min(first + SLICE);
-            found.extend(tokens.filter_map(|token| {
-                let (handle, connection) = connections.begun(token)?;
-                let Holding { waiting, unfinished } = connection.holding();
-                let bytes = waiting + unfinished;
-                let counts = if handle.is_open() { bytes > 0 } else { bytes > LEFTOVER };
-                counts.then(|| {
-                    let (handle, stuck) = (handle.clone(), connection.stuck());
-                    Holder { handle, bytes, unfinished, stuck }
-                })
-            }));
-            connections.slots.capacity()
+        let end = super::with(|worker| {
+            worker.scheduler.look_at_clock();
+            worker.connections.hold(first, &mut found)
         });
         first += SLICE;
-        if first >= end {
+        if end.is_none_or(|end| first >= end) {
             return found;
         }
         tokio::task::yield_now().await;
@@ -317,7 +311,7 @@ impl Slot {
     }
 }
 
-impl Connections {
+impl Table {
     fn begun(&self, token: Token) -> Option<(&Arc<Handle>, &Connection)> {
         self.slots.get(token)?.begun()
     }

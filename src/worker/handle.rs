@@ -3,7 +3,6 @@
 //! Anyone may push frames and ask for things; only the worker that owns the connection reads and writes, and only its
 //! turn ends it. A push has the worker write soon, once for however many pushes follow before it gets to it.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Wake;
@@ -12,13 +11,15 @@ use parking_lot::Mutex;
 use protocol::endpoint::{CloseRequest, Commands};
 use protocol::frame::{self, Opcode};
 
+use super::Worker;
 use super::account::Account;
+use super::connections::Token;
 use super::group::Group;
 use super::inbox::Inbox;
 use super::intake::Window;
 use super::outgoing::Outgoing;
 use super::rooms::Rooms;
-use super::scheduler;
+use super::scheduler::Scheduler;
 use super::writer::{Push, Writer};
 use flags::{ENDING, LEFT, OPEN, SEEN};
 
@@ -42,11 +43,6 @@ pub enum Pushed {
     Closed,
     /// The outbox is full: the connection is being closed as a slow consumer.
     Full,
-}
-
-thread_local! {
-    /// The connection that has its turn on this thread: it looks at its outbox last, so that its own pushes need not wake it.
-    static RUNNING: Cell<*const Handle> = const { Cell::new(std::ptr::null()) };
 }
 
 /// Shared state of one connection. In this order, so that what every message touches shares two cache lines.
@@ -117,7 +113,7 @@ impl Handle {
         match self.writer.push(frame, limit, &self.inbox.memory) {
             Push::Queued { wake, press } => {
                 if wake {
-                    self.schedule();
+                    self.inbox.flush(self);
                 }
                 if press {
                     self.inbox.uncork();
@@ -135,7 +131,7 @@ impl Handle {
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow.
     pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
         if self.writer.push_control(frames, &self.inbox.memory) {
-            self.schedule();
+            self.inbox.flush(self);
         }
     }
 
@@ -144,7 +140,7 @@ impl Handle {
         let (ping, len) = frame::encode_control(Opcode::Ping, payload);
         let Some(wakes) = self.writer.push_ping(&ping[..len], &self.inbox.memory) else { return false };
         if wakes {
-            self.schedule();
+            self.inbox.flush(self);
         }
         !self.bound_control(limit)
     }
@@ -158,25 +154,24 @@ impl Handle {
         is_too_much
     }
 
-    fn schedule(self: &Arc<Self>) {
-        if !std::ptr::eq(RUNNING.get(), Arc::as_ptr(self)) {
-            self.inbox.flush(self.token.load(Ordering::Relaxed), &self.account);
-        }
-    }
-
     /// The inbox of the worker that owns the connection.
     pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
-    /// Gives it a turn. For the worker that owns it.
+    /// Gives it a turn. For the worker that owns it, which is the calling thread.
     pub(super) fn wake_here(&self) {
+        super::with(|worker| self.wake_on(worker));
+    }
+
+    /// The same for who has that worker.
+    pub(super) fn wake_on(&self, worker: &Worker) {
         // Only its worker reads and writes this.
         if !self.woken.load(Ordering::Relaxed) {
             self.woken.store(true, Ordering::Relaxed);
             // In its own turn it waits until that is over: see `turn_ends`.
-            if !std::ptr::eq(RUNNING.get(), self) {
-                scheduler::wake(self.token.load(Ordering::Relaxed), &self.account);
+            if !worker.runs(self) {
+                worker.scheduler.wake(self.token(), &self.account);
             }
         }
     }
@@ -192,9 +187,9 @@ impl Handle {
     }
 
     /// Its turn is over. If it has more to do, it gets another one.
-    pub(super) fn turn_ends(&self) {
+    pub(super) fn turn_ends(&self, scheduler: &Scheduler) {
         if self.woken.load(Ordering::Relaxed) {
-            scheduler::wake_again(self.token.load(Ordering::Relaxed));
+            scheduler.wake_again(self.token());
         }
     }
 
@@ -276,19 +271,23 @@ impl Handle {
     // For the connection itself.
 
     /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
-    pub(crate) fn enter(self: &Arc<Self>) -> Commands {
-        RUNNING.set(Arc::as_ptr(self));
+    pub(super) fn enter(&self, worker: &Worker) {
+        worker.running.set(self);
+    }
+
+    /// What it is asked to do.
+    pub(crate) fn commands(&self) -> Commands {
         Commands(self.flags.load(Ordering::Acquire) & Commands::MASK)
     }
 
-    /// See [`super::connections::look_ahead`].
+    /// See [`Connections::look_ahead`](super::connections::Connections::look_ahead).
     pub(super) fn glance(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
     }
 
     /// Its turn ends.
-    pub(crate) fn leave(&self) {
-        RUNNING.set(std::ptr::null());
+    pub(super) fn leave(&self, worker: &Worker) {
+        worker.running.set(std::ptr::null());
     }
 
     /// Forgets commands that were carried out.
@@ -315,6 +314,11 @@ impl Handle {
     /// The writing side.
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// Its number in its worker's table.
+    pub(super) fn token(&self) -> Token {
+        self.token.load(Ordering::Relaxed)
     }
 
     /// Sets its number in its worker's table, before anyone else knows the handle.
@@ -386,8 +390,7 @@ impl Handle {
 
     /// True if that has yet to be done.
     pub(super) fn is_to_be_evicted(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & Commands::EVICT != 0
-            && self.token.load(Ordering::Relaxed) != usize::MAX
+        self.flags.load(Ordering::Acquire) & Commands::EVICT != 0 && self.token() != usize::MAX
     }
 
     /// Ends the connection with the heartbeat's code.

@@ -1,25 +1,22 @@
 //! Inboxes: how other threads reach a worker. One wake-up per batch, however much is posted.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use super::account::Account;
-use super::connections::{self, Token};
+use super::Worker;
+use super::connections::Token;
 use super::counters::WorkerCounters;
 use super::handle::Handle;
 use super::intake::Intake;
 use super::limits::Limits;
 use super::memory::Memory;
-use super::scheduler;
 
 /// How other threads reach a worker.
 #[derive(Debug)]
 pub struct Inbox {
-    id: usize,
     /// Number of the engine that the worker belongs to.
     engine: usize,
     state: Mutex<Posted>,
@@ -49,19 +46,10 @@ struct Posted {
     waker: Option<Waker>,
 }
 
-thread_local! {
-    /// The inbox of the worker that this thread is; 0: it is none.
-    static HERE: Cell<usize> = const { Cell::new(0) };
-    /// The engine whose workers this thread does not wake for now; 0: it wakes all.
-    static CORKED: Cell<usize> = const { Cell::new(0) };
-}
-
 impl Inbox {
     /// An inbox of a worker of the engine with this number.
     pub(super) fn new(engine: usize, memory: Arc<Memory>, limits: Limits) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
         Inbox {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
             engine,
             state: Mutex::default(),
             counters: WorkerCounters::default(),
@@ -88,35 +76,44 @@ impl Inbox {
         self.intake.get()
     }
 
-    /// The calling thread is the worker.
-    pub(super) fn live_here(&self) {
-        HERE.set(self.id);
+    /// Calls with its worker, if that is the calling thread.
+    fn here(&self, call: impl FnOnce(&Worker)) -> bool {
+        super::with(|worker| {
+            let is_here = std::ptr::eq(&*worker.inbox, self);
+            if is_here {
+                call(worker);
+            }
+            is_here
+        })
+        .unwrap_or(false)
     }
 
     /// Gives a connection a turn, from any thread.
     pub(super) fn wake(&self, handle: &Arc<Handle>) {
-        if HERE.get() == self.id {
-            handle.wake_here();
-        } else {
+        if !self.here(|worker| handle.wake_on(worker)) {
             self.post(|mail| mail.wakes.push(handle.clone()));
         }
     }
 
     /// Wakes another task of the worker, from any thread.
     pub(crate) fn wake_task(&self, waker: Waker) {
-        if HERE.get() == self.id {
+        if self.here(|_| ()) {
             waker.wake();
         } else {
             self.post(|mail| mail.tasks.push(waker));
         }
     }
 
-    /// Has a connection's outbox written, from any thread.
-    pub(super) fn flush(&self, token: Token, account: &Account) {
-        if HERE.get() == self.id {
-            scheduler::flush(token, account);
-        } else {
-            self.post(|mail| mail.flushes.push(token));
+    /// Has a connection's send queue written, from any thread.
+    pub(super) fn flush(&self, handle: &Handle) {
+        // One that has its turn looks at it last.
+        let flush = |worker: &Worker| {
+            if !worker.runs(handle) {
+                worker.scheduler.flush(handle.token(), handle.account());
+            }
+        };
+        if !self.here(flush) {
+            self.post(|mail| mail.flushes.push(handle.token()));
         }
     }
 
@@ -128,7 +125,7 @@ impl Inbox {
                 return;
             }
             put(&mut mail);
-            if mail.woken || CORKED.get() == self.engine {
+            if mail.woken || super::corked(self.engine) {
                 return;
             }
             mail.woken = true;
@@ -159,7 +156,7 @@ impl Inbox {
     }
 
     /// For the worker: hands out what was posted. Ready when it is to end.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
         let (wakes, flushes, tasks) = {
             let mut mail = self.state.lock();
             if mail.stop {
@@ -175,25 +172,10 @@ impl Inbox {
                 std::mem::take(&mut mail.tasks),
             )
         };
-        scheduler::look_at_clock();
+        worker.scheduler.look_at_clock();
         tasks.into_iter().for_each(Waker::wake);
-        wakes.iter().for_each(|handle| handle.wake_here());
-        connections::flush_soon(flushes);
+        wakes.iter().for_each(|handle| handle.wake_on(worker));
+        worker.connections.flush_soon(flushes, &worker.scheduler);
         Poll::Pending
     }
-}
-
-/// Holds back the wake-ups that this thread causes at an engine's workers, so that a batch of sends becomes one
-/// wake-up per worker. Other engines' workers are woken as ever: nobody would let out what was held back for them.
-pub(crate) fn cork(engine: usize) {
-    CORKED.set(engine);
-}
-
-/// Ends [`cork`] and lets out what was held back.
-pub(crate) fn uncork<'a>(engine: usize, inboxes: impl Iterator<Item = &'a Arc<Inbox>>) {
-    if CORKED.get() == engine {
-        CORKED.set(0);
-    }
-    // Also if another engine's cork has come in between.
-    inboxes.for_each(|inbox| inbox.uncork());
 }

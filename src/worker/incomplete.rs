@@ -1,23 +1,13 @@
 //! Unfinished messages, and their count: what an [`Assembler`] holds in [`Memory`].
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use protocol::assembler::{Assembler, Spares};
+use protocol::assembler::Assembler;
 
 use super::memory::{Count, GRAIN, Memory};
 
-thread_local! {
-    static SPARES: RefCell<Spares<Kept>> = const { RefCell::new(Spares::NONE) };
-}
-
 /// None until the buffer is large enough to count.
 pub(super) type Kept = Option<Count>;
-
-/// Lends the boxes of this worker.
-pub(super) fn with_spares<R>(call: impl FnOnce(&mut Spares<Kept>) -> R) -> R {
-    SPARES.with_borrow_mut(call)
-}
 
 /// Counts the buffer, if it has grown to so many `bytes`, and notes that it moves on. Beyond [`GRAIN`] the buffer doubles, so that
 /// it is rarely counted.

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use parking_lot::Mutex;
 
 pub(crate) use self::pace::Pace;
+use super::account::WORK;
 use super::quota::Quota;
 use crate::worker::account::Account;
 use crate::worker::handle::Handle;
@@ -193,7 +194,7 @@ impl Intake {
     pub fn begin(&self, handle: &Handle, cost: u32) -> bool {
         let window = handle.window();
         let (now, rate) = (scheduler::now(), self.pace.rate());
-        let is_quiet = scheduler::is_quiet(handle.account()) && window.lately.is_quiet(now, rate);
+        let is_quiet = handle.account().is_quiet(now, WORK) && window.lately.is_quiet(now, rate);
         window.lately.charge(Pace::parts(cost), now, rate);
         self.count_in(handle, cost, is_quiet)
     }

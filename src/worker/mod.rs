@@ -1,8 +1,11 @@
-//! Worker threads. Each runs a single-threaded runtime and owns the connections that were given to it.
+//! Workers. Each is a thread with a single-threaded runtime, and owns the connections that were given to it.
 //!
 //! One runtime per thread, first in, first out, so that a busy connection can't starve another: tokio's shared
 //! scheduler looks at its global queue only now and then, and its tail latency shows that. What other threads
 //! push to a worker's connections goes through its inbox, which wakes it once per batch.
+//!
+//! A [`Worker`] is an object, whose parts own what they have. Who is called without it, such as a push from wherever, asks for
+//! [the one of its thread](with).
 
 pub(crate) mod account;
 pub(crate) mod application;
@@ -35,94 +38,122 @@ pub(crate) mod scheduler;
 pub(crate) mod send_queue;
 pub(crate) mod shared_buffer;
 pub(crate) mod socket;
+pub(crate) mod thread;
 pub(crate) mod turnstile;
 pub(crate) mod writer;
 
-use std::io;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use tokio::runtime::{Builder, Runtime};
-
-use connections::Care;
-use heartbeat::Heartbeat;
+use connections::{Care, Connections};
+use handle::Handle;
 use inbox::Inbox;
-use limits::Limits;
-use memory::Memory;
 #[cfg(unix)]
-use poller::Poller;
+use poller::Watch;
+use protocol::assembler::Spares;
+use scheduler::Scheduler;
+use send_queue::SpareQueues;
+use shared_buffer::SharedBuffer;
+use turnstile::Turnstile;
 
-/// A running worker.
-#[derive(Debug)]
-pub struct Worker {
-    /// See [`Inbox`].
-    pub inbox: Arc<Inbox>,
-    /// Spawns tasks on the worker.
-    pub runtime: tokio::runtime::Handle,
-    thread: Option<JoinHandle<()>>,
+/// All that a worker has on its thread.
+pub(crate) struct Worker {
+    inbox: Arc<Inbox>,
+    connections: Connections,
+    scheduler: Scheduler,
+    buffer: SharedBuffer,
+    /// Boxes for unfinished messages.
+    spares: RefCell<Spares<incomplete::Kept>>,
+    /// Boxes for what waits to be written.
+    queues: SpareQueues,
+    turnstile: Turnstile,
+    #[cfg(unix)]
+    watch: Watch,
+    /// The connection that has its turn: it looks at its send queue last, so that its own pushes need not wake it.
+    running: Cell<*const Handle>,
 }
 
 impl Worker {
-    /// Starts a thread.
-    ///
-    /// # Errors
-    /// What the system says when it gives no thread, or no epoll descriptor.
-    pub fn start(
-        engine: usize,
-        index: usize,
-        heartbeat: Heartbeat,
-        limits: Limits,
-        memory: Arc<Memory>,
-    ) -> io::Result<Worker> {
-        let care = Care { heartbeat, message_timeout: limits.message_timeout };
-        let inbox = Arc::new(Inbox::new(engine, memory, limits));
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        let handle = runtime.handle().clone();
-        let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({
-            let inbox = inbox.clone();
+    /// A worker without connections.
+    fn new(inbox: Arc<Inbox>, care: Care) -> Rc<Worker> {
+        Rc::new(Worker {
+            inbox,
+            connections: Connections::new(care),
+            scheduler: Scheduler::new(),
+            buffer: SharedBuffer::default(),
+            spares: RefCell::new(Spares::NONE),
+            queues: SpareQueues::default(),
+            turnstile: Turnstile::default(),
             #[cfg(unix)]
-            let poller = {
-                let _entered = runtime.enter();
-                Poller::new()?
-            };
-            move || {
-                #[cfg(unix)]
-                runtime.spawn(poller.live_here());
-                run(&inbox, runtime, care);
-            }
-        })?;
-        Ok(Worker { inbox, runtime: handle, thread: Some(thread) })
+            watch: Watch::default(),
+            running: Cell::new(std::ptr::null()),
+        })
     }
 
-    /// Ends the thread, and with it every task on it, and waits for it. Called twice, does nothing more.
-    pub fn stop(&mut self) {
-        self.inbox.stop();
-        if let Some(thread) = self.thread.take()
-            && thread.thread().id() != std::thread::current().id()
-        {
-            let _ = thread.join();
-        }
-        if let Some(intake) = self.inbox.intake() {
-            intake.disband();
-        }
+    /// One with all defaults.
+    #[cfg(test)]
+    pub(crate) fn of_test() -> Rc<Worker> {
+        let care = Care { heartbeat: Default::default(), message_timeout: Default::default() };
+        Worker::new(Arc::new(Inbox::of_test(usize::MAX)), care)
+    }
+
+    /// Has the calling thread be this worker until the answer is dropped.
+    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
+        Entered(HERE.with(|here| here.worker.replace(Some(self.clone()))))
+    }
+
+    /// True while this connection has its turn.
+    fn runs(&self, handle: &Handle) -> bool {
+        std::ptr::eq(self.running.get(), handle)
     }
 }
 
-impl Drop for Worker {
+/// See [`Worker::enter`].
+pub(crate) struct Entered(Option<Rc<Worker>>);
+
+impl Drop for Entered {
     fn drop(&mut self) {
-        self.stop();
+        let _ = HERE.try_with(|here| drop(here.worker.replace(self.0.take())));
     }
 }
 
-fn run(inbox: &Arc<Inbox>, runtime: Runtime, care: Care) {
-    inbox.live_here();
-    connections::set_up(inbox.clone(), care);
-    runtime.spawn(scheduler::take_turns());
-    runtime.spawn(scheduler::flush_pushed());
-    runtime.spawn(turnstile::let_pass());
-    runtime.block_on(std::future::poll_fn(|cx| inbox.poll(cx)));
-    // On their own thread, where their table still is.
-    connections::clear();
-    // Tasks are dropped here too.
-    drop(runtime);
+/// What a thread knows of workers.
+struct Here {
+    /// The one that it is.
+    worker: RefCell<Option<Rc<Worker>>>,
+    /// The engine whose workers it doesn't wake for now; 0: it wakes all.
+    corked: Cell<usize>,
+}
+
+thread_local! {
+    static HERE: Here = const { Here { worker: RefCell::new(None), corked: Cell::new(0) } };
+}
+
+/// Calls with the worker that this thread is. None if it is none.
+#[inline]
+fn with<R>(call: impl FnOnce(&Worker) -> R) -> Option<R> {
+    HERE.try_with(|here| here.worker.borrow().as_deref().map(call)).ok().flatten()
+}
+
+/// True if this thread holds back wake-ups of this engine's workers.
+fn corked(engine: usize) -> bool {
+    HERE.try_with(|here| here.corked.get() == engine).unwrap_or(false)
+}
+
+/// Holds back the wake-ups that this thread causes at an engine's workers, so that a batch of sends becomes one
+/// wake-up per worker. Other engines' workers are woken as ever: nobody would let out what was held back for them.
+pub(crate) fn cork(engine: usize) {
+    HERE.with(|here| here.corked.set(engine));
+}
+
+/// Ends [`cork`] and lets out what was held back.
+pub(crate) fn uncork<'a>(engine: usize, inboxes: impl Iterator<Item = &'a Arc<Inbox>>) {
+    HERE.with(|here| {
+        if here.corked.get() == engine {
+            here.corked.set(0);
+        }
+    });
+    // Also if another engine's cork has come in between.
+    inboxes.for_each(|inbox| inbox.uncork());
 }

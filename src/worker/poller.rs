@@ -14,17 +14,15 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 use tokio::io::unix::AsyncFd;
 
-use super::connections::{self, Token};
-use super::scheduler;
-use super::socket;
+use super::connections::Token;
+use super::{Worker, socket};
 
 /// Events that are taken at once.
 const EVENTS: usize = 1024;
 
-thread_local! {
-    /// Where the sockets of this worker are registered.
-    static REGISTRY: RefCell<Option<Registry>> = const { RefCell::new(None) };
-}
+/// Where the sockets of a worker are registered. None without a poller: nobody is watched.
+#[derive(Debug, Default)]
+pub(super) struct Watch(RefCell<Option<Registry>>);
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +103,9 @@ impl Poller {
         Ok(Poller { poll: socket::watch_poll(poll)?, registry })
     }
 
-    /// The calling thread is its worker, and has no connections yet. To be run there.
-    pub(super) fn live_here(self) -> impl Future<Output = ()> {
-        REGISTRY.set(Some(self.registry));
+    /// Watches the sockets of a worker that has no connections yet. To be run on its thread.
+    pub(super) fn watch_for(self, worker: &Worker) -> impl Future<Output = ()> + use<> {
+        worker.watch.0.replace(Some(self.registry));
         serve(self.poll)
     }
 }
@@ -117,8 +115,10 @@ struct Deaf;
 
 impl Drop for Deaf {
     fn drop(&mut self) {
-        REGISTRY.set(None);
-        connections::clear();
+        super::with(|worker| {
+            worker.watch.0.take();
+            worker.connections.clear();
+        });
     }
 }
 
@@ -134,9 +134,12 @@ async fn serve(mut poll: AsyncFd<Poll>) {
             // Not heard of.
             Err(_) => return,
         }
-        scheduler::look_at_clock();
         let sockets = events.iter().map(|event| (event.token().0, Readiness::of(event)));
-        if connections::notice(sockets) < EVENTS {
+        let noticed = super::with(|worker| {
+            worker.scheduler.look_at_clock();
+            worker.connections.notice(sockets, worker)
+        });
+        if noticed.is_none_or(|count| count < EVENTS) {
             ready.clear_ready();
         }
     }
@@ -163,8 +166,7 @@ pub(super) fn deregister(fd: BorrowedFd<'_>) {
 }
 
 fn with_registry(call: impl FnOnce(&Registry) -> io::Result<()>) -> io::Result<()> {
-    REGISTRY.with_borrow(|registry| match registry {
-        Some(registry) => call(registry),
-        None => Err(io::Error::other("this thread is no worker")),
-    })
+    super::with(|worker| worker.watch.0.borrow().as_ref().map(call))
+        .flatten()
+        .unwrap_or_else(|| Err(io::Error::other("this thread is no worker")))
 }

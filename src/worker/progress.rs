@@ -24,9 +24,12 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::Worker;
 
     #[test]
     fn what_has_not_moved_for_a_second_is_stuck() {
+        let worker = Worker::of_test();
+        let _is_worker = worker.enter();
         scheduler::let_pass(u32::MAX - scheduler::now());
         let progress = Progress::now();
         assert!(!progress.is_stuck());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use codes::close::{self, ClosedBy};
 
 use super::application::{Application, End};
-use super::connections::{self, Token};
+use super::connections::Token;
 use super::handle::Handle;
 
 /// See the module.
@@ -24,7 +24,8 @@ pub(crate) struct Registration {
 impl Registration {
     /// To be called on the worker that will run the connection.
     pub(crate) fn begin(app: Arc<dyn Application>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
-        let token = connections::adopt(&handle, expires_at);
+        // Nobody begins one elsewhere than on a worker.
+        let token = super::with(|worker| worker.connections.adopt(&handle, expires_at)).unwrap_or(Token::MAX);
         Registration { app, handle, token, expires_at, end: None, announced: false }
     }
 
@@ -57,11 +58,13 @@ impl Drop for Registration {
     /// The registry forgets the connection, unsent messages are counted, and the embedder is told if it holds an object for it:
     /// in every case, also when its worker was stopped.
     fn drop(&mut self) {
-        self.handle.leave();
         // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
-        connections::release(self.token, self.expires_at);
+        super::with(|worker| {
+            self.handle.leave(worker);
+            worker.connections.release(self.token, self.expires_at);
+        });
         let inbox = self.handle.inbox();
         inbox.counters.messages_dropped.add(self.handle.writer().abandon(&inbox.memory));
         self.app.on_end(&self.handle, self.end.take().map(|end| *end), self.announced);

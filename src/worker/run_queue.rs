@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 
 use super::connections::Token;
 use super::lag::Lag;
-use super::scheduler;
 
 /// Work for quiet connections, as [`charge`](super::scheduler::charge) counts, after which a busy one that waits has its turn.
 const QUIET_WORK: u64 = 16 * 1024;
@@ -41,10 +40,10 @@ pub(super) struct RunQueue {
 }
 
 impl RunQueue {
-    pub(super) fn push(&mut self, token: Token, lane: Lane) {
+    pub(super) fn push(&mut self, token: Token, lane: Lane, now: u32) {
         match lane {
             Lane::Quiet => {
-                self.lag.woken(self.quiet.len(), scheduler::now());
+                self.lag.woken(self.quiet.len(), now);
                 self.quiet.push_back(token);
             }
             Lane::Busy => self.busy.push_back(token),
@@ -78,13 +77,13 @@ impl RunQueue {
         if quiet_first && !self.quiet.is_empty() { Lane::Quiet } else { Lane::Busy }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Token> {
+    pub(super) fn pop(&mut self, now: u32) -> Option<Token> {
         match self.next_lane() {
             Lane::Quiet => {
                 if !self.busy.is_empty() {
                     self.mixed = IN_A_ROW;
                 }
-                self.lag.served(scheduler::now());
+                self.lag.served(now);
                 self.quiet.pop_front()
             }
             Lane::Busy => {
@@ -96,8 +95,8 @@ impl RunQueue {
     }
 
     /// True if even quiet ones wait for long.
-    pub(super) fn is_late(&self) -> bool {
-        self.lag.is_late(scheduler::now())
+    pub(super) fn is_late(&self, now: u32) -> bool {
+        self.lag.is_late(now)
     }
 
     /// Notes work that was done for a quiet connection. It counts only while a busy one waits.
@@ -174,7 +173,7 @@ mod tests {
         let mut served = Vec::new();
         loop {
             let lane = queue.next_lane();
-            let Some(token) = queue.pop() else { return served };
+            let Some(token) = queue.pop(0) else { return served };
             if lane == Lane::Quiet {
                 queue.note_quiet_work(work);
             }
@@ -186,7 +185,7 @@ mod tests {
     fn quiet_ones_go_first_and_each_lane_keeps_its_order() {
         let mut queue = RunQueue::default();
         for (token, lane) in [(1, Lane::Busy), (2, Lane::Quiet), (3, Lane::Busy), (4, Lane::Quiet)] {
-            queue.push(token, lane);
+            queue.push(token, lane, 0);
         }
         assert_eq!(serve(&mut queue, 1), [2, 4, 1, 3]);
     }
@@ -194,19 +193,19 @@ mod tests {
     #[test]
     fn those_that_are_put_back_wait_behind_quiet_ones_and_before_those_of_their_lane() {
         let mut queue = RunQueue::default();
-        (1..=5).for_each(|token| queue.push(token, Lane::Busy));
-        let mut taken: Vec<Token> = (0..4).filter_map(|_| queue.pop()).collect();
+        (1..=5).for_each(|token| queue.push(token, Lane::Busy, 0));
+        let mut taken: Vec<Token> = (0..4).filter_map(|_| queue.pop(0)).collect();
         queue.put_back(taken.drain(1..), Lane::Busy);
-        queue.push(6, Lane::Quiet);
+        queue.push(6, Lane::Quiet, 0);
         assert_eq!((taken, serve(&mut queue, 1)), (vec![1], vec![6, 2, 3, 4, 5]));
     }
 
     #[test]
     fn many_quiet_ones_do_not_lock_a_busy_one_out() {
         let mut queue = RunQueue::default();
-        queue.push(1000, Lane::Busy);
-        queue.push(1001, Lane::Busy);
-        (0..10).for_each(|token| queue.push(token, Lane::Quiet));
+        queue.push(1000, Lane::Busy, 0);
+        queue.push(1001, Lane::Busy, 0);
+        (0..10).for_each(|token| queue.push(token, Lane::Quiet, 0));
         let served = serve(&mut queue, QUIET_WORK / 4);
         assert_eq!(served, [0, 1, 2, 3, 1000, 4, 5, 6, 7, 1001, 8, 9]);
     }
@@ -214,16 +213,16 @@ mod tests {
     #[test]
     fn busy_ones_are_alone_after_many_turns_without_a_quiet_one() {
         let mut queue = RunQueue::default();
-        queue.push(0, Lane::Quiet);
-        queue.pop();
+        queue.push(0, Lane::Quiet, 0);
+        queue.pop(0);
         assert!(!queue.is_mixed(), "quiet ones were alone");
-        (0..=IN_A_ROW).for_each(|n| queue.push(n as Token, Lane::Busy));
-        queue.push(0, Lane::Quiet);
+        (0..=IN_A_ROW).for_each(|n| queue.push(n as Token, Lane::Busy, 0));
+        queue.push(0, Lane::Quiet, 0);
         for _ in 0..IN_A_ROW {
-            queue.pop();
+            queue.pop(0);
             assert!(queue.is_mixed());
         }
-        queue.pop();
+        queue.pop(0);
         assert!(!queue.is_mixed());
     }
 
@@ -233,18 +232,18 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let mut queue = RunQueue::default();
         assert!(queue.poll_quiet(&mut cx).is_pending());
-        queue.push(1, Lane::Busy);
+        queue.push(1, Lane::Busy, 0);
         assert_eq!(Arc::strong_count(&wakes), 3, "it is still to be woken");
-        queue.push(2, Lane::Quiet);
+        queue.push(2, Lane::Quiet, 0);
         assert_eq!((Arc::strong_count(&wakes), wakes.count()), (2, 1));
         assert_eq!(queue.poll_quiet(&mut cx), Poll::Ready(1));
-        assert_eq!(queue.pop(), Some(2));
+        assert_eq!(queue.pop(0), Some(2));
         assert!(queue.poll_quiet(&mut cx).is_pending());
         // The rest is over.
         assert_eq!(queue.poll_len(&mut cx), Poll::Ready(1));
-        assert_eq!(queue.pop(), Some(1));
+        assert_eq!(queue.pop(0), Some(1));
         assert!(queue.poll_len(&mut cx).is_pending());
-        queue.push(3, Lane::Busy);
+        queue.push(3, Lane::Busy, 0);
         assert_eq!(wakes.count(), 2);
     }
 
@@ -252,7 +251,7 @@ mod tests {
     fn a_burst_does_not_keep_its_room() {
         let mut queue = RunQueue::default();
         (0..100_000)
-            .for_each(|token| queue.push(token, if token % 2 == 0 { Lane::Quiet } else { Lane::Busy }));
+            .for_each(|token| queue.push(token, if token % 2 == 0 { Lane::Quiet } else { Lane::Busy }, 0));
         assert_eq!(serve(&mut queue, 1).len(), 100_000);
         assert!(queue.poll_len(&mut Context::from_waker(Waker::noop())).is_pending());
         assert!(queue.quiet.capacity() + queue.busy.capacity() < 4 * KEPT);

@@ -30,11 +30,11 @@ const LAST_CAPACITY: usize = 64 * 1024;
 /// What a chunk costs beyond its bytes: its place in the queue, and its share of the allocator's book-keeping.
 const CHUNK: usize = 64;
 
-thread_local! {
-    /// Boxed because that is how connections hold them: an idle one holds none.
-    #[allow(clippy::vec_box, reason = "the boxes are what is kept")]
-    static SPARE: RefCell<Vec<Box<SendQueue>>> = const { RefCell::new(Vec::new()) };
-}
+/// Queues of a worker that are used again. Boxed because that is how connections hold them: an idle one holds none.
+#[derive(Debug, Default)]
+pub(super) struct SpareQueues(
+    #[allow(clippy::vec_box, reason = "the boxes are what is kept")] RefCell<Vec<Box<SendQueue>>>,
+);
 
 /// Frames in the order in which they go out. Used both for what gathers and for what is being written.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ pub struct Dropped {
 impl SendQueue {
     /// An empty outbox, if possible one that was [`recycled`](SendQueue::recycle) on this thread, with its buffer.
     pub(crate) fn spare() -> Box<SendQueue> {
-        SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+        super::with(|worker| worker.queues.0.borrow_mut().pop()).flatten().unwrap_or_default()
     }
 
     /// An outbox with so many messages, of whose frames `sent` bytes are written already.
@@ -127,8 +127,8 @@ impl SendQueue {
             return;
         }
         (self.messages, self.written) = (0, 0);
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
+        super::with(|worker| {
+            let mut spare = worker.queues.0.borrow_mut();
             if spare.len() < SPARE_QUEUES {
                 spare.push(self);
             }

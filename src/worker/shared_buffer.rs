@@ -15,13 +15,12 @@ const MAX_READ: usize = 16 * 1024;
 /// The same as a share of the buffer, of which the rest is free for a long read: one part in so many.
 const SHARE: usize = 4;
 
-thread_local! {
-    static BUFFER: RefCell<SharedBuffer> = RefCell::default();
-}
-
 /// See the module.
-#[derive(Default)]
-struct SharedBuffer {
+#[derive(Debug, Default)]
+pub(super) struct SharedBuffer(RefCell<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
     bytes: Vec<u8>,
     /// Where what is free begins.
     free: usize,
@@ -38,17 +37,19 @@ pub(super) struct Read {
     pub filled: bool,
 }
 
-/// Has a connection read into what is free of a buffer of `size` bytes. `take_in` says how many it read, and what of them it
-/// is to get back.
-///
-/// # Errors
-/// What `take_in` says.
-pub(super) fn read(
-    size: usize,
-    token: Token,
-    take_in: impl FnOnce(&mut [u8]) -> io::Result<(usize, Reflected)>,
-) -> io::Result<Read> {
-    BUFFER.with_borrow_mut(|buffer| {
+impl SharedBuffer {
+    /// Has a connection read into what is free of a buffer of `size` bytes. `take_in` says how many it read, and what of them it
+    /// is to get back.
+    ///
+    /// # Errors
+    /// What `take_in` says.
+    pub(super) fn read(
+        &self,
+        size: usize,
+        token: Token,
+        take_in: impl FnOnce(&mut [u8]) -> io::Result<(usize, Reflected)>,
+    ) -> io::Result<Read> {
+        let buffer = &mut *self.0.borrow_mut();
         if buffer.bytes.is_empty() {
             buffer.bytes.resize(size, 0);
         }
@@ -62,35 +63,34 @@ pub(super) fn read(
             buffer.reflected.push((token, reflected));
         }
         Ok(Read { len, filled: len == room })
-    })
-}
+    }
 
-/// So much was read that what is kept has to be sent back before the next turn.
-pub(super) fn is_crowded() -> bool {
-    BUFFER.with_borrow(|buffer| buffer.read > MAX_READ.min(buffer.bytes.len() / SHARE))
-}
+    /// So much was read that what is kept has to be sent back before the next turn.
+    pub(super) fn is_crowded(&self) -> bool {
+        let buffer = self.0.borrow();
+        buffer.read > MAX_READ.min(buffer.bytes.len() / SHARE)
+    }
 
-/// True if something is kept for a connection.
-pub(super) fn holds(token: Token) -> bool {
-    BUFFER.with_borrow(|buffer| buffer.reflected.iter().any(|&(whose, _)| whose == token))
-}
+    /// True if something is kept for a connection.
+    pub(super) fn holds(&self, token: Token) -> bool {
+        self.0.borrow().reflected.iter().any(|&(whose, _)| whose == token)
+    }
 
-/// Hands out what the connection whose turn it is has kept in this turn, if anything: frames, and of how many messages.
-pub(super) fn take_own(token: Token, send: impl FnOnce(&[u8], u32)) {
-    BUFFER.with_borrow_mut(|buffer| {
+    /// Hands out what the connection whose turn it is has kept in this turn, if anything: frames, and of how many messages.
+    pub(super) fn take_own(&self, token: Token, send: impl FnOnce(&[u8], u32)) {
+        let buffer = &mut *self.0.borrow_mut();
         if let Some((_, reflected)) = buffer.reflected.pop_if(|(whose, _)| *whose == token) {
             send(&buffer.bytes[reflected.range.clone()], reflected.messages);
             buffer.free = buffer.reflected.last().map_or(0, |(_, before)| before.range.end);
         }
-    });
-}
+    }
 
-/// Hands out all that is kept here: whose, frames, and of how many messages.
-pub(super) fn take_all(mut send: impl FnMut(Token, &[u8], u32)) {
-    BUFFER.with_borrow_mut(|buffer| {
+    /// Hands out all that is kept here: whose, frames, and of how many messages.
+    pub(super) fn take_all(&self, mut send: impl FnMut(Token, &[u8], u32)) {
+        let buffer = &mut *self.0.borrow_mut();
         for (token, reflected) in buffer.reflected.drain(..) {
             send(token, &buffer.bytes[reflected.range], reflected.messages);
         }
         (buffer.free, buffer.read) = (0, 0);
-    });
+    }
 }

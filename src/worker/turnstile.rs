@@ -17,13 +17,17 @@ use codes::error::Code;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
+use super::Worker;
+
 /// Most handshakes that wait at one worker: half a second of a core's time with the dearest keys.
 pub(super) const MAX_WAITING: usize = 1024;
 
-thread_local! {
-    static LINE: RefCell<Line<oneshot::Sender<Pass>>> = RefCell::default();
-    /// The way to the thread beside this worker, once a handshake needed it. That thread ends with this one.
-    static BESIDE: RefCell<Option<mpsc::Sender<Work>>> = const { RefCell::new(None) };
+/// See the module.
+#[derive(Default)]
+pub(super) struct Turnstile {
+    line: RefCell<Line<oneshot::Sender<Pass>>>,
+    /// The way to the thread beside the worker, once a handshake needed it. That thread ends with the worker.
+    beside: RefCell<Option<mpsc::Sender<Work>>>,
 }
 
 /// The next one passes when it is dropped.
@@ -40,12 +44,9 @@ pub(crate) async fn pass<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, (Code, &'static str)> {
     let too_many = |why| (Code::TooManyHandshakes, why);
-    let turn = LINE.with_borrow_mut(|line| {
-        let (sender, turn) = oneshot::channel();
-        // Dropping the sender of who is turned away tells it.
-        drop(line.push(Origin::of(remote), sender));
-        turn
-    });
+    let (sender, turn) = oneshot::channel();
+    // Dropping the sender of who is turned away tells it.
+    super::with(|worker| drop(worker.turnstile.line.borrow_mut().push(Origin::of(remote), sender)));
     let pass = turn.await.map_err(|_| too_many("too many tokens wait to be verified"))?;
     let (sender, done) = oneshot::channel();
     let work = move || {
@@ -53,17 +54,20 @@ pub(crate) async fn pass<T: Send + 'static>(
         drop(sender.send(work()));
     };
     // The next handshake asks the system again.
-    hand_over(Box::new(work)).map_err(|_| too_many("there is no thread to verify tokens"))?;
+    super::with(|worker| worker.turnstile.hand_over(Box::new(work)))
+        .unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
+        .map_err(|_| too_many("there is no thread to verify tokens"))?;
     done.await.map_err(|_| (Code::Internal, "the token could not be verified"))
 }
 
-/// Has work done on the thread beside this worker, which is started if there is none yet.
-///
-/// # Errors
-/// What the system says when it gives no thread, and `BrokenPipe` if the thread is gone. The work is dropped.
-fn hand_over(work: Work) -> io::Result<()> {
-    BESIDE.with_borrow_mut(|beside| {
-        let queue = match beside {
+impl Turnstile {
+    /// Has work done on the thread beside its worker, which is started if there is none yet.
+    ///
+    /// # Errors
+    /// What the system says when it gives no thread, and `BrokenPipe` if the thread is gone. The work is dropped.
+    fn hand_over(&self, work: Work) -> io::Result<()> {
+        let mut beside = self.beside.borrow_mut();
+        let queue = match &*beside {
             Some(queue) => queue,
             None => beside.insert(start()?),
         };
@@ -73,7 +77,7 @@ fn hand_over(work: Work) -> io::Result<()> {
             *beside = None;
         }
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
-    })
+    }
 }
 
 fn start() -> io::Result<mpsc::Sender<Work>> {
@@ -91,7 +95,9 @@ fn start() -> io::Result<mpsc::Sender<Work>> {
 /// Lets handshakes pass, for as long as the worker runs.
 pub(super) async fn let_pass() {
     loop {
-        let next = poll_fn(|cx| LINE.with_borrow_mut(|line| line.poll_pop(cx))).await;
+        let poll_pop =
+            |worker: &Worker, cx: &mut Context<'_>| worker.turnstile.line.borrow_mut().poll_pop(cx);
+        let next = poll_fn(|cx| super::with(|worker| poll_pop(worker, cx)).unwrap_or(Poll::Pending)).await;
         let (pass, passed) = oneshot::channel();
         // Not taken by one that has given up, which costs nothing.
         drop(next.send(pass));
@@ -210,6 +216,8 @@ mod tests {
 
     #[test]
     fn work_that_nobody_waits_for_any_more_keeps_the_next_from_passing_until_it_is_done() {
+        let worker = Worker::of_test();
+        let _is_worker = worker.enter();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.spawn(let_pass());
         let (begun, begins) = oneshot::channel();
@@ -227,13 +235,15 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        assert!(LINE.with_borrow(|line| line.len == 1));
+        assert!(worker.turnstile.line.borrow().len == 1);
         go_on.send(()).unwrap();
         assert_eq!(runtime.block_on(second).unwrap(), Ok(()));
     }
 
     #[test]
     fn a_panic_costs_one_handshake_and_no_other() {
+        let worker = Worker::of_test();
+        let _is_worker = worker.enter();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.spawn(let_pass());
         // Without a message of a panic.

@@ -55,11 +55,11 @@ use crate::random_name::random_name;
 use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
 use crate::registry::recipients::{Channel, Topic};
-use crate::worker::Worker;
 use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
 use crate::worker::scheduler::charge;
+use crate::worker::thread::WorkerThread;
 use asker::Asker;
 use claim::Claim;
 use codes::error::{Code, Error};
@@ -97,7 +97,7 @@ impl RedisBroker {
         outbox_limit: usize,
         registry: &Arc<Registry>,
         events: &Arc<Events>,
-        workers: &[Worker],
+        workers: &[WorkerThread],
     ) -> RedisBroker {
         let node: String = random_name().chars().take(12).collect();
         let quota = Arc::new(Quota::new(config.pending_bytes));

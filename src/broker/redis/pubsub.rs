@@ -23,11 +23,11 @@ use crate::events::{Event, Events};
 use crate::outcome::{Answer, Reply};
 use crate::random_name::random_name;
 use crate::registry::gathered::Gathered;
-use crate::worker::Worker;
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::limits::Limits;
 use crate::worker::memory::Memory;
 use crate::worker::quota::Quota;
+use crate::worker::thread::WorkerThread;
 
 /// Bytes of messages that wait for the embedder before nothing more is read.
 const MAX_WAITING: usize = 32 << 20;
@@ -42,7 +42,7 @@ pub struct PubSub {
     router: Arc<SubscriptionRouter>,
     listener: Arc<Listener>,
     last_ticket: AtomicU64,
-    worker: Mutex<Option<Worker>>,
+    worker: Mutex<Option<WorkerThread>>,
 }
 
 #[derive(Debug)]
@@ -61,9 +61,14 @@ impl PubSub {
     /// # Errors
     /// `ERR_INTERNAL` with what the system says when it gives no thread.
     pub fn start(config: RedisConfig, notify: Box<dyn Fn() + Send + Sync>) -> Result<PubSub, Error> {
-        let worker =
-            Worker::start(NO_ENGINE, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
-                .map_err(|error| Error::new(Code::Internal, format!("can't start a thread: {error}")))?;
+        let worker = WorkerThread::start(
+            NO_ENGINE,
+            0,
+            Heartbeat::default(),
+            Limits::default(),
+            Memory::new(usize::MAX),
+        )
+        .map_err(|error| Error::new(Code::Internal, format!("can't start a thread: {error}")))?;
         let listener = Arc::new(Listener {
             events: Events::new(notify, usize::MAX, usize::MAX),
             channels: Mutex::default(),

@@ -209,11 +209,11 @@ mod tests {
     use crate::broker::redis::subscription_router::{Counts, Runner};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
-    use crate::worker::Worker;
     use crate::worker::heartbeat::Heartbeat;
     use crate::worker::limits::Limits;
     use crate::worker::memory::Memory;
     use crate::worker::quota::Quota;
+    use crate::worker::thread::WorkerThread;
     use codes::error::Error;
 
     /// Remembers which publishes came to what.
@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn all_publishes_that_wait_for_their_partitions_share_one_bound_and_leave_in_order() {
         let mut worker =
-            Worker::start(0, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX)).unwrap();
+            WorkerThread::start(0, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
+                .unwrap();
         let config = RedisConfig {
             pending_bytes: 1 << 20,
             ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])

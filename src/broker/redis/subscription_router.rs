@@ -30,9 +30,9 @@ use super::slots::{PARTITIONS, TAGS, partition_of};
 use super::tls::Tls;
 use crate::broker::BrokerCounts;
 use crate::registry::gathered::Gathered;
-use crate::worker::Worker;
 use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
+use crate::worker::thread::WorkerThread;
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub(super) const SHARED: &str = "messages";
@@ -113,7 +113,7 @@ impl SubscriptionRouter {
         sink: Arc<dyn Sink>,
         counts: Arc<Counts>,
         quota: Arc<Quota>,
-        workers: &[Worker],
+        workers: &[WorkerThread],
     ) -> SubscriptionRouter {
         let runners = workers
             .iter()

@@ -9,6 +9,7 @@ use protocol::endpoint::{self, CloseRequest, Deadline, Effect, Routed, SLOW};
 use protocol::frame::Message;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::worker::Worker;
 use crate::worker::incomplete::{self, Kept};
 use crate::worker::registration::Registration;
 use crate::worker::relaying::Relaying;
@@ -27,6 +28,7 @@ pub(super) struct Host<'a> {
     pub relaying: &'a mut Option<Box<Relaying>>,
     pub deadline: &'a mut Option<Pin<Box<Sleep>>>,
     pub budget: &'a Budget,
+    pub worker: &'a Worker,
 }
 
 impl Host<'_> {
@@ -91,7 +93,7 @@ impl endpoint::Host<Kept> for Host<'_> {
                 }
             }
             Effect::Wait(deadline) => self.set_deadline(deadline),
-            Effect::Wake => handle.wake_here(),
+            Effect::Wake => handle.wake_on(self.worker),
             Effect::EndWriting => self.socket.shutdown(),
             Effect::Reset => self.socket.reset_on_drop(),
         }
@@ -116,7 +118,7 @@ impl endpoint::Host<Kept> for Host<'_> {
     }
 
     fn on_frame(&mut self, len: usize) {
-        scheduler::charge(FRAME + scheduler::bytes(len));
+        self.worker.scheduler.charge(FRAME + scheduler::bytes(len));
     }
 
     #[inline]
@@ -127,7 +129,7 @@ impl endpoint::Host<Kept> for Host<'_> {
 
     #[inline]
     fn must_stop(&mut self) -> bool {
-        self.relaying.is_some() || self.budget.is_spent()
+        self.relaying.is_some() || self.worker.scheduler.is_spent(self.budget)
     }
 
     #[inline]
@@ -169,6 +171,6 @@ impl endpoint::Host<Kept> for Host<'_> {
     }
 
     fn with_spares<R>(&mut self, call: impl FnOnce(&mut Spares<Kept>) -> R) -> R {
-        incomplete::with_spares(call)
+        call(&mut self.worker.spares.borrow_mut())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
 use codes::close::{self, ClosedBy};
 use protocol::frame::Message;
@@ -30,13 +31,16 @@ struct Scene {
     /// In all of its rooms.
     witness: Arc<Handle>,
     engine: Engine,
+    worker: Rc<Worker>,
 }
 
 /// Runs a test with a connection that is in so many rooms, as on a worker of its own.
 fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
-    let _poller = Poller::new().unwrap().live_here();
+    let worker = Worker::of_test();
+    let _is_worker = worker.enter();
+    let _poller = Poller::new().unwrap().watch_for(&worker);
     let mut config = Config { threads: 1, relay: Relay::Rooms, ..Config::new(Auth::Anonymous) };
     config.limits.max_connections = SEATS;
     let engine = Engine::start(config, Box::new(|| {})).unwrap();
@@ -55,7 +59,7 @@ fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     node.set_nonblocking(true).unwrap();
     let socket = Taken::Native(node.into()).register(registration.token).unwrap();
     let connection = Connection::new(registration, socket, shared.limiter.enter().unwrap());
-    test(Scene { connection, client, witness, engine });
+    test(Scene { connection, client, witness, engine, worker });
 }
 
 /// A message of 10,000 bytes and some.
@@ -81,6 +85,11 @@ impl Connection {
 }
 
 impl Scene {
+    /// A turn. True if the connection is over.
+    fn turn(&mut self, budget: &Budget) -> bool {
+        self.connection.turn(budget, &self.worker)
+    }
+
     /// Takes in such a message in a turn that has time for one room.
     fn begin(&mut self) {
         let budget = Budget::begin();
@@ -108,7 +117,7 @@ impl Scene {
 fn a_message_on_its_way_to_many_rooms_counts_until_the_last_has_had_it() {
     in_rooms(3, |mut scene| {
         scene.begin();
-        assert!(!scene.connection.turn(&Budget::begin()));
+        assert!(!scene.turn(&Budget::begin()));
         assert_eq!(scene.witness.buffered(), 3 * frame());
         assert_eq!((scene.connection.held(), scene.counted()), ((0, 0), (0, 0)));
         // Its worker is stopped.
@@ -124,7 +133,7 @@ fn who_is_to_go_for_memory_gives_up_its_message_to_many_rooms() {
     in_rooms(3, |mut scene| {
         scene.begin();
         scene.connection.handle().evict();
-        assert!(!scene.connection.turn(&Budget::begin()));
+        assert!(!scene.turn(&Budget::begin()));
         assert_eq!((scene.connection.held(), scene.counted()), ((0, 0), (0, 0)));
         let counters = &scene.connection.inbox().counters;
         assert_eq!((counters.messages_relayed.get(), counters.messages_not_relayed.get()), (0, 1));
@@ -142,10 +151,10 @@ fn a_message_goes_to_all_of_many_rooms_if_a_write_to_its_sender_failed_before() 
         // `1`, masked with zeros.
         scene.client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'1']).unwrap();
         scene.connection.handle().declare_lost();
-        assert!(!scene.connection.turn(&Budget::begin()));
+        assert!(!scene.turn(&Budget::begin()));
         let first = scene.witness.buffered();
         assert!((1..3 * ROOMS).contains(&first), "{first} bytes after the first turn");
-        while !scene.connection.turn(&Budget::begin()) {}
+        while !scene.turn(&Budget::begin()) {}
         assert_eq!(scene.witness.buffered(), 3 * ROOMS);
     });
 }
@@ -175,7 +184,7 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
         for part in [&[&[0x82, 0xFE, 0x27, 0x10][..], &[0; 4 + 5000]].concat()[..], b"x"] {
             scene.client.write_all(part).unwrap();
             scene.connection.socket.look_again();
-            assert!(!scene.connection.turn(&Budget::begin()));
+            assert!(!scene.turn(&Budget::begin()));
         }
         let held = scene.counted().1;
         assert_eq!(held, 10_000);
@@ -185,7 +194,7 @@ fn an_unfinished_message_is_stuck_if_no_more_of_it_comes_for_a_second() {
         scene.client.write_all(b"x").unwrap();
         assert_eq!(scene.connection.stuck(), 0, "more of it lies there");
         scene.connection.socket.look_again();
-        assert!(!scene.connection.turn(&Budget::begin()));
+        assert!(!scene.turn(&Budget::begin()));
         assert_eq!(scene.connection.stuck(), 0, "more of it was taken in");
         assert_eq!(scene.counted().1, held, "its buffer has not grown");
         scheduler::let_pass(1000);
@@ -214,12 +223,12 @@ fn a_message_to_many_rooms_of_a_client_that_has_left_is_given_up_where_it_waits_
             let budget = Budget::begin();
             scheduler::charge(1 << 20);
             let given_up = wanted && waits;
-            assert_eq!(scene.connection.turn(&budget), given_up, "{wanted} {waits}");
+            assert_eq!(scene.turn(&budget), given_up, "{wanted} {waits}");
             assert_eq!(scene.witness.buffered(), 2 * frame());
             if waits && !given_up {
                 scene.connection.handle().call();
             }
-            assert!(given_up || scene.connection.turn(&Budget::begin()));
+            assert!(given_up || scene.turn(&Budget::begin()));
             assert_eq!(scene.witness.buffered(), if given_up { 2 } else { 3 } * frame());
             let counters = &scene.connection.inbox().counters;
             let counts = (counters.messages_relayed.get(), counters.messages_not_relayed.get());
@@ -242,7 +251,7 @@ fn what_a_client_sent_before_it_left_is_heard_unless_it_waits_and_the_seat_is_wa
             }
             let budget = Budget::begin();
             scheduler::charge(1 << 20);
-            assert_eq!(scene.connection.turn(&budget), wanted && waits, "{wanted} {waits}");
+            assert_eq!(scene.turn(&budget), wanted && waits, "{wanted} {waits}");
             assert_eq!(scene.witness.buffered(), if waits { 0 } else { 3 });
             if wanted && waits {
                 return;
@@ -250,7 +259,7 @@ fn what_a_client_sent_before_it_left_is_heard_unless_it_waits_and_the_seat_is_wa
             if waits {
                 scene.connection.handle().call();
             }
-            assert!(scene.connection.turn(&Budget::begin()), "it ends once all is read");
+            assert!(scene.turn(&Budget::begin()), "it ends once all is read");
             assert_eq!(scene.witness.buffered(), 6);
         });
     }
@@ -275,7 +284,7 @@ fn a_client_that_has_left_waits_for_the_answer_to_its_last_message_unless_its_se
             let _others = crowd(&scene.engine, if wanted { SEATS / 4 } else { SEATS / 4 - 1 });
             scene.client.write_all(ONE).unwrap();
             scene.leave();
-            assert_eq!(scene.connection.turn(&Budget::begin()), wanted);
+            assert_eq!(scene.turn(&Budget::begin()), wanted);
             assert!(matches!(scene.engine.drain(256).front(), Some(Event::Text { .. })), "it is heard");
             if wanted {
                 return;
@@ -284,7 +293,7 @@ fn a_client_that_has_left_waits_for_the_answer_to_its_last_message_unless_its_se
             assert!(scene.connection.handle().is_open(), "it may be answered");
             // JavaScript comes back for more.
             scene.engine.drain(256);
-            assert!(scene.connection.turn(&Budget::begin()));
+            assert!(scene.turn(&Budget::begin()));
         });
     }
 }
@@ -295,13 +304,13 @@ fn the_wait_for_an_answer_and_the_close_handshake_have_one_deadline() {
         scene.engine.set_interest(Interest::MESSAGE);
         // Behind the message is a frame of an opcode that there is not.
         scene.client.write_all(&[ONE, &[0x83, 0x80, 0, 0, 0, 0]].concat()).unwrap();
-        assert!(!scene.connection.turn(&Budget::begin()));
+        assert!(!scene.turn(&Budget::begin()));
         assert_eq!(scene.connection.endpoint.phase(), Phase::Settling);
         let deadline = |scene: &Scene| scene.connection.deadline.as_ref().unwrap().deadline();
         let first = deadline(&scene);
         scene.engine.drain(256);
         scene.engine.drain(256);
-        assert!(!scene.connection.turn(&Budget::begin()));
+        assert!(!scene.turn(&Budget::begin()));
         assert_eq!((scene.connection.endpoint.phase(), deadline(&scene)), (Phase::HalfClosed, first));
     });
 }
@@ -312,13 +321,13 @@ fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_end
         scene.engine.set_interest(Interest::ALL);
         // Behind the message is a close frame with 1000.
         scene.client.write_all(&[ONE, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]].concat()).unwrap();
-        assert!(!scene.connection.turn(&Budget::begin()));
+        assert!(!scene.turn(&Budget::begin()));
         assert_eq!(scene.connection.endpoint.phase(), Phase::Settling);
         let handle = scene.connection.handle().clone();
         let text = text();
         let pushes = [(); 3].map(|()| handle.push(&Outgoing::new(Message::Text(&text)), frame() / 4 + 1));
         assert_eq!(pushes, [Pushed::Queued, Pushed::Queued, Pushed::Full]);
-        assert!(scene.connection.turn(&Budget::begin()));
+        assert!(scene.turn(&Budget::begin()));
         drop(scene.connection);
         let batch = scene.engine.drain(256);
         let slow = batch.iter().find_map(|event| match event {
@@ -327,5 +336,29 @@ fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_end
         });
         assert_eq!(slow, Some(1));
         assert!(matches!(batch.back(), Some(Event::Close { code: 1000, by: ClosedBy::Peer, .. })));
+    });
+}
+
+#[test]
+fn connections_have_their_turns_on_a_worker_without_a_thread_and_quiet_ones_have_them_first() {
+    in_rooms(1, |mut scene| {
+        let (worker, token) = (scene.worker.clone(), scene.connection.registration.token);
+        // It has used more than its share before.
+        let budget = worker.scheduler.begin();
+        worker.scheduler.charge(1 << 20);
+        worker.scheduler.charge_to(scene.connection.handle().account(), &budget);
+        scene.client.write_all(ONE).unwrap();
+        let quiet = Arc::new(Handle::new(7, "quiet".into(), Peer::default(), worker.inbox.clone()));
+        let later = worker.connections.adopt(&quiet, None);
+        worker.connections.begin(token, Box::new(scene.connection), &worker);
+        quiet.wake_here();
+        let turns = [later, token].map(|expected| {
+            let (token, _) = worker.scheduler.next_woken().unwrap();
+            assert_eq!(token, expected);
+            worker.connections.take_turn(token, &worker.scheduler.begin(), &worker);
+            scene.witness.buffered()
+        });
+        assert_eq!(turns, [0, 3], "its message is relayed in its turn");
+        worker.connections.clear();
     });
 }

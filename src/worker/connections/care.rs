@@ -7,11 +7,13 @@ use codes::close;
 use protocol::frame;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{CONNECTIONS, Connections};
+use super::Table;
 use crate::time_of_day::unix_ms;
+use crate::worker;
 use crate::worker::connection::Connection;
 use crate::worker::handle::Handle;
 use crate::worker::heartbeat::{Heartbeat, Wheel};
+use crate::worker::inbox::Inbox;
 use crate::worker::socket::Socket;
 
 /// How often an unfinished message is looked at within its time: it may take a fourth longer.
@@ -40,14 +42,15 @@ pub(super) async fn sweep(Care { heartbeat, message_timeout }: Care) {
     loop {
         let now = tick.tick().await.saturating_duration_since(epoch).as_millis() as u64;
         let now = now.max(epoch.elapsed().as_millis() as u64);
-        let goes_on = CONNECTIONS.with_borrow_mut(|connections| {
-            connections.turn(&mut wheel, now);
-            connections.look_for_overdue(&mut messages, now, message_timeout);
-            connections.expire();
-            connections.sweeping = !connections.slots.is_empty();
-            connections.sweeping
+        let goes_on = worker::with(|worker| {
+            let table = &mut *worker.connections.table.borrow_mut();
+            table.turn(&mut wheel, now, &worker.inbox);
+            table.look_for_overdue(&mut messages, now, message_timeout);
+            table.expire();
+            table.sweeping = !table.slots.is_empty();
+            table.sweeping
         });
-        if !goes_on {
+        if goes_on != Some(true) {
             return;
         }
     }
@@ -58,7 +61,7 @@ fn clock(socket: &Socket, now: u64) -> u64 {
     now.saturating_sub(socket.stood_still())
 }
 
-impl Connections {
+impl Table {
     fn slot<'a>(
         &'a self,
         wheel: &Wheel,
@@ -90,7 +93,7 @@ impl Connections {
         }
     }
 
-    fn turn(&self, wheel: &mut Wheel, now: u64) {
+    fn turn(&self, wheel: &mut Wheel, now: u64, inbox: &Inbox) {
         let turn = wheel.turn(now);
         if turn.stalled {
             for (handle, connection) in self.slots.iter().filter_map(|(_, slot)| slot.begun()) {
@@ -119,9 +122,7 @@ impl Connections {
                 handle.on_ping(clock(socket, due));
                 handle.push_control(&frame::PING);
                 socket.expect_pong();
-                if let Some(inbox) = &self.inbox {
-                    inbox.counters.pings.add(1);
-                }
+                inbox.counters.pings.add(1);
             }
         }
     }

@@ -89,11 +89,9 @@ fn a_ping_among_what_the_client_was_not_yet_offered_finds_it_no_slower_than_a_me
     let text = "x".repeat(100_000);
     let push = || handle.push(&Outgoing::new(Message::Text(&text)), 1 << 20);
     assert!((0..20).all(|_| push() == Pushed::Queued && handle.ping(b"", 1 << 20)));
-    assert!(handle.is_open() && !handle.enter().has(Commands::SLOW));
-    handle.leave();
+    assert!(handle.is_open() && !handle.commands().has(Commands::SLOW));
     let pings = (0..1 << 20).take_while(|_| handle.ping(&[0; 125], 1 << 20)).count();
     assert!((50_000..100_000).contains(&pings), "{pings}: pings are bounded too");
-    assert!(handle.enter().has(Commands::SLOW));
-    handle.leave();
+    assert!(handle.commands().has(Commands::SLOW));
     assert_eq!((handle.is_open(), push()), (false, Pushed::Closed), "what is closed for that takes no more");
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::worker::Worker;
 use crate::worker::handle::Peer;
 use crate::worker::inbox::Inbox;
 
@@ -331,6 +332,8 @@ fn clients_add_one_message_each_while_a_backlog_is_given_up() {
 #[test]
 fn a_crowd_of_which_each_waits_for_an_answer_goes_behind_one_that_relays_less() {
     const ROUNDS: u32 = 2000;
+    let worker = Worker::of_test();
+    let _is_worker = worker.enter();
     let intake = Intake::default();
     let handles = handles(101);
     let (quiet, crowd) = handles.split_last().unwrap();

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use super::*;
 use crate::events::Events;
+use crate::worker::Worker;
 use crate::worker::bridge::Bridge;
 use crate::worker::bridge::Carrier;
 use crate::worker::poller::Poller;
@@ -13,7 +14,9 @@ use crate::worker::poller::Poller;
 fn bytes_that_lie_unread_are_seen_in_the_kernel_and_in_a_bridge() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let _entered = runtime.enter();
-    drop(Poller::new().unwrap().live_here());
+    let worker = Worker::of_test();
+    let _is_worker = worker.enter();
+    drop(Poller::new().unwrap().watch_for(&worker));
     let (mut peer, ours) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let native = Taken::Native(ours.into()).register(0).unwrap();

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixStream;
 use protocol::frame::Message;
 
 use super::*;
+use crate::worker::Worker;
 use crate::worker::poller::Poller;
 use crate::worker::scheduler;
 use crate::worker::socket::Taken;
@@ -14,7 +15,9 @@ fn with_socket(test: impl FnOnce(&Socket, UnixStream)) {
     let _entered = runtime.enter();
     let (peer, stream) = UnixStream::pair().unwrap();
     stream.set_nonblocking(true).unwrap();
-    drop(Poller::new().unwrap().live_here());
+    let worker = Worker::of_test();
+    let _is_worker = worker.enter();
+    drop(Poller::new().unwrap().watch_for(&worker));
     let socket = Taken::Native(stream.into()).register(0).unwrap();
     test(&socket, peer);
 }

@@ -205,11 +205,11 @@ mod tests {
     use crate::broker::redis::sink::{Outcome, Sink};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
-    use crate::worker::Worker;
     use crate::worker::heartbeat::Heartbeat;
     use crate::worker::limits::Limits;
     use crate::worker::memory::Memory;
     use crate::worker::quota::Quota;
+    use crate::worker::thread::WorkerThread;
 
     /// Nobody listens.
     #[derive(Debug)]
@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn a_master_that_names_no_host_keeps_a_link_that_is_down_for_an_attempt() {
         let mut worker =
-            Worker::start(0, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX)).unwrap();
+            WorkerThread::start(0, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
+                .unwrap();
         let config = RedisConfig {
             connect_timeout: Duration::from_secs(3600),
             ..RedisConfig::new(vec![Server::parse("redis://one:7000").unwrap()])
