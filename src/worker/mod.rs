@@ -19,6 +19,7 @@ pub(crate) mod intake;
 pub(crate) mod lag;
 pub(crate) mod limiter;
 pub(crate) mod limits;
+mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outgoing;
 #[cfg(unix)]
@@ -35,8 +36,13 @@ pub(crate) mod scheduler;
 pub(crate) mod send_queue;
 pub(crate) mod shared_buffer;
 pub(crate) mod socket;
+mod sync;
 pub(crate) mod turnstile;
 pub(crate) mod writer;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
