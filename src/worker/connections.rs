@@ -17,6 +17,7 @@ use super::memory::Holder;
 use super::poller::Readiness;
 use super::scheduler::{Budget, Scheduler};
 use super::send_queue::SendQueue;
+use super::token::Token;
 use super::writer::{Flushed, LEFTOVER};
 
 mod care;
@@ -35,9 +36,6 @@ const SHED: usize = 64;
 
 /// What the end of a connection costs, as [`charge`](super::scheduler::charge) counts: closing its socket and freeing what it had.
 const END: u64 = 64;
-
-/// Number of a connection in its worker's table.
-pub(super) type Token = usize;
 
 /// A connection's place.
 struct Slot {

@@ -13,13 +13,13 @@ use protocol::frame::{self, Opcode};
 
 use super::Worker;
 use super::account::Account;
-use super::connections::Token;
 use super::group::Group;
 use super::inbox::Inbox;
 use super::intake::Window;
 use super::outgoing::Outgoing;
 use super::rooms::Rooms;
 use super::scheduler::Scheduler;
+use super::token::Token;
 use super::writer::{Push, Writer};
 use flags::{ENDING, LEFT, OPEN, SEEN};
 

@@ -1,25 +1,24 @@
-//! Inboxes: how other threads reach a worker. One wake-up per batch, however much is posted.
+//! Inboxes: how other threads reach a worker, and what becomes of what they post in its [mailbox](Mailbox).
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
-
 use super::Worker;
-use super::connections::Token;
 use super::counters::WorkerCounters;
 use super::handle::Handle;
 use super::intake::Intake;
 use super::limits::Limits;
+use super::mailbox::Mailbox;
 use super::memory::Memory;
+use super::token::Token;
 
 /// How other threads reach a worker.
 #[derive(Debug)]
 pub struct Inbox {
     /// Number of the engine that the worker belongs to.
     engine: usize,
-    state: Mutex<Posted>,
+    mailbox: Mailbox<Mail>,
     /// See [`WorkerCounters`].
     pub counters: WorkerCounters,
     /// How many of the worker's connections are [open](Handle::is_open).
@@ -33,17 +32,13 @@ pub struct Inbox {
 }
 
 #[derive(Debug, Default)]
-struct Posted {
+struct Mail {
     /// Connections that are to have a turn.
     wakes: Vec<Arc<Handle>>,
     /// Connections that have something to write.
     flushes: Vec<Token>,
     /// Other tasks of the worker that are to run.
     tasks: Vec<Waker>,
-    /// The worker was woken and has not yet taken its mail.
-    woken: bool,
-    stop: bool,
-    waker: Option<Waker>,
 }
 
 impl Inbox {
@@ -51,7 +46,7 @@ impl Inbox {
     pub(super) fn new(engine: usize, memory: Arc<Memory>, limits: Limits) -> Self {
         Inbox {
             engine,
-            state: Mutex::default(),
+            mailbox: Mailbox::default(),
             counters: WorkerCounters::default(),
             open: AtomicUsize::new(0),
             memory,
@@ -117,60 +112,24 @@ impl Inbox {
         }
     }
 
-    fn post(&self, put: impl FnOnce(&mut Posted)) {
-        let waker = {
-            let mut mail = self.state.lock();
-            if mail.stop {
-                // Nobody reads it any more: what it holds would be kept for ever.
-                return;
-            }
-            put(&mut mail);
-            if mail.woken || super::corked(self.engine) {
-                return;
-            }
-            mail.woken = true;
-            mail.waker.clone()
-        };
-        waker.into_iter().for_each(Waker::wake);
+    fn post(&self, put: impl FnOnce(&mut Mail)) {
+        self.mailbox.post(put, || super::corked(self.engine));
     }
 
     /// Wakes the worker if mail was held back.
     pub(super) fn uncork(&self) {
-        let waker = {
-            let mut mail = self.state.lock();
-            let none = mail.wakes.is_empty() && mail.flushes.is_empty() && mail.tasks.is_empty();
-            if none || std::mem::replace(&mut mail.woken, true) {
-                return;
-            }
-            mail.waker.clone()
-        };
-        waker.into_iter().for_each(Waker::wake);
+        self.mailbox.let_out();
     }
 
     /// The worker is to end.
     pub(super) fn stop(&self) {
-        let stopped = Posted { stop: true, woken: true, ..Posted::default() };
-        // Let go of here, outside the lock: nobody will read it any more.
-        let unread = std::mem::replace(&mut *self.state.lock(), stopped);
-        unread.waker.into_iter().for_each(Waker::wake);
+        self.mailbox.stop();
     }
 
     /// For the worker: hands out what was posted. Ready when it is to end.
     pub(super) fn poll(&self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
-        let (wakes, flushes, tasks) = {
-            let mut mail = self.state.lock();
-            if mail.stop {
-                return Poll::Ready(());
-            }
-            if !mail.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                mail.waker = Some(cx.waker().clone());
-            }
-            mail.woken = false;
-            (
-                std::mem::take(&mut mail.wakes),
-                std::mem::take(&mut mail.flushes),
-                std::mem::take(&mut mail.tasks),
-            )
+        let Some(Mail { wakes, flushes, tasks }) = self.mailbox.take(cx.waker()) else {
+            return Poll::Ready(());
         };
         worker.scheduler.look_at_clock();
         tasks.into_iter().for_each(Waker::wake);

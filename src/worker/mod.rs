@@ -22,6 +22,7 @@ pub(crate) mod intake;
 pub(crate) mod lag;
 pub(crate) mod limiter;
 pub(crate) mod limits;
+mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outgoing;
 #[cfg(unix)]
@@ -38,7 +39,12 @@ pub(crate) mod scheduler;
 pub(crate) mod send_queue;
 pub(crate) mod shared_buffer;
 pub(crate) mod socket;
+mod sync;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 pub(crate) mod thread;
+pub(crate) mod token;
 pub(crate) mod turnstile;
 pub(crate) mod writer;
 

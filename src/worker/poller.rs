@@ -14,7 +14,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 use tokio::io::unix::AsyncFd;
 
-use super::connections::Token;
+use super::token::Token;
 use super::{Worker, socket};
 
 /// Events that are taken at once.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use codes::close::{self, ClosedBy};
 
 use super::application::{Application, End};
-use super::connections::Token;
 use super::handle::Handle;
+use super::token::Token;
 
 /// See the module.
 #[derive(Debug)]

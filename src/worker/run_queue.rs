@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use super::connections::Token;
 use super::lag::Lag;
+use super::token::Token;
 
 /// Work for quiet connections, as [`charge`](super::scheduler::charge) counts, after which a busy one that waits has its turn.
 const QUIET_WORK: u64 = 16 * 1024;

@@ -15,10 +15,10 @@ use tokio::time::timeout_at;
 
 use super::Worker;
 use super::account::{Account, WORK};
-use super::connections::Token;
 use super::respite::{Respite, Round};
 use super::run_queue::{Lane, RunQueue};
 use super::send_queue::SendQueue;
+use super::token::Token;
 use super::writer::Flushed;
 
 /// Connections that have a turn between two looks at the sockets.

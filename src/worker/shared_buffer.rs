@@ -8,7 +8,7 @@ use std::io;
 
 use protocol::reflected::Reflected;
 
-use super::connections::Token;
+use super::token::Token;
 
 /// Bytes that may be read while something is kept, by all: what would take longer would make it wait.
 const MAX_READ: usize = 16 * 1024;

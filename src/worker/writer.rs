@@ -5,9 +5,6 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::{Mutex, MutexGuard};
 
 use super::inbox::Inbox;
 use super::memory::{GRAIN, Memory};
@@ -15,6 +12,7 @@ use super::outgoing::Outgoing;
 use super::progress::Progress;
 use super::send_queue::{Dropped, SendQueue};
 use super::socket::Socket;
+use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// How often an outbox is emptied in one go, if another thread fills it meanwhile.
 const MAX_ROUNDS: usize = 4;
@@ -399,7 +397,3 @@ impl Writer {
         u64::from(overflow) + state.send_queue.take().map_or(0, |send_queue| u64::from(send_queue.messages()))
     }
 }
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;

@@ -19,9 +19,9 @@ use super::Socket;
 #[cfg(unix)]
 use super::{Native, duplicate, send, send_all, shutdown, wait, watch};
 use crate::worker::bridge::{Bridge, Carried};
-use crate::worker::connections::Token;
 #[cfg(unix)]
 use crate::worker::poller::{self, Readiness};
+use crate::worker::token::Token;
 
 /// A socket that is ours, before it has a connection. It is waited for by tokio, and only if there is need to: most
 /// handshakes are answered on the spot.

@@ -3,11 +3,13 @@ use std::os::unix::net::UnixStream;
 
 use protocol::frame::Message;
 
-use super::*;
 use crate::worker::Worker;
+use crate::worker::inbox::Inbox;
+use crate::worker::outgoing::Outgoing;
 use crate::worker::poller::Poller;
 use crate::worker::scheduler;
-use crate::worker::socket::Taken;
+use crate::worker::socket::{Socket, Taken};
+use crate::worker::writer::{Flushed, Push, Writer};
 
 /// Runs a test with a socket, as on a worker of its own, and the socket's peer.
 fn with_socket(test: impl FnOnce(&Socket, UnixStream)) {

@@ -1,0 +1,236 @@
+use std::sync::Arc as Shared;
+use std::task::Waker;
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::thread;
+use protocol::frame::{self, Message};
+
+use super::inbox::Inbox;
+use super::mailbox::Mailbox;
+use super::memory::Memory;
+use super::model;
+use super::outgoing::Outgoing;
+use super::socket::Socket;
+use super::writer::{Flushed, Push, Writer};
+
+/// A writer, and what other threads reach its worker by.
+struct Outbox {
+    writer: Writer,
+    memory: Shared<Memory>,
+    /// Its worker is told here that something waits.
+    mailbox: Mailbox<bool>,
+}
+
+impl Outbox {
+    /// One that is written to, of the only connection of its user.
+    fn open(inbox: &Inbox) -> Arc<Outbox> {
+        let (writer, memory) = (Writer::new(), inbox.memory.clone());
+        let outbox = Outbox { writer, memory, mailbox: Mailbox::default() };
+        outbox.writer.unblock();
+        outbox.writer.set_sole(true);
+        assert_eq!(outbox.writer.flush(&Socket::default(), inbox), Flushed::Done);
+        assert!(outbox.writer.may_write_directly());
+        Arc::new(outbox)
+    }
+
+    /// Returns whether the worker has to be told.
+    fn push_own(&self, text: &str) -> bool {
+        match self.writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &self.memory) {
+            Push::Queued { wake, .. } => wake,
+            Push::Full | Push::Shut => panic!("nobody shut it"),
+        }
+    }
+
+    /// By another thread than the worker.
+    fn push(&self, text: &str) {
+        if self.push_own(text) {
+            self.mailbox.post(|told| *told = true, || false);
+        }
+    }
+}
+
+/// The worker's side.
+#[derive(Default)]
+struct Worker {
+    socket: Socket,
+    inbox: Inbox,
+    /// The socket took no more: it will be writable.
+    waits: bool,
+}
+
+impl Worker {
+    /// A turn in which the connection says something to its user, as in `connection.rs`.
+    fn turn(&mut self, outbox: &Outbox, text: &str) {
+        let mut reflected = Vec::new();
+        if outbox.writer.may_write_directly() {
+            frame::append(&mut reflected, Message::Text(text));
+        } else {
+            // Its own, and it looks at its outbox last.
+            outbox.push_own(text);
+        }
+        if outbox.writer.is_clear() {
+            // After the turns of others.
+            thread::yield_now();
+            self.send_back(outbox, &reflected);
+        } else {
+            self.send_back(outbox, &reflected);
+            self.flush(outbox);
+        }
+    }
+
+    fn send_back(&mut self, outbox: &Outbox, frames: &[u8]) {
+        if !frames.is_empty() {
+            let flushed = outbox.writer.write_directly(frames, 1, &self.socket, &self.inbox);
+            self.wait_or_go_on(outbox, flushed);
+        }
+    }
+
+    fn flush(&mut self, outbox: &Outbox) {
+        let flushed = outbox.writer.flush(&self.socket, &self.inbox);
+        self.wait_or_go_on(outbox, flushed);
+    }
+
+    fn wait_or_go_on(&mut self, outbox: &Outbox, flushed: Flushed) {
+        match flushed {
+            Flushed::Done | Flushed::Drained => {}
+            Flushed::Blocked => self.waits = true,
+            Flushed::More => self.flush(outbox),
+            Flushed::Lost => panic!("the peer is there"),
+        }
+    }
+
+    /// What it was told, and that there is room.
+    fn look(&mut self, outbox: &Outbox) {
+        if outbox.mailbox.take(Waker::noop()) == Some(true) {
+            self.flush(outbox);
+        }
+        if self.waits {
+            self.waits = false;
+            self.socket.give_room(usize::MAX);
+            outbox.writer.unblock();
+            self.flush(outbox);
+        }
+    }
+
+    /// The messages that its client got, of one letter each.
+    fn got(&self) -> String {
+        let written = self.socket.written();
+        let mut rest = &written[..];
+        let mut texts = String::new();
+        while let Some((len, _)) = frame::first_frame(rest) {
+            texts.push(char::from(rest[len - 1]));
+            rest = &rest[len..];
+        }
+        texts
+    }
+}
+
+/// Another thread pushes `a` and `b`, while the worker takes turns in which the connection says `v` and `w` to itself, and there
+/// is room for `room` bytes until it is known that there is none.
+fn push_during_turns(room: usize) {
+    model(move || {
+        let mut worker = Worker::default();
+        worker.socket.give_room(room);
+        let outbox = Outbox::open(&worker.inbox);
+        let pushed = Arc::new(AtomicBool::new(false));
+        let other = thread::spawn({
+            let (outbox, pushed) = (outbox.clone(), pushed.clone());
+            move || {
+                outbox.push("a");
+                pushed.store(true, Ordering::Release);
+                outbox.push("b");
+            }
+        });
+        worker.turn(&outbox, "v");
+        worker.look(&outbox);
+        let is_pushed = pushed.load(Ordering::Acquire);
+        worker.turn(&outbox, "w");
+        other.join().unwrap();
+        worker.look(&outbox);
+        worker.look(&outbox);
+
+        assert_eq!(outbox.writer.queued(), 0, "left, behind {}", worker.got());
+        assert!(outbox.writer.is_clear(), "and the next message goes past the outbox");
+        let got = worker.got();
+        let at = |letter| got.find(letter).unwrap();
+        assert_eq!(got.len(), 4, "{got}");
+        assert!(at('a') < at('b') && at('v') < at('w'), "{got}");
+        assert!(!is_pushed || at('a') < at('w'), "{got}: overtaken");
+    });
+}
+
+#[test]
+fn no_push_is_overtaken_or_left_while_the_socket_takes_all() {
+    push_during_turns(usize::MAX);
+}
+
+#[test]
+fn no_push_is_overtaken_or_left_while_the_socket_takes_a_part() {
+    // Nothing, the middle of the first frame, and of the second.
+    [0, 2, 4].into_iter().for_each(push_during_turns);
+}
+
+#[test]
+fn pushes_of_two_threads_are_written_with_one_of_them_having_told_the_worker() {
+    model(|| {
+        let mut worker = Worker::default();
+        worker.socket.give_room(usize::MAX);
+        let outbox = Outbox::open(&worker.inbox);
+        let others = ["a", "b"].map(|text| {
+            let outbox = outbox.clone();
+            thread::spawn(move || outbox.push(text))
+        });
+        worker.look(&outbox);
+        worker.turn(&outbox, "v");
+        others.into_iter().for_each(|other| other.join().unwrap());
+        worker.look(&outbox);
+        assert_eq!(worker.got().len(), 3, "{}", worker.got());
+        assert!(outbox.writer.is_clear());
+    });
+}
+
+#[test]
+fn who_knows_of_a_second_connection_knows_that_no_message_goes_past_it() {
+    model(|| {
+        let worker = Worker::default();
+        let outbox = Outbox::open(&worker.inbox);
+        let connected = Arc::new(AtomicBool::new(false));
+        let second = thread::spawn({
+            let (outbox, connected) = (outbox.clone(), connected.clone());
+            move || {
+                outbox.writer.set_sole(false);
+                connected.store(true, Ordering::Release);
+            }
+        });
+        if connected.load(Ordering::Acquire) {
+            assert!(!outbox.writer.may_write_directly());
+        }
+        second.join().unwrap();
+    });
+}
+
+#[test]
+fn nothing_goes_past_the_outbox_of_one_that_takes_no_more_messages() {
+    model(|| {
+        let mut worker = Worker::default();
+        worker.socket.give_room(usize::MAX);
+        let outbox = Outbox::open(&worker.inbox);
+        outbox.push("a");
+        let shut = Arc::new(AtomicBool::new(false));
+        let other = thread::spawn({
+            let (outbox, shut) = (outbox.clone(), shut.clone());
+            move || {
+                outbox.writer.shut();
+                shut.store(true, Ordering::Release);
+            }
+        });
+        worker.look(&outbox);
+        if shut.load(Ordering::Acquire) {
+            assert!(!outbox.writer.may_write_directly());
+        }
+        other.join().unwrap();
+        assert!(!outbox.writer.may_write_directly());
+        assert_eq!(worker.got(), "a");
+    });
+}
