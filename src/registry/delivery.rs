@@ -14,16 +14,16 @@ use crate::worker::scheduler;
 /// What a push costs, as [`scheduler::charge`] counts, beside the bytes that it copies.
 const PUSH: u64 = 1;
 
-/// Puts a message into the outbox of every connection here that the channel names. The frame is encoded once.
-/// Answers into how many. A recipient that is too slow is closed and not waited for.
+/// Puts a message into the send queue of every connection here that the channel names. It is encoded once for each kind of them.
+/// Returns the number of those who take it. A recipient that is too slow is closed and not waited for.
 pub(crate) fn deliver(
     registry: &Registry,
     channel: Channel<'_>,
     message: Message<'_>,
     outbox_limit: usize,
 ) -> u32 {
-    let frame = Outgoing::new(message);
-    let push = |group: &Group| push_to(group, &frame, outbox_limit);
+    let message = Outgoing::new(message);
+    let push = |group: &Group| push_to(group, &message, outbox_limit);
     match channel {
         Channel::User(user) => registry.user(user).map_or(0, |group| push(&group)),
         Channel::SameUser(handle) => handle.user_group().get().map_or(0, |group| push(group)),
@@ -32,14 +32,14 @@ pub(crate) fn deliver(
     }
 }
 
-/// Puts a frame into the outbox of every member. Answers into how many.
-pub(crate) fn push_to(group: &Group, frame: &Outgoing<'_>, outbox_limit: usize) -> u32 {
-    let (mut queued, mut pushed) = (0, 0);
+/// Puts messages into the send queue of every member. Returns the number of those who take them.
+pub(crate) fn push_to(group: &Group, messages: &Outgoing<'_>, outbox_limit: usize) -> u32 {
+    let (mut queued, mut cost) = (0, 0);
     group.for_each(|handle: &Arc<Handle>| {
-        pushed += 1;
-        queued += u32::from(handle.push(frame, outbox_limit) == Pushed::Queued);
+        cost += PUSH + scheduler::bytes(messages.frames(handle.encoding()).copied_len());
+        queued += u32::from(handle.push(messages, outbox_limit) == Pushed::Queued);
     });
-    scheduler::charge(pushed * (PUSH + scheduler::bytes(frame.copied_len())));
+    scheduler::charge(cost);
     queued
 }
 

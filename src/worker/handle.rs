@@ -16,7 +16,7 @@ use super::account::Account;
 use super::group::Group;
 use super::inbox::Inbox;
 use super::intake::Window;
-use super::outgoing::Outgoing;
+use super::outgoing::{Encoding, Outgoing};
 use super::rooms::Rooms;
 use super::scheduler::Scheduler;
 use super::token::Token;
@@ -36,7 +36,7 @@ pub(crate) type ConnectionId = u64;
 
 /// What came of pushing a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(crate) enum Pushed {
     /// It will be written, unless the connection ends first.
     Queued,
     /// The connection is closing or gone.
@@ -54,6 +54,8 @@ pub struct Handle {
     alive: AtomicBool,
     /// It will have a turn. The worker's own.
     woken: AtomicBool,
+    /// Of the messages that it gets.
+    encoding: Encoding,
     /// Its number in its worker's table.
     token: AtomicUsize,
     inbox: Arc<Inbox>,
@@ -92,6 +94,7 @@ impl Handle {
             flags: AtomicU32::new(OPEN),
             writer: Writer::new(),
             woken: AtomicBool::new(false),
+            encoding: Encoding::default(),
             token: AtomicUsize::new(usize::MAX),
             account: Account::default(),
             user_group: OnceLock::new(),
@@ -105,12 +108,12 @@ impl Handle {
         }
     }
 
-    /// Queues a frame of a message. `limit` is the outbox' size: see [`Writer::push`].
-    pub fn push(self: &Arc<Self>, frame: &Outgoing<'_>, limit: usize) -> Pushed {
+    /// Queues a message, or a few. `limit` is the outbox' size: see [`Writer::push`].
+    pub(crate) fn push(self: &Arc<Self>, message: &Outgoing<'_>, limit: usize) -> Pushed {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
-        match self.writer.push(frame, limit, &self.inbox.memory) {
+        match self.writer.push(message.frames(self.encoding), limit, &self.inbox.memory) {
             Push::Queued { wake, press } => {
                 if wake {
                     self.inbox.flush(self);
@@ -126,6 +129,16 @@ impl Handle {
                 Pushed::Full
             }
         }
+    }
+
+    /// The encoding of the messages that it gets.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_encoding(self, encoding: Encoding) -> Self {
+        Handle { encoding, ..self }
     }
 
     /// Queues encoded control frames, past the limit: whoever provokes many is found slow.

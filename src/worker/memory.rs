@@ -94,7 +94,7 @@ impl Memory {
 
 /// A frame that is encoded once and lies in the outboxes of all its recipients.
 #[derive(Debug)]
-pub struct SharedFrame {
+pub(crate) struct SharedFrame {
     bytes: Vec<u8>,
     /// Where it is counted, once the first client that is behind holds it.
     counted_in: OnceLock<Arc<Memory>>,
@@ -102,7 +102,7 @@ pub struct SharedFrame {
 
 impl SharedFrame {
     /// `bytes` are the whole frame.
-    pub fn new(bytes: Vec<u8>) -> Arc<Self> {
+    pub(crate) fn new(bytes: Vec<u8>) -> Arc<Self> {
         Arc::new(SharedFrame { bytes, counted_in: OnceLock::new() })
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use protocol::frame;
 
 use super::memory::{Memory, SharedFrame};
-use super::outgoing::{Encoded, Outgoing};
+use super::outgoing::{Encoded, Frames};
 
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
@@ -195,19 +195,19 @@ impl SendQueue {
         }
     }
 
-    /// Adds a message's frame. Small ones are copied, large ones shared.
-    pub(crate) fn push(&mut self, frame: &Outgoing<'_>) {
-        self.messages = self.messages.saturating_add(frame.messages());
-        match frame.encoded() {
+    /// Adds the frames of a message, or of a few. Small ones are copied, large ones shared.
+    pub(crate) fn push(&mut self, frames: &Frames<'_>) {
+        self.messages = self.messages.saturating_add(frames.messages());
+        match frames.encoded() {
             Encoded::Copied(head, payload) => {
                 self.make_room(head.len() + payload.len());
                 self.tail.extend_from_slice(head);
                 self.tail.extend_from_slice(payload);
-                self.tail_messages += frame.messages();
+                self.tail_messages += frames.messages();
             }
             Encoded::Shared(whole) => {
                 self.queue_tail();
-                self.enqueue(Chunk { bytes: Bytes::Shared(whole.clone()), messages: frame.messages() });
+                self.enqueue(Chunk { bytes: Bytes::Shared(whole.clone()), messages: frames.messages() });
             }
         }
     }

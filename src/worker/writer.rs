@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::inbox::Inbox;
 use super::memory::{GRAIN, Memory};
-use super::outgoing::Outgoing;
+use super::outgoing::Frames;
 use super::progress::Progress;
 use super::send_queue::{Dropped, SendQueue};
 use super::socket::Socket;
@@ -143,9 +143,9 @@ impl Writer {
         Writer { state: Mutex::new(state), clear: AtomicBool::new(false), sole: AtomicBool::new(false) }
     }
 
-    /// Queues a message's frame. One frame always fits an empty outbox, and `limit` bytes one whose client is behind.
-    pub(super) fn push(&self, frame: &Outgoing<'_>, limit: usize, memory: &Arc<Memory>) -> Push {
-        let len = frame.wire_len();
+    /// Queues the frames of a message, or of a few. They always fit an empty outbox, and `limit` bytes one whose client is behind.
+    pub(super) fn push(&self, frames: &Frames<'_>, limit: usize, memory: &Arc<Memory>) -> Push {
+        let len = frames.wire_len();
         let mut state = self.state.lock();
         if state.shut {
             return Push::Shut;
@@ -154,12 +154,12 @@ impl Writer {
         let queued = state.queued + len;
         if queued > limit && state.queued > 0 && (state.behind || queued > limit.saturating_mul(UNOFFERED)) {
             state.shut = true;
-            state.overflow = (frame.messages(), u32::try_from(len).unwrap_or(u32::MAX));
+            state.overflow = (frames.messages(), u32::try_from(len).unwrap_or(u32::MAX));
             return Push::Full;
         }
         let press = state.queued < limit / 2 && queued >= limit / 2;
         state.queued = queued;
-        state.send_queue.get_or_insert_with(SendQueue::spare).push(frame);
+        state.send_queue.get_or_insert_with(SendQueue::spare).push(frames);
         state.count_pushed(memory);
         Push::Queued { wake: !std::mem::replace(&mut state.scheduled, true), press }
     }

@@ -14,7 +14,7 @@ use crate::engine::config::{Auth, Config, Relay};
 use crate::events::{Event, Interest};
 use crate::worker::application::Application as _;
 use crate::worker::handle::{Peer, Pushed};
-use crate::worker::outgoing::Outgoing;
+use crate::worker::outgoing::{Encoding, Outgoing};
 use crate::worker::poller::{Poller, Readiness};
 use crate::worker::scheduler;
 use crate::worker::socket::Taken;
@@ -68,7 +68,7 @@ fn text() -> String {
 }
 
 fn frame() -> usize {
-    Outgoing::new(Message::Text(&text())).wire_len()
+    Outgoing::new(Message::Text(&text())).frames(Encoding::Plain).wire_len()
 }
 
 impl Connection {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use protocol::frame::Message;
 
 use super::*;
+use crate::worker::outgoing::{Encoding, Outgoing};
 
 thread_local! {
     /// Frames that were walked over.
@@ -16,8 +17,9 @@ fn text(len: usize, fill: char) -> String {
 }
 
 fn push(send_queue: &mut SendQueue, text: &str) -> Vec<u8> {
-    let frame = Outgoing::new(Message::Text(text));
-    send_queue.push(&frame);
+    let message = Outgoing::new(Message::Text(text));
+    let frame = message.frames(Encoding::Plain);
+    send_queue.push(frame);
     frame.to_vec()
 }
 
@@ -26,9 +28,11 @@ fn push_all(send_queue: &mut SendQueue, sizes: &[usize], as_block: bool) -> Vec<
     if !as_block {
         return sizes.iter().map(|len| push(send_queue, &text(*len, 'x'))).collect();
     }
-    let frames =
-        sizes.iter().map(|len| Outgoing::new(Message::Text(&text(*len, 'x'))).to_vec()).collect::<Vec<_>>();
-    send_queue.push(&Outgoing::of(&mut frames.concat(), sizes.len() as u32));
+    let frames = sizes
+        .iter()
+        .map(|len| Outgoing::new(Message::Text(&text(*len, 'x'))).frames(Encoding::Plain).to_vec())
+        .collect::<Vec<_>>();
+    send_queue.push(Outgoing::of(&mut frames.concat(), sizes.len() as u32).frames(Encoding::Plain));
     frames
 }
 
@@ -167,11 +171,12 @@ fn memory_of_what_is_written_is_free_even_if_the_outbox_is_never_empty() {
 fn only_large_frames_of_those_who_are_behind_are_counted_and_each_once() {
     let memory = Memory::new(usize::MAX);
     let large = text(2000, 'x');
-    let frame = Outgoing::new(Message::Text(&large));
+    let message = Outgoing::new(Message::Text(&large));
+    let frame = message.frames(Encoding::Plain);
     let mut outboxes = [SendQueue::default(), SendQueue::default()];
     for send_queue in &mut outboxes {
         push(send_queue, "small");
-        send_queue.push(&frame);
+        send_queue.push(frame);
     }
     assert_eq!(memory.used(), 0);
     for send_queue in &mut outboxes {
@@ -179,7 +184,7 @@ fn only_large_frames_of_those_who_are_behind_are_counted_and_each_once() {
         send_queue.count_in(&memory);
         assert_eq!(memory.used(), 2004);
     }
-    drop(frame);
+    drop(message);
     outboxes[0].advance(7 + 2004);
     assert_eq!((memory.used(), outboxes[0].own()), (2004, 0));
     outboxes[1].advance(7);

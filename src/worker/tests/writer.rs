@@ -5,7 +5,7 @@ use protocol::frame::Message;
 
 use crate::worker::Worker;
 use crate::worker::inbox::Inbox;
-use crate::worker::outgoing::Outgoing;
+use crate::worker::outgoing::{Encoding, Outgoing};
 use crate::worker::poller::Poller;
 use crate::worker::scheduler;
 use crate::worker::socket::{Socket, Taken};
@@ -29,7 +29,9 @@ fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
     with_socket(|socket, mut peer| {
         let writer = Writer::new();
         let inbox = Inbox::of_test(1);
-        let push = |text| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &inbox.memory);
+        let push = |text| {
+            writer.push(Outgoing::new(Message::Text(text)).frames(Encoding::Plain), usize::MAX, &inbox.memory)
+        };
         assert!(!writer.may_write_directly(), "it gathers");
         writer.unblock();
         assert_eq!(writer.flush(socket, &inbox), Flushed::Done);
@@ -67,7 +69,9 @@ fn that_all_is_written_is_told_if_something_was_seen_to_wait_or_the_client_was_b
     with_socket(|socket, mut peer| {
         let writer = Writer::new();
         let inbox = Inbox::of_test(1);
-        let push = |text: &str| writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &inbox.memory);
+        let push = |text: &str| {
+            writer.push(Outgoing::new(Message::Text(text)).frames(Encoding::Plain), usize::MAX, &inbox.memory)
+        };
         writer.unblock();
         assert_eq!(writer.watch(), 0);
         push("x");
@@ -104,7 +108,11 @@ fn what_waits_is_stuck_if_the_kernel_takes_none_of_it_for_a_second() {
         let writer = Writer::new();
         let inbox = Inbox::of_test(1);
         let message = "x".repeat(4 << 20);
-        writer.push(&Outgoing::new(Message::Text(&message)), usize::MAX, &inbox.memory);
+        writer.push(
+            Outgoing::new(Message::Text(&message)).frames(Encoding::Plain),
+            usize::MAX,
+            &inbox.memory,
+        );
         writer.unblock();
         scheduler::let_pass(1000);
         assert_eq!(writer.stuck(), 0, "it was not offered yet");

@@ -10,7 +10,7 @@ use super::inbox::Inbox;
 use super::mailbox::Mailbox;
 use super::memory::Memory;
 use super::model;
-use super::outgoing::Outgoing;
+use super::outgoing::{Encoding, Outgoing};
 use super::socket::Socket;
 use super::writer::{Flushed, Push, Writer};
 
@@ -36,7 +36,11 @@ impl Outbox {
 
     /// Returns whether the worker has to be told.
     fn push_own(&self, text: &str) -> bool {
-        match self.writer.push(&Outgoing::new(Message::Text(text)), usize::MAX, &self.memory) {
+        match self.writer.push(
+            Outgoing::new(Message::Text(text)).frames(Encoding::Plain),
+            usize::MAX,
+            &self.memory,
+        ) {
             Push::Queued { wake, .. } => wake,
             Push::Full | Push::Shut => panic!("nobody shut it"),
         }
