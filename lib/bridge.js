@@ -3,6 +3,7 @@
 const { clearTimeout, setImmediate, setTimeout } = require('node:timers'); // not the global ones, which tests fake
 const { toBytes } = require('./chunk');
 const { REFUSED_MS } = require('./farewell');
+const { isTransportDestroyed } = require('./node-internals');
 
 /** How long a socket may take to pass on its last bytes and close, once its connection is over. */
 const LINGER_MS = 5000;
@@ -107,8 +108,8 @@ class Bridge {
     socket.end = () => socket;
     socket.destroySoon = nothing;
     socket.destroy = (error) => {
-      // A TLS socket's `_parent` is the TCP socket under it, which servers that keep a list of theirs may destroy.
-      const isOwn = error || !this.#shared || socket._parent?.destroyed;
+      // Servers that keep a list of their TCP sockets may destroy the one under a TLS socket.
+      const isOwn = error || !this.#shared || isTransportDestroyed(socket);
       if (isOwn) this.#guard(() => this.#destroy(error));
       return socket;
     };

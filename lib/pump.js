@@ -3,6 +3,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const { performance } = require('node:perf_hooks');
 const { setImmediate } = require('node:timers'); // not the global one, which tests fake
+const { runMicrotasks } = require('./node-internals');
 
 /**
  * Events of a batch, at most and at least. The queue in the addon is fair, and a batch is handed out as it is: so it has
@@ -33,12 +34,6 @@ function numberAt(units, at) {
     units.charCodeAt(at) + units.charCodeAt(at + 1) * 0x1_0000 + units.charCodeAt(at + 2) * 0x1_0000_0000
   );
 }
-
-/**
- * Runs microtasks and `process.nextTick`, as Node does between two of its own callbacks (it is what its timers call);
- * about 20 ns where there is nothing to run. Where it is missing, they run at the end of a batch.
- */
-const runMicrotasks = typeof process._tickCallback === 'function' ? process._tickCallback : () => {};
 
 /**
  * Brings events from the addon to `dispatch`, in the asynchronous context in which the pump was made. The addon wakes

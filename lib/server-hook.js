@@ -1,6 +1,7 @@
 'use strict';
 
 const { describe, failure } = require('./error');
+const { serverOf, upgradeQuestionOf } = require('./node-internals');
 const { afterAnswers, isAnswerDue } = require('./pipeline');
 const { answerPlainly } = require('./plain-request');
 const { registry } = require('./registry');
@@ -22,7 +23,7 @@ const HOOK = Symbol.for('@actory/websocket/server-hook/1');
  *
  * Node emits 'upgrade' through the server, so the hook is around its `emit`. It is also the first of the listeners: Node looks
  * for one before it emits, and a holder of the `emit` from before us, as Fastify is for its second server, gets past ours. Where Node
- * asks `shouldUpgradeCallback` which requests are upgrades (since 22.21 and 24.9), the hook is around that too.
+ * asks the server which requests are upgrades (since 22.21 and 24.9), the hook is around that too.
  */
 class ServerHook {
   #server;
@@ -40,10 +41,11 @@ class ServerHook {
         return (args[0] === 'upgrade' && deal(...args)) || Reflect.apply(inner(), this, args);
       };
     });
-    if (!('shouldUpgradeCallback' in server)) return;
+    const question = upgradeQuestionOf(server);
+    if (question === undefined) return;
     const isUpgrade = (req, ask) => this.#isUpgrade(req, ask);
-    this.#wrap('shouldUpgradeCallback', (inner) => {
-      return function shouldUpgradeCallback(...args) {
+    this.#wrap(question, (inner) => {
+      return function answer(...args) {
         return isUpgrade(args[0], () => Reflect.apply(inner(), this, args));
       };
     });
@@ -134,7 +136,7 @@ class ServerHook {
     }
     if (door === undefined && this.#hasOthers()) return false;
     // It may have come by another server, which has handlers of its own.
-    const server = req.socket?.server ?? this.#server;
+    const server = serverOf(req) ?? this.#server;
     if (isCutShort(req)) refuse(req, socket, { code: 'ERR_HEADERS_TOO_LARGE' });
     else afterAnswers(req, socket, () => answerPlainly(server, req, socket, head));
     return true;

@@ -5,6 +5,7 @@ const https = require('node:https');
 const { meaningOf } = require('./catalogue');
 const { failure, describe } = require('./error');
 const { farewell } = require('./farewell');
+const { serverOf } = require('./node-internals');
 const { afterAnswers } = require('./pipeline');
 const { listOf } = require('./raw-headers');
 
@@ -58,7 +59,7 @@ function isWebSocket(req) {
  * there is a body, so nobody knows where the request ends.
  */
 function isCutShort(req) {
-  const max = Math.trunc(req.socket?.server?.maxHeadersCount ?? MAX_HEADERS);
+  const max = Math.trunc(serverOf(req)?.maxHeadersCount ?? MAX_HEADERS);
   return max > 0 && req.rawHeaders.length >= 2 * max;
 }
 
