@@ -34,6 +34,7 @@ const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
 const checks = [
   { name: 'long files', command: ['node', 'scripts/long-files.mjs'] },
   { name: 'layers', command: ['node', 'scripts/layers.mjs'] },
+  { name: 'Node internals', command: ['node', 'scripts/node-internals.mjs'] },
   { name: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'] },
   { name: 'rustfmt, load generator', command: ['cargo', 'fmt', '--check', ...loadGenerator] },
   { name: 'biome', command: ['node_modules/.bin/biome', 'check', '--error-on-warnings'] },
