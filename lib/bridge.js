@@ -5,7 +5,7 @@ const { toBytes } = require('./chunk');
 const { REFUSED_MS } = require('./farewell');
 const { isTransportDestroyed } = require('./node-internals');
 
-/** How long a socket may take to pass on its last bytes and close, once its connection is over. */
+/** Time for a socket to pass on its last bytes and close, once its connection is over. Milliseconds. */
 const LINGER_MS = 5000;
 
 const nothing = () => {};
@@ -143,13 +143,13 @@ class Bridge {
     this.#guard(() => this.#socket.resume());
   }
 
-  /** BRIDGE_QUESTION: whether the loop turns. After a whole turn, so that what lay on the socket was fed before. */
+  /** BRIDGE_QUESTION: does the loop turn? After a whole turn, so that bytes which lay on the socket were fed before. */
   answer() {
     setImmediate(() => setImmediate(() => this.#native.answer()));
   }
 
   /**
-   * BRIDGE_END: the connection is over, or the upgrade was `refused`. What the addon still has for the socket goes out first,
+   * BRIDGE_END: the connection is over, or the upgrade was `refused`. The addon's last bytes for the socket go out first,
    * unless `abort`.
    */
   finish(abort, refused = false) {

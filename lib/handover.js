@@ -45,7 +45,7 @@ function joinHead(req) {
 const isTls = (req, socket) => socket.encrypted === true || req.socket?.encrypted === true;
 
 /**
- * What the stream has read since the upgrade, behind the bytes that came with it; `null` if there are none.
+ * The bytes that came with the upgrade, and those that the stream has read since; `null` if there are none.
  *
  * @throws {Error} `ERR_HANDOVER` for what are no bytes; the socket is ended then
  */

@@ -5,7 +5,7 @@ const { dueAnswerOf } = require('./node-internals');
 const nothing = () => {};
 
 /**
- * Whether the answer to an earlier request has yet to go out on the socket of an upgrade. Node emits 'upgrade' all the same
+ * True if the answer to an earlier request has yet to go out on the socket of an upgrade. Node emits 'upgrade' all the same
  * for a client that doesn't wait (pipelining), and answers the earlier request on the socket whoever has it then.
  */
 function isAnswerDue(req, socket) {

@@ -37,15 +37,15 @@ function numberAt(units, at) {
 
 /**
  * Brings events from the addon to `dispatch`, in the asynchronous context in which the pump was made. The addon wakes
- * the pump once; the pump drains batches until it finds none, and lets Node go on in between. What listeners send during
- * a batch goes out in one go at its end.
+ * the pump once; the pump drains batches until it finds none, and lets Node go on in between. Messages that listeners
+ * send during a batch go out in one go at its end.
  */
 class Pump {
   #native = null;
   #dispatch;
   #context = new AsyncResource('ActoryWebSocket');
   #batch = NONE;
-  /** Where in the batch the next event's payload is. */
+  /** Index of the next event's payload in the batch. */
   #next = 1;
   #waiting = false;
   #size = FIRST_BATCH;
@@ -61,7 +61,7 @@ class Pump {
     this.#dispatch = dispatch;
   }
 
-  /** What the addon calls, on this thread, when there is something to drain. */
+  /** Called by the addon, on this thread, when there is something to drain. */
   wake = () => {
     if (!this.#waiting && this.#native !== null) this.#run();
   };

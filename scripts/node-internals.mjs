@@ -7,9 +7,9 @@ import ts from 'typescript';
 import { root } from './run.mjs';
 
 const HOME = 'lib/node-internals.js';
-/** What is private by its name: `socket._handle`, `require('_http_common')`, `require('internal/util')`. */
+/** Private by its name: `socket._handle`, `require('_http_common')`, `require('internal/util')`. */
 const PRIVATE = /^(node:)?(_(?!_)\w|internal\/)/;
-/** What Node has no word on, as a property or in quotes. */
+/** Words that Node does not document, as a property or in quotes. */
 const UNDOCUMENTED = [
   'assignSocket',
   'binding',

@@ -7,7 +7,7 @@ import { run } from './run.mjs';
 const sum = (output, pattern) =>
   [...output.matchAll(pattern)].reduce((n, [, digits]) => n + Number(digits), 0);
 
-/** How each runner says what passed and what failed. */
+/** Readers of each runner's output: what passed, and what failed. */
 const cargoTests = {
   passed: (output) => sum(output, /^test result: .* (\d+) passed/gm),
   failed: (output) => sum(output, /^test result: .* (\d+) failed/gm),
