@@ -130,7 +130,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   ): Promise<Delivery>;
 
   /**
-   * Whether the user has an open connection, on this server or any that is in touch with Redis. `true` may be some seconds old
+   * True if the user has an open connection, on this server or any that is in touch with Redis. `true` may be some seconds old
    * for another server, because that server forgets a user `redis.graceMs` after the last connection. If a server hangs without
    * losing its connection to Redis (SIGSTOP, a frozen machine), `true` stays for 150 seconds and more. Servers that use only
    * the channel of `redis.routing: 'shared'` are not asked.
@@ -337,7 +337,7 @@ export interface ShutdownOptions {
 
 /** Result of {@link shutdownOnSignals}. */
 export interface Shutdown {
-  /** Whether the process is ending: a health check answers 503 then. */
+  /** True if the process is ending: a health check answers 503 then. */
   readonly started: boolean;
   /** Has the effect of a signal, for a shutdown that begins in another way. Does nothing when the process is ending. */
   start(): void;
@@ -672,23 +672,23 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   keepHeaders?: readonly string[] | undefined;
   /**
-   * Who may connect: clients with a valid JWT; clients that a function accepts; or, with `'anonymous'`, everybody, each
-   * connection as a separate user with a random id.
+   * The clients that may connect: those with a valid JWT; those that a function accepts; or, with `'anonymous'`, everybody,
+   * each connection as a separate user with a random id.
    *
    * @defaultValue `{ jwt: { secret: process.env.JWT_SECRET } }` if that is set; else the constructor throws
    */
   auth?: 'anonymous' | JwtAuth | CallbackAuth<Data> | undefined;
   /**
-   * How a client is refused. `'http'`: by an HTTP answer with a JSON body, which browsers hide from scripts (they see 1006).
-   * `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once with 4001 (the token has
-   * expired), 4401 or 4403; each costs a handshake. Any {@link UpgradeRefusal} is sent in this way, too, with its `closeCode`.
-   * Other refusals, such as 503, stay HTTP answers.
+   * The way in which a client is refused. `'http'`: by an HTTP answer with a JSON body, which browsers hide from scripts (they
+   * see 1006). `'close'`: instead of an answer with 401 or 403, the connection is opened and closed at once with 4001 (the
+   * token has expired), 4401 or 4403; each costs a handshake. Any {@link UpgradeRefusal} is sent in this way, too, with its
+   * `closeCode`. Other refusals, such as 503, stay HTTP answers.
    *
    * @defaultValue `'http'`
    */
   rejectWith?: 'http' | 'close' | undefined;
   /**
-   * Which pages may connect, by the `Origin` header that browsers send. Only requests with an `Origin` header are checked.
+   * The pages that may connect, by the `Origin` header that browsers send. Only requests with an `Origin` header are checked.
    * `'*'`: any page. A list: `scheme://host[:port]`, or with one wildcard label in front, `https://*.example.com`. Schemes
    * without hosts are named as browsers send them, `file://`. Browsers send `'null'` for every origin that they don't disclose.
    * Any page can get that origin, so it can't be used together with `auth.jwt.cookie`.
@@ -698,7 +698,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   allowedOrigins?: '*' | readonly string[] | undefined;
   /**
-   * Which proxies are trusted to report the client's address, for `remoteAddress`. Any client can send the header with the
+   * The proxies that are trusted to report the client's address, for `remoteAddress`. Any client can send the header with the
    * address, so it counts only as far as proxies wrote it. It is read from its right end, and the client is the first address
    * there that is not one of these. If a trusted proxy reports `unknown`, an obfuscated identifier, or something that isn't an
    * IP address, `remoteAddress` is empty. It never falls back to the proxy's own address.
@@ -725,7 +725,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   proxyHeader?: 'x-forwarded-for' | 'forwarded' | undefined;
   /**
-   * How dead connections are found.
+   * Detection of dead connections.
    *
    * @defaultValue `{}`
    */
@@ -761,7 +761,7 @@ export interface WebSocketManagerOptions<Data = unknown> {
 }
 
 /**
- * Where Redis is, and how it is used: one server (6.0 or later), a Redis Cluster (7.0 or later), or the master that Sentinels
+ * The Redis to use: one server (6.0 or later), a Redis Cluster (7.0 or later), or the master that Sentinels
  * name. The servers themselves report which of these they are.
  */
 export interface RedisOptions {
@@ -800,9 +800,9 @@ export interface RedisOptions {
    */
   prefix?: string | undefined;
   /**
-   * Where messages for a user go. `'user'`: to a separate channel of the user, to which only servers with that user subscribe.
-   * `'shared'`: to one channel to which all servers subscribe, as `{"userId","data"}`, for servers that know nothing else;
-   * `data` is JSON, and binary data is refused. Messages of both kinds are always received.
+   * The channels for messages to a user. `'user'`: to a separate channel of the user, to which only servers with that user
+   * subscribe. `'shared'`: to one channel to which all servers subscribe, as `{"userId","data"}`, for servers that know nothing
+   * else; `data` is JSON, and binary data is refused. Messages of both kinds are always received.
    *
    * @defaultValue `'user'`
    */
@@ -814,13 +814,13 @@ export interface RedisOptions {
    */
   connections?: number | undefined;
   /**
-   * How long a connection to Redis may take, TLS and login included. Milliseconds, 50 to 60,000.
+   * Time that a connection to Redis may take, TLS and login included. Milliseconds, 50 to 60,000.
    *
    * @defaultValue `2000`
    */
   connectTimeoutMs?: number | undefined;
   /**
-   * How long an answer of Redis may take before the connection is given up and made anew. Milliseconds, 100 to 60,000. Keep it
+   * Time that an answer of Redis may take before the connection is given up and made anew. Milliseconds, 100 to 60,000. Keep it
    * below `cluster-node-timeout` and Sentinel's `down-after-milliseconds`: a master that stood still for longer may have been
    * replaced, and nobody can detect that when it wakes.
    *
@@ -828,14 +828,15 @@ export interface RedisOptions {
    */
   commandTimeoutMs?: number | undefined;
   /**
-   * How often each connection publishes a message to itself, to check that it still carries any. Milliseconds, 100 to 60,000.
+   * Interval at which each connection publishes a message to itself, to check that it still carries any. Milliseconds, 100 to
+   * 60,000.
    *
    * @defaultValue `1000`
    */
   probeIntervalMs?: number | undefined;
   /**
-   * How long a user's or room's subscription outlives its last connection here. Milliseconds, 0 to 3,600,000. If there are more
-   * than 16,384 such subscriptions, the oldest are dropped earlier.
+   * Time that a user's or room's subscription outlives its last connection here. Milliseconds, 0 to 3,600,000. If there are
+   * more than 16,384 such subscriptions, the oldest are dropped earlier.
    *
    * @defaultValue `5000`
    */
@@ -895,7 +896,7 @@ export interface RedisTlsOptions {
 /** `auth` by JSON Web Tokens (RFC 7519), verified in Rust. */
 export interface JwtAuth {
   /**
-   * How tokens are verified. A token is read from `Authorization: Bearer <token>`, else from the subprotocols (`new
+   * Verification of tokens. A token is read from `Authorization: Bearer <token>`, else from the subprotocols (`new
    * WebSocket(url, ['bearer', token])`, the token right behind `'bearer'`; it is never echoed), else from the query, else from
    * a cookie. The query and the cookie are off by default. An invalid token is refused: the next source is not tried.
    *
@@ -931,13 +932,13 @@ export interface JwtOptions {
    */
   userIdClaim?: string | undefined;
   /**
-   * How far the clocks of the issuer and of this server may differ, for `exp` and `nbf`. Seconds, 0 to 300.
+   * Difference between the clocks of the issuer and of this server that is allowed for `exp` and `nbf`. Seconds, 0 to 300.
    *
    * @defaultValue `5`
    */
   leewaySeconds?: number | undefined;
   /**
-   * Whether a token without `exp` is refused. When a token with `exp` expires, its connection is closed with 4001.
+   * True if a token without `exp` is refused. When a token with `exp` expires, its connection is closed with 4001.
    *
    * @defaultValue `true`
    */
@@ -971,7 +972,7 @@ export interface JwtSecretOptions extends JwtOptions {
   /** Excluded by `secret`. */
   publicKey?: undefined;
   /**
-   * Whether `secret` may be shorter than the hash. An attacker with one token can find a short secret by trying, so use this
+   * True if `secret` may be shorter than the hash. An attacker with one token can find a short secret by trying, so use this
    * only until the secret is replaced.
    *
    * @defaultValue `false`
@@ -1075,17 +1076,17 @@ export interface Identity<Data = unknown> {
   headers?: HandshakeHeaders | undefined;
 }
 
-/** How dead connections are found. Pings are spread evenly over the connections; a ping costs 14 bytes and their packets. */
+/** Detection of dead connections. Pings are spread evenly over the connections; a ping costs 14 bytes and their packets. */
 export interface HeartbeatOptions {
   /**
-   * How often every connection is pinged, also if it has other traffic: proxies want to see traffic both ways. Milliseconds,
-   * 100 to 3,600,000.
+   * Interval at which every connection is pinged, also if it has other traffic: proxies want to see traffic both ways.
+   * Milliseconds, 100 to 3,600,000.
    *
    * @defaultValue `30000`
    */
   intervalMs?: number | undefined;
   /**
-   * How long after a ping a sign of life may take before the connection is closed with 4003; any traffic is one. Time in which
+   * Time for a sign of life after a ping, before the connection is closed with 4003; any traffic is one. Time in which
    * the server doesn't read the connection is not counted. If the bytes pass through Node (an `https` server), time in which
    * JavaScript blocks its thread for more than 100 ms is not counted either. Milliseconds, 100 to 3,600,000.
    *
@@ -1161,7 +1162,7 @@ export interface LimitOptions {
    */
   handshakeTimeoutMs?: number | undefined;
   /**
-   * How long the client may take to answer a close frame before the socket is cut off. This is also the longest time that the
+   * Time for the client to answer a close frame before the socket is cut off. This is also the longest time that the
    * end of a client that closes, leaves or breaks the protocol waits for listeners to answer its earlier messages.
    * Milliseconds, 10 to 600,000.
    *
@@ -1268,7 +1269,7 @@ export interface ConnectionCount {
   connections: number;
   /** Servers that answered, this one included. */
   servers: number;
-  /** Whether all servers answered. */
+  /** True if all servers answered. */
   complete: boolean;
 }
 
@@ -1329,11 +1330,11 @@ export interface Connection<Data = unknown> {
    */
   readonly bufferedAmount: number;
   /**
-   * Whether `send()` takes messages: `false` once the connection was closed by a call, has overflowed its outbox, or has ended,
+   * True if `send()` takes messages: `false` once the connection was closed by a call, has overflowed its outbox, or has ended,
    * also if `disconnect` is yet to come. `manager.connections` has the same connections.
    */
   readonly isOpen: boolean;
-  /** Whether `pause()` was called, and `resume()` not since. */
+  /** True if `pause()` was called, and `resume()` not since. */
   readonly isPaused: boolean;
 
   /**

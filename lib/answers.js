@@ -15,7 +15,7 @@ class Answers {
     this.#hold = hold;
   }
 
-  /** What a call comes to: at once, or a promise of it. */
+  /** The result of a call: at once, or a promise of it. */
   of(outcome, hold = this.#hold) {
     if (!isTicket(outcome)) return outcome;
     return new Promise((resolve, reject) => {

@@ -40,7 +40,7 @@ function toCloseCode(value, fallback, name = 'code') {
   return value;
 }
 
-/** What a ping carries: a string or bytes of at most 125 bytes, nothing for `undefined`. */
+/** Payload of a ping: a string or bytes of at most 125 bytes, nothing for `undefined`. */
 function toPing(value) {
   if (value === undefined) return '';
   if (typeof value !== 'string' && !ArrayBuffer.isView(value) && !types.isAnyArrayBuffer(value)) {

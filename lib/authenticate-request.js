@@ -1,6 +1,6 @@
 'use strict';
 
-/** What `authenticate` is asked about. Only the application keeps it, for headers may be large. */
+/** The request that `authenticate` is asked about. Only the application keeps it, for headers may be large. */
 class AuthenticateRequest {
   #controller;
 

@@ -3,8 +3,9 @@
 const { clearTimeout, setImmediate, setTimeout } = require('node:timers'); // not the global ones, which tests fake
 const { toBytes } = require('./chunk');
 const { REFUSED_MS } = require('./farewell');
+const { isTransportDestroyed } = require('./node-internals');
 
-/** How long a socket may take to pass on its last bytes and close, once its connection is over. */
+/** Time for a socket to pass on its last bytes and close, once its connection is over. Milliseconds. */
 const LINGER_MS = 5000;
 
 const nothing = () => {};
@@ -107,8 +108,8 @@ class Bridge {
     socket.end = () => socket;
     socket.destroySoon = nothing;
     socket.destroy = (error) => {
-      // A TLS socket's `_parent` is the TCP socket under it, which servers that keep a list of theirs may destroy.
-      const isOwn = error || !this.#shared || socket._parent?.destroyed;
+      // Servers that keep a list of their TCP sockets may destroy the one under a TLS socket.
+      const isOwn = error || !this.#shared || isTransportDestroyed(socket);
       if (isOwn) this.#guard(() => this.#destroy(error));
       return socket;
     };
@@ -142,13 +143,13 @@ class Bridge {
     this.#guard(() => this.#socket.resume());
   }
 
-  /** BRIDGE_QUESTION: whether the loop turns. After a whole turn, so that what lay on the socket was fed before. */
+  /** BRIDGE_QUESTION: does the loop turn? After a whole turn, so that bytes which lay on the socket were fed before. */
   answer() {
     setImmediate(() => setImmediate(() => this.#native.answer()));
   }
 
   /**
-   * BRIDGE_END: the connection is over, or the upgrade was `refused`. What the addon still has for the socket goes out first,
+   * BRIDGE_END: the connection is over, or the upgrade was `refused`. The addon's last bytes for the socket go out first,
    * unless `abort`.
    */
   finish(abort, refused = false) {

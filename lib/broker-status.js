@@ -2,7 +2,7 @@
 
 const { failure } = require('./error');
 
-/** What listeners of 'broker' get. Documented in index.d.ts. */
+/** The argument of listeners of 'broker'. Documented in index.d.ts. */
 function toBrokerStatus({ state, since, code, message, gapSince, gapUntil }) {
   const status = { state, since };
   if (code !== undefined) status.error = failure(Error, code, message);
@@ -15,7 +15,7 @@ const CODE = 'ACTORY_WS_BROKER';
 
 const clock = (ms) => new Date(ms).toISOString();
 
-/** What a state means for a manager, and for a `RedisPubSub`. */
+/** The meaning of a state for a manager, and for a `RedisPubSub`. */
 const MANAGER = {
   down: 'messages reach connections of this process only',
   degraded: 'messages may be late or reach only some servers',

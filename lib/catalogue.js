@@ -15,7 +15,7 @@ const advice = new Map(closeCodes.map(({ code, advice: what }) => [code, what]))
 /** A refusal for now: an UpgradeRefusal closes with 4000 plus its status by default, and 429 and those from 500 ask to come later. */
 const isLater = (code) => code === 4429 || (code >= 4500 && code < 4600);
 
-/** What a client should do after a close code. Documented in index.d.ts; browser.mjs has the same for bundles. */
+/** Advice to a client after a close code. Documented in index.d.ts; browser.mjs has the same for bundles. */
 function closeAdvice(code, opened = true) {
   if (code === CloseCode.ABNORMAL && !opened) return 'refresh';
   return advice.get(code) ?? (isLater(code) ? 'reconnect' : 'stop');

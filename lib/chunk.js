@@ -4,7 +4,7 @@ const { isUint8Array } = require('node:util/types');
 const { describe } = require('./error');
 
 /**
- * What a stream has read, as bytes.
+ * A chunk of a stream, as bytes.
  *
  * @throws {TypeError} for what a stream in object mode may give
  */

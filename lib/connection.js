@@ -5,12 +5,12 @@ const { CloseCode } = require('./catalogue');
 const { toPayload } = require('./payload');
 
 /**
- * Where a connection has what is kept of its request, if anything is: as the addon joins it, until someone asks for `request`. A field
- * would cost every connection eight bytes.
+ * The key of what a connection keeps of its request, if anything: as the addon joins it, until someone asks for `request`. A
+ * field would cost every connection eight bytes.
  */
 const REQUEST = Symbol('request');
 
-/** What JavaScript did to it, or was told of it: nothing yet; closed it, while its messages go on coming; it is gone. */
+/** Its state in JavaScript: open; closed by a call, while its messages go on coming; gone. */
 const OPEN = 0;
 const CLOSING = 1;
 const GONE = 2;
@@ -151,7 +151,7 @@ class Connection {
     this.#native.leave(this.#number, toId(room, 'room'));
   }
 
-  /** What `console.log` shows. Without `data`, which may hold what has no business in a log. */
+  /** The text of `console.log`, without `data`, which may hold what has no business in a log. */
   [Symbol.for('nodejs.util.inspect.custom')](_depth, options, inspect) {
     const { id, userId, protocol, remoteAddress, isOpen } = this;
     return `Connection ${inspect({ id, userId, protocol, remoteAddress, isOpen }, options)}`;

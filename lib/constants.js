@@ -11,10 +11,10 @@ const Kind = known(native.kinds);
 /** Flags of the addon's `upgrade`. */
 const Flag = known(native.flags);
 
-/** What `setInterest` takes, by event. */
+/** The number that `setInterest` takes, by event. */
 const Interest = known(native.interests);
 
-/** Who ended a connection, as the number of a CLOSE event says it above the code's 16 bits. */
+/** The side that ended a connection, as the number of a CLOSE event says it above the code's 16 bits. */
 const CLOSED_BY = Object.freeze(native.closedBy);
 
 module.exports = {

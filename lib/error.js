@@ -61,7 +61,7 @@ function argOutOfRange(name, expected, got) {
   return failure(RangeError, 'ERR_ARG_OUT_OF_RANGE', `"${name}" must be ${expected}; got ${describe(got)}`);
 }
 
-/** What is thrown or rejected once `close()` was called. */
+/** The error of calls after `close()`. */
 function closedError(what = 'WebSocketManager') {
   return failure(Error, 'ERR_CLOSED', `The ${what} is closed`);
 }
@@ -75,7 +75,7 @@ function failureOf(text) {
 /** Also of another realm. */
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
 
-/** What was thrown, as text for a message. Whatever it is, this doesn't throw. */
+/** A thrown value, as text for a message. This never throws. */
 function reasonOf(thrown) {
   try {
     return String(isObject(thrown) && 'message' in thrown ? thrown.message : thrown);

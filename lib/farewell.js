@@ -2,7 +2,7 @@
 
 const { clearTimeout, setTimeout } = require('node:timers'); // not the global ones, which tests fake
 
-/** How long a socket may take to pass on the answer of a refused request, in milliseconds. As the addon's `LINGER`. */
+/** Time for a socket to pass on the answer of a refused request, in milliseconds. As the addon's `LINGER`. */
 const REFUSED_MS = 300;
 
 const nothing = () => {};

@@ -7,28 +7,25 @@ const { toBytes } = require('./chunk');
 const { failure, invalidArg, reasonOf } = require('./error');
 const { isAnswerDue } = require('./pipeline');
 const { Flag } = require('./constants');
+const { descriptorOf, handleKindOf } = require('./node-internals');
 const { registry } = require('./registry');
 const { isCutShort } = require('./upgrade');
 
 const nothing = () => {};
 
-/** What the socket is to Node: `TCP`, `Pipe` (a Unix-domain socket), or something else. */
-const kindOf = (socket) => socket._handle?.constructor?.name;
-
 /** Address of who is at the other end, `unix:` on a Unix-domain socket; empty if there is none. */
 function peerOf(socket) {
   if (typeof socket.remoteAddress === 'string') return socket.remoteAddress;
-  return kindOf(socket) === 'Pipe' ? 'unix:' : '';
+  return handleKindOf(socket) === 'Pipe' ? 'unix:' : '';
 }
 
-/** Descriptor of the socket, or -1 if its bytes have to go over a bridge. */
-function descriptorOf(socket) {
+/** The descriptor that the addon can take, or -1 if the socket's bytes have to go over a bridge. */
+function takeableDescriptorOf(socket) {
   if (!(socket instanceof net.Socket) || socket instanceof tls.TLSSocket) return -1;
   // Bytes that Node has yet to write would be lost, or come behind the 101.
   if (socket.writableLength > 0) return -1;
-  if (!['TCP', 'Pipe'].includes(kindOf(socket))) return -1;
-  const { fd } = socket._handle;
-  return Number.isInteger(fd) ? fd : -1;
+  if (!['TCP', 'Pipe'].includes(handleKindOf(socket))) return -1;
+  return descriptorOf(socket);
 }
 
 /**
@@ -48,7 +45,7 @@ function joinHead(req) {
 const isTls = (req, socket) => socket.encrypted === true || req.socket?.encrypted === true;
 
 /**
- * What the stream has read since the upgrade, behind the bytes that came with it; `null` if there are none.
+ * The bytes that came with the upgrade, and those that the stream has read since; `null` if there are none.
  *
  * @throws {Error} `ERR_HANDOVER` for what are no bytes; the socket is ended then
  */
@@ -117,7 +114,7 @@ class Handover {
       throw failure(Error, 'ERR_HANDOVER', 'A WebSocketManager has taken the socket already');
     const peer = peerOf(socket);
     const first = firstBytes(socket, head);
-    const descriptor = descriptorOf(socket);
+    const descriptor = takeableDescriptorOf(socket);
     const all = flags | (isTls(req, socket) ? Flag.TLS : 0) | (isCutShort(req) ? Flag.CUT : 0);
     const taken = this.#native.upgrade(joinHead(req), first, descriptor, peer, all, identity);
     claimed.add(socket);

@@ -109,7 +109,7 @@ class Listeners {
     this.#call('refused', this.#refused, 1, refusal);
   }
 
-  /** Where nobody listens, trouble becomes a process warning: messages may be lost, and somebody has to know. */
+  /** Trouble that nobody listens for becomes a process warning: messages may be lost, and somebody has to know. */
   broker(status) {
     const list = this.#manager.rawListeners('broker');
     if (list.length === 0) {

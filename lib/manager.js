@@ -199,7 +199,7 @@ class WebSocketManager extends EventEmitter {
     });
   }
 
-  /** What a call of the addon's comes to, as a promise. The addon knows when it is too late for one. */
+  /** The result of a call of the addon's, as a promise. The addon knows when it is too late for one. */
   #answer(call) {
     return promised(() => this.#answers.of(call()) ?? undefined);
   }
@@ -320,7 +320,7 @@ class WebSocketManager extends EventEmitter {
     this.#onClosed();
   }
 
-  /** What an asynchronous listener rejects with where the application emits an event itself, with `captureRejections`. */
+  /** Takes the rejection of an asynchronous listener if the application emits an event itself, with `captureRejections`. */
   [Symbol.for('nodejs.rejection')](thrown, name) {
     this.#listeners.failed(String(name), thrown);
   }

@@ -8,7 +8,7 @@ const EMPTY = new Uint8Array(0);
 const { indexOf } = Object.getPrototypeOf(Uint8Array.prototype);
 
 /**
- * What the addon sends for `data`: a string as it is, bytes as bytes, anything else as JSON.
+ * The payload for `data`: a string as it is, bytes as bytes, anything else as JSON.
  * The addon copies bytes before it returns; none of them is kept.
  *
  * @throws {TypeError} `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or answers `undefined`, or leaves out what `data` holds

@@ -1,14 +1,16 @@
 'use strict';
 
+const { dueAnswerOf } = require('./node-internals');
+
 const nothing = () => {};
 
 /**
- * Whether the answer to an earlier request has yet to go out on the socket of an upgrade. Node emits 'upgrade' all the same
+ * True if the answer to an earlier request has yet to go out on the socket of an upgrade. Node emits 'upgrade' all the same
  * for a client that doesn't wait (pipelining), and answers the earlier request on the socket whoever has it then.
  */
 function isAnswerDue(req, socket) {
-  const due = socket._httpMessage;
-  return due !== null && due !== undefined && due.req !== req;
+  const due = dueAnswerOf(socket);
+  return due !== undefined && due.req !== req;
 }
 
 /** Does `work` once the answers to earlier requests are out; never, if the connection ends with one of them. */
@@ -19,14 +21,14 @@ function afterAnswers(req, socket, work) {
   }
   // Node sees to neither on a socket that was upgraded.
   socket.on('error', nothing);
-  const drained = () => socket._httpMessage?.emit('drain');
+  const drained = () => dueAnswerOf(socket)?.emit('drain');
   socket.on('drain', drained);
 
   function next() {
     if (!socket.writable) return;
     // Node's own listener, which came first, has made way for the answer that is due next.
     if (isAnswerDue(req, socket)) {
-      socket._httpMessage.once('finish', next);
+      dueAnswerOf(socket).once('finish', next);
       return;
     }
     socket.removeListener('drain', drained);
@@ -35,7 +37,7 @@ function afterAnswers(req, socket, work) {
     socket.setTimeout?.(0);
     work();
   }
-  socket._httpMessage.once('finish', next);
+  dueAnswerOf(socket).once('finish', next);
 }
 
 module.exports = { afterAnswers, isAnswerDue };

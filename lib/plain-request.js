@@ -1,14 +1,10 @@
 'use strict';
 
-const http = require('node:http');
-const { EventEmitter } = require('node:events');
 const { farewell } = require('./farewell');
+const { lastAnswerOn, readRequests, setKeepsAlive, withoutUpgrade } = require('./node-internals');
 
 const NOT_FOUND =
   'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\r\n';
-
-/** What Node reads the requests of a connection with, on servers of all kinds. */
-const [readRequests] = new http.Server().listeners('connection');
 
 const nothing = () => {};
 
@@ -26,13 +22,8 @@ function answerPlainly(server, req, socket, head) {
 
 /** Has the server's handler answer on `socket`, and ends it then. */
 function respond(server, req, socket) {
-  const res = new http.ServerResponse(req);
-  res.shouldKeepAlive = false;
-  res.assignSocket(socket);
-  res.on('finish', () => {
-    res.detachSocket(socket);
-    socket.end(() => socket.destroy());
-  });
+  const res = lastAnswerOn(socket, req);
+  res.on('finish', () => socket.end(() => socket.destroy()));
   socket.on('error', nothing);
   server.emit('request', req, res);
 }
@@ -48,52 +39,20 @@ function readAnew(server, req, socket, head) {
   }
   // Comes by itself, behind what is emitted here.
   if (head.length > 0) socket.unshift(head);
-  readRequests.call(server, socket);
-  const read = () => socket.emit('data', Buffer.from(`${text}\r\n`, 'latin1'));
+  const give = readRequests(server, socket);
+  const read = () => give(Buffer.from(`${text}\r\n`, 'latin1'));
   // Node begins a new count of the connection's requests: where that is limited, this is the last.
   withoutUpgrade(server, server.maxRequestsPerSocket > 0 ? () => asLast(server, read) : read);
 }
 
 /** Does `work`, and has the connection end with the answer to the request that is read by it. */
 function asLast(server, work) {
-  const end = (_req, res) => {
-    res.shouldKeepAlive = false;
-  };
+  const end = (_req, res) => setKeepsAlive(res, false);
   server.prependOnceListener('request', end);
   try {
     work();
   } finally {
     server.removeListener('request', end);
-  }
-}
-
-/**
- * Does `work`, with "no" for an answer when Node asks whether the request that is read by it is an upgrade. By its release,
- * Node asks either of these functions of the server.
- */
-function withoutUpgrade(server, work) {
-  const name = 'shouldUpgradeCallback' in server ? 'shouldUpgradeCallback' : 'listenerCount';
-  const own = Object.getOwnPropertyDescriptor(server, name);
-  let isRestored = false;
-  const restore = () => {
-    if (isRestored) return;
-    isRestored = true;
-    if (own === undefined) delete server[name];
-    else Object.defineProperty(server, name, own);
-  };
-  const answer = (event, ...rest) => {
-    if (name === 'listenerCount' && event !== 'upgrade') {
-      return EventEmitter.prototype.listenerCount.call(server, event, ...rest);
-    }
-    // The handler, and requests that follow at once, find the server as it was.
-    restore();
-    return 0;
-  };
-  Object.defineProperty(server, name, { value: answer, configurable: true, writable: true });
-  try {
-    work();
-  } finally {
-    restore();
   }
 }
 

@@ -12,7 +12,7 @@ const nothing = () => {};
 class Mistake extends Promise {
   #handled = false;
 
-  /** What `then` answers is an ordinary promise. */
+  /** `then` returns an ordinary promise. */
   static get [Symbol.species]() {
     return Promise;
   }
@@ -37,7 +37,7 @@ class Mistake extends Promise {
 /** True if it is about what the caller gave, rather than about how things are. */
 const isMistake = (error) => error?.name === 'TypeError' || error?.name === 'RangeError';
 
-/** What `work` answers or throws, as a promise that may be left alone: its rejection is never an unhandled one. */
+/** The result or error of `work`, as a promise that may be left alone: its rejection is never an unhandled one. */
 function promised(work) {
   let promise;
   try {

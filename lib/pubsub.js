@@ -14,7 +14,7 @@ const { toJson } = require('./payload');
 const { promised } = require('./promise');
 const { Pump } = require('./pump');
 
-/** How often at most a message that isn't JSON is told of. */
+/** Least time between two warnings of messages that aren't JSON. */
 const REFUSED_MS = 1000;
 
 /** Pub/Sub on channels of the application's own. Documented in index.d.ts. */
@@ -103,7 +103,7 @@ class RedisPubSub extends EventEmitter {
     this.#dropIfEmpty(name, handlers);
   }
 
-  /** Redis has ended a subscription. Who waits for it to be confirmed again is told by a promise. */
+  /** Redis has ended a subscription. Callers that wait for it to be confirmed again are told by a promise. */
   #end(name) {
     const handlers = this.#channels.get(name);
     if (handlers === undefined) return;
@@ -139,7 +139,7 @@ class RedisPubSub extends EventEmitter {
     return this.#closing;
   }
 
-  /** What a call of the addon's comes to, as a promise that holds the event loop by `hold`. */
+  /** The result of a call of the addon's, as a promise that holds the event loop by `hold`. */
   #answer(hold, call) {
     return promised(() => {
       this.#checkOpen();

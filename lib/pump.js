@@ -3,6 +3,7 @@
 const { AsyncResource } = require('node:async_hooks');
 const { performance } = require('node:perf_hooks');
 const { setImmediate } = require('node:timers'); // not the global one, which tests fake
+const { runMicrotasks } = require('./node-internals');
 
 /**
  * Events of a batch, at most and at least. The queue in the addon is fair, and a batch is handed out as it is: so it has
@@ -35,22 +36,16 @@ function numberAt(units, at) {
 }
 
 /**
- * Runs microtasks and `process.nextTick`, as Node does between two of its own callbacks (it is what its timers call);
- * about 20 ns where there is nothing to run. Where it is missing, they run at the end of a batch.
- */
-const runMicrotasks = typeof process._tickCallback === 'function' ? process._tickCallback : () => {};
-
-/**
  * Brings events from the addon to `dispatch`, in the asynchronous context in which the pump was made. The addon wakes
- * the pump once; the pump drains batches until it finds none, and lets Node go on in between. What listeners send during
- * a batch goes out in one go at its end.
+ * the pump once; the pump drains batches until it finds none, and lets Node go on in between. Messages that listeners
+ * send during a batch go out in one go at its end.
  */
 class Pump {
   #native = null;
   #dispatch;
   #context = new AsyncResource('ActoryWebSocket');
   #batch = NONE;
-  /** Where in the batch the next event's payload is. */
+  /** Index of the next event's payload in the batch. */
   #next = 1;
   #waiting = false;
   #size = FIRST_BATCH;
@@ -66,7 +61,7 @@ class Pump {
     this.#dispatch = dispatch;
   }
 
-  /** What the addon calls, on this thread, when there is something to drain. */
+  /** Called by the addon, on this thread, when there is something to drain. */
   wake = () => {
     if (!this.#waiting && this.#native !== null) this.#run();
   };

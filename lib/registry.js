@@ -8,7 +8,7 @@ const KEY = Symbol.for('@actory/websocket');
 const VERSION = 4;
 
 /**
- * What all copies of this module in one realm share: bundlers and module reloads load a package more than once,
+ * State that all copies of this module in one realm share: bundlers and module reloads load a package more than once,
  * and a route handler must find the manager that the server's own copy made.
  *
  * - `managers`: name -> WebSocketManager, from construction until closed

@@ -2,6 +2,7 @@
 
 const { subscribe, unsubscribe } = require('node:diagnostics_channel');
 const { setTimeout } = require('node:timers/promises'); // not the global one, which tests fake
+const { keepsAlive, setKeepsAlive } = require('./node-internals');
 
 /** Node tells of each request of HTTP/1 here before the application sees it. A listener on the server would change HTTP/2's. */
 const REQUEST = 'http.server.request.start';
@@ -106,9 +107,9 @@ class ServerEnd {
     if (!this.#isEnding()) return;
     // The last one that is under way ends the connection: those behind it would get no answer. Not by a header, for with one set
     // `writeHead` takes no list of pairs.
-    for (const before of due) if (this.#final.delete(before)) before.shouldKeepAlive = true;
-    if (!response.shouldKeepAlive) return;
-    response.shouldKeepAlive = false;
+    for (const before of due) if (this.#final.delete(before)) setKeepsAlive(before, true);
+    if (!keepsAlive(response)) return;
+    setKeepsAlive(response, false);
     this.#final.add(response);
   };
 

@@ -1,6 +1,7 @@
 'use strict';
 
 const { describe, failure } = require('./error');
+const { serverOf, upgradeQuestionOf } = require('./node-internals');
 const { afterAnswers, isAnswerDue } = require('./pipeline');
 const { answerPlainly } = require('./plain-request');
 const { registry } = require('./registry');
@@ -12,23 +13,23 @@ const isRequest = (req) =>
   Array.isArray(req.rawHeaders) &&
   req.rawHeaders.length % 2 === 0;
 
-/** Where a server has its hook. The number is of the hook's form: copies of the package with the same one share it. */
+/** The key of a server's hook. The number is of the hook's form: copies of the package with the same one share it. */
 const HOOK = Symbol.for('@actory/websocket/server-hook/1');
 
 /**
- * What all managers of a server share, also those of other copies of the package. An upgrade to WebSocket of a manager's path goes
- * to that manager, and nobody else hears of it. Other upgrades are left to the server's other listeners; on
- * a manager's path, or where there are none, it is the plain request that it would be without us.
+ * The one hook of all managers of a server, also those of other copies of the package. An upgrade to WebSocket of a manager's
+ * path goes to that manager, and nobody else hears of it. Other upgrades are left to the server's other listeners; on a
+ * manager's path, or where there are none, it is the plain request that it would be without us.
  *
  * Node emits 'upgrade' through the server, so the hook is around its `emit`. It is also the first of the listeners: Node looks
- * for one before it emits, and a holder of the `emit` from before us, as Fastify is for its second server, gets past ours. Where Node
- * asks `shouldUpgradeCallback` which requests are upgrades (since 22.21 and 24.9), the hook is around that too.
+ * for one before it emits, and a holder of the `emit` from before us, as Fastify is for its second server, gets past ours.
+ * Since 22.21 and 24.9 Node asks the server which requests are upgrades; the hook is around that too.
  */
 class ServerHook {
   #server;
   /** Path without its trailing slash -> the door of the manager that takes its upgrades. */
   #doors = new Map();
-  /** What the server's limit of listeners was raised to. */
+  /** The limit of listeners that the server was given. */
   #maxListeners;
 
   /** For as long as the server lives: others may be around ours by the time that the last manager goes. */
@@ -40,10 +41,11 @@ class ServerHook {
         return (args[0] === 'upgrade' && deal(...args)) || Reflect.apply(inner(), this, args);
       };
     });
-    if (!('shouldUpgradeCallback' in server)) return;
+    const question = upgradeQuestionOf(server);
+    if (question === undefined) return;
     const isUpgrade = (req, ask) => this.#isUpgrade(req, ask);
-    this.#wrap('shouldUpgradeCallback', (inner) => {
-      return function shouldUpgradeCallback(...args) {
+    this.#wrap(question, (inner) => {
+      return function answer(...args) {
         return isUpgrade(args[0], () => Reflect.apply(inner(), this, args));
       };
     });
@@ -134,7 +136,7 @@ class ServerHook {
     }
     if (door === undefined && this.#hasOthers()) return false;
     // It may have come by another server, which has handlers of its own.
-    const server = req.socket?.server ?? this.#server;
+    const server = serverOf(req) ?? this.#server;
     if (isCutShort(req)) refuse(req, socket, { code: 'ERR_HEADERS_TOO_LARGE' });
     else afterAnswers(req, socket, () => answerPlainly(server, req, socket, head));
     return true;

@@ -2,7 +2,7 @@
 
 const { clearInterval, setInterval } = require('node:timers'); // not the global ones, which tests fake
 
-/** How often a server with bridged sockets is looked at, in milliseconds. */
+/** Interval of looks at a server with bridged sockets, in milliseconds. */
 const LOOK_MS = 500;
 
 /**

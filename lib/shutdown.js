@@ -7,7 +7,7 @@ const { registry } = require('./registry');
 const { checkServer } = require('./upgrade');
 
 const KNOWN = ['signals', 'drainMs', 'deadlineMs', 'onClosed'];
-/** What gets the process to end: Kubernetes, systemd and Docker send the first, pm2 and Ctrl+C the second. */
+/** Signals that end the process: Kubernetes, systemd and Docker send the first, pm2 and Ctrl+C the second. */
 const SIGNALS = ['SIGTERM', 'SIGINT'];
 /** Those that no process can listen to. */
 const DEAF = ['SIGKILL', 'SIGSTOP'];

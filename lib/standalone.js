@@ -1,15 +1,15 @@
 'use strict';
 
-// What next build --output standalone leaves out where there is a custom server: the server itself, and all that only it imports.
+// Adds what next build --output standalone leaves out for a custom server: the server itself, and all that only it imports.
 
 const { existsSync, realpathSync } = require('node:fs');
 const fs = require('node:fs/promises');
 const { createRequire } = require('node:module');
 const { dirname, isAbsolute, join, relative, sep } = require('node:path');
 
-/** Where the server is looked for if nobody says. */
+/** Files that may be the server, if none is named. */
 const ENTRIES = ['server.ts', 'server.mts', 'server.js', 'server.mjs'];
-/** What the server is called in the standalone folder, beside the server.js that starts it. */
+/** Name of the server in the standalone folder, beside the server.js that starts it. */
 const BUNDLE = 'custom-server.mjs';
 const NODE_MODULES = `${sep}node_modules${sep}`;
 
@@ -27,7 +27,7 @@ function requireOf(app, name, by) {
   }
 }
 
-/** What `next build` has left. */
+/** The output of `next build`. */
 async function readBuild(app, dist) {
   const path = join(app, dist, 'required-server-files.json');
   if (!existsSync(path)) {

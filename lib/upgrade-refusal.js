@@ -4,7 +4,7 @@ const { toOptions } = require('./argument');
 const { argOutOfRange, invalidArg } = require('./error');
 const { toHeaders } = require('./headers');
 
-/** What the addon is told. The number is of its form: a bundle may have a copy of the class, but the manager is another's. */
+/** The key of what the addon is told. The number is of its form: a bundle may have a copy of the class, but the manager is another's. */
 const TOLD = Symbol.for('@actory/websocket/upgrade-refusal/1');
 
 const KEYS = ['status', 'code', 'reason', 'closeCode', 'headers'];
@@ -83,7 +83,7 @@ function toSentence(value) {
   return value;
 }
 
-/** What the addon is told if `value` is an `UpgradeRefusal`, else `undefined`. */
+/** The refusal as the addon takes it if `value` is an `UpgradeRefusal`, else `undefined`. */
 function refusalOf(value) {
   try {
     const told = value?.[TOLD];

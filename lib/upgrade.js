@@ -5,6 +5,7 @@ const https = require('node:https');
 const { meaningOf } = require('./catalogue');
 const { failure, describe } = require('./error');
 const { farewell } = require('./farewell');
+const { serverOf } = require('./node-internals');
 const { afterAnswers } = require('./pipeline');
 const { listOf } = require('./raw-headers');
 
@@ -45,8 +46,7 @@ function pathOf(target) {
 }
 
 /**
- * Whether an upgrade is one to WebSocket. Any other is a plain request to who doesn't know the protocol, and so is one of HTTP/1.0
- * (RFC 9110 section 7.8).
+ * True if an upgrade is one to WebSocket. Any other is a plain request, and so is one of HTTP/1.0 (RFC 9110 section 7.8).
  */
 function isWebSocket(req) {
   if (req.httpVersion === '1.0') return false;
@@ -54,11 +54,11 @@ function isWebSocket(req) {
 }
 
 /**
- * Whether Node may have dropped headers of a request, as its releases before 22.23 do without a word. One of them may have said that
- * there is a body, so nobody knows where the request ends.
+ * True if Node may have dropped headers of a request, as its releases before 22.23 do without a word. One of them may have said
+ * that there is a body, so nobody knows where the request ends.
  */
 function isCutShort(req) {
-  const max = Math.trunc(req.socket?.server?.maxHeadersCount ?? MAX_HEADERS);
+  const max = Math.trunc(serverOf(req)?.maxHeadersCount ?? MAX_HEADERS);
   return max > 0 && req.rawHeaders.length >= 2 * max;
 }
 
@@ -69,7 +69,7 @@ function wordsOf(code) {
 }
 
 /**
- * Answers an upgrade that the addon could not take, through Node's socket. What went wrong in detail is for the `error`
+ * Answers an upgrade that the addon could not take, through Node's socket. The details are for the `error`
  * event; the client is told what the code means, and so is the caller.
  */
 function refuse(req, socket, error) {

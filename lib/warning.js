@@ -4,13 +4,13 @@ const { performance } = require('node:perf_hooks');
 const { isObject, reasonOf } = require('./error');
 
 const TYPE = 'ActoryWebSocketWarning';
-/** How often at most the process is warned of errors of one code: clients may cause any number. */
+/** Least time between two warnings of one code: clients may cause any number. Milliseconds. */
 const WARN_MS = 1000;
 
 /** By code: until when no warning is given, and how many were left out since the last one. */
 const given = new Map();
 
-/** How many warnings of this code were left out before this one, or `undefined` if this one is to be left out too. */
+/** Number of warnings of this code that were left out before this one, or `undefined` if this one is to be left out too. */
 function due(code) {
   const now = performance.now();
   const last = given.get(code);
@@ -32,7 +32,7 @@ function warn(error) {
   try {
     if (isObject(error)) {
       if (typeof error.code === 'string') code = error.code;
-      // Where something else is the cause, its stack leads to the place, and ours only into this package.
+      // The stack of a cause leads to the place, and ours only into this package.
       const { stack } = isObject(error.cause) ? error.cause : error;
       if (typeof stack === 'string') detail = stack;
     }

@@ -40,7 +40,7 @@ const advice = new Map(Object.values(CODES));
 /** A refusal for now: an UpgradeRefusal closes with 4000 plus its status by default, and 429 and those from 500 ask to come later. */
 const isLater = (code) => code === 4429 || (code >= 4500 && code < 4600);
 
-/** What a client should do after a close code: 'reconnect', 'refresh' or 'stop'. Documented in index.d.ts. */
+/** Advice to a client after a close code: 'reconnect', 'refresh' or 'stop'. Documented in index.d.ts. */
 function closeAdvice(code, opened = true) {
   if (code === CloseCode.ABNORMAL && !opened) return 'refresh';
   return advice.get(code) ?? (isLater(code) ? 'reconnect' : 'stop');

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './run.mjs';
 
-/** From top to bottom: each may name those below it. What is a crate of its own (crates/) is kept by the compiler. */
+/** From top to bottom: each may name those below it. Crates (crates/) are kept apart by the compiler. */
 const LAYERS = [
   'binding',
   'engine',
@@ -20,7 +20,7 @@ const LAYERS = [
 /** Most files of a circle, by the layer that it lies in. To be lowered, never raised. A module and a file that it is cut into name each other. */
 const CIRCLES = { worker: 25, broker: 9, engine: 5 };
 const SMALL = 3;
-/** Where `unsafe` may be, and how often. */
+/** The file that may have `unsafe`, and the number of its blocks. */
 const UNSAFE = { file: 'src/worker/socket.rs', blocks: 3 };
 
 const isTest = (path) => /(^|\/)tests(\.rs$|\/)/.test(path);
@@ -71,7 +71,7 @@ function leavesOf(tree) {
 
 const code = new Map(paths.map((path) => [path, codeOf(path)]));
 const sources = paths.filter((path) => path.startsWith('src/') && path !== 'src/lib.rs');
-// What the root re-exported would hide where it comes from.
+// A re-export of the root would hide where a name comes from.
 if (/\buse\s/.test(code.get('src/lib.rs'))) throw new Error('src/lib.rs: modules only');
 const fileOf = new Map(sources.map((path) => [moduleOf(path).join('::'), path]));
 

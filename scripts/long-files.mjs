@@ -9,7 +9,7 @@ const SOURCE = /\.([cm]?[jt]s|[jt]sx|rs)$/;
 /** One reference for readers of the package, and what is written by programs. */
 const EXEMPT = ['index.d.ts', 'native.d.ts', 'browser.mjs', 'browser.js'];
 
-/** How many lines a text has, the last one also without a line break. */
+/** Number of lines of a text, the last one also without a line break. */
 const linesOf = (text) => text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
 
 // Also those that are new and not yet committed, but nothing that is ignored.

@@ -8,7 +8,7 @@ import { root } from './run.mjs';
 const execute = promisify(execFile);
 
 const LICENCE_FILE = /^(licen[cs]e|unlicense|copying|copyright|notice)([-_][\w.-]+)?(\.(md|txt))?$/i;
-/** What may lie beside a licence and is none. */
+/** Files that may lie beside a licence and are none. */
 const NOTICE_FILE = /^(copyright|notice)/i;
 
 /** No crate, and linked into each addon. */
@@ -92,7 +92,7 @@ export function textsOf(crate, standard) {
 }
 
 /**
- * What THIRD-PARTY-NOTICES.txt says of the addon for a target.
+ * The part of THIRD-PARTY-NOTICES.txt on the addon for a target.
  *
  * @param {string} target - as Rust names it, such as `x86_64-unknown-linux-gnu`
  * @returns {Promise<string>} each crate with its version and licence, then each text once

@@ -17,7 +17,7 @@ import { notices } from './notices.mjs';
 import { root, run } from './run.mjs';
 import { hasSymbols } from './symbols.mjs';
 
-/** What only a clone of the repository has a use for. `private` keeps the clone itself from being published. */
+/** Fields that only a clone of the repository has a use for. `private` keeps the clone itself from being published. */
 const OF_THE_CLONE = ['private', 'scripts', 'jest', 'napi', 'devDependencies', 'overrides'];
 
 const NOTICES = 'THIRD-PARTY-NOTICES.txt';

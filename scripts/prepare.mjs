@@ -9,7 +9,7 @@ export class Missing extends Error {}
 export { which };
 
 /**
- * What a machine needs beside Node, npm and cargo: a command that shows it is there, and its Debian packages; `service`
+ * The needs of a machine beside Node, npm and cargo: a command that shows it is there, and its Debian packages; `service`
  * where those also start one, which nobody asked for.
  */
 export const LINKER = { commands: ['cc'], packages: ['gcc', 'libc6-dev'], use: 'linking Rust' };

@@ -59,7 +59,7 @@ function otherPlatforms(tarballs) {
     });
 }
 
-/** What the registry says of a package: https://github.com/npm/registry/blob/main/docs/responses/package-metadata.md */
+/** The registry's answer about a package: https://github.com/npm/registry/blob/main/docs/responses/package-metadata.md */
 function packument({ name: file, bytes, manifest }, url) {
   const { name, version } = manifest;
   const dist = {

@@ -4,7 +4,7 @@ const MAGIC = 0x7f454c46;
 const SYMBOL_TABLE = 2;
 
 /**
- * Whether an ELF file has a symbol table: the release profile strips it, the others keep it. So this tells a build that
+ * True if an ELF file has a symbol table: the release profile strips it, the others keep it. So this tells a build that
  * is not for release, on Linux; of other systems' files nothing is known.
  */
 export function hasSymbols(path) {

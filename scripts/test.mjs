@@ -7,7 +7,7 @@ import { run } from './run.mjs';
 const sum = (output, pattern) =>
   [...output.matchAll(pattern)].reduce((n, [, digits]) => n + Number(digits), 0);
 
-/** How each runner says what passed and what failed. */
+/** Readers of each runner's output: what passed, and what failed. */
 const cargoTests = {
   passed: (output) => sum(output, /^test result: .* (\d+) passed/gm),
   failed: (output) => sum(output, /^test result: .* (\d+) failed/gm),
@@ -34,6 +34,7 @@ const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
 const checks = [
   { name: 'long files', command: ['node', 'scripts/long-files.mjs'] },
   { name: 'layers', command: ['node', 'scripts/layers.mjs'] },
+  { name: 'Node internals', command: ['node', 'scripts/node-internals.mjs'] },
   { name: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'] },
   { name: 'rustfmt, load generator', command: ['cargo', 'fmt', '--check', ...loadGenerator] },
   { name: 'biome', command: ['node_modules/.bin/biome', 'check', '--error-on-warnings'] },

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { root, run } from '../../scripts/run.mjs';
-import { nodeBinary } from './nodes.mjs';
+import { majors, nodeBinary } from './nodes.mjs';
 
 /** Upgrades, sockets, streams, events and signals. */
 const FILES = [
@@ -16,12 +16,18 @@ const FILES = [
   'shutdown',
 ];
 
-for (const major of ['24', '26']) {
-  test(`jest passes on Node ${major}`, async () => {
-    const files = FILES.map((name) => join('__test__', `${name}.test.js`));
-    const args = [join(root, 'node_modules/jest/bin/jest.js'), '--ci', '--runTestsByPath', ...files];
-    const { ok, output } = await run(await nodeBinary(major), args, { quiet: true });
-    assert.ok(ok, output);
-    assert.match(output, new RegExp(`Test Suites: ${FILES.length} passed`));
-  });
+/** Has jest run those files of `__test__` on a Node of that major version. */
+async function passes(major, names) {
+  const files = names.map((name) => join('__test__', `${name}.test.js`));
+  const args = [join(root, 'node_modules/jest/bin/jest.js'), '--ci', '--runTestsByPath', ...files];
+  const { ok, output } = await run(await nodeBinary(major), args, { quiet: true });
+  assert.ok(ok, output);
+  assert.match(output, new RegExp(`Test Suites: ${names.length} passed`));
 }
+
+for (const major of majors) {
+  test(`what Node keeps private is as lib/node-internals.js has it on Node ${major}`, () =>
+    passes(major, ['node-internals']));
+}
+
+for (const major of ['24', '26']) test(`jest passes on Node ${major}`, () => passes(major, FILES));

@@ -21,12 +21,15 @@ const ofTheSeven = (run) =>
   `${Math.round(run.throughput)}/s, the seven ${micros(run.bystanders_us_per_message)} us CPU, ` +
   `${run.bystanders_cpu.toFixed(4)} of a core, idle ${run.bystanders_idle_cpu.toFixed(4)}${disturbance(run)}`;
 
+const SOCKET_IO = '/socket.io/?EIO=4&transport=websocket';
 /** Each connection is a user of its own: how the generator says so to each server. */
 const USERS = {
   actory: ['--path', '/api/websocket?user={n}'],
   guide: ['--path', '/?user={n}'],
-  socketio: ['--path', '/socket.io/?EIO=4&transport=websocket&user={n}', '--socket-io'],
+  socketio: ['--path', `${SOCKET_IO}&user={n}`, '--socket-io'],
 };
+/** The works alone: Socket.IO has a protocol of its own. */
+const CLIENTS = { socketio: ['--path', SOCKET_IO, '--socket-io'] };
 
 const relay = (inFlight) => ({
   name: `relay-${inFlight}`,
@@ -52,7 +55,8 @@ export const WORKS = [
   {
     name: 'echo-64',
     title: 'echo 64 B, 16 in flight, 50 connections',
-    servers: ALONE,
+    servers: [...ALONE, 'socketio'],
+    client: CLIENTS,
     cores: APART,
     mode: 'echo',
     load: ['echo', '--size', '64', '--in-flight', '16', '--connections', '50', '--awake'],
@@ -87,7 +91,8 @@ export const WORKS = [
   {
     name: 'fanout',
     title: 'fan-out of 64 B to 1,000, 2 in flight (per delivery)',
-    servers: ALONE,
+    servers: [...ALONE, 'socketio'],
+    client: CLIENTS,
     cores: APART,
     mode: 'fanout',
     load: [
@@ -121,7 +126,8 @@ export const WORKS = [
   {
     name: 'blocked',
     title: 'echo, 5,000/s, JavaScript busy 200 of 250 ms',
-    servers: ALONE,
+    servers: [...ALONE, 'socketio'],
+    client: CLIENTS,
     cores: SHARED,
     mode: 'blocked',
     flags: ['--block-ms', '200', '--period-ms', '250'],

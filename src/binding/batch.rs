@@ -19,7 +19,7 @@ use crate::outcome::Answer;
 use crate::worker::bridge::Signal;
 use crate::worker::handle::Handle;
 
-/// What doesn't change over a connection's life.
+/// The part of a connection that doesn't change over its life.
 #[napi(object)]
 pub struct NativeInfo {
     /// The user it belongs to.
@@ -30,7 +30,7 @@ pub struct NativeInfo {
     pub remote_address: String,
     /// JSON of a JWT's claims.
     pub data: Option<String>,
-    /// What is kept of the request: `target\nname\nvalue\nname\nvalue…`.
+    /// The part of the request that is kept: `target\nname\nvalue\nname\nvalue…`.
     pub request: Option<String>,
     /// Public id.
     pub key: String,
@@ -50,10 +50,10 @@ pub(super) fn describe(engine: &Engine, handle: &Handle) -> NativeInfo {
 
 /// UTF-16 units of an event in the string of numbers: one for the kind, three each for the id and the number.
 const UNITS: usize = 7;
-/// What three units hold.
+/// The largest number that three units hold.
 const MAX_NUMBER: u64 = (1 << 48) - 1;
 
-/// What a batch consists of.
+/// The values of a batch.
 pub struct Values(Vec<sys::napi_value>);
 
 impl JsValuesTupleIntoVec for Values {

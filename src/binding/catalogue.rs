@@ -11,7 +11,7 @@ use super::options::option_paths;
 pub(super) struct NativeErrorCode {
     /// `ERR_…`
     pub code: String,
-    /// What it means.
+    /// Its meaning.
     pub meaning: String,
 }
 
@@ -22,9 +22,9 @@ pub(super) struct NativeCloseCode {
     pub code: u32,
     /// Name in `CloseCode`.
     pub name: String,
-    /// What it means.
+    /// Its meaning.
     pub meaning: String,
-    /// What the client should do: `reconnect`, `refresh` or `stop`.
+    /// Advice to the client: `reconnect`, `refresh` or `stop`.
     pub advice: String,
 }
 

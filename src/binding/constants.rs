@@ -67,7 +67,7 @@ pub(super) struct NativeConstants {
     pub flags: BTreeMap<String, u32>,
     /// Bits of `setInterest`, by the event's name.
     pub interests: BTreeMap<String, u32>,
-    /// Who ended a connection, in the order of the numbers that a CLOSE event has above the code's 16 bits.
+    /// The sides that end a connection, in the order of the numbers that a CLOSE event has above the code's 16 bits.
     pub closed_by: Vec<String>,
     /// The subprotocol before a token.
     pub bearer: String,

@@ -89,7 +89,7 @@ impl NativeManager {
         self.engine.config().limits.rooms_per_connection as u32
     }
 
-    /// Who decides who may connect.
+    /// Name of the way in which clients are let in.
     #[napi(getter, catch_unwind)]
     pub fn auth_mode(&self) -> &'static str {
         match self.engine.config().auth {

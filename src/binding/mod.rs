@@ -1,4 +1,4 @@
-//! The binding: the only place that names napi. What JavaScript calls is converted, delegated to the engine, and
+//! The binding: the only place that names napi. A call of JavaScript's is converted, delegated to the engine, and
 //! converted back; nothing is decided here.
 
 // Test binaries don't export what only JavaScript calls.

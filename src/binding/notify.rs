@@ -1,4 +1,4 @@
-//! How the engine's threads tell JavaScript's that there is something to drain.
+//! The notice from the engine's threads to JavaScript's that there is something to drain.
 
 use napi::bindgen_prelude::{Function, Result};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;

@@ -1,4 +1,4 @@
-//! What becomes of a call, and of the links between servers, as JavaScript sees it.
+//! The results of calls, and the state of the links between servers, as JavaScript sees them.
 
 use napi::bindgen_prelude::{Either, Either4, Null};
 use napi_derive::napi;
@@ -88,7 +88,7 @@ impl From<BrokerStatus> for NativeBrokerStatus {
     }
 }
 
-/// What a call comes to: a number that it asked for, a negative one, which is the ticket that a later event settles
+/// The result of a call: a number that it asked for, a negative one, which is the ticket that a later event settles
 /// turned around, null if there is nothing to tell, a delivery, or a count.
 pub(super) type Outcome = Either4<f64, Null, NativeDelivery, NativeCensus>;
 

@@ -1,5 +1,5 @@
-//! What ends with its JavaScript environment: a Worker that exits, or a test environment that is torn down, takes its
-//! threads and sockets with it.
+//! The objects that end with their JavaScript environment: a Worker that exits, or a test environment that is torn down, takes
+//! its threads and sockets with it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use napi::bindgen_prelude::Result;
 use crate::broker::redis::PubSub;
 use crate::engine::Engine;
 
-/// What can be ended at once.
+/// An object that can be ended at once.
 pub(super) trait Abort {
     /// Blocks until it has ended.
     fn abort(&self);

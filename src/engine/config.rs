@@ -38,21 +38,21 @@ pub struct Config {
     /// Names of the request's headers, in lower case, that are kept with its target for as long as the connection lasts. Default
     /// none: nothing of the request is kept. At most 32 unique tokens.
     pub keep_headers: Option<Vec<String>>,
-    /// Who may connect. No default.
+    /// The clients that may connect. No default.
     pub auth: Auth,
-    /// How a browser learns that it was refused. Default [`RejectWith::Http`].
+    /// The way in which a browser learns that it was refused. Default [`RejectWith::Http`].
     pub reject_with: RejectWith,
-    /// Which pages may connect. Default [`Origins::SameHost`].
+    /// The pages that may connect. Default [`Origins::SameHost`].
     pub origins: Origins,
-    /// Who is believed about where a request comes from. Default [`TrustProxy::Nobody`].
+    /// The proxies that are believed about a request's origin. Default [`TrustProxy::Nobody`].
     pub trust_proxy: TrustProxy,
     /// The header in which they say so. Default [`ProxyHeader::XForwardedFor`].
     pub proxy_header: ProxyHeader,
     /// When peers are asked for a sign of life.
     pub heartbeat: Heartbeat,
-    /// What bounds memory and time.
+    /// Bounds of memory and time.
     pub limits: Limits,
-    /// What happens to a message of a client. Default [`Relay::User`].
+    /// The recipients of a client's message. Default [`Relay::User`].
     pub relay: Relay,
     /// The Redis that servers reach each other through. Default none: this server is on its own.
     pub redis: RedisConfig,
@@ -61,14 +61,14 @@ pub struct Config {
     pub threads: usize,
 }
 
-/// Who may connect, and how that is found out.
+/// The clients that may connect, and the way to find that out.
 #[derive(Clone, Debug)]
 pub enum Auth {
     /// Everybody; each connection is a user of its own under a random id.
     Anonymous,
     /// The bearer of a valid JWT.
     Jwt(Arc<Verifier>),
-    /// Whoever a callback outside the engine lets in.
+    /// Clients that a callback outside the engine lets in.
     Callback,
     /// Nobody but those whom the embedder vouches for.
     Nobody,
@@ -85,7 +85,7 @@ pub enum Relay {
     Off,
 }
 
-/// How a handshake without valid credentials is refused.
+/// The form of a refusal for want of valid credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectWith {
     /// By an HTTP answer. Browsers show scripts nothing but 1006.
@@ -115,7 +115,7 @@ impl Config {
         }
     }
 
-    /// What a request has to fit.
+    /// The rules that a request has to fit.
     pub fn rules(&self) -> Rules<'_> {
         Rules {
             max_url_bytes: self.limits.max_url_bytes,

@@ -1,4 +1,4 @@
-//! What the relay takes for JSON (RFC 8259): text that a receiver's parser can read, a naive one too.
+//! The relay's notion of JSON (RFC 8259): text that a receiver's parser can read, a naive one too.
 
 use serde::Deserialize as _;
 use serde::de::IgnoredAny;

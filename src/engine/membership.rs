@@ -1,4 +1,4 @@
-//! Who joins and leaves what: the registry and the broker's subscriptions change together here.
+//! Joining and leaving: the registry and the broker's subscriptions change together here.
 //!
 //! A group is registered first and subscribed then, and the other way round at its end, so that whatever the
 //! broker brings finds its recipients.
@@ -21,7 +21,7 @@ const CONFIRMATION: Duration = Duration::from_secs(1);
 /// Rooms that a connection joins at its beginning, or leaves at its end, in one go. A room takes some 200 ns, over Redis twice
 /// that, and a worker runs about 60 tasks between two looks at the sockets.
 const SLICE: usize = 64;
-/// What it costs to join or to leave a room, as [`scheduler::charge`] counts.
+/// Cost of joining or leaving a room, as [`scheduler::charge`] counts.
 const ROOM: u64 = 4;
 
 impl Shared {

@@ -15,8 +15,8 @@ pub(super) fn accept_page(head: &RequestHead, tls: bool, config: &Config) -> Res
     Ok(accept)
 }
 
-/// All checks, from cheap to dear: the last one is that the token, if one is wanted, has a readable place. Whether it is there and valid is
-/// the verifier's to say.
+/// All checks, from cheap to dear: the last one is that the token, if one is wanted, has a readable place. The verifier finds out
+/// whether it is there and valid.
 pub(super) fn check(
     head: &RequestHead,
     tls: bool,

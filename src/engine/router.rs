@@ -1,4 +1,4 @@
-//! What happens to a message that a client sent: to listeners, and on to other connections by the relay.
+//! The way of a client's message: to listeners, and on to other connections by the relay.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use crate::worker::refusal::{Refusal, Refused};
 use crate::worker::relaying::Relaying;
 use crate::worker::scheduler::{self, Budget};
 
-/// What a message costs, as [`scheduler::charge`] counts.
+/// Cost of a message, as [`scheduler::charge`] counts.
 const MESSAGE: u64 = 4;
-/// What it costs to see that a text is JSON, as a multiple of [`scheduler::bytes`].
+/// Cost of the check that a text is JSON, as a multiple of [`scheduler::bytes`].
 const CHECK: u64 = 2;
 
 static BINARY: Refusal = Refusal::new(Code::BinaryNotRelayed, "only text messages are relayed");

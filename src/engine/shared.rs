@@ -1,4 +1,4 @@
-//! What all connections of an engine share.
+//! The state that all connections of an engine share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::broker::BrokerStats;
 use crate::worker::counters::{Counter, WorkerCounters};
 
-/// What is counted rarely, by any thread.
+/// Counters that any thread may raise, and rarely does.
 #[derive(Debug, Default)]
 pub struct SharedCounters {
     refused: Mutex<BTreeMap<&'static str, u64>>,
@@ -88,7 +88,7 @@ pub struct Stats {
     pub memory_limit_bytes: usize,
     /// Worker threads.
     pub threads: usize,
-    /// How servers reach each other.
+    /// The state of the links between servers.
     pub broker: BrokerStats,
 }
 

@@ -46,14 +46,14 @@ pub struct Upgrade {
     pub is_cut: bool,
     /// True if an [`Event::Upgraded`] or [`Event::Refused`] shall tell the outcome.
     pub report: bool,
-    /// Who it is, if the embedder knows already.
+    /// The client's identity, if the embedder knows it already.
     pub admission: Option<Admission>,
 }
 
 /// A client that is let in, and what the embedder adds to its 101.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// Who it is.
+    /// The client's identity.
     pub identity: Identity,
     /// The subprotocol, which the client must have offered; `None`: by the configuration.
     pub protocol: Option<Box<str>>,
@@ -69,7 +69,7 @@ impl From<Identity> for Admission {
 
 const LEFT: &str = "the client left during the handshake";
 
-/// What became of an upgrade on the spot.
+/// The immediate result of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// Number under which events speak of it.
@@ -83,7 +83,7 @@ pub struct Ticket {
 /// The embedder's answer for [`Auth::Callback`].
 pub type Answer = Result<Admission, Refusal>;
 
-/// How it is found out who the client is.
+/// The way to find out who the client is.
 enum Who {
     Anyone,
     Bearer(Option<BearerToken>),
@@ -298,7 +298,7 @@ async fn linger(socket: Taken, answer: Vec<u8>, permit: Permit) {
     drop(permit);
 }
 
-/// What a client is told that the embedder does not let in. How it fails to find out who it is is not for strangers.
+/// The refusal of a client that the embedder does not let in. An internal failure of the check is not for strangers.
 pub fn denial(code: Code) -> Refusal {
     let told = match code {
         Code::Unauthorized => "not permitted",

@@ -1,4 +1,4 @@
-//! How well servers reach each other.
+//! The state of the links between servers.
 
 use codes::error::Error;
 use serde::Serialize;

@@ -24,7 +24,7 @@ use crate::worker::handle::{ConnectionId, Handle};
 pub(super) const MAX_MESSAGES: usize = 512;
 /// A connection may have this fraction of what the reserve has left: of 32 MiB, some hundred small messages.
 const RESERVE_SHARE: usize = 2048;
-/// What a waiting message counts beyond its payload, so that a flood of empty ones is bounded over all connections too.
+/// Bytes that a waiting message counts beyond its payload, so that a flood of empty ones is bounded over all connections too.
 const MESSAGE_OVERHEAD: usize = 64;
 /// Events of a turn, at most: what is answered to all of them goes out in one write. Shorter ones would cost a write for
 /// fewer, so turns get shorter only where a round would last for more batches than this.
@@ -45,7 +45,7 @@ struct Item {
     next: usize,
 }
 
-/// What waits of one connection, never nothing.
+/// The waiting events of one connection, never none.
 struct Flow {
     first: usize,
     last: usize,
@@ -56,18 +56,18 @@ struct Flow {
     is_awaited: bool,
 }
 
-/// How much waits of all connections.
+/// The amount that waits of all connections.
 #[derive(Clone, Copy)]
 struct Room {
     /// Bytes of messages.
     taken: usize,
-    /// What those should not exceed but for the reserve, and what those of one connection should not.
+    /// Limit of those but for the reserve, and limit of those of one connection.
     limit: usize,
     max_share: usize,
 }
 
 impl Room {
-    /// What is left if the reserve is counted in.
+    /// Bytes that are left if the reserve is counted in.
     fn left(&self) -> usize {
         self.limit.saturating_mul(2).saturating_sub(self.taken)
     }
@@ -86,7 +86,7 @@ pub(super) struct Flows {
     /// Flows that newly have something, and all others. Each flow is in one of them, once.
     fresh: VecDeque<usize>,
     busy: VecDeque<usize>,
-    /// How many of `busy` have yet to be served in this round.
+    /// Number of `busy` that have yet to be served in this round.
     left: usize,
     /// Turns of `fresh` for which `busy` has waited in this round.
     yielded: usize,
@@ -96,7 +96,7 @@ pub(super) struct Flows {
     room: Room,
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Default)]
 pub(super) struct Taken {
     /// Connections that may be read again.
@@ -107,7 +107,7 @@ pub(super) struct Taken {
     pub opened: Vec<ConnectionId>,
 }
 
-/// What an event counts towards the limits, if it is a message or as frequent.
+/// Bytes that an event counts towards the limits, if it is a message or as frequent.
 pub(super) fn size(event: &Event) -> Option<usize> {
     match event {
         Event::Text { text, .. } => Some(text.len() + MESSAGE_OVERHEAD),
@@ -133,7 +133,7 @@ impl Flows {
         }
     }
 
-    /// How many events wait.
+    /// Number of events that wait.
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }

@@ -105,7 +105,7 @@ pub enum Event {
 pub struct Refusal {
     /// Code of the error, or the embedder's own.
     pub code: String,
-    /// What the client is told.
+    /// The message for the client.
     pub message: String,
     /// The request's target, without a token that it carries.
     pub url: String,

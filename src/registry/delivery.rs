@@ -11,7 +11,7 @@ use crate::worker::handle::{Handle, Pushed};
 use crate::worker::outgoing::Outgoing;
 use crate::worker::scheduler;
 
-/// What a push costs, as [`scheduler::charge`] counts, beside the bytes that it copies.
+/// Cost of a push, as [`scheduler::charge`] counts, beside the bytes that it copies.
 const PUSH: u64 = 1;
 
 /// Puts a message into the send queue of every connection here that the channel names. It is encoded once for each kind of them.
@@ -43,7 +43,7 @@ pub(crate) fn push_to(group: &Group, messages: &Outgoing<'_>, outbox_limit: usiz
     queued
 }
 
-/// How many connections here a channel names.
+/// Number of connections here that a channel names.
 pub(crate) fn count(registry: &Registry, channel: Channel<'_>) -> u32 {
     let count = match channel {
         Channel::User(user) => registry.count(Some(user)),

@@ -24,9 +24,9 @@ const PUSHES: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     blocks: Vec<Block>,
-    /// Which of the blocks is a group's, by the group's address.
+    /// Index of a group's block, by the group's address.
     places: HashMap<usize, usize>,
-    /// What delivering them takes.
+    /// Number of pushes that the blocks take.
     pushes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Who is connected here: connections by id, by user and by room.
+//! The connections of this server, by id, by user and by room.
 //!
 //! Sharded, and locked for short: a lookup holds a shard just long enough to clone a reference. Users, rooms and
 //! "everyone" are all [`Group`]s.

@@ -26,7 +26,7 @@ pub const MAX_LEEWAY_SECONDS: u64 = 300;
 /// The last moment a JavaScript `Date` can hold, in Unix milliseconds.
 const LAST_DATE_MS: u64 = 8_640_000_000_000_000;
 
-/// What tokens are signed with.
+/// The key that tokens are signed with.
 #[derive(Clone)]
 pub enum Key {
     /// The shared secret of HS256, HS384 and HS512.
@@ -44,7 +44,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a token must fulfil, and where it is found.
+/// The rules that a token must fulfil, and the places where it is found.
 #[derive(Clone, Debug)]
 pub struct JwtOptions {
     /// Permitted algorithms; all of the key's family. Empty: HS256 for a secret, else what the key is.
@@ -55,22 +55,22 @@ pub struct JwtOptions {
     pub audience: Audience,
     /// The claim that holds the user id, a string or an integer. Default `sub`.
     pub user_id_claim: String,
-    /// How far clocks may differ, for `exp` and `nbf`. Default 5 s; at most 300 s.
+    /// Difference of clocks that is allowed for `exp` and `nbf`. Default 5 s; at most 300 s.
     pub leeway_seconds: u64,
     /// True if a token without `exp` is refused. Default true. An `exp` that is there is always checked.
     pub require_exp: bool,
     /// True if the secret may be shorter than the hash of an algorithm (RFC 7518 section 3.2). Default false.
     pub allow_short_secret: bool,
-    /// Which further places may carry the token. Default none.
+    /// Further places that may carry the token. Default none.
     pub sources: Sources,
 }
 
-/// What `aud` must be (RFC 7519 section 4.1.3).
+/// The rule for `aud` (RFC 7519 section 4.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// It is not looked at.
     Any,
-    /// One of these must be in it. Where none is named it must not be there: the token is for somebody else.
+    /// One of these must be in it. If none is named, it must not be there: the token is for somebody else.
     OneOf(Vec<String>),
 }
 

@@ -54,7 +54,7 @@ impl VerifyingKey {
         matches!(self, Self::Public { .. })
     }
 
-    /// How long a shared secret is.
+    /// Length of a shared secret, in bytes. `None` for a public key.
     pub(super) fn secret_bytes(&self) -> Option<usize> {
         match self {
             Self::Secret(secret) => Some(secret.len()),
@@ -85,7 +85,7 @@ impl VerifyingKey {
     }
 }
 
-/// How long the secret of an algorithm has to be: as long as its hash. 0 for the algorithms of public keys.
+/// Least length of an algorithm's secret, in bytes: that of its hash. 0 for the algorithms of public keys.
 pub(super) fn least_bytes(algorithm: Algorithm) -> usize {
     mac(algorithm).map_or(0, |mac| mac.digest_algorithm().output_len())
 }

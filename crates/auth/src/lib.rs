@@ -1,4 +1,4 @@
-//! Who a connection is: the identity, where its token is found, and how a JWT is verified.
+//! The identity of a connection, the places where its token is found, and the verification of a JWT.
 
 #![forbid(unsafe_code)]
 
@@ -14,16 +14,16 @@ use std::sync::Arc;
 /// Most bytes of a user id and of a room's name.
 pub const MAX_ID_BYTES: usize = 256;
 
-/// Who is connected.
+/// The identity of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The user; one user may have many connections.
     pub user_id: Arc<str>,
     /// Rooms the connection is in from the beginning.
     pub rooms: Vec<Arc<str>>,
-    /// What the app gets as `connection.data`, as JSON text. For a JWT all of its claims.
+    /// The app gets this as `connection.data`. JSON text; for a JWT all of its claims.
     pub data: Option<Box<str>>,
-    /// When the connection must end, in Unix milliseconds. At most 8.64e15, the last day JavaScript knows.
+    /// Time at which the connection must end, in Unix milliseconds. At most 8.64e15, the last day JavaScript knows.
     pub expires_at: Option<u64>,
 }
 

@@ -76,7 +76,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// What an object holds, in its order.
+/// The members of an object, in its order.
 struct Pairs<'a>(Vec<(Vec<u8>, &'a str)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {

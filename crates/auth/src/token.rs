@@ -1,4 +1,4 @@
-//! Where a request carries its token. Nothing here verifies it.
+//! The places where a request carries its token. Nothing here verifies it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// What a client is told that has no token: all the places where it could have been.
+    /// The message for a client without a token: all the places where it could have been.
     pub(super) fn missing(&self) -> String {
         let mut places = vec![
             "the header Authorization: Bearer <token>".to_owned(),

@@ -45,7 +45,7 @@ pub const UNAUTHORIZED: u16 = 4401;
 /// The handshake came from an origin that is not permitted (`rejectWith: 'close'`).
 pub const FORBIDDEN: u16 = 4403;
 
-/// Who ended a connection.
+/// The side that ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClosedBy {
     /// The client sent the first close frame.
@@ -70,7 +70,7 @@ impl ClosedBy {
     }
 }
 
-/// What a client should do once its connection is closed.
+/// Advice to a client whose connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// Connect again by itself, after a random pause.
@@ -102,7 +102,7 @@ pub struct CloseInfo {
     pub name: &'static str,
     /// One line that says what happened.
     pub meaning: &'static str,
-    /// What the client should do.
+    /// Advice to the client.
     pub advice: Advice,
 }
 

@@ -124,10 +124,10 @@ impl fmt::Display for Code {
     }
 }
 
-/// What an engine call fails with: a stable code and a sentence for people.
+/// The error of an engine call: a stable code and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Which error it is.
+    /// The error's code.
     pub kind: Code,
     /// A sentence for people; never holds a secret.
     pub message: String,

@@ -1,9 +1,9 @@
-//! Who a client is, where proxies stand in between: its address, and whether its connection is TLS. `X-Forwarded-For` and
+//! The client behind proxies: its address, and whether its connection is TLS. `X-Forwarded-For` and
 //! `X-Forwarded-Proto` tell, or `Forwarded` (RFC 7239).
 //!
-//! Each proxy adds whom it got the request from at the right end, so the header is read from there: as long as who
-//! handed it in is trusted, what it says is believed. What stands further left may have been made up by the client, and
-//! never decides how something to the right of it is read.
+//! Each proxy adds its own client's address at the right end, so the header is read from there. An element is believed if
+//! the proxy that wrote it is trusted. The client may have made up the elements further left; they never decide how
+//! something to the right of them is read.
 
 #[cfg(test)]
 mod tests;
@@ -19,12 +19,12 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::head::RequestHead;
 use crate::syntax::{is_token, trim};
 
-/// What stands for the address of a peer on a Unix-domain socket, as in nginx's `$remote_addr`.
+/// Stands for the address of a peer on a Unix-domain socket, as in nginx's `$remote_addr`.
 pub(crate) const UNIX: &str = "unix:";
-/// How many proxies there may be where only their number is known.
+/// Number of proxies that is allowed if only their number is known.
 pub const HOPS: RangeInclusive<u64> = 1..=16;
 
-/// Who is believed about where a request comes from.
+/// The proxies that are believed about a request's origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TrustProxy {
     /// Nobody: the client is who connects.
@@ -36,7 +36,7 @@ pub enum TrustProxy {
     Listed(Vec<Proxy>),
 }
 
-/// Where a proxy that is trusted may be.
+/// The place of a proxy that is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proxy {
     /// At the other end of a Unix-domain socket.
@@ -55,7 +55,7 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// As Node saw it, [`UNIX`], or empty where that is not known.
@@ -282,7 +282,7 @@ fn entries(line: &str, header: ProxyHeader) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the last element of a `Forwarded` header begins: the last comma outside of quotes, seen from the right. From
+/// Position before the last element of a `Forwarded` header: the last comma outside of quotes, seen from the right. From
 /// the left, a quote that a client opens would swallow what the proxies added behind it.
 fn last_comma(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
@@ -330,7 +330,7 @@ fn parameter<'a>(element: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
     }
 }
 
-/// What stands before the closing quote, and what behind it.
+/// The text before the closing quote, and the text behind it.
 fn unquote(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

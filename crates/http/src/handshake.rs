@@ -16,7 +16,7 @@ use crate::syntax::is_token;
 
 /// The subprotocol under which browsers send their token; an app can't have it for its own.
 pub const BEARER: &str = "bearer";
-/// What the key is hashed with (RFC 6455 section 1.3).
+/// Hashed together with the key (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The version this server speaks (RFC 6455 section 4.1).
 const VERSION: &str = "13";

@@ -1,4 +1,4 @@
-//! Which pages may connect: the `Origin` header (RFC 6454) against the `Host` header or a list.
+//! The pages that may connect: the `Origin` header (RFC 6454) against the `Host` header or a list.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::redact;
 use crate::refusal::Refusal;
 use crate::syntax::parse_digits;
 
-/// Which values of the `Origin` header may connect. Requests without one always may: they come from no browser.
+/// The values of the `Origin` header that may connect. Requests without one always may: they come from no browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// Host and port as in the `Host` header; a missing port is 80 or 443 by the origin's scheme. That is `http`, `https`,
@@ -57,7 +57,7 @@ pub fn check_origin(head: &RequestHead, tls: bool, permitted: &Origins) -> Resul
         Origins::SameHost if !origin.is_host(host) => {
             refuse(format!("the origin {} is not the host {}; see allowedOrigins", quote(text), quote(host)))
         }
-        // Whoever is on the way of a page without TLS can write it.
+        // Anybody on the way of a page without TLS can write it.
         Origins::SameHost if tls && origin.is_plain_page() => refuse(format!(
             "the origin {} is a page without TLS, and the connection is with TLS; see allowedOrigins",
             quote(text)
@@ -73,7 +73,7 @@ pub fn check_origin(head: &RequestHead, tls: bool, permitted: &Origins) -> Resul
 /// `file://`. And `null`, as which browsers show every origin that they don't want to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {
-    /// What the host must be, or with `any_subdomain` what must follow its first label.
+    /// The host itself, or with `any_subdomain` all behind its first label.
     origin: Origin,
     any_subdomain: bool,
 }
@@ -137,7 +137,7 @@ impl fmt::Display for OriginPattern {
     }
 }
 
-/// How an opaque origin is written (RFC 6454 section 7.1).
+/// The form of an opaque origin (RFC 6454 section 7.1).
 const NULL: &str = "null";
 
 #[derive(Clone, Debug, PartialEq, Eq)]

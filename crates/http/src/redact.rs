@@ -1,4 +1,4 @@
-//! What may be told of a request's URL and origin: where it went, never what could let somebody in.
+//! The part of a request's URL and origin that may be told: its destination, and nothing that could let somebody in.
 //!
 //! No look at a value says whether it is a token: opaque ones have no form. So no value is shown, and no text that is hardly a name.
 
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 const HIDDEN: &str = "[redacted]";
 /// Longest name, and longest segment of a path, that is shown. A JWT is longer.
 const MAX_PLAIN: usize = 64;
-/// Where in a name or segment a value may begin, also percent-encoded by a client that did so once too often.
+/// Marks behind which a value may begin in a name or segment, also percent-encoded by a client that did so once too often.
 const MARKS: [&str; 18] = [
     "?", "#", ";", "=", "&", "@", "+", " ", "\\", "%3f", "%23", "%3b", "%3d", "%26", "%40", "%2b", "%20",
     "%25",

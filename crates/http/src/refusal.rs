@@ -16,11 +16,11 @@ pub struct Refusal {
     pub message: String,
     /// Headers the status calls for.
     pub headers: Vec<(&'static str, String)>,
-    /// What the embedder says in place of ours.
+    /// The embedder's words in place of ours.
     own: Option<Box<Own>>,
 }
 
-/// What a refusal of the embedder's own says besides its status and its message.
+/// The rest of a refusal of the embedder's own, beside its status and its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
     /// The code that the client is told, without white space.
@@ -67,7 +67,7 @@ impl Refusal {
         self.own.as_ref().map_or(self.code, |own| &own.code)
     }
 
-    /// What the embedder adds to the answer's head.
+    /// The lines that the embedder adds to the answer's head.
     pub fn lines(&self) -> HeaderLines {
         self.own.as_ref().map_or_else(HeaderLines::default, |own| own.headers.clone())
     }

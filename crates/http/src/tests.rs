@@ -39,7 +39,7 @@ fn code(head: &RequestHead) -> Result<(), (u16, &'static str)> {
     accept(head, &RULES).map(drop).map_err(|refusal| (refusal.status, refusal.code))
 }
 
-/// What is answered to these lines of `Sec-WebSocket-Protocol`.
+/// The answer to these lines of `Sec-WebSocket-Protocol`.
 fn answer(offered: &[&str], wanted: &[&str]) -> Result<Option<String>, &'static str> {
     let protocols: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
     let accepted =

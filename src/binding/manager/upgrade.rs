@@ -13,7 +13,7 @@ use crate::binding::constants::flag::{CUT, REPORT, TLS, TRUSTED};
 use crate::binding::throw::{throw, throw_error};
 use crate::engine::{Admission, Taken, Upgrade, denial};
 
-/// Who a client is, as `authenticate` and `handleUpgrade` say it.
+/// The identity of a client, as `authenticate` and `handleUpgrade` say it.
 #[napi(object)]
 pub struct NativeIdentity {
     /// The user.
@@ -28,7 +28,7 @@ pub struct NativeIdentity {
     pub headers: Option<Vec<String>>,
 }
 
-/// How `authenticate` refuses a client by itself.
+/// A refusal of `authenticate`'s own.
 #[napi(object)]
 pub struct NativeRefusal {
     /// HTTP status, 400 to 599.
@@ -74,7 +74,7 @@ impl NativeIdentity {
     }
 }
 
-/// What became of an upgrade on the spot.
+/// The immediate result of an upgrade.
 #[napi(object, object_from_js = false)]
 pub struct NativeTicket {
     /// Number under which events speak of it.

@@ -14,7 +14,7 @@ const MEMORY_SHARE: u64 = 4;
 const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_MEMORY: u64 = 1 << 40;
 
-/// What is known so far.
+/// The options that are known so far.
 pub(super) struct Draft {
     pub(super) config: Config,
     pub(super) auth: Option<AuthDraft>,

@@ -22,7 +22,7 @@ use super::throw::throw;
 use crate::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, RejectWith, Relay};
 
-/// What the process' environment has for options that are left out.
+/// The values of the process' environment for options that are left out.
 #[derive(Default)]
 pub(crate) struct Environment {
     /// `JWT_SECRET`, for `auth`.
@@ -31,7 +31,7 @@ pub(crate) struct Environment {
     pub(crate) redis_url: Option<String>,
     /// Bytes of memory that the process may use, for `limits.memoryBytes`.
     pub(crate) memory: Option<u64>,
-    /// True if the manager has no server. Where nothing says who may connect then, nobody may whom the application doesn't vouch for.
+    /// True if the manager has no server. Without a rule of who may connect, only clients may that the application vouches for.
     pub(crate) serverless: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn option_paths() -> Vec<&'static str> {
 /// An option that is no plain number.
 struct Opt {
     path: &'static str,
-    /// What it takes, to follow "must be".
+    /// Description of the values that it takes, to follow "must be".
     expected: &'static str,
     set: fn(&mut Draft, Value) -> Result<(), Wrong>,
 }

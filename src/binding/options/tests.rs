@@ -230,7 +230,7 @@ fn an_unknown_option_is_refused_at_every_level_with_the_nearest_name() {
     assert!(long.message.len() < 400, "{long}");
     let redis = set("redis.retryStrategy", Value::Undefined).unwrap_err();
     assert!(redis.message.contains("url, ") && !redis.message.contains("threads"), "{redis}");
-    // What others call an option is none of ours, and what is meant is.
+    // The names of others are none of our options, and the options that they mean are.
     assert_eq!(option_paths().iter().find(|path| FOREIGN.iter().any(|(foreign, _)| foreign == *path)), None);
     assert!(FOREIGN.iter().all(|(_, ours)| option_paths().contains(ours)));
 }

@@ -5,7 +5,7 @@ use codes::error::{Code, ConfigError, quote};
 use super::option_paths;
 use super::value::join;
 
-/// What other libraries call an option of ours.
+/// The names of other libraries for options of ours.
 pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("cors", "allowedOrigins"),
     ("origin", "allowedOrigins"),
@@ -33,7 +33,7 @@ pub(super) fn unknown(parent: &str, name: &str) -> ConfigError {
         let known = path.rsplit('.').next().unwrap_or(path);
         strsim::osa_distance(&known.to_lowercase(), &name.to_lowercase())
     };
-    // Where the name was written is near to nothing, unless it was written twice.
+    // The place of the name itself is near to nothing, unless it was written twice.
     let nearest = option_paths()
         .into_iter()
         .filter(|_| name.len() <= LONGEST)

@@ -21,7 +21,7 @@ pub(super) enum Value {
     LongList(u32),
     /// The members that the table knows and that are not undefined, and whatever other members of its own it has.
     Object(Vec<(String, Value)>),
-    /// What no option takes: its description.
+    /// A value that no option takes: its description.
     Other(&'static str),
 }
 
@@ -93,7 +93,7 @@ impl Value {
         if fits { Ok(number as u64) } else { Err(Wrong::Value) }
     }
 
-    /// What an error message shows of it.
+    /// The text that an error message shows of it.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Undefined => "undefined".to_owned(),
@@ -119,7 +119,7 @@ impl Value {
         }
     }
 
-    /// What an error message shows of it when it may be a secret.
+    /// The text that an error message shows of it if it may be a secret.
     pub(super) fn kind(&self) -> String {
         match self {
             Self::Text(text) if text.is_empty() => "an empty string".to_owned(),

@@ -10,7 +10,7 @@ use super::Config;
 pub struct Number {
     /// Full path of the option.
     pub path: &'static str,
-    /// What it counts, for messages.
+    /// The unit that it counts, for messages.
     pub unit: &'static str,
     /// Smallest permitted value.
     pub min: u64,
@@ -25,7 +25,7 @@ pub struct Number {
 }
 
 impl Number {
-    /// What is expected, for messages.
+    /// Description of the expected value, for messages.
     pub fn expected(&self) -> String {
         format!("an integer from {} to {} ({})", self.min, self.max, self.unit)
     }

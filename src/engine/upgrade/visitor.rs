@@ -14,24 +14,24 @@ use crate::engine::request::{accept_page, check, keep};
 use crate::engine::shared::Shared;
 use crate::events::{self, Event, Interest};
 
-/// What is kept of a request: its head is dropped once it was examined, so that a client which waits costs little.
+/// The part of a request that is kept. Its head is dropped once it was examined, so that a client which waits costs little.
 pub(super) struct Visitor {
     pub shared: Arc<Shared>,
     pub ticket: u64,
     pub report: bool,
     /// The client's address.
     pub remote: Box<str>,
-    /// What the 101 is made of. None if the request is not valid.
+    /// The values of the 101. None if the request is not valid.
     pub(super) accept: Option<Accept>,
     /// True if it is a HEAD request, whose answer has no body.
     is_head: bool,
-    /// What the connection keeps of the request.
+    /// The part of the request that the connection keeps.
     pub(super) request: Option<Box<str>>,
     /// For the event of a refusal. None if nobody listened when it came.
     seen: Option<Box<Seen>>,
 }
 
-/// What the event of a refusal shows of a request, each at most [`MAX_SHOWN`] bytes.
+/// The parts of a request that the event of a refusal shows, each at most [`MAX_SHOWN`] bytes.
 struct Seen {
     url: String,
     origin: Option<String>,
@@ -92,7 +92,7 @@ impl Visitor {
     }
 }
 
-/// What is told of an upgrade that the embedder has refused itself.
+/// The event of an upgrade that the embedder has refused itself.
 pub(super) fn refusal_of(head: &RequestHead, remote: String, code: Code, message: String) -> events::Refusal {
     let Seen { url, origin } = Seen::of(head);
     events::Refusal { code: code.as_str().to_owned(), message, url, remote, origin }

@@ -126,7 +126,7 @@ fn a_number_of_proxies_counts_from_the_peer() {
     assert_eq!(by_hops(2, chain), "192.0.2.1");
     assert_eq!(by_hops(3, chain), "198.51.100.7");
     assert_eq!(by_hops(16, chain), "198.51.100.7");
-    // Who the proxies in between are makes no difference, and neither does who the peer is.
+    // The addresses of the proxies in between make no difference, nor does that of the peer.
     assert_eq!(by_hops(2, "192.0.2.1, unknown"), "192.0.2.1");
     for peer in ["2001:db8::1", UNIX, ""] {
         assert!(trusts(&TrustProxy::Hops(1), peer), "{peer}");
@@ -336,7 +336,7 @@ fn other_places_are_refused_with_what_would_do() {
 fn a_peer_on_a_unix_domain_socket_has_no_address() {
     assert_eq!(client_address(&head(&[]), UNIX, &listed(&["unix"]), ProxyHeader::XForwardedFor), "");
     assert_eq!(client_address(&head(&[]), UNIX, &TrustProxy::Nobody, ProxyHeader::XForwardedFor), "");
-    // What nginx writes of a proxy that reached it that way.
+    // nginx writes this of a proxy that reached it that way.
     let lines = [("X-Forwarded-For", "192.0.2.1, unix:")];
     let client =
         |places: &[&str]| client_address(&head(&lines), PROXY, &listed(places), ProxyHeader::XForwardedFor);
@@ -408,7 +408,7 @@ fn how_the_client_came_is_told_where_its_address_is() {
     let two = TrustProxy::Hops(2);
     let addresses = ("X-Forwarded-For", "198.51.100.7, 192.0.2.1, 10.0.0.2");
     for (schemes, trust, expected) in [
-        // What stands further left may be the client's.
+        // Values further left may be the client's.
         ("http, https", &TrustProxy::Hops(1), true),
         ("https, http", &TrustProxy::Hops(1), false),
         ("http, https, http", &two, true),

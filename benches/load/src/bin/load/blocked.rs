@@ -12,7 +12,7 @@ use load::peer::{self, State};
 use crate::options::Options;
 
 pub(crate) fn run(options: &Options) -> io::Result<Report> {
-    let text = json_text(options.size);
+    let text = options.target.dialect.message(&json_text(options.size));
     let frame = client_frame(TEXT, &text);
     let mut poll = Poll::new()?;
     let mut peers = peer::open(&options.target, options.connections, 0)?;

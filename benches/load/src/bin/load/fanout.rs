@@ -11,7 +11,7 @@ use crate::options::Options;
 
 pub(crate) fn run(options: &Options) -> io::Result<Report> {
     let (members, in_flight) = (options.connections, options.in_flight);
-    let text = json_text(options.size);
+    let text = options.target.dialect.message(&json_text(options.size));
     let frame = client_frame(TEXT, &text);
     let batch = frame.repeat(in_flight);
     let mut peers = peer::open(&options.target, members, 0)?;
