@@ -9,7 +9,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::connection::Connection;
-use super::handle::Handle;
+use super::handle::{ConnectionId, Handle};
 use super::inbox::Inbox;
 use super::memory::Holder;
 #[cfg(unix)]
@@ -129,8 +129,7 @@ pub(super) fn take_turn(token: Token, budget: &Budget) {
         slot.connection.take()
     });
     let Some(mut connection) = connection else { return };
-    // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
-    match catch_unwind(AssertUnwindSafe(|| connection.turn(budget))) {
+    match guard(connection.handle().id, || connection.turn(budget)) {
         Ok(false) => {
             budget.charge_to(connection.handle().account());
             connection.handle().turn_ends();
@@ -142,13 +141,18 @@ pub(super) fn take_turn(token: Token, budget: &Budget) {
 
 /// Ends a connection outside its turns, with what it has left to do.
 fn shed_now(mut connection: Box<Connection>) {
-    let _ = catch_unwind(AssertUnwindSafe(|| connection.shed_now()));
+    let _ = guard(connection.handle().id, || connection.shed_now());
     end(connection);
 }
 
 fn end(connection: Box<Connection>) {
     scheduler::charge(END);
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
+    let _ = guard(connection.handle().id, || drop(connection));
+}
+
+/// A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
+fn guard<T>(id: ConnectionId, work: impl FnOnce() -> T) -> Result<T, ()> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| tracing::error!(id, "a fault of ours ends a connection"))
 }
 
 /// Notes what sockets are ready for and gives their connections turns; answers of how many it was told. A number may be of
@@ -271,7 +275,7 @@ pub(super) fn send_back() {
 /// end and nobody else's.
 fn write(token: Token, connection: &Connection, write: impl FnOnce() -> Flushed) {
     let handle = connection.handle();
-    match catch_unwind(AssertUnwindSafe(write)) {
+    match guard(handle.id, write) {
         Ok(Flushed::Done) => {}
         Ok(Flushed::Drained) => connection.drained(),
         Ok(Flushed::Blocked) => handle.wake_here(),

@@ -125,6 +125,7 @@ impl Connection {
             self.conclude_at_last();
         }
         if commands.dead() && self.phase == Phase::Open {
+            tracing::debug!(id = self.registration.handle.id, "no answer to ping");
             // The frame is said for the record; nobody is likely to read it, so nothing is waited for.
             self.registration.leave(close::HEARTBEAT, "no answer to ping", ClosedBy::Network);
             self.say_close(close::HEARTBEAT, "no answer to ping");
@@ -170,6 +171,7 @@ impl Connection {
         writer.flush(&self.socket, inbox);
         let dropped = writer.cut(&inbox.memory);
         inbox.counters.messages_dropped.add(dropped.messages);
+        tracing::info!(id = handle.id, messages = dropped.messages, bytes = dropped.bytes, "slow consumer");
         if is_told {
             self.registration.app.on_slow(handle, dropped);
         }
