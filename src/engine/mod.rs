@@ -123,6 +123,8 @@ impl Engine {
             over: AtomicBool::new(false),
             node: random_name().chars().take(8).collect(),
         };
+        let Config { threads, relay, redis, .. } = &inner.shared.config;
+        tracing::info!(engine = inner.node, threads, ?relay, redis = redis.is_on(), "engine started");
         Ok(Engine { inner: Arc::new(inner) })
     }
 

@@ -96,6 +96,7 @@ impl Application for Shared {
     fn on_end(&self, handle: &Arc<Handle>, end: Option<End>, announced: bool) {
         self.registry.forget(handle);
         let Some(End { code, reason, by }) = end else { return };
+        tracing::debug!(id = handle.id, code, ?by, "connection ended");
         if announced {
             self.counters.closed(code, by);
         }

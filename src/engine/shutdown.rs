@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tracing::info;
+
 use super::{Engine, Inner};
 use crate::events::Event;
 use crate::worker::handle::Handle;
@@ -27,6 +29,7 @@ impl Engine {
             return;
         }
         self.inner.over.store(drain.is_zero(), Ordering::Release);
+        info!(engine = self.inner.node, code, ?drain, "shutdown begins");
         self.shared().closing.send_replace(true);
         let inner = self.inner.clone();
         let reason: Box<str> = reason.into();
@@ -74,7 +77,9 @@ impl Inner {
             });
         }
         self.over.store(true, Ordering::Release);
+        info!(engine = self.node, left = shared.limiter.count(), "connections closed");
         shared.broker.close(shared.config.limits.close_timeout);
+        info!(engine = self.node, "broker closed");
         self.stop_workers();
         shared.events.push(Event::Closed);
     }
@@ -83,6 +88,9 @@ impl Inner {
     fn stop_workers(&self) {
         let mut workers = self.workers.lock();
         workers.iter_mut().for_each(WorkerThread::stop);
+        if !workers.is_empty() {
+            info!(engine = self.node, "engine stopped");
+        }
         workers.clear();
     }
 }

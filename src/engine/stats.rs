@@ -39,8 +39,9 @@ impl CloseCounts {
 }
 
 impl SharedCounters {
-    /// Counts a refused handshake by its error code.
-    pub fn refused(&self, code: &'static str) {
+    /// Counts a refused handshake by its error code. `remote` is the client's address, empty where it isn't known.
+    pub fn refused(&self, code: &'static str, remote: &str) {
+        tracing::info!(target: "actory_websocket::engine::upgrade", code, remote, "upgrade refused");
         *self.refused.lock().entry(code).or_default() += 1;
     }
 

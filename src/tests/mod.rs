@@ -12,6 +12,7 @@ mod handshake;
 mod harness;
 mod heartbeat;
 mod lifecycle;
+mod log;
 mod memory;
 mod overdue;
 mod proxy;

@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::Worker;
 use super::connection::Connection;
-use super::handle::Handle;
+use super::handle::{ConnectionId, Handle};
 use super::memory::Holder;
 #[cfg(unix)]
 use super::poller::Readiness;
@@ -119,8 +119,7 @@ impl Connections {
             slot.connection.take()
         });
         let Some(mut connection) = connection else { return };
-        // A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
-        match catch_unwind(AssertUnwindSafe(|| connection.turn(budget, worker))) {
+        match guard(connection.handle().id, || connection.turn(budget, worker)) {
             Ok(false) => {
                 worker.scheduler.charge_to(connection.handle().account(), budget);
                 connection.handle().turn_ends(&worker.scheduler);
@@ -262,20 +261,25 @@ impl Connections {
 
 /// Ends a connection outside its turns, with what it has left to do.
 fn shed_now(mut connection: Box<Connection>, worker: &Worker) {
-    let _ = catch_unwind(AssertUnwindSafe(|| connection.shed_now(worker)));
+    let _ = guard(connection.handle().id, || connection.shed_now(worker));
     end(connection, worker);
 }
 
 fn end(connection: Box<Connection>, worker: &Worker) {
     worker.scheduler.charge(END);
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(connection)));
+    let _ = guard(connection.handle().id, || drop(connection));
+}
+
+/// A fault of ours in one connection must not be the end of the others: it ends, and the panic's message says where.
+fn guard<T>(id: ConnectionId, work: impl FnOnce() -> T) -> Result<T, ()> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| tracing::error!(id, "a fault of ours ends a connection"))
 }
 
 /// Writes to a connection whose turn it is not, and has it do what that leaves to do. As in a turn, a fault of ours is its
 /// end and nobody else's.
 fn write(token: Token, connection: &Connection, scheduler: &Scheduler, write: impl FnOnce() -> Flushed) {
     let handle = connection.handle();
-    match catch_unwind(AssertUnwindSafe(write)) {
+    match guard(handle.id, write) {
         Ok(Flushed::Done) => {}
         Ok(Flushed::Drained) => connection.drained(),
         Ok(Flushed::Blocked) => handle.wake_here(),

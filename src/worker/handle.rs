@@ -408,6 +408,7 @@ impl Handle {
 
     /// Ends the connection with the heartbeat's code.
     pub(super) fn declare_dead(self: &Arc<Self>) {
+        tracing::debug!(id = self.id, "no answer to ping");
         self.command(Commands::DEAD);
     }
 }

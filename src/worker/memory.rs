@@ -223,6 +223,7 @@ async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
         let goes = freed < excess;
         if goes {
             freed += holder.handle.writer().own() + holder.unfinished;
+            tracing::info!(id = holder.handle.id, bytes = holder.bytes, "evicted for memory");
             holder.handle.evict();
         }
         goes

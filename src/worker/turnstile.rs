@@ -86,7 +86,8 @@ fn start() -> io::Result<mpsc::Sender<Work>> {
         stand_back();
         for work in works {
             // A fault of ours costs that handshake and no other. The panic's message says where.
-            let _ = catch_unwind(AssertUnwindSafe(work));
+            let done = catch_unwind(AssertUnwindSafe(work));
+            let _ = done.map_err(|_| tracing::error!("a fault of ours ends a handshake"));
         }
     })?;
     Ok(queue)

@@ -200,12 +200,16 @@ impl std::error::Error for ConfigError {}
 
 /// Quotes a value for a message: control characters escaped, at most 40 characters of it.
 pub fn quote(text: &str) -> String {
-    const SHOWN: usize = 40;
-    let mut head: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN).is_some() {
+    format!("'{}'", excerpt(text, 40))
+}
+
+/// At most so many characters of a text, on one line: control characters escaped.
+pub fn excerpt(text: &str, shown: usize) -> String {
+    let mut head: String = text.chars().take(shown).flat_map(char::escape_debug).collect();
+    if text.chars().nth(shown).is_some() {
         head.push('…');
     }
-    format!("'{head}'")
+    head
 }
 
 #[cfg(test)]

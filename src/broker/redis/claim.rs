@@ -19,6 +19,7 @@ impl Claim {
     /// Claims a prefix. Several may.
     pub(super) fn on(prefix: &str) -> Claim {
         CLAIMS.lock().push(prefix.to_owned());
+        tracing::info!(prefix, "prefix claimed");
         Claim(prefix.to_owned())
     }
 }
@@ -28,6 +29,7 @@ impl Drop for Claim {
         let mut claims = CLAIMS.lock();
         if let Some(at) = claims.iter().position(|claim| *claim == self.0) {
             claims.swap_remove(at);
+            tracing::info!(prefix = self.0, "prefix given up");
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use codes::error::Error;
+use codes::error::{Error, excerpt};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::{info, warn};
 
 use super::clock;
 use super::link::Link;
@@ -224,6 +225,13 @@ impl SubscriptionRouter {
                 count(&self.counts.gaps);
             }
             let gap = gap.map(clock::until_now);
+            match &told.status.error {
+                None => info!(node = self.node, ?state, ?gap, "broker status"),
+                Some(error) => {
+                    let (code, reason) = (error.code(), excerpt(&error.message, 200));
+                    warn!(node = self.node, ?state, ?gap, code, reason, "broker status");
+                }
+            }
             // Reported under the lock, so that states are told in their order.
             self.sink.status(BrokerStatus { gap, ..told.status.clone() });
         }

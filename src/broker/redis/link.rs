@@ -120,6 +120,7 @@ impl Link {
             *self.word.lock() = None;
             let retired = self.is_retired();
             if !retired {
+                tracing::debug!(node = router.node, link = self.number, code = error.code(), "link down");
                 router.link_down(&self, error);
                 router.stale.notify_one();
             }
@@ -176,6 +177,7 @@ impl Link {
             let before = self.last_address.lock().replace(server.address.clone());
             // It may be another name of the same server. Then the gap ends later than it had to.
             if before.is_some_and(|before| before != server.address) {
+                tracing::info!(node = router.node, link = self.number, server = %server.address, "Redis moved");
                 router.expect_stragglers();
             }
             let (wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;

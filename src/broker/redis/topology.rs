@@ -59,6 +59,7 @@ impl Finder {
 /// Finds out what there is, makes the links, and looks after them until the router is closed.
 pub(super) async fn supervise(router: Arc<SubscriptionRouter>) {
     let Some((mode, server)) = discover(&router).await else { return };
+    tracing::info!(node = router.node, ?mode, server = %server.address, "Redis found");
     router.set_sharded(mode == Mode::Cluster);
     if mode == Mode::Cluster {
         return Cluster::new(router).run().await;

@@ -68,6 +68,7 @@ impl Host<'_> {
         writer.flush(self.socket, inbox);
         let dropped = writer.cut(&inbox.memory);
         inbox.counters.messages_dropped.add(dropped.messages);
+        tracing::info!(id = handle.id, messages = dropped.messages, bytes = dropped.bytes, "slow consumer");
         if is_told {
             app.on_slow(handle, dropped);
         }

@@ -49,6 +49,9 @@ impl Cluster {
                     let changed = masters != self.masters;
                     self.apply(&masters);
                     self.masters = masters;
+                    if changed {
+                        tracing::info!(node = self.router.node, masters = self.links.len(), "slots moved");
+                    }
                     changed
                 }
                 Err(error) => {
