@@ -1,8 +1,8 @@
-//! What became of a call that other servers had a part in.
+//! The outcome of a call that other servers had a part in.
 
 use serde::Serialize;
 
-/// What is known of a message's way.
+/// The known part of a message's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -19,13 +19,13 @@ pub enum Status {
 pub struct Delivery {
     /// See [`Status`].
     pub status: Status,
-    /// How many servers have the recipient, at most. None if that isn't known.
+    /// The number of servers that have the recipient, at most. None if that isn't known.
     pub nodes: Option<u32>,
     /// Connections on this server that the message was for: not arrivals.
     pub local: u32,
 }
 
-/// How many connections there are, on all servers.
+/// The number of connections on all servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
     /// Connections on the servers that answered.
@@ -36,7 +36,7 @@ pub struct Census {
     pub complete: bool,
 }
 
-/// What a question to the broker comes to.
+/// The answer to a question to the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Of a publish.

@@ -168,7 +168,7 @@ impl Engine {
     /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.
     ///
     /// # Errors
-    /// `ERR_TOO_LARGE` for what no outbox could take, `ERR_CLOSED` after a shutdown's drain; see [`Broker::publish`].
+    /// `ERR_TOO_LARGE` for what no send queue could take, `ERR_CLOSED` after a shutdown's drain; see [`Broker::publish`].
     pub fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
         self.check_open()?;
         self.check_size(message)?;
@@ -184,11 +184,11 @@ impl Engine {
         self.shared().broker.publish_raw(channel, payload)
     }
 
-    /// Delivers to connections of this server only, past the broker. Answers into how many outboxes; none after a
+    /// Delivers to connections of this server only, past the broker. Answers into how many send queues; none after a
     /// shutdown's drain.
     ///
     /// # Errors
-    /// `ERR_TOO_LARGE` for what no outbox could take.
+    /// `ERR_TOO_LARGE` for what no send queue could take.
     pub fn deliver_local(&self, channel: Channel<'_>, message: Message<'_>) -> Result<u32, Error> {
         if self.is_over() {
             return Ok(0);
@@ -200,7 +200,7 @@ impl Engine {
     /// Queues a message to one connection. Answers whether it was queued.
     ///
     /// # Errors
-    /// `ERR_TOO_LARGE` for what no outbox could take.
+    /// `ERR_TOO_LARGE` for what no send queue could take.
     pub fn send(&self, id: ConnectionId, message: Message<'_>) -> Result<bool, Error> {
         let limit = self.check_size(message)?;
         let Some(handle) = self.get(id) else { return Ok(false) };

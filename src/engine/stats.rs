@@ -81,7 +81,7 @@ pub struct Stats {
     pub pings: u64,
     /// Bytes of messages that wait for JavaScript.
     pub event_bytes: usize,
-    /// Bytes of memory that outboxes hold for clients that are behind.
+    /// Bytes of memory that send queues hold for clients that are behind.
     pub outbox_bytes: usize,
     /// Bytes of memory that unfinished messages hold, those that are on their way to many rooms among them.
     pub unfinished_bytes: usize,

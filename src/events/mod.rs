@@ -76,7 +76,7 @@ pub enum Event {
     Drain { handle: Arc<Handle> },
     /// A connection ended. The last of its events.
     Close { handle: Arc<Handle>, code: u16, reason: Box<str>, by: ClosedBy },
-    /// A connection's outbox overflowed; it is being closed.
+    /// A connection's send queue overflowed; it is being closed.
     Slow { handle: Arc<Handle>, dropped: Dropped },
     /// An upgrade whose result was asked for succeeded.
     Upgraded { handle: Arc<Handle>, ticket: u64 },
@@ -157,7 +157,7 @@ struct Queue {
     refusals: usize,
     /// Connections that wait to add a message, none of theirs being in the queue: in this order, each once.
     line: VecDeque<Arc<Handle>>,
-    /// Number of the last turn whose events the embedder has dealt with: what it sent in return is in the outboxes.
+    /// Number of the last turn whose events the embedder has dealt with: what it sent in return is in the send queues.
     settled: u64,
     /// Connections whose beginning is among those events.
     opened: Vec<ConnectionId>,

@@ -1,4 +1,4 @@
-//! Fan-out on this server: from a channel to the outboxes of its connections.
+//! Fan-out on this server: from a channel to the send queues of its connections.
 
 use std::sync::Arc;
 

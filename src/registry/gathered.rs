@@ -15,7 +15,7 @@ use crate::worker::outgoing::Outgoing;
 
 /// Smaller groups get their messages one by one.
 const MANY: usize = 8;
-/// Bytes of frames that are pushed at once, at most an eighth of an outbox.
+/// Bytes of frames that are pushed at once, at most an eighth of a send queue.
 const BLOCK: usize = 16 << 10;
 /// Pushes that a turn may leave for its end.
 const PUSHES: usize = 4096;

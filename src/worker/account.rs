@@ -1,11 +1,11 @@
-//! What a connection has used lately, of its worker or of Redis, so that connections which used little go first.
+//! The use that a connection made lately of its worker or of Redis, so that connections which used little go first.
 //!
 //! A leaky bucket: work fills it, time empties it. A connection is quiet while the bucket holds no more than a burst.
 //! RFC 8290, section 4.1, separates new flows from old ones for the same purpose.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What a quiet connection may use.
+/// The use that a quiet connection may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     /// Units that leave the bucket per millisecond.

@@ -1,4 +1,4 @@
-//! What a connection needs of those above it: who hears of its messages and its end, and when it is read.
+//! The needs of a connection from those above it: who hears of its messages and its end, and when it is read.
 
 use std::fmt;
 use std::sync::Arc;

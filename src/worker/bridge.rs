@@ -22,13 +22,13 @@ use super::handle::Handle;
 /// Number of a bridge, for its carrier.
 pub(crate) type BridgeId = u64;
 
-/// Who carries the bytes: Node.
+/// The carrier of the bytes: Node.
 pub trait Carrier: fmt::Debug + Send + Sync {
     /// There is something to do for a bridge. From any thread.
     fn signal(&self, id: BridgeId, signal: Signal);
 }
 
-/// What there is to do for a bridge.
+/// Work that there is for a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// It has bytes for its socket.
@@ -48,7 +48,7 @@ pub enum Signal {
 
 /// Node is told to pause its socket from here on, and to resume when half is read.
 const INBOUND_LIMIT: usize = 64 * 1024;
-/// Bytes that wait for Node to take them; past it the outbox fills, with its own limit.
+/// Bytes that wait for Node to take them; past it the send queue fills, with its own limit.
 const OUTBOUND_LIMIT: usize = 64 * 1024;
 
 /// An answer that comes within this time is one of a loop that turns. Its milliseconds don't count, or the heartbeat, which
@@ -97,7 +97,7 @@ struct State {
     reader: Option<Waker>,
     writer: Option<Waker>,
     question: Option<Question>,
-    /// How long Node has kept questions waiting in all.
+    /// The time for which Node has kept questions waiting, in all.
     stood: Duration,
 }
 
@@ -254,7 +254,7 @@ impl Bridge {
         }
     }
 
-    /// How long Node has carried nothing, in all.
+    /// The time in which Node has carried nothing, in all.
     pub(super) fn stood_still(&self) -> Duration {
         let state = self.state.lock();
         state.stood + state.question.as_ref().map_or(Duration::ZERO, Question::late)
@@ -362,7 +362,7 @@ impl Bridge {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// What [`Bridge::try_write`] says.
+    /// The error of [`Bridge::try_write`].
     pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             std::future::poll_fn(|cx| self.poll_write_ready(cx)).await;

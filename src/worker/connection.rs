@@ -45,7 +45,7 @@ pub(crate) struct Connection {
     endpoint: Endpoint<Kept>,
     /// A message that is not relayed to all of its rooms yet. Nothing else is done before.
     relaying: Option<Box<Relaying>>,
-    /// What was read and not yet taken in: frames that came with the handshake, and what was too much for a turn.
+    /// Bytes that were read and are not taken in yet: frames that came with the handshake, and what was too much for a turn.
     unread: Option<Unread>,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Last, so that who counts the living counts it for as long as its socket is open.
@@ -172,7 +172,7 @@ impl Connection {
     fn send_back(&self, frames: &[u8], messages: u32) {
         if !frames.is_empty() {
             let writer = self.registration.handle.writer();
-            // The rest is in the outbox now.
+            // The rest is in the send queue now.
             match writer.write_directly(frames, messages, &self.socket, self.inbox()) {
                 Flushed::Drained => self.drained(),
                 Flushed::Lost => self.registration.handle.declare_lost(),
@@ -229,7 +229,7 @@ impl Connection {
         self.registration.app.on_drain(&self.registration.handle);
     }
 
-    /// What it holds that counts: bytes that wait for its client, if that is behind, and those of its unfinished messages: the
+    /// Bytes that it holds and that count: those that wait for its client, if that is behind, and those of its unfinished messages: the
     /// one that is not complete, and the one that is on its way to many rooms.
     pub(super) fn holding(&self) -> Holding {
         let relaying = self.relaying.as_ref().map_or(0, |relaying| relaying.counted());

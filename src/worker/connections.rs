@@ -25,7 +25,7 @@ mod care;
 pub(super) use care::Care;
 use care::sweep;
 
-/// Bytes of outboxes that are written between two looks at the sockets.
+/// Bytes of send queues that are written between two looks at the sockets.
 const FLUSH_BYTES: usize = 1 << 20;
 /// Places that are looked at in one go: a lock for each that is taken.
 const SLICE: usize = 4096;
@@ -34,7 +34,7 @@ const SLICE: usize = 4096;
 #[cfg(unix)]
 const SHED: usize = 64;
 
-/// What the end of a connection costs, as [`charge`](super::scheduler::charge) counts: closing its socket and freeing what it had.
+/// The cost of a connection's end, as [`charge`](super::scheduler::charge) counts: closing its socket and freeing what it had.
 const END: u64 = 64;
 
 /// A connection's place.

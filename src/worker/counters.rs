@@ -1,4 +1,4 @@
-//! What a worker counts: it is the only writer, and a reader adds them up.
+//! The counters of a worker: it is the only writer, and a reader adds them up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +18,7 @@ impl Counter {
     }
 }
 
-/// What one worker counts.
+/// The counters of one worker.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
     /// Messages read.

@@ -34,14 +34,14 @@ pub(crate) use peer::Peer;
 /// Number of a connection, never used twice by its engine.
 pub(crate) type ConnectionId = u64;
 
-/// What came of pushing a frame.
+/// The result of pushing a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
     /// It will be written, unless the connection ends first.
     Queued,
     /// The connection is closing or gone.
     Closed,
-    /// The outbox is full: the connection is being closed as a slow consumer.
+    /// The send queue is full: the connection is being closed as a slow consumer.
     Full,
 }
 
@@ -72,7 +72,7 @@ pub struct Handle {
     last_turn: AtomicU64,
     /// Since when a ping is unanswered, in the worker's milliseconds; 0: none is.
     awaiting_since: AtomicU64,
-    /// What it relayed and Redis has not answered.
+    /// The relayed messages that Redis has not answered.
     window: Window,
     /// The user it belongs to.
     pub user: Arc<str>,
@@ -108,7 +108,7 @@ impl Handle {
         }
     }
 
-    /// Queues a message, or a few. `limit` is the outbox' size: see [`Writer::push`].
+    /// Queues a message, or a few. `limit` is the send queue's size: see [`Writer::push`].
     pub(crate) fn push(self: &Arc<Self>, message: &Outgoing<'_>, limit: usize) -> Pushed {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
@@ -158,7 +158,7 @@ impl Handle {
         !self.bound_control(limit)
     }
 
-    /// Finds it slow if its outbox, of `limit` bytes, [overflows](Writer::overflows) with control frames. Answers whether.
+    /// Finds it slow if its send queue, of `limit` bytes, [overflows](Writer::overflows) with control frames. Answers whether.
     pub(super) fn bound_control(self: &Arc<Self>, limit: usize) -> bool {
         let is_too_much = self.writer.overflows(limit);
         if is_too_much {
@@ -206,7 +206,7 @@ impl Handle {
         }
     }
 
-    /// What it has used of its worker lately.
+    /// The use that it made of its worker lately.
     pub(super) fn account(&self) -> &Account {
         &self.account
     }
@@ -288,7 +288,7 @@ impl Handle {
         worker.running.set(self);
     }
 
-    /// What it is asked to do.
+    /// The commands that it is yet to carry out.
     pub(crate) fn commands(&self) -> Commands {
         Commands(self.flags.load(Ordering::Acquire) & Commands::MASK)
     }
@@ -413,7 +413,7 @@ impl Handle {
     }
 }
 
-/// What wakes a connection, but for its poller: its deadline, its bridge. From any thread.
+/// The wakers of a connection, beside its poller: its deadline, its bridge. From any thread.
 impl Wake for Handle {
     fn wake(self: Arc<Self>) {
         self.inbox.wake(&self);

@@ -50,7 +50,7 @@ impl Visit {
     }
 }
 
-/// What a turn of the wheel asks for.
+/// The work that a turn of the wheel asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     /// Slots whose connections are pinged.
@@ -88,7 +88,7 @@ impl Wheel {
         self.slots as usize
     }
 
-    /// How often to call [`Wheel::turn`], at least.
+    /// The longest time between two calls of [`Wheel::turn`].
     pub(crate) fn tick(&self) -> Duration {
         Duration::from_millis((self.interval_ms / self.slots).max(MIN_TICK_MS))
     }

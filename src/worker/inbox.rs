@@ -13,7 +13,7 @@ use super::mailbox::Mailbox;
 use super::memory::Memory;
 use super::token::Token;
 
-/// How other threads reach a worker.
+/// The way in which other threads reach a worker.
 #[derive(Debug)]
 pub struct Inbox {
     /// Number of the engine that the worker belongs to.
@@ -21,13 +21,13 @@ pub struct Inbox {
     mailbox: Mailbox<Mail>,
     /// See [`WorkerCounters`].
     pub counters: WorkerCounters,
-    /// How many of the worker's connections are [open](Handle::is_open).
+    /// The number of the worker's connections that are [open](Handle::is_open).
     pub(crate) open: AtomicUsize,
-    /// Where the outboxes of its engine are counted.
+    /// The count of the send queues of its engine.
     pub(super) memory: Arc<Memory>,
     /// Those of its connections.
     pub(super) limits: Limits,
-    /// What says when its connections are read. None if nobody relays, or no one waits for a broker.
+    /// The judge of when its connections are read. None if nobody relays, or no one waits for a broker.
     intake: OnceLock<Arc<Intake>>,
 }
 

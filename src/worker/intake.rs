@@ -1,4 +1,4 @@
-//! How much of what clients send is taken in while Redis has not answered what was relayed before.
+//! The intake: clients' messages are taken in at a measured pace while Redis has not answered what was relayed before.
 //!
 //! Each connection has a window: the relayed messages that Redis has not answered yet. A connection beyond its window is
 //! not read. The window is a share of the room that all connections together leave free ("dynamic thresholds", Choudhury
@@ -65,7 +65,7 @@ pub(crate) struct Window {
     /// Its place when it last stood in line: see [`Position`].
     time: AtomicU64,
     arrival: AtomicU32,
-    /// What it relayed lately: see [`Pace`].
+    /// Its relayed messages of late: see [`Pace`].
     lately: Account,
     /// It was beyond its window when it last relayed. Written by its own worker only.
     full: AtomicBool,
@@ -102,12 +102,12 @@ pub struct Intake {
     in_flight: AtomicUsize,
     quota: Arc<Quota>,
     line: Mutex<Line>,
-    /// How many stand in line. Written under its lock.
+    /// The length of the line. Written under its lock.
     waiting: AtomicUsize,
     pace: Pace,
 }
 
-/// How much clients relay: others should not wait for long portions of much.
+/// The amount that clients relay: others should not wait for long portions of much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Nobody stands in line.
@@ -126,7 +126,7 @@ struct Line {
     now: u64,
     /// The latest time of one that was called.
     called: u64,
-    /// How often anybody stood in line.
+    /// The number of times that anybody stood in line.
     arrivals: u32,
     /// The next to be looked at: not the first if all before it have yet to be answered.
     next: Position,
@@ -184,7 +184,7 @@ impl Intake {
         }
     }
 
-    /// What one connection may have unanswered while all have `in_flight`.
+    /// The bytes that one connection may have unanswered while all have `in_flight`.
     fn window(&self, in_flight: usize) -> usize {
         (ROOM.saturating_sub(in_flight) / SHARE).clamp(LEAST, MOST)
     }
@@ -279,12 +279,12 @@ impl Intake {
         handle.window().in_flight() >= ROOM || self.quota.is_short_for_clients()
     }
 
-    /// What bounds those whose messages go first.
+    /// The bounds of those whose messages go first.
     pub fn pace(&self) -> &Pace {
         &self.pace
     }
 
-    /// How much clients relay.
+    /// The amount that clients relay.
     pub fn demand(&self) -> Demand {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             Demand::Flood

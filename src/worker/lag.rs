@@ -1,4 +1,4 @@
-//! How late turns are: how long the connections that wait for theirs were woken before.
+//! The lag of turns: the time for which connections that were woken wait for theirs.
 
 /// Milliseconds after which a turn comes late.
 const LATE: u32 = 50;
@@ -6,9 +6,9 @@ const LATE: u32 = 50;
 /// See the module. Looks at one connection of a queue at a time.
 #[derive(Debug, Default)]
 pub(super) struct Lag {
-    /// How many have their turns before it, and when it was woken, in the worker's milliseconds.
+    /// The number of those that have their turns before it, and when it was woken, in the worker's milliseconds.
     watched: Option<(usize, u32)>,
-    /// How long the last one waited.
+    /// The wait of the last one.
     last: u32,
 }
 

@@ -1,4 +1,4 @@
-//! How many sockets there are and what for, and waiting until there are none.
+//! The limiter: counts sockets by what they are for, and waits until there are none.
 //!
 //! Each socket holds a place from the hand-over until it is closed: one of `limits.maxConnections`, or one of the few for
 //! clients that were refused. A socket that gets neither is closed on the spot, so the number of descriptors is bounded.
@@ -81,7 +81,7 @@ impl Limiter {
         Permit { inner: self.0.clone(), standing }
     }
 
-    /// How many there are.
+    /// Their number.
     pub(crate) fn count(&self) -> usize {
         self.0.count.load(Ordering::Acquire)
     }

@@ -1,4 +1,4 @@
-//! What bounds memory and time.
+//! The limits of memory and time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Limits {
     pub max_payload: usize,
     /// Most bytes waiting to be written to one connection. Default 1 MiB; 1 KiB to 1 GiB.
     pub outbox_bytes: usize,
-    /// Most bytes that all outboxes hold for clients that are behind, and all unfinished messages with them; connections that
+    /// Most bytes that all send queues hold for clients that are behind, and all unfinished messages with them; connections that
     /// made no progress for a second go first, and among them and then among the others those that hold most. Default no limit (`usize::MAX`), which the embedder replaces by a part of the machine's memory;
     /// 1 MiB to 1 TiB, and [`Limits::least_memory_bytes`] at least.
     pub memory_bytes: usize,

@@ -1,8 +1,8 @@
-//! The memory of all outboxes whose clients are behind and of all unfinished messages, and the order in which they go when it
+//! The memory of all send queues whose clients are behind and of all unfinished messages, and the order in which they go when it
 //! is too much.
 //!
-//! An outbox counts from the moment in which the kernel refuses its bytes until it is empty. Bytes that were not offered
-//! to a client yet count for nobody: the next write takes them. Large frames lie in many outboxes at once and count once.
+//! A send queue counts from the moment in which the kernel refuses its bytes until it is empty. Bytes that were not offered
+//! to a client yet count for nobody: the next write takes them. Large frames lie in many send queues at once and count once.
 //! A message counts with its buffer, once that is larger than [`GRAIN`], until it was dealt with, and one whose way to many
 //! rooms takes several turns until the last has had it.
 
@@ -19,7 +19,7 @@ use super::connections;
 use super::handle::Handle;
 use super::progress::Progress;
 
-/// Bytes by which one outbox may have grown since it was last counted, and of a message that counts for nothing: counting
+/// Bytes by which one send queue may have grown since it was last counted, and of a message that counts for nothing: counting
 /// is a locked instruction.
 pub(super) const GRAIN: usize = 4 * 1024;
 /// One part in so many of the limit is freed beyond what has to be, so that the next message doesn't exceed it again.
@@ -30,7 +30,7 @@ const SHARE: usize = 8;
 /// Time between two looks at connections that were told to go and still have to.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Counts the bytes that an engine's connections hold: outboxes for clients that are behind, and unfinished messages.
+/// Counts the bytes that an engine's connections hold: send queues for clients that are behind, and unfinished messages.
 #[derive(Debug)]
 pub struct Memory {
     limit: usize,
@@ -63,7 +63,7 @@ impl Memory {
         self.unfinished.load(Ordering::Relaxed)
     }
 
-    /// An outbox that was counted with `counted` bytes holds `bytes` by now.
+    /// A send queue that was counted with `counted` bytes holds `bytes` by now.
     pub(super) fn recount(&self, counted: &mut u32, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let before = std::mem::replace(counted, bytes);
@@ -92,11 +92,11 @@ impl Memory {
     }
 }
 
-/// A frame that is encoded once and lies in the outboxes of all its recipients.
+/// A frame that is encoded once and lies in the send queues of all its recipients.
 #[derive(Debug)]
 pub(crate) struct SharedFrame {
     bytes: Vec<u8>,
-    /// Where it is counted, once the first client that is behind holds it.
+    /// The count that it is in, once the first client that is behind holds it.
     counted_in: OnceLock<Arc<Memory>>,
 }
 

@@ -124,7 +124,7 @@ impl Drop for Entered {
     }
 }
 
-/// What a thread knows of workers.
+/// A thread's knowledge of workers.
 struct Here {
     /// The one that it is.
     worker: RefCell<Option<Rc<Worker>>>,

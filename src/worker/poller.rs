@@ -20,11 +20,11 @@ use super::{Worker, socket};
 /// Events that are taken at once.
 const EVENTS: usize = 1024;
 
-/// Where the sockets of a worker are registered. None without a poller: nobody is watched.
+/// The registry of a worker's sockets. None without a poller: nobody is watched.
 #[derive(Debug, Default)]
 pub(super) struct Watch(RefCell<Option<Registry>>);
 
-/// What a socket is ready for.
+/// The readiness of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Readiness(pub(super) u8);
 
@@ -42,7 +42,7 @@ impl Readiness {
     #[cfg(test)]
     pub(super) const LEFT: Readiness = Readiness(ENDED | LEFT);
 
-    /// What is as yet unknown: to be asked of the kernel.
+    /// Not known yet: to be asked of the kernel.
     pub(super) const UNKNOWN: Readiness = Readiness(READABLE | WRITABLE | ENDED);
 
     fn of(event: &Event) -> Self {
@@ -96,7 +96,7 @@ impl Poller {
     /// To be called in the runtime of its worker.
     ///
     /// # Errors
-    /// What the system says when it gives no descriptor.
+    /// The error of the system when it gives no descriptor.
     pub(super) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
@@ -148,7 +148,7 @@ async fn serve(mut poll: AsyncFd<Poll>) {
 /// Watches a socket for the connection with this number in the table.
 ///
 /// # Errors
-/// What the system says when it has no room for one more that is watched.
+/// The error of the system when it has no room for one more that is watched.
 pub(super) fn register(fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
     with_registry(|registry| {
         registry.register(

@@ -1,4 +1,4 @@
-//! How much may wait for Redis.
+//! The quota of what may wait for Redis.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

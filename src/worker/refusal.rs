@@ -9,7 +9,7 @@ use super::handle::Handle;
 use super::outgoing::Outgoing;
 use super::scheduler;
 
-/// What it costs to tell a client of one, as [`scheduler::charge`] counts: a lock and a copy.
+/// The cost of telling a client of one, as [`scheduler::charge`] counts: a lock and a copy.
 const REFUSAL: u64 = 2;
 
 /// A refusal whose text never changes: it is made once, so that a flood of them costs a copy each.

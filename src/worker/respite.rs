@@ -1,6 +1,6 @@
 //! A worker's rests from its busy connections, while it waits for a core.
 //!
-//! Where more threads are to run than there are cores, the system lets each wait for a time slice of some milliseconds now
+//! With more threads to run than cores, the system lets each wait for a time slice of some milliseconds now
 //! and then. It does so with a worker that serves floods without a pause, and quiet connections wait with it. A thread that
 //! sleeps now and then is run soon after it is woken. So while rounds take longer than the CPU time that they use, busy
 //! connections wait after each millisecond of theirs: for a millisecond, and for twice as long if that was not enough. Quiet ones
@@ -18,7 +18,7 @@ const CORE: u32 = 85;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Respite {
-    /// What rounds with busy connections took since the last rest, and how much of that they had a core.
+    /// The time that rounds with busy connections took since the last rest, and how much of that they had a core.
     took: Duration,
     ran: Duration,
     /// Milliseconds of the next rest.
@@ -66,7 +66,7 @@ impl Round {
         Round { began: Instant::now(), cpu: cpu_time() }
     }
 
-    /// What it took, and how much of that it had a core.
+    /// The time that it took, and how much of that it had a core.
     pub(super) fn end(&self) -> (Duration, Duration) {
         let took = self.began.elapsed();
         let ran = if cfg!(unix) { cpu_time().saturating_sub(self.cpu) } else { took };

@@ -73,7 +73,7 @@ impl Rooms {
         }
     }
 
-    /// How many there are.
+    /// Their number.
     pub(crate) fn len(&self) -> usize {
         match &self.names {
             Names::Few(list) => list.len(),

@@ -16,7 +16,7 @@ const IN_A_ROW: u32 = 1024;
 /// Entries that an idle queue keeps room for.
 const KEPT: usize = 1024;
 
-/// Which of the two queues.
+/// One of the two queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     Quiet,
@@ -116,7 +116,7 @@ impl RunQueue {
         self.quiet.iter().chain(&self.busy)
     }
 
-    /// How many wait. If none do, the next [`RunQueue::push`] wakes.
+    /// The number of those that wait. If none do, the next [`RunQueue::push`] wakes.
     pub(super) fn poll_len(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         self.rests = false;
         if self.is_empty() {
@@ -128,7 +128,7 @@ impl RunQueue {
         Poll::Ready(self.len())
     }
 
-    /// How many quiet ones wait. If none do, the next [`RunQueue::push`] of one wakes.
+    /// The number of quiet ones that wait. If none do, the next [`RunQueue::push`] of one wakes.
     pub(super) fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         self.rests = true;
         if self.quiet.is_empty() {

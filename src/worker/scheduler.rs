@@ -26,7 +26,7 @@ const ROUND: usize = 256;
 /// Connections that read one after the other, before what goes back to them is sent: see [`shared_buffer`](super::shared_buffer). Their memory
 /// is asked for at once, see [`Connections::look_ahead`](super::connections::Connections::look_ahead).
 const GROUP: usize = 16;
-/// What they may do until then, as [`charge`] counts.
+/// The work that they may do until then, as [`charge`] counts.
 const GROUP_WORK: u64 = 1024;
 /// Connections that are written between two looks at the sockets, see [`flush_pushed`].
 const PORTION: usize = 64;
@@ -38,18 +38,18 @@ pub(super) struct Scheduler {
     woken: RefCell<RunQueue>,
     /// Connections that have something to write, which others pushed.
     pushed: RefCell<RunQueue>,
-    /// What all tasks of the worker have done, see [`charge`].
+    /// The work that all tasks of the worker have done, see [`charge`].
     spent: Cell<u64>,
-    /// How many of `woken` wait.
+    /// The number of those in `woken`.
     waiting: Cell<usize>,
     /// Milliseconds of its clock when it last looked.
     now: Cell<u32>,
     epoch: Instant,
 }
 
-/// What is done in one round while quiet connections come between busy ones. Otherwise it is [`TURN`].
+/// The work of one round while quiet connections come between busy ones. Otherwise it is [`TURN`].
 const SHORT_ROUND: u64 = 2048;
-/// What a connection or a task may do in one turn while nobody waits, in units of about 50 ns: see [`charge`].
+/// The work that a connection or a task may do in one turn while nobody waits, in units of about 50 ns: see [`charge`].
 const TURN: u64 = 8192;
 /// The same while connections wait for their turns.
 const SHORT_TURN: u64 = 1024;
@@ -59,10 +59,10 @@ const QUIET_TURN: u64 = 256;
 /// The same for a task that serves many connections at once.
 const SHORT_SHARED_TURN: u64 = 4096;
 
-/// What a call of the kernel's costs that reads or writes a socket, beside [`bytes`].
+/// The cost of a system call that reads or writes a socket, beside [`bytes`].
 pub(super) const CALL: u64 = 16;
 
-/// What it costs to pass over so many bytes once: to copy, unmask or check them.
+/// The cost of passing over so many bytes once: to copy, unmask or check them.
 pub(crate) fn bytes(len: usize) -> u64 {
     (len / 512) as u64
 }
@@ -74,9 +74,9 @@ pub(crate) fn charge(units: u64) {
 
 /// A turn, from now on.
 pub(crate) struct Budget {
-    /// What was spent before it.
+    /// The work that was done before it.
     before: u64,
-    /// What it may charge while connections wait.
+    /// The work that it may charge while connections wait.
     short: u64,
 }
 
@@ -305,7 +305,7 @@ async fn next_round(respite: &mut Respite) -> (usize, bool) {
 /// A fan-out to thousands would otherwise be one long stretch, and what arrives meanwhile would wait
 /// behind it. This way the next message is read while most of the previous one's recipients still wait, and both
 /// go out to them in one write: the busier, the fewer writes. Nobody has a turn for it: a fan-out touches
-/// no more of a connection than its outbox and its socket.
+/// no more of a connection than its send queue and its socket.
 pub(super) async fn flush_pushed() {
     let (mut portion, mut outboxes) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
     loop {

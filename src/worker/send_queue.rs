@@ -21,13 +21,13 @@ use super::outgoing::{Encoded, Frames};
 
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
-/// Emptied outboxes that a thread keeps, with buffers of up to this size.
+/// Emptied send queues that a thread keeps, with buffers of up to this size.
 const SPARE_QUEUES: usize = 1024;
 const SPARE_CAPACITY: usize = 4 * 1024;
 /// First capacity of a gathering buffer, and its last: a full one is queued, so that its memory is free once it is written.
 const FIRST_CAPACITY: usize = 256;
 const LAST_CAPACITY: usize = 64 * 1024;
-/// What a chunk costs beyond its bytes: its place in the queue, and its share of the allocator's book-keeping.
+/// The cost of a chunk beyond its bytes: its place in the queue, and its share of the allocator's book-keeping.
 const CHUNK: usize = 64;
 
 /// Queues of a worker that are used again. Boxed because that is how connections hold them: an idle one holds none.
@@ -46,7 +46,7 @@ pub(crate) struct SendQueue {
     tail_messages: u32,
     /// Bytes of the first chunk (the tail if the queue is empty) that are written already.
     sent: usize,
-    /// Where the first of its frames begins that isn't known to be wholly written, and how many messages come before it.
+    /// The beginning of the first of its frames that isn't known to be wholly written, and how many messages come before it.
     mark: (usize, u32),
     /// Messages wholly written that [`SendQueue::take_written`] has not answered yet.
     written: u32,
@@ -94,7 +94,7 @@ impl Deref for Chunk {
     }
 }
 
-/// What [`SendQueue::cut`] dropped.
+/// The messages that [`SendQueue::cut`] dropped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
     /// Messages, control frames not counted.
@@ -104,12 +104,12 @@ pub struct Dropped {
 }
 
 impl SendQueue {
-    /// An empty outbox, if possible one that was [`recycled`](SendQueue::recycle) on this thread, with its buffer.
+    /// An empty send queue, if possible one that was [`recycled`](SendQueue::recycle) on this thread, with its buffer.
     pub(crate) fn spare() -> Box<SendQueue> {
         super::with(|worker| worker.queues.0.borrow_mut().pop()).flatten().unwrap_or_default()
     }
 
-    /// An outbox with so many messages, of whose frames `sent` bytes are written already.
+    /// A send queue with so many messages, of whose frames `sent` bytes are written already.
     pub(crate) fn begun(frames: &[u8], messages: u32, sent: usize) -> Box<SendQueue> {
         let mut send_queue = SendQueue::spare();
         send_queue.tail.extend_from_slice(frames);
@@ -120,7 +120,7 @@ impl SendQueue {
         send_queue
     }
 
-    /// Gives back an outbox that is empty.
+    /// Gives back a send queue that is empty.
     pub(crate) fn recycle(mut self: Box<Self>) {
         debug_assert!(self.is_empty() && self.own == 0);
         if self.tail.capacity() > SPARE_CAPACITY || self.queue.capacity() > MAX_SLICES {
@@ -140,7 +140,7 @@ impl SendQueue {
         self.queue.is_empty() && self.tail.is_empty()
     }
 
-    /// Messages pushed since the outbox was new, less those that [`SendQueue::take_written`] has answered.
+    /// Messages pushed since the send queue was new, less those that [`SendQueue::take_written`] has answered.
     pub(crate) fn messages(&self) -> u32 {
         self.messages
     }
@@ -150,7 +150,7 @@ impl SendQueue {
         self.own
     }
 
-    /// The same, and the large frames that are in no other outbox.
+    /// The same, and the large frames that are in no other send queue.
     pub(crate) fn own_and_unshared(&self) -> usize {
         let unshared = self.queue.iter().filter_map(|chunk| match &chunk.bytes {
             Bytes::Shared(frame) if Arc::strong_count(frame) == 1 => Some(frame.len()),
@@ -244,7 +244,7 @@ impl SendQueue {
         self.queue.push_back(chunk);
     }
 
-    /// Adds everything of a newer outbox, of which nothing is written yet.
+    /// Adds everything of a newer send queue, of which nothing is written yet.
     pub(crate) fn append(&mut self, mut newer: SendQueue) {
         debug_assert_eq!(newer.sent, 0, "what is half out comes first");
         if self.is_empty() {

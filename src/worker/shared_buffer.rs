@@ -22,7 +22,7 @@ pub(super) struct SharedBuffer(RefCell<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     bytes: Vec<u8>,
-    /// Where what is free begins.
+    /// The beginning of the free part.
     free: usize,
     /// Bytes that were read since nothing was kept: no less than that.
     read: usize,
@@ -30,7 +30,7 @@ struct Inner {
     reflected: Vec<(Token, Reflected)>,
 }
 
-/// What came of a read.
+/// The result of a read.
 pub(super) struct Read {
     pub len: usize,
     /// There may be more: the buffer was too short to know.
@@ -42,7 +42,7 @@ impl SharedBuffer {
     /// is to get back.
     ///
     /// # Errors
-    /// What `take_in` says.
+    /// The error of `take_in`.
     pub(super) fn read(
         &self,
         size: usize,

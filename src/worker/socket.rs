@@ -34,13 +34,13 @@ mod tests;
 
 pub use taken::Taken;
 
-/// How long such a peer may take to read what was said last.
+/// The time that such a peer may take to read our last frame.
 pub(crate) const LINGER: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Duplicates a descriptor (`F_DUPFD_CLOEXEC`) that stays open for the length of the call.
 ///
 /// # Errors
-/// What `fcntl` says, and `InvalidInput` for a negative number.
+/// The error of `fcntl`, and `InvalidInput` for a negative number.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn duplicate(descriptor: i32) -> io::Result<OwnedFd> {
@@ -56,7 +56,7 @@ fn duplicate(descriptor: i32) -> io::Result<OwnedFd> {
 /// Has tokio watch a poller.
 ///
 /// # Errors
-/// What the system says when it has no room for one more that is watched.
+/// The error of the system when it has no room for one more that is watched.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 pub(super) fn watch_poll(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
@@ -218,7 +218,7 @@ impl Socket {
         }
     }
 
-    /// What the poller says; whether that is news. Readiness that it isn't does no harm: the kernel will say so.
+    /// Notes the poller's news. True if it is news. Readiness that it isn't does no harm: the kernel will say so.
     #[cfg(unix)]
     pub(super) fn notice(&self, ready: Readiness) -> bool {
         match self {
@@ -243,7 +243,7 @@ impl Socket {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub(crate) async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             #[cfg(unix)]

@@ -30,7 +30,7 @@ impl WorkerThread {
     /// Starts a thread.
     ///
     /// # Errors
-    /// What the system says when it gives no thread, or no epoll descriptor.
+    /// The error of the system when it gives no thread, or no epoll descriptor.
     pub fn start(
         engine: usize,
         index: usize,

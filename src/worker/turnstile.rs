@@ -64,7 +64,7 @@ impl Turnstile {
     /// Has work done on the thread beside its worker, which is started if there is none yet.
     ///
     /// # Errors
-    /// What the system says when it gives no thread, and `BrokenPipe` if the thread is gone. The work is dropped.
+    /// The error of the system when it gives no thread, and `BrokenPipe` if the thread is gone. The work is dropped.
     fn hand_over(&self, work: Work) -> io::Result<()> {
         let mut beside = self.beside.borrow_mut();
         let queue = match &*beside {
@@ -106,7 +106,7 @@ pub(super) async fn let_pass() {
     }
 }
 
-/// How much the thread beside a worker stands back (Linux, setpriority(2)): a tenth of what others get where cores are short.
+/// The niceness of the thread beside a worker (Linux, setpriority(2)): a tenth of what others get where cores are short.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
@@ -116,7 +116,7 @@ fn stand_back() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
-/// Where a client comes from. A client with IPv6 has all of its network's addresses, a /64 (RFC 4291 section 2.5.4).
+/// The origin of a client. A client with IPv6 has all of its network's addresses, a /64 (RFC 4291 section 2.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     V4([u8; 4]),
@@ -137,7 +137,7 @@ impl Origin {
     }
 }
 
-/// Who waits, by origin.
+/// The waiting, by origin.
 struct Line<T> {
     waiting: HashMap<Origin, VecDeque<T>>,
     /// Those of the origins above, the next one first.

@@ -1,4 +1,4 @@
-//! The writing side of a connection: its outbox, and the one way in which it is emptied.
+//! The writing side of a connection: its send queue, and the one way in which it is emptied.
 //!
 //! Any thread may push; only the connection's worker writes: itself at the end of its turn, and the flusher
 //! for what others pushed. The rest that the kernel doesn't take goes back to the front, and the connection waits for room.
@@ -14,11 +14,11 @@ use super::send_queue::{Dropped, SendQueue};
 use super::socket::Socket;
 use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
-/// How often an outbox is emptied in one go, if another thread fills it meanwhile.
+/// The number of times that a send queue is emptied in one go, if another thread fills it meanwhile.
 const MAX_ROUNDS: usize = 4;
 /// Bytes that are written in one go to a client that takes them as fast: others wait meanwhile.
 const MAX_BYTES: usize = 256 * 1024;
-/// How many times its limit an outbox may take before the kernel has refused anything: what has not been offered to a
+/// The number of times its limit that a send queue may take before the kernel has refused anything: what has not been offered to a
 /// client says nothing about how it reads.
 const UNOFFERED: usize = 8;
 /// Bytes of control frames that may wait beyond the limit of the messages.
@@ -41,15 +41,15 @@ pub(crate) struct Writer {
 struct State {
     /// None while there is nothing in it, which is most of the time.
     send_queue: Option<Box<SendQueue>>,
-    /// Bytes in the outbox and in the write that is under way.
+    /// Bytes in the send queue and in the write that is under way.
     queued: usize,
-    /// Somebody will empty the outbox without being told: a push need not wake.
+    /// Somebody will empty the send queue without being told: a push need not wake.
     scheduled: bool,
-    /// An outbox was taken and is not wholly written yet: nothing that came later may be.
+    /// A send queue was taken and is not wholly written yet: nothing that came later may be.
     writing: bool,
     /// Nothing may be written before the connection has seen that there is room.
     blocked: bool,
-    /// The kernel has refused bytes since the outbox was last empty: the client is behind.
+    /// The kernel has refused bytes since the send queue was last empty: the client is behind.
     behind: bool,
     /// No more messages are taken. Guarded by the lock, so that none can slip in behind the close frame.
     shut: bool,
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// Counts what the outbox holds for a client that is behind, if that is `grain` bytes off from what was counted.
+    /// Counts what the send queue holds for a client that is behind, if that is `grain` bytes off from what was counted.
     fn count_in(&mut self, memory: &Arc<Memory>, grain: usize) {
         if let Some(send_queue) = &mut self.send_queue {
             send_queue.count_in(memory);
@@ -98,7 +98,7 @@ impl State {
     }
 }
 
-/// What came of a push.
+/// The result of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Push {
     /// Queued. `wake`: the worker has to be told. `press`: so much is by now that it shall look at once.
@@ -109,10 +109,10 @@ pub(super) enum Push {
     Shut,
 }
 
-/// What came of a flush.
+/// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flushed {
-    /// The outbox is empty; a push wakes.
+    /// The send queue is empty; a push wakes.
     Done,
     /// The same, and the embedder may wait for it: the client was behind, or was [watched](Writer::watch).
     Drained,
@@ -143,7 +143,7 @@ impl Writer {
         Writer { state: Mutex::new(state), clear: AtomicBool::new(false), sole: AtomicBool::new(false) }
     }
 
-    /// Queues the frames of a message, or of a few. They always fit an empty outbox, and `limit` bytes one whose client is behind.
+    /// Queues the frames of a message, or of a few. They always fit an empty send queue, and `limit` bytes one whose client is behind.
     pub(super) fn push(&self, frames: &Frames<'_>, limit: usize, memory: &Arc<Memory>) -> Push {
         let len = frames.wire_len();
         let mut state = self.state.lock();
@@ -174,7 +174,7 @@ impl Writer {
         self.clear.load(Ordering::Acquire)
     }
 
-    /// For the connection's own turn, with a message that is for its user: whether it may be written past the outbox, by
+    /// For the connection's own turn, with a message that is for its user: whether it may be written past the send queue, by
     /// [`Writer::write_directly`] before anything else is written. Nobody else is to get it, and nothing waits that it would
     /// overtake; what others push from here on comes behind.
     pub(crate) fn may_write_directly(&self) -> bool {
@@ -227,7 +227,7 @@ impl Writer {
         }
     }
 
-    /// Writes the frames of so many messages. The rest that the kernel doesn't take goes to the outbox.
+    /// Writes the frames of so many messages. The rest that the kernel doesn't take goes to the send queue.
     pub(super) fn write_directly(
         &self,
         frames: &[u8],
@@ -248,7 +248,7 @@ impl Writer {
             state.queued += frames.len() - sent;
             state.writing = true;
         }
-        // Which also finds out why.
+        // This also finds out why.
         self.write(SendQueue::begun(frames, messages, sent), socket, inbox)
     }
 
@@ -267,7 +267,7 @@ impl Writer {
         Ok((send_queue, state.queued))
     }
 
-    /// What waits; if nothing does, all is written.
+    /// Takes the frames that wait; if none do, all is written.
     fn next(&self, state: &mut State) -> Result<Box<SendQueue>, Flushed> {
         state.scheduled = false;
         state.writing = state.send_queue.is_some();
@@ -382,7 +382,7 @@ impl Writer {
         if state.behind && state.progress.is_stuck() { state.queued } else { 0 }
     }
 
-    /// Bytes of memory that would be free without its outbox. Costs a walk over the large frames in it.
+    /// Bytes of memory that would be free without its send queue. Costs a walk over the large frames in it.
     pub(super) fn own(&self) -> usize {
         let state = self.state.lock();
         state.send_queue.as_ref().map_or(state.counted as usize, |send_queue| send_queue.own_and_unshared())

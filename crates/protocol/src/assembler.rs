@@ -56,7 +56,7 @@ impl<T: Default> Spares<T> {
 pub struct Violation {
     /// 1002, 1007, 1008, 1009 or 1013.
     pub code: u16,
-    /// What was wrong.
+    /// The fault, in words.
     pub reason: &'static str,
 }
 
@@ -78,7 +78,7 @@ impl Violation {
     }
 }
 
-/// What the next bytes are.
+/// The next bytes, by what they are.
 #[derive(Debug)]
 pub enum Step<T> {
     /// A frame that lies whole at their beginning, still masked.
@@ -103,7 +103,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// What it carries.
+    /// Its payload.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -114,7 +114,7 @@ impl Control {
 pub struct Assembled<T>(Box<Unfinished<T>>);
 
 impl<T: Default> Assembled<T> {
-    /// What it says.
+    /// The message.
     pub fn message(&self) -> Message<'_> {
         self.0.body.as_ref().map_or(Message::Binary(&[]), Body::message)
     }
@@ -193,7 +193,7 @@ impl<T: Default> Assembler<T> {
         Some((unfinished.body.as_ref().map_or(0, Body::capacity), &mut unfinished.kept))
     }
 
-    /// What its owner keeps with the message that is unfinished.
+    /// The owner's part of the message that is unfinished.
     pub fn kept(&self) -> Option<&T> {
         self.0.as_ref().map(|unfinished| &unfinished.kept)
     }
@@ -279,7 +279,7 @@ struct Frame {
     mask: [u8; 4],
 }
 
-/// What became complete.
+/// The part that became complete.
 enum Done {
     Message,
     Control(Control),

@@ -22,7 +22,7 @@ mod tests;
 /// Most bytes that are read and dropped from a peer to whom nothing more will be said.
 pub const MAX_SCRAP: usize = 64 * 1024;
 
-/// How far the end has come.
+/// The steps of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Messages flow.
@@ -43,7 +43,7 @@ pub enum Phase {
     Over,
 }
 
-/// What is to be done with bytes that the peer sends.
+/// The answer to whether bytes of the peer are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// They are to be read.
@@ -54,7 +54,7 @@ pub enum Input {
     Unwanted,
 }
 
-/// What the application did with a message.
+/// The application's part of the work for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routed {
     /// All that there was to do.
@@ -78,7 +78,7 @@ pub enum Deadline {
     Offered,
 }
 
-/// What an endpoint asks its host to do.
+/// A request of an endpoint to its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect<'a> {
     /// Queue this control frame behind the messages that wait.
@@ -121,7 +121,7 @@ pub struct CloseRequest {
     pub reason: Box<str>,
 }
 
-/// What an endpoint needs of whoever runs it. `K` is kept with each unfinished message.
+/// The surroundings of an endpoint: whoever runs it. `K` is kept with each unfinished message.
 pub trait Host<K> {
     /// Does what the endpoint asks for.
     fn on_effect(&mut self, effect: Effect<'_>);
@@ -178,7 +178,7 @@ impl<K: Default> Default for Endpoint<K> {
 }
 
 impl<K: Default> Endpoint<K> {
-    /// How far its end has come.
+    /// The step that its end has come to.
     #[inline]
     pub fn phase(&self) -> Phase {
         self.phase

@@ -16,7 +16,7 @@ pub const MAX_CONTROL: usize = 125;
 /// Longest reason of a close frame: a control frame's payload less the code.
 pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
-/// What a whole frame carries.
+/// The kinds of whole frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// A text message: its payload must be UTF-8.
@@ -91,7 +91,7 @@ pub fn encode_control(opcode: Opcode, payload: &[u8]) -> ([u8; 2 + MAX_CONTROL],
     (frame, 2 + len)
 }
 
-/// What the heartbeat's pings carry, so that the answers to them are not taken for those to pings of the application's, which
+/// The payload of the heartbeat's pings, so that the answers to them are not taken for those to pings of the application's, which
 /// may be empty. An application's ping of just these bytes gets no pong that it could tell from theirs.
 pub const HEARTBEAT: &[u8] = b"\x16hb";
 
@@ -180,11 +180,11 @@ pub fn payload_len(head: &[u8]) -> Option<(u64, usize)> {
 /// complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// What it carries.
+    /// Its payload.
     pub opcode: Opcode,
-    /// Where the payload begins, which is still masked.
+    /// The beginning of the payload, which is still masked.
     pub head_len: usize,
-    /// Where the frame ends.
+    /// The end of the frame.
     pub len: usize,
     /// The masking key.
     pub mask: [u8; 4],

@@ -8,9 +8,9 @@ use super::frame::{self, Opcode};
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Reflected {
-    /// Where the frames lie.
+    /// The place of the frames.
     pub range: Range<usize>,
-    /// How many of them are messages.
+    /// The number of messages among them.
     pub messages: u32,
 }
 

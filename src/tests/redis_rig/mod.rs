@@ -86,7 +86,7 @@ impl Server {
         self.broker_events().iter().filter_map(|status| status.gap).collect()
     }
 
-    /// What a question to the broker comes to.
+    /// The answer to a question to the broker.
     pub(crate) fn settled(&self, reply: Result<Reply, Error>) -> Result<Answer, Error> {
         match reply? {
             Reply::Now(answer) => Ok(answer),

@@ -1,4 +1,4 @@
-//! What a connection's [`Endpoint`](protocol::endpoint) has of its worker: the socket's side, its time, and the application.
+//! The host of a connection's [`Endpoint`](protocol::endpoint): the socket's side, its time, and the application.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::worker::scheduler::{self, Budget};
 use crate::worker::socket::{LINGER, Socket};
 use crate::worker::writer::LEFTOVER;
 
-/// What a frame costs that is no whole message, as [`scheduler::charge`] counts, beside its bytes: a control frame, a fragment, a
+/// The cost of a frame that is no whole message, as [`scheduler::charge`] counts, beside its bytes: a control frame, a fragment, a
 /// part of a frame. The application charges messages.
 const FRAME: u64 = 2;
 

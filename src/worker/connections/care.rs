@@ -16,13 +16,13 @@ use crate::worker::heartbeat::{Heartbeat, Wheel};
 use crate::worker::inbox::Inbox;
 use crate::worker::socket::Socket;
 
-/// How often an unfinished message is looked at within its time: it may take a fourth longer.
+/// The number of looks at an unfinished message within its time: it may take a fourth longer.
 const LOOKS: u32 = 4;
 
 /// Longest time between two looks at the connections. Tokens expire no later than this.
 const LONGEST_TICK: Duration = Duration::from_millis(100);
 
-/// What all connections of a worker are looked after for.
+/// The settings of the care that all connections of a worker get.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::worker) struct Care {
     pub heartbeat: Heartbeat,

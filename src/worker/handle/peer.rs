@@ -1,6 +1,6 @@
 //! The peer of a connection: what was learned of it in the handshake.
 
-/// What does not change over a connection's life.
+/// The part of a connection that does not change over its life.
 #[derive(Debug, Default)]
 pub struct Peer {
     /// Subprotocol agreed on, empty if none.
@@ -28,7 +28,7 @@ impl Peer {
         self.seen.split_once('\n').map_or(&self.seen, |(remote, _)| remote)
     }
 
-    /// What is kept of the request, as [`http`] joins it.
+    /// The kept part of the request, as [`http`] joins it.
     pub fn request(&self) -> Option<&str> {
         self.seen.split_once('\n').map(|(_, request)| request)
     }

@@ -1,6 +1,6 @@
-//! How much a client may relay and still go before others.
+//! The pace: the amount that a client may relay and still go before others.
 //!
-//! How much is little depends on what the others relay. A crowd of which each waits for an answer before it sends on may keep
+//! A little is little beside what the others relay. A crowd of which each waits for an answer before it sends on may keep
 //! Redis busy as well as a few that flood, and only those that relay less than it should go first. The bound is found as TCP
 //! finds its rate (RFC 5681): it is lowered while more goes first than Redis answers quickly, and rises slowly otherwise. Each
 //! time that it is lowered an epoch begins, and only what was let go first since then may lower it again: what came before
@@ -13,7 +13,7 @@ use crate::worker::account::Rate;
 
 /// Accounts count these parts of a unit.
 const PARTS: u32 = 1024;
-/// What a client may relay at once.
+/// The bytes that a client may relay at once.
 const BURST: u32 = 8 * PARTS;
 /// The bounds of what it may relay in a millisecond: as much as a quiet connection has time for, and 16 units a second.
 const MOST: u32 = 4 * PARTS;
@@ -32,7 +32,7 @@ pub struct Pace {
     at: AtomicU32,
     /// When it was last lowered.
     lowered: AtomicU32,
-    /// How often it was lowered. It wraps.
+    /// The number of times that it was lowered. It wraps.
     epoch: AtomicU8,
     begun: Instant,
 }
@@ -50,7 +50,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// What a message costs in an account of this rate.
+    /// The cost of a message in an account of this rate.
     pub fn parts(cost: u32) -> u64 {
         u64::from(cost) * u64::from(PARTS)
     }

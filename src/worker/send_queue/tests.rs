@@ -1,4 +1,4 @@
-//! What an outbox keeps, counts and drops, however it is written.
+//! A send queue keeps, counts and drops the same however it is written.
 
 use std::cell::Cell;
 

@@ -44,7 +44,7 @@ impl Taken {
     /// be closed afterwards: that sends nothing to the peer, the connection lives on in the duplicate.
     ///
     /// # Errors
-    /// What `fcntl` says, and `InvalidInput` for what is neither a TCP nor a Unix stream socket.
+    /// The error of `fcntl`, and `InvalidInput` for what is neither a TCP nor a Unix stream socket.
     #[cfg(unix)]
     pub fn duplicate(descriptor: i32) -> io::Result<Taken> {
         let socket = socket2::Socket::from(duplicate(descriptor)?);
@@ -74,7 +74,7 @@ impl Taken {
     /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The error of the socket.
     pub(crate) async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             #[cfg(unix)]
@@ -92,7 +92,7 @@ impl Taken {
             Taken::Native(fd) => {
                 shutdown(fd.as_fd());
                 let mut watched = None;
-                // Where it can't be watched, it is closed at once.
+                // If it can't be watched, it is closed at once.
                 while drop_what_is_there(fd.as_fd(), &mut left)
                     && wait(&mut watched, fd.as_fd(), Interest::READABLE).await.is_ok()
                 {}
@@ -126,7 +126,7 @@ impl Taken {
         match self {
             #[cfg(unix)]
             Taken::Native(fd) => {
-                // Where that is not possible, the deadline is all that ends the wait.
+                // If that is not possible, the deadline is all that ends the wait.
                 let Ok(fd) = watch(fd.as_fd(), Interest::READABLE) else {
                     return std::future::pending().await;
                 };
@@ -146,7 +146,7 @@ impl Taken {
     /// Has the worker that this thread is watch the socket for the connection with this number in its table.
     ///
     /// # Errors
-    /// What the system says when it has no room for one more that is watched.
+    /// The error of the system when it has no room for one more that is watched.
     pub(crate) fn register(self, token: Token) -> io::Result<Socket> {
         Ok(match self {
             #[cfg(unix)]
@@ -186,7 +186,7 @@ fn drop_what_is_there(fd: BorrowedFd<'_>, left: &mut usize) -> bool {
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT: u32 = 128 * 1024;
 
-/// Leaves what a client doesn't read to its outbox, which counts it. Elsewhere than on Linux the option bounds no write
+/// Leaves what a client doesn't read to its send queue, which counts it. Elsewhere than on Linux the option bounds no write
 /// (macOS), or doesn't exist. A Unix-domain socket has no such option, and a send buffer that never grows.
 #[cfg(unix)]
 fn bound_unsent(fd: BorrowedFd<'_>) {

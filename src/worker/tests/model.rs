@@ -1,4 +1,4 @@
-//! What threads do to each other in the mailbox and in the writer, in every order: by loom, which runs threads step by step
+//! Threads meet each other in the mailbox and in the writer, in every order: by loom, which runs threads step by step
 //! and tries all interleavings, and all values that the memory model lets a load see.
 //!
 //! It is the files themselves that are tried: compiled a second time here, where [`sync`] has loom's types, and the socket is one
@@ -76,7 +76,7 @@ mod socket {
     }
 }
 
-/// What the writer knows of an inbox.
+/// The writer's part of an inbox.
 mod inbox {
     use std::sync::Arc;
 

@@ -81,7 +81,7 @@ impl Body {
         }
     }
 
-    /// What came. Of text, whole characters.
+    /// The bytes that came. Of text, whole characters.
     pub(super) fn message(&self) -> Message<'_> {
         match self {
             Body::Text(text) => Message::Text(&text.valid),
@@ -132,7 +132,7 @@ fn begun(bytes: &[u8]) -> Result<Option<&str>, Violation> {
     }
 }
 
-/// How many of the last bytes belong to a character whose rest is yet to come. Whether it is one is not looked at.
+/// The number of last bytes that belong to a character whose rest is yet to come. It need not be one.
 fn unfinished(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let width = match bytes[bytes.len() - back] {
@@ -147,7 +147,7 @@ fn unfinished(bytes: &[u8]) -> usize {
     0
 }
 
-/// What a buffer has to be grown for, so that `more` fits and `limit` is not exceeded.
+/// The capacity that a buffer has to be grown to, so that `more` fits and `limit` is not exceeded.
 fn room(len: usize, capacity: usize, more: usize, limit: usize) -> usize {
     let needed = len + more;
     if needed <= capacity {

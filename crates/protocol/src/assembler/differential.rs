@@ -136,7 +136,7 @@ fn encode(random: &mut Random, first: u8, mut payload: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// What tungstenite sees of the stream so far, and what it answers.
+/// The stream so far as tungstenite sees it, and its answers.
 struct Io<'a> {
     input: &'a [u8],
     output: Vec<u8>,
@@ -162,7 +162,7 @@ impl Write for Io<'_> {
     }
 }
 
-/// What is said, up to a close frame or a violation, and what is answered. A close frame whose code nobody may send is heard as
+/// The messages up to a close frame or a violation, and what is answered. A close frame whose code nobody may send is heard as
 /// tungstenite makes it, as 1002.
 fn oracle(stream: &[u8]) -> (Vec<Heard>, Vec<u8>) {
     let config = WebSocketConfig::default()

@@ -44,7 +44,7 @@ fn recycle(assembled: Assembled<()>) {
     SPARES.with_borrow_mut(|spares| assembled.recycle(spares));
 }
 
-/// What came of bytes.
+/// The result of bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
     Text(String),
@@ -101,7 +101,7 @@ fn all_of(reads: &[&[u8]], max: usize) -> Vec<Heard> {
     all
 }
 
-/// Where an empty assembler sees a violation if it is fed byte by byte behind `before`.
+/// The place where an empty assembler sees a violation if it is fed byte by byte behind `before`.
 fn breaks_at(before: &[u8], bytes: &[u8], max: usize) -> Option<(usize, Violation)> {
     let mut assembler = Assembler::IDLE;
     let mut all = Vec::new();

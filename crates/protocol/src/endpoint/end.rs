@@ -1,4 +1,4 @@
-//! How an endpoint ends: by either side's close frame, by a command, with its peer, or because its time is up.
+//! The end of an endpoint: by either side's close frame, by a command, with its peer, or because its time is up.
 //!
 //! | begins with | leads to |
 //! |---|---|

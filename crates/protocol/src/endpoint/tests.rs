@@ -17,7 +17,7 @@ const PHASES: [Phase; 7] = [
     Phase::Over,
 ];
 
-/// What is there to be read.
+/// Bytes and ends that there are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrives {
     Nothing,
@@ -60,7 +60,7 @@ enum Way {
 
 const WAYS: [Way; 3] = [Way::Clear, Way::Blocked, Way::Late];
 
-/// How things stand around the endpoint.
+/// The circumstances of an endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 struct Circumstances {
     /// JavaScript has yet to deal with messages.
@@ -192,7 +192,7 @@ impl Host<()> for World {
     }
 }
 
-/// How far an end has come: it never goes back.
+/// The place of a step among all. An end never goes back.
 fn rank(phase: Phase) -> usize {
     PHASES.iter().position(|known| *known == phase).unwrap_or(usize::MAX)
 }
@@ -414,7 +414,7 @@ fn who_is_asked_to_go_says_why_once_and_goes_when_its_peer_answers() {
     });
 }
 
-/// What becomes of each phase by each command alone, with nothing to read and a way that is blocked.
+/// The phase behind each phase and each single command, with nothing to read and a way that is blocked.
 #[test]
 fn a_command_does_what_its_name_says_in_each_phase() {
     use Phase::{Closing, Draining, Flushing, HalfClosed, Open, Over, Settling};

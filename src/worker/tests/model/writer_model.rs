@@ -70,7 +70,7 @@ impl Worker {
         if outbox.writer.may_write_directly() {
             frame::append(&mut reflected, Message::Text(text));
         } else {
-            // Its own, and it looks at its outbox last.
+            // Its own, and it looks at its send queue last.
             outbox.push_own(text);
         }
         if outbox.writer.is_clear() {
@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// What it was told, and that there is room.
+    /// Does as it was told, and gives room.
     fn look(&mut self, outbox: &Outbox) {
         if outbox.mailbox.take(Waker::noop()) == Some(true) {
             self.flush(outbox);
