@@ -11,11 +11,11 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use protocol::frame::{MAX_REASON, Message};
 
-use super::asker::Asker;
+use super::connection::asker::Asker;
 use super::envelope::{self, Control};
 use super::rate_limited_log::RateLimitedLog;
+use super::router::{Counts, SHARED, SubscriptionRouter, count};
 use super::sink::{Outcome, Sink};
-use super::subscription_router::{Counts, SHARED, SubscriptionRouter, count};
 use super::uncertain;
 use crate::broker::unavailable;
 use crate::events::broker_status::BrokerStatus;

@@ -11,34 +11,17 @@
 //!
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
-mod asker;
-mod certificate;
 mod claim;
 pub(crate) mod clock;
 mod config;
+mod connection;
 mod dispatcher;
 mod envelope;
-mod health;
-mod in_flight;
-mod lane;
-mod link;
-mod name;
-mod partition;
-mod pipeline;
 mod pubsub;
 mod rate_limited_log;
-mod read_buffer;
-mod resp;
-mod routes;
-mod sentinel;
-mod session;
+pub(crate) mod router;
 mod sink;
-pub mod slots;
-mod subscription_router;
-mod subscriptions;
-mod tls;
 mod topology;
-mod verifier;
 mod wire;
 
 use std::sync::Arc;
@@ -60,14 +43,14 @@ use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
 use crate::worker::scheduler::charge;
-use asker::Asker;
 use claim::Claim;
 use codes::error::{Code, Error};
+use connection::asker::Asker;
+use connection::pipeline::NotAdded;
 use dispatcher::Dispatcher;
 use envelope::Control;
-use pipeline::NotAdded;
 use protocol::frame::Message;
-use subscription_router::{SHARED, SubscriptionRouter, count};
+use router::{SHARED, SubscriptionRouter, count};
 
 /// What a relayed message costs, as [`charge`] counts, beside its payload.
 const RELAY: u64 = 4;

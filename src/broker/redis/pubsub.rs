@@ -9,13 +9,13 @@ use codes::error::{Code, Error, quote};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-use super::asker::Asker;
 use super::claim;
 use super::config::RedisConfig;
-use super::pipeline::NotAdded;
+use super::connection::asker::Asker;
+use super::connection::pipeline::NotAdded;
 use super::rate_limited_log::RateLimitedLog;
+use super::router::{Counts, SubscriptionRouter};
 use super::sink::{Outcome, Sink};
-use super::subscription_router::{Counts, SubscriptionRouter};
 use super::{overloaded, topology, uncertain};
 use crate::broker::unavailable;
 use crate::events::broker_status::BrokerStatus;

@@ -4,14 +4,14 @@ use std::fmt;
 
 use codes::error::Error;
 
-use super::asker::Asker;
+use super::connection::asker::Asker;
 use crate::events::broker_status::BrokerStatus;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Intake;
 
 /// What became of a command.
 #[derive(Debug)]
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// Redis answered with a number.
     Number(u64),
     /// Redis refused it: nobody got it.
@@ -23,7 +23,7 @@ pub(super) enum Outcome<'a> {
 }
 
 /// Whose messages these are.
-pub(super) trait Sink: fmt::Debug + Send + Sync {
+pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// A message came. `name` is the channel's, without prefix and hash tag.
     fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
 
@@ -50,7 +50,7 @@ pub(super) trait Sink: fmt::Debug + Send + Sync {
     fn in_use(&self, name: &str) -> bool;
     /// Largest payload that is taken, as it is on the wire.
     fn largest(&self) -> usize;
-    /// True while messages are not taken because the embedder is behind. [`SubscriptionRouter::resume`](super::subscription_router::SubscriptionRouter::resume) ends it.
+    /// True while messages are not taken because the embedder is behind. [`SubscriptionRouter::resume`](super::router::SubscriptionRouter::resume) ends it.
     fn is_congested(&self) -> bool {
         false
     }

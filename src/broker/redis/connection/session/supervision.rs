@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use super::super::asker::{Asker, Pending};
 use super::super::lane::Batch;
 use super::super::pipeline::{Change, write_subscriptions};
-use super::super::resp;
 use super::{LATE, Session};
+use crate::broker::redis::wire::resp;
 
 impl Session {
     /// Publishes to itself, and asks whether the server is still a master.

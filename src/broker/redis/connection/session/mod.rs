@@ -15,15 +15,15 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::asker::Pending;
-use super::config::Server;
 use super::in_flight::InFlight;
 use super::lane::Batch;
 use super::link::Link;
 use super::pipeline::{Change, Channel, write_subscriptions};
-use super::read_buffer::{Next, ReadBuffer};
-use super::slots::PARTITIONS;
-use super::subscription_router::{Settled, SubscriptionRouter};
-use super::wire::Wire;
+use crate::broker::redis::config::Server;
+use crate::broker::redis::router::slots::PARTITIONS;
+use crate::broker::redis::router::{Settled, SubscriptionRouter};
+use crate::broker::redis::wire::Wire;
+use crate::broker::redis::wire::read_buffer::{Next, ReadBuffer};
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Demand;
 use crate::worker::scheduler::{Budget, charge};
@@ -46,7 +46,7 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     router: Arc<SubscriptionRouter>,
     link: Arc<Link>,
     server: Server,

@@ -15,7 +15,7 @@ const MAX_REPLY: usize = 1 << 20;
 
 /// What [`ReadBuffer::next`] finds.
 #[derive(Debug)]
-pub(super) enum Next<'a> {
+pub(crate) enum Next<'a> {
     Item(Incoming<'a>),
     /// A message with a payload over the limit, which is skipped.
     Oversized,
@@ -25,7 +25,7 @@ pub(super) enum Next<'a> {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct ReadBuffer {
+pub(crate) struct ReadBuffer {
     /// It is at `start..end`. Empty before the first read.
     buffer: Vec<u8>,
     start: usize,
@@ -36,7 +36,7 @@ pub(super) struct ReadBuffer {
 
 impl ReadBuffer {
     /// Reads once. Ready(0): the connection has ended.
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &mut self,
         wire: Pin<&mut impl AsyncRead>,
         cx: &mut Context<'_>,
@@ -60,7 +60,7 @@ impl ReadBuffer {
     ///
     /// # Errors
     /// What answers is no Redis.
-    pub(super) fn next(&mut self, limit: usize) -> Result<Next<'_>, Malformed> {
+    pub(crate) fn next(&mut self, limit: usize) -> Result<Next<'_>, Malformed> {
         let skipped = self.skip.min(self.end - self.start);
         self.skip -= skipped;
         self.start += skipped;

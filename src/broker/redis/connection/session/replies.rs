@@ -6,10 +6,10 @@ use redis::Value;
 use super::super::asker::{Asker, Pending};
 use super::super::lane::Batch;
 use super::super::pipeline::{Change, Channel, write_subscriptions};
-use super::super::resp::{self, Incoming};
-use super::super::subscription_router::{Settled, SubscriptionRouter};
-use super::super::wire::{refusal, text};
 use super::{LATE, Session};
+use crate::broker::redis::router::{Settled, SubscriptionRouter};
+use crate::broker::redis::wire::resp::{self, Incoming};
+use crate::broker::redis::wire::{refusal, text};
 use crate::worker::scheduler::charge;
 
 /// What each item costs, as [`charge`] counts.

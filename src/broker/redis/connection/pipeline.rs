@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::asker::{Asker, Pending};
 use super::lane::{Batch, LITTLE, Lane, PORTION, Portion};
-use super::resp;
+use crate::broker::redis::wire::resp;
 use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
 
@@ -23,7 +23,7 @@ const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
 
 /// Why a command was not added. Gives back who wanted to know its outcome.
 #[derive(Debug)]
-pub(super) enum NotAdded {
+pub(crate) enum NotAdded {
     /// The connection is down.
     Down(Asker),
     /// Too much waits already.
@@ -64,7 +64,7 @@ struct State {
 
 /// A channel's full name, and whether it is sharded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     /// Name on the wire.
     pub name: Box<str>,
     /// `SSUBSCRIBE` and `SPUBLISH` are for it.
@@ -130,7 +130,7 @@ fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(crate) struct Pipeline {
     state: Mutex<State>,
     inbox: Arc<Inbox>,
     quota: Arc<Quota>,
@@ -138,7 +138,7 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// A pipeline of a connection whose task runs on the worker with this inbox.
-    pub(super) fn new(inbox: Arc<Inbox>, quota: Arc<Quota>) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox>, quota: Arc<Quota>) -> Self {
         Pipeline { state: Mutex::default(), inbox, quota }
     }
 
@@ -161,7 +161,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         partition: usize,
         asker: Asker,
@@ -198,7 +198,7 @@ impl Pipeline {
     ///
     /// Answers the number of the take with which it goes out. Only confirmations of that take or a later one are its own:
     /// an earlier one confirms a subscription that was dropped in between.
-    pub(super) fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
+    pub(crate) fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
         self.change(|state| {
             if state.subscribing {
                 state.unwanted.remove(&channel);
@@ -209,7 +209,7 @@ impl Pipeline {
     }
 
     /// Drops a subscription.
-    pub(super) fn unsubscribe(&self, partition: usize, channel: Channel) {
+    pub(crate) fn unsubscribe(&self, partition: usize, channel: Channel) {
         self.change(|state| {
             if state.subscribing {
                 state.wanted.remove(&channel);
@@ -221,18 +221,18 @@ impl Pipeline {
     // For the connection's task.
 
     /// A session begins: subscriptions are taken from here on.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         *self.state.lock() = State { subscribing: true, ..State::default() };
     }
 
     /// The session is ready: publishes are taken from here on.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.state.lock().open = true;
     }
 
     /// The session is over: no more subscriptions are taken, and what was added is given up. Publishes are taken until
     /// [`Pipeline::close`], so that what comes meanwhile comes after it.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         state.end();
         if !std::mem::replace(&mut state.ending, true) {
@@ -242,7 +242,7 @@ impl Pipeline {
 
     /// Takes the oldest batch to give it up, unless little is left, which [`Pipeline::close`] gives up. `shut`: nothing
     /// more is added, for too much came since [`Pipeline::end`].
-    pub(super) fn drain(&self, shut: bool) -> Option<Batch> {
+    pub(crate) fn drain(&self, shut: bool) -> Option<Batch> {
         let mut state = self.state.lock();
         state.shut = shut;
         if !state.first.has_much() && !state.rest.has_much() {
@@ -254,7 +254,7 @@ impl Pipeline {
     }
 
     /// Closes. Hands the rest to `give_up`, before anybody can find the connection down.
-    pub(super) fn close(&self, mut give_up: impl FnMut(Batch)) {
+    pub(crate) fn close(&self, mut give_up: impl FnMut(Batch)) {
         let mut last = usize::MAX;
         loop {
             let mut state = self.state.lock();
@@ -282,7 +282,7 @@ impl Pipeline {
     /// Takes subscriptions, or else the ends of some and the oldest commands: of those that go first a batch, and, with a portion
     /// for the `rest`, one of the others once those are all taken. The batches are to be written in this order; most are empty.
     /// Commands that are added from then on wake the task. `spare` is an empty batch whose room is used again.
-    pub(super) fn take(&self, waker: &Waker, mut spare: Batch, rest: Option<Portion>) -> [Batch; 3] {
+    pub(crate) fn take(&self, waker: &Waker, mut spare: Batch, rest: Option<Portion>) -> [Batch; 3] {
         let mut state = self.state.lock();
         state.portion = rest.unwrap_or(state.portion);
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -306,13 +306,13 @@ impl Pipeline {
     }
 
     /// A command that drops channels is answered.
-    pub(super) fn dropped(&self) {
+    pub(crate) fn dropped(&self) {
         let mut state = self.state.lock();
         state.dropping = state.dropping.saturating_sub(1);
     }
 
     /// So many bytes of publishes are answered.
-    pub(super) fn answered(&self, bytes: usize) {
+    pub(crate) fn answered(&self, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -323,14 +323,14 @@ impl Pipeline {
     }
 
     /// Wakes the task without giving it anything.
-    pub(super) fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         self.change(|_| {});
     }
 }
 
 /// What is to be done with channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// `take`: see [`Pipeline::subscribe`].
     Subscribe {
         take: u64,
@@ -339,7 +339,7 @@ pub(super) enum Change {
 }
 
 /// Encodes subscriptions in as few commands as may be: sharded ones of different slots can't share one.
-pub(super) fn write_subscriptions(batch: &mut Batch, mut channels: Vec<(u16, Channel)>, change: Change) {
+pub(crate) fn write_subscriptions(batch: &mut Batch, mut channels: Vec<(u16, Channel)>, change: Change) {
     channels.sort_by_key(|(partition, channel)| (channel.sharded, *partition));
     let group =
         |a: &(u16, Channel), b: &(u16, Channel)| a.1.sharded == b.1.sharded && (!a.1.sharded || a.0 == b.0);

@@ -10,8 +10,8 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use super::asker::{Asker, Pending};
-use super::clock;
 use super::lane::{Batch, PORTION, Portion};
+use crate::broker::redis::clock;
 use crate::worker::intake::Demand;
 
 /// A batch's buffers of up to this size are used again, and tables of up to so many commands kept.
@@ -21,7 +21,7 @@ const SPARE_COMMANDS: usize = 4096;
 /// Bytes of written commands that may be unanswered. Answers come behind the messages that came before them, so this also
 /// bounds what waits for us in Redis' output buffer because of what we publish. Redis cuts a subscriber for which more than
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
-pub(super) const PACE: usize = 4 << 20;
+pub(crate) const PACE: usize = 4 << 20;
 
 /// So much of those commands that [go behind](Asker::goes_first) others may be without an answer, while others publish too, and
 /// clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
@@ -56,7 +56,7 @@ struct Write {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     /// Oldest first; only the last ones may be not wholly written.
     chunks: VecDeque<Chunk>,
     pending: VecDeque<Pending>,
@@ -83,7 +83,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Adds commands.
-    pub(super) fn push(&mut self, mut batch: Batch) {
+    pub(crate) fn push(&mut self, mut batch: Batch) {
         if batch.bytes.is_empty() {
             if batch.bytes.capacity() > self.spare.bytes.capacity() {
                 self.spare = batch;
@@ -109,16 +109,16 @@ impl InFlight {
     }
 
     /// An empty batch with room that was used before.
-    pub(super) fn spare(&mut self) -> Batch {
+    pub(crate) fn spare(&mut self) -> Batch {
         std::mem::take(&mut self.spare)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
     /// Bytes that wait to be written.
-    pub(super) fn unwritten(&self) -> usize {
+    pub(crate) fn unwritten(&self) -> usize {
         self.chunks
             .iter()
             .rev()
@@ -128,14 +128,14 @@ impl InFlight {
     }
 
     /// Bytes that may be written before more is answered. The oldest command may always be, however large.
-    pub(super) fn pace(&self) -> usize {
+    pub(crate) fn pace(&self) -> usize {
         let oldest = self.pending.front().map_or(0, |pending| pending.len);
         let end = self.answered + PACE.max(oldest) as u64;
         end.saturating_sub(self.written) as usize
     }
 
     /// True if clients have more unanswered that was let go first in this epoch than Redis answers quickly.
-    pub(super) fn is_first_too_much(&mut self, epoch: u8) -> bool {
+    pub(crate) fn is_first_too_much(&mut self, epoch: u8) -> bool {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.first = self.pending.iter().map(|pending| pending.asker.first_units(epoch)).sum();
@@ -145,7 +145,7 @@ impl InFlight {
 
     /// How much may be taken of what goes behind others, if Redis has so little to do that something may. As long as clients demand
     /// little, longer portions cost less and keep nobody waiting.
-    pub(super) fn room_for_rest(&mut self, demand: Demand) -> Option<Portion> {
+    pub(crate) fn room_for_rest(&mut self, demand: Demand) -> Option<Portion> {
         if demand != Demand::Little {
             self.without_line = 0;
         }
@@ -168,12 +168,12 @@ impl InFlight {
     }
 
     /// An answer to a command took so long, before which nothing was unanswered.
-    pub(super) fn note_round_trip(&mut self, time: Duration) {
+    pub(crate) fn note_round_trip(&mut self, time: Duration) {
         self.round_trip = Some(self.round_trip.map_or(time, |shortest| shortest.min(time)));
     }
 
     /// Ready(true): everything is written that may be, and something was; there may be more to take.
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         mut wire: Pin<&mut impl AsyncWrite>,
         cx: &mut Context<'_>,
@@ -206,22 +206,22 @@ impl InFlight {
     }
 
     /// The oldest command.
-    pub(super) fn front(&self) -> Option<&Pending> {
+    pub(crate) fn front(&self) -> Option<&Pending> {
         self.pending.front()
     }
 
     /// Who waits for the oldest command's answer.
-    pub(super) fn asker(&self) -> Option<&Asker> {
+    pub(crate) fn asker(&self) -> Option<&Asker> {
         self.pending.front().map(|pending| &pending.asker)
     }
 
     /// See [`InFlight::asker`].
-    pub(super) fn asker_mut(&mut self) -> Option<&mut Asker> {
+    pub(crate) fn asker_mut(&mut self) -> Option<&mut Asker> {
         self.pending.front_mut().map(|pending| &mut pending.asker)
     }
 
     /// The oldest command, as it was written.
-    pub(super) fn front_bytes(&self) -> &[u8] {
+    pub(crate) fn front_bytes(&self) -> &[u8] {
         match (self.pending.front(), self.chunks.front()) {
             (Some(pending), Some(chunk)) => &chunk.bytes[chunk.answered..chunk.answered + pending.len],
             _ => &[],
@@ -229,19 +229,19 @@ impl InFlight {
     }
 
     /// When the oldest command was written, if it is.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         self.writes.front().map(|write| write.at)
     }
 
     /// The wait for answers begins anew.
-    pub(super) fn restart_clock(&mut self) {
+    pub(crate) fn restart_clock(&mut self) {
         let now = Instant::now();
         self.writes.iter_mut().for_each(|write| write.at = now);
     }
 
     /// Takes the oldest command off: it is answered. Gives it and its bytes to `with`; answers what that does, and at
     /// which time of [`clock`] the last of the command was written.
-    pub(super) fn pop<T>(&mut self, with: impl FnOnce(Pending, &[u8]) -> T) -> Option<(T, u64)> {
+    pub(crate) fn pop<T>(&mut self, with: impl FnOnce(Pending, &[u8]) -> T) -> Option<(T, u64)> {
         let outcome = self.shift(|pending, bytes, _| with(pending, bytes))?;
         let mut time = 0;
         while let Some(write) = self.writes.front() {
@@ -258,7 +258,7 @@ impl InFlight {
     }
 
     /// Takes the oldest command off, unanswered. `with` gets it, its bytes, and whether they were wholly written.
-    pub(super) fn give_up<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
+    pub(crate) fn give_up<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
         self.shift(with)
     }
 

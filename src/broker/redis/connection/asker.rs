@@ -8,7 +8,7 @@ use crate::worker::handle::Handle;
 
 /// Who waits for what a command answers.
 #[derive(Debug)]
-pub(super) enum Asker {
+pub(crate) enum Asker {
     /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::broker::Intake::begin); `first`: see
     /// [`Asker::goes_first`]; `epoch`: see `Pace`.
     Sender { sender: Arc<Handle>, cost: u32, first: bool, epoch: u8 },
@@ -38,12 +38,12 @@ pub(super) enum Asker {
 impl Asker {
     /// True if it waits for no client's flood. Clients' messages keep their order: of one whose message goes first none is
     /// behind.
-    pub(super) fn goes_first(&self) -> bool {
+    pub(crate) fn goes_first(&self) -> bool {
         !matches!(self, Asker::Sender { first: false, .. })
     }
 
     /// What it costs of that which clients may have going first, if it was let go first in this epoch.
-    pub(super) fn first_units(&self, of: u8) -> u32 {
+    pub(crate) fn first_units(&self, of: u8) -> u32 {
         match self {
             Asker::Sender { cost, first: true, epoch, .. } if *epoch == of => *cost,
             _ => 0,
@@ -51,17 +51,17 @@ impl Asker {
     }
 
     /// True if a client asks, by what it sent.
-    pub(super) fn is_client(&self) -> bool {
+    pub(crate) fn is_client(&self) -> bool {
         matches!(self, Asker::Sender { .. })
     }
 
     /// True if its command is a message of somebody's, whose place among others counts.
-    pub(super) fn is_message(&self) -> bool {
+    pub(crate) fn is_message(&self) -> bool {
         matches!(self, Asker::Sender { .. } | Asker::Publish { .. })
     }
 
     /// True if its command was added by `Pipeline::add`. The others are the session's own.
-    pub(super) fn is_counted(&self) -> bool {
+    pub(crate) fn is_counted(&self) -> bool {
         match self {
             Asker::Sender { .. }
             | Asker::Publish { .. }
@@ -80,7 +80,7 @@ impl Asker {
 
 /// A command that was added and not yet answered.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     /// Bytes of it.
     pub len: usize,
     /// See [`Asker`].
@@ -93,7 +93,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// One that was not refused before.
-    pub(super) fn new(len: usize, asker: Asker, partition: u16) -> Pending {
+    pub(crate) fn new(len: usize, asker: Asker, partition: u16) -> Pending {
         Pending { len, asker, partition, since: None }
     }
 }
