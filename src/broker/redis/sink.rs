@@ -5,6 +5,7 @@ use std::fmt;
 use codes::error::Error;
 
 use super::connection::asker::Asker;
+use super::failure::{lost, uncertain};
 use crate::events::broker_status::BrokerStatus;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Intake;
@@ -20,6 +21,21 @@ pub(crate) enum Outcome<'a> {
     Uncertain,
     /// It never left: here is what was to be published, if it was a publish.
     Unsent(Option<(&'a str, &'a [u8])>),
+}
+
+impl Outcome<'_> {
+    /// The number that was asked for.
+    ///
+    /// # Errors
+    /// `ERR_UNCERTAIN`, `ERR_BROKER_UNAVAILABLE`, or what Redis said.
+    pub(crate) fn number(self) -> Result<u64, Error> {
+        match self {
+            Outcome::Number(number) => Ok(number),
+            Outcome::Refused(error) => Err(error),
+            Outcome::Uncertain => Err(uncertain()),
+            Outcome::Unsent(_) => Err(lost()),
+        }
+    }
 }
 
 /// Whose messages these are.

@@ -8,9 +8,10 @@ use codes::error::Error;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{SubscriptionRouter, closed, count};
+use super::{SubscriptionRouter, count};
 use crate::broker::redis::clock;
 use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::failure::closed;
 use crate::events::broker_status::{BrokerStatus, State};
 use crate::time_of_day::unix_ms;
 

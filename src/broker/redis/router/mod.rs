@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use codes::error::{Code, Error};
+use codes::error::Error;
 use parking_lot::Mutex;
 use tokio::runtime;
 use tokio::sync::Notify;
@@ -29,6 +29,7 @@ use crate::broker::redis::config::RedisConfig;
 use crate::broker::redis::connection::asker::{Asker, Pending};
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::{Channel, NotAdded};
+use crate::broker::redis::failure::closed;
 use crate::broker::redis::sink::{Outcome, Sink};
 use crate::broker::redis::wire::resp;
 use crate::broker::redis::wire::tls::Tls;
@@ -103,11 +104,6 @@ pub(crate) struct SubscriptionRouter {
 /// Adds one.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// The error of who comes, or waits, when everything is over.
-pub(crate) fn closed() -> Error {
-    Error::new(Code::Closed, "the links to Redis are closed")
 }
 
 impl SubscriptionRouter {
