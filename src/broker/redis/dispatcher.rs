@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use protocol::frame::{MAX_REASON, Message};
 
-use super::connection::asker::Asker;
+use super::asker::Asker;
 use super::envelope::{self, Control};
 use super::failure::{lost, only_local, uncertain};
 use super::rate_limited_log::RateLimitedLog;
@@ -316,13 +316,7 @@ impl Sink for Dispatcher {
                 Outcome::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
                 _ => self.end_count(ticket),
             },
-            Asker::Nobody
-            | Asker::Probe
-            | Asker::Role
-            | Asker::VerifyRole
-            | Asker::Subscribe { .. }
-            | Asker::Unsubscribe { .. }
-            | Asker::ShardUnsubscribe => {}
+            Asker::Nobody => {}
         }
     }
 

@@ -11,6 +11,7 @@
 //!
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
+mod asker;
 mod claim;
 pub(crate) mod clock;
 mod config;
@@ -44,9 +45,9 @@ use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
 use crate::worker::scheduler::charge;
+use asker::Asker;
 use claim::Claim;
 use codes::error::Error;
-use connection::asker::Asker;
 use connection::pipeline::NotAdded;
 use dispatcher::Dispatcher;
 use envelope::Control;

@@ -9,9 +9,9 @@ use codes::error::{Code, Error, quote};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
+use super::asker::Asker;
 use super::claim;
 use super::config::RedisConfig;
-use super::connection::asker::Asker;
 use super::connection::pipeline::NotAdded;
 use super::failure::{away, overloaded};
 use super::rate_limited_log::RateLimitedLog;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use codes::error::Error;
 
-use super::connection::asker::Asker;
+use super::asker::Asker;
 use super::failure::{lost, uncertain};
 use crate::events::broker_status::BrokerStatus;
 use crate::registry::gathered::Gathered;

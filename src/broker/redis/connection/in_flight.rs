@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::asker::{Asker, Pending};
-use super::lane::{Batch, PORTION, Portion};
+use super::batch::Batch;
+use super::command::Pending;
+use super::lane::{PORTION, Portion};
 use crate::broker::redis::clock;
 use crate::worker::intake::Demand;
 
@@ -23,7 +24,7 @@ const SPARE_COMMANDS: usize = 4096;
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
 pub(crate) const PACE: usize = 4 << 20;
 
-/// So much of those commands that [go behind](Asker::goes_first) others may be without an answer, while others publish too, and
+/// So much of those commands that [go behind](Command::goes_first) others may be without an answer, while others publish too, and
 /// clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
 /// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
@@ -91,15 +92,15 @@ impl InFlight {
             return;
         }
         for pending in &batch.pending {
-            if !pending.asker.goes_first() {
+            if !pending.command.goes_first() {
                 self.in_a_row += 1;
                 self.without_line += 1;
                 self.behind += 1;
                 self.behind_bytes += pending.len;
-            } else if pending.asker.is_counted() {
+            } else if pending.command.asker().is_some() {
                 self.in_a_row = 0;
             }
-            self.first += pending.asker.first_units(self.epoch);
+            self.first += pending.command.first_units(self.epoch);
         }
         self.pending.extend(batch.pending.drain(..));
         if batch.pending.capacity() <= SPARE_COMMANDS {
@@ -138,7 +139,7 @@ impl InFlight {
     pub(crate) fn is_first_too_much(&mut self, epoch: u8) -> bool {
         if self.epoch != epoch {
             self.epoch = epoch;
-            self.first = self.pending.iter().map(|pending| pending.asker.first_units(epoch)).sum();
+            self.first = self.pending.iter().map(|pending| pending.command.first_units(epoch)).sum();
         }
         self.first > FIRST * self.distance()
     }
@@ -210,14 +211,9 @@ impl InFlight {
         self.pending.front()
     }
 
-    /// Who waits for the oldest command's answer.
-    pub(crate) fn asker(&self) -> Option<&Asker> {
-        self.pending.front().map(|pending| &pending.asker)
-    }
-
-    /// See [`InFlight::asker`].
-    pub(crate) fn asker_mut(&mut self) -> Option<&mut Asker> {
-        self.pending.front_mut().map(|pending| &mut pending.asker)
+    /// See [`InFlight::front`].
+    pub(crate) fn front_mut(&mut self) -> Option<&mut Pending> {
+        self.pending.front_mut()
     }
 
     /// The oldest command, as it was written.
@@ -264,11 +260,11 @@ impl InFlight {
 
     fn shift<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
         let pending = self.pending.pop_front()?;
-        if !pending.asker.goes_first() {
+        if !pending.command.goes_first() {
             self.behind -= 1;
             self.behind_bytes -= pending.len;
         }
-        self.first -= pending.asker.first_units(self.epoch);
+        self.first -= pending.command.first_units(self.epoch);
         let chunk = self.chunks.front_mut()?;
         let begin = chunk.answered;
         chunk.answered += pending.len;
@@ -298,13 +294,19 @@ mod tests {
     use std::sync::Arc;
     use std::task::Waker;
 
+    use super::super::command::Command;
     use super::*;
+    use crate::broker::redis::asker::Asker;
     use crate::worker::handle::{Handle, Peer};
     use crate::worker::inbox::Inbox;
 
     fn batch(lens: &[usize]) -> Batch {
-        let pending = lens.iter().map(|len| Pending::new(*len, Asker::Nobody, 0)).collect();
+        let pending = lens.iter().map(|len| pending(*len, Asker::Nobody)).collect();
         Batch { bytes: vec![b'x'; lens.iter().sum()], pending }
+    }
+
+    fn pending(len: usize, asker: Asker) -> Pending {
+        Pending { len, command: Command::Ask(asker), partition: 0, since: None }
     }
 
     /// Writes what may be written, to a wire that takes everything. Answers how many bytes that was.
@@ -361,7 +363,7 @@ mod tests {
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         let mut serve = |first, commands, demand| {
             let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
-            let pending = (0..commands).map(|_| Pending::new(1, asker(), 0)).collect();
+            let pending = (0..commands).map(|_| pending(1, asker())).collect();
             in_flight.push(Batch { bytes: vec![b'x'; commands], pending });
             let meanwhile = in_flight.room_for_rest(demand);
             while in_flight.pop(|_, _| ()).is_some() {}
@@ -404,9 +406,11 @@ mod tests {
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         for _ in 0..2 * PORTION.commands {
             let flood = Asker::Sender { sender: sender.clone(), cost: 1, first: false, epoch: 0 };
-            let end = Asker::Unsubscribe { left: 1 };
-            let pending = vec![Pending::new(PORTION.bytes, end, 0), Pending::new(1, flood, 0)];
-            in_flight.push(Batch { bytes: vec![b'x'; PORTION.bytes + 1], pending });
+            let mut batch = Batch::default();
+            let bytes = |len: usize| move |out: &mut Vec<u8>| out.resize(out.len() + len, b'x');
+            batch.add(0, Command::Unsubscribe { left: 1 }, None, bytes(PORTION.bytes));
+            batch.add(0, Command::Ask(flood), None, bytes(1));
+            in_flight.push(batch);
             assert_eq!((in_flight.behind, in_flight.behind_bytes), (1, 1));
             while in_flight.pop(|_, _| ()).is_some() {}
         }
@@ -419,7 +423,7 @@ mod tests {
         let mut batch = Batch::default();
         for _ in 0..100_000 {
             batch.bytes.push(b'x');
-            batch.pending.push(Pending::new(1, Asker::Nobody, 0));
+            batch.pending.push(pending(1, Asker::Nobody));
         }
         in_flight.push(batch);
         while in_flight.pop(|_, _| ()).is_some() {}

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::asker::Pending;
+use super::batch::Batch;
 
 /// Bytes that others may wait for until they are given up.
 pub(crate) const LITTLE: usize = 64 << 10;
 
-/// What goes out, or is given up, in one piece.
+/// What goes out, or is given up, in one piece. By default [`PORTION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Portion {
     pub commands: usize,
@@ -17,20 +17,17 @@ pub(crate) struct Portion {
 /// What others wait for where nothing has to be quick.
 pub(crate) const PORTION: Portion = Portion { commands: 512, bytes: 256 << 10 };
 
+impl Default for Portion {
+    fn default() -> Portion {
+        PORTION
+    }
+}
+
 impl Portion {
     /// True if so much is a portion, or more.
     pub(crate) fn is_reached(&self, commands: usize, bytes: usize) -> bool {
         commands >= self.commands || bytes >= self.bytes
     }
-}
-
-/// Commands that go out together.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// Encoded.
-    pub bytes: Vec<u8>,
-    /// One for each command in it.
-    pub pending: Vec<Pending>,
 }
 
 /// See the module.

@@ -1,8 +1,10 @@
 //! One connection to a server of Redis, which comes back for ever: [`link`].
 
-pub(crate) mod asker;
+mod batch;
+pub(crate) mod command;
 mod in_flight;
 mod lane;
 pub(crate) mod link;
 pub(crate) mod pipeline;
+pub(crate) mod reply;
 mod session;

@@ -17,18 +17,19 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use codes::error::Error;
 use parking_lot::Mutex;
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::BrokerCounts;
+use crate::broker::redis::asker::Asker;
 use crate::broker::redis::clock;
 use crate::broker::redis::config::RedisConfig;
-use crate::broker::redis::connection::asker::{Asker, Pending};
+use crate::broker::redis::connection::command::{self, Channel, Command, Pending};
 use crate::broker::redis::connection::link::Link;
-use crate::broker::redis::connection::pipeline::{Channel, NotAdded};
+use crate::broker::redis::connection::pipeline::NotAdded;
+use crate::broker::redis::connection::reply::Settled;
 use crate::broker::redis::failure::closed;
 use crate::broker::redis::sink::{Outcome, Sink};
 use crate::broker::redis::wire::resp;
@@ -221,13 +222,10 @@ impl SubscriptionRouter {
     pub(crate) fn publish(&self, name: [&str; 2], payload: &[&[u8]], asker: Asker) -> Result<(), NotAdded> {
         let partition = self.partition(name);
         let tag = self.tag(partition);
-        let verb: &[u8] = if tag.is_empty() { b"PUBLISH" } else { b"SPUBLISH" };
         let [kind, id] = name.map(str::as_bytes);
-        self.add(partition, asker, |out| {
-            resp::begin(out, 3);
-            resp::argument(out, &[verb]);
-            resp::argument(out, &[self.prefix.as_bytes(), tag.as_bytes(), kind, id]);
-            resp::argument(out, payload);
+        self.add(partition, Command::Ask(asker), |out| {
+            let channel = [self.prefix.as_bytes(), tag.as_bytes(), kind, id];
+            command::publish(out, !tag.is_empty(), &channel, payload);
         })
     }
 
@@ -236,8 +234,8 @@ impl SubscriptionRouter {
     /// # Errors
     /// See [`NotAdded`].
     pub(crate) fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
-        self.add(partition_of(channel) + PARTITIONS, asker, |out| {
-            resp::command(out, &[b"PUBLISH", channel.as_bytes(), payload])
+        self.add(partition_of(channel) + PARTITIONS, Command::Ask(asker), |out| {
+            command::publish(out, false, &[channel.as_bytes()], &[payload]);
         })
     }
 
@@ -248,49 +246,48 @@ impl SubscriptionRouter {
     pub(crate) fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
         let partition = self.home(name);
         let channel = self.channel(partition, name);
-        let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
         // Both go the same way.
         let mut guard = self.partitions[partition].lock();
         if channel.sharded {
             // A node that the slot is not on counts none. It says where the slot is only if asked to publish.
             let nobody = self.channel(partition, "nobody");
-            self.add_to(&mut guard, partition, Asker::Nobody, |out| {
-                resp::command(out, &[b"SPUBLISH", nobody.name.as_bytes(), b""]);
+            self.add_to(&mut guard, partition, Command::Ask(Asker::Nobody), |out| {
+                command::publish(out, true, &[nobody.name.as_bytes()], &[]);
             })?;
         }
-        self.add_to(&mut guard, partition, asker, |out| {
-            resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]);
+        self.add_to(&mut guard, partition, Command::Ask(asker), |out| {
+            command::count_subscribers(out, &channel);
         })
     }
 
-    fn add(&self, index: usize, asker: Asker, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
-        self.add_to(&mut self.partitions[index].lock(), index, asker, encode)
+    fn add(&self, index: usize, command: Command, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
+        self.add_to(&mut self.partitions[index].lock(), index, command, encode)
     }
 
     fn add_to(
         &self,
         partition: &mut Partition,
         index: usize,
-        asker: Asker,
+        command: Command,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NotAdded> {
         if self.is_closed() {
-            return Err(NotAdded::Down(asker));
+            return Err(NotAdded::Down(command));
         }
         if let Some(moving) = &mut partition.moving {
-            if self.quota.is_used_up(asker.is_client()) {
-                return Err(NotAdded::Full(asker));
+            if self.quota.is_used_up(command.asker().is_some_and(Asker::is_client)) {
+                return Err(NotAdded::Full(command));
             }
             let mut bytes = Vec::new();
             encode(&mut bytes);
             self.enter(&bytes);
-            moving.added.push_back(Parked { bytes, asker, since: Instant::now() });
+            moving.added.push_back(Parked { bytes, command, since: Instant::now() });
             return Ok(());
         }
-        let Some(link) = &partition.link else { return Err(NotAdded::Down(asker)) };
+        let Some(link) = &partition.link else { return Err(NotAdded::Down(command)) };
         // Before it can be answered.
         self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-        let added = link.pipeline.add(index, asker, None, encode);
+        let added = link.pipeline.add(index, command, None, encode);
         if added.is_err() {
             self.landed(index);
         }
@@ -304,11 +301,12 @@ impl SubscriptionRouter {
     /// A publish or question is answered, or won't be. `bytes` is the command.
     pub(crate) fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
         let partition = usize::from(pending.partition);
-        if matches!(outcome, Settled::Number(_)) && pending.asker.is_message() {
+        let Command::Ask(asker) = pending.command else { return };
+        if matches!(outcome, Settled::Number(_)) && asker.is_message() {
             self.give_up_overtaken(partition);
         }
         self.landed(partition);
-        self.tell(pending.asker, bytes, outcome);
+        self.tell(asker, bytes, outcome);
     }
 
     pub(crate) fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
@@ -342,9 +340,11 @@ impl SubscriptionRouter {
     }
 
     /// A publish that waited for its partition to be found won't leave.
-    pub(crate) fn give_up(&self, Parked { bytes, asker, .. }: Parked) {
+    pub(crate) fn give_up(&self, Parked { bytes, command, .. }: Parked) {
         self.leave(&bytes);
-        self.tell(asker, &bytes, Settled::Unsent);
+        if let Command::Ask(asker) = command {
+            self.tell(asker, &bytes, Settled::Unsent);
+        }
     }
 
     // Receiving.
@@ -420,17 +420,4 @@ impl SubscriptionRouter {
             unconfirmed: get(&counts.unconfirmed),
         }
     }
-}
-
-/// What a session finds out about a command.
-#[derive(Debug)]
-pub(crate) enum Settled {
-    /// The answer.
-    Number(u64),
-    /// An error as answer.
-    Refused(Error),
-    /// Written, but not answered.
-    Uncertain,
-    /// Not wholly written.
-    Unsent,
 }

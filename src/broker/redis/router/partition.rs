@@ -8,9 +8,9 @@ use hashbrown::HashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::broker::redis::connection::asker::Asker;
+use crate::broker::redis::asker::Asker;
+use crate::broker::redis::connection::command::{Channel, Command};
 use crate::broker::redis::connection::link::Link;
-use crate::broker::redis::connection::pipeline::Channel;
 
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
 const PERSISTENCE: Duration = Duration::from_millis(200);
@@ -63,9 +63,16 @@ impl Topic {
 #[derive(Debug)]
 pub(crate) struct Parked {
     pub bytes: Vec<u8>,
-    pub asker: Asker,
+    pub command: Command,
     /// Since when it waits.
     pub since: Instant,
+}
+
+impl Parked {
+    /// See [`Asker::is_message`].
+    pub(crate) fn is_message(&self) -> bool {
+        self.command.asker().is_some_and(Asker::is_message)
+    }
 }
 
 /// What waits while a partition goes from one link to another.

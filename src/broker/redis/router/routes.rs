@@ -12,7 +12,7 @@ use super::SubscriptionRouter;
 use super::partition::{Moving, Parked, Partition};
 use super::slots::PARTITIONS;
 use super::subscriptions::NEWS;
-use crate::broker::redis::connection::asker::Pending;
+use crate::broker::redis::connection::command::Pending;
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::NotAdded;
 use crate::worker::scheduler::{Budget, charge};
@@ -98,8 +98,8 @@ impl SubscriptionRouter {
     pub(crate) fn park(&self, pending: Pending, bytes: &[u8], link: &Link) {
         let index = usize::from(pending.partition);
         let now = Instant::now();
-        let parked =
-            Parked { bytes: bytes.to_vec(), asker: pending.asker, since: pending.since.unwrap_or(now) };
+        let since = pending.since.unwrap_or(now);
+        let parked = Parked { bytes: bytes.to_vec(), command: pending.command, since };
         self.enter(bytes);
         {
             let mut guard = self.partitions[index].lock();
@@ -128,7 +128,7 @@ impl SubscriptionRouter {
             let mut guard = self.partitions[index].lock();
             let Some(moving) = &mut guard.moving else { return };
             let (overtaken, others) =
-                std::mem::take(&mut moving.refused).into_iter().partition(|parked| parked.asker.is_message());
+                std::mem::take(&mut moving.refused).into_iter().partition(Parked::is_message);
             moving.refused = others;
             overtaken
         };
@@ -169,20 +169,20 @@ impl SubscriptionRouter {
         waiting.goes = link.map(|link| link.number);
         waiting.given_up = link.is_none();
         for _ in 0..FEW {
-            let Some(Parked { bytes, asker, since }) = waiting.next() else {
+            let Some(Parked { bytes, command, since }) = waiting.next() else {
                 *moving = None;
                 return false;
             };
             charge(PARKED);
             let Some(link) = link else {
-                self.give_up(Parked { bytes, asker, since });
+                self.give_up(Parked { bytes, command, since });
                 continue;
             };
             self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-            let added = link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes));
-            if let Err(NotAdded::Down(asker) | NotAdded::Full(asker)) = added {
+            let added = link.pipeline.add(index, command, Some(since), |out| out.extend_from_slice(&bytes));
+            if let Err(NotAdded::Down(command) | NotAdded::Full(command)) = added {
                 self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
-                self.give_up(Parked { bytes, asker, since });
+                self.give_up(Parked { bytes, command, since });
             } else {
                 self.leave(&bytes);
             }
@@ -203,8 +203,9 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::{RedisConfig, Server};
-    use crate::broker::redis::connection::asker::Asker;
+    use crate::broker::redis::connection::command::Command;
     use crate::broker::redis::router::{Counts, Runner};
     use crate::broker::redis::sink::{Outcome, Sink};
     use crate::events::broker_status::BrokerStatus;
@@ -295,8 +296,8 @@ mod tests {
         assert_eq!((router.is_parked(index), sink.0.lock().len()), (false, 0));
         let mut left = Vec::new();
         new.pipeline.close(|batch| {
-            left.extend(batch.pending.into_iter().map(|pending| match pending.asker {
-                Asker::Number { ticket } => ticket,
+            left.extend(batch.pending.into_iter().map(|pending| match pending.command {
+                Command::Ask(Asker::Number { ticket }) => ticket,
                 other => panic!("{other:?}"),
             }));
         });
@@ -304,7 +305,12 @@ mod tests {
         // Publishes that wait when all is over are told that they never left.
         left.iter().for_each(|_| router.landed(index));
         router.park(
-            Pending::new(0, Asker::Number { ticket: 7 }, index as u16),
+            Pending {
+                len: 0,
+                command: Command::Ask(Asker::Number { ticket: 7 }),
+                partition: index as u16,
+                since: None,
+            },
             b"*3\r\n$8\r\nSPUBLISH\r\n$12\r\napp:user:ada\r\n$1\r\nx\r\n",
             &old,
         );

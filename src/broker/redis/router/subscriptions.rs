@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::SubscriptionRouter;
 use super::partition::{Partition, Topic, Waiter};
 use crate::broker::redis::clock;
+use crate::broker::redis::connection::command::Channel;
 use crate::broker::redis::connection::link::Link;
-use crate::broker::redis::connection::pipeline::Channel;
 use crate::worker::scheduler::{Budget, charge};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all

@@ -200,8 +200,8 @@ impl Cluster {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::RedisConfig;
-    use crate::broker::redis::connection::asker::Asker;
     use crate::broker::redis::sink::{Outcome, Sink};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;

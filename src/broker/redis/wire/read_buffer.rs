@@ -32,6 +32,8 @@ pub(crate) struct ReadBuffer {
     end: usize,
     /// Bytes of an oversized message still to be skipped.
     skip: usize,
+    /// There may be an item in it that was not taken yet.
+    unread: bool,
 }
 
 impl ReadBuffer {
@@ -53,7 +55,13 @@ impl ReadBuffer {
         ready!(wire.poll_read(cx, &mut room))?;
         let n = room.filled().len();
         self.end += n;
+        self.unread = n > 0;
         Poll::Ready(Ok(n))
+    }
+
+    /// True if [`ReadBuffer::next`] may have another item.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// The next item. Payloads of more than `limit` bytes are not waited for.
@@ -69,6 +77,7 @@ impl ReadBuffer {
             if self.buffer.len() > ROOM {
                 self.buffer = Vec::new();
             }
+            self.unread = false;
             return Ok(Next::Incomplete);
         }
         match resp::parse(&self.buffer[self.start..self.end], limit)? {
@@ -81,7 +90,10 @@ impl ReadBuffer {
                 Ok(Next::Oversized)
             }
             Parsed::Incomplete if self.end - self.start > limit + MAX_REPLY => Err(Malformed),
-            Parsed::Incomplete => Ok(Next::Incomplete),
+            Parsed::Incomplete => {
+                self.unread = false;
+                Ok(Next::Incomplete)
+            }
         }
     }
 }

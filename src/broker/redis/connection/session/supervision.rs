@@ -3,59 +3,46 @@
 use codes::error::{Code, Error};
 use tokio::time::Instant;
 
-use super::super::asker::{Asker, Pending};
-use super::super::lane::Batch;
-use super::super::pipeline::{Change, write_subscriptions};
+use super::super::batch::Batch;
+use super::super::command::{self, Channel, Command};
+use super::phase::{Answers, Phase};
+use super::probe::Place;
 use super::{LATE, Session};
-use crate::broker::redis::wire::resp;
 
 impl Session {
     /// Publishes to itself, and asks whether the server is still a master.
     pub(super) fn send_probe(&mut self) {
         let mut batch = Batch::default();
-        if self.probe.is_none()
-            && !self.unprobed
+        if self.probe.place == Place::Unknown
             && let Some((partition, channel)) = self.router.probe_channel(&self.link)
         {
-            write_subscriptions(
-                &mut batch,
-                vec![(partition, channel.clone())],
-                Change::Subscribe { take: 0 },
-            );
-            self.probe = Some(channel);
+            batch.subscribe(vec![(partition, channel.clone())], 0);
+            self.probe.place = Place::On(channel);
         }
-        self.probe_arrived = false;
-        self.probing = true;
-        self.last_probe = Instant::now();
         // Otherwise its answer waits for those to the commands before it.
-        self.probes_alone = self.open && self.in_flight.is_empty();
-        let mut push = |asker, arguments: &[&[u8]]| {
-            let begin = batch.bytes.len();
-            resp::command(&mut batch.bytes, arguments);
-            batch.pending.push(Pending::new(batch.bytes.len() - begin, asker, 0));
-        };
-        if let Some(channel) = &self.probe {
-            let verb: &[u8] = if channel.sharded { b"SPUBLISH" } else { b"PUBLISH" };
-            push(Asker::Probe, &[verb, channel.name.as_bytes(), b"probe"]);
+        let is_open = matches!(self.phase, Phase::Open | Phase::Late);
+        self.probe.begin(is_open && self.in_flight.is_empty());
+        if let Place::On(Channel { name, sharded }) = &self.probe.place {
+            let encode = |out: &mut Vec<u8>| command::publish(out, *sharded, &[name.as_bytes()], &[b"probe"]);
+            batch.add(0, Command::Probe, None, encode);
         }
-        push(Asker::Role, &[b"ROLE"]);
+        batch.add(0, Command::Role { verify: false }, None, command::role);
         self.in_flight.push(batch);
     }
 
     /// The answer to the command after the probe is here: so must be the probe.
     pub(super) fn on_probed(&mut self) -> Result<(), Error> {
-        self.probing = false;
-        if self.probes_alone {
-            self.in_flight.note_round_trip(self.last_probe.elapsed());
+        let (is_here, round_trip) = self.probe.end();
+        if let Some(time) = round_trip {
+            self.in_flight.note_round_trip(time);
         }
-        if self.probe.is_some() && !self.probe_arrived {
+        if !is_here {
             return Err(self.fail(Code::BrokerConnect, "the connection answers but delivers no messages"));
         }
-        if !self.open && std::mem::take(&mut self.asked_again) {
+        if self.phase.go(Phase::SubscribingAgain, Phase::Subscribing) {
             self.send_probe();
-        } else if !self.open {
+        } else if self.phase.go(Phase::Subscribing, Phase::Open) {
             // Everything is confirmed, for the probe was sent after the subscriptions.
-            self.open = true;
             self.link.pipeline.open();
             self.router.link_up(&self.link);
             if self.router.has_parked() {
@@ -67,28 +54,24 @@ impl Session {
     }
 
     pub(super) fn on_tick(&mut self) -> Result<(), Error> {
-        if self.congested {
-            return Ok(());
-        }
-        if std::mem::take(&mut self.answered) {
-            self.progress = Instant::now();
-        }
+        let progress = match self.answers {
+            Answers::Coming => Instant::now(),
+            Answers::Awaited(since) => since,
+            Answers::Unread => return Ok(()),
+        };
+        self.answers = Answers::Awaited(progress);
         if let Some(written) = self.in_flight.oldest() {
             // Many commands at once may take their time, as long as there is progress.
-            if written.max(self.progress).elapsed() >= self.router.config.command_timeout {
+            if written.max(progress).elapsed() >= self.router.config.command_timeout {
                 let ms = self.router.config.command_timeout.as_millis();
                 return Err(self.fail(Code::BrokerTimeout, &format!("no answer within {ms} ms")));
             }
-            if written.elapsed() >= LATE && self.open && !self.lagging {
-                self.lagging = true;
+            if written.elapsed() >= LATE && self.phase.go(Phase::Open, Phase::Late) {
                 let error = self.fail(Code::BrokerTimeout, "answers are late");
                 self.router.link_lagging(&self.link, Some(error));
             }
         }
-        if !self.probing
-            && !self.link.is_retired()
-            && self.last_probe.elapsed() >= self.router.config.probe_interval
-        {
+        if !self.link.is_retired() && self.probe.is_due(self.router.config.probe_interval) {
             self.send_probe();
         }
         Ok(())
