@@ -6,15 +6,14 @@ use std::time::Duration;
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 
-use super::{Broker, BrokerCounts, BrokerStats, Confirmations};
+use super::{Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, RawChannels};
 use crate::events::broker_status::State;
 use crate::outcome::{Answer, Census, Delivery, Reply, Status};
 use crate::registry::Registry;
-use crate::registry::delivery::deliver;
-use crate::registry::recipients::{Channel, Topic};
+use crate::registry::delivery::{deliver, relay};
+use crate::registry::recipients::{Audience, Channel, Topic};
 use crate::time_of_day::unix_ms;
 use crate::worker::handle::Handle;
-use crate::worker::intake::Intake;
 
 /// See the module.
 #[derive(Debug)]
@@ -31,48 +30,22 @@ impl MemoryBroker {
     }
 }
 
-impl Broker for MemoryBroker {
+impl Fanout<Handle> for MemoryBroker {
     fn publish(&self, channel: Channel<'_>, message: Message<'_>, _strict: bool) -> Result<Reply, Error> {
-        let local = deliver(&self.registry, channel, message, self.outbox_limit);
-        let nodes = Some(u32::from(local > 0));
-        Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local })))
+        Ok(served(deliver(&self.registry, channel, message, self.outbox_limit)))
     }
 
-    fn relay(&self, channel: Channel<'_>, message: Message<'_>, _sender: &Arc<Handle>) -> Result<(), Error> {
-        deliver(&self.registry, channel, message, self.outbox_limit);
+    fn relay(&self, to: Audience<'_>, message: Message<'_>, producer: &Arc<Handle>) -> Result<(), Error> {
+        relay(&self.registry, to, message, producer, self.outbox_limit);
         Ok(())
     }
 
-    fn intake(&self) -> Option<Arc<Intake>> {
-        None
-    }
-
-    fn reflects(&self, sender: &Handle) -> bool {
-        sender.writer().may_write_directly()
-    }
-
-    fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {
-        let message = "there is no Redis: neither the option redis.url nor REDIS_URL says where it is, or redis is false";
-        Err(Error::new(Code::BrokerUnavailable, message))
-    }
-
     fn disconnect_user(&self, user: &str, code: u16, reason: &str, _strict: bool) -> Result<Reply, Error> {
-        let local = self.registry.disconnect_user(user, code, reason);
-        let nodes = Some(u32::from(local > 0));
-        Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local })))
+        Ok(served(self.registry.disconnect_user(user, code, reason)))
     }
 
-    fn is_online(&self, user: &str) -> Result<Reply, Error> {
-        Ok(Reply::Now(Answer::Number(self.registry.user(user).is_some().into())))
-    }
-
-    fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
-        let connections = self.registry.count(user);
-        Ok(Reply::Now(Answer::Census(Census { connections, servers: 1, complete: true })))
-    }
-
-    fn ready(&self) -> Reply {
-        Reply::Now(Answer::Done)
+    fn is_alone(&self) -> bool {
+        true
     }
 
     fn subscribe(&self, _topics: &[Topic<'_>]) -> Option<Confirmations> {
@@ -82,6 +55,36 @@ impl Broker for MemoryBroker {
     fn note_unconfirmed(&self, _topics: &[Topic<'_>]) {}
 
     fn unsubscribe(&self, _topic: Topic<'_>) {}
+}
+
+/// What is known of a message, or a close, for so many connections here.
+fn served(local: u32) -> Reply {
+    let nodes = Some(u32::from(local > 0));
+    Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local }))
+}
+
+impl Counting for MemoryBroker {
+    fn is_online(&self, user: &str) -> Result<Reply, Error> {
+        Ok(Reply::Now(Answer::Number(self.registry.user(user).is_some().into())))
+    }
+
+    fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
+        let connections = self.registry.count(user);
+        Ok(Reply::Now(Answer::Census(Census { connections, servers: 1, complete: true })))
+    }
+}
+
+impl RawChannels for MemoryBroker {
+    fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {
+        let message = "there is no Redis: neither the option redis.url nor REDIS_URL says where it is, or redis is false";
+        Err(Error::new(Code::BrokerUnavailable, message))
+    }
+}
+
+impl Broker<Handle> for MemoryBroker {
+    fn ready(&self) -> Reply {
+        Reply::Now(Answer::Done)
+    }
 
     fn stats(&self) -> BrokerStats {
         BrokerStats {

@@ -17,13 +17,11 @@ use tokio::time::Instant;
 
 use crate::events::broker_status::State;
 use crate::outcome::Reply;
-use crate::registry::recipients::{Channel, Topic};
-use crate::worker::intake::Intake;
+use crate::registry::recipients::{Audience, Channel, Topic};
 
 pub use memory::MemoryBroker;
 
-use crate::worker::handle::Handle;
-use codes::error::{Code, Error};
+use codes::error::Error;
 use protocol::frame::Message;
 
 /// The broker's part of the statistics.
@@ -55,15 +53,15 @@ pub struct BrokerCounts {
     pub pending: u64,
     /// Bytes of them.
     pub pending_bytes: u64,
-    /// Publishes that Redis took.
+    /// Publishes that were taken for all servers.
     pub published: u64,
     /// Publishes that were served here only.
     pub local: u64,
     /// Publishes of which nobody knows.
     pub uncertain: u64,
-    /// Messages that came from Redis.
+    /// Messages that came from servers, this one included.
     pub received: u64,
-    /// Messages from Redis that were malformed, oversized or of an unknown kind, and were skipped.
+    /// Such messages that were malformed, oversized or of an unknown kind, and were skipped.
     pub ignored: u64,
     /// Times that a link was lost after it had been up.
     pub gaps: u64,
@@ -90,8 +88,9 @@ impl Confirmations {
     }
 }
 
-/// See the module.
-pub trait Broker: fmt::Debug + Send + Sync {
+/// Carries messages to the members of groups, on whatever server they are. A `Producer` is a client that relays; how much of it may
+/// be under way is between it and the broker.
+pub trait Fanout<Producer> {
     /// Hands a message to every server that has a recipient. Does not block. With `strict`, nobody is served if
     /// not all can be.
     ///
@@ -103,20 +102,7 @@ pub trait Broker: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.
-    fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error>;
-
-    /// What decides when a connection's next message is taken in, if that ever has to wait: see [`Broker::relay`].
-    fn intake(&self) -> Option<Arc<Intake>>;
-
-    /// True if all that a relay to the sender's user would do is to write the message to the sender itself. If so, the caller
-    /// does that, with [`Writer::write_directly`](crate::worker::writer::Writer::write_directly).
-    fn reflects(&self, sender: &Handle) -> bool;
-
-    /// Hands a payload to whoever listens on a channel of the embedder's own.
-    ///
-    /// # Errors
-    /// `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`.
-    fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error>;
+    fn relay(&self, to: Audience<'_>, message: Message<'_>, producer: &Arc<Producer>) -> Result<(), Error>;
 
     /// Closes a user's connections on all servers. With `strict`, none unless all can be.
     ///
@@ -124,20 +110,8 @@ pub trait Broker: fmt::Debug + Send + Sync {
     /// `ERR_BROKER_UNAVAILABLE` if `strict`, `ERR_BROKER_OVERLOADED`.
     fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error>;
 
-    /// On how many servers a user is connected, at most; 0 is certain.
-    ///
-    /// # Errors
-    /// `ERR_BROKER_UNAVAILABLE` if the user isn't here and nobody else can be asked.
-    fn is_online(&self, user: &str) -> Result<Reply, Error>;
-
-    /// Counts connections on all servers: a user's, or all.
-    ///
-    /// # Errors
-    /// `ERR_BROKER_OVERLOADED`
-    fn count(&self, user: Option<&str>) -> Result<Reply, Error>;
-
-    /// Answers when every link is up; the ticket fails with the next failure before that.
-    fn ready(&self) -> Reply;
+    /// True if this is the only server: all members of a group are connected here.
+    fn is_alone(&self) -> bool;
 
     /// Asks for the messages of groups that have a new member. None if they come already.
     fn subscribe(&self, topics: &[Topic<'_>]) -> Option<Confirmations>;
@@ -148,15 +122,40 @@ pub trait Broker: fmt::Debug + Send + Sync {
 
     /// A group lost its last member.
     fn unsubscribe(&self, topic: Topic<'_>);
+}
+
+/// Counts connections on all servers.
+pub trait Counting {
+    /// On how many servers a user is connected, at most; 0 is certain.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_UNAVAILABLE` if the user isn't here and nobody else can be asked.
+    fn is_online(&self, user: &str) -> Result<Reply, Error>;
+
+    /// Counts connections: a user's, or all.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_OVERLOADED`
+    fn count(&self, user: Option<&str>) -> Result<Reply, Error>;
+}
+
+/// Publishes on channels of the embedder's own.
+pub trait RawChannels {
+    /// Hands a payload to whoever listens on a channel.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`.
+    fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error>;
+}
+
+/// All that an engine asks of a broker.
+pub trait Broker<Producer>: Fanout<Producer> + Counting + RawChannels + fmt::Debug + Send + Sync {
+    /// Answers when the way to all other servers is up; the ticket fails with the next failure before that.
+    fn ready(&self) -> Reply;
 
     /// A reading of its state.
     fn stats(&self) -> BrokerStats;
 
     /// Waits for answers that are due, at most so long, and gives up the others. Blocks.
     fn close(&self, patience: Duration);
-}
-
-/// The error of what can't be done without the broker.
-pub(super) fn unavailable(why: &str) -> Error {
-    Error::new(Code::BrokerUnavailable, format!("Redis is away: {why}"))
 }

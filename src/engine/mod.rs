@@ -90,16 +90,17 @@ impl Engine {
             first.runtime.spawn(memory::guard(memory.clone(), runtimes));
         }
         let events = Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection));
-        let broker: Box<dyn Broker> = match &config.redis {
+        let broker: Box<dyn Broker<Handle>> = match &config.redis {
             redis if redis.is_on() => {
-                Box::new(RedisBroker::start(redis, limits.outbox_bytes, &registry, &events, &workers))
+                let broker = RedisBroker::start(redis, limits.outbox_bytes, &registry, &events, &workers);
+                // Messages that are not relayed wait for nobody.
+                if config.relay != Relay::Off {
+                    workers.iter().for_each(|worker| worker.inbox.set_intake(broker.intake().clone()));
+                }
+                Box::new(broker)
             }
             _ => Box::new(MemoryBroker::new(registry.clone(), limits.outbox_bytes)),
         };
-        // Messages that are not relayed wait for nobody.
-        if let Some(intake) = broker.intake().filter(|_| config.relay != Relay::Off) {
-            workers.iter().for_each(|worker| worker.inbox.set_intake(intake.clone()));
-        }
         let shared = Shared {
             registry,
             events,
@@ -168,7 +169,7 @@ impl Engine {
     /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.
     ///
     /// # Errors
-    /// `ERR_TOO_LARGE` for what no send queue could take, `ERR_CLOSED` after a shutdown's drain; see [`Broker::publish`].
+    /// `ERR_TOO_LARGE` for what no send queue could take, `ERR_CLOSED` after a shutdown's drain; see [`Fanout::publish`].
     pub fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
         self.check_open()?;
         self.check_size(message)?;
@@ -178,7 +179,7 @@ impl Engine {
     /// Publishes a payload on a channel of the embedder's own.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::publish_raw`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`RawChannels::publish_raw`].
     pub fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.publish_raw(channel, payload)
@@ -266,9 +267,6 @@ impl Engine {
         let registry = &self.shared().registry;
         let mut members = match channel {
             Channel::User(user) => registry.user(user).map_or_else(Vec::new, |group| group.snapshot()),
-            Channel::SameUser(handle) => {
-                handle.user_group().get().map_or_else(Vec::new, |group| group.snapshot())
-            }
             Channel::Room(room) => registry.room(room).map_or_else(Vec::new, |group| group.snapshot()),
             Channel::Everyone => registry.everyone().iter().flat_map(|group| group.snapshot()).collect(),
         };
@@ -280,7 +278,7 @@ impl Engine {
     /// Closes all connections of a user, on all servers.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::disconnect_user`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Fanout::disconnect_user`].
     pub fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.disconnect_user(user, code, reason, strict)
@@ -289,7 +287,7 @@ impl Engine {
     /// On how many servers a user is connected, at most.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::is_online`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Counting::is_online`].
     pub fn is_online(&self, user: &str) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.is_online(user)
@@ -298,7 +296,7 @@ impl Engine {
     /// Counts a user's connections, or all, on all servers.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`Broker::count`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Counting::count`].
     pub fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.count(user)

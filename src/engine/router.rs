@@ -9,7 +9,7 @@ use protocol::frame::Message;
 use super::config::Relay;
 use super::json::{self, Fault};
 use super::shared::Shared;
-use crate::registry::recipients::Channel;
+use crate::registry::recipients::Audience;
 use crate::worker::handle::Handle;
 use crate::worker::memory::Count;
 use crate::worker::refusal::{Refusal, Refused};
@@ -67,11 +67,11 @@ pub(super) fn on_message(
     let relayed = match shared.config.relay {
         Relay::Off => return Routed::Done,
         Relay::User => match check(shared, message) {
-            Ok(_) if may_reflect && shared.broker.reflects(handle) => {
+            Ok(_) if may_reflect && shared.broker.is_alone() && handle.writer().may_write_directly() => {
                 counters.messages_relayed.add(1);
                 return Routed::Reflect;
             }
-            Ok(_) => shared.broker.relay(Channel::SameUser(handle), message, handle).map_err(Refused::from),
+            Ok(_) => shared.broker.relay(Audience::OwnUser, message, handle).map_err(Refused::from),
             Err(refusal) => Err(refusal.into()),
         },
         Relay::Rooms => match check(shared, message).and_then(|text| Ok((text, rooms_of(handle)?))) {
@@ -120,7 +120,7 @@ fn relay_to(
         if done > 0 && (budget.is_spent() || is_room_used_up()) {
             return done;
         }
-        let relayed = shared.broker.relay(Channel::Room(room), message, handle);
+        let relayed = shared.broker.relay(Audience::Room(room), message, handle);
         if let (Ok(()), Err(error)) = (&outcome, relayed) {
             *outcome = Err(error.into());
         }

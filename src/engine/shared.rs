@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
     pub(super) events: Arc<Events>,
-    pub(super) broker: Box<dyn Broker>,
+    pub(super) broker: Box<dyn Broker<Handle>>,
     pub(super) counters: SharedCounters,
     pub(crate) limiter: Limiter,
     pub(crate) memory: Arc<Memory>,

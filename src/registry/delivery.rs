@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::frame::Message;
 
 use super::Registry;
-use crate::registry::recipients::Channel;
+use crate::registry::recipients::{Audience, Channel};
 use crate::worker::group::Group;
 use crate::worker::handle::{Handle, Pushed};
 use crate::worker::outgoing::Outgoing;
@@ -26,9 +26,26 @@ pub(crate) fn deliver(
     let push = |group: &Group| push_to(group, &message, outbox_limit);
     match channel {
         Channel::User(user) => registry.user(user).map_or(0, |group| push(&group)),
-        Channel::SameUser(handle) => handle.user_group().get().map_or(0, |group| push(group)),
         Channel::Room(room) => registry.room(room).map_or(0, |group| push(&group)),
         Channel::Everyone => registry.everyone().iter().map(push).sum(),
+    }
+}
+
+/// The same for a message of a connection here.
+pub(crate) fn relay(
+    registry: &Registry,
+    to: Audience<'_>,
+    message: Message<'_>,
+    sender: &Handle,
+    outbox_limit: usize,
+) -> u32 {
+    match to {
+        // Without a lookup.
+        Audience::OwnUser => {
+            let group = sender.user_group().get();
+            group.map_or(0, |group| push_to(group, &Outgoing::new(message), outbox_limit))
+        }
+        Audience::Room(room) => deliver(registry, Channel::Room(room), message, outbox_limit),
     }
 }
 
@@ -47,7 +64,6 @@ pub(crate) fn push_to(group: &Group, messages: &Outgoing<'_>, outbox_limit: usiz
 pub(crate) fn count(registry: &Registry, channel: Channel<'_>) -> u32 {
     let count = match channel {
         Channel::User(user) => registry.count(Some(user)),
-        Channel::SameUser(handle) => handle.user_group().get().map_or(0, |group| group.len() as u64),
         Channel::Room(room) => registry.room(room).map_or(0, |group| group.len() as u64),
         Channel::Everyone => registry.count(None),
     };

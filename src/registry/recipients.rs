@@ -1,18 +1,23 @@
 //! Whom a message is for.
 
-use crate::worker::handle::Handle;
-
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug)]
 pub enum Channel<'a> {
     /// All connections of a user.
     User(&'a str),
-    /// All connections of the user that this connection here belongs to: as `User`, without the lookup.
-    SameUser(&'a Handle),
     /// All connections in a room.
     Room(&'a str),
     /// All connections.
     Everyone,
+}
+
+/// To whom a client's message is relayed.
+#[derive(Clone, Copy, Debug)]
+pub enum Audience<'a> {
+    /// All connections of the client's own user.
+    OwnUser,
+    /// All connections in a room.
+    Room(&'a str),
 }
 
 /// A group of connections that a server asks messages for while it has a member.

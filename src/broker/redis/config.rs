@@ -243,7 +243,7 @@ impl RedisConfig {
             ));
         }
         if self.is_tls() {
-            super::tls::client_config(&self.tls, Arc::default)
+            super::wire::tls::client_config(&self.tls, Arc::default)
                 .map_err(|why| ConfigError::out_of_range("redis.tls", "usable certificates", &why))?;
         }
         Ok(())

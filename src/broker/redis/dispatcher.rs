@@ -13,11 +13,10 @@ use protocol::frame::{MAX_REASON, Message};
 
 use super::asker::Asker;
 use super::envelope::{self, Control};
+use super::failure::{lost, only_local, uncertain};
 use super::rate_limited_log::RateLimitedLog;
+use super::router::{Counts, SHARED, SubscriptionRouter, count};
 use super::sink::{Outcome, Sink};
-use super::subscription_router::{Counts, SHARED, SubscriptionRouter, count};
-use super::uncertain;
-use crate::broker::unavailable;
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
 use crate::outcome::{Answer, Census, Delivery, Status};
@@ -30,10 +29,6 @@ use crate::worker::refusal::Refused;
 
 /// Longest wait for the answers of other servers to a count.
 pub(super) const COUNT_PATIENCE: Duration = Duration::from_secs(1);
-/// The error that a client gets whose message went to connections of this server only.
-pub(super) fn only_local() -> Error {
-    unavailable("the message reached connections of this server only")
-}
 
 /// A count under way.
 #[derive(Debug)]
@@ -162,7 +157,7 @@ impl Dispatcher {
         let group = match channel {
             Channel::User(user) => self.registry.user(user),
             Channel::Room(room) => self.registry.room(room),
-            Channel::SameUser(_) | Channel::Everyone => {
+            Channel::Everyone => {
                 deliver(&self.registry, channel, message, self.outbox_limit);
                 return;
             }
@@ -247,7 +242,7 @@ impl Dispatcher {
                     Ok(Delivery { status: Status::Uncertain, nodes: None, local })
                 }
             }
-            Outcome::Unsent(_) if strict => Err(unavailable("the link to Redis broke")),
+            Outcome::Unsent(_) if strict => Err(lost()),
             Outcome::Unsent(publish) => {
                 self.serve_here(publish);
                 Ok(Delivery { status: Status::Local, nodes: None, local })
@@ -316,26 +311,12 @@ impl Sink for Dispatcher {
                 let delivery = self.settle_publish(outcome, strict, local, shared);
                 self.settled(ticket, delivery.map(Answer::Delivery));
             }
-            Asker::Number { ticket } => {
-                let result = match outcome {
-                    Outcome::Number(number) => Ok(Answer::Number(number)),
-                    Outcome::Refused(error) => Err(error),
-                    Outcome::Uncertain => Err(uncertain()),
-                    Outcome::Unsent(_) => Err(unavailable("the link to Redis broke")),
-                };
-                self.settled(ticket, result);
-            }
+            Asker::Number { ticket } => self.settled(ticket, outcome.number().map(Answer::Number)),
             Asker::Count { ticket } => match outcome {
                 Outcome::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
                 _ => self.end_count(ticket),
             },
-            Asker::Nobody
-            | Asker::Probe
-            | Asker::Role
-            | Asker::VerifyRole
-            | Asker::Subscribe { .. }
-            | Asker::Unsubscribe { .. }
-            | Asker::ShardUnsubscribe => {}
+            Asker::Nobody => {}
         }
     }
 

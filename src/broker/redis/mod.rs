@@ -12,33 +12,18 @@
 //! In a Redis Cluster all but `messages` carry a hash tag and go over sharded Pub/Sub.
 
 mod asker;
-mod certificate;
 mod claim;
 pub(crate) mod clock;
 mod config;
+mod connection;
 mod dispatcher;
 mod envelope;
-mod health;
-mod in_flight;
-mod lane;
-mod link;
-mod name;
-mod partition;
-mod pipeline;
+mod failure;
 mod pubsub;
 mod rate_limited_log;
-mod read_buffer;
-mod resp;
-mod routes;
-mod sentinel;
-mod session;
+pub(crate) mod router;
 mod sink;
-pub mod slots;
-mod subscription_router;
-mod subscriptions;
-mod tls;
 mod topology;
-mod verifier;
 mod wire;
 
 use std::sync::Arc;
@@ -48,13 +33,13 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
-use super::{Broker, BrokerStats, Confirmations, unavailable};
+use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, RawChannels};
 use crate::events::Events;
 use crate::outcome::{Answer, Census, Delivery, Reply, Status};
 use crate::random_name::random_name;
 use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
-use crate::registry::recipients::{Channel, Topic};
+use crate::registry::recipients::{Audience, Channel, Topic};
 use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
@@ -62,23 +47,16 @@ use crate::worker::scheduler::charge;
 use crate::worker::thread::WorkerThread;
 use asker::Asker;
 use claim::Claim;
-use codes::error::{Code, Error};
+use codes::error::Error;
+use connection::pipeline::NotAdded;
 use dispatcher::Dispatcher;
 use envelope::Control;
-use pipeline::NotAdded;
+use failure::overloaded;
 use protocol::frame::Message;
-use subscription_router::{SHARED, SubscriptionRouter, count};
+use router::{SHARED, SubscriptionRouter, count};
 
 /// What a relayed message costs, as [`charge`] counts, beside its payload.
 const RELAY: u64 = 4;
-
-fn uncertain() -> Error {
-    Error::new(Code::Uncertain, "the link to Redis broke before it answered")
-}
-
-fn overloaded() -> Error {
-    Error::new(Code::BrokerOverloaded, "more than redis.pendingBytes wait for Redis")
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -127,7 +105,6 @@ impl RedisBroker {
     fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<(), NotSent> {
         let (kind, id) = match channel {
             Channel::User(user) => ("user:", user),
-            Channel::SameUser(handle) => ("user:", &*handle.user),
             Channel::Room(room) => ("room:", room),
             Channel::Everyone => ("all", ""),
         };
@@ -144,10 +121,14 @@ impl RedisBroker {
         })
     }
 
-    /// Why Redis is away, for an error.
+    /// See [`failure::away`].
     fn away(&self) -> Error {
-        let status = self.router.status();
-        unavailable(status.error.as_ref().map_or("not connected yet", |error| error.message.as_str()))
+        failure::away(self.router.status().error.as_ref())
+    }
+
+    /// What decides when a connection's next message is taken in.
+    pub fn intake(&self) -> &Arc<Intake> {
+        &self.intake
     }
 
     fn control(&self, control: &Control, asker: Asker) -> Result<(), NotAdded> {
@@ -171,12 +152,11 @@ enum NotSent {
     Never(Error),
 }
 
-impl Broker for RedisBroker {
+impl Fanout<Handle> for RedisBroker {
     fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
-        let user = matches!(channel, Channel::User(_) | Channel::SameUser(_));
-        let shared = user && self.routing == Routing::Shared;
+        let shared = matches!(channel, Channel::User(_)) && self.routing == Routing::Shared;
         match self.send(channel, message, Asker::Publish { ticket, strict, local, shared }) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotSent::Never(error)) => Err(error),
@@ -190,11 +170,15 @@ impl Broker for RedisBroker {
         }
     }
 
-    fn relay(&self, channel: Channel<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
+    fn relay(&self, to: Audience<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
         charge(RELAY + u64::from(cost));
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
+        let channel = match to {
+            Audience::OwnUser => Channel::User(&sender.user),
+            Audience::Room(room) => Channel::Room(room),
+        };
         let epoch = self.intake.pace().epoch();
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
         if sent.is_err() {
@@ -205,28 +189,10 @@ impl Broker for RedisBroker {
             Err(NotSent::Never(error)) => Err(error),
             Err(NotSent::Down) => {
                 count(&self.router.counts.local);
-                deliver(&self.dispatcher.registry, channel, message, self.dispatcher.outbox_limit);
-                Err(dispatcher::only_local())
+                let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
+                delivery::relay(registry, to, message, sender, *outbox_limit);
+                Err(failure::only_local())
             }
-        }
-    }
-
-    fn intake(&self) -> Option<Arc<Intake>> {
-        Some(self.intake.clone())
-    }
-
-    fn reflects(&self, _sender: &Handle) -> bool {
-        false
-    }
-
-    fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
-        claim::check(channel, &self.router.config.prefix)?;
-        let ticket = self.dispatcher.ticket();
-        let asker = Asker::Number { ticket };
-        match self.router.publish_raw(channel, payload, asker) {
-            Ok(()) => Ok(Reply::Later(ticket)),
-            Err(NotAdded::Down(_)) => Err(self.away()),
-            Err(NotAdded::Full(_)) => Err(overloaded()),
         }
     }
 
@@ -256,6 +222,34 @@ impl Broker for RedisBroker {
         }
     }
 
+    fn is_alone(&self) -> bool {
+        false
+    }
+
+    fn subscribe(&self, topics: &[Topic<'_>]) -> Option<Confirmations> {
+        let mut covered = Confirmations::default();
+        for topic in topics {
+            match self.router.subscribe(&name_of(*topic)) {
+                Ok(Some(confirmed)) => covered.confirmations.push(confirmed),
+                Ok(None) => {}
+                // Nothing to wait for: the link asks for it when it is back.
+                Err(()) => covered.incomplete = true,
+            }
+        }
+        Some(covered).filter(|covered| covered.incomplete || !covered.confirmations.is_empty())
+    }
+
+    fn note_unconfirmed(&self, topics: &[Topic<'_>]) {
+        count(&self.router.counts.unconfirmed);
+        topics.iter().for_each(|topic| self.router.note_unconfirmed(&name_of(*topic)));
+    }
+
+    fn unsubscribe(&self, topic: Topic<'_>) {
+        self.router.unsubscribe(&name_of(topic));
+    }
+}
+
+impl Counting for RedisBroker {
     fn is_online(&self, user: &str) -> Result<Reply, Error> {
         if self.dispatcher.registry.has(Topic::User(user)) {
             return Ok(Reply::Now(Answer::Number(1)));
@@ -293,32 +287,25 @@ impl Broker for RedisBroker {
             }
         }
     }
+}
 
+impl RawChannels for RedisBroker {
+    fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
+        claim::check(channel, &self.router.config.prefix)?;
+        let ticket = self.dispatcher.ticket();
+        let asker = Asker::Number { ticket };
+        match self.router.publish_raw(channel, payload, asker) {
+            Ok(()) => Ok(Reply::Later(ticket)),
+            Err(NotAdded::Down(_)) => Err(self.away()),
+            Err(NotAdded::Full(_)) => Err(overloaded()),
+        }
+    }
+}
+
+impl Broker<Handle> for RedisBroker {
     fn ready(&self) -> Reply {
         let ticket = self.dispatcher.ticket();
         if self.router.await_ready(ticket) { Reply::Now(Answer::Done) } else { Reply::Later(ticket) }
-    }
-
-    fn subscribe(&self, topics: &[Topic<'_>]) -> Option<Confirmations> {
-        let mut covered = Confirmations::default();
-        for topic in topics {
-            match self.router.subscribe(&name_of(*topic)) {
-                Ok(Some(confirmed)) => covered.confirmations.push(confirmed),
-                Ok(None) => {}
-                // Nothing to wait for: the link asks for it when it is back.
-                Err(()) => covered.incomplete = true,
-            }
-        }
-        Some(covered).filter(|covered| covered.incomplete || !covered.confirmations.is_empty())
-    }
-
-    fn note_unconfirmed(&self, topics: &[Topic<'_>]) {
-        count(&self.router.counts.unconfirmed);
-        topics.iter().for_each(|topic| self.router.note_unconfirmed(&name_of(*topic)));
-    }
-
-    fn unsubscribe(&self, topic: Topic<'_>) {
-        self.router.unsubscribe(&name_of(topic));
     }
 
     fn stats(&self) -> BrokerStats {

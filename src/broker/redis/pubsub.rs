@@ -12,12 +12,12 @@ use parking_lot::Mutex;
 use super::asker::Asker;
 use super::claim;
 use super::config::RedisConfig;
-use super::pipeline::NotAdded;
+use super::connection::pipeline::NotAdded;
+use super::failure::{away, overloaded};
 use super::rate_limited_log::RateLimitedLog;
+use super::router::{Counts, SubscriptionRouter};
 use super::sink::{Outcome, Sink};
-use super::subscription_router::{Counts, SubscriptionRouter};
-use super::{overloaded, topology, uncertain};
-use crate::broker::unavailable;
+use super::topology;
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
 use crate::outcome::{Answer, Reply};
@@ -108,10 +108,7 @@ impl PubSub {
         match self.router.publish_raw(channel, payload, Asker::Number { ticket }) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Full(_)) => Err(overloaded()),
-            Err(NotAdded::Down(_)) => {
-                let error = self.router.status().error;
-                Err(unavailable(error.as_ref().map_or("not connected yet", |error| error.message.as_str())))
-            }
+            Err(NotAdded::Down(_)) => Err(away(self.router.status().error.as_ref())),
         }
     }
 
@@ -233,13 +230,7 @@ impl Sink for Listener {
 
     fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
         let Asker::Number { ticket } = asker else { return };
-        let result = match outcome {
-            Outcome::Number(number) => Ok(Answer::Number(number)),
-            Outcome::Refused(error) => Err(error),
-            Outcome::Uncertain => Err(uncertain()),
-            Outcome::Unsent(_) => Err(unavailable("the link to Redis broke")),
-        };
-        self.events.push(Event::Settled { ticket, result });
+        self.events.push(Event::Settled { ticket, result: outcome.number().map(Answer::Number) });
     }
 
     fn status(&self, status: BrokerStatus) {

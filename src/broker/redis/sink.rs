@@ -5,13 +5,14 @@ use std::fmt;
 use codes::error::Error;
 
 use super::asker::Asker;
+use super::failure::{lost, uncertain};
 use crate::events::broker_status::BrokerStatus;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Intake;
 
 /// What became of a command.
 #[derive(Debug)]
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// Redis answered with a number.
     Number(u64),
     /// Redis refused it: nobody got it.
@@ -22,8 +23,23 @@ pub(super) enum Outcome<'a> {
     Unsent(Option<(&'a str, &'a [u8])>),
 }
 
+impl Outcome<'_> {
+    /// The number that was asked for.
+    ///
+    /// # Errors
+    /// `ERR_UNCERTAIN`, `ERR_BROKER_UNAVAILABLE`, or what Redis said.
+    pub(crate) fn number(self) -> Result<u64, Error> {
+        match self {
+            Outcome::Number(number) => Ok(number),
+            Outcome::Refused(error) => Err(error),
+            Outcome::Uncertain => Err(uncertain()),
+            Outcome::Unsent(_) => Err(lost()),
+        }
+    }
+}
+
 /// Whose messages these are.
-pub(super) trait Sink: fmt::Debug + Send + Sync {
+pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// A message came. `name` is the channel's, without prefix and hash tag.
     fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
 
@@ -50,7 +66,7 @@ pub(super) trait Sink: fmt::Debug + Send + Sync {
     fn in_use(&self, name: &str) -> bool;
     /// Largest payload that is taken, as it is on the wire.
     fn largest(&self) -> usize;
-    /// True while messages are not taken because the embedder is behind. [`SubscriptionRouter::resume`](super::subscription_router::SubscriptionRouter::resume) ends it.
+    /// True while messages are not taken because the embedder is behind. [`SubscriptionRouter::resume`](super::router::SubscriptionRouter::resume) ends it.
     fn is_congested(&self) -> bool {
         false
     }

@@ -10,7 +10,7 @@ use redis::Value;
 use socket2::Socket;
 
 use super::server::{RedisServer, private_dir, reserve_port};
-use crate::broker::redis::slots::{SLOTS, TAGS, partition_of};
+use crate::broker::redis::router::slots::{SLOTS, TAGS, partition_of};
 use crate::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::tests::harness::eventually;
 

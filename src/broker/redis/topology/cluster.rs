@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::map::{Map, Node, ask_for_slots};
 use super::{Finder, Made, TICK, ask_in_turn, make, run};
 use crate::broker::redis::config::{Address, Server};
-use crate::broker::redis::link::Link;
-use crate::broker::redis::slots::PARTITIONS;
-use crate::broker::redis::subscription_router::SubscriptionRouter;
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::router::SubscriptionRouter;
+use crate::broker::redis::router::slots::PARTITIONS;
 use crate::time_of_day::unix_ms;
 
 /// Between two looks at a cluster in which nothing seems to happen, in which a master is missing, in which publishes wait

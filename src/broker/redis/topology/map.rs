@@ -6,8 +6,8 @@ use codes::error::{Code, Error};
 use redis::Value;
 
 use crate::broker::redis::config::{Address, Server};
-use crate::broker::redis::slots::{PARTITIONS, TAGS};
-use crate::broker::redis::subscription_router::SubscriptionRouter;
+use crate::broker::redis::router::SubscriptionRouter;
+use crate::broker::redis::router::slots::{PARTITIONS, TAGS};
 use crate::broker::redis::wire::{Wire, text, unexpected};
 
 /// A node of a cluster, as one of them told of it.

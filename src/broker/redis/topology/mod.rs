@@ -3,6 +3,10 @@
 //! Which of these it is the servers say themselves, in their answer to `HELLO`. A cluster is asked for its slots
 //! (`CLUSTER SLOTS`) at the start, from time to time, and whenever a link sees a sign that they have moved.
 
+mod cluster;
+mod map;
+pub(crate) mod sentinel;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +14,12 @@ use codes::error::{Code, Error};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::clock;
-use super::config::Server;
-use super::link::Link;
-use super::sentinel;
-use super::slots::PARTITIONS;
-use super::subscription_router::{Runner, SubscriptionRouter};
-use super::wire::{Mode, Wire};
-
-mod cluster;
-mod map;
+use crate::broker::redis::clock;
+use crate::broker::redis::config::Server;
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::router::slots::PARTITIONS;
+use crate::broker::redis::router::{Runner, SubscriptionRouter};
+use crate::broker::redis::wire::{Mode, Wire};
 
 use cluster::Cluster;
 
@@ -32,7 +32,7 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// How a link finds its server, each time it connects.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Finder {
+pub(crate) enum Finder {
     /// The one it was made for.
     Given,
     /// By asking the Sentinels.
@@ -44,7 +44,7 @@ impl Finder {
     ///
     /// # Errors
     /// That no Sentinel knows a master.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         self,
         given: &Server,
         router: &Arc<SubscriptionRouter>,
@@ -57,7 +57,7 @@ impl Finder {
 }
 
 /// Finds out what there is, makes the links, and looks after them until the router is closed.
-pub(super) async fn supervise(router: Arc<SubscriptionRouter>) {
+pub(crate) async fn supervise(router: Arc<SubscriptionRouter>) {
     let Some((mode, server)) = discover(&router).await else { return };
     tracing::info!(node = router.node, ?mode, server = %server.address, "Redis found");
     router.set_sharded(mode == Mode::Cluster);

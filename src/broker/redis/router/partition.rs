@@ -8,16 +8,16 @@ use hashbrown::HashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::asker::Asker;
-use super::link::Link;
-use super::pipeline::Channel;
+use crate::broker::redis::asker::Asker;
+use crate::broker::redis::connection::command::{Channel, Command};
+use crate::broker::redis::connection::link::Link;
 
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
 const PERSISTENCE: Duration = Duration::from_millis(200);
 
 /// Who waits for a subscription to be confirmed.
 #[derive(Debug)]
-pub(super) enum Waiter {
+pub(crate) enum Waiter {
     /// A task, for as long as the link lives.
     Task(oneshot::Sender<()>),
     /// The embedder, for as long as it takes.
@@ -26,11 +26,11 @@ pub(super) enum Waiter {
 
 /// A subscription.
 #[derive(Debug, Default)]
-pub(super) struct Topic {
+pub(crate) struct Topic {
     pub confirmed: bool,
     /// It was confirmed before, perhaps over an earlier link.
     pub heard: bool,
-    /// With which take of its link's pipeline it goes out, or went: see [`super::pipeline::Pipeline::subscribe`].
+    /// With which take of its link's pipeline it goes out, or went: see [`crate::broker::redis::connection::pipeline::Pipeline::subscribe`].
     pub take: u64,
     /// Since when it is wanted, until it is confirmed for the first time.
     pub asked: Option<u64>,
@@ -41,19 +41,19 @@ pub(super) struct Topic {
 
 impl Topic {
     /// Something to wait for.
-    pub(super) fn task(&mut self) -> oneshot::Receiver<()> {
+    pub(crate) fn task(&mut self) -> oneshot::Receiver<()> {
         let (confirm, confirmed) = oneshot::channel();
         self.waiters.push(Waiter::Task(confirm));
         confirmed
     }
 
     /// It is to be subscribed over this link, with its next take.
-    pub(super) fn go_over(&mut self, link: &Link, partition: usize, channel: Channel) {
+    pub(crate) fn go_over(&mut self, link: &Link, partition: usize, channel: Channel) {
         self.take = link.pipeline.subscribe(partition, channel);
     }
 
     /// Its link is down.
-    pub(super) fn unconfirm(&mut self) {
+    pub(crate) fn unconfirm(&mut self) {
         self.confirmed = false;
         self.waiters.retain(|waiter| matches!(waiter, Waiter::Ticket(_)));
     }
@@ -61,16 +61,23 @@ impl Topic {
 
 /// A publish that waits for its partition to arrive at another link.
 #[derive(Debug)]
-pub(super) struct Parked {
+pub(crate) struct Parked {
     pub bytes: Vec<u8>,
-    pub asker: Asker,
+    pub command: Command,
     /// Since when it waits.
     pub since: Instant,
 }
 
+impl Parked {
+    /// See [`Asker::is_message`].
+    pub(crate) fn is_message(&self) -> bool {
+        self.command.asker().is_some_and(Asker::is_message)
+    }
+}
+
 /// What waits while a partition goes from one link to another.
 #[derive(Debug, Default)]
-pub(super) struct Moving {
+pub(crate) struct Moving {
     /// Refused by the link that had the partition; they come before what was added since.
     pub refused: VecDeque<Parked>,
     pub added: VecDeque<Parked>,
@@ -84,19 +91,19 @@ pub(super) struct Moving {
 
 impl Moving {
     /// True if a link may be tried: not at once the one that has just refused.
-    pub(super) fn may_go_over(&self, link: &Link) -> bool {
+    pub(crate) fn may_go_over(&self, link: &Link) -> bool {
         link.health.is_up()
             && !link.is_retired()
             && self.refuser.is_none_or(|(number, at)| number != link.number || at.elapsed() > PERSISTENCE)
     }
 
     /// True if the first ones have gone over this link.
-    pub(super) fn goes_over(&self, link: &Link) -> bool {
+    pub(crate) fn goes_over(&self, link: &Link) -> bool {
         self.goes == Some(link.number)
     }
 
     /// True if what waits is to be given up: the first one has waited too long, or was given up.
-    pub(super) fn has_expired(&self, patience: Duration) -> bool {
+    pub(crate) fn has_expired(&self, patience: Duration) -> bool {
         let first = self.refused.front().or(self.added.front());
         self.given_up || first.is_some_and(|parked| parked.since.elapsed() > patience)
     }
@@ -112,7 +119,7 @@ impl Iterator for Moving {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Partition {
+pub(crate) struct Partition {
     pub topics: HashMap<Box<str>, Topic>,
     pub link: Option<Arc<Link>>,
     pub moving: Option<Moving>,
@@ -124,12 +131,12 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    pub(super) fn is_of(&self, link: &Arc<Link>) -> bool {
+    pub(crate) fn is_of(&self, link: &Arc<Link>) -> bool {
         self.link.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, link))
     }
 
     /// What was published since then may not have arrived.
-    pub(super) fn begin_gap(&mut self, since: u64) {
+    pub(crate) fn begin_gap(&mut self, since: u64) {
         self.lost_since = Some(self.lost_since.map_or(since, |known| known.min(since)));
     }
 }

@@ -8,17 +8,17 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::config::{RedisConfig, TlsOptions};
 use super::verifier::{Authorities, Verifier};
+use crate::broker::redis::config::{RedisConfig, TlsOptions};
 
 /// A client's configuration, or why there is none.
 #[derive(Debug)]
-pub(super) struct Tls(Result<Arc<ClientConfig>, String>);
+pub(crate) struct Tls(Result<Arc<ClientConfig>, String>);
 
 impl Tls {
     /// For these servers. The first may read the environment, and JavaScript may write that on its own thread at any time: so it
     /// is for that thread.
-    pub(super) fn of(config: &RedisConfig) -> Tls {
+    pub(crate) fn of(config: &RedisConfig) -> Tls {
         if !config.is_tls() {
             return Tls(Err("no URL is rediss://".to_owned()));
         }
@@ -29,7 +29,7 @@ impl Tls {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, String> {
         self.0.clone()
     }
 }
@@ -38,7 +38,7 @@ impl Tls {
 ///
 /// # Errors
 /// What is wrong with the certificates or the key.
-pub(super) fn client_config(
+pub(crate) fn client_config(
     options: &TlsOptions,
     others: impl FnOnce() -> Arc<Authorities>,
 ) -> Result<Arc<ClientConfig>, String> {

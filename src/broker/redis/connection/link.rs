@@ -14,15 +14,15 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::clock;
-use super::config::{Address, Server};
-use super::health::Health;
 use super::pipeline::Pipeline;
-use super::sentinel::Word;
 use super::session::Session;
-use super::subscription_router::{Runner, SubscriptionRouter};
-use super::topology::Finder;
-use super::wire::Wire;
+use crate::broker::redis::clock;
+use crate::broker::redis::config::{Address, Server};
+use crate::broker::redis::router::health::Health;
+use crate::broker::redis::router::{Runner, SubscriptionRouter};
+use crate::broker::redis::topology::Finder;
+use crate::broker::redis::topology::sentinel::Word;
+use crate::broker::redis::wire::Wire;
 use crate::worker::quota::Quota;
 
 /// Between two attempts, at least and at most.
@@ -30,7 +30,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::fro
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Tells a server's links apart.
     pub number: usize,
     /// The server it was made for; Sentinels may name another one later.
@@ -53,7 +53,7 @@ pub(super) struct Link {
 
 impl Link {
     /// A link that runs at `runner`, once [`Link::run`] does.
-    pub(super) fn new(number: usize, server: Server, runner: &Runner, quota: Arc<Quota>) -> Arc<Link> {
+    pub(crate) fn new(number: usize, server: Server, runner: &Runner, quota: Arc<Quota>) -> Arc<Link> {
         Arc::new(Link {
             number,
             server,
@@ -70,24 +70,24 @@ impl Link {
     }
 
     /// Ends it: its server has no part of the channels any more.
-    pub(super) fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         self.changed.notify_one();
         self.pipeline.nudge();
     }
 
     /// See [`Link::retire`].
-    pub(super) fn is_retired(&self) -> bool {
+    pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 
     /// Where it is connected, or is about to be, in the words by which that was found.
-    pub(super) fn word(&self) -> Option<Word> {
+    pub(crate) fn word(&self) -> Option<Word> {
         self.word.lock().clone()
     }
 
     /// Ends its connection, if it still is the one that these words have led to, for this reason.
-    pub(super) fn supersede(&self, word: Word, error: Error) {
+    pub(crate) fn supersede(&self, word: Word, error: Error) {
         *self.supersede.lock() = Some((word, error));
         self.superseded.notify_one();
     }
@@ -103,12 +103,12 @@ impl Link {
     }
 
     /// What was published before this time has arrived, if it was to come over this link.
-    pub(super) fn proven(&self) -> u64 {
+    pub(crate) fn proven(&self) -> u64 {
         self.health.proven().max(self.born)
     }
 
     /// Runs until it is retired.
-    pub(super) async fn run(self: Arc<Self>, router: Arc<SubscriptionRouter>, finder: Finder) {
+    pub(crate) async fn run(self: Arc<Self>, router: Arc<SubscriptionRouter>, finder: Finder) {
         let mut pause = BACK_OFF.0;
         while !self.is_retired() {
             let begin = Instant::now();

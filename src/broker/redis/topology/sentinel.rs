@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use redis::Value;
 use tokio::task::JoinSet;
 
-use super::clock;
-use super::config::{Address, Server};
-use super::subscription_router::SubscriptionRouter;
-use super::wire::{Wire, text, unexpected};
+use crate::broker::redis::clock;
+use crate::broker::redis::config::{Address, Server};
+use crate::broker::redis::router::SubscriptionRouter;
+use crate::broker::redis::wire::{Wire, text, unexpected};
 use crate::time_of_day::unix_ms;
 
 /// Between two questions to a Sentinel.
@@ -29,7 +29,7 @@ const HESITATION: Duration = Duration::from_millis(50);
 
 /// What a Sentinel says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(crate) struct Word {
     /// Grows with each failover: of two words that differ, the greater one counts.
     pub epoch: u64,
     /// What it calls the master.
@@ -40,7 +40,7 @@ pub(super) struct Word {
 ///
 /// # Errors
 /// That none of them answers, or knows it.
-pub(super) async fn find_master(router: &Arc<SubscriptionRouter>) -> Result<(Server, u64), Error> {
+pub(crate) async fn find_master(router: &Arc<SubscriptionRouter>) -> Result<(Server, u64), Error> {
     let mut asked = JoinSet::new();
     for sentinel in &router.config.servers {
         let (router, sentinel) = (router.clone(), sentinel.clone());
@@ -138,7 +138,7 @@ impl Said {
 type Words = Arc<Mutex<Vec<Option<Said>>>>;
 
 /// Listens to all Sentinels until the router is closed.
-pub(super) fn watch(router: &Arc<SubscriptionRouter>) {
+pub(crate) fn watch(router: &Arc<SubscriptionRouter>) {
     let words = Words::new(Mutex::new(router.config.servers.iter().map(|_| None).collect()));
     let runner = router.runner();
     for index in 0..router.config.servers.len() {

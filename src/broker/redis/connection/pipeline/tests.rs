@@ -3,6 +3,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::broker::redis::connection::command::Pending;
 use crate::worker::handle::{Handle, Peer};
 
 #[test]
@@ -12,25 +13,26 @@ fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_
     pipeline.begin();
     pipeline.open();
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
-    let client = |first| Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
-    let add = |byte: u8, asker| pipeline.add(0, asker, None, |out| out.push(byte)).is_ok();
+    let client = |first| Command::Ask(Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 });
+    let nobody = || Command::Ask(Asker::Nobody);
+    let add = |byte: u8, command| pipeline.add(0, command, None, |out| out.push(byte)).is_ok();
     let take = |also_rest: bool| {
         let batches = pipeline.take(Waker::noop(), Batch::default(), also_rest.then_some(PORTION));
         batches.map(|batch| batch.bytes).concat()
     };
-    assert!(add(b'a', client(false)) && add(b'b', Asker::Nobody) && add(b'c', client(true)));
+    assert!(add(b'a', client(false)) && add(b'b', nobody()) && add(b'c', client(true)));
     assert!(add(b'd', client(false)));
     assert_eq!(take(false), b"bc");
     assert_eq!(take(false), b"");
-    assert!(add(b'e', Asker::Nobody));
+    assert!(add(b'e', nobody()));
     assert_eq!(take(true), b"ead", "in one go, so that nothing of the same client's comes in between");
     // Not before all that goes first.
-    (0..PORTION.commands).for_each(|_| assert!(add(b'f', Asker::Nobody)));
-    assert!(add(b'r', client(false)) && add(b'f', Asker::Nobody));
+    (0..PORTION.commands).for_each(|_| assert!(add(b'f', nobody())));
+    assert!(add(b'r', client(false)) && add(b'f', nobody()));
     assert_eq!(take(true), [b'f'].repeat(PORTION.commands));
     assert_eq!(take(true), b"fr");
     // Given up in the same order, and none is left.
-    assert!(add(b'a', client(false)) && add(b'b', Asker::Nobody));
+    assert!(add(b'a', client(false)) && add(b'b', nobody()));
     let mut given_up = Vec::new();
     pipeline.close(|batch| given_up.extend(batch.bytes));
     assert_eq!(given_up, b"ba");
@@ -45,7 +47,7 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     let add = |first, byte: u8, len: usize| {
         let asker = Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
-        pipeline.add(0, asker, None, |out| out.resize(out.len() + len, byte)).is_ok()
+        pipeline.add(0, Command::Ask(asker), None, |out| out.resize(out.len() + len, byte)).is_ok()
     };
     assert!(add(true, b'a', 1) && add(false, b'b', PORTION.bytes) && add(false, b'c', LITTLE));
     pipeline.end();
@@ -65,14 +67,14 @@ fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_o
     let many = 0..2 * CHANNELS_PER_TAKE;
     let take = || {
         let batches = pipeline.take(Waker::noop(), Batch::default(), Some(PORTION));
-        let kind = |pending: &Pending| match pending.asker {
-            Asker::Subscribe { left, .. } => ("subscribe", left),
-            Asker::Unsubscribe { left } => ("unsubscribe", left),
+        let kind = |pending: &Pending| match pending.command {
+            Command::Subscribe { left, .. } => ("subscribe", left),
+            Command::Unsubscribe { left } => ("unsubscribe", left),
             _ => ("publish", 1),
         };
         batches.iter().flat_map(|batch| batch.pending.iter().map(kind)).collect::<Vec<_>>()
     };
-    let publish = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x')).is_ok();
+    let publish = || pipeline.add(0, Command::Ask(Asker::Nobody), None, |out| out.push(b'x')).is_ok();
     pipeline.begin();
     pipeline.open();
     for n in many.clone() {
@@ -100,7 +102,7 @@ fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     let quota = Arc::new(Quota::new(usize::MAX));
     let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
     let add = |byte: u8, len: usize| {
-        pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
+        pipeline.add(0, Command::Ask(Asker::Nobody), None, |out| out.resize(out.len() + len, byte)).is_ok()
     };
     pipeline.begin();
     pipeline.open();

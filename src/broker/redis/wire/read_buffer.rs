@@ -15,7 +15,7 @@ const MAX_REPLY: usize = 1 << 20;
 
 /// What [`ReadBuffer::next`] finds.
 #[derive(Debug)]
-pub(super) enum Next<'a> {
+pub(crate) enum Next<'a> {
     Item(Incoming<'a>),
     /// A message with a payload over the limit, which is skipped.
     Oversized,
@@ -25,18 +25,20 @@ pub(super) enum Next<'a> {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct ReadBuffer {
+pub(crate) struct ReadBuffer {
     /// It is at `start..end`. Empty before the first read.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     /// Bytes of an oversized message still to be skipped.
     skip: usize,
+    /// There may be an item in it that was not taken yet.
+    unread: bool,
 }
 
 impl ReadBuffer {
     /// Reads once. Ready(0): the connection has ended.
-    pub(super) fn poll_read(
+    pub(crate) fn poll_read(
         &mut self,
         wire: Pin<&mut impl AsyncRead>,
         cx: &mut Context<'_>,
@@ -53,14 +55,20 @@ impl ReadBuffer {
         ready!(wire.poll_read(cx, &mut room))?;
         let n = room.filled().len();
         self.end += n;
+        self.unread = n > 0;
         Poll::Ready(Ok(n))
+    }
+
+    /// True if [`ReadBuffer::next`] may have another item.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// The next item. Payloads of more than `limit` bytes are not waited for.
     ///
     /// # Errors
     /// What answers is no Redis.
-    pub(super) fn next(&mut self, limit: usize) -> Result<Next<'_>, Malformed> {
+    pub(crate) fn next(&mut self, limit: usize) -> Result<Next<'_>, Malformed> {
         let skipped = self.skip.min(self.end - self.start);
         self.skip -= skipped;
         self.start += skipped;
@@ -69,6 +77,7 @@ impl ReadBuffer {
             if self.buffer.len() > ROOM {
                 self.buffer = Vec::new();
             }
+            self.unread = false;
             return Ok(Next::Incomplete);
         }
         match resp::parse(&self.buffer[self.start..self.end], limit)? {
@@ -81,7 +90,10 @@ impl ReadBuffer {
                 Ok(Next::Oversized)
             }
             Parsed::Incomplete if self.end - self.start > limit + MAX_REPLY => Err(Malformed),
-            Parsed::Incomplete => Ok(Next::Incomplete),
+            Parsed::Incomplete => {
+                self.unread = false;
+                Ok(Next::Incomplete)
+            }
         }
     }
 }

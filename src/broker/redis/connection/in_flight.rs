@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::asker::{Asker, Pending};
-use super::clock;
-use super::lane::{Batch, PORTION, Portion};
+use super::batch::Batch;
+use super::command::Pending;
+use super::lane::{PORTION, Portion};
+use crate::broker::redis::clock;
 use crate::worker::intake::Demand;
 
 /// A batch's buffers of up to this size are used again, and tables of up to so many commands kept.
@@ -21,9 +22,9 @@ const SPARE_COMMANDS: usize = 4096;
 /// Bytes of written commands that may be unanswered. Answers come behind the messages that came before them, so this also
 /// bounds what waits for us in Redis' output buffer because of what we publish. Redis cuts a subscriber for which more than
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
-pub(super) const PACE: usize = 4 << 20;
+pub(crate) const PACE: usize = 4 << 20;
 
-/// So much of those commands that [go behind](Asker::goes_first) others may be without an answer, while others publish too, and
+/// So much of those commands that [go behind](Command::goes_first) others may be without an answer, while others publish too, and
 /// clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
 /// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
@@ -56,7 +57,7 @@ struct Write {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     /// Oldest first; only the last ones may be not wholly written.
     chunks: VecDeque<Chunk>,
     pending: VecDeque<Pending>,
@@ -83,7 +84,7 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Adds commands.
-    pub(super) fn push(&mut self, mut batch: Batch) {
+    pub(crate) fn push(&mut self, mut batch: Batch) {
         if batch.bytes.is_empty() {
             if batch.bytes.capacity() > self.spare.bytes.capacity() {
                 self.spare = batch;
@@ -91,15 +92,15 @@ impl InFlight {
             return;
         }
         for pending in &batch.pending {
-            if !pending.asker.goes_first() {
+            if !pending.command.goes_first() {
                 self.in_a_row += 1;
                 self.without_line += 1;
                 self.behind += 1;
                 self.behind_bytes += pending.len;
-            } else if pending.asker.is_counted() {
+            } else if pending.command.asker().is_some() {
                 self.in_a_row = 0;
             }
-            self.first += pending.asker.first_units(self.epoch);
+            self.first += pending.command.first_units(self.epoch);
         }
         self.pending.extend(batch.pending.drain(..));
         if batch.pending.capacity() <= SPARE_COMMANDS {
@@ -109,16 +110,16 @@ impl InFlight {
     }
 
     /// An empty batch with room that was used before.
-    pub(super) fn spare(&mut self) -> Batch {
+    pub(crate) fn spare(&mut self) -> Batch {
         std::mem::take(&mut self.spare)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
     /// Bytes that wait to be written.
-    pub(super) fn unwritten(&self) -> usize {
+    pub(crate) fn unwritten(&self) -> usize {
         self.chunks
             .iter()
             .rev()
@@ -128,24 +129,24 @@ impl InFlight {
     }
 
     /// Bytes that may be written before more is answered. The oldest command may always be, however large.
-    pub(super) fn pace(&self) -> usize {
+    pub(crate) fn pace(&self) -> usize {
         let oldest = self.pending.front().map_or(0, |pending| pending.len);
         let end = self.answered + PACE.max(oldest) as u64;
         end.saturating_sub(self.written) as usize
     }
 
     /// True if clients have more unanswered that was let go first in this epoch than Redis answers quickly.
-    pub(super) fn is_first_too_much(&mut self, epoch: u8) -> bool {
+    pub(crate) fn is_first_too_much(&mut self, epoch: u8) -> bool {
         if self.epoch != epoch {
             self.epoch = epoch;
-            self.first = self.pending.iter().map(|pending| pending.asker.first_units(epoch)).sum();
+            self.first = self.pending.iter().map(|pending| pending.command.first_units(epoch)).sum();
         }
         self.first > FIRST * self.distance()
     }
 
     /// How much may be taken of what goes behind others, if Redis has so little to do that something may. As long as clients demand
     /// little, longer portions cost less and keep nobody waiting.
-    pub(super) fn room_for_rest(&mut self, demand: Demand) -> Option<Portion> {
+    pub(crate) fn room_for_rest(&mut self, demand: Demand) -> Option<Portion> {
         if demand != Demand::Little {
             self.without_line = 0;
         }
@@ -168,12 +169,12 @@ impl InFlight {
     }
 
     /// An answer to a command took so long, before which nothing was unanswered.
-    pub(super) fn note_round_trip(&mut self, time: Duration) {
+    pub(crate) fn note_round_trip(&mut self, time: Duration) {
         self.round_trip = Some(self.round_trip.map_or(time, |shortest| shortest.min(time)));
     }
 
     /// Ready(true): everything is written that may be, and something was; there may be more to take.
-    pub(super) fn poll_write(
+    pub(crate) fn poll_write(
         &mut self,
         mut wire: Pin<&mut impl AsyncWrite>,
         cx: &mut Context<'_>,
@@ -206,22 +207,17 @@ impl InFlight {
     }
 
     /// The oldest command.
-    pub(super) fn front(&self) -> Option<&Pending> {
+    pub(crate) fn front(&self) -> Option<&Pending> {
         self.pending.front()
     }
 
-    /// Who waits for the oldest command's answer.
-    pub(super) fn asker(&self) -> Option<&Asker> {
-        self.pending.front().map(|pending| &pending.asker)
-    }
-
-    /// See [`InFlight::asker`].
-    pub(super) fn asker_mut(&mut self) -> Option<&mut Asker> {
-        self.pending.front_mut().map(|pending| &mut pending.asker)
+    /// See [`InFlight::front`].
+    pub(crate) fn front_mut(&mut self) -> Option<&mut Pending> {
+        self.pending.front_mut()
     }
 
     /// The oldest command, as it was written.
-    pub(super) fn front_bytes(&self) -> &[u8] {
+    pub(crate) fn front_bytes(&self) -> &[u8] {
         match (self.pending.front(), self.chunks.front()) {
             (Some(pending), Some(chunk)) => &chunk.bytes[chunk.answered..chunk.answered + pending.len],
             _ => &[],
@@ -229,19 +225,19 @@ impl InFlight {
     }
 
     /// When the oldest command was written, if it is.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
         self.writes.front().map(|write| write.at)
     }
 
     /// The wait for answers begins anew.
-    pub(super) fn restart_clock(&mut self) {
+    pub(crate) fn restart_clock(&mut self) {
         let now = Instant::now();
         self.writes.iter_mut().for_each(|write| write.at = now);
     }
 
     /// Takes the oldest command off: it is answered. Gives it and its bytes to `with`; answers what that does, and at
     /// which time of [`clock`] the last of the command was written.
-    pub(super) fn pop<T>(&mut self, with: impl FnOnce(Pending, &[u8]) -> T) -> Option<(T, u64)> {
+    pub(crate) fn pop<T>(&mut self, with: impl FnOnce(Pending, &[u8]) -> T) -> Option<(T, u64)> {
         let outcome = self.shift(|pending, bytes, _| with(pending, bytes))?;
         let mut time = 0;
         while let Some(write) = self.writes.front() {
@@ -258,17 +254,17 @@ impl InFlight {
     }
 
     /// Takes the oldest command off, unanswered. `with` gets it, its bytes, and whether they were wholly written.
-    pub(super) fn give_up<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
+    pub(crate) fn give_up<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
         self.shift(with)
     }
 
     fn shift<T>(&mut self, with: impl FnOnce(Pending, &[u8], bool) -> T) -> Option<T> {
         let pending = self.pending.pop_front()?;
-        if !pending.asker.goes_first() {
+        if !pending.command.goes_first() {
             self.behind -= 1;
             self.behind_bytes -= pending.len;
         }
-        self.first -= pending.asker.first_units(self.epoch);
+        self.first -= pending.command.first_units(self.epoch);
         let chunk = self.chunks.front_mut()?;
         let begin = chunk.answered;
         chunk.answered += pending.len;
@@ -298,13 +294,19 @@ mod tests {
     use std::sync::Arc;
     use std::task::Waker;
 
+    use super::super::command::Command;
     use super::*;
+    use crate::broker::redis::asker::Asker;
     use crate::worker::handle::{Handle, Peer};
     use crate::worker::inbox::Inbox;
 
     fn batch(lens: &[usize]) -> Batch {
-        let pending = lens.iter().map(|len| Pending::new(*len, Asker::Nobody, 0)).collect();
+        let pending = lens.iter().map(|len| pending(*len, Asker::Nobody)).collect();
         Batch { bytes: vec![b'x'; lens.iter().sum()], pending }
+    }
+
+    fn pending(len: usize, asker: Asker) -> Pending {
+        Pending { len, command: Command::Ask(asker), partition: 0, since: None }
     }
 
     /// Writes what may be written, to a wire that takes everything. Answers how many bytes that was.
@@ -361,7 +363,7 @@ mod tests {
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         let mut serve = |first, commands, demand| {
             let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
-            let pending = (0..commands).map(|_| Pending::new(1, asker(), 0)).collect();
+            let pending = (0..commands).map(|_| pending(1, asker())).collect();
             in_flight.push(Batch { bytes: vec![b'x'; commands], pending });
             let meanwhile = in_flight.room_for_rest(demand);
             while in_flight.pop(|_, _| ()).is_some() {}
@@ -404,9 +406,11 @@ mod tests {
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         for _ in 0..2 * PORTION.commands {
             let flood = Asker::Sender { sender: sender.clone(), cost: 1, first: false, epoch: 0 };
-            let end = Asker::Unsubscribe { left: 1 };
-            let pending = vec![Pending::new(PORTION.bytes, end, 0), Pending::new(1, flood, 0)];
-            in_flight.push(Batch { bytes: vec![b'x'; PORTION.bytes + 1], pending });
+            let mut batch = Batch::default();
+            let bytes = |len: usize| move |out: &mut Vec<u8>| out.resize(out.len() + len, b'x');
+            batch.add(0, Command::Unsubscribe { left: 1 }, None, bytes(PORTION.bytes));
+            batch.add(0, Command::Ask(flood), None, bytes(1));
+            in_flight.push(batch);
             assert_eq!((in_flight.behind, in_flight.behind_bytes), (1, 1));
             while in_flight.pop(|_, _| ()).is_some() {}
         }
@@ -419,7 +423,7 @@ mod tests {
         let mut batch = Batch::default();
         for _ in 0..100_000 {
             batch.bytes.push(b'x');
-            batch.pending.push(Pending::new(1, Asker::Nobody, 0));
+            batch.pending.push(pending(1, Asker::Nobody));
         }
         in_flight.push(batch);
         while in_flight.pop(|_, _| ()).is_some() {}

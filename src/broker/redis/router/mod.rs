@@ -7,46 +7,54 @@
 //! the guide's, carry no tag: any master of a cluster serves them. They have as many partitions of their own, which do
 //! not move with the slots.
 
+pub(crate) mod health;
+pub(crate) mod partition;
+mod routes;
+pub(crate) mod slots;
+mod subscriptions;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use codes::error::{Code, Error};
 use parking_lot::Mutex;
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::asker::{Asker, Pending};
-use super::clock;
-use super::config::RedisConfig;
-use super::health::HealthReporter;
-use super::link::Link;
-use super::partition::{Parked, Partition};
-use super::pipeline::{Channel, NotAdded};
-use super::resp;
-use super::sink::{Outcome, Sink};
-use super::slots::{PARTITIONS, TAGS, partition_of};
-use super::tls::Tls;
 use crate::broker::BrokerCounts;
+use crate::broker::redis::asker::Asker;
+use crate::broker::redis::clock;
+use crate::broker::redis::config::RedisConfig;
+use crate::broker::redis::connection::command::{self, Channel, Command, Pending};
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::connection::pipeline::NotAdded;
+use crate::broker::redis::connection::reply::Settled;
+use crate::broker::redis::failure::closed;
+use crate::broker::redis::sink::{Outcome, Sink};
+use crate::broker::redis::wire::resp;
+use crate::broker::redis::wire::tls::Tls;
 use crate::registry::gathered::Gathered;
 use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
 use crate::worker::thread::WorkerThread;
+use health::HealthReporter;
+use partition::{Parked, Partition};
+use slots::{PARTITIONS, TAGS, partition_of};
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
-pub(super) const SHARED: &str = "messages";
+pub(crate) const SHARED: &str = "messages";
 
 /// Where links run.
 #[derive(Clone, Debug)]
-pub(super) struct Runner {
+pub(crate) struct Runner {
     pub runtime: runtime::Handle,
     pub inbox: Arc<Inbox>,
 }
 
 /// Counters that several threads write.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     pub published: AtomicU64,
     pub local: AtomicU64,
     pub uncertain: AtomicU64,
@@ -58,36 +66,36 @@ pub(super) struct Counts {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct SubscriptionRouter {
+pub(crate) struct SubscriptionRouter {
     pub config: RedisConfig,
     pub tls: Tls,
     /// What all channels begin with.
-    pub(super) prefix: String,
+    pub(crate) prefix: String,
     /// Random name of this server.
     pub node: String,
     /// Set when a server has said whether it belongs to a cluster.
     sharded: OnceLock<bool>,
     /// First those with a hash tag, then as many without.
-    pub(super) partitions: Box<[Mutex<Partition>]>,
+    pub(crate) partitions: Box<[Mutex<Partition>]>,
     /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
-    pub(super) in_flight: Box<[AtomicU32]>,
+    pub(crate) in_flight: Box<[AtomicU32]>,
     /// Bytes that wait for Redis, of all links together.
     pub quota: Arc<Quota>,
     /// Publishes that wait for their partition to be found.
     parked: AtomicUsize,
-    pub(super) links: Mutex<Vec<Arc<Link>>>,
-    pub(super) expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
+    pub(crate) links: Mutex<Vec<Arc<Link>>>,
+    pub(crate) expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
     pub reporter: HealthReporter,
     pub counts: Arc<Counts>,
     pub sink: Arc<dyn Sink>,
     runners: Vec<Runner>,
     next_place: AtomicU32,
     /// When it began. Times are of [`clock`].
-    pub(super) began: u64,
+    pub(crate) began: u64,
     /// Up to then the Sentinels named the master that the links are connected to.
-    pub(super) agreed: AtomicU64,
+    pub(crate) agreed: AtomicU64,
     /// Up to then others may publish to a master that was replaced.
-    pub(super) stragglers: AtomicU64,
+    pub(crate) stragglers: AtomicU64,
     closed: AtomicBool,
     /// The topology should be looked at again.
     pub stale: Notify,
@@ -95,18 +103,13 @@ pub(super) struct SubscriptionRouter {
 }
 
 /// Adds one.
-pub(super) fn count(counter: &AtomicU64) {
+pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// The error of who comes, or waits, when everything is over.
-pub(super) fn closed() -> Error {
-    Error::new(Code::Closed, "the links to Redis are closed")
 }
 
 impl SubscriptionRouter {
     /// A router without links. For the thread that [`Tls::of`] is for.
-    pub(super) fn new(
+    pub(crate) fn new(
         config: RedisConfig,
         prefix: String,
         node: String,
@@ -146,28 +149,28 @@ impl SubscriptionRouter {
     }
 
     /// True if the Redis is a cluster; false until that is known.
-    pub(super) fn is_sharded(&self) -> bool {
+    pub(crate) fn is_sharded(&self) -> bool {
         self.sharded.get().copied().unwrap_or(false)
     }
 
     /// Sets what [`SubscriptionRouter::is_sharded`] answers.
-    pub(super) fn set_sharded(&self, sharded: bool) {
+    pub(crate) fn set_sharded(&self, sharded: bool) {
         let _ = self.sharded.set(sharded);
     }
 
     /// True if channels are the embedder's, and named by it; ours have a prefix.
-    pub(super) fn has_foreign_channels(&self) -> bool {
+    pub(crate) fn has_foreign_channels(&self) -> bool {
         self.prefix.is_empty()
     }
 
     /// The next place for a link.
-    pub(super) fn runner(&self) -> Runner {
+    pub(crate) fn runner(&self) -> Runner {
         let next = self.next_place.fetch_add(1, Ordering::Relaxed) as usize;
         self.runners[next % self.runners.len()].clone()
     }
 
     /// True once everything is over.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
@@ -180,7 +183,7 @@ impl SubscriptionRouter {
     }
 
     /// The partition of a name.
-    pub(super) fn home(&self, name: &str) -> usize {
+    pub(crate) fn home(&self, name: &str) -> usize {
         let kind =
             ["user:", "room:"].into_iter().find(|kind| !self.prefix.is_empty() && name.starts_with(kind));
         let (kind, id) = name.split_at(kind.map_or(0, str::len));
@@ -192,13 +195,13 @@ impl SubscriptionRouter {
     }
 
     /// A channel as it is on the wire.
-    pub(super) fn channel(&self, partition: usize, name: &str) -> Channel {
+    pub(crate) fn channel(&self, partition: usize, name: &str) -> Channel {
         let tag = self.tag(partition);
         Channel { name: [&self.prefix, tag, name].concat().into(), sharded: !tag.is_empty() }
     }
 
     /// The name of a channel on the wire, without prefix and hash tag.
-    pub(super) fn name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
+    pub(crate) fn name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
         let name = std::str::from_utf8(channel).ok()?.strip_prefix(self.prefix.as_str())?;
         if self.is_sharded()
             && !self.prefix.is_empty()
@@ -216,16 +219,13 @@ impl SubscriptionRouter {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub(super) fn publish(&self, name: [&str; 2], payload: &[&[u8]], asker: Asker) -> Result<(), NotAdded> {
+    pub(crate) fn publish(&self, name: [&str; 2], payload: &[&[u8]], asker: Asker) -> Result<(), NotAdded> {
         let partition = self.partition(name);
         let tag = self.tag(partition);
-        let verb: &[u8] = if tag.is_empty() { b"PUBLISH" } else { b"SPUBLISH" };
         let [kind, id] = name.map(str::as_bytes);
-        self.add(partition, asker, |out| {
-            resp::begin(out, 3);
-            resp::argument(out, &[verb]);
-            resp::argument(out, &[self.prefix.as_bytes(), tag.as_bytes(), kind, id]);
-            resp::argument(out, payload);
+        self.add(partition, Command::Ask(asker), |out| {
+            let channel = [self.prefix.as_bytes(), tag.as_bytes(), kind, id];
+            command::publish(out, !tag.is_empty(), &channel, payload);
         })
     }
 
@@ -233,9 +233,9 @@ impl SubscriptionRouter {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub(super) fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
-        self.add(partition_of(channel) + PARTITIONS, asker, |out| {
-            resp::command(out, &[b"PUBLISH", channel.as_bytes(), payload])
+    pub(crate) fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
+        self.add(partition_of(channel) + PARTITIONS, Command::Ask(asker), |out| {
+            command::publish(out, false, &[channel.as_bytes()], &[payload]);
         })
     }
 
@@ -243,73 +243,73 @@ impl SubscriptionRouter {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub(super) fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
+    pub(crate) fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
         let partition = self.home(name);
         let channel = self.channel(partition, name);
-        let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
         // Both go the same way.
         let mut guard = self.partitions[partition].lock();
         if channel.sharded {
             // A node that the slot is not on counts none. It says where the slot is only if asked to publish.
             let nobody = self.channel(partition, "nobody");
-            self.add_to(&mut guard, partition, Asker::Nobody, |out| {
-                resp::command(out, &[b"SPUBLISH", nobody.name.as_bytes(), b""]);
+            self.add_to(&mut guard, partition, Command::Ask(Asker::Nobody), |out| {
+                command::publish(out, true, &[nobody.name.as_bytes()], &[]);
             })?;
         }
-        self.add_to(&mut guard, partition, asker, |out| {
-            resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]);
+        self.add_to(&mut guard, partition, Command::Ask(asker), |out| {
+            command::count_subscribers(out, &channel);
         })
     }
 
-    fn add(&self, index: usize, asker: Asker, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
-        self.add_to(&mut self.partitions[index].lock(), index, asker, encode)
+    fn add(&self, index: usize, command: Command, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
+        self.add_to(&mut self.partitions[index].lock(), index, command, encode)
     }
 
     fn add_to(
         &self,
         partition: &mut Partition,
         index: usize,
-        asker: Asker,
+        command: Command,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NotAdded> {
         if self.is_closed() {
-            return Err(NotAdded::Down(asker));
+            return Err(NotAdded::Down(command));
         }
         if let Some(moving) = &mut partition.moving {
-            if self.quota.is_used_up(asker.is_client()) {
-                return Err(NotAdded::Full(asker));
+            if self.quota.is_used_up(command.asker().is_some_and(Asker::is_client)) {
+                return Err(NotAdded::Full(command));
             }
             let mut bytes = Vec::new();
             encode(&mut bytes);
             self.enter(&bytes);
-            moving.added.push_back(Parked { bytes, asker, since: Instant::now() });
+            moving.added.push_back(Parked { bytes, command, since: Instant::now() });
             return Ok(());
         }
-        let Some(link) = &partition.link else { return Err(NotAdded::Down(asker)) };
+        let Some(link) = &partition.link else { return Err(NotAdded::Down(command)) };
         // Before it can be answered.
         self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-        let added = link.pipeline.add(index, asker, None, encode);
+        let added = link.pipeline.add(index, command, None, encode);
         if added.is_err() {
             self.landed(index);
         }
         added
     }
 
-    pub(super) fn landed(&self, partition: usize) {
+    pub(crate) fn landed(&self, partition: usize) {
         self.in_flight[partition].fetch_sub(1, Ordering::AcqRel);
     }
 
     /// A publish or question is answered, or won't be. `bytes` is the command.
-    pub(super) fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
+    pub(crate) fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
         let partition = usize::from(pending.partition);
-        if matches!(outcome, Settled::Number(_)) && pending.asker.is_message() {
+        let Command::Ask(asker) = pending.command else { return };
+        if matches!(outcome, Settled::Number(_)) && asker.is_message() {
             self.give_up_overtaken(partition);
         }
         self.landed(partition);
-        self.tell(pending.asker, bytes, outcome);
+        self.tell(asker, bytes, outcome);
     }
 
-    pub(super) fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
+    pub(crate) fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
         let outcome = match outcome {
             Settled::Number(number) => Outcome::Number(number),
             Settled::Refused(error) => Outcome::Refused(error),
@@ -323,32 +323,34 @@ impl SubscriptionRouter {
     }
 
     /// A publish begins to wait for its partition to be found.
-    pub(super) fn enter(&self, bytes: &[u8]) {
+    pub(crate) fn enter(&self, bytes: &[u8]) {
         self.parked.fetch_add(1, Ordering::AcqRel);
         self.quota.take(bytes.len());
     }
 
     /// A publish no longer waits for that.
-    pub(super) fn leave(&self, bytes: &[u8]) {
+    pub(crate) fn leave(&self, bytes: &[u8]) {
         self.parked.fetch_sub(1, Ordering::AcqRel);
         self.quota.give_back(bytes.len());
     }
 
     /// True if any publish waits for that.
-    pub(super) fn has_parked(&self) -> bool {
+    pub(crate) fn has_parked(&self) -> bool {
         self.parked.load(Ordering::Acquire) > 0
     }
 
     /// A publish that waited for its partition to be found won't leave.
-    pub(super) fn give_up(&self, Parked { bytes, asker, .. }: Parked) {
+    pub(crate) fn give_up(&self, Parked { bytes, command, .. }: Parked) {
         self.leave(&bytes);
-        self.tell(asker, &bytes, Settled::Unsent);
+        if let Command::Ask(asker) = command {
+            self.tell(asker, &bytes, Settled::Unsent);
+        }
     }
 
     // Receiving.
 
     /// A message came over a link.
-    pub(super) fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>, gathered: &mut Gathered) {
+    pub(crate) fn message(&self, channel: &[u8], payload: &[u8], link: &Arc<Link>, gathered: &mut Gathered) {
         count(&self.counts.received);
         match self.name(channel) {
             // Late messages of a slot's old master would overtake, or repeat, what came from the new one.
@@ -359,19 +361,19 @@ impl SubscriptionRouter {
     }
 
     /// The embedder takes messages again.
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.links.lock().iter().for_each(|link| link.pipeline.nudge());
     }
 
     /// Completes when the router is closed.
-    pub(super) async fn closing(&self) {
+    pub(crate) async fn closing(&self) {
         while !self.is_closed() {
             self.over.notified().await;
         }
     }
 
     /// Ends all links, and answers whoever waits for one.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.stale.notify_one();
         self.over.notify_one();
@@ -402,7 +404,7 @@ impl SubscriptionRouter {
     }
 
     /// A reading of the counters.
-    pub(super) fn read_counts(&self) -> BrokerCounts {
+    pub(crate) fn read_counts(&self) -> BrokerCounts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = &self.counts;
         BrokerCounts {
@@ -418,17 +420,4 @@ impl SubscriptionRouter {
             unconfirmed: get(&counts.unconfirmed),
         }
     }
-}
-
-/// What a session finds out about a command.
-#[derive(Debug)]
-pub(super) enum Settled {
-    /// The answer.
-    Number(u64),
-    /// An error as answer.
-    Refused(Error),
-    /// Written, but not answered.
-    Uncertain,
-    /// Not wholly written.
-    Unsent,
 }

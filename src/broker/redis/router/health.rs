@@ -9,15 +9,16 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::clock;
-use super::link::Link;
-use super::subscription_router::{SubscriptionRouter, closed, count};
+use super::{SubscriptionRouter, count};
+use crate::broker::redis::clock;
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::failure::closed;
 use crate::events::broker_status::{BrokerStatus, State};
 use crate::time_of_day::unix_ms;
 
 /// Of one link.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(crate) struct Health {
     inner: Mutex<Inner>,
     /// When what is proven to have arrived was published.
     proven: AtomicU64,
@@ -44,35 +45,35 @@ enum Phase {
 
 impl Health {
     /// True if it can be published over.
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.inner.lock().phase == Phase::Up
     }
 
     /// True if it has just gone down.
-    pub(super) fn is_down_for_less_than(&self, time: Duration) -> bool {
+    pub(crate) fn is_down_for_less_than(&self, time: Duration) -> bool {
         self.inner.lock().down.is_some_and(|since| since.elapsed() < time)
     }
 
     /// True if subscriptions over it can be expected to be confirmed soon: it is on, or is being made and has not failed.
-    pub(super) fn is_hopeful(&self) -> bool {
+    pub(crate) fn is_hopeful(&self) -> bool {
         let inner = self.inner.lock();
         inner.phase != Phase::Down || inner.error.is_none()
     }
 
     /// Everything that was published before this time and came over the link has arrived.
-    pub(super) fn prove(&self, time: u64) {
+    pub(crate) fn prove(&self, time: u64) {
         self.proven.store(time, Ordering::Relaxed);
     }
 
     /// See [`Health::prove`]; 0 before the first time.
-    pub(super) fn proven(&self) -> u64 {
+    pub(crate) fn proven(&self) -> u64 {
         self.proven.load(Ordering::Relaxed)
     }
 }
 
 /// Of all links together: the state that was last told, and who waits for it to be up.
 #[derive(Debug, Default)]
-pub(super) struct HealthReporter {
+pub(crate) struct HealthReporter {
     told: Mutex<Reported>,
 }
 
@@ -95,12 +96,12 @@ impl Default for Reported {
 
 impl SubscriptionRouter {
     /// The state that was last told.
-    pub(super) fn status(&self) -> BrokerStatus {
+    pub(crate) fn status(&self) -> BrokerStatus {
         self.reporter.told.lock().status.clone()
     }
 
     /// True if every link works; otherwise the ticket is settled when that is so, or with the next failure.
-    pub(super) fn await_ready(&self, ticket: u64) -> bool {
+    pub(crate) fn await_ready(&self, ticket: u64) -> bool {
         {
             let mut told = self.reporter.told.lock();
             if told.status.state == State::Up {
@@ -116,7 +117,7 @@ impl SubscriptionRouter {
     }
 
     /// An attempt to find out where Redis is failed.
-    pub(super) fn lost_track(&self, error: Error) {
+    pub(crate) fn lost_track(&self, error: Error) {
         self.reporter.told.lock().trouble = Some(error.clone());
         if self.links().is_empty() {
             self.lose_all();
@@ -126,17 +127,17 @@ impl SubscriptionRouter {
     }
 
     /// True if the last attempt to find out where Redis is failed.
-    pub(super) fn is_in_trouble(&self) -> bool {
+    pub(crate) fn is_in_trouble(&self) -> bool {
         self.reporter.told.lock().trouble.is_some()
     }
 
     /// It is known where Redis is.
-    pub(super) fn found_track(&self) {
+    pub(crate) fn found_track(&self) {
         self.reporter.told.lock().trouble = None;
     }
 
     /// Whoever waits for the links to be up waits in vain.
-    pub(super) fn fail_waiting(&self, error: &Error) {
+    pub(crate) fn fail_waiting(&self, error: &Error) {
         let waiting = std::mem::take(&mut self.reporter.told.lock().waiting);
         if !waiting.is_empty() {
             self.sink.ready(waiting, Err(error.clone()));
@@ -144,18 +145,18 @@ impl SubscriptionRouter {
     }
 
     /// A link has a connection and subscribes.
-    pub(super) fn link_subscribing(&self, link: &Link) {
+    pub(crate) fn link_subscribing(&self, link: &Link) {
         link.health.inner.lock().phase = Phase::Subscribing;
     }
 
     /// A link works. [`SubscriptionRouter::unpark`] is to follow.
-    pub(super) fn link_up(&self, link: &Link) {
+    pub(crate) fn link_up(&self, link: &Link) {
         *link.health.inner.lock() = Inner { phase: Phase::Up, ..Inner::default() };
         self.report(self.end_gap());
     }
 
     /// Tells of a gap if subscriptions that were lost are all there again.
-    pub(super) fn report_regained(&self) {
+    pub(crate) fn report_regained(&self) {
         let gap = self.end_gap();
         if gap.is_some() {
             self.report(gap);
@@ -163,7 +164,7 @@ impl SubscriptionRouter {
     }
 
     /// A link is slow to answer, or is no longer.
-    pub(super) fn link_lagging(&self, link: &Link, error: Option<Error>) {
+    pub(crate) fn link_lagging(&self, link: &Link, error: Option<Error>) {
         {
             let mut inner = link.health.inner.lock();
             inner.lagging = error.is_some();
@@ -173,7 +174,7 @@ impl SubscriptionRouter {
     }
 
     /// A link has failed, or has failed to come up.
-    pub(super) fn link_down(&self, link: &Arc<Link>, error: Error) {
+    pub(crate) fn link_down(&self, link: &Arc<Link>, error: Error) {
         let was = {
             let mut inner = link.health.inner.lock();
             let phase = std::mem::replace(&mut inner.phase, Phase::Down);
@@ -191,7 +192,7 @@ impl SubscriptionRouter {
     }
 
     /// Works out the state from the links, and tells it if it has changed or there is a gap to tell of, from this time on.
-    pub(super) fn report(&self, gap: Option<u64>) {
+    pub(crate) fn report(&self, gap: Option<u64>) {
         if self.is_closed() {
             return;
         }

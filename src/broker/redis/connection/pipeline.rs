@@ -10,32 +10,43 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::asker::{Asker, Pending};
-use super::lane::{Batch, LITTLE, Lane, PORTION, Portion};
-use super::resp;
+use super::batch::{Batch, CHANNELS_PER_COMMAND};
+use super::command::{Channel, Command};
+use super::lane::{LITTLE, Lane, PORTION, Portion};
+use crate::broker::redis::asker::Asker;
 use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
 
-/// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
-const CHANNELS_PER_COMMAND: usize = 1000;
 /// Channels of one take.
 const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
 
-/// Why a command was not added. Gives back who wanted to know its outcome.
+/// Why a command was not added. Gives it back.
 #[derive(Debug)]
-pub(super) enum NotAdded {
+pub(crate) enum NotAdded {
     /// The connection is down.
-    Down(Asker),
+    Down(Command),
     /// Too much waits already.
-    Full(Asker),
+    Full(Command),
 }
 
-#[derive(Debug)]
+/// How far a session is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// There is none.
+    #[default]
+    Down,
+    /// Subscriptions are taken, and no publishes yet.
+    Subscribing,
+    Open,
+    /// It is over. What was added is given up, and publishes are added behind that.
+    Ending,
+    /// The same, and ever more comes: nothing is added until all is given up.
+    Shut,
+}
+
+#[derive(Debug, Default)]
 struct State {
-    /// Publishes are taken.
-    open: bool,
-    /// Subscriptions are taken: a session is on, though it may not be ready for publishes.
-    subscribing: bool,
+    stage: Stage,
     /// Channels to subscribe to, and their partitions. They go out before the publishes that were added with them, so that
     /// what this server publishes after a subscription comes back to it.
     wanted: HashMap<Channel, u16>,
@@ -46,50 +57,16 @@ struct State {
     dropping: usize,
     /// How often the session has taken changes.
     takes: u64,
-    /// Commands of the embedder, and of clients that [go first](Asker::goes_first).
+    /// Commands of the embedder, and of clients that [go first](Command::goes_first).
     first: Lane,
     /// Those of the other clients. They are taken while Redis has little to do.
     rest: Lane,
     /// How much of `rest` is taken at once.
     portion: Portion,
-    /// The session is over: what was added is given up.
-    ending: bool,
-    /// And ever more comes: nothing is added until all is given up.
-    shut: bool,
     /// Bytes of all publishes without an answer.
     in_flight: usize,
     waker: Option<Waker>,
     woken: bool,
-}
-
-/// A channel's full name, and whether it is sharded.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Channel {
-    /// Name on the wire.
-    pub name: Box<str>,
-    /// `SSUBSCRIBE` and `SPUBLISH` are for it.
-    pub sharded: bool,
-}
-
-impl Default for State {
-    fn default() -> State {
-        State {
-            open: false,
-            subscribing: false,
-            wanted: HashMap::default(),
-            unwanted: HashMap::default(),
-            dropping: 0,
-            takes: 0,
-            first: Lane::default(),
-            rest: Lane::default(),
-            portion: PORTION,
-            ending: false,
-            shut: false,
-            in_flight: 0,
-            waker: None,
-            woken: false,
-        }
-    }
 }
 
 impl State {
@@ -109,12 +86,22 @@ impl State {
         [first, rest]
     }
 
-    /// No more subscriptions are taken, and nobody is woken.
-    fn end(&mut self) {
-        self.subscribing = false;
+    /// No more subscriptions are taken, and nobody is woken. True if publishes are given up from here on.
+    fn end(&mut self) -> bool {
+        let was = self.stage;
+        self.stage = match was {
+            Stage::Down | Stage::Subscribing => Stage::Down,
+            Stage::Open => Stage::Ending,
+            Stage::Ending | Stage::Shut => was,
+        };
         self.wanted.clear();
         self.unwanted.clear();
         self.waker = None;
+        was == Stage::Open
+    }
+
+    fn takes_subscriptions(&self) -> bool {
+        matches!(self.stage, Stage::Subscribing | Stage::Open)
     }
 }
 
@@ -130,7 +117,7 @@ fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Pipeline {
+pub(crate) struct Pipeline {
     state: Mutex<State>,
     inbox: Arc<Inbox>,
     quota: Arc<Quota>,
@@ -138,7 +125,7 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// A pipeline of a connection whose task runs on the worker with this inbox.
-    pub(super) fn new(inbox: Arc<Inbox>, quota: Arc<Quota>) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox>, quota: Arc<Quota>) -> Self {
         Pipeline { state: Mutex::default(), inbox, quota }
     }
 
@@ -161,29 +148,27 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         partition: usize,
-        asker: Asker,
+        command: Command,
         since: Option<Instant>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NotAdded> {
         let waker = {
             let mut state = self.state.lock();
-            if !state.open {
-                return Err(NotAdded::Down(asker));
+            if matches!(state.stage, Stage::Down | Stage::Subscribing) {
+                return Err(NotAdded::Down(command));
             }
-            let full = self.quota.is_used_up(asker.is_client());
+            let full = self.quota.is_used_up(command.asker().is_some_and(Asker::is_client));
             // Commands that waited elsewhere were let in there.
-            if (full || state.shut) && since.is_none() {
-                return Err(NotAdded::Full(asker));
+            if (full || state.stage == Stage::Shut) && since.is_none() {
+                return Err(NotAdded::Full(command));
             }
             let portion = state.portion;
-            let batch = if asker.goes_first() { state.first.open(PORTION) } else { state.rest.open(portion) };
-            let begin = batch.bytes.len();
-            encode(&mut batch.bytes);
-            let len = batch.bytes.len() - begin;
-            batch.pending.push(Pending { len, asker, partition: partition as u16, since });
+            let batch =
+                if command.goes_first() { state.first.open(PORTION) } else { state.rest.open(portion) };
+            let len = batch.add(partition as u16, command, since, encode);
             state.in_flight += len;
             self.quota.take(len);
             self.wake(&mut state)
@@ -198,9 +183,9 @@ impl Pipeline {
     ///
     /// Answers the number of the take with which it goes out. Only confirmations of that take or a later one are its own:
     /// an earlier one confirms a subscription that was dropped in between.
-    pub(super) fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
+    pub(crate) fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
         self.change(|state| {
-            if state.subscribing {
+            if state.takes_subscriptions() {
                 state.unwanted.remove(&channel);
                 state.wanted.insert(channel, partition as u16);
             }
@@ -209,9 +194,9 @@ impl Pipeline {
     }
 
     /// Drops a subscription.
-    pub(super) fn unsubscribe(&self, partition: usize, channel: Channel) {
+    pub(crate) fn unsubscribe(&self, partition: usize, channel: Channel) {
         self.change(|state| {
-            if state.subscribing {
+            if state.takes_subscriptions() {
                 state.wanted.remove(&channel);
                 state.unwanted.insert(channel, partition as u16);
             }
@@ -221,30 +206,31 @@ impl Pipeline {
     // For the connection's task.
 
     /// A session begins: subscriptions are taken from here on.
-    pub(super) fn begin(&self) {
-        *self.state.lock() = State { subscribing: true, ..State::default() };
+    pub(crate) fn begin(&self) {
+        *self.state.lock() = State { stage: Stage::Subscribing, ..State::default() };
     }
 
     /// The session is ready: publishes are taken from here on.
-    pub(super) fn open(&self) {
-        self.state.lock().open = true;
+    pub(crate) fn open(&self) {
+        self.state.lock().stage = Stage::Open;
     }
 
     /// The session is over: no more subscriptions are taken, and what was added is given up. Publishes are taken until
     /// [`Pipeline::close`], so that what comes meanwhile comes after it.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut state = self.state.lock();
-        state.end();
-        if !std::mem::replace(&mut state.ending, true) {
+        if state.end() {
             self.quota.begin_giving_up();
         }
     }
 
     /// Takes the oldest batch to give it up, unless little is left, which [`Pipeline::close`] gives up. `shut`: nothing
     /// more is added, for too much came since [`Pipeline::end`].
-    pub(super) fn drain(&self, shut: bool) -> Option<Batch> {
+    pub(crate) fn drain(&self, shut: bool) -> Option<Batch> {
         let mut state = self.state.lock();
-        state.shut = shut;
+        if shut {
+            state.stage = Stage::Shut;
+        }
         if !state.first.has_much() && !state.rest.has_much() {
             return None;
         }
@@ -254,11 +240,11 @@ impl Pipeline {
     }
 
     /// Closes. Hands the rest to `give_up`, before anybody can find the connection down.
-    pub(super) fn close(&self, mut give_up: impl FnMut(Batch)) {
+    pub(crate) fn close(&self, mut give_up: impl FnMut(Batch)) {
+        self.end();
         let mut last = usize::MAX;
         loop {
             let mut state = self.state.lock();
-            state.end();
             self.quota.give_back(std::mem::take(&mut state.in_flight));
             let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
             let left: Vec<Batch> = lanes.into_iter().flat_map(Lane::into_batches).collect();
@@ -270,9 +256,8 @@ impl Pipeline {
                 left.into_iter().for_each(&mut give_up);
                 continue;
             }
-            state.open = false;
             left.into_iter().for_each(give_up);
-            if std::mem::take(&mut state.ending) {
+            if std::mem::take(&mut state.stage) != Stage::Down {
                 self.quota.end_giving_up();
             }
             return;
@@ -282,7 +267,7 @@ impl Pipeline {
     /// Takes subscriptions, or else the ends of some and the oldest commands: of those that go first a batch, and, with a portion
     /// for the `rest`, one of the others once those are all taken. The batches are to be written in this order; most are empty.
     /// Commands that are added from then on wake the task. `spare` is an empty batch whose room is used again.
-    pub(super) fn take(&self, waker: &Waker, mut spare: Batch, rest: Option<Portion>) -> [Batch; 3] {
+    pub(crate) fn take(&self, waker: &Waker, mut spare: Batch, rest: Option<Portion>) -> [Batch; 3] {
         let mut state = self.state.lock();
         state.portion = rest.unwrap_or(state.portion);
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -292,13 +277,12 @@ impl Pipeline {
         let mut channels = Batch::default();
         if !state.wanted.is_empty() {
             state.takes += 1;
-            let change = Change::Subscribe { take: state.takes };
-            write_subscriptions(&mut spare, take_channels(&mut state.wanted), change);
+            spare.subscribe(take_channels(&mut state.wanted), state.takes);
             return [spare, Batch::default(), Batch::default()];
         }
         if !state.unwanted.is_empty() && state.dropping == 0 {
             state.takes += 1;
-            write_subscriptions(&mut channels, take_channels(&mut state.unwanted), Change::Unsubscribe);
+            channels.unsubscribe(take_channels(&mut state.unwanted));
             state.dropping = channels.pending.len();
         }
         let [first, rest] = state.next(spare, rest.is_some());
@@ -306,13 +290,13 @@ impl Pipeline {
     }
 
     /// A command that drops channels is answered.
-    pub(super) fn dropped(&self) {
+    pub(crate) fn dropped(&self) {
         let mut state = self.state.lock();
         state.dropping = state.dropping.saturating_sub(1);
     }
 
     /// So many bytes of publishes are answered.
-    pub(super) fn answered(&self, bytes: usize) {
+    pub(crate) fn answered(&self, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -323,52 +307,8 @@ impl Pipeline {
     }
 
     /// Wakes the task without giving it anything.
-    pub(super) fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         self.change(|_| {});
-    }
-}
-
-/// What is to be done with channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// `take`: see [`Pipeline::subscribe`].
-    Subscribe {
-        take: u64,
-    },
-    Unsubscribe,
-}
-
-/// Encodes subscriptions in as few commands as may be: sharded ones of different slots can't share one.
-pub(super) fn write_subscriptions(batch: &mut Batch, mut channels: Vec<(u16, Channel)>, change: Change) {
-    channels.sort_by_key(|(partition, channel)| (channel.sharded, *partition));
-    let group =
-        |a: &(u16, Channel), b: &(u16, Channel)| a.1.sharded == b.1.sharded && (!a.1.sharded || a.0 == b.0);
-    for group in channels.chunk_by(group) {
-        for chunk in group.chunks(CHANNELS_PER_COMMAND) {
-            let sharded = chunk[0].1.sharded;
-            let verb: &[u8] = match (change, sharded) {
-                (Change::Subscribe { .. }, false) => b"SUBSCRIBE",
-                (Change::Subscribe { .. }, true) => b"SSUBSCRIBE",
-                (Change::Unsubscribe, false) => b"UNSUBSCRIBE",
-                (Change::Unsubscribe, true) => b"SUNSUBSCRIBE",
-            };
-            let begin = batch.bytes.len();
-            resp::begin(&mut batch.bytes, chunk.len() + 1);
-            resp::argument(&mut batch.bytes, &[verb]);
-            for (_, channel) in chunk {
-                resp::argument(&mut batch.bytes, &[channel.name.as_bytes()]);
-            }
-            let left = chunk.len();
-            let asker = match (change, sharded) {
-                (Change::Subscribe { take }, _) => Asker::Subscribe { left, take },
-                (Change::Unsubscribe, false) => Asker::Unsubscribe { left },
-                (Change::Unsubscribe, true) => {
-                    resp::command(&mut batch.bytes, &[b"PING"]);
-                    Asker::ShardUnsubscribe
-                }
-            };
-            batch.pending.push(Pending::new(batch.bytes.len() - begin, asker, chunk[0].0));
-        }
     }
 }
 

@@ -1,5 +1,12 @@
 //! A connection to a Redis server: TCP, TLS or a Unix-domain socket, and the greeting on it.
 
+mod certificate;
+mod name;
+pub(crate) mod read_buffer;
+pub(crate) mod resp;
+pub(crate) mod tls;
+mod verifier;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,17 +23,16 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::config::{Address, RedisConfig, Server};
-use super::name;
-use super::resp::{self, Incoming, Parsed};
-use super::tls::Tls;
+use crate::broker::redis::config::{Address, RedisConfig, Server};
+use resp::{Incoming, Parsed};
+use tls::Tls;
 
 /// Largest reply to a question: the slots of a cluster of a thousand nodes take a tenth of it.
 const MAX_REPLY: usize = 4 << 20;
 
 /// A connection. Boxed TLS, so that the plain one stays small.
 #[derive(Debug)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     /// TCP.
     Tcp(TcpStream),
     /// A Unix-domain socket.
@@ -78,7 +84,7 @@ impl AsyncWrite for Wire {
 
 /// What kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     /// One server, or a master with replicas.
     Standalone,
     /// A node of a Redis Cluster.
@@ -93,7 +99,7 @@ impl Wire {
     /// # Errors
     /// `ERR_BROKER_CONNECT`, `ERR_BROKER_AUTH`, `ERR_BROKER_TOO_OLD`, `ERR_BROKER_TIMEOUT` or `ERR_BROKER_PROTOCOL`;
     /// the message names the server.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         server: &Server,
         config: &RedisConfig,
         tls: &Tls,
@@ -168,7 +174,7 @@ impl Wire {
     ///
     /// # Errors
     /// What the server says, as one of our codes; or that the connection is lost.
-    pub(super) async fn ask(&mut self, command: &[u8], server: &Server) -> Result<Value, Error> {
+    pub(crate) async fn ask(&mut self, command: &[u8], server: &Server) -> Result<Value, Error> {
         let lost = |error: io::Error| server.error(Code::BrokerConnect, error);
         self.write_all(command).await.map_err(lost)?;
         self.flush().await.map_err(lost)?;
@@ -193,7 +199,7 @@ impl Wire {
 }
 
 /// An error reply as one of our errors.
-pub(super) fn refusal(server: &Server, code: &str, details: &str) -> Error {
+pub(crate) fn refusal(server: &Server, code: &str, details: &str) -> Error {
     let kind = match code {
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => Code::BrokerAuth,
         "NOPROTO" => Code::BrokerTooOld,
@@ -217,12 +223,12 @@ pub(super) fn refusal(server: &Server, code: &str, details: &str) -> Error {
 }
 
 /// An answer of the wrong shape.
-pub(super) fn unexpected(server: &Server, command: &str) -> Error {
+pub(crate) fn unexpected(server: &Server, command: &str) -> Error {
     server.error(Code::BrokerProtocol, format!("unexpected answer to {command}"))
 }
 
 /// A string of whatever kind.
-pub(super) fn text(value: &Value) -> Option<&str> {
+pub(crate) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
         Value::SimpleString(text) => Some(text),

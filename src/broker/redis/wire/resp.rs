@@ -12,11 +12,11 @@ const MAX_LINE: usize = 64 << 10;
 
 /// The bytes are not RESP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// A reply or a push.
 #[derive(Debug, PartialEq)]
-pub(super) enum Incoming<'a> {
+pub(crate) enum Incoming<'a> {
     /// A message on a channel.
     Message { channel: &'a [u8], payload: &'a [u8] },
     /// A subscription is confirmed.
@@ -33,7 +33,7 @@ pub(super) enum Incoming<'a> {
 
 /// What the beginning of a buffer holds.
 #[derive(Debug, PartialEq)]
-pub(super) enum Parsed<'a> {
+pub(crate) enum Parsed<'a> {
     /// More bytes are needed.
     Incomplete,
     /// An item of so many bytes.
@@ -117,7 +117,7 @@ fn bulk(buf: &[u8], at: usize) -> Result<Option<(&[u8], usize)>, Malformed> {
 ///
 /// # Errors
 /// The bytes are not RESP.
-pub(super) fn parse(buf: &[u8], limit: usize) -> Result<Parsed<'_>, Malformed> {
+pub(crate) fn parse(buf: &[u8], limit: usize) -> Result<Parsed<'_>, Malformed> {
     match buf.first() {
         None => return Ok(Parsed::Incomplete),
         Some(b':') => {
@@ -183,14 +183,14 @@ fn push(buf: &[u8], limit: usize) -> Result<Parsed<'_>, Malformed> {
 }
 
 /// Begins a command of so many arguments, its name included.
-pub(super) fn begin(out: &mut Vec<u8>, arguments: usize) {
+pub(crate) fn begin(out: &mut Vec<u8>, arguments: usize) {
     out.push(b'*');
     out.extend_from_slice(itoa::Buffer::new().format(arguments).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
 /// Adds an argument that consists of these pieces.
-pub(super) fn argument(out: &mut Vec<u8>, pieces: &[&[u8]]) {
+pub(crate) fn argument(out: &mut Vec<u8>, pieces: &[&[u8]]) {
     out.push(b'$');
     let len: usize = pieces.iter().map(|piece| piece.len()).sum();
     out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
@@ -200,13 +200,13 @@ pub(super) fn argument(out: &mut Vec<u8>, pieces: &[&[u8]]) {
 }
 
 /// Adds a whole command.
-pub(super) fn command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
+pub(crate) fn command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
     begin(out, arguments.len());
     arguments.iter().for_each(|piece| argument(out, &[piece]));
 }
 
 /// Reads a command's name and arguments back.
-pub(super) fn read_command(command: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn read_command(command: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = line(command, 0).ok().flatten().map(|(_, at)| at);
     std::iter::from_fn(move || {
         let (argument, next) = bulk(command, at?).ok()??;
@@ -216,7 +216,7 @@ pub(super) fn read_command(command: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads channel and payload of an encoded publish back.
-pub(super) fn read_publish(command: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn read_publish(command: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut arguments = read_command(command).skip(1);
     Some((arguments.next()?, arguments.next()?))
 }

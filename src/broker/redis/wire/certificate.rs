@@ -23,7 +23,7 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Certificate(CertificateInner<Raw>);
+pub(crate) struct Certificate(CertificateInner<Raw>);
 
 fn malformed(_: der::Error) -> CertificateError {
     CertificateError::BadEncoding
@@ -34,7 +34,7 @@ impl Certificate {
     ///
     /// # Errors
     /// That it is none.
-    pub(super) fn read(der: &CertificateDer<'_>) -> Result<Certificate, CertificateError> {
+    pub(crate) fn read(der: &CertificateDer<'_>) -> Result<Certificate, CertificateError> {
         CertificateInner::from_der(der).map(Certificate).map_err(malformed)
     }
 
@@ -42,22 +42,22 @@ impl Certificate {
     ///
     /// # Errors
     /// That it can't be encoded.
-    pub(super) fn key(&self) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
+    pub(crate) fn key(&self) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
         self.0.tbs_certificate.subject_public_key_info.to_der().map(Into::into).map_err(malformed)
     }
 
     /// True if it names itself as who issued it.
-    pub(super) fn is_own_issuer(&self) -> bool {
+    pub(crate) fn is_own_issuer(&self) -> bool {
         self.0.tbs_certificate.issuer == self.0.tbs_certificate.subject
     }
 
     /// True if it is of the first version, which knows no extensions.
-    pub(super) fn is_of_version_1(&self) -> bool {
+    pub(crate) fn is_of_version_1(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }
 
     /// True if it was signed with the key of this authority.
-    pub(super) fn is_issued_by(
+    pub(crate) fn is_issued_by(
         &self,
         authority: &Certificate,
         known: &[&dyn SignatureVerificationAlgorithm],
@@ -77,7 +77,7 @@ impl Certificate {
     }
 
     /// True if a signature by one of these algorithms was made with its key.
-    pub(super) fn has_signed(
+    pub(crate) fn has_signed(
         &self,
         text: &[u8],
         signature: &[u8],
@@ -92,7 +92,7 @@ impl Certificate {
 
     /// True if it may sign those of servers. As OpenSSL sees it (`X509_check_ca`), one without basic constraints may if its
     /// key usage says so, or if it is of version 1, which can't say so, and its own issuer.
-    pub(super) fn is_authority(&self) -> bool {
+    pub(crate) fn is_authority(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
         let (Ok(constraints), Ok(usage)) = (tbs.get::<BasicConstraints>(), tbs.get::<KeyUsage>()) else {
             return false;
@@ -106,7 +106,7 @@ impl Certificate {
     }
 
     /// True if it limits for which names those below it may be.
-    pub(super) fn constrains_names(&self) -> bool {
+    pub(crate) fn constrains_names(&self) -> bool {
         !matches!(self.0.tbs_certificate.get::<NameConstraints>(), Ok(None))
     }
 
@@ -121,7 +121,7 @@ impl Certificate {
     ///
     /// # Errors
     /// That it does not, yet or any more.
-    pub(super) fn check_time(&self, now: UnixTime) -> Result<(), CertificateError> {
+    pub(crate) fn check_time(&self, now: UnixTime) -> Result<(), CertificateError> {
         let validity = &self.0.tbs_certificate.validity;
         let [begin, end] =
             [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
@@ -136,7 +136,7 @@ impl Certificate {
     ///
     /// # Errors
     /// That it is for something else.
-    pub(super) fn check_purpose(&self) -> Result<(), CertificateError> {
+    pub(crate) fn check_purpose(&self) -> Result<(), CertificateError> {
         let usage = self.0.tbs_certificate.get::<KeyUsage>().map_err(malformed)?;
         let serves = KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment | KeyUsages::KeyAgreement;
         if !self.is_for_servers() || usage.is_some_and(|(_, usage)| (usage.0 & serves).is_empty()) {
@@ -146,7 +146,7 @@ impl Certificate {
     }
 
     /// True if the host is its common name, which counts where it has no other DNS names.
-    pub(super) fn is_commonly_named(&self, host: &ServerName<'_>) -> bool {
+    pub(crate) fn is_commonly_named(&self, host: &ServerName<'_>) -> bool {
         let ServerName::DnsName(host) = host else { return false };
         let tbs = &self.0.tbs_certificate;
         let names = match tbs.get::<SubjectAltName>() {

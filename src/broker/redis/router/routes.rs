@@ -8,13 +8,13 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::asker::Pending;
-use super::link::Link;
+use super::SubscriptionRouter;
 use super::partition::{Moving, Parked, Partition};
-use super::pipeline::NotAdded;
 use super::slots::PARTITIONS;
-use super::subscription_router::SubscriptionRouter;
 use super::subscriptions::NEWS;
+use crate::broker::redis::connection::command::Pending;
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::connection::pipeline::NotAdded;
 use crate::worker::scheduler::{Budget, charge};
 
 /// Parked publishes that others may wait for until they go, or are given up.
@@ -24,28 +24,28 @@ const PARKED: u64 = 8;
 
 impl SubscriptionRouter {
     /// The links.
-    pub(super) fn links(&self) -> Vec<Arc<Link>> {
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
         self.links.lock().clone()
     }
 
     /// A link is missing.
-    pub(super) fn is_ailing(&self) -> bool {
+    pub(crate) fn is_ailing(&self) -> bool {
         self.links.lock().iter().any(|link| !link.health.is_up() && !link.is_retired())
     }
 
     /// Takes a link in.
-    pub(super) fn add_link(&self, link: Arc<Link>) {
+    pub(crate) fn add_link(&self, link: Arc<Link>) {
         self.links.lock().push(link);
     }
 
     /// Forgets a link that is over.
-    pub(super) fn remove_link(&self, link: &Arc<Link>) {
+    pub(crate) fn remove_link(&self, link: &Arc<Link>) {
         self.links.lock().retain(|other| !Arc::ptr_eq(other, link));
     }
 
     /// Gives a partition to a link. Answers the confirmations that it waits for, if it was elsewhere or its
     /// subscriptions were dropped.
-    pub(super) fn assign(&self, index: usize, link: Option<Arc<Link>>) -> Vec<oneshot::Receiver<()>> {
+    pub(crate) fn assign(&self, index: usize, link: Option<Arc<Link>>) -> Vec<oneshot::Receiver<()>> {
         let mut guard = self.partitions[index].lock();
         let same = match (&guard.link, &link) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -90,16 +90,16 @@ impl SubscriptionRouter {
     }
 
     /// The link of a partition.
-    pub(super) fn link_of(&self, index: usize) -> Option<Arc<Link>> {
+    pub(crate) fn link_of(&self, index: usize) -> Option<Arc<Link>> {
         self.partitions[index].lock().link.clone()
     }
 
     /// A publish was refused because its partition lies elsewhere: it waits, and what is added after it too.
-    pub(super) fn park(&self, pending: Pending, bytes: &[u8], link: &Link) {
+    pub(crate) fn park(&self, pending: Pending, bytes: &[u8], link: &Link) {
         let index = usize::from(pending.partition);
         let now = Instant::now();
-        let parked =
-            Parked { bytes: bytes.to_vec(), asker: pending.asker, since: pending.since.unwrap_or(now) };
+        let since = pending.since.unwrap_or(now);
+        let parked = Parked { bytes: bytes.to_vec(), command: pending.command, since };
         self.enter(bytes);
         {
             let mut guard = self.partitions[index].lock();
@@ -120,7 +120,7 @@ impl SubscriptionRouter {
 
     /// A message of this partition was taken, so those that were refused before it have lost their place: sent again they
     /// would come behind it.
-    pub(super) fn give_up_overtaken(&self, index: usize) {
+    pub(crate) fn give_up_overtaken(&self, index: usize) {
         if !self.has_parked() {
             return;
         }
@@ -128,7 +128,7 @@ impl SubscriptionRouter {
             let mut guard = self.partitions[index].lock();
             let Some(moving) = &mut guard.moving else { return };
             let (overtaken, others) =
-                std::mem::take(&mut moving.refused).into_iter().partition(|parked| parked.asker.is_message());
+                std::mem::take(&mut moving.refused).into_iter().partition(Parked::is_message);
             moving.refused = others;
             overtaken
         };
@@ -136,12 +136,12 @@ impl SubscriptionRouter {
     }
 
     /// True if a partition's publishes wait for it to be found.
-    pub(super) fn is_parked(&self, index: usize) -> bool {
+    pub(crate) fn is_parked(&self, index: usize) -> bool {
         self.partitions[index].lock().moving.is_some()
     }
 
     /// Lets parked publishes go that have a link again; those that waited too long are given up. A turn's work at a time.
-    pub(super) async fn unpark(&self) {
+    pub(crate) async fn unpark(&self) {
         let mut budget = Budget::begin();
         for index in 0..2 * PARTITIONS {
             while self.unpark_few(index) {
@@ -169,20 +169,20 @@ impl SubscriptionRouter {
         waiting.goes = link.map(|link| link.number);
         waiting.given_up = link.is_none();
         for _ in 0..FEW {
-            let Some(Parked { bytes, asker, since }) = waiting.next() else {
+            let Some(Parked { bytes, command, since }) = waiting.next() else {
                 *moving = None;
                 return false;
             };
             charge(PARKED);
             let Some(link) = link else {
-                self.give_up(Parked { bytes, asker, since });
+                self.give_up(Parked { bytes, command, since });
                 continue;
             };
             self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-            let added = link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes));
-            if let Err(NotAdded::Down(asker) | NotAdded::Full(asker)) = added {
+            let added = link.pipeline.add(index, command, Some(since), |out| out.extend_from_slice(&bytes));
+            if let Err(NotAdded::Down(command) | NotAdded::Full(command)) = added {
                 self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
-                self.give_up(Parked { bytes, asker, since });
+                self.give_up(Parked { bytes, command, since });
             } else {
                 self.leave(&bytes);
             }
@@ -191,7 +191,7 @@ impl SubscriptionRouter {
     }
 
     /// Partitions are between two links.
-    pub(super) fn is_moving(&self) -> bool {
+    pub(crate) fn is_moving(&self) -> bool {
         (0..2 * PARTITIONS).any(|index| self.is_parked(index))
     }
 }
@@ -205,8 +205,9 @@ mod tests {
     use super::*;
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::{RedisConfig, Server};
+    use crate::broker::redis::connection::command::Command;
+    use crate::broker::redis::router::{Counts, Runner};
     use crate::broker::redis::sink::{Outcome, Sink};
-    use crate::broker::redis::subscription_router::{Counts, Runner};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::heartbeat::Heartbeat;
@@ -296,8 +297,8 @@ mod tests {
         assert_eq!((router.is_parked(index), sink.0.lock().len()), (false, 0));
         let mut left = Vec::new();
         new.pipeline.close(|batch| {
-            left.extend(batch.pending.into_iter().map(|pending| match pending.asker {
-                Asker::Number { ticket } => ticket,
+            left.extend(batch.pending.into_iter().map(|pending| match pending.command {
+                Command::Ask(Asker::Number { ticket }) => ticket,
                 other => panic!("{other:?}"),
             }));
         });
@@ -305,7 +306,12 @@ mod tests {
         // Publishes that wait when all is over are told that they never left.
         left.iter().for_each(|_| router.landed(index));
         router.park(
-            Pending::new(0, Asker::Number { ticket: 7 }, index as u16),
+            Pending {
+                len: 0,
+                command: Command::Ask(Asker::Number { ticket: 7 }),
+                partition: index as u16,
+                since: None,
+            },
             b"*3\r\n$8\r\nSPUBLISH\r\n$12\r\napp:user:ada\r\n$1\r\nx\r\n",
             &old,
         );

@@ -14,12 +14,12 @@ use crc::{CRC_16_XMODEM, Crc};
 static CHECKSUM: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// Number of partitions. Part of the wire format: all servers have to agree.
-pub const PARTITIONS: usize = 256;
+pub(crate) const PARTITIONS: usize = 256;
 /// Slots of a Redis Cluster.
-pub const SLOTS: usize = 16_384;
+pub(crate) const SLOTS: usize = 16_384;
 
 /// The partition that a user, a room or a channel belongs to.
-pub fn partition_of(name: &str) -> usize {
+pub(crate) fn partition_of(name: &str) -> usize {
     usize::from(CHECKSUM.checksum(name.as_bytes())) % PARTITIONS
 }
 
@@ -30,15 +30,15 @@ fn slot_of(tag: &str) -> usize {
 
 /// A hash tag, and the slot it lies in.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Tag {
+pub(crate) struct Tag {
     /// As it is in channel names, braces and colon included.
-    pub text: String,
+    pub(crate) text: String,
     /// Its slot.
-    pub slot: usize,
+    pub(crate) slot: usize,
 }
 
 /// The tag of each partition: the smallest number whose slot is in the partition's share.
-pub static TAGS: LazyLock<Vec<Tag>> = LazyLock::new(|| {
+pub(crate) static TAGS: LazyLock<Vec<Tag>> = LazyLock::new(|| {
     let mut tags: Vec<Option<Tag>> = (0..PARTITIONS).map(|_| None).collect();
     let mut missing = PARTITIONS;
     for number in 0u32.. {

@@ -2,40 +2,37 @@
 
 use std::collections::VecDeque;
 
-use super::asker::Pending;
+use super::batch::Batch;
 
 /// Bytes that others may wait for until they are given up.
-pub(super) const LITTLE: usize = 64 << 10;
+pub(crate) const LITTLE: usize = 64 << 10;
 
-/// What goes out, or is given up, in one piece.
+/// What goes out, or is given up, in one piece. By default [`PORTION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Portion {
+pub(crate) struct Portion {
     pub commands: usize,
     pub bytes: usize,
 }
 
 /// What others wait for where nothing has to be quick.
-pub(super) const PORTION: Portion = Portion { commands: 512, bytes: 256 << 10 };
+pub(crate) const PORTION: Portion = Portion { commands: 512, bytes: 256 << 10 };
+
+impl Default for Portion {
+    fn default() -> Portion {
+        PORTION
+    }
+}
 
 impl Portion {
     /// True if so much is a portion, or more.
-    pub(super) fn is_reached(&self, commands: usize, bytes: usize) -> bool {
+    pub(crate) fn is_reached(&self, commands: usize, bytes: usize) -> bool {
         commands >= self.commands || bytes >= self.bytes
     }
 }
 
-/// Commands that go out together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    /// Encoded.
-    pub bytes: Vec<u8>,
-    /// One for each command in it.
-    pub pending: Vec<Pending>,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     /// Batches that are closed, oldest first.
     closed: VecDeque<Batch>,
     /// The batch that is added to.
@@ -46,7 +43,7 @@ pub(super) struct Lane {
 
 impl Lane {
     /// The batch that is added to next. It is closed once it has a portion.
-    pub(super) fn open(&mut self, portion: Portion) -> &mut Batch {
+    pub(crate) fn open(&mut self, portion: Portion) -> &mut Batch {
         if portion.is_reached(self.batch.pending.len(), self.batch.bytes.len()) {
             let spare = std::mem::take(&mut self.spare);
             self.closed.push_back(std::mem::replace(&mut self.batch, spare));
@@ -55,7 +52,7 @@ impl Lane {
     }
 
     /// The oldest batch; an empty one if there is none.
-    pub(super) fn pop(&mut self, spare: Batch) -> Batch {
+    pub(crate) fn pop(&mut self, spare: Batch) -> Batch {
         match self.closed.pop_front() {
             Some(batch) => {
                 self.spare = spare;
@@ -65,16 +62,16 @@ impl Lane {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.closed.is_empty() && self.batch.pending.is_empty()
     }
 
     /// True if more is left than others may wait for.
-    pub(super) fn has_much(&self) -> bool {
+    pub(crate) fn has_much(&self) -> bool {
         !self.closed.is_empty() || self.batch.bytes.len() > LITTLE
     }
 
-    pub(super) fn into_batches(self) -> impl Iterator<Item = Batch> {
+    pub(crate) fn into_batches(self) -> impl Iterator<Item = Batch> {
         self.closed.into_iter().chain([self.batch]).filter(|batch| !batch.pending.is_empty())
     }
 }

@@ -1,5 +1,7 @@
 //! One life of a link: from subscribing to everything to the first doubt.
 
+mod phase;
+mod probe;
 mod replies;
 mod supervision;
 
@@ -14,19 +16,21 @@ use codes::error::{Code, Error};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::asker::Pending;
-use super::config::Server;
+use super::batch::Batch;
+use super::command::Pending;
 use super::in_flight::InFlight;
-use super::lane::Batch;
 use super::link::Link;
-use super::pipeline::{Change, Channel, write_subscriptions};
-use super::read_buffer::{Next, ReadBuffer};
-use super::slots::PARTITIONS;
-use super::subscription_router::{Settled, SubscriptionRouter};
-use super::wire::Wire;
+use super::reply::{Replier, Settled};
+use crate::broker::redis::config::Server;
+use crate::broker::redis::router::SubscriptionRouter;
+use crate::broker::redis::router::slots::PARTITIONS;
+use crate::broker::redis::wire::Wire;
+use crate::broker::redis::wire::read_buffer::{Next, ReadBuffer};
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Demand;
 use crate::worker::scheduler::{Budget, charge};
+use phase::{Answers, Phase};
+use probe::Probe;
 
 /// Reads of one turn, before others get theirs.
 const READS_PER_TURN: usize = 4;
@@ -46,43 +50,25 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     router: Arc<SubscriptionRouter>,
     link: Arc<Link>,
-    server: Server,
+    replier: Replier,
     wire: Wire,
     received: ReadBuffer,
-    /// There may be more in it than one turn had time for.
-    unread: bool,
     /// Messages of this turn that are not delivered yet.
     gathered: Gathered,
     in_flight: InFlight,
     tick: Interval,
     /// That have passed and were not acted on.
     ticks: u32,
-    /// Something was answered since the last tick, and when that was last so.
-    answered: bool,
-    progress: Instant,
-    probe: Option<Channel>,
-    /// The login may not probe: what the server answers has to do.
-    unprobed: bool,
-    probe_arrived: bool,
-    probing: bool,
-    last_probe: Instant,
-    /// Nothing was unanswered when that was sent.
-    probes_alone: bool,
-    /// Subscriptions have ended by themselves: this may no longer be a master, whose answers count.
-    verifying_role: bool,
-    /// Answers that came since.
-    unverified: Vec<(Pending, u64)>,
+    phase: Phase,
+    answers: Answers,
+    probe: Probe,
+    /// Answers that came since subscriptions have ended by themselves: this may no longer be a master, whose answers count.
+    unverified: Option<Vec<(Pending, u64)>>,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
-    open: bool,
-    /// Subscriptions were asked for once more since the last probe.
-    asked_again: bool,
-    lagging: bool,
-    /// The embedder is behind, so nothing is read.
-    congested: bool,
 }
 
 impl Session {
@@ -97,32 +83,22 @@ impl Session {
             (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let replier = Replier { server, is_sharded: router.is_sharded() };
         Session {
             router,
             link,
-            server,
+            replier,
             wire,
             received: ReadBuffer::default(),
-            unread: false,
             gathered: Gathered::default(),
             in_flight: InFlight::default(),
             tick,
             ticks: 0,
-            answered: false,
-            progress: Instant::now(),
-            probe: None,
-            unprobed: false,
-            probe_arrived: false,
-            probing: false,
-            last_probe: Instant::now(),
-            probes_alone: false,
-            verifying_role: false,
-            unverified: Vec::new(),
+            phase: Phase::Subscribing,
+            answers: Answers::Awaited(Instant::now()),
+            probe: Probe::new(),
+            unverified: None,
             settled: 0,
-            open: false,
-            asked_again: false,
-            lagging: false,
-            congested: false,
         }
     }
 
@@ -135,7 +111,7 @@ impl Session {
             let channels = self.router.channels_of(&self.link, partition);
             charge(CHANNEL * channels.len() as u64);
             let mut batch = Batch::default();
-            write_subscriptions(&mut batch, channels, Change::Subscribe { take: 0 });
+            batch.subscribe(channels, 0);
             self.in_flight.push(batch);
             if budget.is_spent() {
                 yield_now().await;
@@ -173,14 +149,12 @@ impl Session {
     /// False if there is nothing that was taken from the pipeline.
     fn give_up_oldest(&mut self) -> bool {
         let Session { router, in_flight, unverified, settled, .. } = self;
-        if !unverified.is_empty() {
-            for (pending, _) in unverified.drain(..) {
-                fail_pending(router, pending, &[], true);
-            }
+        if let Some(unverified) = unverified.take() {
+            unverified.into_iter().for_each(|(pending, _)| fail_pending(router, pending, &[], true));
             return true;
         }
         let given_up = in_flight.give_up(|pending, bytes, written| {
-            if pending.asker.is_counted() {
+            if pending.command.asker().is_some() {
                 *settled += pending.len;
             }
             fail_pending(router, pending, bytes, written);
@@ -199,7 +173,9 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match self.turn(cx) {
             // Everything that it was asked is answered, and what came before the answers has been read.
-            Poll::Pending if self.link.is_retired() && self.in_flight.is_empty() && !self.unread => {
+            Poll::Pending
+                if self.link.is_retired() && self.in_flight.is_empty() && !self.received.is_unread() =>
+            {
                 Poll::Ready(Error::new(Code::BrokerConnect, "no longer needed"))
             }
             Poll::Pending => Poll::Pending,
@@ -225,7 +201,7 @@ impl Session {
                 Poll::Ready(done) => done?,
                 Poll::Pending => break,
             }
-            more = self.unread || read + 1 == READS_PER_TURN;
+            more = self.received.is_unread() || read + 1 == READS_PER_TURN;
             if more {
                 break;
             }
@@ -262,24 +238,24 @@ impl Session {
     }
 
     fn lost(&self, error: &io::Error) -> Error {
-        self.server.error(Code::BrokerConnect, error)
+        self.replier.server.error(Code::BrokerConnect, error)
     }
 
     fn fail(&self, code: Code, what: &str) -> Error {
-        self.server.error(code, what)
+        self.replier.server.error(code, what)
     }
 
     /// Ready: something was read and dealt with, as far as the turn had time for it.
     fn poll_read(&mut self, cx: &mut Context<'_>, budget: &Budget) -> Poll<Result<(), Error>> {
         if self.router.sink.is_congested() {
-            self.congested = true;
+            self.answers = Answers::Unread;
             return Poll::Pending;
         }
-        if std::mem::take(&mut self.congested) {
-            // Answers lie unread because of us: the clock begins anew.
+        if self.answers == Answers::Unread {
+            self.answers = Answers::Awaited(Instant::now());
             self.in_flight.restart_clock();
         }
-        if self.unread {
+        if self.received.is_unread() {
             return Poll::Ready(self.understand(budget));
         }
         match ready!(self.received.poll_read(Pin::new(&mut self.wire), cx)) {
@@ -293,10 +269,8 @@ impl Session {
         let limit = self.router.sink.largest();
         // Items are slices of it, and dealing with them needs the rest of the session.
         let mut received = std::mem::take(&mut self.received);
-        self.unread = false;
         let outcome = loop {
             if budget.is_spent() {
-                self.unread = true;
                 break Ok(());
             }
             match received.next(limit) {
@@ -319,7 +293,7 @@ impl Session {
 
 /// Settles a command that is not answered.
 fn fail_pending(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
-    if pending.asker.is_counted() {
+    if pending.command.asker().is_some() {
         charge(LOST + (bytes.len() / LOST_BYTES) as u64);
         router.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
     }

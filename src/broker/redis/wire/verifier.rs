@@ -15,7 +15,7 @@ use super::certificate::Certificate;
 
 /// Who vouches for servers.
 #[derive(Debug, Default)]
-pub(super) struct Authorities {
+pub(crate) struct Authorities {
     /// Some are not for signing others: these are trusted themselves.
     known: Vec<(CertificateDer<'static>, Certificate)>,
     /// True if the app named them. Public authorities sign nothing of version 1.
@@ -27,13 +27,13 @@ impl Authorities {
     ///
     /// # Errors
     /// One of them can't be used.
-    pub(super) fn named(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, Error> {
+    pub(crate) fn named(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, Error> {
         let known = certificates.into_iter().map(Authorities::read).collect::<Result<_, _>>()?;
         Ok(Authorities { known, are_named: true })
     }
 
     /// Those of these that can be used.
-    pub(super) fn of_parsable(certificates: Vec<CertificateDer<'static>>) -> Authorities {
+    pub(crate) fn of_parsable(certificates: Vec<CertificateDer<'static>>) -> Authorities {
         let known = certificates.into_iter().flat_map(Authorities::read).collect();
         Authorities { known, are_named: false }
     }
@@ -55,7 +55,7 @@ impl Authorities {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     /// None: takes whoever answers, because the app said so.
     authorities: Option<Arc<Authorities>>,
     known: WebPkiSupportedAlgorithms,
@@ -63,7 +63,7 @@ pub(super) struct Verifier {
 
 impl Verifier {
     /// One that believes these.
-    pub(super) fn new(authorities: Option<Arc<Authorities>>, provider: &CryptoProvider) -> Arc<Verifier> {
+    pub(crate) fn new(authorities: Option<Arc<Authorities>>, provider: &CryptoProvider) -> Arc<Verifier> {
         Arc::new(Verifier { authorities, known: provider.signature_verification_algorithms })
     }
 

@@ -28,7 +28,7 @@ static UNDER_WAY: LazyLock<Mutex<LookUps>> = LazyLock::new(Mutex::default);
 ///
 /// # Errors
 /// What the system says of the name, or that it gives no thread.
-pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(crate) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
     }
@@ -68,7 +68,7 @@ where
 ///
 /// # Errors
 /// What became of the one that was tried last.
-pub(super) async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+pub(crate) async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut trouble = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut addresses = in_turn(addresses).into_iter();
     let mut tried = JoinSet::new();

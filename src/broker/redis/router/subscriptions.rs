@@ -8,16 +8,16 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::clock;
-use super::link::Link;
+use super::SubscriptionRouter;
 use super::partition::{Partition, Topic, Waiter};
-use super::pipeline::Channel;
-use super::subscription_router::SubscriptionRouter;
+use crate::broker::redis::clock;
+use crate::broker::redis::connection::command::Channel;
+use crate::broker::redis::connection::link::Link;
 use crate::worker::scheduler::{Budget, charge};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all
 /// servers of ours, behind Sentinels. Until then both masters are published to.
-pub(super) const NEWS: u64 = 1000;
+pub(crate) const NEWS: u64 = 1000;
 /// A confirmation that took longer, in milliseconds, is told of as a gap: not everybody has waited for it.
 const SOON: u64 = 1000;
 
@@ -30,7 +30,7 @@ const EXPIRY: u64 = 8;
 
 impl SubscriptionRouter {
     /// Subscribes to a channel for as long as the process lives.
-    pub(super) fn pin(&self, name: &str) {
+    pub(crate) fn pin(&self, name: &str) {
         let partition = self.home(name);
         let mut guard = self.partitions[partition].lock();
         let mut topic = Topic::default();
@@ -42,7 +42,7 @@ impl SubscriptionRouter {
 
     /// Subscribes to a channel, if that is not done yet. Some: what to wait for. Err: nothing can be expected soon, and
     /// until the link is back messages may pass by.
-    pub(super) fn subscribe(&self, name: &str) -> Result<Option<oneshot::Receiver<()>>, ()> {
+    pub(crate) fn subscribe(&self, name: &str) -> Result<Option<oneshot::Receiver<()>>, ()> {
         let partition = self.home(name);
         let mut guard = self.partitions[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
@@ -71,7 +71,7 @@ impl SubscriptionRouter {
 
     /// Subscribes to an ordinary channel, now or when there is a link. True if that is done already; otherwise the ticket
     /// is settled when it is, however long that takes.
-    pub(super) fn cover_for(&self, name: &str, ticket: u64) -> bool {
+    pub(crate) fn cover_for(&self, name: &str, ticket: u64) -> bool {
         let partition = self.home(name);
         let mut guard = self.partitions[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
@@ -88,7 +88,7 @@ impl SubscriptionRouter {
     }
 
     /// Somebody listens who didn't wait for the confirmation: until it is there, messages may pass by.
-    pub(super) fn note_unconfirmed(&self, name: &str) {
+    pub(crate) fn note_unconfirmed(&self, name: &str) {
         let mut guard = self.partitions[self.home(name)].lock();
         if guard.topics.get(name).is_some_and(|topic| !topic.confirmed) {
             guard.begin_gap(clock::now());
@@ -96,7 +96,7 @@ impl SubscriptionRouter {
     }
 
     /// Drops a subscription at once.
-    pub(super) fn drop_topic(&self, name: &str) {
+    pub(crate) fn drop_topic(&self, name: &str) {
         let partition = self.home(name);
         let topic = {
             let mut guard = self.partitions[partition].lock();
@@ -114,7 +114,7 @@ impl SubscriptionRouter {
     ///
     /// # Errors
     /// It is one of ours, which all begin alike: it is the login that is wrong.
-    pub(super) fn forbidden(&self, channel: &str, take: u64, error: Error) -> Result<(), Error> {
+    pub(crate) fn forbidden(&self, channel: &str, take: u64, error: Error) -> Result<(), Error> {
         if !self.has_foreign_channels() {
             return Err(error);
         }
@@ -135,7 +135,7 @@ impl SubscriptionRouter {
         Ok(())
     }
 
-    pub(super) fn answer(&self, waiters: Vec<Waiter>, outcome: &Result<(), Error>) {
+    pub(crate) fn answer(&self, waiters: Vec<Waiter>, outcome: &Result<(), Error>) {
         for waiter in waiters {
             match waiter {
                 Waiter::Ticket(ticket) => self.sink.ready(vec![ticket], outcome.clone()),
@@ -147,7 +147,7 @@ impl SubscriptionRouter {
     }
 
     /// Drops a subscription, some time from now, if nobody is interested then.
-    pub(super) fn unsubscribe(&self, name: &str) {
+    pub(crate) fn unsubscribe(&self, name: &str) {
         let expires = Instant::now() + self.config.grace;
         let mut guard = self.partitions[self.home(name)].lock();
         let Some(topic) = guard.topics.get_mut(name) else { return };
@@ -158,7 +158,7 @@ impl SubscriptionRouter {
     }
 
     /// Drops the subscriptions whose time has come, and those beyond [`UNUSED`]. A turn's work at a time.
-    pub(super) async fn expire(&self, now: Instant) {
+    pub(crate) async fn expire(&self, now: Instant) {
         let mut budget = Budget::begin();
         while self.expire_next(now) {
             charge(EXPIRY);
@@ -205,7 +205,7 @@ impl SubscriptionRouter {
     }
 
     /// The channels of a partition, if it is this link's, which is about to subscribe to them anew, before its first take.
-    pub(super) fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, Channel)> {
+    pub(crate) fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, Channel)> {
         let mut guard = self.partitions[index].lock();
         if !guard.is_of(link) {
             return Vec::new();
@@ -219,14 +219,14 @@ impl SubscriptionRouter {
     }
 
     /// A channel that the link can publish to itself on, and its partition.
-    pub(super) fn probe_channel(&self, link: &Arc<Link>) -> Option<(u16, Channel)> {
+    pub(crate) fn probe_channel(&self, link: &Arc<Link>) -> Option<(u16, Channel)> {
         let owned = self.partitions.iter().position(|partition| partition.lock().is_of(link))?;
         let name = format!("probe:{}:{}", self.node, link.number);
         Some((owned as u16, self.channel(owned, &name)))
     }
 
     /// A subscription over a link that went out with this take is confirmed.
-    pub(super) fn confirmed(&self, channel: &[u8], link: &Arc<Link>, take: u64) {
+    pub(crate) fn confirmed(&self, channel: &[u8], link: &Arc<Link>, take: u64) {
         let Some(name) = self.name(channel) else { return };
         let waiters = {
             let mut guard = self.partitions[self.home(name)].lock();
@@ -252,7 +252,7 @@ impl SubscriptionRouter {
     }
 
     /// The server of a link has ended a subscription, or does not take one.
-    pub(super) fn revoked(&self, partition: usize, link: &Arc<Link>) {
+    pub(crate) fn revoked(&self, partition: usize, link: &Arc<Link>) {
         let mut guard = self.partitions[partition].lock();
         if !guard.is_of(link) {
             return;
@@ -264,7 +264,7 @@ impl SubscriptionRouter {
     }
 
     /// The partition of a subscription that has ended, if it was wanted.
-    pub(super) fn wanted(&self, channel: &[u8]) -> Option<usize> {
+    pub(crate) fn wanted(&self, channel: &[u8]) -> Option<usize> {
         let name = self.name(channel)?;
         let partition = self.home(name);
         self.partitions[partition].lock().topics.contains_key(name).then_some(partition)
@@ -272,7 +272,7 @@ impl SubscriptionRouter {
 
     /// A link is down: nothing that goes over it is confirmed any more, and what was published since this time may not
     /// have arrived.
-    pub(super) fn unconfirm(&self, link: &Arc<Link>, since: u64) {
+    pub(crate) fn unconfirm(&self, link: &Arc<Link>, since: u64) {
         for partition in &self.partitions {
             let mut guard = partition.lock();
             if !guard.is_of(link) {
@@ -284,7 +284,7 @@ impl SubscriptionRouter {
     }
 
     /// There has not been a Redis yet: nothing that was published since the beginning has arrived.
-    pub(super) fn lose_all(&self) {
+    pub(crate) fn lose_all(&self) {
         for partition in &self.partitions {
             let mut guard = partition.lock();
             guard.begin_gap(self.began);
@@ -293,22 +293,22 @@ impl SubscriptionRouter {
     }
 
     /// Up to this time no Sentinel named another master.
-    pub(super) fn set_agreed(&self, time: u64) {
+    pub(crate) fn set_agreed(&self, time: u64) {
         self.agreed.store(time, Ordering::Release);
     }
 
     /// Another server is the master: the last to notice may still publish to the old one for a while.
-    pub(super) fn expect_stragglers(&self) {
+    pub(crate) fn expect_stragglers(&self) {
         self.stragglers.store(clock::now() + NEWS, Ordering::Release);
     }
 
     /// What was published before this time has arrived, if it was to come over this link.
-    pub(super) fn proven(&self, link: &Link) -> u64 {
+    pub(crate) fn proven(&self, link: &Link) -> u64 {
         link.proven().min(self.agreed.load(Ordering::Acquire))
     }
 
     /// Of the partitions that are subscribed again, links and all: since when messages may have been lost.
-    pub(super) fn end_gap(&self) -> Option<u64> {
+    pub(crate) fn end_gap(&self) -> Option<u64> {
         if clock::now() < self.stragglers.load(Ordering::Acquire) {
             return None;
         }

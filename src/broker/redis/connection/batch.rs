@@ -1,0 +1,61 @@
+//! Commands that go out together.
+
+use tokio::time::Instant;
+
+use super::command::{self, Channel, Command, Pending};
+
+/// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
+pub(super) const CHANNELS_PER_COMMAND: usize = 1000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Encoded.
+    pub bytes: Vec<u8>,
+    /// One for each command in it.
+    pub pending: Vec<Pending>,
+}
+
+impl Batch {
+    /// Adds a command that `encode` writes. Answers its length.
+    pub(super) fn add(
+        &mut self,
+        partition: u16,
+        command: Command,
+        since: Option<Instant>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> usize {
+        let begin = self.bytes.len();
+        encode(&mut self.bytes);
+        let len = self.bytes.len() - begin;
+        self.pending.push(Pending { len, command, partition, since });
+        len
+    }
+
+    /// Adds subscriptions. `take`: see `Pipeline::subscribe`.
+    pub(super) fn subscribe(&mut self, mut channels: Vec<(u16, Channel)>, take: u64) {
+        for chunk in in_commands(&mut channels) {
+            let command = Command::Subscribe { left: chunk.len(), take };
+            self.add(chunk[0].0, command, None, |out| command::subscribe(out, chunk));
+        }
+    }
+
+    /// Adds ends of subscriptions.
+    pub(super) fn unsubscribe(&mut self, mut channels: Vec<(u16, Channel)>) {
+        for chunk in in_commands(&mut channels) {
+            let command = match chunk[0].1.sharded {
+                true => Command::ShardUnsubscribe,
+                false => Command::Unsubscribe { left: chunk.len() },
+            };
+            self.add(chunk[0].0, command, None, |out| command::unsubscribe(out, chunk));
+        }
+    }
+}
+
+/// Channels in as few commands as may be: sharded ones of different slots can't share one.
+fn in_commands(channels: &mut [(u16, Channel)]) -> impl Iterator<Item = &[(u16, Channel)]> {
+    channels.sort_by_key(|(partition, channel)| (channel.sharded, *partition));
+    let group =
+        |a: &(u16, Channel), b: &(u16, Channel)| a.1.sharded == b.1.sharded && (!a.1.sharded || a.0 == b.0);
+    channels.chunk_by(group).flat_map(|group| group.chunks(CHANNELS_PER_COMMAND))
+}

@@ -1,0 +1,160 @@
+//! Commands: how each is encoded, and what a reply to it means.
+
+use codes::error::{Code, Error};
+use redis::Value;
+use tokio::time::Instant;
+
+use super::reply::{Replier, Reply, Settled, Step, Why};
+use crate::broker::redis::asker::Asker;
+use crate::broker::redis::wire::{resp, text};
+
+/// A channel's full name, and whether it is sharded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Channel {
+    /// Name on the wire.
+    pub name: Box<str>,
+    /// `SSUBSCRIBE` and `SPUBLISH` are for it.
+    pub sharded: bool,
+}
+
+/// A command, by its kind.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A publish, or the question how many subscribers a channel has.
+    Ask(Asker),
+    /// So many confirmations are to come. `take`: see `Pipeline::subscribe`.
+    Subscribe { left: usize, take: u64 },
+    /// So many confirmations are to come.
+    Unsubscribe { left: usize },
+    /// An `SUNSUBSCRIBE` and a `PING`: its confirmations look like those of slots that move away, and may be missing.
+    ShardUnsubscribe,
+    /// The supervision's publish to itself.
+    Probe,
+    /// `ROLE`, after which the probe's own message must be here. `verify`: because subscriptions have ended by themselves.
+    Role { verify: bool },
+}
+
+/// Encodes a publish. Channel and payload are given in pieces.
+pub(crate) fn publish(out: &mut Vec<u8>, sharded: bool, channel: &[&[u8]], payload: &[&[u8]]) {
+    resp::begin(out, 3);
+    resp::argument(out, &[if sharded { b"SPUBLISH" } else { b"PUBLISH" }]);
+    resp::argument(out, channel);
+    resp::argument(out, payload);
+}
+
+/// Encodes the question how many subscribers a channel has.
+pub(crate) fn count_subscribers(out: &mut Vec<u8>, channel: &Channel) {
+    let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
+    resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]);
+}
+
+/// Encodes [`Command::Role`].
+pub(crate) fn role(out: &mut Vec<u8>) {
+    resp::command(out, &[b"ROLE"]);
+}
+
+/// Encodes [`Command::Subscribe`].
+pub(crate) fn subscribe(out: &mut Vec<u8>, channels: &[(u16, Channel)]) {
+    list(out, if channels[0].1.sharded { b"SSUBSCRIBE" } else { b"SUBSCRIBE" }, channels);
+}
+
+/// Encodes [`Command::Unsubscribe`], or [`Command::ShardUnsubscribe`] if the channels are sharded.
+pub(crate) fn unsubscribe(out: &mut Vec<u8>, channels: &[(u16, Channel)]) {
+    let sharded = channels[0].1.sharded;
+    list(out, if sharded { b"SUNSUBSCRIBE" } else { b"UNSUBSCRIBE" }, channels);
+    if sharded {
+        resp::command(out, &[b"PING"]);
+    }
+}
+
+fn list(out: &mut Vec<u8>, verb: &[u8], channels: &[(u16, Channel)]) {
+    resp::begin(out, channels.len() + 1);
+    resp::argument(out, &[verb]);
+    channels.iter().for_each(|(_, channel)| resp::argument(out, &[channel.name.as_bytes()]));
+}
+
+/// Reads the channels of an encoded [`Command::Subscribe`] back.
+pub(crate) fn read_channels(bytes: &[u8]) -> impl Iterator<Item = Channel> {
+    let mut arguments = resp::read_command(bytes).filter_map(|text| std::str::from_utf8(text).ok());
+    let sharded = arguments.next() == Some("SSUBSCRIBE");
+    arguments.map(move |name| Channel { name: name.into(), sharded })
+}
+
+impl Command {
+    /// Who waits for what it comes to. None: it is the session's own.
+    pub(crate) fn asker(&self) -> Option<&Asker> {
+        if let Command::Ask(asker) = self { Some(asker) } else { None }
+    }
+
+    /// True if it waits for no client's flood: see [`Asker::goes_first`].
+    pub(crate) fn goes_first(&self) -> bool {
+        self.asker().is_none_or(Asker::goes_first)
+    }
+
+    /// See [`Asker::first_units`].
+    pub(crate) fn first_units(&self, epoch: u8) -> u32 {
+        self.asker().map_or(0, |asker| asker.first_units(epoch))
+    }
+
+    /// What a reply to it means, or a part of one.
+    ///
+    /// # Errors
+    /// The connection can't go on.
+    pub(crate) fn on_reply<'a>(&mut self, reply: Reply<'a>, by: &Replier) -> Result<Step<'a>, Error> {
+        Ok(match (self, reply) {
+            (Command::Ask(_), Reply::Number(number)) => Step::Settle(Settled::Number(number)),
+            (Command::Ask(_), Reply::Refused(Why::Moved, _)) => Step::Park,
+            (Command::Ask(_), Reply::Refused(Why::Unserved, _)) => Step::Settle(Settled::Unsent),
+            (Command::Ask(_), Reply::Refused(_, error)) => Step::Settle(Settled::Refused(by.refusal(error))),
+            // The channel, and its number.
+            (Command::Ask(_), Reply::Other(Value::Array(counted))) => match counted[..] {
+                [_, Value::Int(number)] => Step::Count(number.max(0) as u64),
+                _ => return Err(by.unexpected(reply)),
+            },
+            (Command::Subscribe { left, take }, Reply::Confirmed(channel)) => {
+                *left -= 1;
+                Step::Confirm { channel, take: *take, last: *left == 0 }
+            }
+            (Command::Subscribe { .. }, Reply::Refused(Why::Moved | Why::Unserved, _)) => Step::Revoke,
+            (Command::Subscribe { .. }, Reply::Refused(Why::Forbidden, error)) => {
+                Step::Forbid(by.refusal(error))
+            }
+            (Command::Unsubscribe { left }, Reply::Ended) if *left > 1 => {
+                *left -= 1;
+                Step::Wait
+            }
+            // A refusal is not worth a link: a channel that nobody needs.
+            (Command::Unsubscribe { .. }, Reply::Ended | Reply::Number(_) | Reply::Refused(..)) => Step::Done,
+            // Its PONG follows. After another refusal there is no telling which of the two commands it was for.
+            (Command::ShardUnsubscribe, Reply::Refused(Why::Moved | Why::Unserved, _)) => Step::Wait,
+            (Command::ShardUnsubscribe, Reply::Other(Value::SimpleString(_))) => Step::Done,
+            (Command::Probe, Reply::Number(_)) => Step::Done,
+            (Command::Probe, Reply::Refused(why, error)) => Step::Unprobed(why, by.refusal(error)),
+            (Command::Role { verify }, Reply::Other(Value::Array(role))) => {
+                let role = role.first().and_then(text).unwrap_or("stranger");
+                if role != "master" {
+                    return Err(by.server.error(Code::BrokerRole, format!("the server is a {role}")));
+                }
+                Step::Master { verify: *verify }
+            }
+            // ROLE is forbidden here: the probe has to do.
+            (Command::Role { verify }, Reply::Number(_) | Reply::Refused(..)) => {
+                Step::Master { verify: *verify }
+            }
+            (_, reply) => return Err(by.unexpected(reply)),
+        })
+    }
+}
+
+/// A command that was added and not yet answered.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// Bytes of it.
+    pub len: usize,
+    /// See [`Command`].
+    pub command: Command,
+    /// The partition that it belongs to.
+    pub partition: u16,
+    /// Since when it waits to be taken where its partition lies, if it was refused before.
+    pub since: Option<Instant>,
+}

@@ -1,0 +1,36 @@
+//! How far a session has come, and how answers come to it.
+
+use tokio::time::Instant;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It subscribes to everything.
+    Subscribing,
+    /// The same, and asked for some once more since the last probe.
+    SubscribingAgain,
+    /// It takes publishes.
+    Open,
+    /// The same, and an answer is late.
+    Late,
+}
+
+impl Phase {
+    /// Goes from one phase to another. False if it is not in the first.
+    pub(super) fn go(&mut self, from: Phase, to: Phase) -> bool {
+        let goes = *self == from;
+        if goes {
+            *self = to;
+        }
+        goes
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// Some came since the last tick.
+    Coming,
+    /// None came since then.
+    Awaited(Instant),
+    /// They lie unread because of us: the embedder is behind.
+    Unread,
+}

@@ -1,0 +1,79 @@
+//! The probe of a session: a message that it publishes to itself.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::command::Channel;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub place: Place,
+    round: Round,
+    sent: Instant,
+}
+
+/// Where it is published.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// That is still to be found.
+    Unknown,
+    On(Channel),
+    /// The login may not probe: what the server answers has to do.
+    Forbidden,
+}
+
+/// How far the last one is. `alone`: nothing was unanswered when it was sent.
+#[derive(Clone, Copy, Debug)]
+enum Round {
+    Sent { alone: bool },
+    Arrived { alone: bool },
+    Over,
+}
+
+impl Probe {
+    pub(super) fn new() -> Probe {
+        Probe { place: Place::Unknown, round: Round::Over, sent: Instant::now() }
+    }
+
+    /// True if that is the name of its channel.
+    pub(super) fn is_on(&self, name: &[u8]) -> bool {
+        matches!(&self.place, Place::On(channel) if channel.name.as_bytes() == name)
+    }
+
+    /// Its channel is elsewhere: another one has to be found.
+    pub(super) fn lose_channel(&mut self) {
+        if self.place != Place::Forbidden {
+            self.place = Place::Unknown;
+        }
+    }
+
+    pub(super) fn begin(&mut self, alone: bool) {
+        self.round = Round::Sent { alone };
+        self.sent = Instant::now();
+    }
+
+    /// Its message is here.
+    pub(super) fn arrive(&mut self) {
+        if let Round::Sent { alone } = self.round {
+            self.round = Round::Arrived { alone };
+        }
+    }
+
+    /// The command after it is answered. Answers whether its message is here, if it was to come, and how long that took, if Redis
+    /// had nothing else to do for us.
+    pub(super) fn end(&mut self) -> (bool, Option<Duration>) {
+        let (is_here, alone) = match std::mem::replace(&mut self.round, Round::Over) {
+            Round::Sent { alone } => (!matches!(self.place, Place::On(_)), alone),
+            Round::Arrived { alone } => (true, alone),
+            Round::Over => (true, false),
+        };
+        (is_here, alone.then(|| self.sent.elapsed()))
+    }
+
+    /// True if it is time for another one.
+    pub(super) fn is_due(&self, interval: Duration) -> bool {
+        matches!(self.round, Round::Over) && self.sent.elapsed() >= interval
+    }
+}

@@ -1,0 +1,224 @@
+//! What the server says: messages, and replies to what it was asked.
+
+use codes::error::{Code, Error};
+
+use super::super::batch::Batch;
+use super::super::command::{self, Command, Pending};
+use super::super::reply::{Reply, Settled, Step, Why};
+use super::phase::{Answers, Phase};
+use super::probe::Place;
+use super::{LATE, Session};
+use crate::broker::redis::router::SubscriptionRouter;
+use crate::broker::redis::wire::resp::Incoming;
+use crate::worker::scheduler::charge;
+
+/// What each item costs, as [`charge`] counts.
+const ANSWER: u64 = 2;
+/// What a message costs, as [`charge`] counts, beside its deliveries.
+const MESSAGE: u64 = 8;
+
+impl Session {
+    pub(super) fn on_item(&mut self, item: Incoming<'_>) -> Result<(), Error> {
+        charge(ANSWER);
+        match item {
+            Incoming::Message { channel, payload } => {
+                charge(MESSAGE);
+                if self.probe.is_on(channel) {
+                    self.probe.arrive();
+                } else {
+                    self.router.message(channel, payload, &self.link, &mut self.gathered);
+                }
+                Ok(())
+            }
+            Incoming::Ignored => Ok(()),
+            Incoming::Subscribed { channel } => {
+                charge(MESSAGE);
+                self.on_reply(Reply::Confirmed(channel))
+            }
+            Incoming::Unsubscribed { channel, sharded: true } => {
+                self.on_unsubscribed(channel);
+                Ok(())
+            }
+            Incoming::Unsubscribed { .. } => self.on_reply(Reply::Ended),
+            Incoming::Number(number) => self.on_reply(Reply::Number(number.max(0) as u64)),
+            Incoming::Other(value) => self.on_reply(self.replier.read(&value)),
+        }
+    }
+
+    fn on_reply(&mut self, reply: Reply<'_>) -> Result<(), Error> {
+        let Some(oldest) = self.in_flight.front_mut() else {
+            return Err(self.fail(Code::BrokerProtocol, "an answer that nobody waits for"));
+        };
+        let partition = usize::from(oldest.partition);
+        match oldest.command.on_reply(reply, &self.replier)? {
+            Step::Wait => {}
+            Step::Done => self.answer(),
+            Step::Settle(settled) => self.settle(settled),
+            // The slot went elsewhere, as the command before it has found.
+            Step::Count(_) if self.router.is_parked(partition) => self.park(),
+            Step::Count(number) => self.settle(Settled::Number(number)),
+            Step::Park => self.park(),
+            Step::Confirm { channel, take, last } => {
+                self.router.confirmed(channel, &self.link, take);
+                if last {
+                    self.answer();
+                }
+            }
+            Step::Revoke => {
+                self.answer();
+                self.router.revoked(partition, &self.link);
+            }
+            Step::Forbid(error) => return self.on_forbidden(error),
+            Step::Unprobed(why, error) => {
+                match why {
+                    // Its slot went elsewhere, and with it the reason to expect it back.
+                    Why::Moved => {
+                        self.probe.lose_channel();
+                        self.router.stale.notify_one();
+                    }
+                    // Of channels that are not ours the login may know some, and those are not the probe's.
+                    Why::Forbidden if self.router.has_foreign_channels() => {
+                        self.probe.place = Place::Forbidden;
+                    }
+                    _ if self.probe.place == Place::Forbidden => {}
+                    _ => return Err(error),
+                }
+                self.answer();
+            }
+            Step::Master { verify } => {
+                self.answer();
+                if !verify {
+                    return self.on_probed();
+                }
+                self.role_verified();
+            }
+        }
+        Ok(())
+    }
+
+    /// A subscription has ended, perhaps by itself: its slot has moved to another master.
+    fn on_unsubscribed(&mut self, channel: &[u8]) {
+        if self.probe.is_on(channel) {
+            self.probe.lose_channel();
+        } else if let Some(partition) = self.router.wanted(channel) {
+            if self.has_asked_to_end(channel) {
+                return;
+            }
+            self.router.revoked(partition, &self.link);
+        } else {
+            return;
+        }
+        // A master that was replaced takes publishes still, as a replica, and knows no subscribers.
+        if self.unverified.is_none() {
+            self.unverified = Some(Vec::new());
+            let mut batch = Batch::default();
+            batch.add(0, Command::Role { verify: true }, None, command::role);
+            self.in_flight.push(batch);
+        }
+    }
+
+    /// A channel that was dropped and is wanted again: what follows will tell how it is.
+    fn has_asked_to_end(&self, channel: &[u8]) -> bool {
+        let line = [b"\r\n", channel, b"\r\n"].concat();
+        matches!(self.in_flight.front(), Some(Pending { command: Command::ShardUnsubscribe, .. }))
+            && self.in_flight.front_bytes().windows(line.len()).any(|window| window == line)
+    }
+
+    /// Takes the oldest command off: it is answered. Gives its bytes to `with`.
+    fn answer_with<T>(&mut self, with: impl FnOnce(&SubscriptionRouter, Pending, &[u8]) -> T) -> Option<T> {
+        let drops = self.in_flight.front().is_some_and(|pending| {
+            matches!(pending.command, Command::Unsubscribe { .. } | Command::ShardUnsubscribe)
+        });
+        let (outcome, written) = self.in_flight.pop(|pending, bytes| with(&self.router, pending, bytes))?;
+        self.answers = Answers::Coming;
+        if drops {
+            self.link.pipeline.dropped();
+        }
+        self.link.health.prove(written);
+        if self.phase == Phase::Late && self.in_flight.oldest().is_none_or(|written| written.elapsed() < LATE)
+        {
+            self.phase = Phase::Open;
+            self.router.link_lagging(&self.link, None);
+        }
+        Some(outcome)
+    }
+
+    fn answer(&mut self) {
+        self.answer_with(|_, _, _| ());
+    }
+
+    /// The oldest command, a publish or a question, has come to this.
+    fn settle(&mut self, settled: Settled) {
+        if let (Some(_), Settled::Number(number)) = (&self.unverified, &settled) {
+            let held = self.answer_with(|_, pending, _| (pending, *number));
+            self.settled += held.as_ref().map_or(0, |(pending, _)| pending.len);
+            return self.unverified.get_or_insert_default().extend(held);
+        }
+        // The embedder may do next what would overtake it, such as to close a connection. What never left is served here.
+        let asker = self.in_flight.front().and_then(|pending| pending.command.asker());
+        let is_for_embedder = asker.is_some_and(|asker| !asker.is_client());
+        let is_unserved = matches!(settled, Settled::Unsent);
+        if is_for_embedder || is_unserved || self.router.has_parked() {
+            self.router.sink.deliver(&mut self.gathered);
+        }
+        let answered = self.answer_with(|router, pending, bytes| {
+            let len = pending.len;
+            router.settle(pending, bytes, settled);
+            len
+        });
+        self.settled += answered.unwrap_or(0);
+        if is_unserved {
+            self.router.stale.notify_one();
+        }
+    }
+
+    /// The oldest command has to go elsewhere.
+    fn park(&mut self) {
+        let link = self.link.clone();
+        let answered = self.answer_with(|router, pending, bytes| {
+            let len = pending.len;
+            router.park(pending, bytes, &link);
+            len
+        });
+        self.settled += answered.unwrap_or(0);
+    }
+
+    /// The login may not listen on one of the channels of the oldest command: the others are asked for again.
+    fn on_forbidden(&mut self, error: Error) -> Result<(), Error> {
+        let asked = self.answer_with(|_, pending, bytes| {
+            let Command::Subscribe { take, .. } = pending.command else { return None };
+            let channels = command::read_channels(bytes).map(|channel| (pending.partition, channel));
+            Some((channels.collect::<Vec<_>>(), take))
+        });
+        let Some((mut channels, take)) = asked.flatten() else { return Ok(()) };
+        if let [(_, channel)] = channels.as_slice() {
+            if !self.probe.is_on(channel.name.as_bytes()) {
+                return self.router.forbidden(&channel.name, take, error);
+            }
+            if !self.router.has_foreign_channels() {
+                return Err(error);
+            }
+            self.probe.place = Place::Forbidden;
+            return Ok(());
+        }
+        // Channels that were dropped meanwhile must not come back.
+        channels.retain(|(_, channel)| self.router.wanted(channel.name.as_bytes()).is_some());
+        let mut batch = Batch::default();
+        let rest = channels.split_off(channels.len() / 2);
+        for channels in [channels, rest] {
+            batch.subscribe(channels, take);
+        }
+        self.in_flight.push(batch);
+        self.phase.go(Phase::Subscribing, Phase::SubscribingAgain);
+        Ok(())
+    }
+
+    /// It is a master: what it has answered counts.
+    fn role_verified(&mut self) {
+        let unverified = self.unverified.take();
+        self.router.sink.deliver(&mut self.gathered);
+        for (pending, number) in unverified.into_iter().flatten() {
+            self.router.settle(pending, &[], Settled::Number(number));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Supervision: a session finds out that its server is gone, no master any more, or delivers nothing.
+
+use codes::error::{Code, Error};
+use tokio::time::Instant;
+
+use super::super::batch::Batch;
+use super::super::command::{self, Channel, Command};
+use super::phase::{Answers, Phase};
+use super::probe::Place;
+use super::{LATE, Session};
+
+impl Session {
+    /// Publishes to itself, and asks whether the server is still a master.
+    pub(super) fn send_probe(&mut self) {
+        let mut batch = Batch::default();
+        if self.probe.place == Place::Unknown
+            && let Some((partition, channel)) = self.router.probe_channel(&self.link)
+        {
+            batch.subscribe(vec![(partition, channel.clone())], 0);
+            self.probe.place = Place::On(channel);
+        }
+        // Otherwise its answer waits for those to the commands before it.
+        let is_open = matches!(self.phase, Phase::Open | Phase::Late);
+        self.probe.begin(is_open && self.in_flight.is_empty());
+        if let Place::On(Channel { name, sharded }) = &self.probe.place {
+            let encode = |out: &mut Vec<u8>| command::publish(out, *sharded, &[name.as_bytes()], &[b"probe"]);
+            batch.add(0, Command::Probe, None, encode);
+        }
+        batch.add(0, Command::Role { verify: false }, None, command::role);
+        self.in_flight.push(batch);
+    }
+
+    /// The answer to the command after the probe is here: so must be the probe.
+    pub(super) fn on_probed(&mut self) -> Result<(), Error> {
+        let (is_here, round_trip) = self.probe.end();
+        if let Some(time) = round_trip {
+            self.in_flight.note_round_trip(time);
+        }
+        if !is_here {
+            return Err(self.fail(Code::BrokerConnect, "the connection answers but delivers no messages"));
+        }
+        if self.phase.go(Phase::SubscribingAgain, Phase::Subscribing) {
+            self.send_probe();
+        } else if self.phase.go(Phase::Subscribing, Phase::Open) {
+            // Everything is confirmed, for the probe was sent after the subscriptions.
+            self.link.pipeline.open();
+            self.router.link_up(&self.link);
+            if self.router.has_parked() {
+                let router = self.router.clone();
+                tokio::spawn(async move { router.unpark().await });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_tick(&mut self) -> Result<(), Error> {
+        let progress = match self.answers {
+            Answers::Coming => Instant::now(),
+            Answers::Awaited(since) => since,
+            Answers::Unread => return Ok(()),
+        };
+        self.answers = Answers::Awaited(progress);
+        if let Some(written) = self.in_flight.oldest() {
+            // Many commands at once may take their time, as long as there is progress.
+            if written.max(progress).elapsed() >= self.router.config.command_timeout {
+                let ms = self.router.config.command_timeout.as_millis();
+                return Err(self.fail(Code::BrokerTimeout, &format!("no answer within {ms} ms")));
+            }
+            if written.elapsed() >= LATE && self.phase.go(Phase::Open, Phase::Late) {
+                let error = self.fail(Code::BrokerTimeout, "answers are late");
+                self.router.link_lagging(&self.link, Some(error));
+            }
+        }
+        if !self.link.is_retired() && self.probe.is_due(self.router.config.probe_interval) {
+            self.send_probe();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Errors of those whose message or question did not get through.
+
+use codes::error::{Code, Error};
+
+/// The error of what can't be done without Redis.
+pub(super) fn unavailable(why: &str) -> Error {
+    Error::new(Code::BrokerUnavailable, format!("Redis is away: {why}"))
+}
+
+/// The same, because of what keeps the links from being up.
+pub(super) fn away(trouble: Option<&Error>) -> Error {
+    unavailable(trouble.map_or("not connected yet", |error| error.message.as_str()))
+}
+
+pub(super) fn lost() -> Error {
+    unavailable("the link to Redis broke")
+}
+
+/// The error that a client gets whose message went to connections of this server only.
+pub(super) fn only_local() -> Error {
+    unavailable("the message reached connections of this server only")
+}
+
+pub(super) fn uncertain() -> Error {
+    Error::new(Code::Uncertain, "the link to Redis broke before it answered")
+}
+
+pub(super) fn overloaded() -> Error {
+    Error::new(Code::BrokerOverloaded, "more than redis.pendingBytes wait for Redis")
+}
+
+/// The error of who comes, or waits, when everything is over.
+pub(super) fn closed() -> Error {
+    Error::new(Code::Closed, "the links to Redis are closed")
+}
