@@ -15,7 +15,9 @@ use super::asker::Asker;
 use super::envelope::{self, Control};
 use super::failure::{lost, only_local, uncertain};
 use super::rate_limited_log::RateLimitedLog;
-use super::router::{Counts, SHARED, SubscriptionRouter, count};
+use super::router::SubscriptionRouter;
+use super::router::counts::{Counts, count};
+use super::router::partitions::SHARED;
 use super::sink::{Outcome, Sink};
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
@@ -199,7 +201,7 @@ impl Dispatcher {
                     let answer = envelope::write_control(&Control::Counted { id, connections });
                     let name = format!("node:{node}");
                     // If it can't be sent, the count is incomplete, and says so.
-                    let _ = router.publish([&name, ""], &[answer.as_bytes()], Asker::Nobody);
+                    let _ = router.routes.publish([&name, ""], &[answer.as_bytes()], Asker::Nobody);
                 }
             }
             Ok(Control::Counted { id, connections }) => self.tally(id, |tally| {

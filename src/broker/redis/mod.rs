@@ -53,7 +53,9 @@ use dispatcher::Dispatcher;
 use envelope::Control;
 use failure::overloaded;
 use protocol::frame::Message;
-use router::{SHARED, SubscriptionRouter, count};
+use router::SubscriptionRouter;
+use router::counts::count;
+use router::partitions::SHARED;
 
 /// What a relayed message costs, as [`charge`] counts, beside its payload.
 const RELAY: u64 = 4;
@@ -95,7 +97,7 @@ impl RedisBroker {
         ));
         dispatcher.attach(&router);
         for name in [SHARED, "all", "control", &format!("node:{node}")] {
-            router.pin(name);
+            router.subscriptions.pin(name);
         }
         router.runner().runtime.spawn(topology::supervise(router.clone()));
         RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
@@ -110,10 +112,10 @@ impl RedisBroker {
         };
         let added = if kind == "user:" && self.routing == Routing::Shared {
             let payload = envelope::write_shared(id, message).map_err(NotSent::Never)?;
-            self.router.publish([SHARED, ""], &[payload.as_bytes()], asker)
+            self.router.routes.publish([SHARED, ""], &[payload.as_bytes()], asker)
         } else {
             let payload = [envelope::frame_kind(message), message.payload()];
-            self.router.publish([kind, id], &payload, asker)
+            self.router.routes.publish([kind, id], &payload, asker)
         };
         added.map_err(|error| match error {
             NotAdded::Down(_) => NotSent::Down,
@@ -123,7 +125,7 @@ impl RedisBroker {
 
     /// See [`failure::away`].
     fn away(&self) -> Error {
-        failure::away(self.router.status().error.as_ref())
+        failure::away(self.router.links.status().error.as_ref())
     }
 
     /// What decides when a connection's next message is taken in.
@@ -133,7 +135,7 @@ impl RedisBroker {
 
     fn control(&self, control: &Control, asker: Asker) -> Result<(), NotAdded> {
         let payload = envelope::write_control(control);
-        self.router.publish(["control", ""], &[payload.as_bytes()], asker)
+        self.router.routes.publish(["control", ""], &[payload.as_bytes()], asker)
     }
 }
 
@@ -206,7 +208,7 @@ impl Fanout<Handle> for RedisBroker {
         let added = match self.routing {
             Routing::User => {
                 let payload = envelope::write_control(&control);
-                self.router.publish(["user:", user], &[envelope::CONTROL, payload.as_bytes()], asker)
+                self.router.routes.publish(["user:", user], &[envelope::CONTROL, payload.as_bytes()], asker)
             }
             Routing::Shared => self.control(&control, asker),
         };
@@ -241,11 +243,11 @@ impl Fanout<Handle> for RedisBroker {
 
     fn note_unconfirmed(&self, topics: &[Topic<'_>]) {
         count(&self.router.counts.unconfirmed);
-        topics.iter().for_each(|topic| self.router.note_unconfirmed(&name_of(*topic)));
+        topics.iter().for_each(|topic| self.router.subscriptions.note_unconfirmed(&name_of(*topic)));
     }
 
     fn unsubscribe(&self, topic: Topic<'_>) {
-        self.router.unsubscribe(&name_of(topic));
+        self.router.subscriptions.unsubscribe(&name_of(topic));
     }
 }
 
@@ -256,7 +258,7 @@ impl Counting for RedisBroker {
         }
         let ticket = self.dispatcher.ticket();
         let asker = Asker::Number { ticket };
-        match self.router.count_subscribers(&format!("user:{user}"), asker) {
+        match self.router.routes.count_subscribers(&format!("user:{user}"), asker) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Down(_)) => Err(self.away()),
             Err(NotAdded::Full(_)) => Err(overloaded()),
@@ -294,7 +296,7 @@ impl RawChannels for RedisBroker {
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.dispatcher.ticket();
         let asker = Asker::Number { ticket };
-        match self.router.publish_raw(channel, payload, asker) {
+        match self.router.routes.publish_raw(channel, payload, asker) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Down(_)) => Err(self.away()),
             Err(NotAdded::Full(_)) => Err(overloaded()),
@@ -309,7 +311,7 @@ impl Broker<Handle> for RedisBroker {
     }
 
     fn stats(&self) -> BrokerStats {
-        let status = self.router.status();
+        let status = self.router.links.status();
         BrokerStats {
             kind: "redis",
             state: status.state,

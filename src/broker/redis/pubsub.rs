@@ -15,7 +15,8 @@ use super::config::RedisConfig;
 use super::connection::pipeline::NotAdded;
 use super::failure::{away, overloaded};
 use super::rate_limited_log::RateLimitedLog;
-use super::router::{Counts, SubscriptionRouter};
+use super::router::SubscriptionRouter;
+use super::router::counts::Counts;
 use super::sink::{Outcome, Sink};
 use super::topology;
 use crate::events::broker_status::BrokerStatus;
@@ -105,10 +106,10 @@ impl PubSub {
         self.check_open()?;
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.ticket();
-        match self.router.publish_raw(channel, payload, Asker::Number { ticket }) {
+        match self.router.routes.publish_raw(channel, payload, Asker::Number { ticket }) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Full(_)) => Err(overloaded()),
-            Err(NotAdded::Down(_)) => Err(away(self.router.status().error.as_ref())),
+            Err(NotAdded::Down(_)) => Err(away(self.router.links.status().error.as_ref())),
         }
     }
 
@@ -122,12 +123,12 @@ impl PubSub {
         claim::check(channel, &self.router.config.prefix)?;
         self.listener.channels.lock().insert(channel.to_owned());
         let ticket = self.ticket();
-        if self.router.cover_for(channel, ticket) {
+        if self.router.subscriptions.cover_for(channel, ticket) {
             return Ok(Reply::Now(Answer::Done));
         }
         // A close that came meanwhile may have overlooked it.
         if self.router.is_closed() {
-            self.router.drop_topic(channel);
+            self.router.subscriptions.drop_topic(channel);
         }
         Ok(Reply::Later(ticket))
     }
@@ -135,7 +136,7 @@ impl PubSub {
     /// Drops a subscription. What is under way may still come.
     pub fn unsubscribe(&self, channel: &str) {
         self.listener.channels.lock().remove(channel);
-        self.router.drop_topic(channel);
+        self.router.subscriptions.drop_topic(channel);
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -161,7 +162,7 @@ impl PubSub {
 
     /// The state of the links.
     pub fn status(&self) -> BrokerStatus {
-        self.router.status()
+        self.router.links.status()
     }
 
     /// Waits for answers that are due, at most so long, and ends everything. [`Event::Closed`] comes last.

@@ -2,19 +2,25 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::SubscriptionRouter;
 use super::partition::{Moving, Parked, Partition};
-use super::slots::PARTITIONS;
-use super::subscriptions::NEWS;
-use crate::broker::redis::connection::command::Pending;
+use super::partitions::Partitions;
+use super::slots::{PARTITIONS, partition_of};
+use super::subscriptions::{NEWS, Subscriptions};
+use crate::broker::redis::asker::Asker;
+use crate::broker::redis::connection::command::{self, Command, Pending};
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::NotAdded;
+use crate::broker::redis::connection::reply::Settled;
+use crate::broker::redis::sink::{Outcome, Sink};
+use crate::broker::redis::wire::resp;
+use crate::worker::quota::Quota;
 use crate::worker::scheduler::{Budget, charge};
 
 /// Parked publishes that others may wait for until they go, or are given up.
@@ -22,30 +28,174 @@ const FEW: usize = 100;
 /// The cost of one of them, as [`charge`] counts.
 const PARKED: u64 = 8;
 
-impl SubscriptionRouter {
-    /// The links.
-    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
-        self.links.lock().clone()
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    partitions: Arc<Partitions>,
+    sink: Arc<dyn Sink>,
+    /// Bytes that wait for Redis, of all links together.
+    pub quota: Arc<Quota>,
+    /// How long a publish waits for its partition to be found.
+    patience: Duration,
+    /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
+    in_flight: Box<[AtomicU32]>,
+    /// Publishes that wait for their partition to be found.
+    parked: AtomicUsize,
+}
+
+impl Routes {
+    pub(crate) fn new(
+        partitions: Arc<Partitions>,
+        sink: Arc<dyn Sink>,
+        quota: Arc<Quota>,
+        patience: Duration,
+    ) -> Routes {
+        let in_flight = (0..2 * PARTITIONS).map(|_| AtomicU32::new(0)).collect();
+        Routes { partitions, sink, quota, patience, in_flight, parked: AtomicUsize::new(0) }
     }
 
-    /// A link is missing.
-    pub(crate) fn is_ailing(&self) -> bool {
-        self.links.lock().iter().any(|link| !link.health.is_up() && !link.is_retired())
+    /// Adds a publish. `name` and `payload` are given in pieces.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub(crate) fn publish(&self, name: [&str; 2], payload: &[&[u8]], asker: Asker) -> Result<(), NotAdded> {
+        let partition = self.partitions.partition(name);
+        let tag = self.partitions.tag(partition);
+        let [kind, id] = name.map(str::as_bytes);
+        self.add(partition, Command::Ask(asker), |out| {
+            let channel = [self.partitions.prefix.as_bytes(), tag.as_bytes(), kind, id];
+            command::publish(out, !tag.is_empty(), &channel, payload);
+        })
     }
 
-    /// Takes a link in.
-    pub(crate) fn add_link(&self, link: Arc<Link>) {
-        self.links.lock().push(link);
+    /// Adds a publish on a channel that is not ours: no prefix, no hash tag.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub(crate) fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
+        self.add(partition_of(channel) + PARTITIONS, Command::Ask(asker), |out| {
+            command::publish(out, false, &[channel.as_bytes()], &[payload]);
+        })
     }
 
-    /// Forgets a link that is over.
-    pub(crate) fn remove_link(&self, link: &Arc<Link>) {
-        self.links.lock().retain(|other| !Arc::ptr_eq(other, link));
+    /// Asks how many subscribers a channel has.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub(crate) fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
+        let partition = self.partitions.home(name);
+        let channel = self.partitions.channel(partition, name);
+        // Both go the same way.
+        let mut guard = self.partitions[partition].lock();
+        if channel.sharded {
+            // A node that the slot is not on counts none. It says where the slot is only if asked to publish.
+            let nobody = self.partitions.channel(partition, "nobody");
+            self.add_to(&mut guard, partition, Command::Ask(Asker::Nobody), |out| {
+                command::publish(out, true, &[nobody.name.as_bytes()], &[]);
+            })?;
+        }
+        self.add_to(&mut guard, partition, Command::Ask(asker), |out| {
+            command::count_subscribers(out, &channel);
+        })
+    }
+
+    fn add(&self, index: usize, command: Command, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
+        self.add_to(&mut self.partitions[index].lock(), index, command, encode)
+    }
+
+    fn add_to(
+        &self,
+        partition: &mut Partition,
+        index: usize,
+        command: Command,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NotAdded> {
+        if self.partitions.is_closed() {
+            return Err(NotAdded::Down(command));
+        }
+        if let Some(moving) = &mut partition.moving {
+            if self.quota.is_used_up(command.asker().is_some_and(Asker::is_client)) {
+                return Err(NotAdded::Full(command));
+            }
+            let mut bytes = Vec::new();
+            encode(&mut bytes);
+            self.enter(&bytes);
+            moving.added.push_back(Parked { bytes, command, since: Instant::now() });
+            return Ok(());
+        }
+        let Some(link) = &partition.link else { return Err(NotAdded::Down(command)) };
+        // Before it can be answered.
+        self.in_flight[index].fetch_add(1, Ordering::AcqRel);
+        let added = link.pipeline.add(index, command, None, encode);
+        if added.is_err() {
+            self.landed(index);
+        }
+        added
+    }
+
+    pub(crate) fn landed(&self, partition: usize) {
+        self.in_flight[partition].fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A publish or question is answered, or won't be. `bytes` is the command.
+    pub(crate) fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
+        let partition = usize::from(pending.partition);
+        let Command::Ask(asker) = pending.command else { return };
+        if matches!(outcome, Settled::Number(_)) && asker.is_message() {
+            self.give_up_overtaken(partition);
+        }
+        self.landed(partition);
+        self.tell(asker, bytes, outcome);
+    }
+
+    fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
+        let outcome = match outcome {
+            Settled::Number(number) => Outcome::Number(number),
+            Settled::Refused(error) => Outcome::Refused(error),
+            Settled::Uncertain => Outcome::Uncertain,
+            Settled::Unsent => {
+                let publish = resp::read_publish(bytes);
+                Outcome::Unsent(
+                    publish.and_then(|(channel, payload)| Some((self.partitions.name(channel)?, payload))),
+                )
+            }
+        };
+        self.sink.settle(asker, outcome);
+    }
+
+    /// A publish begins to wait for its partition to be found.
+    fn enter(&self, bytes: &[u8]) {
+        self.parked.fetch_add(1, Ordering::AcqRel);
+        self.quota.take(bytes.len());
+    }
+
+    /// A publish no longer waits for that.
+    fn leave(&self, bytes: &[u8]) {
+        self.parked.fetch_sub(1, Ordering::AcqRel);
+        self.quota.give_back(bytes.len());
+    }
+
+    /// True if any publish waits for that.
+    pub(crate) fn has_parked(&self) -> bool {
+        self.parked.load(Ordering::Acquire) > 0
+    }
+
+    /// A publish that waited for its partition to be found won't leave.
+    pub(crate) fn give_up(&self, Parked { bytes, command, .. }: Parked) {
+        self.leave(&bytes);
+        if let Command::Ask(asker) = command {
+            self.tell(asker, &bytes, Settled::Unsent);
+        }
     }
 
     /// Gives a partition to a link. Answers the confirmations that it waits for, if it was elsewhere or its
     /// subscriptions were dropped.
-    pub(crate) fn assign(&self, index: usize, link: Option<Arc<Link>>) -> Vec<oneshot::Receiver<()>> {
+    pub(crate) fn assign(
+        &self,
+        index: usize,
+        link: Option<Arc<Link>>,
+        subscriptions: &Subscriptions,
+    ) -> Vec<oneshot::Receiver<()>> {
         let mut guard = self.partitions[index].lock();
         let same = match (&guard.link, &link) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -55,14 +205,14 @@ impl SubscriptionRouter {
         let revoked = std::mem::replace(&mut guard.revoked, false);
         if guard.link.is_none() && link.is_none() {
             // A cluster that has no master for it, from the beginning.
-            guard.lost_since.get_or_insert(self.began);
+            guard.lost_since.get_or_insert(subscriptions.began);
         }
         if same && !revoked {
             return Vec::new();
         }
         let old = std::mem::replace(&mut guard.link, link);
         if let Some(old) = &old {
-            let since = self.proven(old).saturating_sub(NEWS);
+            let since = subscriptions.proven(old).saturating_sub(NEWS);
             guard.lost_since.get_or_insert(since);
         }
         let mut awaited = Vec::new();
@@ -73,13 +223,13 @@ impl SubscriptionRouter {
         let Partition { topics, link, .. } = &mut *guard;
         if let Some(link) = link {
             for (name, topic) in topics {
-                topic.go_over(link, index, self.channel(index, name));
+                topic.go_over(link, index, self.partitions.channel(index, name));
             }
             // A link that is not on yet subscribes to everything when it is.
         }
         if let Some(old) = old.as_ref().filter(|_| !same) {
             for name in guard.topics.keys() {
-                old.pipeline.unsubscribe(index, self.channel(index, name));
+                old.pipeline.unsubscribe(index, self.partitions.channel(index, name));
             }
             // All that was published over the old link has to be answered before the new one may publish.
             if self.in_flight[index].load(Ordering::Acquire) > 0 && guard.moving.is_none() {
@@ -103,7 +253,7 @@ impl SubscriptionRouter {
         self.enter(bytes);
         {
             let mut guard = self.partitions[index].lock();
-            if self.is_closed() {
+            if self.partitions.is_closed() {
                 drop(guard);
                 self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
                 return self.give_up(parked);
@@ -115,12 +265,12 @@ impl SubscriptionRouter {
         }
         // Only now: what waits must not leave before this one waits too.
         self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
-        self.stale.notify_one();
+        self.partitions.stale.notify_one();
     }
 
     /// A message of this partition was taken, so those that were refused before it have lost their place: sent again they
     /// would come behind it.
-    pub(crate) fn give_up_overtaken(&self, index: usize) {
+    fn give_up_overtaken(&self, index: usize) {
         if !self.has_parked() {
             return;
         }
@@ -163,7 +313,7 @@ impl SubscriptionRouter {
         let free = || self.in_flight[index].load(Ordering::Acquire) == 0;
         let link =
             link.as_ref().filter(|link| waiting.may_go_over(link) && (waiting.goes_over(link) || free()));
-        if link.is_none() && !waiting.has_expired(self.config.command_timeout) {
+        if link.is_none() && !waiting.has_expired(self.patience) {
             return false;
         }
         waiting.goes = link.map(|link| link.number);
@@ -194,6 +344,16 @@ impl SubscriptionRouter {
     pub(crate) fn is_moving(&self) -> bool {
         (0..2 * PARTITIONS).any(|index| self.is_parked(index))
     }
+
+    /// Publishes without an answer: under way, or parked.
+    pub(crate) fn pending(&self) -> u64 {
+        let parked = || self.parked.load(Ordering::SeqCst) as u64;
+        let before = parked();
+        let under_way = self.in_flight.iter().map(|count| u64::from(count.load(Ordering::SeqCst)));
+        let under_way: u64 = under_way.sum();
+        // One that goes from one to the other meanwhile is counted there first, so that it is seen at least once.
+        under_way + before.max(parked())
+    }
 }
 
 #[cfg(test)]
@@ -206,7 +366,8 @@ mod tests {
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::{RedisConfig, Server};
     use crate::broker::redis::connection::command::Command;
-    use crate::broker::redis::router::{Counts, Runner};
+    use crate::broker::redis::router::SubscriptionRouter;
+    use crate::broker::redis::router::counts::Counts;
     use crate::broker::redis::sink::{Outcome, Sink};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
@@ -260,20 +421,24 @@ mod tests {
             quota,
             workers,
         );
-        router.set_sharded(true);
-        let runner = Runner { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() };
-        let link = |number| Link::new(number, config.servers[0].clone(), &runner, router.quota.clone());
+        router.partitions.set_sharded(true);
+        let inbox = || worker.inbox.clone();
+        let link =
+            |number| Link::new(number, config.servers[0].clone(), inbox(), router.routes.quota.clone());
         let (old, new) = (link(0), link(1));
         for link in [&old, &new] {
             link.pipeline.begin();
             link.pipeline.open();
         }
-        let index = router.home("user:ada");
+        let index = router.partitions.home("user:ada");
         router.assign(index, Some(old.clone()));
         let mut ticket = 0;
         let mut publish = || {
             ticket += 1;
-            router.publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Number { ticket }).map(|()| ticket)
+            router
+                .routes
+                .publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Number { ticket })
+                .map(|()| ticket)
         };
         publish().unwrap();
         // The slot moves while one is under way.
@@ -291,10 +456,10 @@ mod tests {
         assert!(counts.pending_bytes > 1 << 20, "{counts:?}");
         assert_eq!(counts.pending, waiting.len() as u64 + 1, "and the one under way");
         // That one is answered, and the new link is up: they may go.
-        old.pipeline.close(|_| router.landed(index));
+        old.pipeline.close(|_| router.routes.landed(index));
         router.link_up(&new);
-        worker.runtime.block_on(router.unpark());
-        assert_eq!((router.is_parked(index), sink.0.lock().len()), (false, 0));
+        worker.runtime.block_on(router.routes.unpark());
+        assert_eq!((router.routes.is_parked(index), sink.0.lock().len()), (false, 0));
         let mut left = Vec::new();
         new.pipeline.close(|batch| {
             left.extend(batch.pending.into_iter().map(|pending| match pending.command {
@@ -304,8 +469,8 @@ mod tests {
         });
         assert_eq!(left, waiting);
         // Publishes that wait when all is over are told that they never left.
-        left.iter().for_each(|_| router.landed(index));
-        router.park(
+        left.iter().for_each(|_| router.routes.landed(index));
+        router.routes.park(
             Pending {
                 len: 0,
                 command: Command::Ask(Asker::Number { ticket: 7 }),

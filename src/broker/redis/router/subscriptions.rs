@@ -1,18 +1,22 @@
 //! What is subscribed, and since when it may not have been.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use codes::error::{Code, Error, quote};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::SubscriptionRouter;
 use super::partition::{Partition, Topic, Waiter};
+use super::partitions::Partitions;
 use crate::broker::redis::clock;
 use crate::broker::redis::connection::command::Channel;
 use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::sink::Sink;
 use crate::worker::scheduler::{Budget, charge};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all
@@ -28,22 +32,61 @@ const UNUSED: usize = 16 * 1024;
 /// What a subscription costs whose time has come, as [`charge`] counts.
 const EXPIRY: u64 = 8;
 
-impl SubscriptionRouter {
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    partitions: Arc<Partitions>,
+    sink: Arc<dyn Sink>,
+    /// How long one is kept that nobody needs.
+    grace: Duration,
+    /// Those that nobody needs, and until when.
+    expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
+    /// When it began. Times are of [`clock`].
+    pub began: u64,
+    /// Up to then the Sentinels named the master that the links are connected to.
+    agreed: AtomicU64,
+    /// Up to then others may publish to a master that was replaced.
+    stragglers: AtomicU64,
+}
+
+impl Subscriptions {
+    pub(crate) fn new(partitions: Arc<Partitions>, sink: Arc<dyn Sink>, grace: Duration) -> Subscriptions {
+        Subscriptions {
+            partitions,
+            sink,
+            grace,
+            expiries: Mutex::default(),
+            began: clock::now(),
+            agreed: AtomicU64::new(u64::MAX),
+            stragglers: AtomicU64::new(0),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.lock().topics.len() as u64).sum()
+    }
+
     /// Subscribes to a channel for as long as the process lives.
     pub(crate) fn pin(&self, name: &str) {
-        let partition = self.home(name);
+        let partition = self.partitions.home(name);
         let mut guard = self.partitions[partition].lock();
         let mut topic = Topic::default();
         if let Some(link) = &guard.link {
-            topic.go_over(link, partition, self.channel(partition, name));
+            topic.go_over(link, partition, self.partitions.channel(partition, name));
         }
         guard.topics.insert(name.into(), topic);
     }
 
     /// Subscribes to a channel, if that is not done yet. Some: what to wait for. Err: nothing can be expected soon, and
     /// until the link is back messages may pass by.
-    pub(crate) fn subscribe(&self, name: &str) -> Result<Option<oneshot::Receiver<()>>, ()> {
-        let partition = self.home(name);
+    /// `is_hopeful`: there may soon be a link, if there is none.
+    pub(crate) fn subscribe(
+        &self,
+        name: &str,
+        is_hopeful: impl FnOnce() -> bool,
+    ) -> Result<Option<oneshot::Receiver<()>>, ()> {
+        let partition = self.partitions.home(name);
         let mut guard = self.partitions[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
         let now = clock::now();
@@ -56,11 +99,11 @@ impl SubscriptionRouter {
             return Ok(None);
         }
         if fresh && let Some(link) = link {
-            topic.go_over(link, partition, self.channel(partition, name));
+            topic.go_over(link, partition, self.partitions.channel(partition, name));
         }
         let hopeful = match link {
             Some(link) => link.health.is_hopeful(),
-            None => !self.is_in_trouble(),
+            None => is_hopeful(),
         };
         if hopeful {
             return Ok(Some(topic.task()));
@@ -72,7 +115,7 @@ impl SubscriptionRouter {
     /// Subscribes to an ordinary channel, now or when there is a link. True if that is done already; otherwise the ticket
     /// is settled when it is, however long that takes.
     pub(crate) fn cover_for(&self, name: &str, ticket: u64) -> bool {
-        let partition = self.home(name);
+        let partition = self.partitions.home(name);
         let mut guard = self.partitions[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
         let fresh = !topics.contains_key(name);
@@ -82,14 +125,14 @@ impl SubscriptionRouter {
         }
         topic.waiters.push(Waiter::Ticket(ticket));
         if fresh && let Some(link) = link {
-            topic.go_over(link, partition, self.channel(partition, name));
+            topic.go_over(link, partition, self.partitions.channel(partition, name));
         }
         false
     }
 
     /// Somebody listens who didn't wait for the confirmation: until it is there, messages may pass by.
     pub(crate) fn note_unconfirmed(&self, name: &str) {
-        let mut guard = self.partitions[self.home(name)].lock();
+        let mut guard = self.partitions[self.partitions.home(name)].lock();
         if guard.topics.get(name).is_some_and(|topic| !topic.confirmed) {
             guard.begin_gap(clock::now());
         }
@@ -97,12 +140,12 @@ impl SubscriptionRouter {
 
     /// Drops a subscription at once.
     pub(crate) fn drop_topic(&self, name: &str) {
-        let partition = self.home(name);
+        let partition = self.partitions.home(name);
         let topic = {
             let mut guard = self.partitions[partition].lock();
             let Some(topic) = guard.topics.remove(name) else { return };
             if let Some(link) = &guard.link {
-                link.pipeline.unsubscribe(partition, self.channel(partition, name));
+                link.pipeline.unsubscribe(partition, self.partitions.channel(partition, name));
             }
             topic
         };
@@ -115,12 +158,12 @@ impl SubscriptionRouter {
     /// # Errors
     /// It is one of ours, which all begin alike: it is the login that is wrong.
     pub(crate) fn forbidden(&self, channel: &str, take: u64, error: Error) -> Result<(), Error> {
-        if !self.has_foreign_channels() {
+        if !self.partitions.has_foreign_channels() {
             return Err(error);
         }
         let text = format!("the login may not listen on channel {}: {}", quote(channel), error.message);
         let error = Error::new(error.kind, text);
-        let mut guard = self.partitions[self.home(channel)].lock();
+        let mut guard = self.partitions[self.partitions.home(channel)].lock();
         // It may have been dropped since, and asked for again.
         if guard.topics.get(channel).is_none_or(|topic| take < topic.take) {
             return Ok(());
@@ -148,8 +191,8 @@ impl SubscriptionRouter {
 
     /// Drops a subscription, some time from now, if nobody is interested then.
     pub(crate) fn unsubscribe(&self, name: &str) {
-        let expires = Instant::now() + self.config.grace;
-        let mut guard = self.partitions[self.home(name)].lock();
+        let expires = Instant::now() + self.grace;
+        let mut guard = self.partitions[self.partitions.home(name)].lock();
         let Some(topic) = guard.topics.get_mut(name) else { return };
         // One entry in the queue per subscription, however often its members come and go.
         if topic.expires.replace(expires).is_none() {
@@ -180,7 +223,7 @@ impl SubscriptionRouter {
             let Some((_, name)) = expiries.pop_front() else { return false };
             (name, early)
         };
-        let partition = self.home(&name);
+        let partition = self.partitions.home(&name);
         let mut guard = self.partitions[partition].lock();
         let Some(topic) = guard.topics.get_mut(&name) else { return true };
         // Under the lock: whoever becomes interested now finds no topic, and subscribes anew.
@@ -199,7 +242,7 @@ impl SubscriptionRouter {
             guard.topics.shrink_to(len * 2);
         }
         if let Some(link) = &guard.link {
-            link.pipeline.unsubscribe(partition, self.channel(partition, &name));
+            link.pipeline.unsubscribe(partition, self.partitions.channel(partition, &name));
         }
         true
     }
@@ -213,23 +256,23 @@ impl SubscriptionRouter {
         let channels = guard.topics.iter_mut().map(|(name, topic)| {
             topic.confirmed = false;
             topic.take = 0;
-            (index as u16, self.channel(index, name))
+            (index as u16, self.partitions.channel(index, name))
         });
         channels.collect()
     }
 
     /// A channel that the link can publish to itself on, and its partition.
-    pub(crate) fn probe_channel(&self, link: &Arc<Link>) -> Option<(u16, Channel)> {
+    pub(crate) fn probe_channel(&self, link: &Arc<Link>, node: &str) -> Option<(u16, Channel)> {
         let owned = self.partitions.iter().position(|partition| partition.lock().is_of(link))?;
-        let name = format!("probe:{}:{}", self.node, link.number);
-        Some((owned as u16, self.channel(owned, &name)))
+        let name = format!("probe:{node}:{}", link.number);
+        Some((owned as u16, self.partitions.channel(owned, &name)))
     }
 
     /// A subscription over a link that went out with this take is confirmed.
     pub(crate) fn confirmed(&self, channel: &[u8], link: &Arc<Link>, take: u64) {
-        let Some(name) = self.name(channel) else { return };
+        let Some(name) = self.partitions.name(channel) else { return };
         let waiters = {
-            let mut guard = self.partitions[self.home(name)].lock();
+            let mut guard = self.partitions[self.partitions.home(name)].lock();
             // A link that it was taken from may still confirm what it was asked before.
             if !guard.is_of(link) {
                 return;
@@ -260,20 +303,21 @@ impl SubscriptionRouter {
         guard.topics.values_mut().for_each(|topic| topic.confirmed = false);
         guard.revoked = true;
         guard.begin_gap(self.proven(link).saturating_sub(NEWS));
-        self.stale.notify_one();
+        self.partitions.stale.notify_one();
     }
 
     /// The partition of a subscription that has ended, if it was wanted.
     pub(crate) fn wanted(&self, channel: &[u8]) -> Option<usize> {
-        let name = self.name(channel)?;
-        let partition = self.home(name);
+        let name = self.partitions.name(channel)?;
+        let partition = self.partitions.home(name);
         self.partitions[partition].lock().topics.contains_key(name).then_some(partition)
     }
 
     /// A link is down: nothing that goes over it is confirmed any more, and what was published since this time may not
     /// have arrived.
-    pub(crate) fn unconfirm(&self, link: &Arc<Link>, since: u64) {
-        for partition in &self.partitions {
+    pub(crate) fn unconfirm(&self, link: &Arc<Link>) {
+        let since = self.proven(link);
+        for partition in self.partitions.iter() {
             let mut guard = partition.lock();
             if !guard.is_of(link) {
                 continue;
@@ -285,7 +329,7 @@ impl SubscriptionRouter {
 
     /// There has not been a Redis yet: nothing that was published since the beginning has arrived.
     pub(crate) fn lose_all(&self) {
-        for partition in &self.partitions {
+        for partition in self.partitions.iter() {
             let mut guard = partition.lock();
             guard.begin_gap(self.began);
             guard.topics.values_mut().for_each(Topic::unconfirm);
@@ -313,7 +357,7 @@ impl SubscriptionRouter {
             return None;
         }
         let mut gap: Option<u64> = None;
-        for partition in &self.partitions {
+        for partition in self.partitions.iter() {
             let mut guard = partition.lock();
             let Some(since) = guard.lost_since else { continue };
             if guard.link.as_ref().is_some_and(|link| link.health.is_up())

@@ -61,18 +61,19 @@ impl Cluster {
             };
             let looked = Instant::now();
             loop {
-                self.router.expire(Instant::now()).await;
+                self.router.subscriptions.expire(Instant::now()).await;
                 self.router.report_regained();
-                self.router.unpark().await;
-                let calm = if self.router.is_ailing() { AILING } else { CALM };
-                let pause = if self.router.is_moving() { BUSY } else { TICK.min(calm) };
-                let stale = tokio::time::timeout(pause, self.router.stale.notified()).await.is_ok();
+                self.router.routes.unpark().await;
+                let calm = if self.router.links.is_ailing() { AILING } else { CALM };
+                let pause = if self.router.routes.is_moving() { BUSY } else { TICK.min(calm) };
+                let stale =
+                    tokio::time::timeout(pause, self.router.partitions.stale.notified()).await.is_ok();
                 if self.router.is_closed() {
                     return;
                 }
-                if stale || self.router.is_moving() {
+                if stale || self.router.routes.is_moving() {
                     // Signs come in swarms: a moved slot refuses many publishes. And one that nobody serves goes on refusing.
-                    let sign = if changed || self.router.is_moving() { SIGN } else { UNHEEDED };
+                    let sign = if changed || self.router.routes.is_moving() { SIGN } else { UNHEEDED };
                     tokio::time::sleep_until(looked + sign).await;
                     break;
                 }
@@ -133,7 +134,7 @@ impl Cluster {
     /// Brings links and partitions into line with what the cluster says.
     fn apply(&mut self, masters: &[Option<Node>]) {
         if masters.iter().all(Option::is_some) {
-            self.router.found_track();
+            self.router.links.set_trouble(None);
         } else {
             let text = "some slots of the cluster have no master";
             self.router.lost_track(Error::new(Code::BrokerRole, text));
@@ -191,7 +192,7 @@ impl Cluster {
                 let alive = link.health.is_up() || link.health.is_down_for_less_than(ECHO);
                 !link.is_retired() && (alive || up.is_empty())
             };
-            if candidates.is_empty() || self.router.link_of(index).as_ref().is_some_and(stays) {
+            if candidates.is_empty() || self.router.routes.link_of(index).as_ref().is_some_and(stays) {
                 continue;
             }
             self.router.assign(index, Some(candidates[index % candidates.len()].clone()));

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::broker::redis::clock;
 use crate::broker::redis::config::Server;
 use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::connection::reconnect;
 use crate::broker::redis::router::slots::PARTITIONS;
 use crate::broker::redis::router::{Runner, SubscriptionRouter};
 use crate::broker::redis::wire::{Mode, Wire};
@@ -60,7 +61,7 @@ impl Finder {
 pub(crate) async fn supervise(router: Arc<SubscriptionRouter>) {
     let Some((mode, server)) = discover(&router).await else { return };
     tracing::info!(node = router.node, ?mode, server = %server.address, "Redis found");
-    router.set_sharded(mode == Mode::Cluster);
+    router.partitions.set_sharded(mode == Mode::Cluster);
     if mode == Mode::Cluster {
         return Cluster::new(router).run().await;
     }
@@ -73,13 +74,13 @@ pub(crate) async fn supervise(router: Arc<SubscriptionRouter>) {
     }
     made.into_iter().for_each(|made| run(&router, made, finder));
     if mode == Mode::Sentinel {
-        router.set_agreed(clock::now());
+        router.subscriptions.set_agreed(clock::now());
         sentinel::watch(&router);
     }
     while !router.is_closed() {
         let _ = tokio::time::timeout(TICK, router.closing()).await;
         router.sink.relieved();
-        router.expire(Instant::now()).await;
+        router.subscriptions.expire(Instant::now()).await;
         router.report_regained();
     }
 }
@@ -90,13 +91,13 @@ type Made = (Arc<Link>, Runner);
 /// Makes a link that is to run when all others are made: the first to connect must not look like all.
 fn make(router: &Arc<SubscriptionRouter>, number: usize, server: &Server) -> Made {
     let runner = router.runner();
-    let link = Link::new(number, server.clone(), &runner, router.quota.clone());
-    router.add_link(link.clone());
+    let link = Link::new(number, server.clone(), runner.inbox.clone(), router.routes.quota.clone());
+    router.links.add(link.clone());
     (link, runner)
 }
 
 fn run(router: &Arc<SubscriptionRouter>, (link, runner): Made, finder: Finder) {
-    runner.runtime.spawn(link.run(router.clone(), finder));
+    runner.runtime.spawn(reconnect::run(link, router.clone(), finder));
 }
 
 /// Asks servers in turn until one gives an answer of use, and the next one also while the one before takes its time: one
@@ -136,12 +137,12 @@ async fn discover(router: &Arc<SubscriptionRouter>) -> Option<(Mode, Server)> {
         let greet = |server| greet(server, router.clone());
         match ask_in_turn(router.config.servers.clone(), greet).await {
             Ok(found) => {
-                router.found_track();
+                router.links.set_trouble(None);
                 return Some(found);
             }
             Err(error) => router.lost_track(error),
         }
-        router.expire(Instant::now()).await;
+        router.subscriptions.expire(Instant::now()).await;
         let _ = tokio::time::timeout(SEARCH, router.closing()).await;
     }
     None

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::broker::redis::clock;
 use crate::broker::redis::config::{Address, Server};
+use crate::broker::redis::connection::link::Word;
 use crate::broker::redis::router::SubscriptionRouter;
 use crate::broker::redis::wire::{Wire, text, unexpected};
 use crate::time_of_day::unix_ms;
@@ -26,15 +27,6 @@ use crate::time_of_day::unix_ms;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long the slower Sentinels are waited for once one has answered: one of them may know better.
 const HESITATION: Duration = Duration::from_millis(50);
-
-/// What a Sentinel says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Word {
-    /// Grows with each failover: of two words that differ, the greater one counts.
-    pub epoch: u64,
-    /// What it calls the master.
-    pub master: Address,
-}
 
 /// Asks all Sentinels where the master is, and in which epoch.
 ///
@@ -174,7 +166,7 @@ async fn listen(router: Arc<SubscriptionRouter>, index: usize, words: Words) {
 /// Takes links away from a master that is none any more.
 fn compare(router: &SubscriptionRouter, words: &[Option<Said>]) {
     let mut agreed = true;
-    for link in router.links() {
+    for link in router.links.all() {
         let Some(word) = link.word() else { continue };
         match judge(words, &word) {
             Verdict::Master => {}
@@ -188,7 +180,7 @@ fn compare(router: &SubscriptionRouter, words: &[Option<Said>]) {
     }
     let since = words.iter().flatten().filter(|said| !said.silent).map(|said| said.asked).min();
     if agreed && let Some(since) = since {
-        router.set_agreed(since);
+        router.subscriptions.set_agreed(since);
     }
 }
 

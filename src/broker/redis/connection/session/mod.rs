@@ -83,7 +83,7 @@ impl Session {
             (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let replier = Replier { server, is_sharded: router.is_sharded() };
+        let replier = Replier { server, is_sharded: router.partitions.is_sharded() };
         Session {
             router,
             link,
@@ -105,10 +105,10 @@ impl Session {
     /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
     pub(super) async fn run(&mut self) -> Error {
         self.link.pipeline.begin();
-        self.router.link_subscribing(&self.link);
+        self.link.health.subscribe();
         let mut budget = Budget::begin();
         for partition in 0..2 * PARTITIONS {
-            let channels = self.router.channels_of(&self.link, partition);
+            let channels = self.router.subscriptions.channels_of(&self.link, partition);
             charge(CHANNEL * channels.len() as u64);
             let mut batch = Batch::default();
             batch.subscribe(channels, 0);
@@ -295,7 +295,7 @@ impl Session {
 fn fail_pending(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
     if pending.command.asker().is_some() {
         charge(LOST + (bytes.len() / LOST_BYTES) as u64);
-        router.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
+        router.routes.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::reply::{Reply, Settled, Step, Why};
 use super::phase::{Answers, Phase};
 use super::probe::Place;
 use super::{LATE, Session};
-use crate::broker::redis::router::SubscriptionRouter;
+use crate::broker::redis::router::routes::Routes;
 use crate::broker::redis::wire::resp::Incoming;
 use crate::worker::scheduler::charge;
 
@@ -55,18 +55,18 @@ impl Session {
             Step::Done => self.answer(),
             Step::Settle(settled) => self.settle(settled),
             // The slot went elsewhere, as the command before it has found.
-            Step::Count(_) if self.router.is_parked(partition) => self.park(),
+            Step::Count(_) if self.router.routes.is_parked(partition) => self.park(),
             Step::Count(number) => self.settle(Settled::Number(number)),
             Step::Park => self.park(),
             Step::Confirm { channel, take, last } => {
-                self.router.confirmed(channel, &self.link, take);
+                self.router.subscriptions.confirmed(channel, &self.link, take);
                 if last {
                     self.answer();
                 }
             }
             Step::Revoke => {
                 self.answer();
-                self.router.revoked(partition, &self.link);
+                self.router.subscriptions.revoked(partition, &self.link);
             }
             Step::Forbid(error) => return self.on_forbidden(error),
             Step::Unprobed(why, error) => {
@@ -74,10 +74,10 @@ impl Session {
                     // Its slot went elsewhere, and with it the reason to expect it back.
                     Why::Moved => {
                         self.probe.lose_channel();
-                        self.router.stale.notify_one();
+                        self.router.partitions.stale.notify_one();
                     }
                     // Of channels that are not ours the login may know some, and those are not the probe's.
-                    Why::Forbidden if self.router.has_foreign_channels() => {
+                    Why::Forbidden if self.router.partitions.has_foreign_channels() => {
                         self.probe.place = Place::Forbidden;
                     }
                     _ if self.probe.place == Place::Forbidden => {}
@@ -100,11 +100,11 @@ impl Session {
     fn on_unsubscribed(&mut self, channel: &[u8]) {
         if self.probe.is_on(channel) {
             self.probe.lose_channel();
-        } else if let Some(partition) = self.router.wanted(channel) {
+        } else if let Some(partition) = self.router.subscriptions.wanted(channel) {
             if self.has_asked_to_end(channel) {
                 return;
             }
-            self.router.revoked(partition, &self.link);
+            self.router.subscriptions.revoked(partition, &self.link);
         } else {
             return;
         }
@@ -125,11 +125,12 @@ impl Session {
     }
 
     /// Takes the oldest command off: it is answered. Gives its bytes to `with`.
-    fn answer_with<T>(&mut self, with: impl FnOnce(&SubscriptionRouter, Pending, &[u8]) -> T) -> Option<T> {
+    fn answer_with<T>(&mut self, with: impl FnOnce(&Routes, Pending, &[u8]) -> T) -> Option<T> {
         let drops = self.in_flight.front().is_some_and(|pending| {
             matches!(pending.command, Command::Unsubscribe { .. } | Command::ShardUnsubscribe)
         });
-        let (outcome, written) = self.in_flight.pop(|pending, bytes| with(&self.router, pending, bytes))?;
+        let (outcome, written) =
+            self.in_flight.pop(|pending, bytes| with(&self.router.routes, pending, bytes))?;
         self.answers = Answers::Coming;
         if drops {
             self.link.pipeline.dropped();
@@ -158,26 +159,26 @@ impl Session {
         let asker = self.in_flight.front().and_then(|pending| pending.command.asker());
         let is_for_embedder = asker.is_some_and(|asker| !asker.is_client());
         let is_unserved = matches!(settled, Settled::Unsent);
-        if is_for_embedder || is_unserved || self.router.has_parked() {
+        if is_for_embedder || is_unserved || self.router.routes.has_parked() {
             self.router.sink.deliver(&mut self.gathered);
         }
-        let answered = self.answer_with(|router, pending, bytes| {
+        let answered = self.answer_with(|routes, pending, bytes| {
             let len = pending.len;
-            router.settle(pending, bytes, settled);
+            routes.settle(pending, bytes, settled);
             len
         });
         self.settled += answered.unwrap_or(0);
         if is_unserved {
-            self.router.stale.notify_one();
+            self.router.partitions.stale.notify_one();
         }
     }
 
     /// The oldest command has to go elsewhere.
     fn park(&mut self) {
         let link = self.link.clone();
-        let answered = self.answer_with(|router, pending, bytes| {
+        let answered = self.answer_with(|routes, pending, bytes| {
             let len = pending.len;
-            router.park(pending, bytes, &link);
+            routes.park(pending, bytes, &link);
             len
         });
         self.settled += answered.unwrap_or(0);
@@ -193,16 +194,16 @@ impl Session {
         let Some((mut channels, take)) = asked.flatten() else { return Ok(()) };
         if let [(_, channel)] = channels.as_slice() {
             if !self.probe.is_on(channel.name.as_bytes()) {
-                return self.router.forbidden(&channel.name, take, error);
+                return self.router.subscriptions.forbidden(&channel.name, take, error);
             }
-            if !self.router.has_foreign_channels() {
+            if !self.router.partitions.has_foreign_channels() {
                 return Err(error);
             }
             self.probe.place = Place::Forbidden;
             return Ok(());
         }
         // Channels that were dropped meanwhile must not come back.
-        channels.retain(|(_, channel)| self.router.wanted(channel.name.as_bytes()).is_some());
+        channels.retain(|(_, channel)| self.router.subscriptions.wanted(channel.name.as_bytes()).is_some());
         let mut batch = Batch::default();
         let rest = channels.split_off(channels.len() / 2);
         for channels in [channels, rest] {
@@ -218,7 +219,7 @@ impl Session {
         let unverified = self.unverified.take();
         self.router.sink.deliver(&mut self.gathered);
         for (pending, number) in unverified.into_iter().flatten() {
-            self.router.settle(pending, &[], Settled::Number(number));
+            self.router.routes.settle(pending, &[], Settled::Number(number));
         }
     }
 }

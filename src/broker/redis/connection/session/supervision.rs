@@ -14,7 +14,8 @@ impl Session {
     pub(super) fn send_probe(&mut self) {
         let mut batch = Batch::default();
         if self.probe.place == Place::Unknown
-            && let Some((partition, channel)) = self.router.probe_channel(&self.link)
+            && let Some((partition, channel)) =
+                self.router.subscriptions.probe_channel(&self.link, &self.router.node)
         {
             batch.subscribe(vec![(partition, channel.clone())], 0);
             self.probe.place = Place::On(channel);
@@ -45,9 +46,9 @@ impl Session {
             // Everything is confirmed, for the probe was sent after the subscriptions.
             self.link.pipeline.open();
             self.router.link_up(&self.link);
-            if self.router.has_parked() {
+            if self.router.routes.has_parked() {
                 let router = self.router.clone();
-                tokio::spawn(async move { router.unpark().await });
+                tokio::spawn(async move { router.routes.unpark().await });
             }
         }
         Ok(())

@@ -1,0 +1,104 @@
+//! How a link is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use codes::error::Error;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    inner: Mutex<Reading>,
+    /// When what is proven to have arrived was published.
+    proven: AtomicU64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    phase: Phase,
+    pub error: Option<Error>,
+    /// Since when it has been down, if it ever was tried.
+    down: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Down,
+    /// Connected, not yet subscribed to everything.
+    Subscribing,
+    Up,
+    /// The same, and an answer is late.
+    Late,
+}
+
+impl Reading {
+    /// True if it is up, and no answer late.
+    pub(crate) fn is_well(&self) -> bool {
+        self.phase == Phase::Up
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up | Phase::Late)
+    }
+}
+
+impl Health {
+    /// A reading of it.
+    pub(crate) fn read(&self) -> Reading {
+        self.inner.lock().clone()
+    }
+
+    /// It has a connection and subscribes.
+    pub(crate) fn subscribe(&self) {
+        self.inner.lock().phase = Phase::Subscribing;
+    }
+
+    /// It works.
+    pub(crate) fn go_up(&self) {
+        *self.inner.lock() = Reading { phase: Phase::Up, ..Reading::default() };
+    }
+
+    /// It is up, and slow to answer, or no longer.
+    pub(crate) fn lag(&self, error: Option<Error>) {
+        let mut inner = self.inner.lock();
+        inner.phase = if error.is_some() { Phase::Late } else { Phase::Up };
+        inner.error = error;
+    }
+
+    /// It has failed, or has failed to come up. True if it was subscribed to anything, or never to all.
+    pub(crate) fn go_down(&self, error: Error) -> bool {
+        let mut inner = self.inner.lock();
+        inner.error = Some(error);
+        inner.down.get_or_insert_with(Instant::now);
+        std::mem::take(&mut inner.phase) != Phase::Down || self.proven() == 0
+    }
+
+    /// True if it can be published over.
+    pub(crate) fn is_up(&self) -> bool {
+        self.inner.lock().is_up()
+    }
+
+    /// True if it has just gone down.
+    pub(crate) fn is_down_for_less_than(&self, time: Duration) -> bool {
+        self.inner.lock().down.is_some_and(|since| since.elapsed() < time)
+    }
+
+    /// True if subscriptions over it can be expected to be confirmed soon: it is on, or is being made and has not failed.
+    pub(crate) fn is_hopeful(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.phase != Phase::Down || inner.error.is_none()
+    }
+
+    /// Everything that was published before this time and came over the link has arrived.
+    pub(crate) fn prove(&self, time: u64) {
+        self.proven.store(time, Ordering::Relaxed);
+    }
+
+    /// See [`Health::prove`]; 0 before the first time.
+    pub(crate) fn proven(&self) -> u64 {
+        self.proven.load(Ordering::Relaxed)
+    }
+}

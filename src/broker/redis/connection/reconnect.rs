@@ -1,0 +1,105 @@
+//! A link: the one connection over which a share of the channels is subscribed and published, for ever.
+//!
+//! The `redis` crate's own connections give up after some tries, and drop what fails on the way; here a link connects,
+//! subscribes to everything, serves, and on any doubt begins again. Subscriptions and publishes share one RESP3
+//! connection, so Redis' answers and messages come in one order: an answer proves that every message before it has
+//! arrived, and what was not wholly written to a connection that is closed is never executed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use codes::error::{Code, Error};
+use tokio::time::Instant;
+
+use super::link::{Link, Word};
+use super::session::Session;
+use crate::broker::redis::config::Server;
+use crate::broker::redis::router::SubscriptionRouter;
+use crate::broker::redis::topology::Finder;
+use crate::broker::redis::wire::Wire;
+
+/// Between two attempts, at least and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));
+
+/// Runs until it is retired.
+pub(crate) async fn run(link: Arc<Link>, router: Arc<SubscriptionRouter>, finder: Finder) {
+    let mut pause = BACK_OFF.0;
+    while !link.is_retired() {
+        let begin = Instant::now();
+        let mut session = None;
+        let error = tokio::select! {
+            error = attempt(&link, &router, finder, &mut session) => error,
+            error = link.superseded() => error,
+        };
+        *link.word.lock() = None;
+        let retired = link.is_retired();
+        if !retired {
+            tracing::debug!(node = router.node, link = link.number, code = error.code(), "link down");
+            router.link_down(&link, error);
+            router.partitions.stale.notify_one();
+        }
+        if let Some(session) = session {
+            session.give_up().await;
+        }
+        if retired {
+            break;
+        }
+        if begin.elapsed() > BACK_OFF.1 {
+            pause = BACK_OFF.0;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(jitter(pause)) => {}
+            () = link.retirement() => {}
+        }
+        pause = (pause * 2).min(BACK_OFF.1);
+    }
+    router.links.remove(&link);
+    router.report(None);
+}
+
+/// Connects and serves. Answers why that is over, and leaves what there was to serve in `session`.
+async fn attempt(
+    link: &Arc<Link>,
+    router: &Arc<SubscriptionRouter>,
+    finder: Finder,
+    session: &mut Option<Session>,
+) -> Error {
+    match connect(link, router, finder).await {
+        Ok((server, wire)) => {
+            let session = session.insert(Session::new(router.clone(), link.clone(), server, wire));
+            session.run().await
+        }
+        Err(error) => error,
+    }
+}
+
+/// Connects, unless it is retired first.
+async fn connect(
+    link: &Link,
+    router: &Arc<SubscriptionRouter>,
+    finder: Finder,
+) -> Result<(Server, Wire), Error> {
+    let connect = async {
+        let (server, epoch) = finder.find(&link.server, router).await?;
+        *link.word.lock() = Some(Word { epoch, master: server.address.clone() });
+        let before = link.last_address.lock().replace(server.address.clone());
+        // It may be another name of the same server. Then the gap ends later than it had to.
+        if before.is_some_and(|before| before != server.address) {
+            tracing::info!(node = router.node, link = link.number, server = %server.address, "Redis moved");
+            router.subscriptions.expect_stragglers();
+        }
+        let (wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;
+        Ok((server, wire))
+    };
+    tokio::select! {
+        connected = connect => connected,
+        () = link.retirement() => Err(Error::new(Code::BrokerConnect, "no longer needed")),
+    }
+}
+
+/// Half of it to all of it, so that servers that lost Redis together don't come back together.
+fn jitter(pause: Duration) -> Duration {
+    let mut byte = [0; 1];
+    let _ = getrandom::fill(&mut byte);
+    pause.mul_f64(0.5 + f64::from(byte[0]) / 512.0)
+}
