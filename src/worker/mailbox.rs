@@ -23,28 +23,25 @@ struct State<M> {
 impl<M: Default> Mailbox<M> {
     /// Puts something in and wakes the owner, unless that is to be held back until [`Mailbox::let_out`].
     pub(super) fn post(&self, put: impl FnOnce(&mut M), is_held_back: impl FnOnce() -> bool) {
-        let waker = {
-            let mut state = self.0.lock();
-            if state.stop {
-                // Nobody reads it any more: what it holds would be kept for ever.
-                return;
+        self.wake_if(|state| {
+            // Nobody reads it any more once it is stopped: what it holds would be kept for ever.
+            if !state.stop {
+                put(&mut state.mail);
+                state.posted = true;
             }
-            put(&mut state.mail);
-            state.posted = true;
-            if state.woken || is_held_back() {
-                return;
-            }
-            state.woken = true;
-            state.waker.clone()
-        };
-        waker.into_iter().for_each(Waker::wake);
+            !state.stop && !state.woken && !is_held_back()
+        });
     }
 
     /// Wakes the owner if mail was held back.
     pub(super) fn let_out(&self) {
+        self.wake_if(|state| state.posted);
+    }
+
+    fn wake_if(&self, is_to_wake: impl FnOnce(&mut State<M>) -> bool) {
         let waker = {
             let mut state = self.0.lock();
-            if !state.posted || mem::replace(&mut state.woken, true) {
+            if !is_to_wake(&mut state) || mem::replace(&mut state.woken, true) {
                 return;
             }
             state.waker.clone()
