@@ -2,7 +2,8 @@
 //!
 //! A frame that is whole and needs no state is answered as a [`Whole`], for its caller to use where it lies. The assembler keeps
 //! the others: frames that a read cut, and fragments. Their bytes go into one buffer, unmasked, and text is checked as it comes.
-//! A violation is found with the first byte that shows it: most of them show in a head.
+//! A violation is found with the first byte that shows it: most of them show in a head. Messages of an [extension](Extension)
+//! are decoded as they come, and checked as if they had come so.
 //!
 //! It has state only while a frame or a message is unfinished. That state is boxed; its owner keeps a few boxes for reuse
 //! ([`Spares`]), and may keep something of its own with it (`T`).
@@ -12,12 +13,11 @@ use std::time::Duration;
 
 use codes::close;
 
+use crate::extension::{Extension, NoExtension};
 use crate::frame::{self, Head, MAX_CONTROL, MAX_HEAD, Message, Opcode, Whole};
 use body::Body;
 
 mod body;
-#[cfg(test)]
-mod differential;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +27,8 @@ const SPARE_BUFFER: usize = 16 * 1024;
 /// Bytes of a message that give its sender another second: 64 kbit/s. See [`Assembler::is_overdue`].
 pub const BYTES_PER_SECOND: u64 = 8 * 1024;
 
+/// Of a frame's first byte: those of extensions.
+const RESERVED_BITS: u8 = 0x70;
 const HALF_A_CODE: &str = "close frame with half a code";
 
 /// Boxes for what is unfinished, and their buffers.
@@ -72,6 +74,8 @@ impl Violation {
     /// All unfinished messages together hold too much.
     pub const NO_ROOM: Violation =
         Violation { code: close::TRY_AGAIN_LATER, reason: "unfinished messages hold too much memory" };
+
+    pub(crate) const RESERVED: Violation = Violation::protocol("reserved bit set");
 
     const fn protocol(reason: &'static str) -> Violation {
         Violation { code: close::PROTOCOL, reason }
@@ -125,13 +129,20 @@ impl<T: Default> Assembled<T> {
     }
 }
 
-/// See the module.
+/// See the module. `E` is the extension that was negotiated.
 #[derive(Debug, Default)]
-pub struct Assembler<T>(Option<Box<Unfinished<T>>>);
+pub struct Assembler<T, E = NoExtension>(Option<Box<Unfinished<T>>>, E);
 
-impl<T: Default> Assembler<T> {
+impl<T> Assembler<T> {
+    /// Between messages, without an extension.
+    pub const IDLE: Self = Assembler(None, NoExtension);
+}
+
+impl<T: Default, E: Extension> Assembler<T, E> {
     /// Between messages.
-    pub const IDLE: Self = Assembler(None);
+    pub const fn with(extension: E) -> Self {
+        Assembler(None, extension)
+    }
 
     /// True between messages, if no frame was begun either.
     #[inline]
@@ -162,7 +173,7 @@ impl<T: Default> Assembler<T> {
         let mut left = bytes;
         let before = left.len();
         let taken = |left: &mut [u8]| before - left.len();
-        match unfinished.take(&mut left, max_payload) {
+        match unfinished.take(&mut left, max_payload, &mut self.1) {
             Ok(None) => {
                 self.keep(unfinished, spares);
                 Step::Taken(taken(left))
@@ -255,6 +266,8 @@ struct Unfinished<T> {
     since: Cell<Option<u64>>,
     /// The message that was begun.
     body: Option<Body>,
+    /// It is the extension's.
+    is_encoded: bool,
     /// The frame that was begun, once its head is complete.
     frame: Option<Frame>,
     /// A head, as far as it came.
@@ -309,9 +322,14 @@ impl<T: Default> Unfinished<T> {
     }
 
     /// Takes bytes of one frame from the beginning of `bytes`.
-    fn take(&mut self, bytes: &mut &mut [u8], max_payload: usize) -> Result<Option<Done>, Violation> {
+    fn take(
+        &mut self,
+        bytes: &mut &mut [u8],
+        max_payload: usize,
+        extension: &mut impl Extension,
+    ) -> Result<Option<Done>, Violation> {
         if self.frame.is_none() {
-            let Some(head) = self.take_head(bytes, max_payload)? else { return Ok(None) };
+            let Some(head) = self.take_head(bytes, max_payload, extension)? else { return Ok(None) };
             self.frame = Some(self.begin(&head));
         }
         let Some(frame) = &mut self.frame else { return Ok(None) };
@@ -322,6 +340,14 @@ impl<T: Default> Unfinished<T> {
         frame.mask.rotate_left(len % 4);
         frame.remaining -= len;
         match (frame.control, &mut self.body) {
+            (None, Some(body)) if self.is_encoded => {
+                let (room, mut decoded) = (max_payload.saturating_sub(body.len()), Vec::new());
+                extension.decode(payload, frame.is_final && frame.remaining == 0, room, &mut decoded)?;
+                if decoded.len() > room {
+                    return Err(Violation::TOO_LARGE);
+                }
+                body.extend(&decoded, max_payload)?;
+            }
             (None, Some(body)) => {
                 let limit = if frame.is_final { body.len() + len + frame.remaining } else { max_payload };
                 body.extend(payload, limit)?;
@@ -341,25 +367,31 @@ impl<T: Default> Unfinished<T> {
     }
 
     /// Takes bytes of a head. None: its end has not come yet.
-    fn take_head(&mut self, bytes: &mut &mut [u8], max_payload: usize) -> Result<Option<Head>, Violation> {
+    fn take_head(
+        &mut self,
+        bytes: &mut &mut [u8],
+        max_payload: usize,
+        extension: &impl Extension,
+    ) -> Result<Option<Head>, Violation> {
         let had = self.head_len;
         let known = (had + bytes.len()).min(MAX_HEAD);
         self.head[had..known].copy_from_slice(&bytes[..known - had]);
         let head = Head::parse(&self.head[..known]);
         let end = head.map_or(known, |head| head.head_len);
-        self.check(&self.head[..end], max_payload)?;
+        self.check(&self.head[..end], max_payload, extension)?;
         *bytes = &mut std::mem::take(bytes)[end - had..];
         self.head_len = if head.is_some() { 0 } else { known };
         Ok(head)
     }
 
     /// Checks that a head, or the beginning of one, may stand here.
-    fn check(&self, head: &[u8], max_payload: usize) -> Result<(), Violation> {
+    fn check(&self, head: &[u8], max_payload: usize, extension: &impl Extension) -> Result<(), Violation> {
         let broken = |reason| Err(Violation::protocol(reason));
         let Some(&first) = head.first() else { return Ok(()) };
         let (is_final, is_control) = (first & 0x80 != 0, first & 0x08 != 0);
-        if first & 0x70 != 0 {
-            return broken("reserved bit set");
+        let reserved = first & RESERVED_BITS;
+        if reserved != 0 && !(matches!(first & 0x0F, 0x1 | 0x2) && extension.claims(reserved)) {
+            return Err(Violation::RESERVED);
         }
         match first & 0x0F {
             0x0 if self.body.is_none() => return broken("continuation of nothing"),
@@ -382,7 +414,9 @@ impl<T: Default> Unfinished<T> {
         if payload_len >> 63 != 0 {
             return broken("payload length of 64 bits");
         }
-        let left = max_payload.saturating_sub(self.body.as_ref().map_or(0, Body::len));
+        // What an encoded message decodes to is limited where that is done.
+        let came = self.body.as_ref().filter(|_| !self.is_encoded).map_or(0, Body::len);
+        let left = max_payload.saturating_sub(came);
         if !is_control && payload_len > left as u64 {
             return Err(Violation::TOO_LARGE);
         }
@@ -397,6 +431,9 @@ impl<T: Default> Unfinished<T> {
             0xA => Some(Opcode::Pong),
             _ => None,
         };
+        if control.is_none() && self.body.is_none() {
+            self.is_encoded = head.first & RESERVED_BITS != 0;
+        }
         match head.first & 0x0F {
             0x1 => self.body = Some(Body::text(std::mem::take(&mut self.spare))),
             0x2 => self.body = Some(Body::binary(std::mem::take(&mut self.spare))),

@@ -4,5 +4,6 @@
 
 pub mod assembler;
 pub mod endpoint;
+pub mod extension;
 pub mod frame;
 pub mod reflected;

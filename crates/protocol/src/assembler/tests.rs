@@ -1,8 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
-use std::cell::RefCell;
-
 use super::*;
+use heard::{Heard, SPARES, feed, next};
+
+mod differential;
+mod extension;
+mod heard;
+mod streams;
 
 const MAX: usize = 1 << 20;
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
@@ -28,80 +32,15 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [head(first, payload.len() as u64), masked(payload)].concat()
 }
 
-thread_local! {
-    /// So that one test's buffers are another one's.
-    static SPARES: RefCell<Spares<()>> = const { RefCell::new(Spares::NONE) };
-}
-
-fn next(assembler: &mut Assembler<()>, bytes: &mut [u8], max: usize) -> Step<()> {
-    match assembler.whole(bytes, max) {
-        Some(whole) => Step::Whole(whole),
-        None => SPARES.with_borrow_mut(|spares| assembler.take(bytes, max, spares)),
-    }
-}
-
-fn recycle(assembled: Assembled<()>) {
-    SPARES.with_borrow_mut(|spares| assembled.recycle(spares));
-}
-
-/// The result of bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
-    Text(String),
-    Binary(Vec<u8>),
-    Control(Opcode, Vec<u8>),
-    Broken(u16),
-}
-
-fn heard(message: Message<'_>) -> Heard {
-    match message {
-        Message::Text(text) => Heard::Text(text.to_owned()),
-        Message::Binary(bytes) => Heard::Binary(bytes.to_vec()),
-    }
-}
-
-/// Feeds one read's bytes, as a connection does; nothing is heard behind a violation.
-pub(super) fn feed(assembler: &mut Assembler<()>, bytes: &[u8], max: usize, all: &mut Vec<Heard>) {
-    let mut bytes = bytes.to_vec();
-    let mut at = 0;
-    while at < bytes.len() && !matches!(all.last(), Some(Heard::Broken(_))) {
-        at += match next(assembler, &mut bytes[at..], max) {
-            Step::Whole(whole) => {
-                let payload = &mut bytes[at + whole.head_len..at + whole.len];
-                frame::unmask(payload, whole.mask);
-                all.push(match whole.opcode {
-                    Opcode::Text => std::str::from_utf8(payload)
-                        .map_or(Heard::Broken(1007), |text| Heard::Text(text.to_owned())),
-                    Opcode::Binary => Heard::Binary(payload.to_vec()),
-                    opcode => Heard::Control(opcode, payload.to_vec()),
-                });
-                whole.len
-            }
-            Step::Taken(len) => len,
-            Step::Message(len, assembled) => {
-                all.push(heard(assembled.message()));
-                recycle(assembled);
-                len
-            }
-            Step::Control(len, control) => {
-                all.push(Heard::Control(control.opcode, control.payload().to_vec()));
-                len
-            }
-            Step::Broken(violation) => {
-                all.push(Heard::Broken(violation.code));
-                return;
-            }
-        };
-    }
-}
-
 fn all_of(reads: &[&[u8]], max: usize) -> Vec<Heard> {
     let (mut assembler, mut all) = (Assembler::IDLE, Vec::new());
-    reads.iter().for_each(|read| feed(&mut assembler, read, max, &mut all));
+    for read in reads {
+        feed(&mut assembler, read, max, &mut all);
+    }
     all
 }
 
-/// The place where an empty assembler sees a violation if it is fed byte by byte behind `before`.
+/// Where an empty assembler sees a violation if it is fed byte by byte behind `before`.
 fn breaks_at(before: &[u8], bytes: &[u8], max: usize) -> Option<(usize, Violation)> {
     let mut assembler = Assembler::IDLE;
     let mut all = Vec::new();
