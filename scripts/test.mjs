@@ -25,6 +25,7 @@ const nodeTests = {
 const engineAlone = ['--locked', '--workspace', '--no-default-features'];
 const withNode = ['--locked'];
 const denyWarnings = ['--', '-D', 'warnings'];
+const fuzzTargets = ['--manifest-path', 'fuzz/Cargo.toml'];
 const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
 
 /**
@@ -36,6 +37,7 @@ const checks = [
   { name: 'layers', command: ['node', 'scripts/layers.mjs'] },
   { name: 'Node internals', command: ['node', 'scripts/node-internals.mjs'] },
   { name: 'rustfmt', command: ['cargo', 'fmt', '--all', '--check'] },
+  { name: 'rustfmt, fuzz targets', command: ['cargo', 'fmt', '--check', ...fuzzTargets] },
   { name: 'rustfmt, load generator', command: ['cargo', 'fmt', '--check', ...loadGenerator] },
   { name: 'biome', command: ['node_modules/.bin/biome', 'check', '--error-on-warnings'] },
   { name: 'types', command: ['node_modules/.bin/tsc'] },

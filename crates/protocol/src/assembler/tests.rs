@@ -3,6 +3,8 @@
 use super::*;
 use heard::{Heard, SPARES, feed, next};
 
+mod any_frame;
+mod corpus;
 mod differential;
 mod extension;
 mod heard;

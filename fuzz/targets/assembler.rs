@@ -1,0 +1,13 @@
+//! The assembler against tungstenite: the test of `crates/protocol` with the fuzzer's streams.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+// What the shared files know as their crate's.
+use protocol::{assembler, extension, frame};
+
+#[path = "../../crates/protocol/src/assembler/tests/differential.rs"]
+mod differential;
+#[path = "../../crates/protocol/src/assembler/tests/heard.rs"]
+mod heard;
+
+fuzz_target!(|case: &[u8]| differential::compare_cut(case, &"the case"));
