@@ -9,8 +9,10 @@
 
 use crate::worker::{memory, outgoing, progress, send_queue};
 
+#[allow(clippy::duplicate_mod, reason = "a second time, with loom's types")]
 #[path = "../mailbox.rs"]
 mod mailbox;
+#[allow(clippy::duplicate_mod, reason = "as above")]
 #[path = "../writer.rs"]
 mod writer;
 
