@@ -1,6 +1,7 @@
 //! Scenario tests: the engine on real loopback sockets, without Node.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod allocations;
 mod bridge;
 mod client;
 mod door;
