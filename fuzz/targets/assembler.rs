@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 // What the shared files know as their crate's.
-use protocol::{assembler, extension, frame};
+use protocol::{assembler, endpoint, extension, frame};
 
 #[path = "../../crates/protocol/src/assembler/tests/differential.rs"]
 mod differential;

@@ -29,7 +29,6 @@ pub const BYTES_PER_SECOND: u64 = 8 * 1024;
 
 /// Of a frame's first byte: those of extensions.
 const RESERVED_BITS: u8 = 0x70;
-const HALF_A_CODE: &str = "close frame with half a code";
 
 /// Boxes for what is unfinished, and their buffers.
 #[derive(Debug, Default)]
@@ -65,6 +64,8 @@ pub struct Violation {
 impl Violation {
     /// Text that is not UTF-8.
     pub const BAD_UTF8: Violation = Violation { code: close::BAD_UTF8, reason: "invalid UTF-8" };
+    /// A close frame with one byte of a code.
+    pub const HALF_A_CODE: Violation = Violation::protocol("close frame with half a code");
     /// See [`Assembler::is_overdue`].
     pub const TOO_SLOW: Violation =
         Violation { code: close::POLICY, reason: "message not complete within limits.messageTimeoutMs" };
@@ -240,25 +241,6 @@ impl<T: Default, E: Extension> Assembler<T, E> {
     }
 }
 
-/// Code and reason of a close frame's payload, as they are to be sent back: 1005 if it has none, and 1002 if its code is one
-/// that nobody may send (see [`close::SENDABLE`]).
-///
-/// # Errors
-/// 1002 for half a code, 1007 for a reason that is not UTF-8.
-pub fn read_close(payload: &[u8]) -> Result<(u16, &str), Violation> {
-    match payload {
-        [] => Ok((close::NO_STATUS, "")),
-        [_] => Err(Violation::protocol(HALF_A_CODE)),
-        [high, low, reason @ ..] => match std::str::from_utf8(reason) {
-            Ok(reason) => match u16::from_be_bytes([*high, *low]) {
-                code if close::is_sendable(code) => Ok((code, reason)),
-                _ => Ok((close::PROTOCOL, "Protocol violation")),
-            },
-            Err(_) => Err(Violation::BAD_UTF8),
-        },
-    }
-}
-
 /// A frame or a message that is not complete.
 #[derive(Debug, Default)]
 struct Unfinished<T> {
@@ -408,7 +390,7 @@ impl<T: Default> Unfinished<T> {
             return broken("control frame too long");
         }
         if first & 0x0F == Opcode::Close as u8 && second & 0x7F == 1 {
-            return broken(HALF_A_CODE);
+            return Err(Violation::HALF_A_CODE);
         }
         let Some((payload_len, _)) = frame::payload_len(head) else { return Ok(()) };
         if payload_len >> 63 != 0 {

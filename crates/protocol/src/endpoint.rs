@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use codes::close::ClosedBy;
 
-use crate::assembler::{self, Assembled, Assembler, Spares, Step, Violation};
+use crate::assembler::{Assembled, Assembler, Spares, Step, Violation};
 use crate::frame::{self, Message, Opcode, Whole};
 use crate::reflected::Reflected;
 pub use command::Commands;
-pub use end::SLOW;
+pub use end::{SLOW, read_close};
 
 mod command;
 mod end;
@@ -356,7 +356,7 @@ impl<K: Default> Endpoint<K> {
     /// The peer began the close handshake, or answered ours (RFC 6455, section 5.5.1). Its code and reason are sent back. In an
     /// answer they mean nothing any more.
     fn on_close(&mut self, payload: &[u8], host: &mut impl Host<K>) {
-        match assembler::read_close(payload) {
+        match read_close(payload) {
             Ok((code, reason)) => self.conclude(code, reason, ClosedBy::Peer, host),
             Err(violation) => self.fail(violation, host),
         }

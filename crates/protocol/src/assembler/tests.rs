@@ -248,13 +248,3 @@ fn what_is_unfinished_is_overdue_after_its_time_and_a_second_for_each_8_kib_that
     feed(&mut assembler, &frame(0x01, b"x"), MAX, &mut all);
     assert!(!assembler.is_timed() && !assembler.is_overdue(600_000, timeout));
 }
-
-#[test]
-fn the_payload_of_a_close_frame_is_read_or_refused() {
-    assert_eq!(read_close(b""), Ok((1005, "")));
-    assert_eq!(read_close(b"\x03\xE8"), Ok((1000, "")));
-    assert_eq!(read_close(b"\x0F\xA0bye"), Ok((4000, "bye")));
-    assert_eq!(read_close(b"\x03\xED").map(|(code, _)| code), Ok(1002), "1005 said aloud");
-    assert_eq!(read_close(b"\x03").map_err(|violation| violation.code), Err(1002));
-    assert_eq!(read_close(b"\x03\xE8\xFF"), Err(Violation::BAD_UTF8));
-}

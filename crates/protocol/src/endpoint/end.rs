@@ -199,3 +199,22 @@ impl<K: Default> Endpoint<K> {
         self.phase = Phase::Over;
     }
 }
+
+/// Code and reason of a close frame's payload, as they are to be sent back: 1005 if it has none, and 1002 if its code is one
+/// that nobody may send (see [`close::SENDABLE`]).
+///
+/// # Errors
+/// 1002 for half a code, 1007 for a reason that is not UTF-8.
+pub fn read_close(payload: &[u8]) -> Result<(u16, &str), Violation> {
+    match payload {
+        [] => Ok((close::NO_STATUS, "")),
+        [_] => Err(Violation::HALF_A_CODE),
+        [high, low, reason @ ..] => match std::str::from_utf8(reason) {
+            Ok(reason) => match u16::from_be_bytes([*high, *low]) {
+                code if close::is_sendable(code) => Ok((code, reason)),
+                _ => Ok((close::PROTOCOL, "Protocol violation")),
+            },
+            Err(_) => Err(Violation::BAD_UTF8),
+        },
+    }
+}

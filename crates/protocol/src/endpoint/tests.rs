@@ -469,3 +469,13 @@ fn a_peer_that_goes_on_sending_after_its_fault_gets_a_moment_and_is_read_no_more
     assert_eq!(endpoint.input(&mut world), Input::Unwanted);
     assert!(!world.has_deadline, "and no second one");
 }
+
+#[test]
+fn the_payload_of_a_close_frame_is_read_or_refused() {
+    assert_eq!(read_close(b""), Ok((1005, "")));
+    assert_eq!(read_close(b"\x03\xE8"), Ok((1000, "")));
+    assert_eq!(read_close(b"\x0F\xA0bye"), Ok((4000, "bye")));
+    assert_eq!(read_close(b"\x03\xED").map(|(code, _)| code), Ok(1002), "1005 said aloud");
+    assert_eq!(read_close(b"\x03").map_err(|violation| violation.code), Err(1002));
+    assert_eq!(read_close(b"\x03\xE8\xFF"), Err(Violation::BAD_UTF8));
+}

@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::{self, Role, WebSocketConfig, WebSocketContext};
 
 use super::heard::{Heard, feed};
-use crate::assembler::{Assembler, Violation, read_close};
+use crate::assembler::{Assembler, Violation};
+use crate::endpoint::read_close;
 use crate::frame::{self, MAX_CONTROL, Opcode};
 
 /// Longest message of the streams that are compared.
