@@ -205,7 +205,7 @@ impl Engine {
     pub fn send(&self, id: ConnectionId, message: Message<'_>) -> Result<bool, Error> {
         let limit = self.check_size(message)?;
         let Some(handle) = self.get(id) else { return Ok(false) };
-        Ok(handle.push(&Outgoing::new(message), limit) == Pushed::Queued)
+        Ok(handle.push(Outgoing::new(message).frames(handle.encoding()), limit) == Pushed::Queued)
     }
 
     fn check_open(&self) -> Result<(), Error> {

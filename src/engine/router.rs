@@ -83,7 +83,7 @@ pub(super) fn on_message(
                     count.grow(text.len());
                     let text = text.into();
                     *rest = Some(Box::new(Relaying { text, count, rooms, done, outcome }));
-                    return Routed::Unfinished;
+                    return Routed::Done;
                 }
                 outcome
             }

@@ -96,8 +96,8 @@ impl Application for Shared {
     fn on_end(&self, handle: &Arc<Handle>, end: Option<End>, announced: bool) {
         self.registry.forget(handle);
         let Some(End { code, reason, by }) = end else { return };
-        tracing::debug!(id = handle.id, code, ?by, "connection ended");
         if announced {
+            tracing::debug!(id = handle.id, code, ?by, "connection ended");
             self.counters.closed(code, by);
         }
         // The embedder may hold an object for a connection whose 101 could not be written.

@@ -53,8 +53,9 @@ pub(crate) fn relay(
 pub(crate) fn push_to(group: &Group, messages: &Outgoing<'_>, outbox_limit: usize) -> u32 {
     let (mut queued, mut cost) = (0, 0);
     group.for_each(|handle: &Arc<Handle>| {
-        cost += PUSH + scheduler::bytes(messages.frames(handle.encoding()).copied_len());
-        queued += u32::from(handle.push(messages, outbox_limit) == Pushed::Queued);
+        let frames = messages.frames(handle.encoding());
+        cost += PUSH + scheduler::bytes(frames.copied_len());
+        queued += u32::from(handle.push(frames, outbox_limit) == Pushed::Queued);
     });
     scheduler::charge(cost);
     queued
@@ -68,4 +69,35 @@ pub(crate) fn count(registry: &Registry, channel: Channel<'_>) -> u32 {
         Channel::Everyone => registry.count(None),
     };
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::handle::Peer;
+    use crate::worker::inbox::Inbox;
+    use crate::worker::outgoing::Encoding;
+    use crate::worker::outgoing::tests::take_fragmented;
+
+    #[test]
+    fn a_fan_out_encodes_a_message_once_for_each_kind_among_its_recipients_and_for_no_other() {
+        let registry = Registry::default();
+        let inbox = Arc::new(Inbox::of_test(0));
+        let add = |id: u64, user: &str, encoding| {
+            let handle = Handle::new(id, user.into(), Peer::default(), inbox.clone());
+            let handle = Arc::new(handle.with_encoding(encoding));
+            registry.add(&handle);
+            handle
+        };
+        let plain = [1, 2].map(|id| add(id, "plain", Encoding::Plain));
+        let send = |channel: Channel<'_>| deliver(&registry, channel, Message::Text("abc"), 1 << 20);
+        assert_eq!((send(Channel::Everyone), take_fragmented()), (2, 0), "nobody is of that kind");
+        let fragmented = [3, 4, 5].map(|id| add(id, "other", Encoding::Fragmented));
+        assert_eq!((send(Channel::User("plain")), take_fragmented()), (2, 0), "none of them is meant");
+        assert_eq!((send(Channel::User("other")), take_fragmented()), (3, 1));
+        let buffered = |handles: &[Arc<Handle>]| -> Vec<usize> {
+            handles.iter().map(|handle| handle.buffered()).collect()
+        };
+        assert_eq!((buffered(&plain), buffered(&fragmented)), (vec![10; 2], vec![7; 3]));
+    }
 }

@@ -18,8 +18,8 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
     fn must_pause(&self, handle: &Arc<Handle>) -> bool;
 
     /// Deals with a message. With `may_reflect` the caller is able to do what [`Routed::Reflect`] asks for: see also
-    /// [`Writer::may_write_directly`](super::writer::Writer::may_write_directly). [`Routed::Unfinished`]: it is for more rooms than one
-    /// turn has time, or Redis room, for, and `rest` is what [`Application::relay_on`] goes on with before the next message.
+    /// [`Writer::may_write_directly`](super::writer::Writer::may_write_directly). If it is for more rooms than
+    /// one turn has time, or Redis room, for, [`Application::relay_on`] goes on with `rest`, before the next message.
     fn on_message(
         &self,
         handle: &Arc<Handle>,

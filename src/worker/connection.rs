@@ -279,28 +279,25 @@ impl Connection {
 
     /// Loses it outside its turns, and whatever it has left to do.
     pub(super) fn shed_now(&mut self, worker: &Worker) {
-        self.registration.handle.enter(worker);
+        let _running = worker.run(&self.registration.handle);
         endpoint!(self, &worker.scheduler.begin(), worker, on_failure());
-        self.registration.handle.leave(worker);
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
     pub(super) fn turn(&mut self, budget: &Budget, worker: &Worker) -> bool {
+        let _running = worker.run(&self.registration.handle);
         // Only a bridge wakes it by a waker: the poller knows its place.
-        let is_over = if self.socket.is_bridge() {
+        if self.socket.is_bridge() {
             let waker = Waker::from(self.registration.handle.clone());
             self.take_turn(&mut Context::from_waker(&waker), budget, worker)
         } else {
             self.take_turn(&mut Context::from_waker(Waker::noop()), budget, worker)
-        };
-        self.registration.handle.leave(worker);
-        is_over
+        }
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>, budget: &Budget, worker: &Worker) -> bool {
-        self.registration.handle.enter(worker);
         let commands = self.registration.handle.commands();
-        if !commands.give_up(|| self.registration.handle.is_held())
+        if !commands.gives_up(|| self.registration.handle.is_held())
             && let Some(relaying) = &mut self.relaying
         {
             if self.registration.app.relay_on(&self.registration.handle, relaying, budget) {
@@ -308,7 +305,7 @@ impl Connection {
             } else if self.is_to_go(cx) {
                 endpoint!(self, budget, worker, on_failure());
                 return true;
-            } else if !commands.give_up(|| self.registration.handle.is_held()) {
+            } else if !commands.gives_up(|| self.registration.handle.is_held()) {
                 if !self.registration.handle.is_held() {
                     self.registration.handle.wake_on(worker);
                 }

@@ -85,7 +85,7 @@ impl Connections {
         }
         let handle = connection.handle().clone();
         self.put_back(token, connection);
-        handle.wake_here();
+        handle.wake_on(worker);
     }
 
     fn put_back(&self, token: Token, connection: Box<Connection>) {
@@ -151,7 +151,7 @@ impl Connections {
             if gone.len() < SHED && connection.outstays(late) {
                 gone.extend(slot.connection.take());
             } else {
-                slot.handle.wake_here();
+                slot.handle.wake_on(worker);
             }
         };
         let count = ready.map(notice).count();
@@ -203,7 +203,7 @@ impl Connections {
     pub(super) fn flush(
         &self,
         tokens: &mut Vec<Token>,
-        outboxes: &mut Vec<(Token, Result<Box<SendQueue>, Flushed>)>,
+        queues: &mut Vec<(Token, Result<Box<SendQueue>, Flushed>)>,
         worker: &Worker,
     ) {
         let table = self.table.borrow();
@@ -215,13 +215,13 @@ impl Connections {
                 bytes += len;
                 send_queue
             });
-            outboxes.push((token, send_queue));
+            queues.push((token, send_queue));
             if bytes >= FLUSH_BYTES {
                 break;
             }
         }
         tokens.drain(..taken);
-        for (token, send_queue) in outboxes.drain(..) {
+        for (token, send_queue) in queues.drain(..) {
             let Some((handle, connection)) = table.begun(token) else { continue };
             write(token, connection, &worker.scheduler, || match send_queue {
                 Ok(send_queue) => handle.writer().write(send_queue, connection.socket(), &worker.inbox),

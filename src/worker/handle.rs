@@ -16,7 +16,7 @@ use super::account::Account;
 use super::group::Group;
 use super::inbox::Inbox;
 use super::intake::Window;
-use super::outgoing::{Encoding, Outgoing};
+use super::outgoing::{Encoding, Frames};
 use super::rooms::Rooms;
 use super::scheduler::Scheduler;
 use super::token::Token;
@@ -109,11 +109,11 @@ impl Handle {
     }
 
     /// Queues a message, or a few. `limit` is the send queue's size: see [`Writer::push`].
-    pub(crate) fn push(self: &Arc<Self>, message: &Outgoing<'_>, limit: usize) -> Pushed {
+    pub(crate) fn push(self: &Arc<Self>, frames: &Frames<'_>, limit: usize) -> Pushed {
         if self.flags.load(Ordering::Relaxed) & OPEN == 0 {
             return Pushed::Closed;
         }
-        match self.writer.push(message.frames(self.encoding), limit, &self.inbox.memory) {
+        match self.writer.push(frames, limit, &self.inbox.memory) {
             Push::Queued { wake, press } => {
                 if wake {
                     self.inbox.flush(self);
@@ -283,11 +283,6 @@ impl Handle {
 
     // For the connection itself.
 
-    /// The connection's turn begins: its own pushes don't wake it until [`Handle::leave`].
-    pub(super) fn enter(&self, worker: &Worker) {
-        worker.running.set(self);
-    }
-
     /// The commands that it is yet to carry out.
     pub(crate) fn commands(&self) -> Commands {
         Commands(self.flags.load(Ordering::Acquire) & Commands::MASK)
@@ -296,11 +291,6 @@ impl Handle {
     /// See [`Connections::look_ahead`](super::connections::Connections::look_ahead).
     pub(super) fn glance(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
-    }
-
-    /// Its turn ends.
-    pub(super) fn leave(&self, worker: &Worker) {
-        worker.running.set(std::ptr::null());
     }
 
     /// Forgets commands that were carried out.
@@ -408,7 +398,6 @@ impl Handle {
 
     /// Ends the connection with the heartbeat's code.
     pub(super) fn declare_dead(self: &Arc<Self>) {
-        tracing::debug!(id = self.id, "no answer to ping");
         self.command(Commands::DEAD);
     }
 }

@@ -4,8 +4,8 @@
 //! scheduler looks at its global queue only now and then, and its tail latency shows that. What other threads
 //! push to a worker's connections goes through its inbox, which wakes it once per batch.
 //!
-//! A [`Worker`] is an object, whose parts own what they have. Who is called without it, such as a push from wherever, asks for
-//! [the one of its thread](with).
+//! A [`Worker`] is an object, whose parts own what they have. A function that is called without it, such as a push from wherever,
+//! asks for [the one of its thread](with).
 
 pub(crate) mod account;
 pub(crate) mod application;
@@ -109,9 +109,24 @@ impl Worker {
         Entered(HERE.with(|here| here.worker.replace(Some(self.clone()))))
     }
 
+    /// Begins a connection's turn, which ends when the answer is dropped: until then its own pushes don't wake it.
+    fn run(&self, handle: &Handle) -> Running<'_> {
+        self.running.set(handle);
+        Running(self)
+    }
+
     /// True while this connection has its turn.
     fn runs(&self, handle: &Handle) -> bool {
         std::ptr::eq(self.running.get(), handle)
+    }
+}
+
+/// See [`Worker::run`].
+struct Running<'a>(&'a Worker);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(std::ptr::null());
     }
 }
 

@@ -1,5 +1,6 @@
-//! Messages on their way out: encoded once for each kind of recipient, however many there are of it, when the first asks.
+//! Messages on their way out: encoded once for each kind of recipient, however many there are of it.
 
+#[cfg(test)]
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -22,24 +23,20 @@ pub(crate) enum Encoding {
     Fragmented,
 }
 
-impl Encoding {
-    const COUNT: usize = if cfg!(test) { 2 } else { 1 };
-}
-
 /// One message, or a few, for all its recipients.
 #[derive(Debug)]
 pub(crate) struct Outgoing<'a> {
-    /// None if its plain frames are what it was made of.
-    source: Option<Message<'a>>,
-    /// By [`Encoding`].
-    frames: [OnceCell<Frames<'a>>; Encoding::COUNT],
+    /// Encoded at once, before a group is locked. Other kinds are made of these frames, when the first recipient of a kind asks.
+    plain: Frames<'a>,
+    #[cfg(test)]
+    fragmented: OnceCell<Frames<'static>>,
 }
 
 impl<'a> Outgoing<'a> {
-    /// A message, which is not encoded yet.
+    /// A message.
     #[inline]
     pub(crate) fn new(message: Message<'a>) -> Self {
-        Outgoing { source: Some(message), frames: Default::default() }
+        Outgoing::plain(Frames::plain(message))
     }
 
     /// Messages whose plain frames follow each other in `frames`, see [`append`](protocol::frame::append). Takes them if they are
@@ -49,39 +46,24 @@ impl<'a> Outgoing<'a> {
             ..=COPY_LIMIT => Body::Copied(frames),
             _ => Body::Shared(SharedFrame::new(std::mem::take(frames))),
         };
-        let outgoing = Outgoing { source: None, frames: Default::default() };
-        let plain = Frames { head: [0; 10], head_len: 0, messages, body };
-        let _ = outgoing.frames[Encoding::Plain as usize].set(plain);
-        outgoing
+        Outgoing::plain(Frames { head: [0; 10], head_len: 0, messages, body })
+    }
+
+    fn plain(plain: Frames<'a>) -> Self {
+        Outgoing {
+            plain,
+            #[cfg(test)]
+            fragmented: OnceCell::new(),
+        }
     }
 
     /// Its frames for a recipient of this kind.
     #[inline]
     pub(crate) fn frames(&self, encoding: Encoding) -> &Frames<'a> {
-        self.frames[encoding as usize].get_or_init(|| self.encode(encoding))
-    }
-
-    fn encode(&self, encoding: Encoding) -> Frames<'a> {
         match encoding {
-            Encoding::Plain => Frames::plain(self.source.unwrap_or(Message::Binary(&[]))),
+            Encoding::Plain => &self.plain,
             #[cfg(test)]
-            Encoding::Fragmented => tests::fragment(self),
-        }
-    }
-
-    /// Calls with each of its messages.
-    #[cfg(test)]
-    fn for_each(&self, mut call: impl FnMut(Message<'_>)) {
-        if let Some(message) = self.source {
-            return call(message);
-        }
-        let frames = self.frames(Encoding::Plain).to_vec();
-        let mut rest = &frames[..];
-        while let Some((len, _)) = protocol::frame::first_frame(rest) {
-            let (frame, behind) = rest.split_at(len);
-            let head_len = protocol::frame::payload_len(frame).map_or(len, |(_, head_len)| head_len);
-            call(Message::Binary(&frame[head_len..]));
-            rest = behind;
+            Encoding::Fragmented => self.fragmented.get_or_init(|| tests::fragment(&self.plain)),
         }
     }
 }
@@ -164,68 +146,48 @@ pub(crate) enum Encoded<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::cell::Cell;
 
+    use protocol::frame::{append, first_frame};
+
     use super::*;
-    use crate::registry::Registry;
-    use crate::registry::delivery::deliver;
-    use crate::registry::recipients::Channel;
-    use crate::worker::handle::{Handle, Peer};
-    use crate::worker::inbox::Inbox;
 
     thread_local! {
         static FRAGMENTED: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// The other encoding. Notes that it was asked for.
-    pub(super) fn fragment<'a>(outgoing: &Outgoing<'a>) -> Frames<'a> {
-        FRAGMENTED.set(FRAGMENTED.get() + 1);
-        let (mut frames, mut messages) = (Vec::new(), 0);
-        outgoing.for_each(|message| {
-            let (mut head, head_len) = encode_head(message.opcode(), message.payload().len());
-            // A continuation frame.
-            head[0] = 0x80;
-            frames.extend_from_slice(&[message.opcode() as u8, 0]);
-            frames.extend_from_slice(&[&head[..usize::from(head_len)], message.payload()].concat());
-            messages += 1;
-        });
-        Frames { head: [0; 10], head_len: 0, messages, body: Body::Shared(SharedFrame::new(frames)) }
+    /// The number of times that the other encoding was asked for since the last call.
+    pub(crate) fn take_fragmented() -> usize {
+        FRAGMENTED.take()
     }
 
-    #[test]
-    fn a_fan_out_encodes_a_message_once_for_each_kind_among_its_recipients_and_for_no_other() {
-        let registry = Registry::default();
-        let inbox = Arc::new(Inbox::of_test(0));
-        let add = |id: u64, user: &str, encoding| {
-            let handle = Handle::new(id, user.into(), Peer::default(), inbox.clone());
-            let handle = Arc::new(handle.with_encoding(encoding));
-            registry.add(&handle);
-            handle
-        };
-        let plain = [1, 2].map(|id| add(id, "plain", Encoding::Plain));
-        let send = |channel: Channel<'_>| deliver(&registry, channel, Message::Text("abc"), 1 << 20);
-        assert_eq!((send(Channel::Everyone), FRAGMENTED.take()), (2, 0), "nobody is of that kind");
-        let fragmented = [3, 4, 5].map(|id| add(id, "other", Encoding::Fragmented));
-        assert_eq!((send(Channel::User("plain")), FRAGMENTED.take()), (2, 0), "none of them is meant");
-        assert_eq!((send(Channel::User("other")), FRAGMENTED.take()), (3, 1));
-        let buffered = |handles: &[Arc<Handle>]| -> Vec<usize> {
-            handles.iter().map(|handle| handle.buffered()).collect()
-        };
-        assert_eq!((buffered(&plain), buffered(&fragmented)), (vec![10; 2], vec![7; 3]));
+    /// The other encoding.
+    pub(super) fn fragment(plain: &Frames<'_>) -> Frames<'static> {
+        FRAGMENTED.set(FRAGMENTED.get() + 1);
+        let (plain, mut frames) = (plain.to_vec(), Vec::new());
+        let (mut rest, mut messages) = (&plain[..], 0);
+        while let Some((len, _)) = first_frame(rest) {
+            // An empty frame that goes on, and the message's own as its continuation.
+            frames.extend_from_slice(&[rest[0] & 0x0F, 0, 0x80]);
+            frames.extend_from_slice(&rest[1..len]);
+            rest = &rest[len..];
+            messages += 1;
+        }
+        Frames { head: [0; 10], head_len: 0, messages, body: Body::Shared(SharedFrame::new(frames)) }
     }
 
     #[test]
     fn messages_that_came_together_are_encoded_for_every_kind() {
         let mut plain = Vec::new();
-        ["abc", "", "de"]
+        [Message::Text("abc"), Message::Binary(b""), Message::Text("de")]
             .into_iter()
-            .for_each(|text| protocol::frame::append(&mut plain, Message::Text(text)));
-        let len = plain.len();
+            .for_each(|message| append(&mut plain, message));
         let outgoing = Outgoing::of(&mut plain, 3);
-        assert_eq!((outgoing.frames(Encoding::Plain).wire_len(), FRAGMENTED.take()), (len, 0));
+        assert_eq!((outgoing.frames(Encoding::Plain).messages(), take_fragmented()), (3, 0));
         let other = outgoing.frames(Encoding::Fragmented);
-        assert_eq!((other.wire_len(), other.messages(), FRAGMENTED.take()), (len + 3 * 2, 3, 1));
+        assert_eq!((other.messages(), take_fragmented()), (3, 1));
+        assert_eq!(other.to_vec(), b"\x01\0\x80\x03abc\x02\0\x80\0\x01\0\x80\x02de");
     }
 
     #[test]
@@ -235,7 +197,7 @@ mod tests {
             let outgoing = Outgoing::new(Message::Text(&text));
             let frames = outgoing.frames(Encoding::Plain);
             let mut expected = Vec::new();
-            protocol::frame::append(&mut expected, Message::Text(&text));
+            append(&mut expected, Message::Text(&text));
             assert_eq!(frames.to_vec(), expected);
             assert_eq!(frames.wire_len(), expected.len());
             assert_eq!(matches!(frames.encoded(), Encoded::Shared(_)), is_shared, "{len}");

@@ -67,7 +67,7 @@ fn body(code: Code, message: &str) -> String {
 
 fn push(sender: &Arc<Handle>, body: &str, outbox_limit: usize) {
     scheduler::charge(REFUSAL);
-    sender.push(&Outgoing::new(Message::Text(body)), outbox_limit);
+    sender.push(Outgoing::new(Message::Text(body)).frames(sender.encoding()), outbox_limit);
 }
 
 #[cfg(test)]

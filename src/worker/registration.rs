@@ -61,10 +61,7 @@ impl Drop for Registration {
         // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
-        super::with(|worker| {
-            self.handle.leave(worker);
-            worker.connections.release(self.token, self.expires_at);
-        });
+        super::with(|worker| worker.connections.release(self.token, self.expires_at));
         let inbox = self.handle.inbox();
         inbox.counters.messages_dropped.add(self.handle.writer().abandon(&inbox.memory));
         self.app.on_end(&self.handle, self.end.take().map(|end| *end), self.announced);

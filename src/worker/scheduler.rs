@@ -31,7 +31,7 @@ const GROUP_WORK: u64 = 1024;
 /// Connections that are written between two looks at the sockets, see [`flush_pushed`].
 const PORTION: usize = 64;
 
-/// Whose turn it is on one worker.
+/// The scheduler of one worker: says whose turn it is.
 #[derive(Debug)]
 pub(super) struct Scheduler {
     /// Connections that are to have a turn.
@@ -39,7 +39,7 @@ pub(super) struct Scheduler {
     /// Connections that have something to write, which others pushed.
     pushed: RefCell<RunQueue>,
     /// The work that all tasks of the worker have done, see [`charge`].
-    spent: Cell<u64>,
+    total: Cell<u64>,
     /// The number of those in `woken`.
     waiting: Cell<usize>,
     /// Milliseconds of its clock when it last looked.
@@ -91,9 +91,9 @@ impl Budget {
         Budget { short: SHORT_SHARED_TURN, ..Budget::begin() }
     }
 
-    /// Others have waited long enough.
+    /// Others have waited long enough. So they have on a thread that is no worker.
     pub(crate) fn is_spent(&self) -> bool {
-        super::with(|worker| worker.scheduler.is_spent(self)).unwrap_or(false)
+        super::with(|worker| worker.scheduler.is_spent(self)).unwrap_or(true)
     }
 }
 
@@ -113,7 +113,7 @@ impl Scheduler {
         Scheduler {
             woken: RefCell::default(),
             pushed: RefCell::default(),
-            spent: Cell::new(0),
+            total: Cell::new(0),
             waiting: Cell::new(0),
             now: Cell::new(0),
             epoch: Instant::now(),
@@ -123,22 +123,22 @@ impl Scheduler {
     /// See [`charge`].
     #[inline]
     pub(super) fn charge(&self, units: u64) {
-        self.spent.set(self.spent.get().wrapping_add(units));
+        self.total.set(self.total.get().wrapping_add(units));
     }
 
     /// The budget of work for one connection.
     pub(super) fn begin(&self) -> Budget {
-        Budget { before: self.spent.get(), short: SHORT_TURN }
+        Budget { before: self.total.get(), short: SHORT_TURN }
     }
 
     /// That of a connection which waited in this lane.
     fn begin_in(&self, lane: Lane) -> Budget {
         let short = if lane == Lane::Quiet { QUIET_TURN } else { SHORT_TURN };
-        Budget { before: self.spent.get(), short }
+        Budget { before: self.total.get(), short }
     }
 
     fn spent(&self, budget: &Budget) -> u64 {
-        self.spent.get().wrapping_sub(budget.before)
+        self.total.get().wrapping_sub(budget.before)
     }
 
     /// See [`Budget::is_spent`].
@@ -307,11 +307,11 @@ async fn next_round(respite: &mut Respite) -> (usize, bool) {
 /// go out to them in one write: the busier, the fewer writes. Nobody has a turn for it: a fan-out touches
 /// no more of a connection than its send queue and its socket.
 pub(super) async fn flush_pushed() {
-    let (mut portion, mut outboxes) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
+    let (mut portion, mut queues) = (Vec::with_capacity(PORTION), Vec::with_capacity(PORTION));
     loop {
         poll_fn(|cx| poll_queue(|scheduler| &scheduler.pushed, |queue| queue.poll_len(cx))).await;
         let is_empty = super::with(|worker| {
-            flush_portion(&mut portion, &mut outboxes, worker);
+            flush_portion(&mut portion, &mut queues, worker);
             worker.scheduler.pushed.borrow().is_empty()
         });
         if is_empty == Some(false) {
@@ -323,7 +323,7 @@ pub(super) async fn flush_pushed() {
 
 fn flush_portion(
     portion: &mut Vec<Token>,
-    outboxes: &mut Vec<(Token, Result<Box<SendQueue>, Flushed>)>,
+    queues: &mut Vec<(Token, Result<Box<SendQueue>, Flushed>)>,
     worker: &Worker,
 ) {
     let scheduler = &worker.scheduler;
@@ -335,7 +335,7 @@ fn flush_portion(
     }
     drop(queue);
     let budget = scheduler.begin();
-    worker.connections.flush(portion, outboxes, worker);
+    worker.connections.flush(portion, queues, worker);
     let mut queue = scheduler.pushed.borrow_mut();
     if lane == Lane::Quiet {
         queue.note_quiet_work(scheduler.spent(&budget));

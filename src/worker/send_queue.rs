@@ -21,7 +21,7 @@ use super::outgoing::{Encoded, Frames};
 
 /// Slices of one vectored write. Linux takes 1,024; more than this gains nothing.
 const MAX_SLICES: usize = 64;
-/// Emptied send queues that a thread keeps, with buffers of up to this size.
+/// Emptied send queues that a worker keeps, with buffers of up to this size.
 const SPARE_QUEUES: usize = 1024;
 const SPARE_CAPACITY: usize = 4 * 1024;
 /// First capacity of a gathering buffer, and its last: a full one is queued, so that its memory is free once it is written.
@@ -104,7 +104,7 @@ pub struct Dropped {
 }
 
 impl SendQueue {
-    /// An empty send queue, if possible one that was [`recycled`](SendQueue::recycle) on this thread, with its buffer.
+    /// An empty send queue, if possible one that was [`recycled`](SendQueue::recycle) on this worker, with its buffer.
     pub(crate) fn spare() -> Box<SendQueue> {
         super::with(|worker| worker.queues.0.borrow_mut().pop()).flatten().unwrap_or_default()
     }

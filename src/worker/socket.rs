@@ -34,7 +34,7 @@ mod tests;
 
 pub use taken::Taken;
 
-/// The time that such a peer may take to read our last frame.
+/// The time that a peer to whom nothing more will be said may take to read our last frame.
 pub(crate) const LINGER: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Duplicates a descriptor (`F_DUPFD_CLOEXEC`) that stays open for the length of the call.

@@ -81,6 +81,8 @@ impl Drop for WorkerThread {
 
 fn run(worker: &Rc<Worker>, runtime: Runtime) {
     let _entered = worker.enter();
+    // Dropped before that, also in a panic: the tasks in it look for their worker.
+    let runtime = runtime;
     runtime.spawn(scheduler::take_turns());
     runtime.spawn(scheduler::flush_pushed());
     runtime.spawn(turnstile::let_pass());

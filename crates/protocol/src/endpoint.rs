@@ -61,15 +61,13 @@ pub enum Routed {
     Done,
     /// It is for its sender alone, and goes back from where it lies.
     Reflect,
-    /// A part. No further input is taken before the rest is done.
-    Unfinished,
 }
 
 /// When an endpoint is to hear of [`Endpoint::on_deadline`], from now on. A new deadline replaces the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
-    /// After the time that a close handshake may take.
-    Handshake,
+    /// After the time that an end may take.
+    Close,
     /// As before, but not before the peer has had a moment to read our last frame.
     NotBeforeLinger,
     /// After a moment for the peer to read our last frame.
@@ -85,13 +83,13 @@ pub enum Effect<'a> {
     Send(&'a [u8]),
     /// The same for the answer to a ping. A peer that has too many of them wait for it is slow.
     Answer(&'a [u8]),
-    /// Take and give no messages from here on. The first reason is the one that counts, unless it was announced by `WillLeave`.
+    /// Take and give no messages from here on. The first reason counts. One that `WillLeave` announced comes before all.
     Leave { code: u16, reason: &'a str, by: ClosedBy },
     /// Keep this reason, for [`Host::take_end`].
     WillLeave { code: u16, reason: &'a str, by: ClosedBy },
     /// Drop what waits for the peer, which is too slow, and leave with [`SLOW`].
     Shed,
-    /// Give up the rest of a message that was [`Routed::Unfinished`], if there is one.
+    /// Give up the rest of a message that takes more than one turn, if there is one.
     GiveUp,
     /// See [`Deadline`].
     Wait(Deadline),
@@ -138,10 +136,10 @@ pub trait Host<K> {
 
     /// True if no further message may be taken in now.
     fn must_wait(&mut self) -> bool;
-    /// True if nothing more may be taken in in this turn: it has taken long, or a message is unfinished.
-    fn must_stop(&mut self) -> bool;
+    /// True if nothing more may be taken in in this turn: it has taken long, or a message has a rest that is for other turns.
+    fn is_turn_over(&mut self) -> bool;
     /// True while the application does not want to have messages.
-    fn is_stopped(&mut self) -> bool;
+    fn is_unwanted(&mut self) -> bool;
     /// The same before more is read. The host wakes the endpoint when it may be.
     fn must_pause(&mut self) -> bool;
     /// True if the application has yet to deal with what the peer said. A command says once it has.
@@ -152,7 +150,7 @@ pub trait Host<K> {
     fn buffered(&mut self) -> usize;
     /// True if the rest of an unfinished message would wait for others.
     fn is_held(&mut self) -> bool;
-    /// True if it is closed at once for what it holds, if it still holds that much when it was told to close.
+    /// True if more waits for the peer than an evicted endpoint may keep.
     fn clings(&mut self) -> bool;
     /// The request that [`Commands::close`] stands for.
     fn take_close(&mut self) -> Option<Box<CloseRequest>>;
@@ -273,7 +271,7 @@ impl<K: Default> Endpoint<K> {
                 }
             };
             // Input that is too much for the application waits as it came, in the fewest bytes.
-            if host.must_stop() || (self.phase == Phase::Open && host.is_stopped()) {
+            if host.is_turn_over() || (self.phase == Phase::Open && host.is_unwanted()) {
                 break;
             }
         }

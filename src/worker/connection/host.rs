@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use codes::close::ClosedBy;
+use codes::close::{self, ClosedBy};
 use protocol::assembler::Spares;
 use protocol::endpoint::{self, CloseRequest, Deadline, Effect, Routed, SLOW};
 use protocol::frame::Message;
@@ -44,7 +44,7 @@ impl Host<'_> {
                 }
                 return;
             }
-            Deadline::Handshake => timeout,
+            Deadline::Close => timeout,
             Deadline::Linger => LINGER,
             // A bridge takes its time to pass the frame on.
             Deadline::Offered if self.socket.is_bridge() => timeout,
@@ -85,7 +85,12 @@ impl endpoint::Host<Kept> for Host<'_> {
                 // A flood of pings whose answers nobody reads.
                 handle.bound_control(handle.inbox().limits.outbox_bytes);
             }
-            Effect::Leave { code, reason, by } => self.registration.leave(code, reason, by),
+            Effect::Leave { code, reason, by } => {
+                if code == close::HEARTBEAT {
+                    tracing::debug!(id = handle.id, "no answer to ping");
+                }
+                self.registration.leave(code, reason, by);
+            }
             Effect::WillLeave { code, reason, by } => self.registration.will_end(code, reason, by),
             Effect::Shed => self.shed(),
             Effect::GiveUp => {
@@ -129,12 +134,12 @@ impl endpoint::Host<Kept> for Host<'_> {
     }
 
     #[inline]
-    fn must_stop(&mut self) -> bool {
+    fn is_turn_over(&mut self) -> bool {
         self.relaying.is_some() || self.worker.scheduler.is_spent(self.budget)
     }
 
     #[inline]
-    fn is_stopped(&mut self) -> bool {
+    fn is_unwanted(&mut self) -> bool {
         self.registration.handle.is_stopped()
     }
 

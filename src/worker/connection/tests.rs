@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::config::{Auth, Config, Relay};
 use crate::events::{Event, Interest};
 use crate::worker::application::Application as _;
+use crate::worker::connections::Care;
 use crate::worker::handle::{Peer, Pushed};
 use crate::worker::outgoing::{Encoding, Outgoing};
 use crate::worker::poller::{Poller, Readiness};
@@ -38,15 +39,17 @@ struct Scene {
 fn in_rooms(rooms: usize, test: impl FnOnce(Scene)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
-    let worker = Worker::of_test();
-    let _is_worker = worker.enter();
-    let _poller = Poller::new().unwrap().watch_for(&worker);
     let mut config = Config { threads: 1, relay: Relay::Rooms, ..Config::new(Auth::Anonymous) };
     config.limits.max_connections = SEATS;
     let engine = Engine::start(config, Box::new(|| {})).unwrap();
     let shared = engine.shared();
+    let limits = shared.config.limits;
+    let care = Care { heartbeat: Default::default(), message_timeout: limits.message_timeout };
+    let worker = Worker::new(Arc::new(Inbox::new(usize::MAX, shared.memory.clone(), limits)), care);
+    let _is_worker = worker.enter();
+    let _poller = Poller::new().unwrap().watch_for(&worker);
     let [handle, witness] = ["eve", "witness"].map(|user| {
-        let inbox = Arc::new(Inbox::new(usize::MAX, shared.memory.clone(), shared.config.limits));
+        let inbox = worker.inbox.clone();
         let handle = Arc::new(Handle::new(shared.next_id(), user.into(), Peer::default(), inbox));
         shared.registry.add(&handle);
         for room in 0..rooms {
@@ -325,7 +328,9 @@ fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_end
         assert_eq!(scene.connection.endpoint.phase(), Phase::Settling);
         let handle = scene.connection.handle().clone();
         let text = text();
-        let pushes = [(); 3].map(|()| handle.push(&Outgoing::new(Message::Text(&text)), frame() / 4 + 1));
+        let pushes = [(); 3].map(|()| {
+            handle.push(Outgoing::new(Message::Text(&text)).frames(Encoding::Plain), frame() / 4 + 1)
+        });
         assert_eq!(pushes, [Pushed::Queued, Pushed::Queued, Pushed::Full]);
         assert!(scene.turn(&Budget::begin()));
         drop(scene.connection);

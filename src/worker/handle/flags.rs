@@ -16,3 +16,7 @@ pub(super) const HALTED: u32 = 1 << 13;
 pub(super) const ENDING: u32 = 1 << 14;
 /// Its client left before it had its place in the table.
 pub(super) const LEFT: u32 = 1 << 15;
+
+const _: () = assert!(
+    (OPEN | PAUSED | SEEN | HELD | CALLED | HALTED | ENDING | LEFT) & protocol::endpoint::Commands::MASK == 0
+);

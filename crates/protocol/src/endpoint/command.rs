@@ -31,7 +31,7 @@ impl Commands {
         self.0 == 0
     }
 
-    /// True if this one is among them.
+    /// True if one of these is among them.
     #[inline]
     pub fn has(self, command: u32) -> bool {
         self.0 & command != 0
@@ -39,7 +39,7 @@ impl Commands {
 
     /// True if the rest of a message that is on its way is given up, for it may take long: for an endpoint that is to go for memory, or
     /// at once, or that ends while the message is `held`.
-    pub fn give_up(self, held: impl FnOnce() -> bool) -> bool {
+    pub fn gives_up(self, held: impl FnOnce() -> bool) -> bool {
         self.has(Self::EVICT | Self::TERMINATE) || (self.has(Self::DEAD | Self::SLOW | Self::CLOSE) && held())
     }
 }

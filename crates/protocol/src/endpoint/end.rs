@@ -34,7 +34,7 @@ impl<K: Default> Endpoint<K> {
         let Holding { waiting, unfinished } = holding;
         // By now it may hold nothing.
         let evict = commands.has(Commands::EVICT) && waiting + unfinished > 0;
-        if commands.give_up(|| host.is_held()) {
+        if commands.gives_up(|| host.is_held()) {
             host.on_effect(Effect::GiveUp);
         }
         if commands.has(Commands::TERMINATE) {
@@ -51,7 +51,7 @@ impl<K: Default> Endpoint<K> {
             host.on_effect(Effect::Shed);
         }
         // A peer that has said its last answers no ping either.
-        if is_slow || commands.has(Commands::SETTLED) {
+        if is_slow || commands.has(Commands::SETTLED | Commands::CLOSE) {
             self.on_settled(host);
         }
         if commands.has(Commands::DEAD) && self.phase == Phase::Open {
@@ -69,7 +69,7 @@ impl<K: Default> Endpoint<K> {
         if is_slow && self.phase == Phase::Open {
             send_close(SLOW.0, SLOW.1, host);
             self.phase = Phase::Closing;
-            wait(Deadline::Handshake, host);
+            wait(Deadline::Close, host);
         }
         if evict && unfinished > 0 && matches!(self.phase, Phase::Open | Phase::Closing) {
             self.fail(Violation::NO_ROOM, host);
@@ -91,7 +91,7 @@ impl<K: Default> Endpoint<K> {
             leave(code, reason, ClosedBy::Server, host);
             send_close(code, reason, host);
             self.phase = Phase::Closing;
-            wait(Deadline::Handshake, host);
+            wait(Deadline::Close, host);
         } else {
             self.on_settled(host);
         }
@@ -121,7 +121,7 @@ impl<K: Default> Endpoint<K> {
         if self.phase == Phase::Open && host.must_settle() {
             host.on_effect(Effect::WillLeave { code, reason, by });
             self.phase = Phase::Settling;
-            return wait(Deadline::Handshake, host);
+            return wait(Deadline::Close, host);
         }
         self.conclude_now(code, reason, by, host);
     }
@@ -151,7 +151,7 @@ impl<K: Default> Endpoint<K> {
             // The deadline for the application is that for the end as well.
             wait(Deadline::NotBeforeLinger, host);
         } else if is_first || by != ClosedBy::Network {
-            wait(Deadline::Handshake, host);
+            wait(Deadline::Close, host);
         }
     }
 

@@ -69,6 +69,8 @@ struct Circumstances {
     unfinished: bool,
     held: bool,
     stopped: bool,
+    /// Each message ends the turn.
+    short: bool,
     holding: Holding,
 }
 
@@ -84,11 +86,13 @@ struct World {
     has_left: bool,
     said: Option<u16>,
     shed: u32,
-    has_deadline: bool,
+    deadline: Option<Deadline>,
+    wakes: u32,
     ended_writing: bool,
     reset: bool,
     messages: u32,
     given_up: bool,
+    turn_is_over: bool,
 }
 
 impl Host<()> for World {
@@ -130,9 +134,9 @@ impl Host<()> for World {
                 self.given_up |= self.circumstances.unfinished;
                 self.circumstances.unfinished = false;
             }
-            Effect::Wait(Deadline::NotBeforeLinger) => assert!(self.has_deadline),
-            Effect::Wait(_) => self.has_deadline = true,
-            Effect::Wake => {}
+            Effect::Wait(Deadline::NotBeforeLinger) => assert!(self.deadline.is_some()),
+            Effect::Wait(deadline) => self.deadline = Some(deadline),
+            Effect::Wake => self.wakes += 1,
             Effect::EndWriting => {
                 assert!(
                     !self.ended_writing && self.buffered == 0,
@@ -146,6 +150,7 @@ impl Host<()> for World {
     fn on_message(&mut self, _: Message<'_>, may_reflect: bool) -> Routed {
         assert!(self.end.is_none(), "a message after the end");
         self.messages += 1;
+        self.turn_is_over = self.circumstances.short;
         if may_reflect { Routed::Reflect } else { Routed::Done }
     }
     fn on_late_message(&mut self) {
@@ -157,10 +162,10 @@ impl Host<()> for World {
     fn must_wait(&mut self) -> bool {
         self.circumstances.held
     }
-    fn must_stop(&mut self) -> bool {
-        false
+    fn is_turn_over(&mut self) -> bool {
+        self.turn_is_over
     }
-    fn is_stopped(&mut self) -> bool {
+    fn is_unwanted(&mut self) -> bool {
         self.circumstances.stopped
     }
     fn must_pause(&mut self) -> bool {
@@ -201,8 +206,8 @@ impl World {
     /// A turn, in the order in which a worker does things.
     fn turn(&mut self, endpoint: &mut Endpoint<()>, commands: Commands, arrives: Arrives, way: Way) {
         let before = endpoint.phase();
-        let (ended, given_up) = (self.ended_writing, self.given_up);
-        if !commands.give_up(|| self.circumstances.held) {
+        self.turn_is_over = false;
+        if !commands.gives_up(|| self.circumstances.held) {
             // It is relayed to its end before anything else is done.
             self.circumstances.unfinished = false;
         }
@@ -231,10 +236,10 @@ impl World {
         if written && endpoint.phase() != Phase::Over {
             endpoint.on_written(self);
         }
-        if way == Way::Late && self.has_deadline && endpoint.phase() != Phase::Over {
+        if way == Way::Late && self.deadline.is_some() && endpoint.phase() != Phase::Over {
             endpoint.on_deadline(written, self);
         }
-        self.check(endpoint, before, ended, given_up);
+        self.check(endpoint, before);
     }
 
     fn read(&mut self, endpoint: &mut Endpoint<()>, arrives: Arrives) {
@@ -248,28 +253,40 @@ impl World {
             Arrives::Nothing => return,
             Arrives::Message | Arrives::MessageAndEnd => &[&[0x81, 0x81], &MASKED, b"1"],
             Arrives::Ping => &[&[0x89, 0x81], &MASKED, b"p"],
-            Arrives::Part => &[&[0x81, 0x85], &MASKED, b"1"],
+            Arrives::Part => &[&[0x82, 0x8F], &MASKED, b"1"],
             Arrives::Close => &[&[0x88, 0x82], &MASKED, &close::NORMAL.to_be_bytes()],
             Arrives::BadClose => &[&[0x88, 0x81], &MASKED, b"1"],
             Arrives::Violation => &[&[0xC1, 0x81], &MASKED, b"1"],
             Arrives::End => return endpoint.on_end(self),
             Arrives::Failure => return endpoint.on_failure(self),
         };
-        let mut bytes = bytes.concat();
+        let once = bytes.concat();
+        // Twice, so that there is something behind each.
+        let mut bytes = [&once[..], &once[..]].concat();
         endpoint.on_read(bytes.len());
-        let is_silent = !matches!(endpoint.phase(), Phase::Open | Phase::Closing);
-        let (messages, scrap) = (self.messages, endpoint.scrap);
-        let (taken, _) = endpoint.on_bytes(&mut bytes, MAX, self);
-        assert!(taken == bytes.len() || (taken == 0 && self.circumstances.held), "{taken} of {bytes:?}");
-        if is_silent {
-            assert_eq!((self.messages, endpoint.scrap), (messages, scrap), "bytes that nobody wants");
+        let is_heard = matches!(endpoint.phase(), Phase::Open | Phase::Closing);
+        let before = (self.messages, endpoint.phase());
+        let (taken, reflected) = endpoint.on_bytes(&mut bytes, MAX, self);
+        let messages = self.messages - before.0;
+        if !is_heard {
+            assert_eq!((taken, messages), (bytes.len(), 0), "bytes that nobody wants");
+        } else if before.1 == Phase::Open && self.circumstances.held {
+            assert_eq!((taken, messages), (0, 0), "bytes that wait");
+        } else if self.turn_is_over && messages == 1 {
+            assert_eq!(taken, once.len(), "a turn that is over");
+        } else {
+            assert_eq!(taken, bytes.len());
+        }
+        assert!(reflected.messages <= messages);
+        if taken < bytes.len() {
+            return;
         }
         if arrives == Arrives::MessageAndEnd {
             endpoint.on_end(self);
         }
     }
 
-    fn check(&self, endpoint: &Endpoint<()>, before: Phase, ended: bool, given_up: bool) {
+    fn check(&self, endpoint: &Endpoint<()>, before: Phase) {
         let phase = endpoint.phase();
         assert!(rank(phase) >= rank(before), "{before:?} to {phase:?}");
         match phase {
@@ -279,14 +296,13 @@ impl World {
             _ => assert!(self.has_left && self.end.is_some()),
         }
         if !matches!(phase, Phase::Open | Phase::Over) {
-            assert!(self.has_deadline, "somebody ends {phase:?}");
+            assert!(self.deadline.is_some(), "somebody ends {phase:?}");
         }
         if !matches!(phase, Phase::Open | Phase::Closing | Phase::Over) {
             assert!(endpoint.assembler().is_idle(), "{phase:?} keeps no unfinished message");
         }
         assert_eq!(phase == Phase::HalfClosed, self.ended_writing && phase != Phase::Over);
         assert!(!self.reset || phase == Phase::Over);
-        assert!(ended <= self.ended_writing && given_up <= self.given_up);
     }
 }
 
@@ -318,12 +334,13 @@ fn all_commands() -> impl Iterator<Item = Commands> {
 
 fn all_circumstances() -> impl Iterator<Item = Circumstances> {
     let holdings = [(0, 0), (5, 0), (0, 5), (5, 4), (4, 5)];
-    (0..16).flat_map(move |bits| {
+    (0..=16).flat_map(move |bits| {
         holdings.map(|(waiting, unfinished)| Circumstances {
             unsettled: bits & 1 != 0,
             unfinished: bits & 2 != 0,
             held: bits & 4 != 0,
             stopped: bits & 8 != 0,
+            short: bits & 16 != 0,
             holding: Holding { waiting, unfinished },
         })
     })
@@ -383,7 +400,7 @@ fn every_phase_meets_every_set_of_commands_every_input_and_every_way_and_keeps_i
             assert_eq!(endpoint.phase(), Phase::Over, "{}", at());
         }
     });
-    assert_eq!(cases, PHASES.len() * 80 * 256 * ARRIVES.len() * WAYS.len());
+    assert_eq!(cases, PHASES.len() * 85 * 256 * ARRIVES.len() * WAYS.len());
 }
 
 #[test]
@@ -440,6 +457,44 @@ fn a_command_does_what_its_name_says_in_each_phase() {
 }
 
 #[test]
+fn each_end_has_its_deadline_and_one_that_waited_for_the_application_goes_on_by_itself() {
+    for (phase, deadline) in [
+        (Phase::Settling, Deadline::Close),
+        (Phase::Closing, Deadline::Close),
+        (Phase::Draining, Deadline::Close),
+        (Phase::Flushing, Deadline::Close),
+    ] {
+        assert_eq!(in_phase(phase).1.deadline, Some(deadline), "{phase:?}");
+    }
+    let (mut endpoint, mut world) = in_phase(Phase::Open);
+    world.buffered = 1;
+    world.turn(&mut endpoint, Commands(Commands::DEAD), Arrives::Nothing, Way::Blocked);
+    assert_eq!(world.deadline, Some(Deadline::Offered));
+    let (mut endpoint, mut world) = in_phase(Phase::Settling);
+    world.turn(&mut endpoint, Commands::default(), Arrives::Nothing, Way::Late);
+    assert_eq!((endpoint.phase(), world.wakes), (Phase::Flushing, 1));
+}
+
+#[test]
+fn two_ends_at_once_are_told_as_they_are_said() {
+    let told = |commands: u32, circumstances: Circumstances| {
+        let (mut endpoint, mut world) = in_phase(Phase::Open);
+        world.circumstances = circumstances;
+        world.turn(&mut endpoint, Commands(commands), Arrives::Nothing, Way::Blocked);
+        (endpoint.phase(), world.said, world.end.map(|(code, ..)| code))
+    };
+    let slow = Some(close::SLOW_CONSUMER);
+    assert_eq!(
+        told(Commands::SLOW | Commands::DEAD, Circumstances::default()),
+        (Phase::Flushing, slow, slow)
+    );
+    let unfinished = Holding { waiting: 0, unfinished: 5 };
+    let unsettled = Circumstances { unsettled: true, holding: unfinished, ..Default::default() };
+    let full = Some(close::TRY_AGAIN_LATER);
+    assert_eq!(told(Commands::EVICT | Commands::CLOSE, unsettled), (Phase::Draining, full, full));
+}
+
+#[test]
 fn a_failed_socket_and_a_message_on_its_way_are_given_up_together() {
     let (mut endpoint, mut world) = in_phase(Phase::Open);
     world.circumstances.unfinished = true;
@@ -462,12 +517,11 @@ fn a_message_that_its_host_looked_at_twice_is_overdue_unless_it_is_complete_or_t
 fn a_peer_that_goes_on_sending_after_its_fault_gets_a_moment_and_is_read_no_more() {
     let (mut endpoint, mut world) = in_phase(Phase::HalfClosed);
     endpoint.on_read(MAX_SCRAP);
-    world.has_deadline = false;
-    assert_eq!(endpoint.input(&mut world), Input::Unwanted);
-    assert!(world.has_deadline, "a moment for our last frame");
-    world.has_deadline = false;
-    assert_eq!(endpoint.input(&mut world), Input::Unwanted);
-    assert!(!world.has_deadline, "and no second one");
+    for expected in [Some(Deadline::Linger), None] {
+        world.deadline = None;
+        assert_eq!(endpoint.input(&mut world), Input::Unwanted);
+        assert_eq!(world.deadline, expected, "one moment for our last frame");
+    }
 }
 
 #[test]
