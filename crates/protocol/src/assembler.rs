@@ -280,6 +280,9 @@ enum Done {
     Control(Control),
 }
 
+/// None: more has to come.
+type Found<T> = Result<Option<T>, Violation>;
+
 impl<T: Default> Unfinished<T> {
     /// For another message.
     fn reset(&mut self) {
@@ -304,14 +307,9 @@ impl<T: Default> Unfinished<T> {
     }
 
     /// Takes bytes of one frame from the beginning of `bytes`.
-    fn take(
-        &mut self,
-        bytes: &mut &mut [u8],
-        max_payload: usize,
-        extension: &mut impl Extension,
-    ) -> Result<Option<Done>, Violation> {
+    fn take(&mut self, bytes: &mut &mut [u8], max: usize, extension: &mut impl Extension) -> Found<Done> {
         if self.frame.is_none() {
-            let Some(head) = self.take_head(bytes, max_payload, extension)? else { return Ok(None) };
+            let Some(head) = self.take_head(bytes, max, extension)? else { return Ok(None) };
             self.frame = Some(self.begin(&head));
         }
         let Some(frame) = &mut self.frame else { return Ok(None) };
@@ -323,15 +321,15 @@ impl<T: Default> Unfinished<T> {
         frame.remaining -= len;
         match (frame.control, &mut self.body) {
             (None, Some(body)) if self.is_encoded => {
-                let (room, mut decoded) = (max_payload.saturating_sub(body.len()), Vec::new());
+                let (room, mut decoded) = (max.saturating_sub(body.len()), Vec::new());
                 extension.decode(payload, frame.is_final && frame.remaining == 0, room, &mut decoded)?;
                 if decoded.len() > room {
                     return Err(Violation::TOO_LARGE);
                 }
-                body.extend(&decoded, max_payload)?;
+                body.extend(&decoded, max)?;
             }
             (None, Some(body)) => {
-                let limit = if frame.is_final { body.len() + len + frame.remaining } else { max_payload };
+                let limit = if frame.is_final { body.len() + len + frame.remaining } else { max };
                 body.extend(payload, limit)?;
             }
             _ => self.control.extend_from_slice(payload),
@@ -349,25 +347,20 @@ impl<T: Default> Unfinished<T> {
     }
 
     /// Takes bytes of a head. None: its end has not come yet.
-    fn take_head(
-        &mut self,
-        bytes: &mut &mut [u8],
-        max_payload: usize,
-        extension: &impl Extension,
-    ) -> Result<Option<Head>, Violation> {
+    fn take_head(&mut self, bytes: &mut &mut [u8], max: usize, extension: &impl Extension) -> Found<Head> {
         let had = self.head_len;
         let known = (had + bytes.len()).min(MAX_HEAD);
         self.head[had..known].copy_from_slice(&bytes[..known - had]);
         let head = Head::parse(&self.head[..known]);
         let end = head.map_or(known, |head| head.head_len);
-        self.check(&self.head[..end], max_payload, extension)?;
+        self.check(&self.head[..end], max, extension)?;
         *bytes = &mut std::mem::take(bytes)[end - had..];
         self.head_len = if head.is_some() { 0 } else { known };
         Ok(head)
     }
 
     /// Checks that a head, or the beginning of one, may stand here.
-    fn check(&self, head: &[u8], max_payload: usize, extension: &impl Extension) -> Result<(), Violation> {
+    fn check(&self, head: &[u8], max: usize, extension: &impl Extension) -> Result<(), Violation> {
         let broken = |reason| Err(Violation::protocol(reason));
         let Some(&first) = head.first() else { return Ok(()) };
         let (is_final, is_control) = (first & 0x80 != 0, first & 0x08 != 0);
@@ -398,7 +391,7 @@ impl<T: Default> Unfinished<T> {
         }
         // What an encoded message decodes to is limited where that is done.
         let came = self.body.as_ref().filter(|_| !self.is_encoded).map_or(0, Body::len);
-        let left = max_payload.saturating_sub(came);
+        let left = max.saturating_sub(came);
         if !is_control && payload_len > left as u64 {
             return Err(Violation::TOO_LARGE);
         }

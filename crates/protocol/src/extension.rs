@@ -26,7 +26,7 @@ pub trait Extension {
 pub struct NoExtension;
 
 impl Extension for NoExtension {
-    fn claims(&self, _bits: u8) -> bool {
+    fn claims(&self, _: u8) -> bool {
         false
     }
 
