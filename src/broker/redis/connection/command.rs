@@ -4,9 +4,10 @@ use codes::error::{Code, Error};
 use redis::Value;
 use tokio::time::Instant;
 
-use super::reply::{Replier, Reply, Settled, Step, Why};
+use super::reply::{Replier, Settled, Step, Why};
 use crate::broker::redis::asker::Asker;
-use crate::broker::redis::wire::{resp, text};
+use crate::broker::redis::wire::resp::{self, Incoming};
+use crate::broker::redis::wire::text;
 
 /// A channel's full name, and whether it is sharded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +82,7 @@ pub(crate) fn read_channels(bytes: &[u8]) -> impl Iterator<Item = Channel> {
 }
 
 impl Command {
-    /// Who waits for what it comes to. None: it is the session's own.
+    /// The one who waits for its outcome. None: it is the session's own.
     pub(crate) fn asker(&self) -> Option<&Asker> {
         if let Command::Ask(asker) = self { Some(asker) } else { None }
     }
@@ -96,41 +97,51 @@ impl Command {
         self.asker().map_or(0, |asker| asker.first_units(epoch))
     }
 
-    /// What a reply to it means, or a part of one.
+    /// Says what a reply to it, or a part of one, means.
     ///
     /// # Errors
     /// The connection can't go on.
-    pub(crate) fn on_reply<'a>(&mut self, reply: Reply<'a>, by: &Replier) -> Result<Step<'a>, Error> {
+    pub(crate) fn on_reply<'a>(&mut self, reply: &Incoming<'a>, by: &Replier) -> Result<Step<'a>, Error> {
         Ok(match (self, reply) {
-            (Command::Ask(_), Reply::Number(number)) => Step::Settle(Settled::Number(number)),
-            (Command::Ask(_), Reply::Refused(Why::Moved, _)) => Step::Park,
-            (Command::Ask(_), Reply::Refused(Why::Unserved, _)) => Step::Settle(Settled::Unsent),
-            (Command::Ask(_), Reply::Refused(_, error)) => Step::Settle(Settled::Refused(by.refusal(error))),
+            (Command::Ask(_), Incoming::Number(number)) => Step::Settle(Settled::Number(natural(*number))),
             // The channel, and its number.
-            (Command::Ask(_), Reply::Other(Value::Array(counted))) => match counted[..] {
-                [_, Value::Int(number)] => Step::Count(number.max(0) as u64),
-                _ => return Err(by.unexpected(reply)),
+            (Command::Ask(_), Incoming::Other(Value::Array(counted))) => match counted[..] {
+                [_, Value::Int(number)] => Step::Count(natural(number)),
+                _ => return Err(by.unexpected()),
             },
-            (Command::Subscribe { left, take }, Reply::Confirmed(channel)) => {
+            (Command::Ask(_), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+                Why::Moved => Step::Park,
+                Why::Unserved => Step::Settle(Settled::Unsent),
+                _ => Step::Settle(Settled::Refused(by.refusal(error))),
+            },
+            (Command::Subscribe { left, take }, Incoming::Subscribed { channel }) => {
                 *left -= 1;
                 Step::Confirm { channel, take: *take, last: *left == 0 }
             }
-            (Command::Subscribe { .. }, Reply::Refused(Why::Moved | Why::Unserved, _)) => Step::Revoke,
-            (Command::Subscribe { .. }, Reply::Refused(Why::Forbidden, error)) => {
-                Step::Forbid(by.refusal(error))
-            }
-            (Command::Unsubscribe { left }, Reply::Ended) if *left > 1 => {
+            (Command::Subscribe { .. }, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+                Why::Moved | Why::Unserved => Step::Revoke,
+                Why::Forbidden => Step::Forbid(by.refusal(error)),
+                Why::Other => return Err(by.refusal(error)),
+            },
+            (Command::Unsubscribe { left }, Incoming::Unsubscribed { .. }) if *left > 1 => {
                 *left -= 1;
                 Step::Wait
             }
-            // A refusal is not worth a link: a channel that nobody needs.
-            (Command::Unsubscribe { .. }, Reply::Ended | Reply::Number(_) | Reply::Refused(..)) => Step::Done,
-            // Its PONG follows. After another refusal there is no telling which of the two commands it was for.
-            (Command::ShardUnsubscribe, Reply::Refused(Why::Moved | Why::Unserved, _)) => Step::Wait,
-            (Command::ShardUnsubscribe, Reply::Other(Value::SimpleString(_))) => Step::Done,
-            (Command::Probe, Reply::Number(_)) => Step::Done,
-            (Command::Probe, Reply::Refused(why, error)) => Step::Unprobed(why, by.refusal(error)),
-            (Command::Role { verify }, Reply::Other(Value::Array(role))) => {
+            (Command::Unsubscribe { .. }, Incoming::Unsubscribed { .. } | Incoming::Number(_)) => Step::Done,
+            // Not worth a link: a channel that nobody needs.
+            (Command::Unsubscribe { .. }, Incoming::Other(Value::ServerError(_))) => Step::Done,
+            (Command::ShardUnsubscribe, Incoming::Other(Value::SimpleString(_))) => Step::Done,
+            (Command::ShardUnsubscribe, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+                // Its PONG follows.
+                Why::Moved | Why::Unserved => Step::Wait,
+                // No telling which of the two commands was refused, and so whether another answer follows.
+                _ => return Err(by.refusal(error)),
+            },
+            (Command::Probe, Incoming::Number(_)) => Step::Done,
+            (Command::Probe, Incoming::Other(Value::ServerError(error))) => {
+                Step::Unprobed(by.why(error), by.refusal(error))
+            }
+            (Command::Role { verify }, Incoming::Other(Value::Array(role))) => {
                 let role = role.first().and_then(text).unwrap_or("stranger");
                 if role != "master" {
                     return Err(by.server.error(Code::BrokerRole, format!("the server is a {role}")));
@@ -138,12 +149,16 @@ impl Command {
                 Step::Master { verify: *verify }
             }
             // ROLE is forbidden here: the probe has to do.
-            (Command::Role { verify }, Reply::Number(_) | Reply::Refused(..)) => {
+            (Command::Role { verify }, Incoming::Number(_) | Incoming::Other(Value::ServerError(_))) => {
                 Step::Master { verify: *verify }
             }
-            (_, reply) => return Err(by.unexpected(reply)),
+            _ => return Err(by.unexpected()),
         })
     }
+}
+
+fn natural(number: i64) -> u64 {
+    number.max(0) as u64
 }
 
 /// A command that was added and not yet answered.

@@ -24,7 +24,7 @@ pub(super) enum Place {
     Forbidden,
 }
 
-/// How far the last one is. `alone`: nothing was unanswered when it was sent.
+/// The last one is so far. `alone`: nothing was unanswered when it was sent.
 #[derive(Clone, Copy, Debug)]
 enum Round {
     Sent { alone: bool },
