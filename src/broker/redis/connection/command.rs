@@ -173,3 +173,71 @@ pub(crate) struct Pending {
     /// Since when it waits to be taken where its partition lies, if it was refused before.
     pub since: Option<Instant>,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::broker::redis::config::Server;
+    use crate::broker::redis::wire::resp::{Parsed, parse};
+
+    /// The steps that these replies to a command come to, or the code of the error that ends the connection.
+    fn steps(mut command: Command, is_sharded: bool, replies: &[&str]) -> Vec<String> {
+        let by = Replier { server: Server::parse("redis://h:1").unwrap(), is_sharded };
+        let step = |reply: &&str| {
+            let Parsed::Item(reply, _) = parse(reply.as_bytes(), 1 << 20).unwrap() else { panic!("{reply}") };
+            match command.on_reply(&reply, &by) {
+                Ok(step) => format!("{step:?}").split(['(', ' ']).next().unwrap().to_owned(),
+                Err(error) => error.code().to_owned(),
+            }
+        };
+        replies.iter().map(step).collect()
+    }
+
+    #[test]
+    fn what_a_reply_means_is_up_to_the_command_and_to_where_it_went() {
+        const MOVED: &str = "-MOVED 1 h:2\r\n";
+        const DOWN: &str = "-CLUSTERDOWN The cluster is down\r\n";
+        const FORBIDDEN: &str = "-NOPERM no\r\n";
+        const COUNTED: &str = "*2\r\n$1\r\nc\r\n:3\r\n";
+        let ask = || Command::Ask(Asker::Nobody);
+        assert_eq!(
+            steps(ask(), true, &[":1\r\n", COUNTED, MOVED, DOWN]),
+            ["Settle", "Count", "Park", "Settle"]
+        );
+        assert_eq!(steps(ask(), false, &[MOVED, "+OK\r\n"]), ["Settle", "ERR_BROKER_PROTOCOL"]);
+        let subscribe = |left| Command::Subscribe { left, take: 7 };
+        assert_eq!(
+            steps(subscribe(1), true, &[MOVED, FORBIDDEN, ":1\r\n"]),
+            ["Revoke", "Forbid", "ERR_BROKER_PROTOCOL"]
+        );
+        assert_eq!(steps(subscribe(1), false, &[DOWN]), ["ERR_BROKER_ROLE"]);
+        const CONFIRMED: &str = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+        assert_eq!(steps(subscribe(2), false, &[CONFIRMED, CONFIRMED]), ["Confirm", "Confirm"]);
+        assert_eq!(steps(ask(), false, &[CONFIRMED]), ["ERR_BROKER_PROTOCOL"]);
+        const ENDED: &str = ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n";
+        assert_eq!(steps(Command::Unsubscribe { left: 2 }, false, &[ENDED, ENDED]), ["Wait", "Done"]);
+        assert_eq!(steps(Command::Unsubscribe { left: 2 }, false, &[FORBIDDEN]), ["Done"]);
+        assert_eq!(steps(Command::ShardUnsubscribe, true, &[MOVED, "+PONG\r\n"]), ["Wait", "Done"]);
+        assert_eq!(steps(Command::ShardUnsubscribe, true, &[FORBIDDEN]), ["ERR_BROKER_AUTH"]);
+        assert_eq!(steps(Command::Probe, false, &[":1\r\n", FORBIDDEN]), ["Done", "Unprobed"]);
+        let role = |name: &str| format!("*1\r\n${}\r\n{name}\r\n", name.len());
+        let (master, replica) = (role("master"), role("slave"));
+        let verify = Command::Role { verify: true };
+        assert_eq!(
+            steps(verify, false, &[&master, FORBIDDEN, &replica]),
+            ["Master", "Master", "ERR_BROKER_ROLE"]
+        );
+    }
+
+    #[test]
+    fn the_last_confirmation_of_a_command_is_told_apart() {
+        let by = Replier { server: Server::parse("redis://h:1").unwrap(), is_sharded: false };
+        let mut command = Command::Subscribe { left: 2, take: 7 };
+        let mut is_last = || match command.on_reply(&Incoming::Subscribed { channel: b"c" }, &by) {
+            Ok(Step::Confirm { channel: b"c", take: 7, last }) => last,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([(); 2].map(|()| is_last()), [false, true]);
+    }
+}
