@@ -57,7 +57,7 @@ impl Fanout<Handle> for MemoryBroker {
     fn unsubscribe(&self, _topic: Topic<'_>) {}
 }
 
-/// What is known of a message, or a close, for so many connections here.
+/// The reply for a message, or a close, that so many connections here got.
 fn served(local: u32) -> Reply {
     let nodes = Some(u32::from(local > 0));
     Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local }))

@@ -1,8 +1,8 @@
 //! Brokers carry a message to every server that has its recipients, this one included.
 //!
 //! Everything that is addressed to a user, a room or everyone goes through the broker, even when the recipient is
-//! connected here: that is what gives all devices of a user one order. What becomes of a publish is told at once where
-//! it is known at once, and later, by its ticket, where another server has to be asked.
+//! connected here: that is what gives all devices of a user one order. The outcome of a publish is told at once where it is
+//! known at once, and later, by its ticket, where another server has to be asked.
 
 mod memory;
 pub mod redis;
@@ -98,7 +98,7 @@ pub trait Fanout<Producer> {
     /// `ERR_BROKER_UNAVAILABLE` if `strict`, `ERR_BROKER_OVERLOADED`, `ERR_NOT_REPRESENTABLE`: nobody got it.
     fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error>;
 
-    /// The same for a message of a client. What goes wrong later is told to the client.
+    /// The same for a message of a client, which is told of what goes wrong later.
     ///
     /// # Errors
     /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.

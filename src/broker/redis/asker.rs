@@ -1,10 +1,10 @@
-//! Who asks something of Redis.
+//! The one who asks something of Redis.
 
 use std::sync::Arc;
 
 use crate::worker::handle::Handle;
 
-/// Who waits for what a publish or a question comes to.
+/// One who waits for the outcome of a publish or a question.
 #[derive(Debug)]
 pub(crate) enum Asker {
     /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::broker::Intake::begin); `first`: see
@@ -28,7 +28,7 @@ impl Asker {
         !matches!(self, Asker::Sender { first: false, .. })
     }
 
-    /// What it costs of that which clients may have going first, if it was let go first in this epoch.
+    /// Its cost, of that which clients may have going first, if it was let go first in this epoch.
     pub(crate) fn first_units(&self, of: u8) -> u32 {
         match self {
             Asker::Sender { cost, first: true, epoch, .. } if *epoch == of => *cost,
@@ -39,6 +39,11 @@ impl Asker {
     /// True if a client asks, by what it sent.
     pub(crate) fn is_client(&self) -> bool {
         matches!(self, Asker::Sender { .. })
+    }
+
+    /// True if connections here get the message if it never left.
+    pub(crate) fn may_be_served_here(&self) -> bool {
+        matches!(self, Asker::Sender { .. } | Asker::Publish { strict: false, .. })
     }
 
     /// True if its command is a message of somebody's, whose place among others counts.

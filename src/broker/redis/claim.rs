@@ -1,7 +1,7 @@
-//! Which channels are a manager's own. What comes on them is obeyed, so nothing but a manager may reach them: neither
+//! The channels that are a manager's own. Messages on them are obeyed, so nothing but a manager may reach them: neither
 //! `publish` nor a `RedisPubSub`, whose channels are often named after what a client sent.
 //!
-//! Whichever Redis a manager is on: two URLs may lead to one, by a name and an address, by two nodes of a cluster, by a Sentinel
+//! It does not matter which Redis a manager is on: two URLs may lead to one, by a name and an address, by two nodes, by a Sentinel
 //! and past it, and nothing here can tell. A channel that is refused although it could do no harm gets another name; one that is
 //! let through by mistake lets a client write to any user.
 

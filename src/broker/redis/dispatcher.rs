@@ -1,4 +1,4 @@
-//! What comes back from Redis: messages to connections here, and answers to whoever asked.
+//! Takes what comes back from Redis: messages to connections here, and answers to whoever asked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,13 +12,14 @@ use parking_lot::Mutex;
 use protocol::frame::{MAX_REASON, Message};
 
 use super::asker::Asker;
+use super::connection::reply::Settled;
 use super::envelope::{self, Control};
-use super::failure::{lost, only_local, uncertain};
+use super::failure::{only_local, uncertain};
 use super::rate_limited_log::RateLimitedLog;
 use super::router::SubscriptionRouter;
 use super::router::counts::{Counts, count};
 use super::router::partitions::SHARED;
-use super::sink::{Outcome, Sink};
+use super::sink::Sink;
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
 use crate::outcome::{Answer, Census, Delivery, Status};
@@ -222,34 +223,17 @@ impl Dispatcher {
         }
     }
 
-    fn settle_publish(
-        &self,
-        outcome: Outcome<'_>,
-        strict: bool,
-        local: u32,
-        shared: bool,
-    ) -> Result<Delivery, Error> {
-        match outcome {
-            Outcome::Number(nodes) => {
-                count(&self.counts.published);
-                let nodes = if shared { None } else { Some(u32::try_from(nodes).unwrap_or(u32::MAX)) };
-                Ok(Delivery { status: Status::Published, nodes, local })
+    fn settle_publish(outcome: Settled, strict: bool, local: u32, shared: bool) -> Result<Delivery, Error> {
+        let status = match outcome {
+            Settled::Uncertain if !strict => Status::Uncertain,
+            Settled::Unsent if !strict => Status::Local,
+            settled => {
+                let nodes = u32::try_from(settled.number()?).unwrap_or(u32::MAX);
+                let nodes = if shared { None } else { Some(nodes) };
+                return Ok(Delivery { status: Status::Published, nodes, local });
             }
-            Outcome::Refused(error) => Err(error),
-            Outcome::Uncertain => {
-                count(&self.counts.uncertain);
-                if strict {
-                    Err(uncertain())
-                } else {
-                    Ok(Delivery { status: Status::Uncertain, nodes: None, local })
-                }
-            }
-            Outcome::Unsent(_) if strict => Err(lost()),
-            Outcome::Unsent(publish) => {
-                self.serve_here(publish);
-                Ok(Delivery { status: Status::Local, nodes: None, local })
-            }
-        }
+        };
+        Ok(Delivery { status, nodes: None, local })
     }
 }
 
@@ -287,35 +271,32 @@ impl Sink for Dispatcher {
         }
     }
 
-    fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
+    fn settle(&self, asker: Asker, outcome: Settled, publish: Option<(&str, &[u8])>) {
+        match outcome {
+            Settled::Number(_) if asker.is_message() => count(&self.counts.published),
+            Settled::Uncertain if asker.is_message() => count(&self.counts.uncertain),
+            Settled::Unsent if asker.may_be_served_here() => self.serve_here(publish),
+            _ => {}
+        }
         match asker {
             Asker::Sender { sender, cost, first, .. } => {
                 self.intake.end(&sender, cost, first);
                 let error = match outcome {
-                    Outcome::Number(_) => {
-                        count(&self.counts.published);
-                        return;
-                    }
+                    Settled::Number(_) => return,
                     // A client gets neither Redis' words nor its address.
-                    Outcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
-                    Outcome::Uncertain => {
-                        count(&self.counts.uncertain);
-                        uncertain()
-                    }
-                    Outcome::Unsent(publish) => {
-                        self.serve_here(publish);
-                        only_local()
-                    }
+                    Settled::Refused(error) => Error::new(error.kind, "Redis refused the message"),
+                    Settled::Uncertain => uncertain(),
+                    Settled::Unsent => only_local(),
                 };
                 Refused::from(error).tell(&sender, self.outbox_limit);
             }
             Asker::Publish { ticket, strict, local, shared } => {
-                let delivery = self.settle_publish(outcome, strict, local, shared);
+                let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
                 self.settled(ticket, delivery.map(Answer::Delivery));
             }
             Asker::Number { ticket } => self.settled(ticket, outcome.number().map(Answer::Number)),
             Asker::Count { ticket } => match outcome {
-                Outcome::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
+                Settled::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
                 _ => self.end_count(ticket),
             },
             Asker::Nobody => {}

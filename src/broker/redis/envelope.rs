@@ -1,4 +1,4 @@
-//! What payloads on Redis look like. A person can read them with `redis-cli`.
+//! Payloads on Redis. A person can read them with `redis-cli`.
 
 use std::borrow::Cow;
 
@@ -93,7 +93,7 @@ pub(super) fn read_shared(payload: &[u8]) -> Result<(String, Cow<'_, str>), &'st
     Ok((user, text))
 }
 
-/// What servers tell each other, on the control channel and on each one's own.
+/// Servers tell each other this, on the control channel and on each one's own.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "camelCase")]
 pub(super) enum Control {

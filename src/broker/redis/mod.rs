@@ -57,7 +57,7 @@ use router::SubscriptionRouter;
 use router::counts::count;
 use router::partitions::SHARED;
 
-/// What a relayed message costs, as [`charge`] counts, beside its payload.
+/// The cost of a relayed message, as [`charge`] counts, beside its payload.
 const RELAY: u64 = 4;
 
 /// See the module.
@@ -103,32 +103,42 @@ impl RedisBroker {
         RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
     }
 
-    /// Hands a message to the pipeline of its channel.
-    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<(), NotSent> {
+    /// Hands a message to the pipeline of its channel. False: Redis is away.
+    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<bool, Error> {
         let (kind, id) = match channel {
             Channel::User(user) => ("user:", user),
             Channel::Room(room) => ("room:", room),
             Channel::Everyone => ("all", ""),
         };
         let added = if kind == "user:" && self.routing == Routing::Shared {
-            let payload = envelope::write_shared(id, message).map_err(NotSent::Never)?;
+            let payload = envelope::write_shared(id, message)?;
             self.router.routes.publish([SHARED, ""], &[payload.as_bytes()], asker)
         } else {
             let payload = [envelope::frame_kind(message), message.payload()];
             self.router.routes.publish([kind, id], &payload, asker)
         };
-        added.map_err(|error| match error {
-            NotAdded::Down(_) => NotSent::Down,
-            NotAdded::Full(_) => NotSent::Never(overloaded()),
-        })
+        is_added(added)
     }
 
-    /// See [`failure::away`].
+    /// The reply to a question, if it was added.
+    fn later(&self, ticket: u64, added: Result<(), NotAdded>) -> Result<Reply, Error> {
+        if is_added(added)? { Ok(Reply::Later(ticket)) } else { Err(self.away()) }
+    }
+
+    /// Does what Redis is away for on this server alone, unless it is `strict`.
+    fn serve_here(&self, strict: bool, serve: impl FnOnce() -> u32) -> Result<Reply, Error> {
+        if strict {
+            return Err(self.away());
+        }
+        count(&self.router.counts.local);
+        Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local: serve() })))
+    }
+
     fn away(&self) -> Error {
         failure::away(self.router.links.status().error.as_ref())
     }
 
-    /// What decides when a connection's next message is taken in.
+    /// Decides when a connection's next message is taken in.
     pub fn intake(&self) -> &Arc<Intake> {
         &self.intake
     }
@@ -147,11 +157,13 @@ fn name_of(topic: Topic<'_>) -> String {
     }
 }
 
-enum NotSent {
-    /// Redis is away.
-    Down,
-    /// It can't be published at all.
-    Never(Error),
+/// False if a command was not added because Redis is away.
+fn is_added(added: Result<(), NotAdded>) -> Result<bool, Error> {
+    match added {
+        Ok(()) => Ok(true),
+        Err(NotAdded::Down(_)) => Ok(false),
+        Err(NotAdded::Full(_)) => Err(overloaded()),
+    }
 }
 
 impl Fanout<Handle> for RedisBroker {
@@ -159,17 +171,11 @@ impl Fanout<Handle> for RedisBroker {
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
         let shared = matches!(channel, Channel::User(_)) && self.routing == Routing::Shared;
-        match self.send(channel, message, Asker::Publish { ticket, strict, local, shared }) {
-            Ok(()) => Ok(Reply::Later(ticket)),
-            Err(NotSent::Never(error)) => Err(error),
-            Err(NotSent::Down) if strict => Err(self.away()),
-            Err(NotSent::Down) => {
-                count(&self.router.counts.local);
-                let local =
-                    deliver(&self.dispatcher.registry, channel, message, self.dispatcher.outbox_limit);
-                Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local })))
-            }
+        if self.send(channel, message, Asker::Publish { ticket, strict, local, shared })? {
+            return Ok(Reply::Later(ticket));
         }
+        let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
+        self.serve_here(strict, || deliver(registry, channel, message, *outbox_limit))
     }
 
     fn relay(&self, to: Audience<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
@@ -183,19 +189,15 @@ impl Fanout<Handle> for RedisBroker {
         };
         let epoch = self.intake.pace().epoch();
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
-        if sent.is_err() {
-            self.intake.end(sender, cost, first);
+        if matches!(sent, Ok(true)) {
+            return Ok(());
         }
-        match sent {
-            Ok(()) => Ok(()),
-            Err(NotSent::Never(error)) => Err(error),
-            Err(NotSent::Down) => {
-                count(&self.router.counts.local);
-                let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
-                delivery::relay(registry, to, message, sender, *outbox_limit);
-                Err(failure::only_local())
-            }
-        }
+        self.intake.end(sender, cost, first);
+        sent?;
+        count(&self.router.counts.local);
+        let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
+        delivery::relay(registry, to, message, sender, *outbox_limit);
+        Err(failure::only_local())
     }
 
     fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error> {
@@ -212,16 +214,10 @@ impl Fanout<Handle> for RedisBroker {
             }
             Routing::Shared => self.control(&control, asker),
         };
-        match added {
-            Ok(()) => Ok(Reply::Later(ticket)),
-            Err(NotAdded::Full(_)) => Err(overloaded()),
-            Err(NotAdded::Down(_)) if strict => Err(self.away()),
-            Err(NotAdded::Down(_)) => {
-                count(&self.router.counts.local);
-                let local = self.dispatcher.registry.disconnect_user(user, code, reason);
-                Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local })))
-            }
+        if is_added(added)? {
+            return Ok(Reply::Later(ticket));
         }
+        self.serve_here(strict, || self.dispatcher.registry.disconnect_user(user, code, reason))
     }
 
     fn is_alone(&self) -> bool {
@@ -258,11 +254,7 @@ impl Counting for RedisBroker {
         }
         let ticket = self.dispatcher.ticket();
         let asker = Asker::Number { ticket };
-        match self.router.routes.count_subscribers(&format!("user:{user}"), asker) {
-            Ok(()) => Ok(Reply::Later(ticket)),
-            Err(NotAdded::Down(_)) => Err(self.away()),
-            Err(NotAdded::Full(_)) => Err(overloaded()),
-        }
+        self.later(ticket, self.router.routes.count_subscribers(&format!("user:{user}"), asker))
     }
 
     fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
@@ -271,23 +263,18 @@ impl Counting for RedisBroker {
         self.dispatcher.begin_count(ticket, connections);
         let user_id = user.map(str::to_owned);
         let control = Control::Count { id: ticket, node: self.router.node.clone(), user_id };
-        match self.control(&control, Asker::Count { ticket }) {
-            Ok(()) => {
-                let dispatcher = self.dispatcher.clone();
-                self.router.runner().runtime.spawn(async move {
-                    tokio::time::sleep(dispatcher::COUNT_PATIENCE).await;
-                    dispatcher.end_count(ticket);
-                });
-                Ok(Reply::Later(ticket))
-            }
-            Err(error) => {
-                self.dispatcher.forget_count(ticket);
-                if matches!(error, NotAdded::Full(_)) {
-                    return Err(overloaded());
-                }
-                Ok(Reply::Now(Answer::Census(Census { connections, servers: 1, complete: false })))
-            }
+        let added = is_added(self.control(&control, Asker::Count { ticket }));
+        if !matches!(added, Ok(true)) {
+            self.dispatcher.forget_count(ticket);
+            let census = Census { connections, servers: 1, complete: false };
+            return added.map(|_| Reply::Now(Answer::Census(census)));
         }
+        let dispatcher = self.dispatcher.clone();
+        self.router.runner().runtime.spawn(async move {
+            tokio::time::sleep(dispatcher::COUNT_PATIENCE).await;
+            dispatcher.end_count(ticket);
+        });
+        Ok(Reply::Later(ticket))
     }
 }
 
@@ -295,12 +282,7 @@ impl RawChannels for RedisBroker {
     fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.dispatcher.ticket();
-        let asker = Asker::Number { ticket };
-        match self.router.routes.publish_raw(channel, payload, asker) {
-            Ok(()) => Ok(Reply::Later(ticket)),
-            Err(NotAdded::Down(_)) => Err(self.away()),
-            Err(NotAdded::Full(_)) => Err(overloaded()),
-        }
+        self.later(ticket, self.router.routes.publish_raw(channel, payload, Asker::Number { ticket }))
     }
 }
 

@@ -13,11 +13,12 @@ use super::asker::Asker;
 use super::claim;
 use super::config::RedisConfig;
 use super::connection::pipeline::NotAdded;
+use super::connection::reply::Settled;
 use super::failure::{away, overloaded};
 use super::rate_limited_log::RateLimitedLog;
 use super::router::SubscriptionRouter;
 use super::router::counts::Counts;
-use super::sink::{Outcome, Sink};
+use super::sink::Sink;
 use super::topology;
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
@@ -133,7 +134,7 @@ impl PubSub {
         Ok(Reply::Later(ticket))
     }
 
-    /// Drops a subscription. What is under way may still come.
+    /// Drops a subscription. Messages that are under way may still come.
     pub fn unsubscribe(&self, channel: &str) {
         self.listener.channels.lock().remove(channel);
         self.router.subscriptions.drop_topic(channel);
@@ -229,7 +230,7 @@ impl Sink for Listener {
         }
     }
 
-    fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
+    fn settle(&self, asker: Asker, outcome: Settled, _: Option<(&str, &[u8])>) {
         let Asker::Number { ticket } = asker else { return };
         self.events.push(Event::Settled { ticket, result: outcome.number().map(Answer::Number) });
     }

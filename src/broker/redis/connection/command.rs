@@ -4,9 +4,10 @@ use codes::error::{Code, Error};
 use redis::Value;
 use tokio::time::Instant;
 
-use super::reply::{Replier, Reply, Settled, Step, Why};
+use super::reply::{Replier, Settled, Step, Why};
 use crate::broker::redis::asker::Asker;
-use crate::broker::redis::wire::{resp, text};
+use crate::broker::redis::wire::resp::{self, Incoming};
+use crate::broker::redis::wire::text;
 
 /// A channel's full name, and whether it is sharded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +82,7 @@ pub(crate) fn read_channels(bytes: &[u8]) -> impl Iterator<Item = Channel> {
 }
 
 impl Command {
-    /// Who waits for what it comes to. None: it is the session's own.
+    /// The one who waits for its outcome. None: it is the session's own.
     pub(crate) fn asker(&self) -> Option<&Asker> {
         if let Command::Ask(asker) = self { Some(asker) } else { None }
     }
@@ -96,41 +97,51 @@ impl Command {
         self.asker().map_or(0, |asker| asker.first_units(epoch))
     }
 
-    /// What a reply to it means, or a part of one.
+    /// Says what a reply to it, or a part of one, means.
     ///
     /// # Errors
     /// The connection can't go on.
-    pub(crate) fn on_reply<'a>(&mut self, reply: Reply<'a>, by: &Replier) -> Result<Step<'a>, Error> {
+    pub(crate) fn on_reply<'a>(&mut self, reply: &Incoming<'a>, by: &Replier) -> Result<Step<'a>, Error> {
         Ok(match (self, reply) {
-            (Command::Ask(_), Reply::Number(number)) => Step::Settle(Settled::Number(number)),
-            (Command::Ask(_), Reply::Refused(Why::Moved, _)) => Step::Park,
-            (Command::Ask(_), Reply::Refused(Why::Unserved, _)) => Step::Settle(Settled::Unsent),
-            (Command::Ask(_), Reply::Refused(_, error)) => Step::Settle(Settled::Refused(by.refusal(error))),
+            (Command::Ask(_), Incoming::Number(number)) => Step::Settle(Settled::Number(natural(*number))),
             // The channel, and its number.
-            (Command::Ask(_), Reply::Other(Value::Array(counted))) => match counted[..] {
-                [_, Value::Int(number)] => Step::Count(number.max(0) as u64),
-                _ => return Err(by.unexpected(reply)),
+            (Command::Ask(_), Incoming::Other(Value::Array(counted))) => match counted[..] {
+                [_, Value::Int(number)] => Step::Count(natural(number)),
+                _ => return Err(by.unexpected()),
             },
-            (Command::Subscribe { left, take }, Reply::Confirmed(channel)) => {
+            (Command::Ask(_), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+                Why::Moved => Step::Park,
+                Why::Unserved => Step::Settle(Settled::Unsent),
+                _ => Step::Settle(Settled::Refused(by.refusal(error))),
+            },
+            (Command::Subscribe { left, take }, Incoming::Subscribed { channel }) => {
                 *left -= 1;
                 Step::Confirm { channel, take: *take, last: *left == 0 }
             }
-            (Command::Subscribe { .. }, Reply::Refused(Why::Moved | Why::Unserved, _)) => Step::Revoke,
-            (Command::Subscribe { .. }, Reply::Refused(Why::Forbidden, error)) => {
-                Step::Forbid(by.refusal(error))
-            }
-            (Command::Unsubscribe { left }, Reply::Ended) if *left > 1 => {
+            (Command::Subscribe { .. }, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+                Why::Moved | Why::Unserved => Step::Revoke,
+                Why::Forbidden => Step::Forbid(by.refusal(error)),
+                Why::Other => return Err(by.refusal(error)),
+            },
+            (Command::Unsubscribe { left }, Incoming::Unsubscribed { .. }) if *left > 1 => {
                 *left -= 1;
                 Step::Wait
             }
-            // A refusal is not worth a link: a channel that nobody needs.
-            (Command::Unsubscribe { .. }, Reply::Ended | Reply::Number(_) | Reply::Refused(..)) => Step::Done,
-            // Its PONG follows. After another refusal there is no telling which of the two commands it was for.
-            (Command::ShardUnsubscribe, Reply::Refused(Why::Moved | Why::Unserved, _)) => Step::Wait,
-            (Command::ShardUnsubscribe, Reply::Other(Value::SimpleString(_))) => Step::Done,
-            (Command::Probe, Reply::Number(_)) => Step::Done,
-            (Command::Probe, Reply::Refused(why, error)) => Step::Unprobed(why, by.refusal(error)),
-            (Command::Role { verify }, Reply::Other(Value::Array(role))) => {
+            (Command::Unsubscribe { .. }, Incoming::Unsubscribed { .. } | Incoming::Number(_)) => Step::Done,
+            // Not worth a link: a channel that nobody needs.
+            (Command::Unsubscribe { .. }, Incoming::Other(Value::ServerError(_))) => Step::Done,
+            (Command::ShardUnsubscribe, Incoming::Other(Value::SimpleString(_))) => Step::Done,
+            (Command::ShardUnsubscribe, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+                // Its PONG follows.
+                Why::Moved | Why::Unserved => Step::Wait,
+                // No telling which of the two commands was refused, and so whether another answer follows.
+                _ => return Err(by.refusal(error)),
+            },
+            (Command::Probe, Incoming::Number(_)) => Step::Done,
+            (Command::Probe, Incoming::Other(Value::ServerError(error))) => {
+                Step::Unprobed(by.why(error), by.refusal(error))
+            }
+            (Command::Role { verify }, Incoming::Other(Value::Array(role))) => {
                 let role = role.first().and_then(text).unwrap_or("stranger");
                 if role != "master" {
                     return Err(by.server.error(Code::BrokerRole, format!("the server is a {role}")));
@@ -138,12 +149,16 @@ impl Command {
                 Step::Master { verify: *verify }
             }
             // ROLE is forbidden here: the probe has to do.
-            (Command::Role { verify }, Reply::Number(_) | Reply::Refused(..)) => {
+            (Command::Role { verify }, Incoming::Number(_) | Incoming::Other(Value::ServerError(_))) => {
                 Step::Master { verify: *verify }
             }
-            (_, reply) => return Err(by.unexpected(reply)),
+            _ => return Err(by.unexpected()),
         })
     }
+}
+
+fn natural(number: i64) -> u64 {
+    number.max(0) as u64
 }
 
 /// A command that was added and not yet answered.
@@ -157,4 +172,72 @@ pub(crate) struct Pending {
     pub partition: u16,
     /// Since when it waits to be taken where its partition lies, if it was refused before.
     pub since: Option<Instant>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::broker::redis::config::Server;
+    use crate::broker::redis::wire::resp::{Parsed, parse};
+
+    /// The steps that these replies to a command come to, or the code of the error that ends the connection.
+    fn steps(mut command: Command, is_sharded: bool, replies: &[&str]) -> Vec<String> {
+        let by = Replier { server: Server::parse("redis://h:1").unwrap(), is_sharded };
+        let step = |reply: &&str| {
+            let Parsed::Item(reply, _) = parse(reply.as_bytes(), 1 << 20).unwrap() else { panic!("{reply}") };
+            match command.on_reply(&reply, &by) {
+                Ok(step) => format!("{step:?}").split(['(', ' ']).next().unwrap().to_owned(),
+                Err(error) => error.code().to_owned(),
+            }
+        };
+        replies.iter().map(step).collect()
+    }
+
+    #[test]
+    fn what_a_reply_means_is_up_to_the_command_and_to_where_it_went() {
+        const MOVED: &str = "-MOVED 1 h:2\r\n";
+        const DOWN: &str = "-CLUSTERDOWN The cluster is down\r\n";
+        const FORBIDDEN: &str = "-NOPERM no\r\n";
+        const COUNTED: &str = "*2\r\n$1\r\nc\r\n:3\r\n";
+        let ask = || Command::Ask(Asker::Nobody);
+        assert_eq!(
+            steps(ask(), true, &[":1\r\n", COUNTED, MOVED, DOWN]),
+            ["Settle", "Count", "Park", "Settle"]
+        );
+        assert_eq!(steps(ask(), false, &[MOVED, "+OK\r\n"]), ["Settle", "ERR_BROKER_PROTOCOL"]);
+        let subscribe = |left| Command::Subscribe { left, take: 7 };
+        assert_eq!(
+            steps(subscribe(1), true, &[MOVED, FORBIDDEN, ":1\r\n"]),
+            ["Revoke", "Forbid", "ERR_BROKER_PROTOCOL"]
+        );
+        assert_eq!(steps(subscribe(1), false, &[DOWN]), ["ERR_BROKER_ROLE"]);
+        const CONFIRMED: &str = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+        assert_eq!(steps(subscribe(2), false, &[CONFIRMED, CONFIRMED]), ["Confirm", "Confirm"]);
+        assert_eq!(steps(ask(), false, &[CONFIRMED]), ["ERR_BROKER_PROTOCOL"]);
+        const ENDED: &str = ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n";
+        assert_eq!(steps(Command::Unsubscribe { left: 2 }, false, &[ENDED, ENDED]), ["Wait", "Done"]);
+        assert_eq!(steps(Command::Unsubscribe { left: 2 }, false, &[FORBIDDEN]), ["Done"]);
+        assert_eq!(steps(Command::ShardUnsubscribe, true, &[MOVED, "+PONG\r\n"]), ["Wait", "Done"]);
+        assert_eq!(steps(Command::ShardUnsubscribe, true, &[FORBIDDEN]), ["ERR_BROKER_AUTH"]);
+        assert_eq!(steps(Command::Probe, false, &[":1\r\n", FORBIDDEN]), ["Done", "Unprobed"]);
+        let role = |name: &str| format!("*1\r\n${}\r\n{name}\r\n", name.len());
+        let (master, replica) = (role("master"), role("slave"));
+        let verify = Command::Role { verify: true };
+        assert_eq!(
+            steps(verify, false, &[&master, FORBIDDEN, &replica]),
+            ["Master", "Master", "ERR_BROKER_ROLE"]
+        );
+    }
+
+    #[test]
+    fn the_last_confirmation_of_a_command_is_told_apart() {
+        let by = Replier { server: Server::parse("redis://h:1").unwrap(), is_sharded: false };
+        let mut command = Command::Subscribe { left: 2, take: 7 };
+        let mut is_last = || match command.on_reply(&Incoming::Subscribed { channel: b"c" }, &by) {
+            Ok(Step::Confirm { channel: b"c", take: 7, last }) => last,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([(); 2].map(|()| is_last()), [false, true]);
+    }
 }

@@ -1,4 +1,4 @@
-//! How a link is.
+//! The health of a link.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

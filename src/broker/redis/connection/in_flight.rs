@@ -31,7 +31,7 @@ const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
 /// How much longer it is for a crowd of which each waits for answers: that keeps Redis busy all the time, and short portions cost it.
 const CROWD: usize = 4;
 const NEAR: Duration = Duration::from_micros(500);
-/// What clients may have unanswered that goes first, in units of `Intake::begin`, and as much more for a Redis farther away.
+/// Clients may have so much unanswered that goes first, in units of `Intake::begin`, and as much more for a Redis farther away.
 const FIRST: u32 = 64;
 /// Portions are [longer](PORTION) once so many commands went behind without either.
 const IN_A_ROW: usize = 16 * 1024;

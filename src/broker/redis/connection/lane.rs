@@ -7,14 +7,14 @@ use super::batch::Batch;
 /// Bytes that others may wait for until they are given up.
 pub(crate) const LITTLE: usize = 64 << 10;
 
-/// What goes out, or is given up, in one piece. By default [`PORTION`].
+/// So much goes out, or is given up, in one piece. By default [`PORTION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Portion {
     pub commands: usize,
     pub bytes: usize,
 }
 
-/// What others wait for where nothing has to be quick.
+/// Others wait for so much where nothing has to be quick.
 pub(crate) const PORTION: Portion = Portion { commands: 512, bytes: 256 << 10 };
 
 impl Default for Portion {

@@ -1,4 +1,4 @@
-//! What all know of a connection to Redis that comes back for ever. [`super::reconnect`] runs it.
+//! A link, as all know it: a connection to Redis that comes back for ever. [`super::reconnect`] runs it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ pub(crate) struct Link {
     pub number: usize,
     /// The server it was made for; Sentinels may name another one later.
     pub server: Server,
-    /// What is to be written.
+    /// Commands that are to be written.
     pub pipeline: Pipeline,
     /// See [`Health`].
     pub health: Health,
@@ -89,7 +89,7 @@ impl Link {
         }
     }
 
-    /// What was published before this time has arrived, if it was to come over this link.
+    /// Messages that were published before this time have arrived, if they were to come over this link.
     pub(crate) fn proven(&self) -> u64 {
         self.health.proven().max(self.born)
     }
@@ -102,11 +102,11 @@ impl Link {
     }
 }
 
-/// What a Sentinel says of the master.
+/// A Sentinel's word on the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
     /// Grows with each failover: of two words that differ, the greater one counts.
     pub epoch: u64,
-    /// What it calls the master.
+    /// Its name for the master.
     pub master: Address,
 }

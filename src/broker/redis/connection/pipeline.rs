@@ -29,7 +29,7 @@ pub(crate) enum NotAdded {
     Full(Command),
 }
 
-/// How far a session is.
+/// The stage that a session is at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     /// There is none.
@@ -38,7 +38,7 @@ enum Stage {
     /// Subscriptions are taken, and no publishes yet.
     Subscribing,
     Open,
-    /// It is over. What was added is given up, and publishes are added behind that.
+    /// It is over. Commands that were added are given up, and publishes are added behind them.
     Ending,
     /// The same, and ever more comes: nothing is added until all is given up.
     Shut,

@@ -21,7 +21,7 @@ use crate::broker::redis::wire::Wire;
 /// Between two attempts, at least and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));
 
-/// Runs until it is retired.
+/// Runs a link until it is retired.
 pub(crate) async fn run(link: Arc<Link>, router: Arc<SubscriptionRouter>, finder: Finder) {
     let mut pause = BACK_OFF.0;
     while !link.is_retired() {

@@ -1,22 +1,11 @@
-//! Replies of a server, and what they come to.
+//! The outcomes of a server's replies.
 
 use codes::error::{Code, Error};
-use redis::{ServerError, Value};
+use redis::ServerError;
 
 use crate::broker::redis::config::Server;
+use crate::broker::redis::failure::{lost, uncertain};
 use crate::broker::redis::wire::refusal;
-
-/// What a server says to its oldest command.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Reply<'a> {
-    Number(u64),
-    /// A subscription to this channel is confirmed.
-    Confirmed(&'a [u8]),
-    /// A subscription has ended.
-    Ended,
-    Refused(Why, &'a ServerError),
-    Other(&'a Value),
-}
 
 /// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +19,7 @@ pub(crate) enum Why {
     Other,
 }
 
-/// What a reply comes to.
+/// A session does this after a reply.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
     /// More of it is to come.
@@ -55,7 +44,7 @@ pub(crate) enum Step<'a> {
     Master { verify: bool },
 }
 
-/// What a publish or a question comes to.
+/// The outcome of a publish or a question.
 #[derive(Debug)]
 pub(crate) enum Settled {
     /// The answer.
@@ -68,7 +57,22 @@ pub(crate) enum Settled {
     Unsent,
 }
 
-/// Who replies.
+impl Settled {
+    /// The number that was asked for.
+    ///
+    /// # Errors
+    /// `ERR_UNCERTAIN`, `ERR_BROKER_UNAVAILABLE`, or what Redis said.
+    pub(crate) fn number(self) -> Result<u64, Error> {
+        match self {
+            Settled::Number(number) => Ok(number),
+            Settled::Refused(error) => Err(error),
+            Settled::Uncertain => Err(uncertain()),
+            Settled::Unsent => Err(lost()),
+        }
+    }
+}
+
+/// The one who replies.
 #[derive(Debug)]
 pub(crate) struct Replier {
     pub server: Server,
@@ -77,17 +81,14 @@ pub(crate) struct Replier {
 }
 
 impl Replier {
-    /// Reads a reply that is not hot.
-    pub(crate) fn read<'a>(&self, value: &'a Value) -> Reply<'a> {
-        let Value::ServerError(error) = value else { return Reply::Other(value) };
-        let why = match error.code() {
-            // From one server alone these are refusals like any other.
+    /// Why it refuses. From one server alone `MOVED` is a refusal like any other.
+    pub(crate) fn why(&self, error: &ServerError) -> Why {
+        match error.code() {
             "MOVED" if self.is_sharded => Why::Moved,
             "CLUSTERDOWN" if self.is_sharded => Why::Unserved,
             "NOPERM" => Why::Forbidden,
             _ => Why::Other,
-        };
-        Reply::Refused(why, error)
+        }
     }
 
     /// A refusal as one of our errors.
@@ -96,10 +97,7 @@ impl Replier {
     }
 
     /// The error of a reply that doesn't fit the oldest command.
-    pub(crate) fn unexpected(&self, reply: Reply<'_>) -> Error {
-        match reply {
-            Reply::Refused(_, error) => self.refusal(error),
-            _ => self.server.error(Code::BrokerProtocol, "an answer that nobody waits for"),
-        }
+    pub(crate) fn unexpected(&self) -> Error {
+        self.server.error(Code::BrokerProtocol, "an answer that nobody waits for")
     }
 }

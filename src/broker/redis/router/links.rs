@@ -73,14 +73,12 @@ impl Links {
 
     /// True if every link works; otherwise the ticket is settled when that is so, or with the next failure.
     pub(crate) fn await_ready(&self, ticket: u64) -> bool {
-        {
-            let mut told = self.told.lock();
-            if told.status.state == State::Up {
-                return true;
-            }
+        let mut told = self.told.lock();
+        let is_up = told.status.state == State::Up;
+        if !is_up {
             told.waiting.push(ticket);
         }
-        false
+        is_up
     }
 
     /// True if the last attempt to find out where Redis is failed.
@@ -93,7 +91,7 @@ impl Links {
         self.told.lock().trouble = trouble;
     }
 
-    /// Whoever waits for the links to be up waits in vain.
+    /// All that wait for the links to be up wait in vain.
     pub(crate) fn fail_waiting(&self, error: &Error) {
         let waiting = std::mem::take(&mut self.told.lock().waiting);
         if !waiting.is_empty() {

@@ -133,7 +133,7 @@ impl SubscriptionRouter {
             // Late messages of a slot's old master would overtake, or repeat, what came from the new one.
             Some(name)
                 if self.partitions.is_sharded()
-                    && !self.partitions[self.partitions.home(name)].lock().is_of(link) => {}
+                    && !self.partitions.all[self.partitions.home(name)].lock().is_of(link) => {}
             Some(name) => self.sink.message(name, payload, gathered),
             None => self.sink.ignored("a channel's name is not UTF-8"),
         }
@@ -158,7 +158,7 @@ impl SubscriptionRouter {
         self.over.notify_one();
         self.links.all().iter().for_each(|link| link.retire());
         self.links.fail_waiting(&closed());
-        for partition in self.partitions.iter() {
+        for partition in &self.partitions.all {
             let (waiters, moving) = {
                 let mut guard = partition.lock();
                 let topics = guard.topics.values_mut();

@@ -15,7 +15,7 @@ use crate::broker::redis::connection::link::Link;
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
 const PERSISTENCE: Duration = Duration::from_millis(200);
 
-/// Who waits for a subscription to be confirmed.
+/// One who waits for a subscription to be confirmed.
 #[derive(Debug)]
 pub(crate) enum Waiter {
     /// A task, for as long as the link lives.
@@ -30,7 +30,7 @@ pub(crate) struct Topic {
     pub confirmed: bool,
     /// It was confirmed before, perhaps over an earlier link.
     pub heard: bool,
-    /// With which take of its link's pipeline it goes out, or went: see [`crate::broker::redis::connection::pipeline::Pipeline::subscribe`].
+    /// With which take of its link's pipeline it goes out, or went: see `Pipeline::subscribe`.
     pub take: u64,
     /// Since when it is wanted, until it is confirmed for the first time.
     pub asked: Option<u64>,
@@ -75,7 +75,7 @@ impl Parked {
     }
 }
 
-/// What waits while a partition goes from one link to another.
+/// Publishes that wait while a partition goes from one link to another.
 #[derive(Debug, Default)]
 pub(crate) struct Moving {
     /// Refused by the link that had the partition; they come before what was added since.
@@ -125,7 +125,7 @@ pub(crate) struct Partition {
     pub moving: Option<Moving>,
     /// The link's server has dropped the subscriptions: its slot went elsewhere.
     pub revoked: bool,
-    /// What was published since this time may not have arrived. Until it has a link that is up
+    /// Messages since this time may not have arrived. Until it has a link that is up
     /// and all subscriptions are confirmed.
     pub lost_since: Option<u64>,
 }
@@ -135,7 +135,7 @@ impl Partition {
         self.link.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, link))
     }
 
-    /// What was published since then may not have arrived.
+    /// Messages since then may not have arrived.
     pub(crate) fn begin_gap(&mut self, since: u64) {
         self.lost_since = Some(self.lost_since.map_or(since, |known| known.min(since)));
     }

@@ -1,8 +1,5 @@
 //! All partitions, and which name falls into which.
-//!
-//! First come those with a hash tag, then as many without.
 
-use std::ops::Index;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,22 +16,15 @@ pub(crate) const SHARED: &str = "messages";
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Partitions {
-    all: Box<[Mutex<Partition>]>,
-    /// What all channels begin with.
+    /// First those with a hash tag, then as many without.
+    pub all: Box<[Mutex<Partition>]>,
+    /// All channels begin with it.
     pub prefix: String,
     /// Set when a server has said whether it belongs to a cluster.
     sharded: OnceLock<bool>,
     /// Which link has which should be looked at again.
     pub stale: Notify,
     closed: AtomicBool,
-}
-
-impl Index<usize> for Partitions {
-    type Output = Mutex<Partition>;
-
-    fn index(&self, index: usize) -> &Mutex<Partition> {
-        &self.all[index]
-    }
 }
 
 impl Partitions {
@@ -47,11 +37,6 @@ impl Partitions {
             stale: Notify::new(),
             closed: AtomicBool::new(false),
         }
-    }
-
-    /// All, in their order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mutex<Partition>> {
-        self.all.iter()
     }
 
     /// True once everything is over.

@@ -18,7 +18,7 @@ use crate::broker::redis::connection::command::{self, Command, Pending};
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::NotAdded;
 use crate::broker::redis::connection::reply::Settled;
-use crate::broker::redis::sink::{Outcome, Sink};
+use crate::broker::redis::sink::Sink;
 use crate::broker::redis::wire::resp;
 use crate::worker::quota::Quota;
 use crate::worker::scheduler::{Budget, charge};
@@ -35,7 +35,7 @@ pub(crate) struct Routes {
     sink: Arc<dyn Sink>,
     /// Bytes that wait for Redis, of all links together.
     pub quota: Arc<Quota>,
-    /// How long a publish waits for its partition to be found.
+    /// Longest wait of a publish for its partition to be found.
     patience: Duration,
     /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
     in_flight: Box<[AtomicU32]>,
@@ -62,7 +62,7 @@ impl Routes {
         let partition = self.partitions.partition(name);
         let tag = self.partitions.tag(partition);
         let [kind, id] = name.map(str::as_bytes);
-        self.add(partition, Command::Ask(asker), |out| {
+        self.add(&mut self.partitions.all[partition].lock(), partition, Command::Ask(asker), |out| {
             let channel = [self.partitions.prefix.as_bytes(), tag.as_bytes(), kind, id];
             command::publish(out, !tag.is_empty(), &channel, payload);
         })
@@ -73,7 +73,8 @@ impl Routes {
     /// # Errors
     /// See [`NotAdded`].
     pub(crate) fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
-        self.add(partition_of(channel) + PARTITIONS, Command::Ask(asker), |out| {
+        let partition = partition_of(channel) + PARTITIONS;
+        self.add(&mut self.partitions.all[partition].lock(), partition, Command::Ask(asker), |out| {
             command::publish(out, false, &[channel.as_bytes()], &[payload]);
         })
     }
@@ -86,24 +87,20 @@ impl Routes {
         let partition = self.partitions.home(name);
         let channel = self.partitions.channel(partition, name);
         // Both go the same way.
-        let mut guard = self.partitions[partition].lock();
+        let mut guard = self.partitions.all[partition].lock();
         if channel.sharded {
             // A node that the slot is not on counts none. It says where the slot is only if asked to publish.
             let nobody = self.partitions.channel(partition, "nobody");
-            self.add_to(&mut guard, partition, Command::Ask(Asker::Nobody), |out| {
+            self.add(&mut guard, partition, Command::Ask(Asker::Nobody), |out| {
                 command::publish(out, true, &[nobody.name.as_bytes()], &[]);
             })?;
         }
-        self.add_to(&mut guard, partition, Command::Ask(asker), |out| {
+        self.add(&mut guard, partition, Command::Ask(asker), |out| {
             command::count_subscribers(out, &channel);
         })
     }
 
-    fn add(&self, index: usize, command: Command, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), NotAdded> {
-        self.add_to(&mut self.partitions[index].lock(), index, command, encode)
-    }
-
-    fn add_to(
+    fn add(
         &self,
         partition: &mut Partition,
         index: usize,
@@ -149,18 +146,10 @@ impl Routes {
     }
 
     fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
-        let outcome = match outcome {
-            Settled::Number(number) => Outcome::Number(number),
-            Settled::Refused(error) => Outcome::Refused(error),
-            Settled::Uncertain => Outcome::Uncertain,
-            Settled::Unsent => {
-                let publish = resp::read_publish(bytes);
-                Outcome::Unsent(
-                    publish.and_then(|(channel, payload)| Some((self.partitions.name(channel)?, payload))),
-                )
-            }
-        };
-        self.sink.settle(asker, outcome);
+        let is_unsent = matches!(outcome, Settled::Unsent);
+        let publish = if is_unsent { resp::read_publish(bytes) } else { None };
+        let publish = publish.and_then(|(channel, payload)| Some((self.partitions.name(channel)?, payload)));
+        self.sink.settle(asker, outcome, publish);
     }
 
     /// A publish begins to wait for its partition to be found.
@@ -196,12 +185,8 @@ impl Routes {
         link: Option<Arc<Link>>,
         subscriptions: &Subscriptions,
     ) -> Vec<oneshot::Receiver<()>> {
-        let mut guard = self.partitions[index].lock();
-        let same = match (&guard.link, &link) {
-            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-            (None, None) => true,
-            _ => false,
-        };
+        let mut guard = self.partitions.all[index].lock();
+        let same = guard.link.as_ref().map(Arc::as_ptr) == link.as_ref().map(Arc::as_ptr);
         let revoked = std::mem::replace(&mut guard.revoked, false);
         if guard.link.is_none() && link.is_none() {
             // A cluster that has no master for it, from the beginning.
@@ -241,7 +226,7 @@ impl Routes {
 
     /// The link of a partition.
     pub(crate) fn link_of(&self, index: usize) -> Option<Arc<Link>> {
-        self.partitions[index].lock().link.clone()
+        self.partitions.all[index].lock().link.clone()
     }
 
     /// A publish was refused because its partition lies elsewhere: it waits, and what is added after it too.
@@ -252,7 +237,7 @@ impl Routes {
         let parked = Parked { bytes: bytes.to_vec(), command: pending.command, since };
         self.enter(bytes);
         {
-            let mut guard = self.partitions[index].lock();
+            let mut guard = self.partitions.all[index].lock();
             if self.partitions.is_closed() {
                 drop(guard);
                 self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
@@ -275,7 +260,7 @@ impl Routes {
             return;
         }
         let overtaken: VecDeque<Parked> = {
-            let mut guard = self.partitions[index].lock();
+            let mut guard = self.partitions.all[index].lock();
             let Some(moving) = &mut guard.moving else { return };
             let (overtaken, others) =
                 std::mem::take(&mut moving.refused).into_iter().partition(Parked::is_message);
@@ -287,7 +272,7 @@ impl Routes {
 
     /// True if a partition's publishes wait for it to be found.
     pub(crate) fn is_parked(&self, index: usize) -> bool {
-        self.partitions[index].lock().moving.is_some()
+        self.partitions.all[index].lock().moving.is_some()
     }
 
     /// Lets parked publishes go that have a link again; those that waited too long are given up. A turn's work at a time.
@@ -306,7 +291,7 @@ impl Routes {
 
     /// The same for a few of a partition. Publishes that come meanwhile wait behind them. True if there are more.
     fn unpark_few(&self, index: usize) -> bool {
-        let mut guard = self.partitions[index].lock();
+        let mut guard = self.partitions.all[index].lock();
         let Partition { link, moving, .. } = &mut *guard;
         let Some(waiting) = moving else { return false };
         // Publishes that are still under way over the old link must not be overtaken.
@@ -368,7 +353,6 @@ mod tests {
     use crate::broker::redis::connection::command::Command;
     use crate::broker::redis::router::SubscriptionRouter;
     use crate::broker::redis::router::counts::Counts;
-    use crate::broker::redis::sink::{Outcome, Sink};
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
     use crate::worker::heartbeat::Heartbeat;
@@ -380,14 +364,14 @@ mod tests {
 
     /// Remembers which publishes came to what.
     #[derive(Debug, Default)]
-    struct Settled(Mutex<Vec<(u64, bool)>>);
+    struct Told(Mutex<Vec<(u64, bool)>>);
 
-    impl Sink for Settled {
+    impl Sink for Told {
         fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
-        fn settle(&self, asker: Asker, outcome: Outcome<'_>) {
+        fn settle(&self, asker: Asker, outcome: Settled, publish: Option<(&str, &[u8])>) {
             let Asker::Number { ticket } = asker else { return };
-            self.0.lock().push((ticket, matches!(outcome, Outcome::Unsent(Some(_)))));
+            self.0.lock().push((ticket, matches!(outcome, Settled::Unsent) && publish.is_some()));
         }
         fn status(&self, _: BrokerStatus) {}
         fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}
@@ -408,7 +392,7 @@ mod tests {
             pending_bytes: 1 << 20,
             ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])
         };
-        let sink = Arc::new(Settled::default());
+        let sink = Arc::new(Told::default());
         let workers = std::slice::from_ref(&worker);
         let counts = Arc::<Counts>::default();
         let quota = Arc::new(Quota::new(config.pending_bytes));

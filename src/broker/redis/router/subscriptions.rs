@@ -1,4 +1,4 @@
-//! What is subscribed, and since when it may not have been.
+//! Subscriptions: those that are wanted, those that are confirmed, and since when one may have been missing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const SOON: u64 = 1000;
 /// comes and goes, or joins and leaves, can't pile up more.
 const UNUSED: usize = 16 * 1024;
 
-/// What a subscription costs whose time has come, as [`charge`] counts.
+/// The cost of a subscription whose time has come, as [`charge`] counts.
 const EXPIRY: u64 = 8;
 
 /// See the module.
@@ -37,7 +37,7 @@ const EXPIRY: u64 = 8;
 pub(crate) struct Subscriptions {
     partitions: Arc<Partitions>,
     sink: Arc<dyn Sink>,
-    /// How long one is kept that nobody needs.
+    /// Keeps one so long that nobody needs.
     grace: Duration,
     /// Those that nobody needs, and until when.
     expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
@@ -62,15 +62,15 @@ impl Subscriptions {
         }
     }
 
-    /// How many there are.
+    /// The number of them.
     pub(crate) fn len(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.lock().topics.len() as u64).sum()
+        self.partitions.all.iter().map(|partition| partition.lock().topics.len() as u64).sum()
     }
 
     /// Subscribes to a channel for as long as the process lives.
     pub(crate) fn pin(&self, name: &str) {
         let partition = self.partitions.home(name);
-        let mut guard = self.partitions[partition].lock();
+        let mut guard = self.partitions.all[partition].lock();
         let mut topic = Topic::default();
         if let Some(link) = &guard.link {
             topic.go_over(link, partition, self.partitions.channel(partition, name));
@@ -87,7 +87,7 @@ impl Subscriptions {
         is_hopeful: impl FnOnce() -> bool,
     ) -> Result<Option<oneshot::Receiver<()>>, ()> {
         let partition = self.partitions.home(name);
-        let mut guard = self.partitions[partition].lock();
+        let mut guard = self.partitions.all[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
         let now = clock::now();
         let mut fresh = false;
@@ -116,7 +116,7 @@ impl Subscriptions {
     /// is settled when it is, however long that takes.
     pub(crate) fn cover_for(&self, name: &str, ticket: u64) -> bool {
         let partition = self.partitions.home(name);
-        let mut guard = self.partitions[partition].lock();
+        let mut guard = self.partitions.all[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
         let fresh = !topics.contains_key(name);
         let topic = topics.entry_ref(name).or_default();
@@ -132,7 +132,7 @@ impl Subscriptions {
 
     /// Somebody listens who didn't wait for the confirmation: until it is there, messages may pass by.
     pub(crate) fn note_unconfirmed(&self, name: &str) {
-        let mut guard = self.partitions[self.partitions.home(name)].lock();
+        let mut guard = self.partitions.all[self.partitions.home(name)].lock();
         if guard.topics.get(name).is_some_and(|topic| !topic.confirmed) {
             guard.begin_gap(clock::now());
         }
@@ -142,7 +142,7 @@ impl Subscriptions {
     pub(crate) fn drop_topic(&self, name: &str) {
         let partition = self.partitions.home(name);
         let topic = {
-            let mut guard = self.partitions[partition].lock();
+            let mut guard = self.partitions.all[partition].lock();
             let Some(topic) = guard.topics.remove(name) else { return };
             if let Some(link) = &guard.link {
                 link.pipeline.unsubscribe(partition, self.partitions.channel(partition, name));
@@ -163,7 +163,7 @@ impl Subscriptions {
         }
         let text = format!("the login may not listen on channel {}: {}", quote(channel), error.message);
         let error = Error::new(error.kind, text);
-        let mut guard = self.partitions[self.partitions.home(channel)].lock();
+        let mut guard = self.partitions.all[self.partitions.home(channel)].lock();
         // It may have been dropped since, and asked for again.
         if guard.topics.get(channel).is_none_or(|topic| take < topic.take) {
             return Ok(());
@@ -192,7 +192,7 @@ impl Subscriptions {
     /// Drops a subscription, some time from now, if nobody is interested then.
     pub(crate) fn unsubscribe(&self, name: &str) {
         let expires = Instant::now() + self.grace;
-        let mut guard = self.partitions[self.partitions.home(name)].lock();
+        let mut guard = self.partitions.all[self.partitions.home(name)].lock();
         let Some(topic) = guard.topics.get_mut(name) else { return };
         // One entry in the queue per subscription, however often its members come and go.
         if topic.expires.replace(expires).is_none() {
@@ -224,7 +224,7 @@ impl Subscriptions {
             (name, early)
         };
         let partition = self.partitions.home(&name);
-        let mut guard = self.partitions[partition].lock();
+        let mut guard = self.partitions.all[partition].lock();
         let Some(topic) = guard.topics.get_mut(&name) else { return true };
         // Under the lock: whoever becomes interested now finds no topic, and subscribes anew.
         if self.sink.in_use(&name) {
@@ -249,7 +249,7 @@ impl Subscriptions {
 
     /// The channels of a partition, if it is this link's, which is about to subscribe to them anew, before its first take.
     pub(crate) fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, Channel)> {
-        let mut guard = self.partitions[index].lock();
+        let mut guard = self.partitions.all[index].lock();
         if !guard.is_of(link) {
             return Vec::new();
         }
@@ -263,7 +263,7 @@ impl Subscriptions {
 
     /// A channel that the link can publish to itself on, and its partition.
     pub(crate) fn probe_channel(&self, link: &Arc<Link>, node: &str) -> Option<(u16, Channel)> {
-        let owned = self.partitions.iter().position(|partition| partition.lock().is_of(link))?;
+        let owned = self.partitions.all.iter().position(|partition| partition.lock().is_of(link))?;
         let name = format!("probe:{node}:{}", link.number);
         Some((owned as u16, self.partitions.channel(owned, &name)))
     }
@@ -272,7 +272,7 @@ impl Subscriptions {
     pub(crate) fn confirmed(&self, channel: &[u8], link: &Arc<Link>, take: u64) {
         let Some(name) = self.partitions.name(channel) else { return };
         let waiters = {
-            let mut guard = self.partitions[self.partitions.home(name)].lock();
+            let mut guard = self.partitions.all[self.partitions.home(name)].lock();
             // A link that it was taken from may still confirm what it was asked before.
             if !guard.is_of(link) {
                 return;
@@ -296,7 +296,7 @@ impl Subscriptions {
 
     /// The server of a link has ended a subscription, or does not take one.
     pub(crate) fn revoked(&self, partition: usize, link: &Arc<Link>) {
-        let mut guard = self.partitions[partition].lock();
+        let mut guard = self.partitions.all[partition].lock();
         if !guard.is_of(link) {
             return;
         }
@@ -310,14 +310,14 @@ impl Subscriptions {
     pub(crate) fn wanted(&self, channel: &[u8]) -> Option<usize> {
         let name = self.partitions.name(channel)?;
         let partition = self.partitions.home(name);
-        self.partitions[partition].lock().topics.contains_key(name).then_some(partition)
+        self.partitions.all[partition].lock().topics.contains_key(name).then_some(partition)
     }
 
     /// A link is down: nothing that goes over it is confirmed any more, and what was published since this time may not
     /// have arrived.
     pub(crate) fn unconfirm(&self, link: &Arc<Link>) {
         let since = self.proven(link);
-        for partition in self.partitions.iter() {
+        for partition in &self.partitions.all {
             let mut guard = partition.lock();
             if !guard.is_of(link) {
                 continue;
@@ -329,7 +329,7 @@ impl Subscriptions {
 
     /// There has not been a Redis yet: nothing that was published since the beginning has arrived.
     pub(crate) fn lose_all(&self) {
-        for partition in self.partitions.iter() {
+        for partition in &self.partitions.all {
             let mut guard = partition.lock();
             guard.begin_gap(self.began);
             guard.topics.values_mut().for_each(Topic::unconfirm);
@@ -346,7 +346,7 @@ impl Subscriptions {
         self.stragglers.store(clock::now() + NEWS, Ordering::Release);
     }
 
-    /// What was published before this time has arrived, if it was to come over this link.
+    /// Messages that were published before this time have arrived, if they were to come over this link.
     pub(crate) fn proven(&self, link: &Link) -> u64 {
         link.proven().min(self.agreed.load(Ordering::Acquire))
     }
@@ -357,7 +357,7 @@ impl Subscriptions {
             return None;
         }
         let mut gap: Option<u64> = None;
-        for partition in self.partitions.iter() {
+        for partition in &self.partitions.all {
             let mut guard = partition.lock();
             let Some(since) = guard.lost_since else { continue };
             if guard.link.as_ref().is_some_and(|link| link.health.is_up())

@@ -28,10 +28,10 @@ use cluster::Cluster;
 const SEARCH: Duration = Duration::from_millis(150);
 /// Between two looks at what has expired.
 const TICK: Duration = Duration::from_millis(500);
-/// How long a node is waited for before the next one is asked as well.
+/// Longest wait for a node before the next one is asked as well.
 const TURN: Duration = Duration::from_millis(100);
 
-/// How a link finds its server, each time it connects.
+/// The way in which a link finds its server, each time it connects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Finder {
     /// The one it was made for.

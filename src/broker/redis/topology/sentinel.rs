@@ -104,7 +104,7 @@ fn read(state: &Value, address: &Value, sentinel: &Server) -> Option<Word> {
     Some(Word { epoch: epoch(state)?, master })
 }
 
-/// What is known of a Sentinel.
+/// The last that is known of a Sentinel.
 #[derive(Debug)]
 struct Said {
     /// The last that it said.
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(judge(&words, &word(4, "old")), replaced("b"));
         assert_eq!(judge(&words, &word(4, "a")), Verdict::Master, "it is there again");
         assert_eq!(judge(&words, &word(6, "c")), Verdict::Newer);
-        // Whoever is silent does not count.
+        // Those that are silent do not count.
         words[2..].iter_mut().flatten().for_each(|said| said.silent = true);
         assert_eq!(judge(&words, &word(5, "a")), Verdict::Newer);
         assert_eq!(judge(&words, &word(4, "old")), Verdict::Master);

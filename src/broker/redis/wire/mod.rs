@@ -82,7 +82,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// What kind of server answers.
+/// The kind of server that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// One server, or a master with replicas.

@@ -1,4 +1,4 @@
-//! What was read from Redis and not yet understood.
+//! Bytes that were read from Redis and not yet understood.
 
 use std::io;
 use std::pin::Pin;

@@ -13,7 +13,7 @@ use rustls::{
 
 use super::certificate::Certificate;
 
-/// Who vouches for servers.
+/// Those who vouch for servers.
 #[derive(Debug, Default)]
 pub(crate) struct Authorities {
     /// Some are not for signing others: these are trusted themselves.

@@ -124,3 +124,26 @@ fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     assert!(!add(b'c', 1), "it is down");
     assert_eq!((quota.used(), quota.is_giving_up()), (0, false));
 }
+
+#[test]
+fn a_session_that_never_opened_has_nothing_to_give_up_and_one_that_did_ends_that_once() {
+    let quota = Arc::new(Quota::new(usize::MAX));
+    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
+    let add = || pipeline.add(0, Command::Ask(Asker::Nobody), None, |out| out.push(b'x'));
+    let close = || pipeline.close(|batch| assert!(!batch.pending.is_empty()));
+    pipeline.begin();
+    pipeline.end();
+    assert!(!quota.is_giving_up() && matches!(add(), Err(NotAdded::Down(_))));
+    close();
+    // Also where the task is dropped, which ends nothing before it closes.
+    for ends in [2, 0] {
+        pipeline.begin();
+        pipeline.open();
+        assert!(add().is_ok());
+        (0..ends).for_each(|_| pipeline.end());
+        assert_eq!(quota.is_giving_up(), ends > 0);
+        assert!(add().is_ok(), "behind what is given up");
+        close();
+        assert!(!quota.is_giving_up() && matches!(add(), Err(NotAdded::Down(_))));
+    }
+}

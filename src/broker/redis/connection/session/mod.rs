@@ -38,11 +38,11 @@ const READS_PER_TURN: usize = 4;
 const TICKS_OF_READING: u32 = 3;
 /// No more is taken from the pipeline while so much waits to be written.
 const MAX_UNWRITTEN: usize = 1 << 20;
-/// What a channel costs that is subscribed anew, as [`charge`] counts.
+/// The cost of a channel that is subscribed anew, as [`charge`] counts.
 const CHANNEL: u64 = 8;
 /// Bytes to write that cost one unit.
 const WRITTEN: usize = 64;
-/// What a command costs that is given up, and how many of its bytes cost one more: connections here may be served with it.
+/// The cost of a command that is given up, and the bytes of it that cost one more: connections here may be served with it.
 const LOST: u64 = 8;
 const LOST_BYTES: usize = 256;
 /// An answer that takes longer is late, which the embedder is told.

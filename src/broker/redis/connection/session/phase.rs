@@ -1,4 +1,4 @@
-//! How far a session has come, and how answers come to it.
+//! The phases of a session, and the ways in which answers come to it.
 
 use tokio::time::Instant;
 

@@ -24,7 +24,7 @@ pub(super) enum Place {
     Forbidden,
 }
 
-/// How far the last one is. `alone`: nothing was unanswered when it was sent.
+/// The last one is so far. `alone`: nothing was unanswered when it was sent.
 #[derive(Clone, Copy, Debug)]
 enum Round {
     Sent { alone: bool },
@@ -75,5 +75,36 @@ impl Probe {
     /// True if it is time for another one.
     pub(super) fn is_due(&self, interval: Duration) -> bool {
         matches!(self.round, Round::Over) && self.sent.elapsed() >= interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_has_to_arrive_where_it_was_sent_and_only_one_that_went_alone_says_how_far_redis_is() {
+        let mut probe = Probe::new();
+        let mut round = |place: Option<Place>, alone, arrives| {
+            if let Some(place) = place {
+                probe.place = place;
+            }
+            probe.begin(alone);
+            assert!(!probe.is_due(Duration::ZERO), "it is under way");
+            if arrives {
+                probe.arrive();
+            }
+            let (is_here, time) = probe.end();
+            assert!(probe.is_due(Duration::ZERO) && !probe.is_due(Duration::from_secs(3600)));
+            (is_here, time.is_some())
+        };
+        assert_eq!(round(None, false, false), (true, false), "it has no channel");
+        let channel = Channel { name: "c".into(), sharded: false };
+        assert_eq!(round(Some(Place::On(channel)), true, false), (false, true));
+        assert_eq!(round(None, true, true), (true, true));
+        assert_eq!(round(None, false, true), (true, false));
+        assert_eq!(round(Some(Place::Forbidden), false, false), (true, false));
+        probe.lose_channel();
+        assert_eq!(probe.place, Place::Forbidden, "for good");
     }
 }

@@ -1,10 +1,10 @@
-//! What the server says: messages, and replies to what it was asked.
+//! A session hears its server: messages, and replies to commands.
 
-use codes::error::{Code, Error};
+use codes::error::Error;
 
 use super::super::batch::Batch;
 use super::super::command::{self, Command, Pending};
-use super::super::reply::{Reply, Settled, Step, Why};
+use super::super::reply::{Settled, Step, Why};
 use super::phase::{Answers, Phase};
 use super::probe::Place;
 use super::{LATE, Session};
@@ -12,9 +12,9 @@ use crate::broker::redis::router::routes::Routes;
 use crate::broker::redis::wire::resp::Incoming;
 use crate::worker::scheduler::charge;
 
-/// What each item costs, as [`charge`] counts.
+/// The cost of each item, as [`charge`] counts.
 const ANSWER: u64 = 2;
-/// What a message costs, as [`charge`] counts, beside its deliveries.
+/// The cost of a message, as [`charge`] counts, beside its deliveries.
 const MESSAGE: u64 = 8;
 
 impl Session {
@@ -31,24 +31,16 @@ impl Session {
                 Ok(())
             }
             Incoming::Ignored => Ok(()),
-            Incoming::Subscribed { channel } => {
-                charge(MESSAGE);
-                self.on_reply(Reply::Confirmed(channel))
-            }
             Incoming::Unsubscribed { channel, sharded: true } => {
                 self.on_unsubscribed(channel);
                 Ok(())
             }
-            Incoming::Unsubscribed { .. } => self.on_reply(Reply::Ended),
-            Incoming::Number(number) => self.on_reply(Reply::Number(number.max(0) as u64)),
-            Incoming::Other(value) => self.on_reply(self.replier.read(&value)),
+            reply => self.on_reply(&reply),
         }
     }
 
-    fn on_reply(&mut self, reply: Reply<'_>) -> Result<(), Error> {
-        let Some(oldest) = self.in_flight.front_mut() else {
-            return Err(self.fail(Code::BrokerProtocol, "an answer that nobody waits for"));
-        };
+    fn on_reply(&mut self, reply: &Incoming<'_>) -> Result<(), Error> {
+        let Some(oldest) = self.in_flight.front_mut() else { return Err(self.replier.unexpected()) };
         let partition = usize::from(oldest.partition);
         match oldest.command.on_reply(reply, &self.replier)? {
             Step::Wait => {}
@@ -59,6 +51,7 @@ impl Session {
             Step::Count(number) => self.settle(Settled::Number(number)),
             Step::Park => self.park(),
             Step::Confirm { channel, take, last } => {
+                charge(MESSAGE);
                 self.router.subscriptions.confirmed(channel, &self.link, take);
                 if last {
                     self.answer();
@@ -155,7 +148,7 @@ impl Session {
             self.settled += held.as_ref().map_or(0, |(pending, _)| pending.len);
             return self.unverified.get_or_insert_default().extend(held);
         }
-        // The embedder may do next what would overtake it, such as to close a connection. What never left is served here.
+        // The embedder may do next what would overtake it, such as to close a connection. A message that never left is served here.
         let asker = self.in_flight.front().and_then(|pending| pending.command.asker());
         let is_for_embedder = asker.is_some_and(|asker| !asker.is_client());
         let is_unserved = matches!(settled, Settled::Unsent);
