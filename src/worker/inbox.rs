@@ -1,4 +1,4 @@
-//! Inboxes: how other threads reach a worker, and what becomes of what they post in its [mailbox](Mailbox).
+//! Inboxes: other threads reach a worker by them. They post to its [queue](RemoteQueue), and the worker takes it out.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
@@ -9,8 +9,8 @@ use super::counters::WorkerCounters;
 use super::handle::Handle;
 use super::intake::Intake;
 use super::limits::Limits;
-use super::mailbox::Mailbox;
 use super::memory::Memory;
+use super::remote_queue::RemoteQueue;
 use super::token::Token;
 
 /// The way in which other threads reach a worker.
@@ -18,7 +18,7 @@ use super::token::Token;
 pub struct Inbox {
     /// Number of the engine that the worker belongs to.
     engine: usize,
-    mailbox: Mailbox<Mail>,
+    posted: RemoteQueue<Mail>,
     /// See [`WorkerCounters`].
     pub counters: WorkerCounters,
     /// The number of the worker's connections that are [open](Handle::is_open).
@@ -46,7 +46,7 @@ impl Inbox {
     pub(super) fn new(engine: usize, memory: Arc<Memory>, limits: Limits) -> Self {
         Inbox {
             engine,
-            mailbox: Mailbox::default(),
+            posted: RemoteQueue::default(),
             counters: WorkerCounters::default(),
             open: AtomicUsize::new(0),
             memory,
@@ -113,22 +113,22 @@ impl Inbox {
     }
 
     fn post(&self, put: impl FnOnce(&mut Mail)) {
-        self.mailbox.post(put, || super::corked(self.engine));
+        self.posted.post(put, || super::corked(self.engine));
     }
 
     /// Wakes the worker if mail was held back.
     pub(super) fn uncork(&self) {
-        self.mailbox.let_out();
+        self.posted.let_out();
     }
 
     /// The worker is to end.
     pub(super) fn stop(&self) {
-        self.mailbox.stop();
+        self.posted.stop();
     }
 
     /// For the worker: hands out what was posted. Ready when it is to end.
     pub(super) fn poll(&self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
-        let Some(Mail { wakes, flushes, tasks }) = self.mailbox.take(cx.waker()) else {
+        let Some(Mail { wakes, flushes, tasks }) = self.posted.take(cx.waker()) else {
             return Poll::Ready(());
         };
         worker.scheduler.look_at_clock();

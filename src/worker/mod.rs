@@ -22,7 +22,6 @@ pub(crate) mod intake;
 pub(crate) mod lag;
 pub(crate) mod limiter;
 pub(crate) mod limits;
-mod mailbox;
 pub(crate) mod memory;
 pub(crate) mod outgoing;
 #[cfg(unix)]
@@ -32,6 +31,7 @@ pub(crate) mod quota;
 pub(crate) mod refusal;
 pub(crate) mod registration;
 pub(crate) mod relaying;
+mod remote_queue;
 pub(crate) mod respite;
 pub(crate) mod rooms;
 pub(crate) mod run_queue;

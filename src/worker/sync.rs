@@ -1,4 +1,4 @@
-//! The locks and atomics of the files that threads meet in without much of a lock: [`mailbox`](super::mailbox) and
+//! The locks and atomics of the files that threads meet in without much of a lock: [`remote_queue`](super::remote_queue) and
 //! [`writer`](super::writer). Their tests compile them a second time, with those of loom instead.
 
 pub(super) use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Threads meet each other in the mailbox and in the writer, in every order: by loom, which runs threads step by step
+//! Threads meet each other in the remote queue and in the writer, in every order: by loom, which runs threads step by step
 //! and tries all interleavings, and all values that the memory model lets a load see.
 //!
 //! It is the files themselves that are tried: compiled a second time here, where [`sync`] has loom's types, and the socket is one
@@ -10,13 +10,13 @@
 use crate::worker::{memory, outgoing, progress, send_queue};
 
 #[allow(clippy::duplicate_mod, reason = "a second time, with loom's types")]
-#[path = "../mailbox.rs"]
-mod mailbox;
+#[path = "../remote_queue.rs"]
+mod remote_queue;
 #[allow(clippy::duplicate_mod, reason = "as above")]
 #[path = "../writer.rs"]
 mod writer;
 
-mod mailbox_model;
+mod remote_queue_model;
 mod writer_model;
 
 /// Tries all orders in which threads are interrupted at most so often where they need not wait. Faults that take more are

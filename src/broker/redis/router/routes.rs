@@ -364,9 +364,9 @@ mod tests {
 
     /// Remembers which publishes came to what.
     #[derive(Debug, Default)]
-    struct Told(Mutex<Vec<(u64, bool)>>);
+    struct Statuses(Mutex<Vec<(u64, bool)>>);
 
-    impl Sink for Told {
+    impl Sink for Statuses {
         fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
         fn settle(&self, asker: Asker, outcome: Settled, publish: Option<(&str, &[u8])>) {
@@ -392,7 +392,7 @@ mod tests {
             pending_bytes: 1 << 20,
             ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])
         };
-        let sink = Arc::new(Told::default());
+        let sink = Arc::new(Statuses::default());
         let workers = std::slice::from_ref(&worker);
         let counts = Arc::<Counts>::default();
         let quota = Arc::new(Quota::new(config.pending_bytes));

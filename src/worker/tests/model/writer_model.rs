@@ -7,10 +7,10 @@ use loom::thread;
 use protocol::frame::{self, Message};
 
 use super::inbox::Inbox;
-use super::mailbox::Mailbox;
 use super::memory::Memory;
 use super::model;
 use super::outgoing::{Encoding, Outgoing};
+use super::remote_queue::RemoteQueue;
 use super::socket::Socket;
 use super::writer::{Flushed, Push, Writer};
 
@@ -19,14 +19,14 @@ struct Outbox {
     writer: Writer,
     memory: Shared<Memory>,
     /// Its worker is told here that something waits.
-    mailbox: Mailbox<bool>,
+    remote_queue: RemoteQueue<bool>,
 }
 
 impl Outbox {
     /// One that is written to, of the only connection of its user.
     fn open(inbox: &Inbox) -> Arc<Outbox> {
         let (writer, memory) = (Writer::new(), inbox.memory.clone());
-        let outbox = Outbox { writer, memory, mailbox: Mailbox::default() };
+        let outbox = Outbox { writer, memory, remote_queue: RemoteQueue::default() };
         outbox.writer.unblock();
         outbox.writer.set_sole(true);
         assert_eq!(outbox.writer.flush(&Socket::default(), inbox), Flushed::Done);
@@ -49,7 +49,7 @@ impl Outbox {
     /// By another thread than the worker.
     fn push(&self, text: &str) {
         if self.push_own(text) {
-            self.mailbox.post(|told| *told = true, || false);
+            self.remote_queue.post(|told| *told = true, || false);
         }
     }
 }
@@ -106,7 +106,7 @@ impl Worker {
 
     /// Does as it was told, and gives room.
     fn look(&mut self, outbox: &Outbox) {
-        if outbox.mailbox.take(Waker::noop()) == Some(true) {
+        if outbox.remote_queue.take(Waker::noop()) == Some(true) {
             self.flush(outbox);
         }
         if self.waits {

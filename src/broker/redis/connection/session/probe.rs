@@ -9,14 +9,14 @@ use super::super::command::Channel;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Probe {
-    pub place: Place,
+    pub channel: ProbeChannel,
     round: Round,
     sent: Instant,
 }
 
 /// Where it is published.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ProbeChannel {
     /// That is still to be found.
     Unknown,
     On(Channel),
@@ -34,18 +34,18 @@ enum Round {
 
 impl Probe {
     pub(super) fn new() -> Probe {
-        Probe { place: Place::Unknown, round: Round::Over, sent: Instant::now() }
+        Probe { channel: ProbeChannel::Unknown, round: Round::Over, sent: Instant::now() }
     }
 
     /// True if that is the name of its channel.
     pub(super) fn is_on(&self, name: &[u8]) -> bool {
-        matches!(&self.place, Place::On(channel) if channel.name.as_bytes() == name)
+        matches!(&self.channel, ProbeChannel::On(channel) if channel.name.as_bytes() == name)
     }
 
     /// Its channel is elsewhere: another one has to be found.
     pub(super) fn lose_channel(&mut self) {
-        if self.place != Place::Forbidden {
-            self.place = Place::Unknown;
+        if self.channel != ProbeChannel::Forbidden {
+            self.channel = ProbeChannel::Unknown;
         }
     }
 
@@ -65,7 +65,7 @@ impl Probe {
     /// had nothing else to do for us.
     pub(super) fn end(&mut self) -> (bool, Option<Duration>) {
         let (is_here, alone) = match std::mem::replace(&mut self.round, Round::Over) {
-            Round::Sent { alone } => (!matches!(self.place, Place::On(_)), alone),
+            Round::Sent { alone } => (!matches!(self.channel, ProbeChannel::On(_)), alone),
             Round::Arrived { alone } => (true, alone),
             Round::Over => (true, false),
         };
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn a_probe_has_to_arrive_where_it_was_sent_and_only_one_that_went_alone_says_how_far_redis_is() {
         let mut probe = Probe::new();
-        let mut round = |place: Option<Place>, alone, arrives| {
-            if let Some(place) = place {
-                probe.place = place;
+        let mut round = |channel: Option<ProbeChannel>, alone, arrives| {
+            if let Some(channel) = channel {
+                probe.channel = channel;
             }
             probe.begin(alone);
             assert!(!probe.is_due(Duration::ZERO), "it is under way");
@@ -100,11 +100,11 @@ mod tests {
         };
         assert_eq!(round(None, false, false), (true, false), "it has no channel");
         let channel = Channel { name: "c".into(), sharded: false };
-        assert_eq!(round(Some(Place::On(channel)), true, false), (false, true));
+        assert_eq!(round(Some(ProbeChannel::On(channel)), true, false), (false, true));
         assert_eq!(round(None, true, true), (true, true));
         assert_eq!(round(None, false, true), (true, false));
-        assert_eq!(round(Some(Place::Forbidden), false, false), (true, false));
+        assert_eq!(round(Some(ProbeChannel::Forbidden), false, false), (true, false));
         probe.lose_channel();
-        assert_eq!(probe.place, Place::Forbidden, "for good");
+        assert_eq!(probe.channel, ProbeChannel::Forbidden, "for good");
     }
 }

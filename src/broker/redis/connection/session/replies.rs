@@ -6,7 +6,7 @@ use super::super::batch::Batch;
 use super::super::command::{self, Command, Pending};
 use super::super::reply::{Settled, Step, Why};
 use super::phase::{Answers, Phase};
-use super::probe::Place;
+use super::probe::ProbeChannel;
 use super::{LATE, Session};
 use crate::broker::redis::router::routes::Routes;
 use crate::broker::redis::wire::resp::Incoming;
@@ -71,9 +71,9 @@ impl Session {
                     }
                     // Of channels that are not ours the login may know some, and those are not the probe's.
                     Why::Forbidden if self.router.partitions.has_foreign_channels() => {
-                        self.probe.place = Place::Forbidden;
+                        self.probe.channel = ProbeChannel::Forbidden;
                     }
-                    _ if self.probe.place == Place::Forbidden => {}
+                    _ if self.probe.channel == ProbeChannel::Forbidden => {}
                     _ => return Err(error),
                 }
                 self.answer();
@@ -192,7 +192,7 @@ impl Session {
             if !self.router.partitions.has_foreign_channels() {
                 return Err(error);
             }
-            self.probe.place = Place::Forbidden;
+            self.probe.channel = ProbeChannel::Forbidden;
             return Ok(());
         }
         // Channels that were dropped meanwhile must not come back.

@@ -6,24 +6,24 @@ use tokio::time::Instant;
 use super::super::batch::Batch;
 use super::super::command::{self, Channel, Command};
 use super::phase::{Answers, Phase};
-use super::probe::Place;
+use super::probe::ProbeChannel;
 use super::{LATE, Session};
 
 impl Session {
     /// Publishes to itself, and asks whether the server is still a master.
     pub(super) fn send_probe(&mut self) {
         let mut batch = Batch::default();
-        if self.probe.place == Place::Unknown
+        if self.probe.channel == ProbeChannel::Unknown
             && let Some((partition, channel)) =
                 self.router.subscriptions.probe_channel(&self.link, &self.router.node)
         {
             batch.subscribe(vec![(partition, channel.clone())], 0);
-            self.probe.place = Place::On(channel);
+            self.probe.channel = ProbeChannel::On(channel);
         }
         // Otherwise its answer waits for those to the commands before it.
         let is_open = matches!(self.phase, Phase::Open | Phase::Late);
         self.probe.begin(is_open && self.in_flight.is_empty());
-        if let Place::On(Channel { name, sharded }) = &self.probe.place {
+        if let ProbeChannel::On(Channel { name, sharded }) = &self.probe.channel {
             let encode = |out: &mut Vec<u8>| command::publish(out, *sharded, &[name.as_bytes()], &[b"probe"]);
             batch.add(0, Command::Probe, None, encode);
         }

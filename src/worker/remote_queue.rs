@@ -1,4 +1,4 @@
-//! Mailboxes: what any thread posts, and one thread takes. One wake-up per batch, however much is posted.
+//! Remote queues: what any thread posts, and one thread takes. One wake-up per batch, however much is posted.
 
 use std::mem;
 use std::task::Waker;
@@ -7,7 +7,7 @@ use super::sync::Mutex;
 
 /// See the module. `M` is all the mail that waits.
 #[derive(Debug, Default)]
-pub(super) struct Mailbox<M>(Mutex<State<M>>);
+pub(super) struct RemoteQueue<M>(Mutex<State<M>>);
 
 #[derive(Debug, Default)]
 struct State<M> {
@@ -20,8 +20,8 @@ struct State<M> {
     waker: Option<Waker>,
 }
 
-impl<M: Default> Mailbox<M> {
-    /// Puts something in and wakes the owner, unless that is to be held back until [`Mailbox::let_out`].
+impl<M: Default> RemoteQueue<M> {
+    /// Puts something in and wakes the owner, unless that is to be held back until [`RemoteQueue::let_out`].
     pub(super) fn post(&self, put: impl FnOnce(&mut M), is_held_back: impl FnOnce() -> bool) {
         self.wake_if(|state| {
             // Nobody reads it any more once it is stopped: what it holds would be kept for ever.
