@@ -27,7 +27,7 @@ pub struct Delivery {
 
 /// The number of connections on all servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct ConnectionCount {
     /// Connections on the servers that answered.
     pub connections: u64,
     /// Servers that answered, this one included.
@@ -44,7 +44,7 @@ pub enum Answer {
     /// Subscribers that were found, or handed a message.
     Number(u64),
     /// Of a count over all servers.
-    Census(Census),
+    ConnectionCount(ConnectionCount),
     /// It is done.
     Done,
 }

@@ -12,9 +12,9 @@ use napi::{Env, JsValue, sys};
 use napi_derive::napi;
 
 use super::constants::kind::*;
-use super::outcome::{NativeBrokerStatus, NativeCensus, NativeDelivery};
+use super::outcome::{NativeBrokerStatus, NativeConnectionCount, NativeDelivery};
 use crate::engine::Engine;
-use crate::events::{Event, Refusal};
+use crate::events::{Event, RefusedUpgrade};
 use crate::outcome::Answer;
 use crate::worker::bridge::Signal;
 use crate::worker::handle::Handle;
@@ -65,14 +65,14 @@ impl JsValuesTupleIntoVec for Values {
 /// JavaScript's `(...values) => values`.
 pub(super) type Collect<'env> = Function<'env, Values, Array<'env>>;
 
-struct Writer<'env> {
+struct BatchWriter<'env> {
     env: &'env Env,
     values: Vec<sys::napi_value>,
     numbers: Vec<u16>,
     subjects: Vec<Arc<Handle>>,
 }
 
-impl Writer<'_> {
+impl BatchWriter<'_> {
     /// Keeps the connection of an event, unless it is that of the one before too.
     fn about(&mut self, handle: Arc<Handle>) {
         if self.subjects.last().is_none_or(|last| !Arc::ptr_eq(last, &handle)) {
@@ -120,7 +120,9 @@ impl Writer<'_> {
         match answer {
             Answer::Delivery(delivery) => self.put(SETTLED, 0, ticket, NativeDelivery::from(delivery)),
             Answer::Number(number) => self.put(SETTLED, 0, ticket, number as f64),
-            Answer::Census(census) => self.put(SETTLED, 0, ticket, NativeCensus::from(census)),
+            Answer::ConnectionCount(census) => {
+                self.put(SETTLED, 0, ticket, NativeConnectionCount::from(census))
+            }
             Answer::Done => self.put(SETTLED, 0, ticket, ()),
         }
     }
@@ -135,7 +137,7 @@ impl Writer<'_> {
                 self.put(CHANNEL, 0, 0, vec![channel, payload])?;
             }
             Event::Refusal(refusal) => {
-                let Refusal { code, message, url, remote, origin } = *refusal;
+                let RefusedUpgrade { code, message, url, remote, origin } = *refusal;
                 let told = [Some(code), Some(message), Some(url), Some(remote), origin];
                 self.put(REFUSAL, 0, 0, told.to_vec())?;
             }
@@ -166,12 +168,12 @@ impl Writer<'_> {
     }
 }
 
-impl<'env> Writer<'env> {
+impl<'env> BatchWriter<'env> {
     fn new(env: &'env Env, events: usize) -> Self {
         // The first is the string of numbers.
         let mut values = Vec::with_capacity(events + 1);
         values.push(std::ptr::null_mut());
-        Writer { env, values, numbers: Vec::with_capacity(events * UNITS), subjects: Vec::new() }
+        BatchWriter { env, values, numbers: Vec::with_capacity(events * UNITS), subjects: Vec::new() }
     }
 
     fn finish(mut self, collect: &Collect<'env>) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
@@ -188,7 +190,7 @@ pub(super) fn write<'env>(
     engine: &Engine,
     events: VecDeque<Event>,
 ) -> Result<(Array<'env>, Vec<Arc<Handle>>)> {
-    let mut out = Writer::new(env, events.len());
+    let mut out = BatchWriter::new(env, events.len());
     for event in events {
         match event {
             Event::Text { handle, text } => {
@@ -233,7 +235,7 @@ pub(super) fn write_unconnected<'env>(
     collect: &Collect<'env>,
     events: VecDeque<Event>,
 ) -> Result<Array<'env>> {
-    let mut out = Writer::new(env, events.len());
+    let mut out = BatchWriter::new(env, events.len());
     events.into_iter().try_for_each(|event| out.put_other(event))?;
     Ok(out.finish(collect)?.0)
 }

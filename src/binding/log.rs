@@ -52,14 +52,14 @@ fn install(value: &str) -> Option<()> {
     targets.iter().all(|(target, _)| target.starts_with(env!("CARGO_CRATE_NAME"))).then_some(())?;
     let (queue, lines) = sync_channel(MAX_WAITING);
     thread::Builder::new().name("actory-ws-log".into()).spawn(|| write_down(lines)).ok()?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(move || Line(queue.clone()));
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || LogLine(queue.clone()));
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(targets).with(lines)).ok()
 }
 
 /// Takes a line, which comes in one piece.
-struct Line(SyncSender<Vec<u8>>);
+struct LogLine(SyncSender<Vec<u8>>);
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         WAITING.fetch_add(1, Ordering::AcqRel);
         if self.0.try_send(line.into()).is_err() {

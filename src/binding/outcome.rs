@@ -4,7 +4,7 @@ use napi::bindgen_prelude::{Either, Either4, Null};
 use napi_derive::napi;
 
 use crate::events::broker_status::{BrokerStatus, State};
-use crate::outcome::{Answer, Census, Delivery, Reply, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 
 /// Outcome of publishing.
 #[napi(object, object_from_js = false)]
@@ -33,7 +33,7 @@ impl From<Delivery> for NativeDelivery {
 
 /// A count over all servers.
 #[napi(object, object_from_js = false)]
-pub struct NativeCensus {
+pub struct NativeConnectionCount {
     /// Connections.
     pub connections: f64,
     /// Servers that answered.
@@ -42,9 +42,9 @@ pub struct NativeCensus {
     pub complete: bool,
 }
 
-impl From<Census> for NativeCensus {
-    fn from(census: Census) -> Self {
-        NativeCensus {
+impl From<ConnectionCount> for NativeConnectionCount {
+    fn from(census: ConnectionCount) -> Self {
+        NativeConnectionCount {
             connections: census.connections as f64,
             servers: census.servers,
             complete: census.complete,
@@ -90,7 +90,7 @@ impl From<BrokerStatus> for NativeBrokerStatus {
 
 /// The result of a call: a number that it asked for, a negative one, which is the ticket that a later event settles
 /// turned around, null if there is nothing to tell, a delivery, or a count.
-pub(super) type Outcome = Either4<f64, Null, NativeDelivery, NativeCensus>;
+pub(super) type Outcome = Either4<f64, Null, NativeDelivery, NativeConnectionCount>;
 
 /// A reply of the engine's, for JavaScript.
 pub(super) fn outcome(reply: Reply) -> Outcome {
@@ -99,6 +99,6 @@ pub(super) fn outcome(reply: Reply) -> Outcome {
         Reply::Now(Answer::Number(number)) => Either4::A(number as f64),
         Reply::Now(Answer::Done) => Either4::B(Null),
         Reply::Now(Answer::Delivery(delivery)) => Either4::C(delivery.into()),
-        Reply::Now(Answer::Census(census)) => Either4::D(census.into()),
+        Reply::Now(Answer::ConnectionCount(census)) => Either4::D(census.into()),
     }
 }

@@ -8,7 +8,7 @@ use protocol::frame::Message;
 
 use super::{Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, RawChannels};
 use crate::events::broker_status::State;
-use crate::outcome::{Answer, Census, Delivery, Reply, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::registry::Registry;
 use crate::registry::delivery::{deliver, relay};
 use crate::registry::recipients::{Audience, Channel, Topic};
@@ -70,7 +70,7 @@ impl Counting for MemoryBroker {
 
     fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
         let connections = self.registry.count(user);
-        Ok(Reply::Now(Answer::Census(Census { connections, servers: 1, complete: true })))
+        Ok(Reply::Now(Answer::ConnectionCount(ConnectionCount { connections, servers: 1, complete: true })))
     }
 }
 

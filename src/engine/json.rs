@@ -10,7 +10,7 @@ pub(super) const MAX_DEPTH: usize = 128;
 
 /// Why a text is not relayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum JsonFault {
     /// It is not JSON.
     Malformed,
     /// It is nested deeper than [`MAX_DEPTH`].
@@ -22,14 +22,14 @@ pub(super) enum Fault {
 /// # Errors
 /// Why not.
 #[inline]
-pub(super) fn check(text: &str) -> Result<(), Fault> {
+pub(super) fn check(text: &str) -> Result<(), JsonFault> {
     // As `serde_json::from_str` does it, which the compiler may leave as a call that costs as much as a short text.
     let mut parser = Deserializer::from_str(text);
     if IgnoredAny::deserialize(&mut parser).is_err() || parser.end().is_err() {
-        return Err(Fault::Malformed);
+        return Err(JsonFault::Malformed);
     }
     if may_be_deep(text.as_bytes()) && is_deep(text.as_bytes()) {
-        return Err(Fault::TooDeep);
+        return Err(JsonFault::TooDeep);
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ fn is_deep(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const TOO_DEEP: Result<(), Fault> = Err(Fault::TooDeep);
+    const TOO_DEEP: Result<(), JsonFault> = Err(JsonFault::TooDeep);
 
     fn nested(open: &str, close: &str, levels: usize) -> String {
         [open.repeat(levels), "1".into(), close.repeat(levels)].concat()
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn what_is_not_json_is_said_to_be_that_whatever_its_depth() {
         for text in ["", "x", "[1,]", "{\"a\"}", "\"\u{1}\"", "1 2", &"[".repeat(100_000)] {
-            assert_eq!(check(text), Err(Fault::Malformed), "{text}");
+            assert_eq!(check(text), Err(JsonFault::Malformed), "{text}");
         }
     }
 }

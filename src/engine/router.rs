@@ -7,12 +7,12 @@ use protocol::endpoint::Routed;
 use protocol::frame::Message;
 
 use super::config::Relay;
-use super::json::{self, Fault};
+use super::json::{self, JsonFault};
 use super::shared::Shared;
 use crate::registry::recipients::Audience;
 use crate::worker::handle::Handle;
 use crate::worker::memory::Count;
-use crate::worker::refusal::{Refusal, Refused};
+use crate::worker::refusal::{Refused, RelayRefusal};
 use crate::worker::relaying::Relaying;
 use crate::worker::scheduler::{self, Budget};
 
@@ -21,11 +21,12 @@ const MESSAGE: u64 = 4;
 /// Cost of the check that a text is JSON, as a multiple of [`scheduler::bytes`].
 const CHECK: u64 = 2;
 
-static BINARY: Refusal = Refusal::new(Code::BinaryNotRelayed, "only text messages are relayed");
-static TOO_LARGE: Refusal = Refusal::new(Code::TooLarge, "the message is larger than an outbox");
-static NOT_JSON: Refusal = Refusal::new(Code::InvalidJson, "the message is not JSON");
-static TOO_DEEP: Refusal = Refusal::new(Code::InvalidJson, "the message is nested deeper than 128 levels");
-static NOT_IN_ROOM: Refusal = Refusal::new(Code::NotInRoom, "the connection is in no room");
+static BINARY: RelayRefusal = RelayRefusal::new(Code::BinaryNotRelayed, "only text messages are relayed");
+static TOO_LARGE: RelayRefusal = RelayRefusal::new(Code::TooLarge, "the message is larger than an outbox");
+static NOT_JSON: RelayRefusal = RelayRefusal::new(Code::InvalidJson, "the message is not JSON");
+static TOO_DEEP: RelayRefusal =
+    RelayRefusal::new(Code::InvalidJson, "the message is nested deeper than 128 levels");
+static NOT_IN_ROOM: RelayRefusal = RelayRefusal::new(Code::NotInRoom, "the connection is in no room");
 
 /// See [`Application::relay_on`](crate::worker::application::Application::relay_on).
 pub(super) fn relay_on(
@@ -128,7 +129,7 @@ fn relay_to(
     rooms.len()
 }
 
-fn rooms_of(handle: &Handle) -> Result<Arc<[Arc<str>]>, &'static Refusal> {
+fn rooms_of(handle: &Handle) -> Result<Arc<[Arc<str>]>, &'static RelayRefusal> {
     let mut rooms = handle.rooms().lock();
     if rooms.is_empty() {
         return Err(&NOT_IN_ROOM);
@@ -137,15 +138,15 @@ fn rooms_of(handle: &Handle) -> Result<Arc<[Arc<str>]>, &'static Refusal> {
     Ok(rooms.list())
 }
 
-fn check<'m>(shared: &Shared, message: Message<'m>) -> Result<&'m str, &'static Refusal> {
+fn check<'m>(shared: &Shared, message: Message<'m>) -> Result<&'m str, &'static RelayRefusal> {
     let Message::Text(text) = message else { return Err(&BINARY) };
     if text.len() > shared.config.limits.outbox_bytes {
         return Err(&TOO_LARGE);
     }
     match json::check(text) {
         Ok(()) => Ok(text),
-        Err(Fault::Malformed) => Err(&NOT_JSON),
-        Err(Fault::TooDeep) => Err(&TOO_DEEP),
+        Err(JsonFault::Malformed) => Err(&NOT_JSON),
+        Err(JsonFault::TooDeep) => Err(&TOO_DEEP),
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) struct Flows {
 
 /// The result of a batch.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct TakenEvents {
     /// Connections that may be read again.
     pub relieved: Vec<Arc<Handle>>,
     /// Connections that wait until the batch is dealt with.
@@ -194,8 +194,8 @@ impl Flows {
     }
 
     /// Moves events into a batch, until that has `max`.
-    pub(super) fn take(&mut self, max: usize, batch: &mut VecDeque<Event>) -> Taken {
-        let mut taken = Taken::default();
+    pub(super) fn take(&mut self, max: usize, batch: &mut VecDeque<Event>) -> TakenEvents {
+        let mut taken = TakenEvents::default();
         let share = (max.saturating_mul(ROUND_BATCHES) / self.flows.len().max(1)).clamp(1, TURN);
         let before = self.room.taken;
         while before - self.room.taken < BATCH_BYTES && batch.len() < max {
@@ -233,7 +233,7 @@ impl Flows {
         Some(key)
     }
 
-    fn serve(&mut self, key: usize, share: usize, batch: &mut VecDeque<Event>, taken: &mut Taken) {
+    fn serve(&mut self, key: usize, share: usize, batch: &mut VecDeque<Event>, taken: &mut TakenEvents) {
         let flow = &mut self.flows[key];
         let (messages, before) = (flow.messages, flow.bytes);
         for _ in 0..share {
@@ -281,7 +281,7 @@ impl Flows {
         bytes < self.room.share() || (bytes == 0 && self.room.left() > 0)
     }
 
-    /// True if events of the connection wait. It will be among [`Taken::awaiting`] of the batch that has the last one.
+    /// True if events of the connection wait. It will be among [`TakenEvents::awaiting`] of the batch that has the last one.
     pub(super) fn await_last(&mut self, handle: &Handle) -> bool {
         let Some(flow) = handle.flow().and_then(|key| self.flows.get_mut(key)) else { return false };
         flow.is_awaited = true;

@@ -18,7 +18,7 @@ use codes::error::Error;
 use parking_lot::Mutex;
 use protocol::frame::Message;
 
-use self::flows::{Flows, Taken};
+use self::flows::{Flows, TakenEvents};
 use crate::events::broker_status::BrokerStatus;
 use crate::outcome::Answer;
 use crate::worker::bridge::{BridgeId, Carrier, Signal};
@@ -83,7 +83,7 @@ pub enum Event {
     /// An upgrade whose result was asked for was refused.
     Refused { ticket: u64, code: String, message: String },
     /// An upgrade was refused.
-    Refusal(Box<Refusal>),
+    Refusal(Box<RefusedUpgrade>),
     /// There is something to do for a bridge.
     Bridge { id: BridgeId, signal: Signal },
     /// The answer to what had to be asked of other servers, see [`crate::outcome::Reply::Later`].
@@ -102,7 +102,7 @@ pub enum Event {
 
 /// An upgrade that was refused, and why. For whoever looks for what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusedUpgrade {
     /// Code of the error, or the embedder's own.
     pub code: String,
     /// The message for the client.
@@ -169,7 +169,7 @@ impl Queue {
     /// Moves events into a batch. Those of no connection go first, for somebody may wait for them; a quarter of the batch is
     /// for connections all the same. It is no more, because a listener's calls make answers of messages: with half of each,
     /// one call per message would keep for ever whatever line of answers there is.
-    fn take(&mut self, max: usize) -> (VecDeque<Event>, Taken) {
+    fn take(&mut self, max: usize) -> (VecDeque<Event>, TakenEvents) {
         let mut batch = VecDeque::with_capacity(max.min(self.others.len() + self.flows.len()));
         let room = if self.flows.len() == 0 { max } else { max - max / 4 };
         batch.extend(self.others.drain(..self.others.len().min(room)));
@@ -245,7 +245,7 @@ impl Events {
     }
 
     /// Queues a refusal, if someone listens. Strangers can cause any number: those for which there is no room are left out.
-    pub(super) fn push_refusal(&self, refusal: impl FnOnce() -> Refusal) {
+    pub(super) fn push_refusal(&self, refusal: impl FnOnce() -> RefusedUpgrade) {
         if !self.wants(Interest::REFUSED) || self.queue.lock().refusals >= MAX_REFUSALS {
             return;
         }
@@ -306,7 +306,7 @@ impl Events {
     pub fn drain(&self, max: usize) -> VecDeque<Event> {
         let (batch, resumed) = {
             let mut queue = self.queue.lock();
-            let (batch, Taken { mut relieved, awaiting, opened }) = queue.take(max);
+            let (batch, TakenEvents { mut relieved, awaiting, opened }) = queue.take(max);
             queue.opened.extend(opened);
             queue.notified = !batch.is_empty();
             queue.settling.extend(awaiting);

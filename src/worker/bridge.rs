@@ -68,11 +68,11 @@ struct Question {
 pub struct Bridge {
     id: BridgeId,
     carrier: Weak<dyn Carrier>,
-    state: Mutex<State>,
+    state: Mutex<BridgeState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BridgeState {
     /// One buffer, whatever the size of the chunks: a client chooses that, and each of its own would cost an allocation.
     inbound: VecDeque<u8>,
     /// Node was told to pause.

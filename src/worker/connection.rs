@@ -24,7 +24,7 @@ use super::relaying::Relaying;
 use super::scheduler::Budget;
 use super::socket::Socket;
 use super::writer::Flushed;
-use host::Host;
+use host::ConnectionHost;
 
 mod host;
 #[cfg(all(test, unix))]
@@ -55,7 +55,7 @@ pub(crate) struct Connection {
 /// Calls a method of the connection's endpoint, with the rest of the connection as its host.
 macro_rules! endpoint {
     ($connection:ident, $budget:expr, $worker:expr, $method:ident($($argument:expr),*)) => {
-        $connection.endpoint.$method($($argument,)* &mut Host {
+        $connection.endpoint.$method($($argument,)* &mut ConnectionHost {
             registration: &mut $connection.registration,
             socket: &mut $connection.socket,
             relaying: &mut $connection.relaying,

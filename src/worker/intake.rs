@@ -101,7 +101,7 @@ pub struct Intake {
     /// Units without an answer, of all connections, and those that room is kept for.
     in_flight: AtomicUsize,
     quota: Arc<Quota>,
-    line: Mutex<Line>,
+    line: Mutex<WaitingLine>,
     /// The length of the line. Written under its lock.
     waiting: AtomicUsize,
     pace: Pace,
@@ -120,7 +120,7 @@ pub enum Demand {
 
 /// Connections that wait, by the virtual time at which they are to go on.
 #[derive(Debug, Default)]
-struct Line {
+struct WaitingLine {
     waiting: BTreeMap<Position, Arc<Handle>>,
     /// The virtual time, in units: what a connection in line relayed so far, on average. No later than `called`.
     now: u64,
@@ -136,7 +136,7 @@ struct Line {
 /// order in which they came.
 type Position = (u64, u32);
 
-impl Line {
+impl WaitingLine {
     /// A connection comes the later, the more it relayed since it last stood here.
     fn stand(&mut self, handle: &Arc<Handle>) {
         let window = handle.window();

@@ -15,10 +15,10 @@ pub(crate) const MAX_LINGERERS: usize = 64;
 
 /// The count. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Limiter(Arc<Inner>);
+pub(crate) struct Limiter(Arc<LimiterCounts>);
 
 #[derive(Debug)]
-struct Inner {
+struct LimiterCounts {
     /// Handshakes, connections and lingerers.
     count: AtomicUsize,
     /// Handshakes and connections.
@@ -34,7 +34,7 @@ struct Inner {
 /// One who counts until dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    inner: Arc<Inner>,
+    inner: Arc<LimiterCounts>,
     standing: Standing,
 }
 
@@ -54,7 +54,7 @@ fn take(places: &AtomicUsize, limit: usize) -> bool {
 impl Limiter {
     /// A count with so many seats for handshakes and connections.
     pub(crate) fn new(seats: usize) -> Limiter {
-        Limiter(Arc::new(Inner {
+        Limiter(Arc::new(LimiterCounts {
             count: AtomicUsize::new(0),
             seated: AtomicUsize::new(0),
             seats,
@@ -98,7 +98,7 @@ impl Limiter {
     }
 }
 
-impl Inner {
+impl LimiterCounts {
     fn take_threshold(&self) -> bool {
         take(&self.lingering, MAX_LINGERERS.min(self.seats / 4))
     }
@@ -126,7 +126,7 @@ impl Permit {
     /// Notes that its client has left. True if its seat is wanted: less than a quarter of all is free, and clients that have left
     /// hold more than a quarter.
     pub(crate) fn outstays(&mut self) -> bool {
-        let Inner { seats, seated, left, .. } = &*self.inner;
+        let LimiterCounts { seats, seated, left, .. } = &*self.inner;
         if self.standing == Standing::Seat {
             self.standing = Standing::Left;
             left.fetch_add(1, Ordering::AcqRel);

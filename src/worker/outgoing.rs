@@ -43,8 +43,8 @@ impl<'a> Outgoing<'a> {
     /// many bytes.
     pub(crate) fn of(frames: &'a mut Vec<u8>, messages: u32) -> Self {
         let body = match frames.len() {
-            ..=COPY_LIMIT => Body::Copied(frames),
-            _ => Body::Shared(SharedFrame::new(std::mem::take(frames))),
+            ..=COPY_LIMIT => Payload::Copied(frames),
+            _ => Payload::Shared(SharedFrame::new(std::mem::take(frames))),
         };
         Outgoing::plain(Frames { head: [0; 10], head_len: 0, messages, body })
     }
@@ -74,11 +74,11 @@ pub(crate) struct Frames<'a> {
     head: [u8; 10],
     head_len: u8,
     messages: u32,
-    body: Body<'a>,
+    body: Payload<'a>,
 }
 
 #[derive(Debug)]
-enum Body<'a> {
+enum Payload<'a> {
     Copied(&'a [u8]),
     /// The whole frame, head included.
     Shared(Arc<SharedFrame>),
@@ -91,8 +91,8 @@ impl<'a> Frames<'a> {
         let payload = message.payload();
         let (head, head_len) = encode_head(message.opcode(), payload.len());
         let body = match payload.len() {
-            ..=COPY_LIMIT => Body::Copied(payload),
-            _ => Body::Shared(SharedFrame::new([&head[..usize::from(head_len)], payload].concat())),
+            ..=COPY_LIMIT => Payload::Copied(payload),
+            _ => Payload::Shared(SharedFrame::new([&head[..usize::from(head_len)], payload].concat())),
         };
         Frames { head, head_len, messages: 1, body }
     }
@@ -105,24 +105,24 @@ impl<'a> Frames<'a> {
     /// Bytes on the wire.
     pub(crate) fn wire_len(&self) -> usize {
         match &self.body {
-            Body::Copied(payload) => usize::from(self.head_len) + payload.len(),
-            Body::Shared(whole) => whole.len(),
+            Payload::Copied(payload) => usize::from(self.head_len) + payload.len(),
+            Payload::Shared(whole) => whole.len(),
         }
     }
 
     /// Bytes that each send queue copies.
     pub(crate) fn copied_len(&self) -> usize {
         match &self.body {
-            Body::Copied(payload) => payload.len(),
-            Body::Shared(_) => 0,
+            Payload::Copied(payload) => payload.len(),
+            Payload::Shared(_) => 0,
         }
     }
 
     /// The way in which they are queued.
     pub(crate) fn encoded(&self) -> Encoded<'_> {
         match &self.body {
-            Body::Copied(payload) => Encoded::Copied(&self.head[..usize::from(self.head_len)], payload),
-            Body::Shared(whole) => Encoded::Shared(whole),
+            Payload::Copied(payload) => Encoded::Copied(&self.head[..usize::from(self.head_len)], payload),
+            Payload::Shared(whole) => Encoded::Shared(whole),
         }
     }
 
@@ -174,7 +174,7 @@ pub(crate) mod tests {
             rest = &rest[len..];
             messages += 1;
         }
-        Frames { head: [0; 10], head_len: 0, messages, body: Body::Shared(SharedFrame::new(frames)) }
+        Frames { head: [0; 10], head_len: 0, messages, body: Payload::Shared(SharedFrame::new(frames)) }
     }
 
     #[test]

@@ -14,15 +14,15 @@ const REFUSAL: u64 = 2;
 
 /// A refusal whose text never changes: it is made once, so that a flood of them costs a copy each.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct RelayRefusal {
     code: Code,
     message: &'static str,
     body: OnceLock<String>,
 }
 
-impl Refusal {
+impl RelayRefusal {
     pub(crate) const fn new(code: Code, message: &'static str) -> Self {
-        Refusal { code, message, body: OnceLock::new() }
+        RelayRefusal { code, message, body: OnceLock::new() }
     }
 
     fn body(&self) -> &str {
@@ -34,13 +34,13 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// For a reason of its own.
-    Fixed(&'static Refusal),
+    Fixed(&'static RelayRefusal),
     /// For a reason of the broker's.
     Error(Error),
 }
 
-impl From<&'static Refusal> for Refused {
-    fn from(refusal: &'static Refusal) -> Self {
+impl From<&'static RelayRefusal> for Refused {
+    fn from(refusal: &'static RelayRefusal) -> Self {
         Refused::Fixed(refusal)
     }
 }
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_made_once() {
-        static REFUSAL: Refusal = Refusal::new(Code::InvalidJson, "the message is not JSON");
+        static REFUSAL: RelayRefusal = RelayRefusal::new(Code::InvalidJson, "the message is not JSON");
         let made = REFUSAL.body();
         assert_eq!(made, r#"{"error":{"code":"ERR_INVALID_JSON","message":"the message is not JSON"}}"#);
         assert!(std::ptr::eq(made, REFUSAL.body()), "the same bytes");

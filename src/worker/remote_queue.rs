@@ -7,10 +7,10 @@ use super::sync::Mutex;
 
 /// See the module. `M` is all the mail that waits.
 #[derive(Debug, Default)]
-pub(super) struct RemoteQueue<M>(Mutex<State<M>>);
+pub(super) struct RemoteQueue<M>(Mutex<QueueState<M>>);
 
 #[derive(Debug, Default)]
-struct State<M> {
+struct QueueState<M> {
     mail: M,
     /// Something is in `mail`.
     posted: bool,
@@ -38,7 +38,7 @@ impl<M: Default> RemoteQueue<M> {
         self.wake_if(|state| state.posted);
     }
 
-    fn wake_if(&self, is_to_wake: impl FnOnce(&mut State<M>) -> bool) {
+    fn wake_if(&self, is_to_wake: impl FnOnce(&mut QueueState<M>) -> bool) {
         let waker = {
             let mut state = self.0.lock();
             if !is_to_wake(&mut state) || mem::replace(&mut state.woken, true) {
@@ -51,7 +51,7 @@ impl<M: Default> RemoteQueue<M> {
 
     /// No more mail is taken, and the owner is to end.
     pub(super) fn stop(&self) {
-        let stopped = State { stop: true, ..State::default() };
+        let stopped = QueueState { stop: true, ..QueueState::default() };
         // Let go of here, outside the lock: nobody will read it any more.
         let unread = mem::replace(&mut *self.0.lock(), stopped);
         unread.waker.into_iter().for_each(Waker::wake);

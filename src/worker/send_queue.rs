@@ -44,7 +44,7 @@ pub(crate) struct SendQueue {
     /// Small frames gathered behind the queue.
     tail: Vec<u8>,
     tail_messages: u32,
-    /// Bytes of the first chunk (the tail if the queue is empty) that are written already.
+    /// ChunkBytes of the first chunk (the tail if the queue is empty) that are written already.
     sent: usize,
     /// The beginning of the first of its frames that isn't known to be wholly written, and how many messages come before it.
     mark: (usize, u32),
@@ -60,12 +60,12 @@ pub(crate) struct SendQueue {
 
 #[derive(Debug)]
 struct Chunk {
-    bytes: Bytes,
+    bytes: ChunkBytes,
     messages: u32,
 }
 
 #[derive(Debug)]
-enum Bytes {
+enum ChunkBytes {
     /// Small frames, copied.
     Own(Vec<u8>),
     /// One large frame, or many small ones that others get as well.
@@ -73,12 +73,12 @@ enum Bytes {
 }
 
 impl Chunk {
-    /// Bytes of memory that go with it.
+    /// ChunkBytes of memory that go with it.
     fn own(&self) -> usize {
         CHUNK
             + match &self.bytes {
-                Bytes::Own(bytes) => bytes.capacity(),
-                Bytes::Shared(_) => 0,
+                ChunkBytes::Own(bytes) => bytes.capacity(),
+                ChunkBytes::Shared(_) => 0,
             }
     }
 }
@@ -88,8 +88,8 @@ impl Deref for Chunk {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Own(bytes) => bytes,
-            Bytes::Shared(frame) => frame,
+            ChunkBytes::Own(bytes) => bytes,
+            ChunkBytes::Shared(frame) => frame,
         }
     }
 }
@@ -99,7 +99,7 @@ impl Deref for Chunk {
 pub struct Dropped {
     /// Messages, control frames not counted.
     pub messages: u64,
-    /// Bytes on the wire.
+    /// ChunkBytes on the wire.
     pub bytes: u64,
 }
 
@@ -145,7 +145,7 @@ impl SendQueue {
         self.messages
     }
 
-    /// Bytes of memory that nobody else holds.
+    /// ChunkBytes of memory that nobody else holds.
     pub(crate) fn own(&self) -> usize {
         self.own
     }
@@ -153,7 +153,7 @@ impl SendQueue {
     /// The same, and the large frames that are in no other send queue.
     pub(crate) fn own_and_unshared(&self) -> usize {
         let unshared = self.queue.iter().filter_map(|chunk| match &chunk.bytes {
-            Bytes::Shared(frame) if Arc::strong_count(frame) == 1 => Some(frame.len()),
+            ChunkBytes::Shared(frame) if Arc::strong_count(frame) == 1 => Some(frame.len()),
             _ => None,
         });
         self.own + unshared.sum::<usize>()
@@ -162,7 +162,7 @@ impl SendQueue {
     /// Counts the large frames that came since it was called last.
     pub(crate) fn count_in(&mut self, memory: &Arc<Memory>) {
         for chunk in self.queue.range(self.counted..) {
-            if let Bytes::Shared(frame) = &chunk.bytes {
+            if let ChunkBytes::Shared(frame) = &chunk.bytes {
                 frame.count_in(memory);
             }
         }
@@ -207,7 +207,7 @@ impl SendQueue {
             }
             Encoded::Shared(whole) => {
                 self.queue_tail();
-                self.enqueue(Chunk { bytes: Bytes::Shared(whole.clone()), messages: frames.messages() });
+                self.enqueue(Chunk { bytes: ChunkBytes::Shared(whole.clone()), messages: frames.messages() });
             }
         }
     }
@@ -233,7 +233,7 @@ impl SendQueue {
     fn queue_tail(&mut self) {
         if !self.tail.is_empty() {
             self.own -= self.tail.len();
-            let bytes = Bytes::Own(std::mem::take(&mut self.tail));
+            let bytes = ChunkBytes::Own(std::mem::take(&mut self.tail));
             let messages = std::mem::take(&mut self.tail_messages);
             self.enqueue(Chunk { bytes, messages });
         }
@@ -319,7 +319,7 @@ impl SendQueue {
         // Nothing is half out where a frame ends.
         let (end, half_out) = if self.sent > at { (at.saturating_add(len), is_message) } else { (at, false) };
         let all = self.queue.drain(..).chain(std::iter::once(Chunk {
-            bytes: Bytes::Own(std::mem::take(&mut self.tail)),
+            bytes: ChunkBytes::Own(std::mem::take(&mut self.tail)),
             messages: std::mem::take(&mut self.tail_messages),
         }));
         let mut dropped = Dropped::default();
@@ -340,7 +340,7 @@ impl SendQueue {
             if self.sent < end {
                 // Only the frame that is half out is kept, not those beside it in its chunk.
                 if at > 0 || end < first.len() {
-                    let bytes = Bytes::Own(first[at..end].to_vec());
+                    let bytes = ChunkBytes::Own(first[at..end].to_vec());
                     first = Chunk { bytes, messages: u32::from(half_out) };
                     self.sent -= at;
                 }

@@ -17,10 +17,10 @@ const SHARE: usize = 4;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct SharedBuffer(RefCell<Inner>);
+pub(super) struct SharedBuffer(RefCell<Buffer>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Buffer {
     bytes: Vec<u8>,
     /// The beginning of the free part.
     free: usize,

@@ -25,7 +25,7 @@ pub(super) const MAX_WAITING: usize = 1024;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Turnstile {
-    line: RefCell<Line<oneshot::Sender<Pass>>>,
+    line: RefCell<TurnstileLine<oneshot::Sender<Pass>>>,
     /// The way to the thread beside the worker, once a handshake needed it. That thread ends with the worker.
     beside: RefCell<Option<mpsc::Sender<Work>>>,
 }
@@ -46,7 +46,7 @@ pub(crate) async fn pass<T: Send + 'static>(
     let too_many = |why| (Code::TooManyHandshakes, why);
     let (sender, turn) = oneshot::channel();
     // Dropping the sender of who is turned away tells it.
-    super::with(|worker| drop(worker.turnstile.line.borrow_mut().push(Origin::of(remote), sender)));
+    super::with(|worker| drop(worker.turnstile.line.borrow_mut().push(ClientNetwork::of(remote), sender)));
     let pass = turn.await.map_err(|_| too_many("too many tokens wait to be verified"))?;
     let (sender, done) = oneshot::channel();
     let work = move || {
@@ -118,43 +118,43 @@ fn stand_back() {
 
 /// The origin of a client. A client with IPv6 has all of its network's addresses, a /64 (RFC 4291 section 2.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Origin {
+enum ClientNetwork {
     V4([u8; 4]),
     V6([u8; 8]),
     Unknown,
 }
 
-impl Origin {
-    fn of(remote: &str) -> Origin {
+impl ClientNetwork {
+    fn of(remote: &str) -> ClientNetwork {
         match remote.parse().map(|address: IpAddr| address.to_canonical()) {
-            Ok(IpAddr::V4(address)) => Origin::V4(address.octets()),
+            Ok(IpAddr::V4(address)) => ClientNetwork::V4(address.octets()),
             Ok(IpAddr::V6(address)) => {
                 let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Origin::V6([a, b, c, d, e, f, g, h])
+                ClientNetwork::V6([a, b, c, d, e, f, g, h])
             }
-            Err(_) => Origin::Unknown,
+            Err(_) => ClientNetwork::Unknown,
         }
     }
 }
 
 /// The waiting, by origin.
-struct Line<T> {
-    waiting: HashMap<Origin, VecDeque<T>>,
+struct TurnstileLine<T> {
+    waiting: HashMap<ClientNetwork, VecDeque<T>>,
     /// Those of the origins above, the next one first.
-    order: VecDeque<Origin>,
+    order: VecDeque<ClientNetwork>,
     len: usize,
     idle: Option<Waker>,
 }
 
-impl<T> Default for Line<T> {
+impl<T> Default for TurnstileLine<T> {
     fn default() -> Self {
-        Line { waiting: HashMap::new(), order: VecDeque::new(), len: 0, idle: None }
+        TurnstileLine { waiting: HashMap::new(), order: VecDeque::new(), len: 0, idle: None }
     }
 }
 
-impl<T> Line<T> {
+impl<T> TurnstileLine<T> {
     /// Puts one in line. If the line is full, returns the one that is turned away: the last of the origin that most wait of.
-    fn push(&mut self, origin: Origin, one: T) -> Option<T> {
+    fn push(&mut self, origin: ClientNetwork, one: T) -> Option<T> {
         let mut turned_away = None;
         if self.len == MAX_WAITING {
             let own = self.waiting.get(&origin).map_or(0, VecDeque::len);
@@ -208,10 +208,10 @@ impl<T> Line<T> {
 mod tests {
     use super::*;
 
-    const A: Origin = Origin::V4([10, 0, 0, 1]);
-    const B: Origin = Origin::V4([10, 0, 0, 2]);
+    const A: ClientNetwork = ClientNetwork::V4([10, 0, 0, 1]);
+    const B: ClientNetwork = ClientNetwork::V4([10, 0, 0, 2]);
 
-    fn drain(line: &mut Line<usize>) -> Vec<usize> {
+    fn drain(line: &mut TurnstileLine<usize>) -> Vec<usize> {
         std::iter::from_fn(|| line.pop()).collect()
     }
 
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn addresses_take_turns_and_each_keeps_its_order() {
-        let mut line = Line::default();
+        let mut line = TurnstileLine::default();
         for (origin, one) in [(A, 1), (A, 2), (A, 3), (B, 4), (B, 5)] {
             assert_eq!(line.push(origin, one), None);
         }
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_full_line_turns_away_the_last_of_the_address_that_floods_it() {
-        let mut line = Line::default();
+        let mut line = TurnstileLine::default();
         (0..MAX_WAITING).for_each(|one| assert_eq!(line.push(A, one), None));
         assert_eq!(line.push(A, 5000), Some(5000));
         assert_eq!(line.push(B, 6000), Some(MAX_WAITING - 1));
@@ -275,9 +275,9 @@ mod tests {
 
     #[test]
     fn a_line_that_is_full_of_single_clients_turns_newcomers_away() {
-        let mut line = Line::default();
+        let mut line = TurnstileLine::default();
         for one in 0..MAX_WAITING {
-            assert_eq!(line.push(Origin::V6((one as u64).to_be_bytes()), one), None);
+            assert_eq!(line.push(ClientNetwork::V6((one as u64).to_be_bytes()), one), None);
         }
         assert_eq!(line.push(A, 5000), Some(5000));
         assert_eq!(drain(&mut line), (0..MAX_WAITING).collect::<Vec<_>>());
@@ -285,12 +285,12 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_address() {
-        assert_eq!(Origin::of("2001:db8:1:2::1"), Origin::of("2001:db8:1:2:ffff::2"));
-        assert_ne!(Origin::of("2001:db8:1:2::1"), Origin::of("2001:db8:1:3::1"));
-        assert_eq!(Origin::of("::ffff:10.0.0.1"), A);
-        assert_eq!(Origin::of("10.0.0.1"), A);
+        assert_eq!(ClientNetwork::of("2001:db8:1:2::1"), ClientNetwork::of("2001:db8:1:2:ffff::2"));
+        assert_ne!(ClientNetwork::of("2001:db8:1:2::1"), ClientNetwork::of("2001:db8:1:3::1"));
+        assert_eq!(ClientNetwork::of("::ffff:10.0.0.1"), A);
+        assert_eq!(ClientNetwork::of("10.0.0.1"), A);
         for none in ["", "unix:", "localhost"] {
-            assert_eq!(Origin::of(none), Origin::Unknown);
+            assert_eq!(ClientNetwork::of(none), ClientNetwork::Unknown);
         }
     }
 }

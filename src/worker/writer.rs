@@ -29,7 +29,7 @@ pub(super) const LEFTOVER: usize = 16 * 1024;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    state: Mutex<State>,
+    state: Mutex<WriterState>,
     /// Nothing waits here, and messages are taken: what its worker writes now overtakes none of them. Changed under the lock,
     /// and set by the worker alone.
     clear: AtomicBool,
@@ -38,7 +38,7 @@ pub(crate) struct Writer {
 }
 
 #[derive(Debug)]
-struct State {
+struct WriterState {
     /// None while there is nothing in it, which is most of the time.
     send_queue: Option<Box<SendQueue>>,
     /// Bytes in the send queue and in the write that is under way.
@@ -63,7 +63,7 @@ struct State {
     progress: Progress,
 }
 
-impl State {
+impl WriterState {
     /// The kernel took so many bytes.
     fn took(&mut self, bytes: usize) {
         self.queued -= bytes;
@@ -127,7 +127,7 @@ pub(crate) enum Flushed {
 impl Writer {
     /// A writer that gathers, until [`Writer::unblock`].
     pub(super) fn new() -> Self {
-        let state = State {
+        let state = WriterState {
             send_queue: None,
             queued: 0,
             scheduled: true,
@@ -211,7 +211,7 @@ impl Writer {
         overflows
     }
 
-    fn queue_control(&self, state: &mut State, frames: &[u8], memory: &Arc<Memory>) -> bool {
+    fn queue_control(&self, state: &mut WriterState, frames: &[u8], memory: &Arc<Memory>) -> bool {
         self.clear.store(false, Ordering::Release);
         state.queued += frames.len();
         state.send_queue.get_or_insert_with(SendQueue::spare).push_control(frames);
@@ -268,7 +268,7 @@ impl Writer {
     }
 
     /// Takes the frames that wait; if none do, all is written.
-    fn next(&self, state: &mut State) -> Result<Box<SendQueue>, Flushed> {
+    fn next(&self, state: &mut WriterState) -> Result<Box<SendQueue>, Flushed> {
         state.scheduled = false;
         state.writing = state.send_queue.is_some();
         self.clear.store(!state.writing && !state.shut, Ordering::Release);
@@ -326,7 +326,12 @@ impl Writer {
         Flushed::More
     }
 
-    fn put_back(&self, mut send_queue: Box<SendQueue>, sent: usize, inbox: &Inbox) -> MutexGuard<'_, State> {
+    fn put_back(
+        &self,
+        mut send_queue: Box<SendQueue>,
+        sent: usize,
+        inbox: &Inbox,
+    ) -> MutexGuard<'_, WriterState> {
         inbox.counters.bytes_out.add(sent as u64);
         inbox.counters.messages_out.add(send_queue.take_written());
         let mut state = self.state.lock();

@@ -7,7 +7,7 @@ const MAX_DIGITS: i64 = 16;
 
 /// Why a number is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum IntegerFault {
     /// It has a fraction.
     Fraction,
     /// It is beyond 2^53 - 1, where JavaScript would read one number for several.
@@ -15,7 +15,7 @@ pub(super) enum Fault {
 }
 
 /// The value of a JSON number such as `10000`, `1e4` or `10000.0`, without rounding.
-pub(super) fn integer(number: &str) -> Result<i64, Fault> {
+pub(super) fn integer(number: &str) -> Result<i64, IntegerFault> {
     let (sign, unsigned) = number.strip_prefix('-').map_or((1, number), |rest| (-1, rest));
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -32,14 +32,14 @@ pub(super) fn integer(number: &str) -> Result<i64, Fault> {
         .saturating_sub(fraction.len() as i64)
         .saturating_add((digits.len() - significant.len()) as i64);
     if zeros < 0 {
-        return Err(Fault::Fraction);
+        return Err(IntegerFault::Fraction);
     }
     if zeros.saturating_add(significant.len() as i64) > MAX_DIGITS {
-        return Err(Fault::Unsafe);
+        return Err(IntegerFault::Unsafe);
     }
     // At most sixteen digits, zeros included: nothing here can overflow.
-    let value = significant.parse::<u64>().map_err(|_| Fault::Unsafe)? * 10_u64.pow(zeros as u32);
-    if value > MAX_SAFE { Err(Fault::Unsafe) } else { Ok(sign * value as i64) }
+    let value = significant.parse::<u64>().map_err(|_| IntegerFault::Unsafe)? * 10_u64.pow(zeros as u32);
+    if value > MAX_SAFE { Err(IntegerFault::Unsafe) } else { Ok(sign * value as i64) }
 }
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ mod tests {
             "9007199254740991.4",
             "15e-99999999999999999999",
         ] {
-            assert_eq!(integer(number), Err(Fault::Fraction), "{number}");
+            assert_eq!(integer(number), Err(IntegerFault::Fraction), "{number}");
         }
     }
 
@@ -86,9 +86,9 @@ mod tests {
             "18446744073709551615",
             "1e999",
         ] {
-            assert_eq!(integer(number), Err(Fault::Unsafe), "{number}");
+            assert_eq!(integer(number), Err(IntegerFault::Unsafe), "{number}");
         }
-        assert_eq!(integer("1e99999999999999999999"), Err(Fault::Unsafe));
-        assert_eq!(integer(&"9".repeat(5000)), Err(Fault::Unsafe));
+        assert_eq!(integer("1e99999999999999999999"), Err(IntegerFault::Unsafe));
+        assert_eq!(integer(&"9".repeat(5000)), Err(IntegerFault::Unsafe));
     }
 }

@@ -12,7 +12,7 @@ use jsonwebtoken::AlgorithmFamily;
 
 use super::integer::{self, integer};
 use super::key::{self, VerifyingKey};
-use super::members::{Member, Members};
+use super::members::{JsonMembers, Member};
 use super::token::{BearerToken, Sources};
 use super::{Identity, parse_id};
 use codes::error::{Code, ConfigError, quote};
@@ -196,7 +196,7 @@ impl Verifier {
     }
 
     /// `exp`, `nbf` and `iat` (RFC 7519 section 4.1.4 to 4.1.6). Returns when the token ends, leeway included.
-    fn check_times(&self, claims: &Members<'_>, now: u64) -> Result<Option<u64>, Refusal> {
+    fn check_times(&self, claims: &JsonMembers<'_>, now: u64) -> Result<Option<u64>, Refusal> {
         let leeway = self.options.leeway_seconds;
         // Tells an age that nobody asks for; a number it has to be.
         number(claims, "iat")?;
@@ -216,7 +216,7 @@ impl Verifier {
         Ok(Some(((until * 1000.0) as u64).min(LAST_DATE_MS)))
     }
 
-    fn check_issuer_and_audience(&self, claims: &Members<'_>) -> Result<(), Refusal> {
+    fn check_issuer_and_audience(&self, claims: &JsonMembers<'_>) -> Result<(), Refusal> {
         let among = |permitted: &[String], claim: Member<'_>| {
             claim.text().is_some_and(|claim| permitted.iter().any(|permitted| permitted.as_bytes() == claim))
         };
@@ -238,7 +238,7 @@ impl Verifier {
         }
     }
 
-    fn user_id(&self, claims: &Members<'_>) -> Result<Arc<str>, Refusal> {
+    fn user_id(&self, claims: &JsonMembers<'_>) -> Result<Arc<str>, Refusal> {
         let name = &self.options.user_id_claim;
         let refuse = |why: &str| Err(invalid(format!("the token's {name} {why}")));
         let Some(claim) = claims.get(name) else { return Err(invalid(format!("the token has no {name}"))) };
@@ -246,12 +246,12 @@ impl Verifier {
             (Some(Ok(text)), _) => text,
             (Some(Err(_)), _) => return refuse("holds half of a character (a lone surrogate)"),
             (None, Some(Ok(number))) => number.to_string(),
-            (None, Some(Err(integer::Fault::Unsafe))) => {
+            (None, Some(Err(integer::IntegerFault::Unsafe))) => {
                 return refuse(
                     "is beyond 2^53 - 1, where JavaScript takes different numbers for one: make it a string",
                 );
             }
-            (None, Some(Err(integer::Fault::Fraction)) | None) => {
+            (None, Some(Err(integer::IntegerFault::Fraction)) | None) => {
                 return refuse("is neither a string nor an integer");
             }
         };
@@ -333,13 +333,13 @@ fn check_options(options: &JwtOptions) -> Result<(), ConfigError> {
 }
 
 /// A part of the token that is a JSON object.
-fn members<'a>(part: &str, text: &'a str) -> Result<Members<'a>, Refusal> {
-    Members::parse(text).map_err(|fault| invalid(format!("the token's {part} {fault}")))
+fn members<'a>(part: &str, text: &'a str) -> Result<JsonMembers<'a>, Refusal> {
+    JsonMembers::parse(text).map_err(|fault| invalid(format!("the token's {part} {fault}")))
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds, not necessarily whole. One that is too large for a number is infinite, as
 /// `JSON.parse` has it.
-fn number(claims: &Members<'_>, name: &str) -> Result<Option<f64>, Refusal> {
+fn number(claims: &JsonMembers<'_>, name: &str) -> Result<Option<f64>, Refusal> {
     let Some(claim) = claims.get(name) else { return Ok(None) };
     match claim.number().and_then(|number| number.parse().ok()) {
         Some(seconds) => Ok(Some(seconds)),

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A JSON object. Its names are different, escapes resolved.
-pub(super) struct Members<'a>(HashMap<Vec<u8>, Member<'a>>);
+pub(super) struct JsonMembers<'a>(HashMap<Vec<u8>, Member<'a>>);
 
 /// The value of a member, as it is written.
 #[derive(Clone, Copy, Debug)]
@@ -18,14 +18,14 @@ pub(super) struct Member<'a>(&'a str);
 
 /// Why a text is not the object that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum MemberFault {
     /// It is not JSON, or no object.
     NoObject,
     /// Two members have one name (RFC 7519, section 4). Each reader would be free to believe another one.
     Twice,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for MemberFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoObject => "must be a JSON object",
@@ -34,14 +34,14 @@ impl fmt::Display for Fault {
     }
 }
 
-impl<'a> Members<'a> {
+impl<'a> JsonMembers<'a> {
     /// The object that is this text. Any depth of nesting is taken, without recursion.
-    pub(super) fn parse(text: &'a str) -> Result<Self, Fault> {
-        let Pairs(pairs) = serde_json::from_str(text).map_err(|_| Fault::NoObject)?;
+    pub(super) fn parse(text: &'a str) -> Result<Self, MemberFault> {
+        let Pairs(pairs) = serde_json::from_str(text).map_err(|_| MemberFault::NoObject)?;
         let mut members = HashMap::with_capacity(pairs.len());
         for (name, value) in pairs {
             if members.insert(name, Member(value)).is_some() {
-                return Err(Fault::Twice);
+                return Err(MemberFault::Twice);
             }
         }
         Ok(Self(members))
@@ -56,7 +56,7 @@ impl<'a> Members<'a> {
 impl<'a> Member<'a> {
     /// The characters of a string, in UTF-8 but for halves of surrogate pairs, which are in it by themselves (WTF-8).
     pub(super) fn text(self) -> Option<Vec<u8>> {
-        serde_json::from_str(self.0).ok().map(|Text(bytes)| bytes)
+        serde_json::from_str(self.0).ok().map(|JsonText(bytes)| bytes)
     }
 
     /// A number as it is written.
@@ -106,21 +106,21 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
 }
 
 /// A string as `serde_json` gives it to who asks for bytes.
-struct Text(Vec<u8>);
+struct JsonText(Vec<u8>);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Bytes;
 
         impl Visitor<'_> for Bytes {
-            type Value = Text;
+            type Value = JsonText;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                Ok(Text(bytes.to_vec()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<JsonText, E> {
+                Ok(JsonText(bytes.to_vec()))
             }
         }
 
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn member(text: &str) -> Option<Member<'_>> {
-        Members::parse(text).unwrap().get("a")
+        JsonMembers::parse(text).unwrap().get("a")
     }
 
     #[test]
@@ -162,10 +162,10 @@ mod tests {
     #[test]
     fn two_members_of_one_name_are_a_fault_and_near_ones_are_not() {
         for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"b":2,"\u0061":3}"#, r#"{"\ud83c":1,"\uD83C":1}"#] {
-            assert_eq!(Members::parse(text).err(), Some(Fault::Twice), "{text}");
+            assert_eq!(JsonMembers::parse(text).err(), Some(MemberFault::Twice), "{text}");
         }
         for text in ["{}", r#"{"a":1,"A":1}"#, r#"{"\ud83c":1,"\ud83d":1}"#, r#"{"a":{"b":1,"b":1}}"#] {
-            assert!(Members::parse(text).is_ok(), "{text}");
+            assert!(JsonMembers::parse(text).is_ok(), "{text}");
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
         let broken =
             [r#"{"a":"\ud8"}"#, "{\"a\":\"\n\"}", "{\"\n\":1}", r#"{"a":01}"#, r#"{"a":NaN}"#, r#"{a:1}"#];
         for text in ["", "[]", "1", "null", "\"a\"", "{", "{}x", r#"{"a":1,}"#].into_iter().chain(broken) {
-            assert_eq!(Members::parse(text).err(), Some(Fault::NoObject), "{text}");
+            assert_eq!(JsonMembers::parse(text).err(), Some(MemberFault::NoObject), "{text}");
         }
     }
 

@@ -22,7 +22,7 @@ use super::router::partitions::SHARED;
 use super::sink::Sink;
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
-use crate::outcome::{Answer, Census, Delivery, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, Status};
 use crate::registry::Registry;
 use crate::registry::delivery::deliver;
 use crate::registry::gathered::Gathered;
@@ -127,8 +127,8 @@ impl Dispatcher {
 
     fn tell_count(&self, ticket: u64, tally: &Tally, complete: bool) {
         let servers = u32::try_from(tally.answers).unwrap_or(u32::MAX);
-        let census = Census { connections: tally.connections, servers, complete };
-        self.settled(ticket, Ok(Answer::Census(census)));
+        let census = ConnectionCount { connections: tally.connections, servers, complete };
+        self.settled(ticket, Ok(Answer::ConnectionCount(census)));
     }
 
     fn tally(&self, ticket: u64, change: impl FnOnce(&mut Tally)) {

@@ -35,7 +35,7 @@ pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Serv
 
 use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, RawChannels};
 use crate::events::Events;
-use crate::outcome::{Answer, Census, Delivery, Reply, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::random_name::random_name;
 use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
@@ -266,8 +266,8 @@ impl Counting for RedisBroker {
         let added = is_added(self.control(&control, Asker::Count { ticket }));
         if !matches!(added, Ok(true)) {
             self.dispatcher.forget_count(ticket);
-            let census = Census { connections, servers: 1, complete: false };
-            return added.map(|_| Reply::Now(Answer::Census(census)));
+            let census = ConnectionCount { connections, servers: 1, complete: false };
+            return added.map(|_| Reply::Now(Answer::ConnectionCount(census)));
         }
         let dispatcher = self.dispatcher.clone();
         self.router.runner().runtime.spawn(async move {

@@ -63,7 +63,7 @@ impl Visitor {
         self.shared.counters.refused(refusal.code, &self.remote);
         self.report_refusal(refusal.told_code(), &refusal.message);
         if let Some(Seen { url, origin }) = self.seen.as_deref() {
-            self.shared.events.push_refusal(|| events::Refusal {
+            self.shared.events.push_refusal(|| events::RefusedUpgrade {
                 code: refusal.told_code().to_owned(),
                 message: refusal.message.clone(),
                 url: url.clone(),
@@ -93,9 +93,14 @@ impl Visitor {
 }
 
 /// The event of an upgrade that the embedder has refused itself.
-pub(super) fn refusal_of(head: &RequestHead, remote: String, code: Code, message: String) -> events::Refusal {
+pub(super) fn refusal_of(
+    head: &RequestHead,
+    remote: String,
+    code: Code,
+    message: String,
+) -> events::RefusedUpgrade {
     let Seen { url, origin } = Seen::of(head);
-    events::Refusal { code: code.as_str().to_owned(), message, url, remote, origin }
+    events::RefusedUpgrade { code: code.as_str().to_owned(), message, url, remote, origin }
 }
 
 /// Tells the embedder, if it asked for it with this ticket.

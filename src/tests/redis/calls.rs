@@ -7,7 +7,7 @@ use protocol::frame::Message;
 
 use crate::broker::redis::RedisConfig;
 use crate::engine::config::{Config, Relay};
-use crate::outcome::{Answer, Census, Delivery, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, Status};
 use crate::registry::recipients::Channel;
 use crate::tests::harness::{GLANCE, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{Listener, RedisServer, Tap, with, with_redis};
@@ -20,9 +20,9 @@ fn online(server: &Server, user: &str) -> Result<u64, Error> {
     }
 }
 
-fn census(server: &Server, user: Option<&str>) -> Census {
+fn census(server: &Server, user: Option<&str>) -> ConnectionCount {
     match server.settled(server.engine.count(user)) {
-        Ok(Answer::Census(census)) => census,
+        Ok(Answer::ConnectionCount(census)) => census,
         other => panic!("{other:?}"),
     }
 }
@@ -119,13 +119,13 @@ fn connections_are_counted_over_all_servers() {
     let redis = RedisServer::start();
     let servers = [(); 3].map(|()| Server::on(&redis.url()));
     let _clients: Vec<_> = servers.iter().flat_map(|one| [one.connect_as("ada"), one.connect()]).collect();
-    let all = Census { connections: 6, servers: 3, complete: true };
+    let all = ConnectionCount { connections: 6, servers: 3, complete: true };
     assert_eq!(census(&servers[0], None), all);
-    assert_eq!(census(&servers[1], Some("ada")), Census { connections: 3, ..all });
-    assert_eq!(census(&servers[2], Some("nobody")), Census { connections: 0, ..all });
+    assert_eq!(census(&servers[1], Some("ada")), ConnectionCount { connections: 3, ..all });
+    assert_eq!(census(&servers[2], Some("nobody")), ConnectionCount { connections: 0, ..all });
     let counts: Vec<_> = (0..100).map(|_| servers[0].engine.count(None)).collect();
     for reply in counts {
-        assert_eq!(servers[0].settled(reply), Ok(Answer::Census(all)));
+        assert_eq!(servers[0].settled(reply), Ok(Answer::ConnectionCount(all)));
     }
 }
 
@@ -136,7 +136,7 @@ fn a_count_says_when_somebody_did_not_answer() {
     let _ada = server.connect_as("ada");
     let _mute = Listener::on(&redis, &["actory:control"]);
     let begun = Instant::now();
-    assert_eq!(census(&server, None), Census { connections: 1, servers: 1, complete: false });
+    assert_eq!(census(&server, None), ConnectionCount { connections: 1, servers: 1, complete: false });
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
@@ -146,11 +146,11 @@ fn a_count_whose_link_breaks_knows_who_is_here() {
     let tap = Tap::before(redis.address());
     let server = Server::on(&tap.url());
     let _ada = server.connect_as("ada");
-    let here = Census { connections: 1, servers: 1, complete: false };
+    let here = ConnectionCount { connections: 1, servers: 1, complete: false };
     tap.stall();
     let reply = server.engine.count(None);
     tap.cut();
-    assert_eq!(server.settled(reply), Ok(Answer::Census(here)));
+    assert_eq!(server.settled(reply), Ok(Answer::ConnectionCount(here)));
     server.broker("the broker to be down", |status| status.error.is_some());
     assert_eq!(census(&server, Some("ada")), here);
 }

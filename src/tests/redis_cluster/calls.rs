@@ -8,7 +8,7 @@ use protocol::frame::Message;
 use super::{config, two_servers};
 use crate::broker::redis::{PubSub, RedisConfig};
 use crate::events::Event;
-use crate::outcome::{Answer, Census, Reply, Status};
+use crate::outcome::{Answer, ConnectionCount, Reply, Status};
 use crate::registry::recipients::Channel;
 use crate::tests::harness::{Inbox, PATIENCE, Request, Server, eventually};
 use crate::tests::redis_rig::{MASTERS, RedisCluster, with};
@@ -31,10 +31,16 @@ fn everyone_and_rooms_are_reached_and_counted_on_all_servers() {
         assert_eq!((sent.nodes, sent.local), (Some(2), 1));
         pair.iter_mut().for_each(|client| client.expect(super::super::client::BINARY, b"room"));
         let of_user = one.settled(one.engine.count(Some(user)));
-        assert_eq!(of_user, Ok(Answer::Census(Census { connections: 2, servers: 2, complete: true })));
+        assert_eq!(
+            of_user,
+            Ok(Answer::ConnectionCount(ConnectionCount { connections: 2, servers: 2, complete: true }))
+        );
     }
     let all = two.settled(two.engine.count(None));
-    assert_eq!(all, Ok(Answer::Census(Census { connections: 6, servers: 2, complete: true })));
+    assert_eq!(
+        all,
+        Ok(Answer::ConnectionCount(ConnectionCount { connections: 6, servers: 2, complete: true }))
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::worker::writer::LEFTOVER;
 const FRAME: u64 = 2;
 
 /// See the module.
-pub(super) struct Host<'a> {
+pub(super) struct ConnectionHost<'a> {
     pub registration: &'a mut Registration,
     pub socket: &'a mut Socket,
     pub relaying: &'a mut Option<Box<Relaying>>,
@@ -31,7 +31,7 @@ pub(super) struct Host<'a> {
     pub worker: &'a Worker,
 }
 
-impl Host<'_> {
+impl ConnectionHost<'_> {
     fn set_deadline(&mut self, deadline: Deadline) {
         let timeout = self.registration.handle.inbox().limits.close_timeout;
         let after = match deadline {
@@ -75,7 +75,7 @@ impl Host<'_> {
     }
 }
 
-impl endpoint::Host<Kept> for Host<'_> {
+impl endpoint::Host<Kept> for ConnectionHost<'_> {
     fn on_effect(&mut self, effect: Effect<'_>) {
         let handle = &self.registration.handle;
         match effect {
