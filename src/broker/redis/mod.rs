@@ -27,7 +27,7 @@ mod topology;
 mod wire;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use pubsub::PubSub;
 
@@ -305,10 +305,7 @@ impl Broker<Handle> for RedisBroker {
     }
 
     fn close(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        while self.router.read_counts().pending > 0 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.router.await_answers(patience);
         self.router.close();
         self.dispatcher.end_counts();
     }

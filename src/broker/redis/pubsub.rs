@@ -173,10 +173,7 @@ impl PubSub {
         }
         let pubsub = self.clone();
         let work = move || {
-            let deadline = Instant::now() + patience;
-            while pubsub.router.read_counts().pending > 0 && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            pubsub.router.await_answers(patience);
             pubsub.abort();
             pubsub.listener.events.push(Event::Closed);
         };

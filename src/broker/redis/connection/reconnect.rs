@@ -27,8 +27,16 @@ pub(crate) async fn run(link: Arc<Link>, router: Arc<SubscriptionRouter>, finder
     while !link.is_retired() {
         let begin = Instant::now();
         let mut session = None;
+        let attempt = async {
+            match connect(&link, &router, finder).await {
+                Ok((server, wire)) => {
+                    session.insert(Session::new(router.clone(), link.clone(), server, wire)).run().await
+                }
+                Err(error) => error,
+            }
+        };
         let error = tokio::select! {
-            error = attempt(&link, &router, finder, &mut session) => error,
+            error = attempt => error,
             error = link.superseded() => error,
         };
         *link.word.lock() = None;
@@ -55,22 +63,6 @@ pub(crate) async fn run(link: Arc<Link>, router: Arc<SubscriptionRouter>, finder
     }
     router.links.remove(&link);
     router.report(None);
-}
-
-/// Connects and serves. Answers why that is over, and leaves what there was to serve in `session`.
-async fn attempt(
-    link: &Arc<Link>,
-    router: &Arc<SubscriptionRouter>,
-    finder: Finder,
-    session: &mut Option<Session>,
-) -> Error {
-    match connect(link, router, finder).await {
-        Ok((server, wire)) => {
-            let session = session.insert(Session::new(router.clone(), link.clone(), server, wire));
-            session.run().await
-        }
-        Err(error) => error,
-    }
 }
 
 /// Connects, unless it is retired first.

@@ -17,6 +17,7 @@ pub(crate) mod subscriptions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use codes::error::Error;
 use tokio::runtime;
@@ -148,6 +149,14 @@ impl SubscriptionRouter {
     pub(crate) async fn closing(&self) {
         while !self.is_closed() {
             self.over.notified().await;
+        }
+    }
+
+    /// Waits for answers that are due, at most so long. Blocks.
+    pub(crate) fn await_answers(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.routes.pending() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -313,26 +313,24 @@ impl Subscriptions {
         self.partitions.all[partition].lock().topics.contains_key(name).then_some(partition)
     }
 
-    /// A link is down: nothing that goes over it is confirmed any more, and what was published since this time may not
-    /// have arrived.
+    /// A link is down: nothing that goes over it is confirmed any more, and what was published since it was last proven
+    /// may not have arrived.
     pub(crate) fn unconfirm(&self, link: &Arc<Link>) {
-        let since = self.proven(link);
-        for partition in &self.partitions.all {
-            let mut guard = partition.lock();
-            if !guard.is_of(link) {
-                continue;
-            }
-            guard.begin_gap(since);
-            guard.topics.values_mut().for_each(Topic::unconfirm);
-        }
+        self.lose(self.proven(link), |partition| partition.is_of(link));
     }
 
     /// There has not been a Redis yet: nothing that was published since the beginning has arrived.
     pub(crate) fn lose_all(&self) {
+        self.lose(self.began, |_| true);
+    }
+
+    fn lose(&self, since: u64, is_lost: impl Fn(&Partition) -> bool) {
         for partition in &self.partitions.all {
             let mut guard = partition.lock();
-            guard.begin_gap(self.began);
-            guard.topics.values_mut().for_each(Topic::unconfirm);
+            if is_lost(&guard) {
+                guard.begin_gap(since);
+                guard.topics.values_mut().for_each(Topic::unconfirm);
+            }
         }
     }
 
