@@ -18,9 +18,11 @@ use tracing_subscriber::layer::SubscriberExt;
 const VARIABLE: &str = "ACTORY_WEBSOCKET_LOG";
 const EXPECTED: &str =
     "expected error, warn, info, debug, off, or the like of actory_websocket::broker=debug";
+/// The parts of the engine that tell.
+const TARGETS: [&str; 3] = ["broker", "engine", "worker"];
 /// Lines that wait at most, each of some hundred bytes.
 const MAX_WAITING: usize = 1024;
-/// How long an environment that ends waits for its last lines.
+/// The longest wait of an environment that ends for its last lines.
 const PATIENCE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -46,10 +48,20 @@ pub(super) fn set_up(_: Object<'_>, env: Env) -> Result<()> {
     Ok(())
 }
 
-/// None where the value is of no use. Targets have to be ours: a misspelt level would pass for one.
+/// None where the value is of no use. Targets have to be ours: a misspelt level would pass for one. And no level is a number, as `1`
+/// looks like "on".
 fn install(value: &str) -> Option<()> {
+    let value = value.trim();
+    let is_number =
+        |part: &str| part.rsplit('=').next().is_some_and(|level| level.trim().parse::<u8>().is_ok());
+    (!value.split(',').any(is_number)).then_some(())?;
     let targets: Targets = value.parse().ok()?;
-    targets.iter().all(|(target, _)| target.starts_with(env!("CARGO_CRATE_NAME"))).then_some(())?;
+    let is_ours = |target: &str| {
+        let mut parts = target.split("::");
+        parts.next() == Some(env!("CARGO_CRATE_NAME"))
+            && parts.next().is_none_or(|part| TARGETS.contains(&part))
+    };
+    targets.iter().all(|(target, _)| is_ours(target)).then_some(())?;
     let (queue, lines) = sync_channel(MAX_WAITING);
     thread::Builder::new().name("actory-ws-log".into()).spawn(|| write_down(lines)).ok()?;
     let lines = tracing_subscriber::fmt::layer().with_writer(move || LogLine(queue.clone()));

@@ -78,11 +78,12 @@ impl Engine {
     pub fn start(config: Config, notify: Box<dyn Fn() + Send + Sync>) -> Result<Engine, Error> {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let node: String = random_name().chars().take(8).collect();
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
         let memory = Memory::new(limits.memory_bytes);
         let workers: Vec<WorkerThread> = (0..config.threads)
-            .map(|index| WorkerThread::start(number, index, config.heartbeat, limits, memory.clone()))
+            .map(|index| WorkerThread::start(number, &node, index, config.heartbeat, limits, memory.clone()))
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
         if let Some(first) = workers.first() {
@@ -122,7 +123,7 @@ impl Engine {
             last_ticket: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             over: AtomicBool::new(false),
-            node: random_name().chars().take(8).collect(),
+            node,
         };
         let Config { threads, relay, redis, .. } = &inner.shared.config;
         tracing::info!(engine = inner.node, threads, ?relay, redis = redis.is_on(), "engine started");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use codes::close::{self, ClosedBy};
+use codes::error::shorten;
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -40,8 +41,9 @@ impl CloseCounts {
 
 impl SharedCounters {
     /// Counts a refused handshake by its error code. `remote` is the client's address, empty where it isn't known.
-    pub fn refused(&self, code: &'static str, remote: &str) {
-        tracing::info!(target: "actory_websocket::engine::upgrade", code, remote, "upgrade refused");
+    pub fn refused(&self, code: &'static str, reason: &str, remote: &str) {
+        let shown = || shorten(reason, 200);
+        tracing::info!(target: "actory_websocket::engine::upgrade", code, reason = shown(), remote, "upgrade refused");
         *self.refused.lock().entry(code).or_default() += 1;
     }
 

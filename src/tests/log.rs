@@ -4,7 +4,7 @@ use std::fmt::{Debug, Write};
 use std::sync::{Arc, Once};
 
 use auth::jwt::{JwtOptions, Key, Verifier};
-use codes::error::{Code, excerpt};
+use codes::error::{Code, quote, shorten};
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -165,6 +165,6 @@ fn the_broker_tells_of_its_state_and_its_prefix_and_not_of_its_password() {
 
 #[test]
 fn what_others_say_is_short_and_on_one_line() {
-    assert_eq!(excerpt("-ERR a\nb\u{1b}[31m", 200), "-ERR a\\nb\\u{1b}[31m");
-    assert_eq!(excerpt(&"ä".repeat(300), 200).chars().count(), 201);
+    assert_eq!(quote("-ERR a\nb\u{1b}[31m"), "'-ERR a\\nb\\u{1b}[31m'");
+    assert_eq!(shorten(&"ä".repeat(300), 200).chars().count(), 201);
 }

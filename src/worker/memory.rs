@@ -223,7 +223,8 @@ async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
         let goes = freed < excess;
         if goes {
             freed += holder.handle.writer().own() + holder.unfinished;
-            tracing::info!(id = holder.handle.id, bytes = holder.bytes, "evicted for memory");
+            let (id, remote) = (holder.handle.id, holder.handle.peer.remote());
+            tracing::info!(id, remote, bytes = holder.bytes, "evicted for memory");
             holder.handle.evict();
         }
         goes

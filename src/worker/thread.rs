@@ -27,12 +27,13 @@ pub struct WorkerThread {
 }
 
 impl WorkerThread {
-    /// Starts a thread.
+    /// Starts a thread of an engine that has this number and this name.
     ///
     /// # Errors
     /// The error of the system when it gives no thread, or no epoll descriptor.
     pub fn start(
         engine: usize,
+        name: &str,
         index: usize,
         heartbeat: Heartbeat,
         limits: Limits,
@@ -49,7 +50,10 @@ impl WorkerThread {
                 let _entered = runtime.enter();
                 Poller::new()?
             };
+            // All that is told on the thread is told of its engine.
+            let span = tracing::error_span!("engine", name);
             move || {
+                let _span = span.entered();
                 let worker = Worker::new(inbox, care);
                 #[cfg(unix)]
                 runtime.spawn(poller.watch_for(&worker));

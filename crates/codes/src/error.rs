@@ -200,12 +200,12 @@ impl std::error::Error for ConfigError {}
 
 /// Quotes a value for a message: control characters escaped, at most 40 characters of it.
 pub fn quote(text: &str) -> String {
-    format!("'{}'", excerpt(text, 40))
+    format!("'{}'", shorten(text, 40).escape_debug())
 }
 
-/// At most so many characters of a text, on one line: control characters escaped.
-pub fn excerpt(text: &str, shown: usize) -> String {
-    let mut head: String = text.chars().take(shown).flat_map(char::escape_debug).collect();
+/// At most so many characters of a text.
+pub fn shorten(text: &str, shown: usize) -> String {
+    let mut head: String = text.chars().take(shown).collect();
     if text.chars().nth(shown).is_some() {
         head.push('…');
     }

@@ -65,6 +65,7 @@ impl PubSub {
     pub fn start(config: RedisConfig, notify: Box<dyn Fn() + Send + Sync>) -> Result<PubSub, Error> {
         let worker = WorkerThread::start(
             NO_ENGINE,
+            "pubsub",
             0,
             Heartbeat::default(),
             Limits::default(),

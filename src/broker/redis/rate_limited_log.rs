@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use codes::error::{Code, Error, excerpt};
+use codes::error::{Code, Error, shorten};
 use parking_lot::Mutex;
 
 /// RateLimitedLog messages are reported once in so long.
@@ -31,7 +31,7 @@ impl RateLimitedLog {
             1 => format!("a message from Redis was skipped: {why}"),
             count => format!("{count} messages from Redis were skipped; of the last one: {why}"),
         };
-        tracing::warn!(reason = excerpt(&text, 200), "messages skipped");
+        tracing::warn!(reason = shorten(&text, 200), "messages skipped");
         Some(Error::new(Code::BadMessage, text))
     }
 }

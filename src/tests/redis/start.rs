@@ -283,6 +283,24 @@ fn errors_of_the_greeting_have_codes_of_their_own() {
 }
 
 #[test]
+fn no_error_of_a_redis_repeats_the_password() {
+    const PASSWORD: &str = "hunter2hunter2";
+    // As Redis says it of a command that it doesn't know, and as a proxy may.
+    let echoes: [&'static [u8]; 2] = [
+        b"-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'hunter2hunter2' \r\n",
+        b"-ERR AUTH default hunter2hunter2 failed\r\n",
+    ];
+    for answer in echoes {
+        let fake = FakeRedis::saying(answer);
+        let url = fake.url().replacen("://", &format!("://:{PASSWORD}@"), 1);
+        let server = Server::start(with_redis(&url));
+        let down = server.broker("an error", |status| status.error.is_some());
+        let message = down.error.unwrap().to_string();
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
 fn a_full_redis_takes_us_when_it_has_room() {
     let redis = RedisServer::start();
     redis.run(&["CONFIG", "SET", "maxclients", "1"]);

@@ -68,7 +68,8 @@ impl ConnectionHost<'_> {
         writer.flush(self.socket, inbox);
         let dropped = writer.cut(&inbox.memory);
         inbox.counters.messages_dropped.add(dropped.messages);
-        tracing::info!(id = handle.id, messages = dropped.messages, bytes = dropped.bytes, "slow consumer");
+        let (id, remote) = (handle.id, handle.peer.remote());
+        tracing::info!(id, remote, messages = dropped.messages, bytes = dropped.bytes, "slow consumer");
         if is_told {
             app.on_slow(handle, dropped);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codes::error::{Error, excerpt};
+use codes::error::{Error, shorten};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
@@ -134,7 +134,7 @@ impl Links {
             match &told.status.error {
                 None => info!(node = self.node, ?state, ?gap, "broker status"),
                 Some(error) => {
-                    let (code, reason) = (error.code(), excerpt(&error.message, 200));
+                    let (code, reason) = (error.code(), shorten(&error.message, 200));
                     warn!(node = self.node, ?state, ?gap, code, reason, "broker status");
                 }
             }

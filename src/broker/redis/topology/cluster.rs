@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_master_that_names_no_host_keeps_a_link_that_is_down_for_an_attempt() {
         let mut worker =
-            WorkerThread::start(0, 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
+            WorkerThread::start(0, "", 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
                 .unwrap();
         let config = RedisConfig {
             connect_timeout: Duration::from_secs(3600),

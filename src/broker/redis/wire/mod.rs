@@ -200,6 +200,10 @@ impl Wire {
 
 /// An error reply as one of our errors.
 pub(crate) fn refusal(server: &Server, code: &str, details: &str) -> Error {
+    // A server that doesn't know a command repeats its arguments, and those of HELLO have the password.
+    let details = details.split(", with args beginning with").next().unwrap_or_default();
+    let password = server.login().map(|(_, password)| password).filter(|password| !password.is_empty());
+    let details = &password.map_or_else(|| details.to_owned(), |password| details.replace(password, "***"));
     let kind = match code {
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => Code::BrokerAuth,
         "NOPROTO" => Code::BrokerTooOld,
