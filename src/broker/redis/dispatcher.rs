@@ -294,7 +294,9 @@ impl Sink for Dispatcher {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
                 self.settled(ticket, delivery.map(Answer::Delivery));
             }
-            Asker::Number { ticket } => self.settled(ticket, outcome.number().map(Answer::Number)),
+            Asker::Receivers { ticket } | Asker::Subscribers { ticket } => {
+                self.settled(ticket, outcome.number().map(Answer::Number));
+            }
             Asker::Count { ticket } => match outcome {
                 Settled::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
                 _ => self.end_count(ticket),

@@ -253,8 +253,7 @@ impl Counting for RedisBroker {
             return Ok(Reply::Now(Answer::Number(1)));
         }
         let ticket = self.dispatcher.ticket();
-        let asker = Asker::Number { ticket };
-        self.later(ticket, self.router.routes.count_subscribers(&format!("user:{user}"), asker))
+        self.later(ticket, self.router.routes.count_subscribers(&format!("user:{user}"), ticket))
     }
 
     fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
@@ -282,7 +281,7 @@ impl RawChannels for RedisBroker {
     fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.dispatcher.ticket();
-        self.later(ticket, self.router.routes.publish_raw(channel, payload, Asker::Number { ticket }))
+        self.later(ticket, self.router.routes.publish_raw(channel, payload, Asker::Receivers { ticket }))
     }
 }
 

@@ -107,7 +107,7 @@ impl PubSub {
         self.check_open()?;
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.ticket();
-        match self.router.routes.publish_raw(channel, payload, Asker::Number { ticket }) {
+        match self.router.routes.publish_raw(channel, payload, Asker::Receivers { ticket }) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Full(_)) => Err(overloaded()),
             Err(NotAdded::Down(_)) => Err(away(self.router.links.status().error.as_ref())),
@@ -231,7 +231,7 @@ impl Sink for Listener {
     }
 
     fn settle(&self, asker: Asker, outcome: Settled, _: Option<(&str, &[u8])>) {
-        let Asker::Number { ticket } = asker else { return };
+        let Asker::Receivers { ticket } = asker else { return };
         self.events.push(Event::Settled { ticket, result: outcome.number().map(Answer::Number) });
     }
 

@@ -24,7 +24,7 @@ const SPARE_COMMANDS: usize = 4096;
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
 pub(crate) const PACE: usize = 4 << 20;
 
-/// So much of those commands that [go behind](Command::goes_first) others may be without an answer, while others publish too, and
+/// So much of those commands that [go behind](super::command::Command::goes_first) others may be without an answer, while others publish too, and
 /// clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
 /// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };

@@ -20,13 +20,13 @@ use crate::worker::quota::Quota;
 /// Channels of one take.
 const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
 
-/// Why a command was not added. Gives it back.
+/// Why a command was not added. Gives back who asks.
 #[derive(Debug)]
 pub(crate) enum NotAdded {
     /// The connection is down.
-    Down(Command),
+    Down(Asker),
     /// Too much waits already.
-    Full(Command),
+    Full(Asker),
 }
 
 /// The stage that a session is at.
@@ -57,7 +57,7 @@ struct State {
     dropping: usize,
     /// How often the session has taken changes.
     takes: u64,
-    /// Commands of the embedder, and of clients that [go first](Command::goes_first).
+    /// Commands of the embedder, and of clients that [go first](Asker::goes_first).
     first: Lane,
     /// Those of the other clients. They are taken while Redis has little to do.
     rest: Lane,
@@ -144,31 +144,30 @@ impl Pipeline {
         outcome
     }
 
-    /// Adds a publish, or another command of the embedder's, that `encode` writes. `since`: see [`Pending::since`].
+    /// Adds a publish, or a question, that `encode` writes. `since`: see [`Asked::since`](super::command::Asked::since).
     ///
     /// # Errors
     /// See [`NotAdded`].
     pub(crate) fn add(
         &self,
         partition: usize,
-        command: Command,
+        asker: Asker,
         since: Option<Instant>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NotAdded> {
         let waker = {
             let mut state = self.state.lock();
             if matches!(state.stage, Stage::Down | Stage::Subscribing) {
-                return Err(NotAdded::Down(command));
+                return Err(NotAdded::Down(asker));
             }
-            let full = self.quota.is_used_up(command.asker().is_some_and(Asker::is_client));
+            let full = self.quota.is_used_up(asker.is_client());
             // Commands that waited elsewhere were let in there.
             if (full || state.stage == Stage::Shut) && since.is_none() {
-                return Err(NotAdded::Full(command));
+                return Err(NotAdded::Full(asker));
             }
             let portion = state.portion;
-            let batch =
-                if command.goes_first() { state.first.open(PORTION) } else { state.rest.open(portion) };
-            let len = batch.add(partition as u16, command, since, encode);
+            let batch = if asker.goes_first() { state.first.open(PORTION) } else { state.rest.open(portion) };
+            let len = batch.add(partition as u16, Command::Ask(asker), since, encode);
             state.in_flight += len;
             self.quota.take(len);
             self.wake(&mut state)

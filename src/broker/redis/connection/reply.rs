@@ -5,7 +5,7 @@ use redis::ServerError;
 
 use crate::broker::redis::config::Server;
 use crate::broker::redis::failure::{lost, uncertain};
-use crate::broker::redis::wire::refusal;
+use crate::broker::redis::wire::{refusal, unexpected};
 
 /// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +96,13 @@ impl Replier {
         refusal(&self.server, error.code(), error.details().unwrap_or_default())
     }
 
-    /// The error of a reply that doesn't fit the oldest command.
-    pub(crate) fn unexpected(&self) -> Error {
+    /// The error of a reply that doesn't fit the oldest command, which is called so.
+    pub(crate) fn unexpected(&self, command: &str) -> Error {
+        unexpected(&self.server, command)
+    }
+
+    /// The error of a reply to nothing.
+    pub(crate) fn unasked(&self) -> Error {
         self.server.error(Code::BrokerProtocol, "an answer that nobody waits for")
     }
 }

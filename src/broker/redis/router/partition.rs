@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::broker::redis::asker::Asker;
-use crate::broker::redis::connection::command::{Channel, Command};
+use crate::broker::redis::connection::command::Channel;
 use crate::broker::redis::connection::link::Link;
 
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
@@ -63,16 +63,9 @@ impl Topic {
 #[derive(Debug)]
 pub(crate) struct Parked {
     pub bytes: Vec<u8>,
-    pub command: Command,
+    pub asker: Asker,
     /// Since when it waits.
     pub since: Instant,
-}
-
-impl Parked {
-    /// See [`Asker::is_message`].
-    pub(crate) fn is_message(&self) -> bool {
-        self.command.asker().is_some_and(Asker::is_message)
-    }
 }
 
 /// Publishes that wait while a partition goes from one link to another.

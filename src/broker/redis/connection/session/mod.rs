@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::batch::Batch;
-use super::command::Pending;
+use super::command::Asked;
 use super::in_flight::InFlight;
 use super::link::Link;
 use super::reply::{Replier, Settled};
@@ -66,7 +66,7 @@ pub(crate) struct Session {
     answers: Answers,
     probe: Probe,
     /// Answers that came since subscriptions have ended by themselves: this may no longer be a master, whose answers count.
-    unverified: Option<Vec<(Pending, u64)>>,
+    unverified: Option<Vec<(Asked, u64)>>,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
 }
@@ -150,14 +150,15 @@ impl Session {
     fn give_up_oldest(&mut self) -> bool {
         let Session { router, in_flight, unverified, settled, .. } = self;
         if let Some(unverified) = unverified.take() {
-            unverified.into_iter().for_each(|(pending, _)| fail_pending(router, pending, &[], true));
+            unverified.into_iter().for_each(|(asked, _)| fail(router, asked, &[], true));
             return true;
         }
         let given_up = in_flight.give_up(|pending, bytes, written| {
-            if pending.command.asker().is_some() {
-                *settled += pending.len;
+            let len = pending.len;
+            if let Some(asked) = pending.into_asked() {
+                *settled += len;
+                fail(router, asked, bytes, written);
             }
-            fail_pending(router, pending, bytes, written);
         });
         given_up.is_some()
     }
@@ -291,12 +292,10 @@ impl Session {
     }
 }
 
-/// Settles a command that is not answered.
-fn fail_pending(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
-    if pending.command.asker().is_some() {
-        charge(LOST + (bytes.len() / LOST_BYTES) as u64);
-        router.routes.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
-    }
+/// Settles a publish or a question that is not answered.
+fn fail(router: &SubscriptionRouter, asked: Asked, bytes: &[u8], written: bool) {
+    charge(LOST + (bytes.len() / LOST_BYTES) as u64);
+    router.routes.settle(asked, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
 }
 
 impl Drop for Session {
@@ -308,7 +307,9 @@ impl Drop for Session {
             let mut at = 0;
             for pending in rest.pending {
                 let end = at + pending.len;
-                fail_pending(&self.router, pending, &rest.bytes[at..end], false);
+                if let Some(asked) = pending.into_asked() {
+                    fail(&self.router, asked, &rest.bytes[at..end], false);
+                }
                 at = end;
             }
         });

@@ -3,7 +3,7 @@
 use codes::error::Error;
 
 use super::super::batch::Batch;
-use super::super::command::{self, Command, Pending};
+use super::super::command::{self, Asked, Command, Pending};
 use super::super::reply::{Settled, Step, Why};
 use super::phase::{Answers, Phase};
 use super::probe::ProbeChannel;
@@ -40,7 +40,7 @@ impl Session {
     }
 
     fn on_reply(&mut self, reply: &Incoming<'_>) -> Result<(), Error> {
-        let Some(oldest) = self.in_flight.front_mut() else { return Err(self.replier.unexpected()) };
+        let Some(oldest) = self.in_flight.front_mut() else { return Err(self.replier.unasked()) };
         let partition = usize::from(oldest.partition);
         match oldest.command.on_reply(reply, &self.replier)? {
             Step::Wait => {}
@@ -144,8 +144,7 @@ impl Session {
     /// The oldest command, a publish or a question, has come to this.
     fn settle(&mut self, settled: Settled) {
         if let (Some(_), Settled::Number(number)) = (&self.unverified, &settled) {
-            let held = self.answer_with(|_, pending, _| (pending, *number));
-            self.settled += held.as_ref().map_or(0, |(pending, _)| pending.len);
+            let held = self.end(|_, asked, _| (asked, *number));
             return self.unverified.get_or_insert_default().extend(held);
         }
         // The embedder may do next what would overtake it, such as to close a connection. A message that never left is served here.
@@ -155,12 +154,7 @@ impl Session {
         if is_for_embedder || is_unserved || self.router.routes.has_parked() {
             self.router.sink.deliver(&mut self.gathered);
         }
-        let answered = self.answer_with(|routes, pending, bytes| {
-            let len = pending.len;
-            routes.settle(pending, bytes, settled);
-            len
-        });
-        self.settled += answered.unwrap_or(0);
+        self.end(|routes, asked, bytes| routes.settle(asked, bytes, settled));
         if is_unserved {
             self.router.partitions.stale.notify_one();
         }
@@ -169,12 +163,16 @@ impl Session {
     /// The oldest command has to go elsewhere.
     fn park(&mut self) {
         let link = self.link.clone();
-        let answered = self.answer_with(|routes, pending, bytes| {
-            let len = pending.len;
-            routes.park(pending, bytes, &link);
-            len
-        });
-        self.settled += answered.unwrap_or(0);
+        self.end(|routes, asked, bytes| routes.park(asked, bytes, &link));
+    }
+
+    /// Takes the oldest command off, a publish or a question. Gives it to `with`, and its bytes.
+    fn end<T>(&mut self, with: impl FnOnce(&Routes, Asked, &[u8]) -> T) -> Option<T> {
+        let (len, outcome) = self.answer_with(|routes, pending, bytes| {
+            (pending.len, pending.into_asked().map(|asked| with(routes, asked, bytes)))
+        })?;
+        self.settled += len;
+        outcome
     }
 
     /// The login may not listen on one of the channels of the oldest command: the others are asked for again.
@@ -211,8 +209,8 @@ impl Session {
     fn role_verified(&mut self) {
         let unverified = self.unverified.take();
         self.router.sink.deliver(&mut self.gathered);
-        for (pending, number) in unverified.into_iter().flatten() {
-            self.router.routes.settle(pending, &[], Settled::Number(number));
+        for (asked, number) in unverified.into_iter().flatten() {
+            self.router.routes.settle(asked, &[], Settled::Number(number));
         }
     }
 }

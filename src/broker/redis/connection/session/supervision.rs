@@ -4,7 +4,7 @@ use codes::error::{Code, Error};
 use tokio::time::Instant;
 
 use super::super::batch::Batch;
-use super::super::command::{self, Channel, Command};
+use super::super::command::{self, Command};
 use super::phase::{Answers, Phase};
 use super::probe::ProbeChannel;
 use super::{LATE, Session};
@@ -23,9 +23,8 @@ impl Session {
         // Otherwise its answer waits for those to the commands before it.
         let is_open = matches!(self.phase, Phase::Open | Phase::Late);
         self.probe.begin(is_open && self.in_flight.is_empty());
-        if let ProbeChannel::On(Channel { name, sharded }) = &self.probe.channel {
-            let encode = |out: &mut Vec<u8>| command::publish(out, *sharded, &[name.as_bytes()], &[b"probe"]);
-            batch.add(0, Command::Probe, None, encode);
+        if let ProbeChannel::On(channel) = &self.probe.channel {
+            batch.add(0, Command::Probe, None, |out| command::probe(out, channel));
         }
         batch.add(0, Command::Role { verify: false }, None, command::role);
         self.in_flight.push(batch);
