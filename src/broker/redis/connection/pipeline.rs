@@ -100,6 +100,13 @@ impl State {
         was == Stage::Open
     }
 
+    /// Goes from one stage to another, if it is at the first.
+    fn go(&mut self, from: Stage, to: Stage) {
+        if self.stage == from {
+            self.stage = to;
+        }
+    }
+
     fn takes_subscriptions(&self) -> bool {
         matches!(self.stage, Stage::Subscribing | Stage::Open)
     }
@@ -211,7 +218,7 @@ impl Pipeline {
 
     /// The session is ready: publishes are taken from here on.
     pub(crate) fn open(&self) {
-        self.state.lock().stage = Stage::Open;
+        self.state.lock().go(Stage::Subscribing, Stage::Open);
     }
 
     /// The session is over: no more subscriptions are taken, and what was added is given up. Publishes are taken until
@@ -228,7 +235,7 @@ impl Pipeline {
     pub(crate) fn drain(&self, shut: bool) -> Option<Batch> {
         let mut state = self.state.lock();
         if shut {
-            state.stage = Stage::Shut;
+            state.go(Stage::Ending, Stage::Shut);
         }
         if !state.first.has_much() && !state.rest.has_much() {
             return None;

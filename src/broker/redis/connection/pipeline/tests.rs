@@ -147,3 +147,29 @@ fn a_session_that_never_opened_has_nothing_to_give_up_and_one_that_did_ends_that
         assert!(!quota.is_giving_up() && matches!(add(), Err(NotAdded::Down(_))));
     }
 }
+
+#[test]
+fn a_session_shuts_only_what_was_open_and_opens_only_what_has_begun() {
+    let quota = Arc::new(Quota::new(usize::MAX));
+    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
+    let add = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x'));
+    let close = || pipeline.close(|batch| assert!(!batch.pending.is_empty()));
+    // It never opened: nothing is given up, and the end of that is not counted.
+    pipeline.begin();
+    pipeline.end();
+    assert!(pipeline.drain(true).is_none() && matches!(add(), Err(NotAdded::Down(_))));
+    close();
+    assert!(!quota.is_giving_up());
+    pipeline.open();
+    assert!(matches!(add(), Err(NotAdded::Down(_))), "no session has begun");
+    // It was open, and ever more came.
+    pipeline.begin();
+    pipeline.open();
+    pipeline.end();
+    assert!(add().is_ok() && pipeline.drain(true).is_none());
+    assert!(matches!(add(), Err(NotAdded::Full(_))));
+    pipeline.open();
+    assert!(matches!(add(), Err(NotAdded::Full(_))), "it ends");
+    close();
+    assert!(!quota.is_giving_up() && matches!(add(), Err(NotAdded::Down(_))));
+}
