@@ -51,8 +51,8 @@ impl Health {
         self.inner.lock().clone()
     }
 
-    /// It has a connection and subscribes.
-    pub(crate) fn subscribe(&self) {
+    /// It has a connection, and begins to subscribe to everything.
+    pub(crate) fn begin_subscribing(&self) {
         self.inner.lock().phase = Phase::Subscribing;
     }
 
@@ -61,11 +61,21 @@ impl Health {
         *self.inner.lock() = Reading { phase: Phase::Up, ..Reading::default() };
     }
 
-    /// It is up, and slow to answer, or no longer.
-    pub(crate) fn lag(&self, error: Option<Error>) {
+    /// It is slow to answer. A link that is not up stays as it is.
+    pub(crate) fn fall_behind(&self, error: Error) {
+        self.change_if_up(Phase::Late, Some(error));
+    }
+
+    /// It is no longer slow. A link that is not up stays as it is.
+    pub(crate) fn catch_up(&self) {
+        self.change_if_up(Phase::Up, None);
+    }
+
+    fn change_if_up(&self, phase: Phase, error: Option<Error>) {
         let mut inner = self.inner.lock();
-        inner.phase = if error.is_some() { Phase::Late } else { Phase::Up };
-        inner.error = error;
+        if inner.is_up() {
+            (inner.phase, inner.error) = (phase, error);
+        }
     }
 
     /// It has failed, or has failed to come up. True if it was subscribed to anything, or never to all.
@@ -100,5 +110,38 @@ impl Health {
     /// See [`Health::prove`]; 0 before the first time.
     pub(crate) fn proven(&self) -> u64 {
         self.proven.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codes::error::Code;
+
+    use super::*;
+
+    #[test]
+    fn only_a_link_that_is_up_falls_behind_and_catches_up() {
+        let health = Health::default();
+        let error = |text: &str| Error::new(Code::BrokerTimeout, text);
+        let reading = || {
+            let reading = health.read();
+            (reading.is_up(), reading.is_well(), reading.error.map(|error| error.message))
+        };
+        let away = (false, false, Some("away".to_owned()));
+        health.go_down(error("away"));
+        for begins in [false, true] {
+            if begins {
+                health.begin_subscribing();
+            }
+            health.catch_up();
+            assert_eq!(reading(), away);
+            health.fall_behind(error("late"));
+            assert_eq!(reading(), away);
+        }
+        health.go_up();
+        health.fall_behind(error("late"));
+        assert_eq!(reading(), (true, false, Some("late".to_owned())));
+        health.catch_up();
+        assert_eq!(reading(), (true, true, None));
     }
 }

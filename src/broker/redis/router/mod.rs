@@ -198,9 +198,15 @@ impl SubscriptionRouter {
         self.report(self.subscriptions.end_gap());
     }
 
-    /// A link is slow to answer, or is no longer.
-    pub(crate) fn link_lagging(&self, link: &Link, error: Option<Error>) {
-        link.health.lag(error);
+    /// A link is slow to answer.
+    pub(crate) fn link_late(&self, link: &Link, error: Error) {
+        link.health.fall_behind(error);
+        self.report(self.subscriptions.end_gap());
+    }
+
+    /// A link is no longer slow to answer.
+    pub(crate) fn link_caught_up(&self, link: &Link) {
+        link.health.catch_up();
         self.report(self.subscriptions.end_gap());
     }
 

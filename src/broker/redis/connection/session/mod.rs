@@ -105,7 +105,7 @@ impl Session {
     /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
     pub(super) async fn run(&mut self) -> Error {
         self.link.pipeline.begin();
-        self.link.health.subscribe();
+        self.link.health.begin_subscribing();
         let mut budget = Budget::begin();
         for partition in 0..2 * PARTITIONS {
             let channels = self.router.subscriptions.channels_of(&self.link, partition);

@@ -132,7 +132,7 @@ impl Session {
         if self.phase == Phase::Late && self.in_flight.oldest().is_none_or(|written| written.elapsed() < LATE)
         {
             self.phase = Phase::Open;
-            self.router.link_lagging(&self.link, None);
+            self.router.link_caught_up(&self.link);
         }
         Some(outcome)
     }

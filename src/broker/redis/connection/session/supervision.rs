@@ -68,7 +68,7 @@ impl Session {
             }
             if written.elapsed() >= LATE && self.phase.go(Phase::Open, Phase::Late) {
                 let error = self.fail(Code::BrokerTimeout, "answers are late");
-                self.router.link_lagging(&self.link, Some(error));
+                self.router.link_late(&self.link, error);
             }
         }
         if !self.link.is_retired() && self.probe.is_due(self.router.config.probe_interval) {
