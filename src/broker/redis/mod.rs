@@ -103,8 +103,11 @@ impl RedisBroker {
         RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
     }
 
-    /// Hands a message to the pipeline of its channel. False: Redis is away.
-    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<bool, Error> {
+    /// Hands a message to the pipeline of its channel.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_OVERLOADED`, `ERR_NOT_REPRESENTABLE`.
+    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<Sent, Error> {
         let (kind, id) = match channel {
             Channel::User(user) => ("user:", user),
             Channel::Room(room) => ("room:", room),
@@ -117,12 +120,15 @@ impl RedisBroker {
             let payload = [envelope::frame_kind(message), message.payload()];
             self.router.routes.publish([kind, id], &payload, asker)
         };
-        is_added(added)
+        sent(added)
     }
 
     /// The reply to a question, if it was added.
     fn later(&self, ticket: u64, added: Result<(), NotAdded>) -> Result<Reply, Error> {
-        if is_added(added)? { Ok(Reply::Later(ticket)) } else { Err(self.away()) }
+        match sent(added)? {
+            Sent::Added => Ok(Reply::Later(ticket)),
+            Sent::Away => Err(self.away()),
+        }
     }
 
     /// Does what Redis is away for on this server alone, unless it is `strict`.
@@ -157,11 +163,23 @@ fn name_of(topic: Topic<'_>) -> String {
     }
 }
 
-/// False if a command was not added because Redis is away.
-fn is_added(added: Result<(), NotAdded>) -> Result<bool, Error> {
+/// What became of a command.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    /// It is on its way.
+    Added,
+    /// Redis is away.
+    Away,
+}
+
+/// Says whether a command is on its way.
+///
+/// # Errors
+/// `ERR_BROKER_OVERLOADED`
+fn sent(added: Result<(), NotAdded>) -> Result<Sent, Error> {
     match added {
-        Ok(()) => Ok(true),
-        Err(NotAdded::Down(_)) => Ok(false),
+        Ok(()) => Ok(Sent::Added),
+        Err(NotAdded::Down(_)) => Ok(Sent::Away),
         Err(NotAdded::Full(_)) => Err(overloaded()),
     }
 }
@@ -171,7 +189,7 @@ impl Fanout<Handle> for RedisBroker {
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
         let shared = matches!(channel, Channel::User(_)) && self.routing == Routing::Shared;
-        if self.send(channel, message, Asker::Publish { ticket, strict, local, shared })? {
+        if self.send(channel, message, Asker::Publish { ticket, strict, local, shared })? == Sent::Added {
             return Ok(Reply::Later(ticket));
         }
         let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
@@ -189,7 +207,7 @@ impl Fanout<Handle> for RedisBroker {
         };
         let epoch = self.intake.pace().epoch();
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
-        if matches!(sent, Ok(true)) {
+        if matches!(sent, Ok(Sent::Added)) {
             return Ok(());
         }
         self.intake.end(sender, cost, first);
@@ -214,7 +232,7 @@ impl Fanout<Handle> for RedisBroker {
             }
             Routing::Shared => self.control(&control, asker),
         };
-        if is_added(added)? {
+        if sent(added)? == Sent::Added {
             return Ok(Reply::Later(ticket));
         }
         self.serve_here(strict, || self.dispatcher.registry.disconnect_user(user, code, reason))
@@ -262,11 +280,11 @@ impl Counting for RedisBroker {
         self.dispatcher.begin_count(ticket, connections);
         let user_id = user.map(str::to_owned);
         let control = Control::Count { id: ticket, node: self.router.node.clone(), user_id };
-        let added = is_added(self.control(&control, Asker::Count { ticket }));
-        if !matches!(added, Ok(true)) {
+        let sent = sent(self.control(&control, Asker::Count { ticket }));
+        if !matches!(sent, Ok(Sent::Added)) {
             self.dispatcher.forget_count(ticket);
             let census = ConnectionCount { connections, servers: 1, complete: false };
-            return added.map(|_| Reply::Now(Answer::ConnectionCount(census)));
+            return sent.map(|_| Reply::Now(Answer::ConnectionCount(census)));
         }
         let dispatcher = self.dispatcher.clone();
         self.router.runner().runtime.spawn(async move {

@@ -18,6 +18,8 @@ pub(crate) struct Channel {
     pub sharded: bool,
 }
 
+const ROLE: &str = "ROLE";
+
 /// A command, by its kind.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -31,8 +33,10 @@ pub(crate) enum Command {
     ShardUnsubscribe,
     /// The supervision's publish to itself.
     Probe,
-    /// `ROLE`, after which the probe's own message must be here. `verify`: because subscriptions have ended by themselves.
-    Role { verify: bool },
+    /// `ROLE`, after which the probe's own message must be here.
+    Role,
+    /// `ROLE`, because subscriptions have ended by themselves.
+    VerifyRole,
 }
 
 /// Encodes a publish. Channel and payload are given in pieces.
@@ -54,9 +58,9 @@ pub(crate) fn probe(out: &mut Vec<u8>, channel: &Channel) {
     publish(out, channel.sharded, &[channel.name.as_bytes()], &[b"probe"]);
 }
 
-/// Encodes [`Command::Role`].
+/// Encodes [`Command::Role`] and [`Command::VerifyRole`].
 pub(crate) fn role(out: &mut Vec<u8>) {
-    resp::command(out, &[b"ROLE"]);
+    resp::command(out, &[ROLE.as_bytes()]);
 }
 
 /// Encodes [`Command::Subscribe`].
@@ -100,7 +104,7 @@ impl Command {
             Command::Subscribe { .. } => "SUBSCRIBE",
             Command::Unsubscribe { .. } => "UNSUBSCRIBE",
             Command::ShardUnsubscribe => "SUNSUBSCRIBE",
-            Command::Role { .. } => "ROLE",
+            Command::Role | Command::VerifyRole => ROLE,
         }
     }
 
@@ -164,19 +168,32 @@ impl Command {
             (Command::Probe, Incoming::Other(Value::ServerError(error))) => {
                 Step::Unprobed(by.why(error), by.refusal(error))
             }
-            (Command::Role { verify }, Incoming::Other(Value::Array(role))) => {
-                let role = role.first().and_then(text).unwrap_or("stranger");
-                if role != "master" {
-                    return Err(by.server.error(Code::BrokerRole, format!("the server is a {role}")));
-                }
-                Step::Master { verify: *verify }
+            (Command::Role, reply) => {
+                check_role(reply, by)?;
+                Step::Probed
             }
-            // ROLE is forbidden here: the probe has to do.
-            (Command::Role { verify }, Incoming::Number(_) | Incoming::Other(Value::ServerError(_))) => {
-                Step::Master { verify: *verify }
+            (Command::VerifyRole, reply) => {
+                check_role(reply, by)?;
+                Step::Verified
             }
             (command, _) => return Err(by.unexpected(command.name())),
         })
+    }
+}
+
+/// Reads an answer to `ROLE`.
+///
+/// # Errors
+/// The server is no master.
+fn check_role(reply: &Incoming<'_>, by: &Replier) -> Result<(), Error> {
+    match reply {
+        Incoming::Other(Value::Array(role)) => match role.first().and_then(text).unwrap_or("stranger") {
+            "master" => Ok(()),
+            role => Err(by.server.error(Code::BrokerRole, format!("the server is a {role}"))),
+        },
+        // ROLE is forbidden here: the probe has to do.
+        Incoming::Number(_) | Incoming::Other(Value::ServerError(_)) => Ok(()),
+        _ => Err(by.unexpected(ROLE)),
     }
 }
 
@@ -359,9 +376,11 @@ mod tests {
         );
         let moved = unprobed("Other", "PROTOCOL: MOVED 1 h:2");
         assert_steps(probe, false, &[(MOVED, &moved)]);
-        for (verify, master) in [(false, "Master { verify: false }"), (true, "Master { verify: true }")] {
+        let commands: [(fn() -> Command, _); 2] =
+            [(|| Command::Role, "Probed"), (|| Command::VerifyRole, "Verified")];
+        for (command, master) in commands {
             assert_steps(
-                || Command::Role { verify },
+                command,
                 false,
                 &[
                     ("*1\r\n$6\r\nmaster\r\n", master),

@@ -40,8 +40,10 @@ pub(crate) enum Step<'a> {
     Forbid(Error),
     /// The probe was not taken.
     Unprobed(Why, Error),
-    /// The server is a master.
-    Master { verify: bool },
+    /// The server is a master, and all that came before is here, the probe too.
+    Probed,
+    /// The server is a master still.
+    Verified,
 }
 
 /// The outcome of a publish or a question.

@@ -78,11 +78,12 @@ impl Session {
                 }
                 self.answer();
             }
-            Step::Master { verify } => {
+            Step::Probed => {
                 self.answer();
-                if !verify {
-                    return self.on_probed();
-                }
+                return self.on_probed();
+            }
+            Step::Verified => {
+                self.answer();
                 self.role_verified();
             }
         }
@@ -105,7 +106,7 @@ impl Session {
         if self.unverified.is_none() {
             self.unverified = Some(Vec::new());
             let mut batch = Batch::default();
-            batch.add(0, Command::Role { verify: true }, None, command::role);
+            batch.add(0, Command::VerifyRole, None, command::role);
             self.in_flight.push(batch);
         }
     }

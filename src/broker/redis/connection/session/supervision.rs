@@ -26,7 +26,7 @@ impl Session {
         if let ProbeChannel::On(channel) = &self.probe.channel {
             batch.add(0, Command::Probe, None, |out| command::probe(out, channel));
         }
-        batch.add(0, Command::Role { verify: false }, None, command::role);
+        batch.add(0, Command::Role, None, command::role);
         self.in_flight.push(batch);
     }
 
