@@ -85,7 +85,8 @@ async fn connect(
         let before = link.last_address.lock().replace(server.address.clone());
         // It may be another name of the same server. Then the gap ends later than it had to.
         if before.is_some_and(|before| before != server.address) {
-            tracing::info!(node = router.node, link = link.number, server = %server.address, "Redis moved");
+            let server = &server.address;
+            tracing::debug!(node = router.node, link = link.number, %server, "server named anew");
             router.subscriptions.expect_stragglers();
         }
         let (wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;

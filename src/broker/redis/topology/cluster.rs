@@ -7,7 +7,7 @@ use std::time::Duration;
 use codes::error::{Code, Error};
 use tokio::time::Instant;
 
-use super::map::{Map, Node, ask_for_slots};
+use super::map::{Map, Node, ask_for_slots, have_moved};
 use super::{Finder, Made, TICK, ask_in_turn, make, run};
 use crate::broker::redis::config::{Address, Server};
 use crate::broker::redis::connection::link::Link;
@@ -47,9 +47,10 @@ impl Cluster {
                 Ok(map) => {
                     let masters = self.recognize(map);
                     let changed = masters != self.masters;
+                    let moved = have_moved(&self.masters, &masters);
                     self.apply(&masters);
                     self.masters = masters;
-                    if changed {
+                    if moved {
                         tracing::info!(node = self.router.node, masters = self.links.len(), "slots moved");
                     }
                     changed
