@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::events::broker_status::State;
 use crate::outcome::Reply;
-use crate::registry::recipients::{Audience, Channel, Topic};
+use crate::registry::recipients::{Channel, RelayTarget, Topic};
 
 pub use memory::MemoryBroker;
 
@@ -102,7 +102,8 @@ pub trait Fanout<Producer> {
     ///
     /// # Errors
     /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.
-    fn relay(&self, to: Audience<'_>, message: Message<'_>, producer: &Arc<Producer>) -> Result<(), Error>;
+    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, producer: &Arc<Producer>)
+    -> Result<(), Error>;
 
     /// Closes a user's connections on all servers. With `strict`, none unless all can be.
     ///

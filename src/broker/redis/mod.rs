@@ -3,9 +3,9 @@
 //! | channel, behind the prefix | payload | subscribed |
 //! |---|---|---|
 //! | `messages` | `{"userId":"…","data":…}` | always; published to with [`Routing::Shared`] |
-//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; `x`, and [`envelope::Control`] | while a member is connected here |
+//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; `x`, and [`envelope::ControlMessage`] | while a member is connected here |
 //! | `all` | the same | always |
-//! | `control` | [`envelope::Control`] | always |
+//! | `control` | [`envelope::ControlMessage`] | always |
 //! | `node:<name>` | the same, for one server | always |
 //! | `probe:<name>:<link>` | anything | by the link itself |
 //!
@@ -39,7 +39,7 @@ use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::random_name::random_name;
 use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
-use crate::registry::recipients::{Audience, Channel, Topic};
+use crate::registry::recipients::{Channel, RelayTarget, Topic};
 use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
@@ -50,7 +50,7 @@ use claim::Claim;
 use codes::error::Error;
 use connection::pipeline::NotAdded;
 use dispatcher::Dispatcher;
-use envelope::Control;
+use envelope::ControlMessage;
 use failure::overloaded;
 use protocol::frame::Message;
 use router::SubscriptionRouter;
@@ -149,7 +149,7 @@ impl RedisBroker {
         &self.intake
     }
 
-    fn control(&self, control: &Control, asker: Asker) -> Result<(), NotAdded> {
+    fn control(&self, control: &ControlMessage, asker: Asker) -> Result<(), NotAdded> {
         let payload = envelope::write_control(control);
         self.router.routes.publish(["control", ""], &[payload.as_bytes()], asker)
     }
@@ -196,14 +196,14 @@ impl Fanout<Handle> for RedisBroker {
         self.serve_here(strict, || deliver(registry, channel, message, *outbox_limit))
     }
 
-    fn relay(&self, to: Audience<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
+    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
         charge(RELAY + u64::from(cost));
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
         let channel = match to {
-            Audience::OwnUser => Channel::User(&sender.user),
-            Audience::Room(room) => Channel::Room(room),
+            RelayTarget::OwnUser => Channel::User(&sender.user),
+            RelayTarget::Room(room) => Channel::Room(room),
         };
         let epoch = self.intake.pace().epoch();
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
@@ -223,7 +223,8 @@ impl Fanout<Handle> for RedisBroker {
         let ticket = self.dispatcher.ticket();
         // Connections here are closed when it comes back. It goes the way of the user's messages, so that it comes after those
         // that were published before it; under `shared` it would have to be hidden from older servers there, and does not.
-        let control = Control::Disconnect { user_id: user.to_owned(), code, reason: reason.to_owned() };
+        let control =
+            ControlMessage::Disconnect { user_id: user.to_owned(), code, reason: reason.to_owned() };
         let asker = Asker::Publish { ticket, strict, local, shared: false };
         let added = match self.routing {
             Routing::User => {
@@ -279,7 +280,7 @@ impl Counting for RedisBroker {
         let connections = self.dispatcher.registry.count(user);
         self.dispatcher.begin_count(ticket, connections);
         let user_id = user.map(str::to_owned);
-        let control = Control::Count { id: ticket, node: self.router.node.clone(), user_id };
+        let control = ControlMessage::Count { id: ticket, node: self.router.node.clone(), user_id };
         let sent = sent(self.control(&control, Asker::Count { ticket }));
         if !matches!(sent, Ok(Sent::Added)) {
             self.dispatcher.forget_count(ticket);

@@ -13,7 +13,7 @@ use super::asker::Asker;
 use super::claim;
 use super::config::RedisConfig;
 use super::connection::pipeline::NotAdded;
-use super::connection::reply::Settled;
+use super::connection::reply::CommandOutcome;
 use super::failure::{away, overloaded};
 use super::rate_limited_log::RateLimitedLog;
 use super::router::SubscriptionRouter;
@@ -230,7 +230,7 @@ impl Sink for Listener {
         }
     }
 
-    fn settle(&self, asker: Asker, outcome: Settled, _: Option<(&str, &[u8])>) {
+    fn settle(&self, asker: Asker, outcome: CommandOutcome, _: Option<(&str, &[u8])>) {
         let Asker::Receivers { ticket } = asker else { return };
         self.events.push(Event::Settled { ticket, result: outcome.number().map(Answer::Number) });
     }

@@ -10,10 +10,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct RateLimitedLog(Mutex<Inner>);
+pub(super) struct RateLimitedLog(Mutex<SkipCount>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct SkipCount {
     reported: Option<Instant>,
     since: u64,
 }

@@ -4,14 +4,14 @@ use codes::error::{Code, Error};
 use redis::Value;
 use tokio::time::Instant;
 
-use super::reply::{Replier, Settled, Step, Why};
+use super::reply::{CommandOutcome, RefusalKind, ReplySource, ReplyStep};
 use crate::broker::redis::asker::Asker;
 use crate::broker::redis::wire::resp::{self, Incoming};
 use crate::broker::redis::wire::text;
 
 /// A channel's full name, and whether it is sharded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Channel {
+pub(crate) struct RedisChannel {
     /// Name on the wire.
     pub name: Box<str>,
     /// `SSUBSCRIBE` and `SPUBLISH` are for it.
@@ -48,13 +48,13 @@ pub(crate) fn publish(out: &mut Vec<u8>, sharded: bool, channel: &[&[u8]], paylo
 }
 
 /// Encodes the question how many subscribers a channel has.
-pub(crate) fn count_subscribers(out: &mut Vec<u8>, channel: &Channel) {
+pub(crate) fn count_subscribers(out: &mut Vec<u8>, channel: &RedisChannel) {
     let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
     resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]);
 }
 
 /// Encodes [`Command::Probe`].
-pub(crate) fn probe(out: &mut Vec<u8>, channel: &Channel) {
+pub(crate) fn probe(out: &mut Vec<u8>, channel: &RedisChannel) {
     publish(out, channel.sharded, &[channel.name.as_bytes()], &[b"probe"]);
 }
 
@@ -64,12 +64,12 @@ pub(crate) fn role(out: &mut Vec<u8>) {
 }
 
 /// Encodes [`Command::Subscribe`].
-pub(crate) fn subscribe(out: &mut Vec<u8>, channels: &[(u16, Channel)]) {
+pub(crate) fn subscribe(out: &mut Vec<u8>, channels: &[(u16, RedisChannel)]) {
     list(out, if channels[0].1.sharded { b"SSUBSCRIBE" } else { b"SUBSCRIBE" }, channels);
 }
 
 /// Encodes [`Command::Unsubscribe`], or [`Command::ShardUnsubscribe`] if the channels are sharded.
-pub(crate) fn unsubscribe(out: &mut Vec<u8>, channels: &[(u16, Channel)]) {
+pub(crate) fn unsubscribe(out: &mut Vec<u8>, channels: &[(u16, RedisChannel)]) {
     let sharded = channels[0].1.sharded;
     list(out, if sharded { b"SUNSUBSCRIBE" } else { b"UNSUBSCRIBE" }, channels);
     if sharded {
@@ -77,17 +77,17 @@ pub(crate) fn unsubscribe(out: &mut Vec<u8>, channels: &[(u16, Channel)]) {
     }
 }
 
-fn list(out: &mut Vec<u8>, verb: &[u8], channels: &[(u16, Channel)]) {
+fn list(out: &mut Vec<u8>, verb: &[u8], channels: &[(u16, RedisChannel)]) {
     resp::begin(out, channels.len() + 1);
     resp::argument(out, &[verb]);
     channels.iter().for_each(|(_, channel)| resp::argument(out, &[channel.name.as_bytes()]));
 }
 
 /// Reads the channels of an encoded [`Command::Subscribe`] back.
-pub(crate) fn read_channels(bytes: &[u8]) -> impl Iterator<Item = Channel> {
+pub(crate) fn read_channels(bytes: &[u8]) -> impl Iterator<Item = RedisChannel> {
     let mut arguments = resp::read_command(bytes).filter_map(|text| std::str::from_utf8(text).ok());
     let sharded = arguments.next() == Some("SSUBSCRIBE");
-    arguments.map(move |name| Channel { name: name.into(), sharded })
+    arguments.map(move |name| RedisChannel { name: name.into(), sharded })
 }
 
 impl Command {
@@ -122,59 +122,65 @@ impl Command {
     ///
     /// # Errors
     /// The connection can't go on.
-    pub(crate) fn on_reply<'a>(&mut self, reply: &Incoming<'a>, by: &Replier) -> Result<Step<'a>, Error> {
+    pub(crate) fn on_reply<'a>(
+        &mut self,
+        reply: &Incoming<'a>,
+        by: &ReplySource,
+    ) -> Result<ReplyStep<'a>, Error> {
         Ok(match (self, reply) {
             // The channel, and its number.
             (Command::Ask(Asker::Subscribers { .. }), Incoming::Other(Value::Array(counted))) => {
                 match counted[..] {
-                    [_, Value::Int(number)] => Step::Count(natural(number)),
+                    [_, Value::Int(number)] => ReplyStep::Count(natural(number)),
                     _ => return Err(by.unexpected("PUBSUB NUMSUB")),
                 }
             }
             (Command::Ask(asker), Incoming::Number(number))
                 if !matches!(asker, Asker::Subscribers { .. }) =>
             {
-                Step::Settle(Settled::Number(natural(*number)))
+                ReplyStep::Settle(CommandOutcome::Number(natural(*number)))
             }
             (Command::Ask(_), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
-                Why::Moved => Step::Park,
-                Why::Unserved => Step::Settle(Settled::Unsent),
-                _ => Step::Settle(Settled::Refused(by.refusal(error))),
+                RefusalKind::Moved => ReplyStep::Park,
+                RefusalKind::Unserved => ReplyStep::Settle(CommandOutcome::Unsent),
+                _ => ReplyStep::Settle(CommandOutcome::Refused(by.refusal(error))),
             },
             (Command::Subscribe { left, take }, Incoming::Subscribed { channel }) => {
                 *left -= 1;
-                Step::Confirm { channel, take: *take, last: *left == 0 }
+                ReplyStep::Confirm { channel, take: *take, last: *left == 0 }
             }
             (Command::Subscribe { .. }, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
-                Why::Moved | Why::Unserved => Step::Revoke,
-                Why::Forbidden => Step::Forbid(by.refusal(error)),
-                Why::Other => return Err(by.refusal(error)),
+                RefusalKind::Moved | RefusalKind::Unserved => ReplyStep::Revoke,
+                RefusalKind::Forbidden => ReplyStep::Forbid(by.refusal(error)),
+                RefusalKind::Other => return Err(by.refusal(error)),
             },
             (Command::Unsubscribe { left }, Incoming::Unsubscribed { .. }) if *left > 1 => {
                 *left -= 1;
-                Step::Wait
+                ReplyStep::Wait
             }
-            (Command::Unsubscribe { .. }, Incoming::Unsubscribed { .. } | Incoming::Number(_)) => Step::Done,
+            (Command::Unsubscribe { .. }, Incoming::Unsubscribed { .. } | Incoming::Number(_)) => {
+                ReplyStep::Done
+            }
             // Not worth a link: a channel that nobody needs.
-            (Command::Unsubscribe { .. }, Incoming::Other(Value::ServerError(_))) => Step::Done,
-            (Command::ShardUnsubscribe, Incoming::Other(Value::SimpleString(_))) => Step::Done,
+            (Command::Unsubscribe { .. }, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
+            (Command::ShardUnsubscribe, Incoming::Other(Value::SimpleString(_))) => ReplyStep::Done,
             (Command::ShardUnsubscribe, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
                 // Its PONG follows.
-                Why::Moved | Why::Unserved => Step::Wait,
+                RefusalKind::Moved | RefusalKind::Unserved => ReplyStep::Wait,
                 // No telling which of the two commands was refused, and so whether another answer follows.
                 _ => return Err(by.refusal(error)),
             },
-            (Command::Probe, Incoming::Number(_)) => Step::Done,
+            (Command::Probe, Incoming::Number(_)) => ReplyStep::Done,
             (Command::Probe, Incoming::Other(Value::ServerError(error))) => {
-                Step::Unprobed(by.why(error), by.refusal(error))
+                ReplyStep::Unprobed(by.why(error), by.refusal(error))
             }
             (Command::Role, reply) => {
                 check_role(reply, by)?;
-                Step::Probed
+                ReplyStep::Probed
             }
             (Command::VerifyRole, reply) => {
                 check_role(reply, by)?;
-                Step::Verified
+                ReplyStep::Verified
             }
             (command, _) => return Err(by.unexpected(command.name())),
         })
@@ -185,7 +191,7 @@ impl Command {
 ///
 /// # Errors
 /// The server is no master.
-fn check_role(reply: &Incoming<'_>, by: &Replier) -> Result<(), Error> {
+fn check_role(reply: &Incoming<'_>, by: &ReplySource) -> Result<(), Error> {
     match reply {
         Incoming::Other(Value::Array(role)) => match role.first().and_then(text).unwrap_or("stranger") {
             "master" => Ok(()),
@@ -250,13 +256,13 @@ mod tests {
 
     /// The step that a reply to a command comes to, in full; or the code and text of the error that ends the connection.
     fn step(command: &mut Command, is_sharded: bool, reply: &str) -> String {
-        let by = Replier { server: Server::parse("redis://h:1").unwrap(), is_sharded };
+        let by = ReplySource { server: Server::parse("redis://h:1").unwrap(), is_sharded };
         let Parsed::Item(reply, _) = parse(reply.as_bytes(), 1 << 20).unwrap() else { panic!("{reply}") };
         match command.on_reply(&reply, &by) {
             // An error is told by its code and text.
-            Ok(Step::Settle(Settled::Refused(error))) => format!("Refused {}", told(&error)),
-            Ok(Step::Forbid(error)) => format!("Forbid {}", told(&error)),
-            Ok(Step::Unprobed(why, error)) => format!("Unprobed {why:?} {}", told(&error)),
+            Ok(ReplyStep::Settle(CommandOutcome::Refused(error))) => format!("Refused {}", told(&error)),
+            Ok(ReplyStep::Forbid(error)) => format!("Forbid {}", told(&error)),
+            Ok(ReplyStep::Unprobed(why, error)) => format!("Unprobed {why:?} {}", told(&error)),
             Ok(step) => format!("{step:?}"),
             Err(error) => told(&error),
         }
@@ -396,7 +402,7 @@ mod tests {
 
     #[test]
     fn every_command_has_its_bytes() {
-        let channels = |sharded| ["a", "bc"].map(|name| (0, Channel { name: name.into(), sharded }));
+        let channels = |sharded| ["a", "bc"].map(|name| (0, RedisChannel { name: name.into(), sharded }));
         let encoded = |encode: &dyn Fn(&mut Vec<u8>)| {
             let mut out = Vec::new();
             encode(&mut out);
@@ -446,7 +452,7 @@ mod tests {
         for sharded in [false, true] {
             let channels = channels(sharded);
             let bytes = encoded(&|out| subscribe(out, &channels));
-            let read: Vec<Channel> = read_channels(bytes.as_bytes()).collect();
+            let read: Vec<RedisChannel> = read_channels(bytes.as_bytes()).collect();
             assert_eq!(read, channels.map(|(_, channel)| channel));
         }
     }

@@ -38,7 +38,7 @@ const IN_A_ROW: usize = 16 * 1024;
 
 /// Commands that were taken from the pipeline together.
 #[derive(Debug)]
-struct Chunk {
+struct TakenBatch {
     bytes: Vec<u8>,
     written: usize,
     /// Bytes of commands that are answered.
@@ -59,7 +59,7 @@ struct Write {
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     /// Oldest first; only the last ones may be not wholly written.
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<TakenBatch>,
     pending: VecDeque<Pending>,
     /// Those with bytes of commands that are not answered, oldest first.
     writes: VecDeque<Write>,
@@ -106,7 +106,7 @@ impl InFlight {
         if batch.pending.capacity() <= SPARE_COMMANDS {
             self.spare.pending = batch.pending;
         }
-        self.chunks.push_back(Chunk { bytes: batch.bytes, written: 0, answered: 0 });
+        self.chunks.push_back(TakenBatch { bytes: batch.bytes, written: 0, answered: 0 });
     }
 
     /// An empty batch with room that was used before.

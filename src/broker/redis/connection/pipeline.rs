@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::batch::{Batch, CHANNELS_PER_COMMAND};
-use super::command::{Channel, Command};
-use super::lane::{LITTLE, Lane, PORTION, Portion};
+use super::command::{Command, RedisChannel};
+use super::lane::{CommandLane, LITTLE, PORTION, Portion};
 use crate::broker::redis::asker::Asker;
 use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
@@ -45,22 +45,22 @@ enum Stage {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PipelineState {
     stage: Stage,
     /// Channels to subscribe to, and their partitions. They go out before the publishes that were added with them, so that
     /// what this server publishes after a subscription comes back to it.
-    wanted: HashMap<Channel, u16>,
+    wanted: HashMap<RedisChannel, u16>,
     /// Channels to drop. The last word on each counts: it is in one of the two.
-    unwanted: HashMap<Channel, u16>,
+    unwanted: HashMap<RedisChannel, u16>,
     /// Commands that drop channels and are not answered. Others follow then: Redis takes a while for many, and publishes
     /// would wait.
     dropping: usize,
     /// How often the session has taken changes.
     takes: u64,
     /// Commands of the embedder, and of clients that [go first](Asker::goes_first).
-    first: Lane,
+    first: CommandLane,
     /// Those of the other clients. They are taken while Redis has little to do.
-    rest: Lane,
+    rest: CommandLane,
     /// How much of `rest` is taken at once.
     portion: Portion,
     /// Bytes of all publishes without an answer.
@@ -69,7 +69,7 @@ struct State {
     woken: bool,
 }
 
-impl State {
+impl PipelineState {
     /// The oldest batches, in the order in which they go. The rest goes once all that goes first is taken: a client's first
     /// messages may be there, and its next in the rest.
     fn next(&mut self, spare: Batch, also_rest: bool) -> [Batch; 2] {
@@ -113,7 +113,7 @@ impl State {
 }
 
 /// Takes channels out, as many as one take may have.
-fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
+fn take_channels(from: &mut HashMap<RedisChannel, u16>) -> Vec<(u16, RedisChannel)> {
     let taken = from.extract_if(|_, _| true).take(CHANNELS_PER_TAKE);
     let taken = taken.map(|(channel, partition)| (partition, channel)).collect();
     if from.is_empty() {
@@ -125,7 +125,7 @@ fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    state: Mutex<State>,
+    state: Mutex<PipelineState>,
     inbox: Arc<Inbox>,
     quota: Arc<Quota>,
 }
@@ -136,11 +136,11 @@ impl Pipeline {
         Pipeline { state: Mutex::default(), inbox, quota }
     }
 
-    fn wake(&self, state: &mut State) -> Option<Waker> {
+    fn wake(&self, state: &mut PipelineState) -> Option<Waker> {
         if std::mem::replace(&mut state.woken, true) { None } else { state.waker.clone() }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut PipelineState) -> T) -> T {
         let (outcome, waker) = {
             let mut state = self.state.lock();
             (change(&mut state), self.wake(&mut state))
@@ -189,7 +189,7 @@ impl Pipeline {
     ///
     /// Answers the number of the take with which it goes out. Only confirmations of that take or a later one are its own:
     /// an earlier one confirms a subscription that was dropped in between.
-    pub(crate) fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
+    pub(crate) fn subscribe(&self, partition: usize, channel: RedisChannel) -> u64 {
         self.change(|state| {
             if state.takes_subscriptions() {
                 state.unwanted.remove(&channel);
@@ -200,7 +200,7 @@ impl Pipeline {
     }
 
     /// Drops a subscription.
-    pub(crate) fn unsubscribe(&self, partition: usize, channel: Channel) {
+    pub(crate) fn unsubscribe(&self, partition: usize, channel: RedisChannel) {
         self.change(|state| {
             if state.takes_subscriptions() {
                 state.wanted.remove(&channel);
@@ -213,7 +213,7 @@ impl Pipeline {
 
     /// A session begins: subscriptions are taken from here on.
     pub(crate) fn begin(&self) {
-        *self.state.lock() = State { stage: Stage::Subscribing, ..State::default() };
+        *self.state.lock() = PipelineState { stage: Stage::Subscribing, ..PipelineState::default() };
     }
 
     /// The session is ready: publishes are taken from here on.
@@ -253,7 +253,7 @@ impl Pipeline {
             let mut state = self.state.lock();
             self.quota.give_back(std::mem::take(&mut state.in_flight));
             let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
-            let left: Vec<Batch> = lanes.into_iter().flat_map(Lane::into_batches).collect();
+            let left: Vec<Batch> = lanes.into_iter().flat_map(CommandLane::into_batches).collect();
             let len = left.iter().map(|batch| batch.bytes.len()).sum();
             // Nobody waits while much is given up: what comes meanwhile goes after it. Unless ever more comes.
             if len > LITTLE && len < last / 2 {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::broker::redis::asker::Asker;
-use crate::broker::redis::connection::command::Channel;
+use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
 
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
@@ -26,7 +26,7 @@ pub(crate) enum Waiter {
 
 /// A subscription.
 #[derive(Debug, Default)]
-pub(crate) struct Topic {
+pub(crate) struct Subscription {
     pub confirmed: bool,
     /// It was confirmed before, perhaps over an earlier link.
     pub heard: bool,
@@ -39,7 +39,7 @@ pub(crate) struct Topic {
     pub expires: Option<Instant>,
 }
 
-impl Topic {
+impl Subscription {
     /// Something to wait for.
     pub(crate) fn task(&mut self) -> oneshot::Receiver<()> {
         let (confirm, confirmed) = oneshot::channel();
@@ -48,7 +48,7 @@ impl Topic {
     }
 
     /// It is to be subscribed over this link, with its next take.
-    pub(crate) fn go_over(&mut self, link: &Link, partition: usize, channel: Channel) {
+    pub(crate) fn go_over(&mut self, link: &Link, partition: usize, channel: RedisChannel) {
         self.take = link.pipeline.subscribe(partition, channel);
     }
 
@@ -113,7 +113,7 @@ impl Iterator for Moving {
 
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
-    pub topics: HashMap<Box<str>, Topic>,
+    pub topics: HashMap<Box<str>, Subscription>,
     pub link: Option<Arc<Link>>,
     pub moving: Option<Moving>,
     /// The link's server has dropped the subscriptions: its slot went elsewhere.

@@ -17,7 +17,7 @@ use crate::broker::redis::asker::Asker;
 use crate::broker::redis::connection::command::{self, Asked};
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::NotAdded;
-use crate::broker::redis::connection::reply::Settled;
+use crate::broker::redis::connection::reply::CommandOutcome;
 use crate::broker::redis::sink::Sink;
 use crate::broker::redis::wire::resp;
 use crate::worker::quota::Quota;
@@ -135,16 +135,21 @@ impl Routes {
     }
 
     /// A publish or question is answered, or won't be. `bytes` is the command.
-    pub(crate) fn settle(&self, Asked { asker, partition, .. }: Asked, bytes: &[u8], outcome: Settled) {
-        if matches!(outcome, Settled::Number(_)) && asker.is_message() {
+    pub(crate) fn settle(
+        &self,
+        Asked { asker, partition, .. }: Asked,
+        bytes: &[u8],
+        outcome: CommandOutcome,
+    ) {
+        if matches!(outcome, CommandOutcome::Number(_)) && asker.is_message() {
             self.give_up_overtaken(partition);
         }
         self.landed(partition);
         self.tell(asker, bytes, outcome);
     }
 
-    fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
-        let is_unsent = matches!(outcome, Settled::Unsent);
+    fn tell(&self, asker: Asker, bytes: &[u8], outcome: CommandOutcome) {
+        let is_unsent = matches!(outcome, CommandOutcome::Unsent);
         let publish = if is_unsent { resp::read_publish(bytes) } else { None };
         let publish = publish.and_then(|(channel, payload)| Some((self.partitions.name(channel)?, payload)));
         self.sink.settle(asker, outcome, publish);
@@ -170,7 +175,7 @@ impl Routes {
     /// A publish that waited for its partition to be found won't leave.
     pub(crate) fn give_up(&self, Parked { bytes, asker, .. }: Parked) {
         self.leave(&bytes);
-        self.tell(asker, &bytes, Settled::Unsent);
+        self.tell(asker, &bytes, CommandOutcome::Unsent);
     }
 
     /// Gives a partition to a link. Answers the confirmations that it waits for, if it was elsewhere or its
@@ -363,9 +368,9 @@ mod tests {
     impl Sink for Statuses {
         fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
-        fn settle(&self, asker: Asker, outcome: Settled, publish: Option<(&str, &[u8])>) {
+        fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
             let Asker::Receivers { ticket } = asker else { return };
-            self.0.lock().push((ticket, matches!(outcome, Settled::Unsent) && publish.is_some()));
+            self.0.lock().push((ticket, matches!(outcome, CommandOutcome::Unsent) && publish.is_some()));
         }
         fn status(&self, _: BrokerStatus) {}
         fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}

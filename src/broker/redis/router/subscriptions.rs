@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::partition::{Partition, Topic, Waiter};
+use super::partition::{Partition, Subscription, Waiter};
 use super::partitions::Partitions;
 use crate::broker::redis::clock;
-use crate::broker::redis::connection::command::Channel;
+use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::sink::Sink;
 use crate::worker::scheduler::{Budget, charge};
@@ -71,7 +71,7 @@ impl Subscriptions {
     pub(crate) fn pin(&self, name: &str) {
         let partition = self.partitions.home(name);
         let mut guard = self.partitions.all[partition].lock();
-        let mut topic = Topic::default();
+        let mut topic = Subscription::default();
         if let Some(link) = &guard.link {
             topic.go_over(link, partition, self.partitions.channel(partition, name));
         }
@@ -93,7 +93,7 @@ impl Subscriptions {
         let mut fresh = false;
         let topic = topics.entry_ref(name).or_insert_with(|| {
             fresh = true;
-            Topic { asked: Some(now), ..Topic::default() }
+            Subscription { asked: Some(now), ..Subscription::default() }
         });
         if topic.confirmed {
             return Ok(None);
@@ -248,7 +248,7 @@ impl Subscriptions {
     }
 
     /// The channels of a partition, if it is this link's, which is about to subscribe to them anew, before its first take.
-    pub(crate) fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, Channel)> {
+    pub(crate) fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, RedisChannel)> {
         let mut guard = self.partitions.all[index].lock();
         if !guard.is_of(link) {
             return Vec::new();
@@ -262,7 +262,7 @@ impl Subscriptions {
     }
 
     /// A channel that the link can publish to itself on, and its partition.
-    pub(crate) fn probe_channel(&self, link: &Arc<Link>, node: &str) -> Option<(u16, Channel)> {
+    pub(crate) fn probe_channel(&self, link: &Arc<Link>, node: &str) -> Option<(u16, RedisChannel)> {
         let owned = self.partitions.all.iter().position(|partition| partition.lock().is_of(link))?;
         let name = format!("probe:{node}:{}", link.number);
         Some((owned as u16, self.partitions.channel(owned, &name)))
@@ -323,7 +323,7 @@ impl Subscriptions {
                 continue;
             }
             guard.begin_gap(since);
-            guard.topics.values_mut().for_each(Topic::unconfirm);
+            guard.topics.values_mut().for_each(Subscription::unconfirm);
         }
     }
 
@@ -332,7 +332,7 @@ impl Subscriptions {
         for partition in &self.partitions.all {
             let mut guard = partition.lock();
             guard.begin_gap(self.began);
-            guard.topics.values_mut().for_each(Topic::unconfirm);
+            guard.topics.values_mut().for_each(Subscription::unconfirm);
         }
     }
 

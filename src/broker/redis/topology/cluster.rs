@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::RedisConfig;
-    use crate::broker::redis::connection::reply::Settled;
+    use crate::broker::redis::connection::reply::CommandOutcome;
     use crate::broker::redis::sink::Sink;
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
@@ -224,7 +224,7 @@ mod tests {
     impl Sink for Deaf {
         fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
-        fn settle(&self, _: Asker, _: Settled, _: Option<(&str, &[u8])>) {}
+        fn settle(&self, _: Asker, _: CommandOutcome, _: Option<(&str, &[u8])>) {}
         fn status(&self, _: BrokerStatus) {}
         fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}
         fn in_use(&self, _: &str) -> bool {

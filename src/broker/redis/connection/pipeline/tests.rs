@@ -63,7 +63,7 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
 fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_of_them() {
     let inbox = Arc::new(Inbox::of_test(0));
     let pipeline = Pipeline::new(inbox, Arc::new(Quota::new(usize::MAX)));
-    let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
+    let channel = |n: usize| RedisChannel { name: format!("{n}").into(), sharded: false };
     let many = 0..2 * CHANNELS_PER_TAKE;
     let take = || {
         let batches = pipeline.take(Waker::noop(), Batch::default(), Some(PORTION));

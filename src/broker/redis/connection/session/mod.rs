@@ -20,7 +20,7 @@ use super::batch::Batch;
 use super::command::Asked;
 use super::in_flight::InFlight;
 use super::link::Link;
-use super::reply::{Replier, Settled};
+use super::reply::{CommandOutcome, ReplySource};
 use crate::broker::redis::config::Server;
 use crate::broker::redis::router::SubscriptionRouter;
 use crate::broker::redis::router::slots::PARTITIONS;
@@ -29,7 +29,7 @@ use crate::broker::redis::wire::read_buffer::{Next, ReadBuffer};
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Demand;
 use crate::worker::scheduler::{Budget, charge};
-use phase::{Answers, Phase};
+use phase::{AnswerFlow, SessionPhase};
 use probe::Probe;
 
 /// Reads of one turn, before others get theirs.
@@ -53,7 +53,7 @@ const LATE: Duration = Duration::from_secs(1);
 pub(crate) struct Session {
     router: Arc<SubscriptionRouter>,
     link: Arc<Link>,
-    replier: Replier,
+    replier: ReplySource,
     wire: Wire,
     received: ReadBuffer,
     /// Messages of this turn that are not delivered yet.
@@ -62,8 +62,8 @@ pub(crate) struct Session {
     tick: Interval,
     /// That have passed and were not acted on.
     ticks: u32,
-    phase: Phase,
-    answers: Answers,
+    phase: SessionPhase,
+    answers: AnswerFlow,
     probe: Probe,
     /// Answers that came since subscriptions have ended by themselves: this may no longer be a master, whose answers count.
     unverified: Option<Vec<(Asked, u64)>>,
@@ -83,7 +83,7 @@ impl Session {
             (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let replier = Replier { server, is_sharded: router.partitions.is_sharded() };
+        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded() };
         Session {
             router,
             link,
@@ -94,8 +94,8 @@ impl Session {
             in_flight: InFlight::default(),
             tick,
             ticks: 0,
-            phase: Phase::Subscribing,
-            answers: Answers::Awaited(Instant::now()),
+            phase: SessionPhase::Subscribing,
+            answers: AnswerFlow::Awaited(Instant::now()),
             probe: Probe::new(),
             unverified: None,
             settled: 0,
@@ -249,11 +249,11 @@ impl Session {
     /// Ready: something was read and dealt with, as far as the turn had time for it.
     fn poll_read(&mut self, cx: &mut Context<'_>, budget: &Budget) -> Poll<Result<(), Error>> {
         if self.router.sink.is_congested() {
-            self.answers = Answers::Unread;
+            self.answers = AnswerFlow::Unread;
             return Poll::Pending;
         }
-        if self.answers == Answers::Unread {
-            self.answers = Answers::Awaited(Instant::now());
+        if self.answers == AnswerFlow::Unread {
+            self.answers = AnswerFlow::Awaited(Instant::now());
             self.in_flight.restart_clock();
         }
         if self.received.is_unread() {
@@ -295,7 +295,11 @@ impl Session {
 /// Settles a publish or a question that is not answered.
 fn fail(router: &SubscriptionRouter, asked: Asked, bytes: &[u8], written: bool) {
     charge(LOST + (bytes.len() / LOST_BYTES) as u64);
-    router.routes.settle(asked, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
+    router.routes.settle(
+        asked,
+        bytes,
+        if written { CommandOutcome::Uncertain } else { CommandOutcome::Unsent },
+    );
 }
 
 impl Drop for Session {
