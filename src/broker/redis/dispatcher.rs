@@ -280,6 +280,7 @@ impl Sink for Dispatcher {
         match outcome {
             CommandOutcome::Number(_) if asker.is_message() => count(&self.counts.published),
             CommandOutcome::Uncertain if asker.is_message() => count(&self.counts.uncertain),
+            // Before `Intake::end` lets the client's next message in, which must not overtake this one.
             CommandOutcome::Unsent if asker.may_be_served_here() => self.serve_here(publish),
             _ => {}
         }

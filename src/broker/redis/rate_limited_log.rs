@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use codes::error::{Code, Error, excerpt};
 use parking_lot::Mutex;
 
-/// RateLimitedLog messages are reported once in so long.
+/// Skipped messages are reported once in so long.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.

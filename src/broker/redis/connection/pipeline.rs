@@ -48,7 +48,7 @@ enum Stage {
 struct PipelineState {
     stage: Stage,
     /// Channels to subscribe to, and their partitions. They go out before the publishes that were added with them, so that
-    /// what this server publishes after a subscription comes back to it.
+    /// a publish of this server's after a subscription comes back to it.
     wanted: HashMap<RedisChannel, u16>,
     /// Channels to drop. The last word on each counts: it is in one of the two.
     unwanted: HashMap<RedisChannel, u16>,
@@ -221,8 +221,8 @@ impl Pipeline {
         self.state.lock().go(Stage::Subscribing, Stage::Open);
     }
 
-    /// The session is over: no more subscriptions are taken, and what was added is given up. Publishes are taken until
-    /// [`Pipeline::close`], so that what comes meanwhile comes after it.
+    /// The session is over: no more subscriptions are taken, and the commands that were added are given up. Publishes are taken
+    /// until [`Pipeline::close`], so that new ones come behind those.
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         if state.end() {
@@ -255,7 +255,7 @@ impl Pipeline {
             let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
             let left: Vec<Batch> = lanes.into_iter().flat_map(CommandLane::into_batches).collect();
             let len = left.iter().map(|batch| batch.bytes.len()).sum();
-            // Nobody waits while much is given up: what comes meanwhile goes after it. Unless ever more comes.
+            // Nobody waits while much is given up: new commands go behind it. Unless ever more come.
             if len > LITTLE && len < last / 2 {
                 drop(state);
                 last = len;

@@ -3,7 +3,7 @@
 //! The `redis` crate's own connections give up after some tries, and drop what fails on the way; here a link connects,
 //! subscribes to everything, serves, and on any doubt begins again. Subscriptions and publishes share one RESP3
 //! connection, so Redis' answers and messages come in one order: an answer proves that every message before it has
-//! arrived, and what was not wholly written to a connection that is closed is never executed.
+//! arrived, and Redis never executes a command that was not wholly written before its connection closed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,6 +16,7 @@ pub(crate) enum RefusalKind {
     Unserved,
     /// The login may not.
     Forbidden,
+    /// For any other reason.
     Other,
 }
 

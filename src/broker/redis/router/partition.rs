@@ -95,7 +95,7 @@ impl Moving {
         self.goes == Some(link.number)
     }
 
-    /// True if what waits is to be given up: the first one has waited too long, or was given up.
+    /// True if those that wait are to be given up: the first one has waited too long, or was given up.
     pub(crate) fn has_expired(&self, patience: Duration) -> bool {
         let first = self.refused.front().or(self.added.front());
         self.given_up || first.is_some_and(|parked| parked.since.elapsed() > patience)

@@ -230,7 +230,7 @@ impl Routes {
         self.partitions.all[index].lock().link.clone()
     }
 
-    /// A publish was refused because its partition lies elsewhere: it waits, and what is added after it too.
+    /// A publish was refused because its partition lies elsewhere: it waits, and so do those that are added after it.
     pub(crate) fn park(&self, Asked { asker, partition: index, since }: Asked, bytes: &[u8], link: &Link) {
         let now = Instant::now();
         let parked = Parked { bytes: bytes.to_vec(), asker, since: since.unwrap_or(now) };
@@ -247,7 +247,7 @@ impl Routes {
             moving.goes = None;
             moving.refused.push_back(parked);
         }
-        // Only now: what waits must not leave before this one waits too.
+        // Only now: no other that waits may leave before this one waits too.
         self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
         self.partitions.stale.notify_one();
     }

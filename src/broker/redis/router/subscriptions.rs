@@ -226,7 +226,7 @@ impl Subscriptions {
         let partition = self.partitions.home(&name);
         let mut guard = self.partitions.all[partition].lock();
         let Some(topic) = guard.topics.get_mut(&name) else { return true };
-        // Under the lock: whoever becomes interested now finds no topic, and subscribes anew.
+        // Under the lock: a recipient that becomes interested now finds no topic, and subscribes anew.
         if self.sink.in_use(&name) {
             topic.expires = None;
             return true;
@@ -313,8 +313,8 @@ impl Subscriptions {
         self.partitions.all[partition].lock().topics.contains_key(name).then_some(partition)
     }
 
-    /// A link is down: nothing that goes over it is confirmed any more, and what was published since this time may not
-    /// have arrived.
+    /// A link is down: no subscription over it is confirmed any more, and messages that were published since this time may
+    /// not have arrived.
     pub(crate) fn unconfirm(&self, link: &Arc<Link>) {
         let since = self.proven(link);
         for partition in &self.partitions.all {

@@ -20,11 +20,11 @@ pub(super) enum ProbeChannel {
     /// That is still to be found.
     Unknown,
     On(RedisChannel),
-    /// The login may not probe: what the server answers has to do.
+    /// The login may not probe: the server's answers have to do.
     Forbidden,
 }
 
-/// The last one is so far. `alone`: nothing was unanswered when it was sent.
+/// How far the last probe has come. `alone`: nothing was unanswered when it was sent.
 #[derive(Clone, Copy, Debug)]
 enum ProbeRound {
     Sent { alone: bool },

@@ -111,7 +111,7 @@ impl Session {
         }
     }
 
-    /// A channel that was dropped and is wanted again: what follows will tell how it is.
+    /// True if the channel was dropped, and is wanted again: later replies will tell how it is.
     fn has_asked_to_end(&self, channel: &[u8]) -> bool {
         let line = [b"\r\n", channel, b"\r\n"].concat();
         matches!(self.in_flight.front(), Some(Pending { command: Command::ShardUnsubscribe, .. }))
@@ -207,7 +207,7 @@ impl Session {
         Ok(())
     }
 
-    /// It is a master: what it has answered counts.
+    /// It is a master: its answers count.
     fn role_verified(&mut self) {
         let unverified = self.unverified.take();
         self.router.sink.deliver(&mut self.gathered);
