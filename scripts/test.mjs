@@ -48,6 +48,11 @@ const checks = [
   },
   { name: 'clippy, with Node', command: ['cargo', 'clippy', '--all-targets', ...withNode, ...denyWarnings] },
   {
+    name: 'Rust docs',
+    command: ['cargo', 'doc', '--no-deps', '--document-private-items', ...engineAlone],
+    env: { RUSTDOCFLAGS: '-D warnings -A rustdoc::private_intra_doc_links' },
+  },
+  {
     name: 'clippy, load generator',
     command: ['cargo', 'clippy', '--all-targets', '--locked', ...loadGenerator, ...denyWarnings],
   },
@@ -118,12 +123,12 @@ async function ready() {
 }
 
 /** Runs one check and answers with its row of the summary. */
-async function perform({ name, command, tests, needsAddon = false }) {
+async function perform({ name, command, env, tests, needsAddon = false }) {
   console.log(`\n=== ${name}: ${command.join(' ')}`);
   const nothingToTest = needsAddon && !prepare.addonIsBuilt();
   const result = nothingToTest
     ? { ok: false, output: '', seconds: 0, reason: 'not run, for there is no addon' }
-    : await run(command[0], command.slice(1));
+    : await run(command[0], command.slice(1), { env });
   const output = stripVTControlCharacters(result.output);
   let { ok, reason } = result;
   let passed = ok ? 1 : 0;

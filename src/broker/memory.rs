@@ -11,7 +11,7 @@ use crate::events::broker_status::State;
 use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::registry::Registry;
 use crate::registry::delivery::{deliver, relay};
-use crate::registry::recipients::{Audience, Channel, Topic};
+use crate::registry::recipients::{Channel, RelayTarget, Topic};
 use crate::time_of_day::unix_ms;
 use crate::worker::handle::Handle;
 
@@ -35,7 +35,7 @@ impl Fanout<Handle> for MemoryBroker {
         Ok(served(deliver(&self.registry, channel, message, self.outbox_limit)))
     }
 
-    fn relay(&self, to: Audience<'_>, message: Message<'_>, producer: &Arc<Handle>) -> Result<(), Error> {
+    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, producer: &Arc<Handle>) -> Result<(), Error> {
         relay(&self.registry, to, message, producer, self.outbox_limit);
         Ok(())
     }

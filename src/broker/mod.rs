@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::events::broker_status::State;
 use crate::outcome::Reply;
-use crate::registry::recipients::{Audience, Channel, Topic};
+use crate::registry::recipients::{Channel, RelayTarget, Topic};
 
 pub use memory::MemoryBroker;
 
@@ -88,8 +88,9 @@ impl Confirmations {
     }
 }
 
-/// Carries messages to the members of groups, on whatever server they are. A `Producer` is a client that relays; how much of it may
-/// be under way is between it and the broker.
+/// Carries messages to the members of groups, on whatever server they are. Every broker has to. [`Counting`] and
+/// [`RawChannels`] are traits of their own because a broker may lack what they need; a history or presence would come beside them.
+/// A `Producer` is a client that relays; how much of it may be under way is between it and the broker.
 pub trait Fanout<Producer> {
     /// Hands a message to every server that has a recipient. Does not block. With `strict`, nobody is served if
     /// not all can be.
@@ -102,7 +103,8 @@ pub trait Fanout<Producer> {
     ///
     /// # Errors
     /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.
-    fn relay(&self, to: Audience<'_>, message: Message<'_>, producer: &Arc<Producer>) -> Result<(), Error>;
+    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, producer: &Arc<Producer>)
+    -> Result<(), Error>;
 
     /// Closes a user's connections on all servers. With `strict`, none unless all can be.
     ///
@@ -124,7 +126,7 @@ pub trait Fanout<Producer> {
     fn unsubscribe(&self, topic: Topic<'_>);
 }
 
-/// Counts connections on all servers.
+/// Counts connections on all servers. Apart from [`Fanout`]: a broker that only carries messages has no answers to count.
 pub trait Counting {
     /// On how many servers a user is connected, at most; 0 is certain.
     ///
@@ -139,7 +141,7 @@ pub trait Counting {
     fn count(&self, user: Option<&str>) -> Result<Reply, Error>;
 }
 
-/// Publishes on channels of the embedder's own.
+/// Publishes on channels of the embedder's own. Apart from [`Fanout`]: not every broker has channels that others can listen on.
 pub trait RawChannels {
     /// Hands a payload to whoever listens on a channel.
     ///

@@ -170,7 +170,8 @@ impl Engine {
     /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.
     ///
     /// # Errors
-    /// `ERR_TOO_LARGE` for what no send queue could take, `ERR_CLOSED` after a shutdown's drain; see [`Fanout::publish`].
+    /// `ERR_TOO_LARGE` for what no send queue could take, `ERR_CLOSED` after a shutdown's drain; see
+    /// [`Fanout::publish`](crate::broker::Fanout::publish).
     pub fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
         self.check_open()?;
         self.check_size(message)?;
@@ -180,7 +181,7 @@ impl Engine {
     /// Publishes a payload on a channel of the embedder's own.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`RawChannels::publish_raw`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`RawChannels::publish_raw`](crate::broker::RawChannels::publish_raw).
     pub fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.publish_raw(channel, payload)
@@ -279,7 +280,7 @@ impl Engine {
     /// Closes all connections of a user, on all servers.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`Fanout::disconnect_user`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Fanout::disconnect_user`](crate::broker::Fanout::disconnect_user).
     pub fn disconnect_user(&self, user: &str, code: u16, reason: &str, strict: bool) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.disconnect_user(user, code, reason, strict)
@@ -288,7 +289,7 @@ impl Engine {
     /// On how many servers a user is connected, at most.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`Counting::is_online`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Counting::is_online`](crate::broker::Counting::is_online).
     pub fn is_online(&self, user: &str) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.is_online(user)
@@ -297,7 +298,7 @@ impl Engine {
     /// Counts a user's connections, or all, on all servers.
     ///
     /// # Errors
-    /// `ERR_CLOSED` after a shutdown's drain; see [`Counting::count`].
+    /// `ERR_CLOSED` after a shutdown's drain; see [`Counting::count`](crate::broker::Counting::count).
     pub fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
         self.check_open()?;
         self.shared().broker.count(user)

@@ -9,7 +9,7 @@ use protocol::frame::Message;
 use super::config::Relay;
 use super::json::{self, JsonFault};
 use super::shared::Shared;
-use crate::registry::recipients::Audience;
+use crate::registry::recipients::RelayTarget;
 use crate::worker::handle::Handle;
 use crate::worker::memory::Count;
 use crate::worker::refusal::{Refused, RelayRefusal};
@@ -72,7 +72,7 @@ pub(super) fn on_message(
                 counters.messages_relayed.add(1);
                 return Routed::Reflect;
             }
-            Ok(_) => shared.broker.relay(Audience::OwnUser, message, handle).map_err(Refused::from),
+            Ok(_) => shared.broker.relay(RelayTarget::OwnUser, message, handle).map_err(Refused::from),
             Err(refusal) => Err(refusal.into()),
         },
         Relay::Rooms => match check(shared, message).and_then(|text| Ok((text, rooms_of(handle)?))) {
@@ -121,7 +121,7 @@ fn relay_to(
         if done > 0 && (budget.is_spent() || is_room_used_up()) {
             return done;
         }
-        let relayed = shared.broker.relay(Audience::Room(room), message, handle);
+        let relayed = shared.broker.relay(RelayTarget::Room(room), message, handle);
         if let (Ok(()), Err(error)) = (&outcome, relayed) {
             *outcome = Err(error.into());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::frame::Message;
 
 use super::Registry;
-use crate::registry::recipients::{Audience, Channel};
+use crate::registry::recipients::{Channel, RelayTarget};
 use crate::worker::group::Group;
 use crate::worker::handle::{Handle, Pushed};
 use crate::worker::outgoing::Outgoing;
@@ -34,18 +34,18 @@ pub(crate) fn deliver(
 /// The same for a message of a connection here.
 pub(crate) fn relay(
     registry: &Registry,
-    to: Audience<'_>,
+    to: RelayTarget<'_>,
     message: Message<'_>,
     sender: &Handle,
     outbox_limit: usize,
 ) -> u32 {
     match to {
         // Without a lookup.
-        Audience::OwnUser => {
+        RelayTarget::OwnUser => {
             let group = sender.user_group().get();
             group.map_or(0, |group| push_to(group, &Outgoing::new(message), outbox_limit))
         }
-        Audience::Room(room) => deliver(registry, Channel::Room(room), message, outbox_limit),
+        RelayTarget::Room(room) => deliver(registry, Channel::Room(room), message, outbox_limit),
     }
 }
 

@@ -13,7 +13,7 @@ pub enum Channel<'a> {
 
 /// To whom a client's message is relayed.
 #[derive(Clone, Copy, Debug)]
-pub enum Audience<'a> {
+pub enum RelayTarget<'a> {
     /// All connections of the client's own user.
     OwnUser,
     /// All connections in a room.

@@ -29,7 +29,7 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
         budget: &Budget,
     ) -> Routed;
 
-    /// Goes on with a message that was [`Routed::Unfinished`], as far as the turn has time and Redis has room. True if that was the
+    /// Goes on with a message whose relaying is not finished, as far as the turn has time and Redis has room. True if that was the
     /// last of it.
     fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, budget: &Budget) -> bool;
 

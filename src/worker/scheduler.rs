@@ -59,7 +59,7 @@ const QUIET_TURN: u64 = 256;
 /// The same for a task that serves many connections at once.
 const SHORT_SHARED_TURN: u64 = 4096;
 
-/// The cost of a system call that reads or writes a socket, beside [`bytes`].
+/// The cost of a system call that reads or writes a socket, beside [`bytes()`].
 pub(super) const CALL: u64 = 16;
 
 /// The cost of passing over so many bytes once: to copy, unmask or check them.

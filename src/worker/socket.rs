@@ -87,7 +87,7 @@ async fn wait<'a>(
     Ok(())
 }
 
-/// A socket of a connection: the worker's [`poller`](super::poller) says what it is ready for.
+/// A socket of a connection: the worker's [`poller`] says what it is ready for.
 #[derive(Debug)]
 pub(crate) enum Socket {
     /// See [`Taken::Native`].

@@ -152,7 +152,7 @@ pub trait Host<K> {
     fn is_held(&mut self) -> bool;
     /// True if more waits for the peer than an evicted endpoint may keep.
     fn clings(&mut self) -> bool;
-    /// The request that [`Commands::close`] stands for.
+    /// The request that [`Commands::CLOSE`] stands for.
     fn take_close(&mut self) -> Option<Box<CloseRequest>>;
     /// The end that was announced by [`Effect::WillLeave`].
     fn take_end(&mut self) -> Option<(u16, Box<str>, ClosedBy)>;

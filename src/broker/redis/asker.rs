@@ -7,14 +7,16 @@ use crate::worker::handle::Handle;
 /// One who waits for the outcome of a publish or a question.
 #[derive(Debug)]
 pub(crate) enum Asker {
-    /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::broker::Intake::begin); `first`: see
+    /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::worker::intake::Intake::begin); `first`: see
     /// [`Asker::goes_first`]; `epoch`: see `Pace`.
     Sender { sender: Arc<Handle>, cost: u32, first: bool, epoch: u8 },
     /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
     /// subscribers says nothing about the user.
     Publish { ticket: u64, strict: bool, local: u32, shared: bool },
-    /// The embedder, about how many subscribers got the message, or there are.
-    Number { ticket: u64 },
+    /// The embedder, about how many subscribers got a message on a channel of its own.
+    Receivers { ticket: u64 },
+    /// The embedder, about how many subscribers a channel has. Its command is no publish.
+    Subscribers { ticket: u64 },
     /// The count over all servers with this ticket: the number of subscribers is the number of answers to expect.
     Count { ticket: u64 },
     /// Nobody.

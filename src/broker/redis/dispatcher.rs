@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use protocol::frame::{MAX_REASON, Message};
 
 use super::asker::Asker;
-use super::connection::reply::Settled;
-use super::envelope::{self, Control};
+use super::connection::reply::CommandOutcome;
+use super::envelope::{self, ControlMessage};
 use super::failure::{only_local, uncertain};
 use super::rate_limited_log::RateLimitedLog;
 use super::router::SubscriptionRouter;
@@ -187,7 +187,7 @@ impl Dispatcher {
             Ok(control) if of.is_some_and(|user| !control.closes(user)) => {
                 self.ignored("a control message on a user's channel is about something else");
             }
-            Ok(Control::Disconnect { user_id, code, reason }) => {
+            Ok(ControlMessage::Disconnect { user_id, code, reason }) => {
                 if close::is_sendable(code) && reason.len() <= MAX_REASON {
                     self.registry.disconnect_user(&user_id, code, &reason);
                 } else {
@@ -195,17 +195,17 @@ impl Dispatcher {
                 }
             }
             // This server has counted itself.
-            Ok(Control::Count { node, .. }) if node == self.node => {}
-            Ok(Control::Count { id, node, user_id }) => {
+            Ok(ControlMessage::Count { node, .. }) if node == self.node => {}
+            Ok(ControlMessage::Count { id, node, user_id }) => {
                 if let Some(router) = self.router() {
                     let connections = self.registry.count(user_id.as_deref());
-                    let answer = envelope::write_control(&Control::Counted { id, connections });
+                    let answer = envelope::write_control(&ControlMessage::Counted { id, connections });
                     let name = format!("node:{node}");
                     // If it can't be sent, the count is incomplete, and says so.
                     let _ = router.routes.publish([&name, ""], &[answer.as_bytes()], Asker::Nobody);
                 }
             }
-            Ok(Control::Counted { id, connections }) => self.tally(id, |tally| {
+            Ok(ControlMessage::Counted { id, connections }) => self.tally(id, |tally| {
                 tally.answers += 1;
                 tally.connections = tally.connections.saturating_add(connections);
             }),
@@ -223,10 +223,15 @@ impl Dispatcher {
         }
     }
 
-    fn settle_publish(outcome: Settled, strict: bool, local: u32, shared: bool) -> Result<Delivery, Error> {
+    fn settle_publish(
+        outcome: CommandOutcome,
+        strict: bool,
+        local: u32,
+        shared: bool,
+    ) -> Result<Delivery, Error> {
         let status = match outcome {
-            Settled::Uncertain if !strict => Status::Uncertain,
-            Settled::Unsent if !strict => Status::Local,
+            CommandOutcome::Uncertain if !strict => Status::Uncertain,
+            CommandOutcome::Unsent if !strict => Status::Local,
             settled => {
                 let nodes = u32::try_from(settled.number()?).unwrap_or(u32::MAX);
                 let nodes = if shared { None } else { Some(nodes) };
@@ -271,22 +276,23 @@ impl Sink for Dispatcher {
         }
     }
 
-    fn settle(&self, asker: Asker, outcome: Settled, publish: Option<(&str, &[u8])>) {
+    fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
         match outcome {
-            Settled::Number(_) if asker.is_message() => count(&self.counts.published),
-            Settled::Uncertain if asker.is_message() => count(&self.counts.uncertain),
-            Settled::Unsent if asker.may_be_served_here() => self.serve_here(publish),
+            CommandOutcome::Number(_) if asker.is_message() => count(&self.counts.published),
+            CommandOutcome::Uncertain if asker.is_message() => count(&self.counts.uncertain),
+            // Before `Intake::end` lets the client's next message in, which must not overtake this one.
+            CommandOutcome::Unsent if asker.may_be_served_here() => self.serve_here(publish),
             _ => {}
         }
         match asker {
             Asker::Sender { sender, cost, first, .. } => {
                 self.intake.end(&sender, cost, first);
                 let error = match outcome {
-                    Settled::Number(_) => return,
+                    CommandOutcome::Number(_) => return,
                     // A client gets neither Redis' words nor its address.
-                    Settled::Refused(error) => Error::new(error.kind, "Redis refused the message"),
-                    Settled::Uncertain => uncertain(),
-                    Settled::Unsent => only_local(),
+                    CommandOutcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
+                    CommandOutcome::Uncertain => uncertain(),
+                    CommandOutcome::Unsent => only_local(),
                 };
                 Refused::from(error).tell(&sender, self.outbox_limit);
             }
@@ -294,9 +300,11 @@ impl Sink for Dispatcher {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
                 self.settled(ticket, delivery.map(Answer::Delivery));
             }
-            Asker::Number { ticket } => self.settled(ticket, outcome.number().map(Answer::Number)),
+            Asker::Receivers { ticket } | Asker::Subscribers { ticket } => {
+                self.settled(ticket, outcome.number().map(Answer::Number));
+            }
             Asker::Count { ticket } => match outcome {
-                Settled::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
+                CommandOutcome::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
                 _ => self.end_count(ticket),
             },
             Asker::Nobody => {}

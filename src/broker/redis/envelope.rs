@@ -15,7 +15,7 @@ pub(super) const fn largest(message: usize) -> usize {
     message * 6 + (4 << 10)
 }
 
-/// Before a [`Control`] on a user's channel.
+/// Before a [`ControlMessage`] on a user's channel.
 pub(super) const CONTROL: &[u8] = b"x";
 
 /// Channel of a user, a room or everyone: a letter, then the frame's payload.
@@ -58,7 +58,7 @@ pub(super) fn write_shared(user: &str, message: Message<'_>) -> Result<String, E
 }
 
 #[derive(Deserialize)]
-struct Shared<'a> {
+struct SharedMessage<'a> {
     #[serde(borrow, rename = "userId")]
     user: UserId<'a>,
     #[serde(borrow)]
@@ -80,7 +80,7 @@ enum UserId<'a> {
 /// What is wrong with it.
 pub(super) fn read_shared(payload: &[u8]) -> Result<(String, Cow<'_, str>), &'static str> {
     const WRONG: &str = "a message on the shared channel is not {\"userId\":…,\"data\":…}";
-    let shared: Shared<'_> = serde_json::from_slice(payload).map_err(|_| WRONG)?;
+    let shared: SharedMessage<'_> = serde_json::from_slice(payload).map_err(|_| WRONG)?;
     let user = match shared.user {
         UserId::Text(text) => text.into_owned(),
         UserId::Number(number) => number.to_string(),
@@ -96,7 +96,7 @@ pub(super) fn read_shared(payload: &[u8]) -> Result<(String, Cow<'_, str>), &'st
 /// Servers tell each other this, on the control channel and on each one's own.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "camelCase")]
-pub(super) enum Control {
+pub(super) enum ControlMessage {
     /// Close a user's connections.
     #[serde(rename_all = "camelCase")]
     Disconnect { user_id: String, code: u16, reason: String },
@@ -107,10 +107,10 @@ pub(super) enum Control {
     Counted { id: u64, connections: u64 },
 }
 
-impl Control {
+impl ControlMessage {
     /// True if it closes the connections of this user.
     pub(super) fn closes(&self, user: &str) -> bool {
-        matches!(self, Control::Disconnect { user_id, .. } if user_id == user)
+        matches!(self, ControlMessage::Disconnect { user_id, .. } if user_id == user)
     }
 }
 
@@ -122,7 +122,7 @@ struct Versioned<T> {
 }
 
 /// As JSON.
-pub(super) fn write_control(control: &Control) -> String {
+pub(super) fn write_control(control: &ControlMessage) -> String {
     // Strings and numbers: nothing that could fail.
     serde_json::to_string(&Versioned { v: VERSION, control }).unwrap_or_default()
 }
@@ -131,7 +131,7 @@ pub(super) fn write_control(control: &Control) -> String {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn read_control(payload: &[u8]) -> Result<Control, &'static str> {
+pub(super) fn read_control(payload: &[u8]) -> Result<ControlMessage, &'static str> {
     #[derive(Deserialize)]
     struct Version {
         v: u32,
@@ -140,7 +140,7 @@ pub(super) fn read_control(payload: &[u8]) -> Result<Control, &'static str> {
     if version.v != VERSION {
         return Err("a control message is of an unknown version");
     }
-    let versioned: Versioned<Control> =
+    let versioned: Versioned<ControlMessage> =
         serde_json::from_slice(payload).map_err(|_| "a control message is of an unknown kind")?;
     Ok(versioned.control)
 }
@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn control_messages_read_back() {
         for control in [
-            Control::Disconnect { user_id: "ada".into(), code: 4002, reason: "out".into() },
-            Control::Count { id: 7, node: "n".into(), user_id: None },
-            Control::Counted { id: 7, connections: 3 },
+            ControlMessage::Disconnect { user_id: "ada".into(), code: 4002, reason: "out".into() },
+            ControlMessage::Count { id: 7, node: "n".into(), user_id: None },
+            ControlMessage::Counted { id: 7, connections: 3 },
         ] {
             let text = write_control(&control);
             assert!(text.starts_with(r#"{"v":1,"op":""#), "{text}");

@@ -12,6 +12,7 @@ pub(super) fn away(trouble: Option<&Error>) -> Error {
     unavailable(trouble.map_or("not connected yet", |error| error.message.as_str()))
 }
 
+/// The error of a command that never reached Redis.
 pub(super) fn lost() -> Error {
     unavailable("the link to Redis broke")
 }
@@ -21,10 +22,12 @@ pub(super) fn only_local() -> Error {
     unavailable("the message reached connections of this server only")
 }
 
+/// The error of a command that Redis may have executed, or not.
 pub(super) fn uncertain() -> Error {
     Error::new(Code::Uncertain, "the link to Redis broke before it answered")
 }
 
+/// The error of a command for which there is no room.
 pub(super) fn overloaded() -> Error {
     Error::new(Code::BrokerOverloaded, "more than redis.pendingBytes wait for Redis")
 }

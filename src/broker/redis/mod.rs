@@ -3,9 +3,9 @@
 //! | channel, behind the prefix | payload | subscribed |
 //! |---|---|---|
 //! | `messages` | `{"userId":"…","data":…}` | always; published to with [`Routing::Shared`] |
-//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; `x`, and [`envelope::Control`] | while a member is connected here |
+//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; `x`, and [`envelope::ControlMessage`] | while a member is connected here |
 //! | `all` | the same | always |
-//! | `control` | [`envelope::Control`] | always |
+//! | `control` | [`envelope::ControlMessage`] | always |
 //! | `node:<name>` | the same, for one server | always |
 //! | `probe:<name>:<link>` | anything | by the link itself |
 //!
@@ -39,7 +39,7 @@ use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::random_name::random_name;
 use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
-use crate::registry::recipients::{Audience, Channel, Topic};
+use crate::registry::recipients::{Channel, RelayTarget, Topic};
 use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
@@ -50,7 +50,7 @@ use claim::Claim;
 use codes::error::Error;
 use connection::pipeline::NotAdded;
 use dispatcher::Dispatcher;
-use envelope::Control;
+use envelope::ControlMessage;
 use failure::overloaded;
 use protocol::frame::Message;
 use router::SubscriptionRouter;
@@ -103,8 +103,11 @@ impl RedisBroker {
         RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
     }
 
-    /// Hands a message to the pipeline of its channel. False: Redis is away.
-    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<bool, Error> {
+    /// Hands a message to the pipeline of its channel.
+    ///
+    /// # Errors
+    /// `ERR_BROKER_OVERLOADED`, `ERR_NOT_REPRESENTABLE`.
+    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<Sent, Error> {
         let (kind, id) = match channel {
             Channel::User(user) => ("user:", user),
             Channel::Room(room) => ("room:", room),
@@ -117,12 +120,15 @@ impl RedisBroker {
             let payload = [envelope::frame_kind(message), message.payload()];
             self.router.routes.publish([kind, id], &payload, asker)
         };
-        is_added(added)
+        sent(added)
     }
 
     /// The reply to a question, if it was added.
     fn later(&self, ticket: u64, added: Result<(), NotAdded>) -> Result<Reply, Error> {
-        if is_added(added)? { Ok(Reply::Later(ticket)) } else { Err(self.away()) }
+        match sent(added)? {
+            Sent::Added => Ok(Reply::Later(ticket)),
+            Sent::Away => Err(self.away()),
+        }
     }
 
     /// Does what Redis is away for on this server alone, unless it is `strict`.
@@ -143,7 +149,7 @@ impl RedisBroker {
         &self.intake
     }
 
-    fn control(&self, control: &Control, asker: Asker) -> Result<(), NotAdded> {
+    fn control(&self, control: &ControlMessage, asker: Asker) -> Result<(), NotAdded> {
         let payload = envelope::write_control(control);
         self.router.routes.publish(["control", ""], &[payload.as_bytes()], asker)
     }
@@ -157,11 +163,23 @@ fn name_of(topic: Topic<'_>) -> String {
     }
 }
 
-/// False if a command was not added because Redis is away.
-fn is_added(added: Result<(), NotAdded>) -> Result<bool, Error> {
+/// What became of a command.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    /// It is on its way.
+    Added,
+    /// Redis is away.
+    Away,
+}
+
+/// Says whether a command is on its way.
+///
+/// # Errors
+/// `ERR_BROKER_OVERLOADED`
+fn sent(added: Result<(), NotAdded>) -> Result<Sent, Error> {
     match added {
-        Ok(()) => Ok(true),
-        Err(NotAdded::Down(_)) => Ok(false),
+        Ok(()) => Ok(Sent::Added),
+        Err(NotAdded::Down(_)) => Ok(Sent::Away),
         Err(NotAdded::Full(_)) => Err(overloaded()),
     }
 }
@@ -171,25 +189,25 @@ impl Fanout<Handle> for RedisBroker {
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
         let shared = matches!(channel, Channel::User(_)) && self.routing == Routing::Shared;
-        if self.send(channel, message, Asker::Publish { ticket, strict, local, shared })? {
+        if self.send(channel, message, Asker::Publish { ticket, strict, local, shared })? == Sent::Added {
             return Ok(Reply::Later(ticket));
         }
         let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
         self.serve_here(strict, || deliver(registry, channel, message, *outbox_limit))
     }
 
-    fn relay(&self, to: Audience<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
+    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
         charge(RELAY + u64::from(cost));
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
         let channel = match to {
-            Audience::OwnUser => Channel::User(&sender.user),
-            Audience::Room(room) => Channel::Room(room),
+            RelayTarget::OwnUser => Channel::User(&sender.user),
+            RelayTarget::Room(room) => Channel::Room(room),
         };
         let epoch = self.intake.pace().epoch();
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
-        if matches!(sent, Ok(true)) {
+        if matches!(sent, Ok(Sent::Added)) {
             return Ok(());
         }
         self.intake.end(sender, cost, first);
@@ -205,7 +223,8 @@ impl Fanout<Handle> for RedisBroker {
         let ticket = self.dispatcher.ticket();
         // Connections here are closed when it comes back. It goes the way of the user's messages, so that it comes after those
         // that were published before it; under `shared` it would have to be hidden from older servers there, and does not.
-        let control = Control::Disconnect { user_id: user.to_owned(), code, reason: reason.to_owned() };
+        let control =
+            ControlMessage::Disconnect { user_id: user.to_owned(), code, reason: reason.to_owned() };
         let asker = Asker::Publish { ticket, strict, local, shared: false };
         let added = match self.routing {
             Routing::User => {
@@ -214,7 +233,7 @@ impl Fanout<Handle> for RedisBroker {
             }
             Routing::Shared => self.control(&control, asker),
         };
-        if is_added(added)? {
+        if sent(added)? == Sent::Added {
             return Ok(Reply::Later(ticket));
         }
         self.serve_here(strict, || self.dispatcher.registry.disconnect_user(user, code, reason))
@@ -253,8 +272,7 @@ impl Counting for RedisBroker {
             return Ok(Reply::Now(Answer::Number(1)));
         }
         let ticket = self.dispatcher.ticket();
-        let asker = Asker::Number { ticket };
-        self.later(ticket, self.router.routes.count_subscribers(&format!("user:{user}"), asker))
+        self.later(ticket, self.router.routes.count_subscribers(&format!("user:{user}"), ticket))
     }
 
     fn count(&self, user: Option<&str>) -> Result<Reply, Error> {
@@ -262,12 +280,12 @@ impl Counting for RedisBroker {
         let connections = self.dispatcher.registry.count(user);
         self.dispatcher.begin_count(ticket, connections);
         let user_id = user.map(str::to_owned);
-        let control = Control::Count { id: ticket, node: self.router.node.clone(), user_id };
-        let added = is_added(self.control(&control, Asker::Count { ticket }));
-        if !matches!(added, Ok(true)) {
+        let control = ControlMessage::Count { id: ticket, node: self.router.node.clone(), user_id };
+        let sent = sent(self.control(&control, Asker::Count { ticket }));
+        if !matches!(sent, Ok(Sent::Added)) {
             self.dispatcher.forget_count(ticket);
             let census = ConnectionCount { connections, servers: 1, complete: false };
-            return added.map(|_| Reply::Now(Answer::ConnectionCount(census)));
+            return sent.map(|_| Reply::Now(Answer::ConnectionCount(census)));
         }
         let dispatcher = self.dispatcher.clone();
         self.router.runner().runtime.spawn(async move {
@@ -282,7 +300,7 @@ impl RawChannels for RedisBroker {
     fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error> {
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.dispatcher.ticket();
-        self.later(ticket, self.router.routes.publish_raw(channel, payload, Asker::Number { ticket }))
+        self.later(ticket, self.router.routes.publish_raw(channel, payload, Asker::Receivers { ticket }))
     }
 }
 

@@ -13,7 +13,7 @@ use super::asker::Asker;
 use super::claim;
 use super::config::RedisConfig;
 use super::connection::pipeline::NotAdded;
-use super::connection::reply::Settled;
+use super::connection::reply::CommandOutcome;
 use super::failure::{away, overloaded};
 use super::rate_limited_log::RateLimitedLog;
 use super::router::SubscriptionRouter;
@@ -108,7 +108,7 @@ impl PubSub {
         self.check_open()?;
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.ticket();
-        match self.router.routes.publish_raw(channel, payload, Asker::Number { ticket }) {
+        match self.router.routes.publish_raw(channel, payload, Asker::Receivers { ticket }) {
             Ok(()) => Ok(Reply::Later(ticket)),
             Err(NotAdded::Full(_)) => Err(overloaded()),
             Err(NotAdded::Down(_)) => Err(away(self.router.links.status().error.as_ref())),
@@ -228,8 +228,8 @@ impl Sink for Listener {
         }
     }
 
-    fn settle(&self, asker: Asker, outcome: Settled, _: Option<(&str, &[u8])>) {
-        let Asker::Number { ticket } = asker else { return };
+    fn settle(&self, asker: Asker, outcome: CommandOutcome, _: Option<(&str, &[u8])>) {
+        let Asker::Receivers { ticket } = asker else { return };
         self.events.push(Event::Settled { ticket, result: outcome.number().map(Answer::Number) });
     }
 

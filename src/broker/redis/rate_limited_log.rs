@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use codes::error::{Code, Error, shorten};
 use parking_lot::Mutex;
 
-/// RateLimitedLog messages are reported once in so long.
+/// Skipped messages are reported once in so long.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct RateLimitedLog(Mutex<Inner>);
+pub(super) struct RateLimitedLog(Mutex<SkipCount>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct SkipCount {
     reported: Option<Instant>,
     since: u64,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use codes::error::Error;
 
 use super::asker::Asker;
-use super::connection::reply::Settled;
+use super::connection::reply::CommandOutcome;
 use crate::events::broker_status::BrokerStatus;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Intake;
@@ -25,7 +25,7 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// A message came that was too large to be taken, or on a channel whose name is no text.
     fn ignored(&self, why: &str);
     /// A command is answered, or never will be. `publish`: name and payload of one that never left.
-    fn settle(&self, asker: Asker, outcome: Settled, publish: Option<(&str, &[u8])>);
+    fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>);
     /// Some were: there may be room for more.
     fn relieved(&self) {}
     /// The state of the links changed.

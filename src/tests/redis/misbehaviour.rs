@@ -64,9 +64,16 @@ fn an_answer_that_nobody_waits_for_is_no_answer_to_another_question() {
     let (_fake, server, sent) = once(|| Line::Before(":7\r\n".to_owned()));
     assert!(matches!(sent, Status::Published | Status::Uncertain));
     assert_eq!(server.engine.stats().broker.counts.gaps, 1);
-    for odd in
-        ["+OK\r\n", "$2\r\nhi\r\n", "*1\r\n:1\r\n", "_\r\n", "%1\r\n+a\r\n:1\r\n", "garbage\r\n", "$-7\r\n"]
-    {
+    for odd in [
+        "+OK\r\n",
+        "$2\r\nhi\r\n",
+        "*1\r\n:1\r\n",
+        "*2\r\n$1\r\nc\r\n:3\r\n",
+        "_\r\n",
+        "%1\r\n+a\r\n:1\r\n",
+        "garbage\r\n",
+        "$-7\r\n",
+    ] {
         let (_fake, server, sent) = once(|| Line::Instead(odd.to_owned()));
         assert_eq!(sent, Status::Uncertain, "{odd:?}");
         assert_eq!(server.engine.stats().broker.counts.gaps, 1);

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::command::{self, Channel, Command, Pending};
+use super::command::{self, Command, Pending, RedisChannel};
 
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 pub(super) const CHANNELS_PER_COMMAND: usize = 1000;
@@ -33,7 +33,7 @@ impl Batch {
     }
 
     /// Adds subscriptions. `take`: see `Pipeline::subscribe`.
-    pub(super) fn subscribe(&mut self, mut channels: Vec<(u16, Channel)>, take: u64) {
+    pub(super) fn subscribe(&mut self, mut channels: Vec<(u16, RedisChannel)>, take: u64) {
         for chunk in in_commands(&mut channels) {
             let command = Command::Subscribe { left: chunk.len(), take };
             self.add(chunk[0].0, command, None, |out| command::subscribe(out, chunk));
@@ -41,7 +41,7 @@ impl Batch {
     }
 
     /// Adds ends of subscriptions.
-    pub(super) fn unsubscribe(&mut self, mut channels: Vec<(u16, Channel)>) {
+    pub(super) fn unsubscribe(&mut self, mut channels: Vec<(u16, RedisChannel)>) {
         for chunk in in_commands(&mut channels) {
             let command = match chunk[0].1.sharded {
                 true => Command::ShardUnsubscribe,
@@ -53,9 +53,10 @@ impl Batch {
 }
 
 /// Channels in as few commands as may be: sharded ones of different slots can't share one.
-fn in_commands(channels: &mut [(u16, Channel)]) -> impl Iterator<Item = &[(u16, Channel)]> {
+fn in_commands(channels: &mut [(u16, RedisChannel)]) -> impl Iterator<Item = &[(u16, RedisChannel)]> {
     channels.sort_by_key(|(partition, channel)| (channel.sharded, *partition));
-    let group =
-        |a: &(u16, Channel), b: &(u16, Channel)| a.1.sharded == b.1.sharded && (!a.1.sharded || a.0 == b.0);
+    let group = |a: &(u16, RedisChannel), b: &(u16, RedisChannel)| {
+        a.1.sharded == b.1.sharded && (!a.1.sharded || a.0 == b.0)
+    };
     channels.chunk_by(group).flat_map(|group| group.chunks(CHANNELS_PER_COMMAND))
 }

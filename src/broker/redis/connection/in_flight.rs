@@ -24,8 +24,8 @@ const SPARE_COMMANDS: usize = 4096;
 /// 8 MB wait for a minute (redis.conf, `client-output-buffer-limit pubsub`).
 pub(crate) const PACE: usize = 4 << 20;
 
-/// So much of those commands that [go behind](Command::goes_first) others may be without an answer, while others publish too, and
-/// clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
+/// So much of those commands that [go behind](super::command::Command::goes_first) others may be without an answer, while
+/// others publish too, and clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
 /// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
 /// How much longer it is for a crowd of which each waits for answers: that keeps Redis busy all the time, and short portions cost it.
@@ -38,7 +38,7 @@ const IN_A_ROW: usize = 16 * 1024;
 
 /// Commands that were taken from the pipeline together.
 #[derive(Debug)]
-struct Chunk {
+struct TakenBatch {
     bytes: Vec<u8>,
     written: usize,
     /// Bytes of commands that are answered.
@@ -59,7 +59,7 @@ struct Write {
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     /// Oldest first; only the last ones may be not wholly written.
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<TakenBatch>,
     pending: VecDeque<Pending>,
     /// Those with bytes of commands that are not answered, oldest first.
     writes: VecDeque<Write>,
@@ -74,7 +74,7 @@ pub(crate) struct InFlight {
     behind: usize,
     /// Their bytes.
     behind_bytes: usize,
-    /// What of clients goes first and is not answered, in units of `Intake::begin`: what was let go first in this epoch.
+    /// Clients' commands that were let go first in this epoch and are not answered, in units of `Intake::begin`.
     first: u32,
     epoch: u8,
     /// The shortest time in which an answer came while Redis had nothing else to do for us.
@@ -106,7 +106,7 @@ impl InFlight {
         if batch.pending.capacity() <= SPARE_COMMANDS {
             self.spare.pending = batch.pending;
         }
-        self.chunks.push_back(Chunk { bytes: batch.bytes, written: 0, answered: 0 });
+        self.chunks.push_back(TakenBatch { bytes: batch.bytes, written: 0, answered: 0 });
     }
 
     /// An empty batch with room that was used before.
@@ -188,7 +188,7 @@ impl InFlight {
                 if end == chunk.written {
                     break 'all;
                 }
-                // Before it can be read: what is proven by its answer is counted from here.
+                // Before it can be read: its answer proves what arrived up to here.
                 let (at, time) = (Instant::now(), clock::now());
                 let n = ready!(wire.as_mut().poll_write(cx, &chunk.bytes[chunk.written..end]))?;
                 if n == 0 {

@@ -32,7 +32,7 @@ impl Portion {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
+pub(crate) struct CommandLane {
     /// Batches that are closed, oldest first.
     closed: VecDeque<Batch>,
     /// The batch that is added to.
@@ -41,7 +41,7 @@ pub(crate) struct Lane {
     spare: Batch,
 }
 
-impl Lane {
+impl CommandLane {
     /// The batch that is added to next. It is closed once it has a portion.
     pub(crate) fn open(&mut self, portion: Portion) -> &mut Batch {
         if portion.is_reached(self.batch.pending.len(), self.batch.bytes.len()) {

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::batch::{Batch, CHANNELS_PER_COMMAND};
-use super::command::{Channel, Command};
-use super::lane::{LITTLE, Lane, PORTION, Portion};
+use super::command::{Command, RedisChannel};
+use super::lane::{CommandLane, LITTLE, PORTION, Portion};
 use crate::broker::redis::asker::Asker;
 use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
@@ -20,13 +20,13 @@ use crate::worker::quota::Quota;
 /// Channels of one take.
 const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
 
-/// Why a command was not added. Gives it back.
+/// Why a command was not added. Gives back who asks.
 #[derive(Debug)]
 pub(crate) enum NotAdded {
     /// The connection is down.
-    Down(Command),
+    Down(Asker),
     /// Too much waits already.
-    Full(Command),
+    Full(Asker),
 }
 
 /// The stage that a session is at.
@@ -45,22 +45,22 @@ enum Stage {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PipelineState {
     stage: Stage,
     /// Channels to subscribe to, and their partitions. They go out before the publishes that were added with them, so that
-    /// what this server publishes after a subscription comes back to it.
-    wanted: HashMap<Channel, u16>,
+    /// a publish of this server's after a subscription comes back to it.
+    wanted: HashMap<RedisChannel, u16>,
     /// Channels to drop. The last word on each counts: it is in one of the two.
-    unwanted: HashMap<Channel, u16>,
+    unwanted: HashMap<RedisChannel, u16>,
     /// Commands that drop channels and are not answered. Others follow then: Redis takes a while for many, and publishes
     /// would wait.
     dropping: usize,
     /// How often the session has taken changes.
     takes: u64,
-    /// Commands of the embedder, and of clients that [go first](Command::goes_first).
-    first: Lane,
+    /// Commands of the embedder, and of clients that [go first](Asker::goes_first).
+    first: CommandLane,
     /// Those of the other clients. They are taken while Redis has little to do.
-    rest: Lane,
+    rest: CommandLane,
     /// How much of `rest` is taken at once.
     portion: Portion,
     /// Bytes of all publishes without an answer.
@@ -69,7 +69,7 @@ struct State {
     woken: bool,
 }
 
-impl State {
+impl PipelineState {
     /// The oldest batches, in the order in which they go. The rest goes once all that goes first is taken: a client's first
     /// messages may be there, and its next in the rest.
     fn next(&mut self, spare: Batch, also_rest: bool) -> [Batch; 2] {
@@ -100,13 +100,20 @@ impl State {
         was == Stage::Open
     }
 
+    /// Goes from one stage to another, if it is at the first.
+    fn go(&mut self, from: Stage, to: Stage) {
+        if self.stage == from {
+            self.stage = to;
+        }
+    }
+
     fn takes_subscriptions(&self) -> bool {
         matches!(self.stage, Stage::Subscribing | Stage::Open)
     }
 }
 
 /// Takes channels out, as many as one take may have.
-fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
+fn take_channels(from: &mut HashMap<RedisChannel, u16>) -> Vec<(u16, RedisChannel)> {
     let taken = from.extract_if(|_, _| true).take(CHANNELS_PER_TAKE);
     let taken = taken.map(|(channel, partition)| (partition, channel)).collect();
     if from.is_empty() {
@@ -118,7 +125,7 @@ fn take_channels(from: &mut HashMap<Channel, u16>) -> Vec<(u16, Channel)> {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    state: Mutex<State>,
+    state: Mutex<PipelineState>,
     inbox: Arc<Inbox>,
     quota: Arc<Quota>,
 }
@@ -129,11 +136,11 @@ impl Pipeline {
         Pipeline { state: Mutex::default(), inbox, quota }
     }
 
-    fn wake(&self, state: &mut State) -> Option<Waker> {
+    fn wake(&self, state: &mut PipelineState) -> Option<Waker> {
         if std::mem::replace(&mut state.woken, true) { None } else { state.waker.clone() }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut PipelineState) -> T) -> T {
         let (outcome, waker) = {
             let mut state = self.state.lock();
             (change(&mut state), self.wake(&mut state))
@@ -144,31 +151,30 @@ impl Pipeline {
         outcome
     }
 
-    /// Adds a publish, or another command of the embedder's, that `encode` writes. `since`: see [`Pending::since`].
+    /// Adds a publish, or a question, that `encode` writes. `since`: see [`Asked::since`](super::command::Asked::since).
     ///
     /// # Errors
     /// See [`NotAdded`].
     pub(crate) fn add(
         &self,
         partition: usize,
-        command: Command,
+        asker: Asker,
         since: Option<Instant>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NotAdded> {
         let waker = {
             let mut state = self.state.lock();
             if matches!(state.stage, Stage::Down | Stage::Subscribing) {
-                return Err(NotAdded::Down(command));
+                return Err(NotAdded::Down(asker));
             }
-            let full = self.quota.is_used_up(command.asker().is_some_and(Asker::is_client));
+            let full = self.quota.is_used_up(asker.is_client());
             // Commands that waited elsewhere were let in there.
             if (full || state.stage == Stage::Shut) && since.is_none() {
-                return Err(NotAdded::Full(command));
+                return Err(NotAdded::Full(asker));
             }
             let portion = state.portion;
-            let batch =
-                if command.goes_first() { state.first.open(PORTION) } else { state.rest.open(portion) };
-            let len = batch.add(partition as u16, command, since, encode);
+            let batch = if asker.goes_first() { state.first.open(PORTION) } else { state.rest.open(portion) };
+            let len = batch.add(partition as u16, Command::Ask(asker), since, encode);
             state.in_flight += len;
             self.quota.take(len);
             self.wake(&mut state)
@@ -183,7 +189,7 @@ impl Pipeline {
     ///
     /// Answers the number of the take with which it goes out. Only confirmations of that take or a later one are its own:
     /// an earlier one confirms a subscription that was dropped in between.
-    pub(crate) fn subscribe(&self, partition: usize, channel: Channel) -> u64 {
+    pub(crate) fn subscribe(&self, partition: usize, channel: RedisChannel) -> u64 {
         self.change(|state| {
             if state.takes_subscriptions() {
                 state.unwanted.remove(&channel);
@@ -194,7 +200,7 @@ impl Pipeline {
     }
 
     /// Drops a subscription.
-    pub(crate) fn unsubscribe(&self, partition: usize, channel: Channel) {
+    pub(crate) fn unsubscribe(&self, partition: usize, channel: RedisChannel) {
         self.change(|state| {
             if state.takes_subscriptions() {
                 state.wanted.remove(&channel);
@@ -207,16 +213,16 @@ impl Pipeline {
 
     /// A session begins: subscriptions are taken from here on.
     pub(crate) fn begin(&self) {
-        *self.state.lock() = State { stage: Stage::Subscribing, ..State::default() };
+        *self.state.lock() = PipelineState { stage: Stage::Subscribing, ..PipelineState::default() };
     }
 
     /// The session is ready: publishes are taken from here on.
     pub(crate) fn open(&self) {
-        self.state.lock().stage = Stage::Open;
+        self.state.lock().go(Stage::Subscribing, Stage::Open);
     }
 
-    /// The session is over: no more subscriptions are taken, and what was added is given up. Publishes are taken until
-    /// [`Pipeline::close`], so that what comes meanwhile comes after it.
+    /// The session is over: no more subscriptions are taken, and the commands that were added are given up. Publishes are taken
+    /// until [`Pipeline::close`], so that new ones come behind those.
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         if state.end() {
@@ -229,7 +235,7 @@ impl Pipeline {
     pub(crate) fn drain(&self, shut: bool) -> Option<Batch> {
         let mut state = self.state.lock();
         if shut {
-            state.stage = Stage::Shut;
+            state.go(Stage::Ending, Stage::Shut);
         }
         if !state.first.has_much() && !state.rest.has_much() {
             return None;
@@ -247,9 +253,9 @@ impl Pipeline {
             let mut state = self.state.lock();
             self.quota.give_back(std::mem::take(&mut state.in_flight));
             let lanes = [std::mem::take(&mut state.first), std::mem::take(&mut state.rest)];
-            let left: Vec<Batch> = lanes.into_iter().flat_map(Lane::into_batches).collect();
+            let left: Vec<Batch> = lanes.into_iter().flat_map(CommandLane::into_batches).collect();
             let len = left.iter().map(|batch| batch.bytes.len()).sum();
-            // Nobody waits while much is given up: what comes meanwhile goes after it. Unless ever more comes.
+            // Nobody waits while much is given up: new commands go behind it. Unless ever more come.
             if len > LITTLE && len < last / 2 {
                 drop(state);
                 last = len;

@@ -3,7 +3,7 @@
 //! The `redis` crate's own connections give up after some tries, and drop what fails on the way; here a link connects,
 //! subscribes to everything, serves, and on any doubt begins again. Subscriptions and publishes share one RESP3
 //! connection, so Redis' answers and messages come in one order: an answer proves that every message before it has
-//! arrived, and what was not wholly written to a connection that is closed is never executed.
+//! arrived, and Redis never executes a command that was not wholly written before its connection closed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +77,8 @@ async fn connect(
         let before = link.last_address.lock().replace(server.address.clone());
         // It may be another name of the same server. Then the gap ends later than it had to.
         if before.is_some_and(|before| before != server.address) {
-            tracing::info!(node = router.node, link = link.number, server = %server.address, "Redis moved");
+            let server = &server.address;
+            tracing::debug!(node = router.node, link = link.number, %server, "server named anew");
             router.subscriptions.expect_stragglers();
         }
         let (wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;

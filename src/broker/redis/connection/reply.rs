@@ -5,29 +5,30 @@ use redis::ServerError;
 
 use crate::broker::redis::config::Server;
 use crate::broker::redis::failure::{lost, uncertain};
-use crate::broker::redis::wire::refusal;
+use crate::broker::redis::wire::{refusal, unexpected};
 
 /// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum RefusalKind {
     /// The slot is on another node of the cluster.
     Moved,
     /// Nobody serves the slot, or the cluster.
     Unserved,
     /// The login may not.
     Forbidden,
+    /// For any other reason.
     Other,
 }
 
 /// A session does this after a reply.
 #[derive(Debug)]
-pub(crate) enum Step<'a> {
+pub(crate) enum ReplyStep<'a> {
     /// More of it is to come.
     Wait,
     /// The command is done with.
     Done,
     /// A publish or a question has come to this.
-    Settle(Settled),
+    Settle(CommandOutcome),
     /// So many subscribers there are, if the partition is still here.
     Count(u64),
     /// Nobody got it: it may go where it belongs.
@@ -39,14 +40,16 @@ pub(crate) enum Step<'a> {
     /// The login may not listen on one of the channels.
     Forbid(Error),
     /// The probe was not taken.
-    Unprobed(Why, Error),
-    /// The server is a master.
-    Master { verify: bool },
+    Unprobed(RefusalKind, Error),
+    /// The server is a master, and all that came before is here, the probe too.
+    Probed,
+    /// The server is a master still.
+    Verified,
 }
 
 /// The outcome of a publish or a question.
 #[derive(Debug)]
-pub(crate) enum Settled {
+pub(crate) enum CommandOutcome {
     /// The answer.
     Number(u64),
     /// An error as answer.
@@ -57,37 +60,37 @@ pub(crate) enum Settled {
     Unsent,
 }
 
-impl Settled {
+impl CommandOutcome {
     /// The number that was asked for.
     ///
     /// # Errors
     /// `ERR_UNCERTAIN`, `ERR_BROKER_UNAVAILABLE`, or what Redis said.
     pub(crate) fn number(self) -> Result<u64, Error> {
         match self {
-            Settled::Number(number) => Ok(number),
-            Settled::Refused(error) => Err(error),
-            Settled::Uncertain => Err(uncertain()),
-            Settled::Unsent => Err(lost()),
+            CommandOutcome::Number(number) => Ok(number),
+            CommandOutcome::Refused(error) => Err(error),
+            CommandOutcome::Uncertain => Err(uncertain()),
+            CommandOutcome::Unsent => Err(lost()),
         }
     }
 }
 
 /// The one who replies.
 #[derive(Debug)]
-pub(crate) struct Replier {
+pub(crate) struct ReplySource {
     pub server: Server,
     /// It is a node of a cluster.
     pub is_sharded: bool,
 }
 
-impl Replier {
+impl ReplySource {
     /// Why it refuses. From one server alone `MOVED` is a refusal like any other.
-    pub(crate) fn why(&self, error: &ServerError) -> Why {
+    pub(crate) fn why(&self, error: &ServerError) -> RefusalKind {
         match error.code() {
-            "MOVED" if self.is_sharded => Why::Moved,
-            "CLUSTERDOWN" if self.is_sharded => Why::Unserved,
-            "NOPERM" => Why::Forbidden,
-            _ => Why::Other,
+            "MOVED" if self.is_sharded => RefusalKind::Moved,
+            "CLUSTERDOWN" if self.is_sharded => RefusalKind::Unserved,
+            "NOPERM" => RefusalKind::Forbidden,
+            _ => RefusalKind::Other,
         }
     }
 
@@ -96,8 +99,13 @@ impl Replier {
         refusal(&self.server, error.code(), error.details().unwrap_or_default())
     }
 
-    /// The error of a reply that doesn't fit the oldest command.
-    pub(crate) fn unexpected(&self) -> Error {
+    /// The error of a reply that doesn't fit the oldest command, which is called so.
+    pub(crate) fn unexpected(&self, command: &str) -> Error {
+        unexpected(&self.server, command)
+    }
+
+    /// The error of a reply to nothing.
+    pub(crate) fn unasked(&self) -> Error {
         self.server.error(Code::BrokerProtocol, "an answer that nobody waits for")
     }
 }

@@ -1,11 +1,16 @@
 //! Everything that goes over Redis, in one place: which channels are subscribed, over which link each goes, and how the
 //! links are.
 //!
-//! Names (users, rooms, channels) fall into [`PARTITIONS`] partitions, and each partition belongs to one link: that
-//! keeps a channel's messages in order. With a single Redis the links share the partitions; in a Redis Cluster a
+//! Names (users, rooms, channels) fall into [`PARTITIONS`](slots::PARTITIONS) partitions, and each partition belongs to one link:
+//! that keeps a channel's messages in order. With a single Redis the links share the partitions; in a Redis Cluster a
 //! partition is a hash tag, and its link is one to the master that owns the tag's slot. Channels that are not ours, and
 //! the guide's, carry no tag: any master of a cluster serves them. They have as many partitions of their own, which do
 //! not move with the slots.
+//!
+//! Locks have an order. A partition's is the first. One of these may be taken behind it: its link's pipeline's, the queue of
+//! expiries', or that of the links' common state ([`links`]). A link's health comes next, and the sink's own locks, with the
+//! registry's and the groups', are the last. A pipeline that gives up its rest tells the sink under its lock; no partition's is
+//! taken there, for only a publish that was answered looks for others that it overtook.
 
 pub(crate) mod counts;
 mod links;
@@ -195,7 +200,7 @@ impl SubscriptionRouter {
     pub(crate) fn lost_track(&self, error: Error) {
         self.links.set_trouble(Some(error.clone()));
         if self.links.all().is_empty() {
-            self.subscriptions.lose_all();
+            self.subscriptions.begin_all_gaps();
         }
         self.report(None);
         self.links.fail_waiting(&error);
@@ -207,16 +212,22 @@ impl SubscriptionRouter {
         self.report(self.subscriptions.end_gap());
     }
 
-    /// A link is slow to answer, or is no longer.
-    pub(crate) fn link_lagging(&self, link: &Link, error: Option<Error>) {
-        link.health.lag(error);
+    /// A link is slow to answer.
+    pub(crate) fn link_late(&self, link: &Link, error: Error) {
+        link.health.fall_behind(error);
+        self.report(self.subscriptions.end_gap());
+    }
+
+    /// A link is no longer slow to answer.
+    pub(crate) fn link_caught_up(&self, link: &Link) {
+        link.health.catch_up();
         self.report(self.subscriptions.end_gap());
     }
 
     /// A link has failed, or has failed to come up.
     pub(crate) fn link_down(&self, link: &Arc<Link>, error: Error) {
         if link.health.go_down(error.clone()) {
-            // Also before the first time up: whoever was accepted while there was nothing to subscribe to has a gap.
+            // Also before the first time up: a connection that was accepted while there was nothing to subscribe to has a gap.
             self.subscriptions.unconfirm(link);
         }
         self.report(None);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::broker::redis::asker::Asker;
-use crate::broker::redis::connection::command::{Channel, Command};
+use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
 
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
@@ -26,7 +26,7 @@ pub(crate) enum Waiter {
 
 /// A subscription.
 #[derive(Debug, Default)]
-pub(crate) struct Topic {
+pub(crate) struct Subscription {
     pub confirmed: bool,
     /// It was confirmed before, perhaps over an earlier link.
     pub heard: bool,
@@ -39,7 +39,7 @@ pub(crate) struct Topic {
     pub expires: Option<Instant>,
 }
 
-impl Topic {
+impl Subscription {
     /// Something to wait for.
     pub(crate) fn task(&mut self) -> oneshot::Receiver<()> {
         let (confirm, confirmed) = oneshot::channel();
@@ -48,7 +48,7 @@ impl Topic {
     }
 
     /// It is to be subscribed over this link, with its next take.
-    pub(crate) fn go_over(&mut self, link: &Link, partition: usize, channel: Channel) {
+    pub(crate) fn go_over(&mut self, link: &Link, partition: usize, channel: RedisChannel) {
         self.take = link.pipeline.subscribe(partition, channel);
     }
 
@@ -63,16 +63,9 @@ impl Topic {
 #[derive(Debug)]
 pub(crate) struct Parked {
     pub bytes: Vec<u8>,
-    pub command: Command,
+    pub asker: Asker,
     /// Since when it waits.
     pub since: Instant,
-}
-
-impl Parked {
-    /// See [`Asker::is_message`].
-    pub(crate) fn is_message(&self) -> bool {
-        self.command.asker().is_some_and(Asker::is_message)
-    }
 }
 
 /// Publishes that wait while a partition goes from one link to another.
@@ -102,7 +95,7 @@ impl Moving {
         self.goes == Some(link.number)
     }
 
-    /// True if what waits is to be given up: the first one has waited too long, or was given up.
+    /// True if those that wait are to be given up: the first one has waited too long, or was given up.
     pub(crate) fn has_expired(&self, patience: Duration) -> bool {
         let first = self.refused.front().or(self.added.front());
         self.given_up || first.is_some_and(|parked| parked.since.elapsed() > patience)
@@ -120,7 +113,7 @@ impl Iterator for Moving {
 
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
-    pub topics: HashMap<Box<str>, Topic>,
+    pub topics: HashMap<Box<str>, Subscription>,
     pub link: Option<Arc<Link>>,
     pub moving: Option<Moving>,
     /// The link's server has dropped the subscriptions: its slot went elsewhere.

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::partition::Partition;
 use super::slots::{PARTITIONS, TAGS, partition_of};
-use crate::broker::redis::connection::command::Channel;
+use crate::broker::redis::connection::command::RedisChannel;
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub(crate) const SHARED: &str = "messages";
@@ -85,9 +85,9 @@ impl Partitions {
     }
 
     /// A channel as it is on the wire.
-    pub(crate) fn channel(&self, partition: usize, name: &str) -> Channel {
+    pub(crate) fn channel(&self, partition: usize, name: &str) -> RedisChannel {
         let tag = self.tag(partition);
-        Channel { name: [&self.prefix, tag, name].concat().into(), sharded: !tag.is_empty() }
+        RedisChannel { name: [&self.prefix, tag, name].concat().into(), sharded: !tag.is_empty() }
     }
 
     /// The name of a channel on the wire, without prefix and hash tag.

@@ -14,10 +14,10 @@ use super::partitions::Partitions;
 use super::slots::{PARTITIONS, partition_of};
 use super::subscriptions::{NEWS, Subscriptions};
 use crate::broker::redis::asker::Asker;
-use crate::broker::redis::connection::command::{self, Command, Pending};
+use crate::broker::redis::connection::command::{self, Asked};
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::NotAdded;
-use crate::broker::redis::connection::reply::Settled;
+use crate::broker::redis::connection::reply::CommandOutcome;
 use crate::broker::redis::sink::Sink;
 use crate::broker::redis::wire::resp;
 use crate::worker::quota::Quota;
@@ -62,7 +62,7 @@ impl Routes {
         let partition = self.partitions.partition(name);
         let tag = self.partitions.tag(partition);
         let [kind, id] = name.map(str::as_bytes);
-        self.add(&mut self.partitions.all[partition].lock(), partition, Command::Ask(asker), |out| {
+        self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
             let channel = [self.partitions.prefix.as_bytes(), tag.as_bytes(), kind, id];
             command::publish(out, !tag.is_empty(), &channel, payload);
         })
@@ -74,16 +74,16 @@ impl Routes {
     /// See [`NotAdded`].
     pub(crate) fn publish_raw(&self, channel: &str, payload: &[u8], asker: Asker) -> Result<(), NotAdded> {
         let partition = partition_of(channel) + PARTITIONS;
-        self.add(&mut self.partitions.all[partition].lock(), partition, Command::Ask(asker), |out| {
+        self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
             command::publish(out, false, &[channel.as_bytes()], &[payload]);
         })
     }
 
-    /// Asks how many subscribers a channel has.
+    /// Asks how many subscribers a channel has, for the embedder's `ticket`.
     ///
     /// # Errors
     /// See [`NotAdded`].
-    pub(crate) fn count_subscribers(&self, name: &str, asker: Asker) -> Result<(), NotAdded> {
+    pub(crate) fn count_subscribers(&self, name: &str, ticket: u64) -> Result<(), NotAdded> {
         let partition = self.partitions.home(name);
         let channel = self.partitions.channel(partition, name);
         // Both go the same way.
@@ -91,11 +91,11 @@ impl Routes {
         if channel.sharded {
             // A node that the slot is not on counts none. It says where the slot is only if asked to publish.
             let nobody = self.partitions.channel(partition, "nobody");
-            self.add(&mut guard, partition, Command::Ask(Asker::Nobody), |out| {
+            self.add(&mut guard, partition, Asker::Nobody, |out| {
                 command::publish(out, true, &[nobody.name.as_bytes()], &[]);
             })?;
         }
-        self.add(&mut guard, partition, Command::Ask(asker), |out| {
+        self.add(&mut guard, partition, Asker::Subscribers { ticket }, |out| {
             command::count_subscribers(out, &channel);
         })
     }
@@ -104,26 +104,26 @@ impl Routes {
         &self,
         partition: &mut Partition,
         index: usize,
-        command: Command,
+        asker: Asker,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NotAdded> {
         if self.partitions.is_closed() {
-            return Err(NotAdded::Down(command));
+            return Err(NotAdded::Down(asker));
         }
         if let Some(moving) = &mut partition.moving {
-            if self.quota.is_used_up(command.asker().is_some_and(Asker::is_client)) {
-                return Err(NotAdded::Full(command));
+            if self.quota.is_used_up(asker.is_client()) {
+                return Err(NotAdded::Full(asker));
             }
             let mut bytes = Vec::new();
             encode(&mut bytes);
             self.enter(&bytes);
-            moving.added.push_back(Parked { bytes, command, since: Instant::now() });
+            moving.added.push_back(Parked { bytes, asker, since: Instant::now() });
             return Ok(());
         }
-        let Some(link) = &partition.link else { return Err(NotAdded::Down(command)) };
+        let Some(link) = &partition.link else { return Err(NotAdded::Down(asker)) };
         // Before it can be answered.
         self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-        let added = link.pipeline.add(index, command, None, encode);
+        let added = link.pipeline.add(index, asker, None, encode);
         if added.is_err() {
             self.landed(index);
         }
@@ -135,18 +135,21 @@ impl Routes {
     }
 
     /// A publish or question is answered, or won't be. `bytes` is the command.
-    pub(crate) fn settle(&self, pending: Pending, bytes: &[u8], outcome: Settled) {
-        let partition = usize::from(pending.partition);
-        let Command::Ask(asker) = pending.command else { return };
-        if matches!(outcome, Settled::Number(_)) && asker.is_message() {
+    pub(crate) fn settle(
+        &self,
+        Asked { asker, partition, .. }: Asked,
+        bytes: &[u8],
+        outcome: CommandOutcome,
+    ) {
+        if matches!(outcome, CommandOutcome::Number(_)) && asker.is_message() {
             self.give_up_overtaken(partition);
         }
         self.landed(partition);
         self.tell(asker, bytes, outcome);
     }
 
-    fn tell(&self, asker: Asker, bytes: &[u8], outcome: Settled) {
-        let is_unsent = matches!(outcome, Settled::Unsent);
+    fn tell(&self, asker: Asker, bytes: &[u8], outcome: CommandOutcome) {
+        let is_unsent = matches!(outcome, CommandOutcome::Unsent);
         let publish = if is_unsent { resp::read_publish(bytes) } else { None };
         let publish = publish.and_then(|(channel, payload)| Some((self.partitions.name(channel)?, payload)));
         self.sink.settle(asker, outcome, publish);
@@ -170,11 +173,9 @@ impl Routes {
     }
 
     /// A publish that waited for its partition to be found won't leave.
-    pub(crate) fn give_up(&self, Parked { bytes, command, .. }: Parked) {
+    pub(crate) fn give_up(&self, Parked { bytes, asker, .. }: Parked) {
         self.leave(&bytes);
-        if let Command::Ask(asker) = command {
-            self.tell(asker, &bytes, Settled::Unsent);
-        }
+        self.tell(asker, &bytes, CommandOutcome::Unsent);
     }
 
     /// Gives a partition to a link. Answers the confirmations that it waits for, if it was elsewhere or its
@@ -229,12 +230,10 @@ impl Routes {
         self.partitions.all[index].lock().link.clone()
     }
 
-    /// A publish was refused because its partition lies elsewhere: it waits, and what is added after it too.
-    pub(crate) fn park(&self, pending: Pending, bytes: &[u8], link: &Link) {
-        let index = usize::from(pending.partition);
+    /// A publish was refused because its partition lies elsewhere: it waits, and so do those that are added after it.
+    pub(crate) fn park(&self, Asked { asker, partition: index, since }: Asked, bytes: &[u8], link: &Link) {
         let now = Instant::now();
-        let since = pending.since.unwrap_or(now);
-        let parked = Parked { bytes: bytes.to_vec(), command: pending.command, since };
+        let parked = Parked { bytes: bytes.to_vec(), asker, since: since.unwrap_or(now) };
         self.enter(bytes);
         {
             let mut guard = self.partitions.all[index].lock();
@@ -248,7 +247,7 @@ impl Routes {
             moving.goes = None;
             moving.refused.push_back(parked);
         }
-        // Only now: what waits must not leave before this one waits too.
+        // Only now: no other that waits may leave before this one waits too.
         self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
         self.partitions.stale.notify_one();
     }
@@ -263,7 +262,7 @@ impl Routes {
             let mut guard = self.partitions.all[index].lock();
             let Some(moving) = &mut guard.moving else { return };
             let (overtaken, others) =
-                std::mem::take(&mut moving.refused).into_iter().partition(Parked::is_message);
+                std::mem::take(&mut moving.refused).into_iter().partition(|parked| parked.asker.is_message());
             moving.refused = others;
             overtaken
         };
@@ -304,20 +303,20 @@ impl Routes {
         waiting.goes = link.map(|link| link.number);
         waiting.given_up = link.is_none();
         for _ in 0..FEW {
-            let Some(Parked { bytes, command, since }) = waiting.next() else {
+            let Some(Parked { bytes, asker, since }) = waiting.next() else {
                 *moving = None;
                 return false;
             };
             charge(PARKED);
             let Some(link) = link else {
-                self.give_up(Parked { bytes, command, since });
+                self.give_up(Parked { bytes, asker, since });
                 continue;
             };
             self.in_flight[index].fetch_add(1, Ordering::AcqRel);
-            let added = link.pipeline.add(index, command, Some(since), |out| out.extend_from_slice(&bytes));
-            if let Err(NotAdded::Down(command) | NotAdded::Full(command)) = added {
+            let added = link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes));
+            if let Err(NotAdded::Down(asker) | NotAdded::Full(asker)) = added {
                 self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
-                self.give_up(Parked { bytes, command, since });
+                self.give_up(Parked { bytes, asker, since });
             } else {
                 self.leave(&bytes);
             }
@@ -369,9 +368,9 @@ mod tests {
     impl Sink for Statuses {
         fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
-        fn settle(&self, asker: Asker, outcome: Settled, publish: Option<(&str, &[u8])>) {
-            let Asker::Number { ticket } = asker else { return };
-            self.0.lock().push((ticket, matches!(outcome, Settled::Unsent) && publish.is_some()));
+        fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
+            let Asker::Receivers { ticket } = asker else { return };
+            self.0.lock().push((ticket, matches!(outcome, CommandOutcome::Unsent) && publish.is_some()));
         }
         fn status(&self, _: BrokerStatus) {}
         fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}
@@ -421,7 +420,7 @@ mod tests {
             ticket += 1;
             router
                 .routes
-                .publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Number { ticket })
+                .publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Receivers { ticket })
                 .map(|()| ticket)
         };
         publish().unwrap();
@@ -447,7 +446,7 @@ mod tests {
         let mut left = Vec::new();
         new.pipeline.close(|batch| {
             left.extend(batch.pending.into_iter().map(|pending| match pending.command {
-                Command::Ask(Asker::Number { ticket }) => ticket,
+                Command::Ask(Asker::Receivers { ticket }) => ticket,
                 other => panic!("{other:?}"),
             }));
         });
@@ -455,12 +454,7 @@ mod tests {
         // Publishes that wait when all is over are told that they never left.
         left.iter().for_each(|_| router.routes.landed(index));
         router.routes.park(
-            Pending {
-                len: 0,
-                command: Command::Ask(Asker::Number { ticket: 7 }),
-                partition: index as u16,
-                since: None,
-            },
+            Asked { asker: Asker::Receivers { ticket: 7 }, partition: index, since: None },
             b"*3\r\n$8\r\nSPUBLISH\r\n$12\r\napp:user:ada\r\n$1\r\nx\r\n",
             &old,
         );

@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::partition::{Partition, Topic, Waiter};
+use super::partition::{Partition, Subscription, Waiter};
 use super::partitions::Partitions;
 use crate::broker::redis::clock;
-use crate::broker::redis::connection::command::Channel;
+use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::sink::Sink;
 use crate::worker::scheduler::{Budget, charge};
@@ -71,7 +71,7 @@ impl Subscriptions {
     pub(crate) fn pin(&self, name: &str) {
         let partition = self.partitions.home(name);
         let mut guard = self.partitions.all[partition].lock();
-        let mut topic = Topic::default();
+        let mut topic = Subscription::default();
         if let Some(link) = &guard.link {
             topic.go_over(link, partition, self.partitions.channel(partition, name));
         }
@@ -93,7 +93,7 @@ impl Subscriptions {
         let mut fresh = false;
         let topic = topics.entry_ref(name).or_insert_with(|| {
             fresh = true;
-            Topic { asked: Some(now), ..Topic::default() }
+            Subscription { asked: Some(now), ..Subscription::default() }
         });
         if topic.confirmed {
             return Ok(None);
@@ -226,7 +226,7 @@ impl Subscriptions {
         let partition = self.partitions.home(&name);
         let mut guard = self.partitions.all[partition].lock();
         let Some(topic) = guard.topics.get_mut(&name) else { return true };
-        // Under the lock: whoever becomes interested now finds no topic, and subscribes anew.
+        // Under the lock: a recipient that becomes interested now finds no topic, and subscribes anew.
         if self.sink.in_use(&name) {
             topic.expires = None;
             return true;
@@ -248,7 +248,7 @@ impl Subscriptions {
     }
 
     /// The channels of a partition, if it is this link's, which is about to subscribe to them anew, before its first take.
-    pub(crate) fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, Channel)> {
+    pub(crate) fn channels_of(&self, link: &Arc<Link>, index: usize) -> Vec<(u16, RedisChannel)> {
         let mut guard = self.partitions.all[index].lock();
         if !guard.is_of(link) {
             return Vec::new();
@@ -262,7 +262,7 @@ impl Subscriptions {
     }
 
     /// A channel that the link can publish to itself on, and its partition.
-    pub(crate) fn probe_channel(&self, link: &Arc<Link>, node: &str) -> Option<(u16, Channel)> {
+    pub(crate) fn probe_channel(&self, link: &Arc<Link>, node: &str) -> Option<(u16, RedisChannel)> {
         let owned = self.partitions.all.iter().position(|partition| partition.lock().is_of(link))?;
         let name = format!("probe:{node}:{}", link.number);
         Some((owned as u16, self.partitions.channel(owned, &name)))
@@ -313,23 +313,23 @@ impl Subscriptions {
         self.partitions.all[partition].lock().topics.contains_key(name).then_some(partition)
     }
 
-    /// A link is down: nothing that goes over it is confirmed any more, and what was published since it was last proven
-    /// may not have arrived.
+    /// A link is down: no subscription over it is confirmed any more, and messages that were published since it was last
+    /// proven may not have arrived.
     pub(crate) fn unconfirm(&self, link: &Arc<Link>) {
-        self.lose(self.proven(link), |partition| partition.is_of(link));
+        self.begin_gaps(self.proven(link), |partition| partition.is_of(link));
     }
 
     /// There has not been a Redis yet: nothing that was published since the beginning has arrived.
-    pub(crate) fn lose_all(&self) {
-        self.lose(self.began, |_| true);
+    pub(crate) fn begin_all_gaps(&self) {
+        self.begin_gaps(self.began, |_| true);
     }
 
-    fn lose(&self, since: u64, is_lost: impl Fn(&Partition) -> bool) {
+    fn begin_gaps(&self, since: u64, is_lost: impl Fn(&Partition) -> bool) {
         for partition in &self.partitions.all {
             let mut guard = partition.lock();
             if is_lost(&guard) {
                 guard.begin_gap(since);
-                guard.topics.values_mut().for_each(Topic::unconfirm);
+                guard.topics.values_mut().for_each(Subscription::unconfirm);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use codes::error::{Code, Error};
 use tokio::time::Instant;
 
-use super::map::{Map, Node, ask_for_slots};
+use super::map::{Map, Node, ask_for_slots, have_moved};
 use super::{Finder, Made, TICK, ask_in_turn, make, run};
 use crate::broker::redis::config::{Address, Server};
 use crate::broker::redis::connection::link::Link;
@@ -47,9 +47,10 @@ impl Cluster {
                 Ok(map) => {
                     let masters = self.recognize(map);
                     let changed = masters != self.masters;
+                    let moved = have_moved(&self.masters, &masters);
                     self.apply(&masters);
                     self.masters = masters;
-                    if changed {
+                    if moved {
                         tracing::info!(node = self.router.node, masters = self.links.len(), "slots moved");
                     }
                     changed
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::RedisConfig;
-    use crate::broker::redis::connection::reply::Settled;
+    use crate::broker::redis::connection::reply::CommandOutcome;
     use crate::broker::redis::sink::Sink;
     use crate::events::broker_status::BrokerStatus;
     use crate::registry::gathered::Gathered;
@@ -223,7 +224,7 @@ mod tests {
     impl Sink for Deaf {
         fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
-        fn settle(&self, _: Asker, _: Settled, _: Option<(&str, &[u8])>) {}
+        fn settle(&self, _: Asker, _: CommandOutcome, _: Option<(&str, &[u8])>) {}
         fn status(&self, _: BrokerStatus) {}
         fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}
         fn in_use(&self, _: &str) -> bool {

@@ -20,6 +20,26 @@ pub(super) struct Node {
     pub(super) borrowed: bool,
 }
 
+impl Node {
+    /// True if both are the same node, by whatever name.
+    fn is(&self, other: &Node) -> bool {
+        if self.id.is_empty() || other.id.is_empty() {
+            return self.address == other.address;
+        }
+        self.id == other.id
+    }
+}
+
+/// True if partitions have another master than they had. Nothing has moved at the first look, before which there were none.
+pub(super) fn have_moved(before: &[Option<Node>], now: &[Option<Node>]) -> bool {
+    let same = |(before, now): (&Option<Node>, &Option<Node>)| match (before, now) {
+        (Some(before), Some(now)) => before.is(now),
+        (None, None) => true,
+        _ => false,
+    };
+    !before.iter().zip(now).all(same)
+}
+
 /// What a node told of its cluster.
 #[derive(Debug, Default)]
 pub(super) struct Map {
@@ -114,6 +134,28 @@ mod tests {
 
     fn bulk(text: &str) -> Value {
         Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn a_slot_moves_to_another_node_and_not_to_another_name_of_it() {
+        let node = |id: &str, host: &str| {
+            let address = Address::Tcp(host.to_owned(), 7001, false);
+            Some(Node { id: id.to_owned(), address, borrowed: false })
+        };
+        let ada = [node("ada", "10.0.0.1"), None];
+        for (before, now, moved) in [
+            (&[][..], &ada[..], false),
+            (&ada, &ada, false),
+            (&ada, &[node("ada", "one.example"), None], false),
+            (&ada, &[node("bob", "10.0.0.1"), None], true),
+            (&ada, &[node("ada", "10.0.0.1"), node("bob", "10.0.0.2")], true),
+            (&ada, &[None, None], true),
+            // One that does not say who it is goes by its name.
+            (&ada, &[node("", "10.0.0.1"), None], false),
+            (&ada, &[node("", "10.0.0.2"), None], true),
+        ] {
+            assert_eq!(have_moved(before, now), moved, "{before:?} {now:?}");
+        }
     }
 
     #[test]

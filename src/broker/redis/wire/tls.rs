@@ -8,7 +8,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::verifier::{Authorities, Verifier};
+use super::verifier::{Authorities, CertificateVerifier};
 use crate::broker::redis::config::{RedisConfig, TlsOptions};
 
 /// A client's configuration, or why there is none.
@@ -47,7 +47,7 @@ pub(crate) fn client_config(
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let authorities = if options.insecure { None } else { Some(authorities(options, others)?) };
-    let verifier = Verifier::new(authorities, &provider);
+    let verifier = CertificateVerifier::new(authorities, &provider);
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match (&options.cert, &options.key) {
         (Some(cert), Some(key)) => {

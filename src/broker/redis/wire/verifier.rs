@@ -55,16 +55,19 @@ impl Authorities {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Verifier {
+pub(crate) struct CertificateVerifier {
     /// None: takes whoever answers, because the app said so.
     authorities: Option<Arc<Authorities>>,
     known: WebPkiSupportedAlgorithms,
 }
 
-impl Verifier {
+impl CertificateVerifier {
     /// One that believes these.
-    pub(crate) fn new(authorities: Option<Arc<Authorities>>, provider: &CryptoProvider) -> Arc<Verifier> {
-        Arc::new(Verifier { authorities, known: provider.signature_verification_algorithms })
+    pub(crate) fn new(
+        authorities: Option<Arc<Authorities>>,
+        provider: &CryptoProvider,
+    ) -> Arc<CertificateVerifier> {
+        Arc::new(CertificateVerifier { authorities, known: provider.signature_verification_algorithms })
     }
 
     /// True if it is one that is trusted, or was signed by one where webpki doesn't look: it takes no servers of version 1, and none that
@@ -90,7 +93,7 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,

@@ -13,9 +13,9 @@ fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_
     pipeline.begin();
     pipeline.open();
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
-    let client = |first| Command::Ask(Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 });
-    let nobody = || Command::Ask(Asker::Nobody);
-    let add = |byte: u8, command| pipeline.add(0, command, None, |out| out.push(byte)).is_ok();
+    let client = |first| Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
+    let nobody = || Asker::Nobody;
+    let add = |byte: u8, asker| pipeline.add(0, asker, None, |out| out.push(byte)).is_ok();
     let take = |also_rest: bool| {
         let batches = pipeline.take(Waker::noop(), Batch::default(), also_rest.then_some(PORTION));
         batches.map(|batch| batch.bytes).concat()
@@ -47,7 +47,7 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     let add = |first, byte: u8, len: usize| {
         let asker = Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0 };
-        pipeline.add(0, Command::Ask(asker), None, |out| out.resize(out.len() + len, byte)).is_ok()
+        pipeline.add(0, asker, None, |out| out.resize(out.len() + len, byte)).is_ok()
     };
     assert!(add(true, b'a', 1) && add(false, b'b', PORTION.bytes) && add(false, b'c', LITTLE));
     pipeline.end();
@@ -63,7 +63,7 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
 fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_of_them() {
     let inbox = Arc::new(Inbox::of_test(0));
     let pipeline = Pipeline::new(inbox, Arc::new(Quota::new(usize::MAX)));
-    let channel = |n: usize| Channel { name: format!("{n}").into(), sharded: false };
+    let channel = |n: usize| RedisChannel { name: format!("{n}").into(), sharded: false };
     let many = 0..2 * CHANNELS_PER_TAKE;
     let take = || {
         let batches = pipeline.take(Waker::noop(), Batch::default(), Some(PORTION));
@@ -74,7 +74,7 @@ fn publishes_wait_for_subscriptions_that_were_asked_for_before_and_for_no_ends_o
         };
         batches.iter().flat_map(|batch| batch.pending.iter().map(kind)).collect::<Vec<_>>()
     };
-    let publish = || pipeline.add(0, Command::Ask(Asker::Nobody), None, |out| out.push(b'x')).is_ok();
+    let publish = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x')).is_ok();
     pipeline.begin();
     pipeline.open();
     for n in many.clone() {
@@ -102,7 +102,7 @@ fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     let quota = Arc::new(Quota::new(usize::MAX));
     let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
     let add = |byte: u8, len: usize| {
-        pipeline.add(0, Command::Ask(Asker::Nobody), None, |out| out.resize(out.len() + len, byte)).is_ok()
+        pipeline.add(0, Asker::Nobody, None, |out| out.resize(out.len() + len, byte)).is_ok()
     };
     pipeline.begin();
     pipeline.open();
@@ -129,7 +129,7 @@ fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
 fn a_session_that_never_opened_has_nothing_to_give_up_and_one_that_did_ends_that_once() {
     let quota = Arc::new(Quota::new(usize::MAX));
     let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
-    let add = || pipeline.add(0, Command::Ask(Asker::Nobody), None, |out| out.push(b'x'));
+    let add = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x'));
     let close = || pipeline.close(|batch| assert!(!batch.pending.is_empty()));
     pipeline.begin();
     pipeline.end();
@@ -146,4 +146,30 @@ fn a_session_that_never_opened_has_nothing_to_give_up_and_one_that_did_ends_that
         close();
         assert!(!quota.is_giving_up() && matches!(add(), Err(NotAdded::Down(_))));
     }
+}
+
+#[test]
+fn a_session_shuts_only_what_was_open_and_opens_only_what_has_begun() {
+    let quota = Arc::new(Quota::new(usize::MAX));
+    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
+    let add = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x'));
+    let close = || pipeline.close(|batch| assert!(!batch.pending.is_empty()));
+    // It never opened: nothing is given up, and the end of that is not counted.
+    pipeline.begin();
+    pipeline.end();
+    assert!(pipeline.drain(true).is_none() && matches!(add(), Err(NotAdded::Down(_))));
+    close();
+    assert!(!quota.is_giving_up());
+    pipeline.open();
+    assert!(matches!(add(), Err(NotAdded::Down(_))), "no session has begun");
+    // It was open, and ever more came.
+    pipeline.begin();
+    pipeline.open();
+    pipeline.end();
+    assert!(add().is_ok() && pipeline.drain(true).is_none());
+    assert!(matches!(add(), Err(NotAdded::Full(_))));
+    pipeline.open();
+    assert!(matches!(add(), Err(NotAdded::Full(_))), "it ends");
+    close();
+    assert!(!quota.is_giving_up() && matches!(add(), Err(NotAdded::Down(_))));
 }

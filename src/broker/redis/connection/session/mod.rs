@@ -17,10 +17,10 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::batch::Batch;
-use super::command::Pending;
+use super::command::Asked;
 use super::in_flight::InFlight;
 use super::link::Link;
-use super::reply::{Replier, Settled};
+use super::reply::{CommandOutcome, ReplySource};
 use crate::broker::redis::config::Server;
 use crate::broker::redis::router::SubscriptionRouter;
 use crate::broker::redis::router::slots::PARTITIONS;
@@ -29,7 +29,7 @@ use crate::broker::redis::wire::read_buffer::{Next, ReadBuffer};
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Demand;
 use crate::worker::scheduler::{Budget, charge};
-use phase::{Answers, Phase};
+use phase::{AnswerFlow, SessionPhase};
 use probe::Probe;
 
 /// Reads of one turn, before others get theirs.
@@ -53,7 +53,7 @@ const LATE: Duration = Duration::from_secs(1);
 pub(crate) struct Session {
     router: Arc<SubscriptionRouter>,
     link: Arc<Link>,
-    replier: Replier,
+    replier: ReplySource,
     wire: Wire,
     received: ReadBuffer,
     /// Messages of this turn that are not delivered yet.
@@ -62,11 +62,11 @@ pub(crate) struct Session {
     tick: Interval,
     /// That have passed and were not acted on.
     ticks: u32,
-    phase: Phase,
-    answers: Answers,
+    phase: SessionPhase,
+    answers: AnswerFlow,
     probe: Probe,
     /// Answers that came since subscriptions have ended by themselves: this may no longer be a master, whose answers count.
-    unverified: Option<Vec<(Pending, u64)>>,
+    unverified: Option<Vec<(Asked, u64)>>,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
 }
@@ -83,7 +83,7 @@ impl Session {
             (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let replier = Replier { server, is_sharded: router.partitions.is_sharded() };
+        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded() };
         Session {
             router,
             link,
@@ -94,8 +94,8 @@ impl Session {
             in_flight: InFlight::default(),
             tick,
             ticks: 0,
-            phase: Phase::Subscribing,
-            answers: Answers::Awaited(Instant::now()),
+            phase: SessionPhase::Subscribing,
+            answers: AnswerFlow::Awaited(Instant::now()),
             probe: Probe::new(),
             unverified: None,
             settled: 0,
@@ -105,7 +105,7 @@ impl Session {
     /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
     pub(super) async fn run(&mut self) -> Error {
         self.link.pipeline.begin();
-        self.link.health.subscribe();
+        self.link.health.begin_subscribing();
         let mut budget = Budget::begin();
         for partition in 0..2 * PARTITIONS {
             let channels = self.router.subscriptions.channels_of(&self.link, partition);
@@ -150,14 +150,15 @@ impl Session {
     fn give_up_oldest(&mut self) -> bool {
         let Session { router, in_flight, unverified, settled, .. } = self;
         if let Some(unverified) = unverified.take() {
-            unverified.into_iter().for_each(|(pending, _)| fail_pending(router, pending, &[], true));
+            unverified.into_iter().for_each(|(asked, _)| fail(router, asked, &[], true));
             return true;
         }
         let given_up = in_flight.give_up(|pending, bytes, written| {
-            if pending.command.asker().is_some() {
-                *settled += pending.len;
+            let len = pending.len;
+            if let Some(asked) = pending.into_asked() {
+                *settled += len;
+                fail(router, asked, bytes, written);
             }
-            fail_pending(router, pending, bytes, written);
         });
         given_up.is_some()
     }
@@ -248,11 +249,11 @@ impl Session {
     /// Ready: something was read and dealt with, as far as the turn had time for it.
     fn poll_read(&mut self, cx: &mut Context<'_>, budget: &Budget) -> Poll<Result<(), Error>> {
         if self.router.sink.is_congested() {
-            self.answers = Answers::Unread;
+            self.answers = AnswerFlow::Unread;
             return Poll::Pending;
         }
-        if self.answers == Answers::Unread {
-            self.answers = Answers::Awaited(Instant::now());
+        if self.answers == AnswerFlow::Unread {
+            self.answers = AnswerFlow::Awaited(Instant::now());
             self.in_flight.restart_clock();
         }
         if self.received.is_unread() {
@@ -291,12 +292,14 @@ impl Session {
     }
 }
 
-/// Settles a command that is not answered.
-fn fail_pending(router: &SubscriptionRouter, pending: Pending, bytes: &[u8], written: bool) {
-    if pending.command.asker().is_some() {
-        charge(LOST + (bytes.len() / LOST_BYTES) as u64);
-        router.routes.settle(pending, bytes, if written { Settled::Uncertain } else { Settled::Unsent });
-    }
+/// Settles a publish or a question that is not answered.
+fn fail(router: &SubscriptionRouter, asked: Asked, bytes: &[u8], written: bool) {
+    charge(LOST + (bytes.len() / LOST_BYTES) as u64);
+    router.routes.settle(
+        asked,
+        bytes,
+        if written { CommandOutcome::Uncertain } else { CommandOutcome::Unsent },
+    );
 }
 
 impl Drop for Session {
@@ -308,7 +311,9 @@ impl Drop for Session {
             let mut at = 0;
             for pending in rest.pending {
                 let end = at + pending.len;
-                fail_pending(&self.router, pending, &rest.bytes[at..end], false);
+                if let Some(asked) = pending.into_asked() {
+                    fail(&self.router, asked, &rest.bytes[at..end], false);
+                }
                 at = end;
             }
         });

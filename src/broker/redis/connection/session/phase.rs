@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum SessionPhase {
     /// It subscribes to everything.
     Subscribing,
     /// The same, and asked for some once more since the last probe.
@@ -14,9 +14,9 @@ pub(super) enum Phase {
     Late,
 }
 
-impl Phase {
+impl SessionPhase {
     /// Goes from one phase to another. False if it is not in the first.
-    pub(super) fn go(&mut self, from: Phase, to: Phase) -> bool {
+    pub(super) fn go(&mut self, from: SessionPhase, to: SessionPhase) -> bool {
         let goes = *self == from;
         if goes {
             *self = to;
@@ -26,7 +26,7 @@ impl Phase {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answers {
+pub(super) enum AnswerFlow {
     /// Some came since the last tick.
     Coming,
     /// None came since then.

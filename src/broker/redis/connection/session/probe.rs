@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::command::Channel;
+use super::super::command::RedisChannel;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Probe {
     pub channel: ProbeChannel,
-    round: Round,
+    round: ProbeRound,
     sent: Instant,
 }
 
@@ -19,14 +19,14 @@ pub(super) struct Probe {
 pub(super) enum ProbeChannel {
     /// That is still to be found.
     Unknown,
-    On(Channel),
-    /// The login may not probe: what the server answers has to do.
+    On(RedisChannel),
+    /// The login may not probe: the server's answers have to do.
     Forbidden,
 }
 
-/// The last one is so far. `alone`: nothing was unanswered when it was sent.
+/// How far the last probe has come. `alone`: nothing was unanswered when it was sent.
 #[derive(Clone, Copy, Debug)]
-enum Round {
+enum ProbeRound {
     Sent { alone: bool },
     Arrived { alone: bool },
     Over,
@@ -34,7 +34,7 @@ enum Round {
 
 impl Probe {
     pub(super) fn new() -> Probe {
-        Probe { channel: ProbeChannel::Unknown, round: Round::Over, sent: Instant::now() }
+        Probe { channel: ProbeChannel::Unknown, round: ProbeRound::Over, sent: Instant::now() }
     }
 
     /// True if that is the name of its channel.
@@ -50,31 +50,31 @@ impl Probe {
     }
 
     pub(super) fn begin(&mut self, alone: bool) {
-        self.round = Round::Sent { alone };
+        self.round = ProbeRound::Sent { alone };
         self.sent = Instant::now();
     }
 
     /// Its message is here.
     pub(super) fn arrive(&mut self) {
-        if let Round::Sent { alone } = self.round {
-            self.round = Round::Arrived { alone };
+        if let ProbeRound::Sent { alone } = self.round {
+            self.round = ProbeRound::Arrived { alone };
         }
     }
 
     /// The command after it is answered. Answers whether its message is here, if it was to come, and how long that took, if Redis
     /// had nothing else to do for us.
     pub(super) fn end(&mut self) -> (bool, Option<Duration>) {
-        let (is_here, alone) = match std::mem::replace(&mut self.round, Round::Over) {
-            Round::Sent { alone } => (!matches!(self.channel, ProbeChannel::On(_)), alone),
-            Round::Arrived { alone } => (true, alone),
-            Round::Over => (true, false),
+        let (is_here, alone) = match std::mem::replace(&mut self.round, ProbeRound::Over) {
+            ProbeRound::Sent { alone } => (!matches!(self.channel, ProbeChannel::On(_)), alone),
+            ProbeRound::Arrived { alone } => (true, alone),
+            ProbeRound::Over => (true, false),
         };
         (is_here, alone.then(|| self.sent.elapsed()))
     }
 
     /// True if it is time for another one.
     pub(super) fn is_due(&self, interval: Duration) -> bool {
-        matches!(self.round, Round::Over) && self.sent.elapsed() >= interval
+        matches!(self.round, ProbeRound::Over) && self.sent.elapsed() >= interval
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
             (is_here, time.is_some())
         };
         assert_eq!(round(None, false, false), (true, false), "it has no channel");
-        let channel = Channel { name: "c".into(), sharded: false };
+        let channel = RedisChannel { name: "c".into(), sharded: false };
         assert_eq!(round(Some(ProbeChannel::On(channel)), true, false), (false, true));
         assert_eq!(round(None, true, true), (true, true));
         assert_eq!(round(None, false, true), (true, false));

@@ -3,9 +3,9 @@
 use codes::error::Error;
 
 use super::super::batch::Batch;
-use super::super::command::{self, Command, Pending};
-use super::super::reply::{Settled, Step, Why};
-use super::phase::{Answers, Phase};
+use super::super::command::{self, Asked, Command, Pending};
+use super::super::reply::{CommandOutcome, RefusalKind, ReplyStep};
+use super::phase::{AnswerFlow, SessionPhase};
 use super::probe::ProbeChannel;
 use super::{LATE, Session};
 use crate::broker::redis::router::routes::Routes;
@@ -40,37 +40,37 @@ impl Session {
     }
 
     fn on_reply(&mut self, reply: &Incoming<'_>) -> Result<(), Error> {
-        let Some(oldest) = self.in_flight.front_mut() else { return Err(self.replier.unexpected()) };
+        let Some(oldest) = self.in_flight.front_mut() else { return Err(self.replier.unasked()) };
         let partition = usize::from(oldest.partition);
         match oldest.command.on_reply(reply, &self.replier)? {
-            Step::Wait => {}
-            Step::Done => self.answer(),
-            Step::Settle(settled) => self.settle(settled),
+            ReplyStep::Wait => {}
+            ReplyStep::Done => self.answer(),
+            ReplyStep::Settle(settled) => self.settle(settled),
             // The slot went elsewhere, as the command before it has found.
-            Step::Count(_) if self.router.routes.is_parked(partition) => self.park(),
-            Step::Count(number) => self.settle(Settled::Number(number)),
-            Step::Park => self.park(),
-            Step::Confirm { channel, take, last } => {
+            ReplyStep::Count(_) if self.router.routes.is_parked(partition) => self.park(),
+            ReplyStep::Count(number) => self.settle(CommandOutcome::Number(number)),
+            ReplyStep::Park => self.park(),
+            ReplyStep::Confirm { channel, take, last } => {
                 charge(MESSAGE);
                 self.router.subscriptions.confirmed(channel, &self.link, take);
                 if last {
                     self.answer();
                 }
             }
-            Step::Revoke => {
+            ReplyStep::Revoke => {
                 self.answer();
                 self.router.subscriptions.revoked(partition, &self.link);
             }
-            Step::Forbid(error) => return self.on_forbidden(error),
-            Step::Unprobed(why, error) => {
+            ReplyStep::Forbid(error) => return self.on_forbidden(error),
+            ReplyStep::Unprobed(why, error) => {
                 match why {
                     // Its slot went elsewhere, and with it the reason to expect it back.
-                    Why::Moved => {
+                    RefusalKind::Moved => {
                         self.probe.lose_channel();
                         self.router.partitions.stale.notify_one();
                     }
                     // Of channels that are not ours the login may know some, and those are not the probe's.
-                    Why::Forbidden if self.router.partitions.has_foreign_channels() => {
+                    RefusalKind::Forbidden if self.router.partitions.has_foreign_channels() => {
                         self.probe.channel = ProbeChannel::Forbidden;
                     }
                     _ if self.probe.channel == ProbeChannel::Forbidden => {}
@@ -78,11 +78,12 @@ impl Session {
                 }
                 self.answer();
             }
-            Step::Master { verify } => {
+            ReplyStep::Probed => {
                 self.answer();
-                if !verify {
-                    return self.on_probed();
-                }
+                return self.on_probed();
+            }
+            ReplyStep::Verified => {
+                self.answer();
                 self.role_verified();
             }
         }
@@ -105,12 +106,12 @@ impl Session {
         if self.unverified.is_none() {
             self.unverified = Some(Vec::new());
             let mut batch = Batch::default();
-            batch.add(0, Command::Role { verify: true }, None, command::role);
+            batch.add(0, Command::VerifyRole, None, command::role);
             self.in_flight.push(batch);
         }
     }
 
-    /// A channel that was dropped and is wanted again: what follows will tell how it is.
+    /// True if the channel was dropped, and is wanted again: later replies will tell how it is.
     fn has_asked_to_end(&self, channel: &[u8]) -> bool {
         let line = [b"\r\n", channel, b"\r\n"].concat();
         matches!(self.in_flight.front(), Some(Pending { command: Command::ShardUnsubscribe, .. }))
@@ -124,15 +125,16 @@ impl Session {
         });
         let (outcome, written) =
             self.in_flight.pop(|pending, bytes| with(&self.router.routes, pending, bytes))?;
-        self.answers = Answers::Coming;
+        self.answers = AnswerFlow::Coming;
         if drops {
             self.link.pipeline.dropped();
         }
         self.link.health.prove(written);
-        if self.phase == Phase::Late && self.in_flight.oldest().is_none_or(|written| written.elapsed() < LATE)
+        if self.phase == SessionPhase::Late
+            && self.in_flight.oldest().is_none_or(|written| written.elapsed() < LATE)
         {
-            self.phase = Phase::Open;
-            self.router.link_lagging(&self.link, None);
+            self.phase = SessionPhase::Open;
+            self.router.link_caught_up(&self.link);
         }
         Some(outcome)
     }
@@ -142,25 +144,19 @@ impl Session {
     }
 
     /// The oldest command, a publish or a question, has come to this.
-    fn settle(&mut self, settled: Settled) {
-        if let (Some(_), Settled::Number(number)) = (&self.unverified, &settled) {
-            let held = self.answer_with(|_, pending, _| (pending, *number));
-            self.settled += held.as_ref().map_or(0, |(pending, _)| pending.len);
+    fn settle(&mut self, settled: CommandOutcome) {
+        if let (Some(_), CommandOutcome::Number(number)) = (&self.unverified, &settled) {
+            let held = self.end(|_, asked, _| (asked, *number));
             return self.unverified.get_or_insert_default().extend(held);
         }
         // The embedder may do next what would overtake it, such as to close a connection. A message that never left is served here.
         let asker = self.in_flight.front().and_then(|pending| pending.command.asker());
         let is_for_embedder = asker.is_some_and(|asker| !asker.is_client());
-        let is_unserved = matches!(settled, Settled::Unsent);
+        let is_unserved = matches!(settled, CommandOutcome::Unsent);
         if is_for_embedder || is_unserved || self.router.routes.has_parked() {
             self.router.sink.deliver(&mut self.gathered);
         }
-        let answered = self.answer_with(|routes, pending, bytes| {
-            let len = pending.len;
-            routes.settle(pending, bytes, settled);
-            len
-        });
-        self.settled += answered.unwrap_or(0);
+        self.end(|routes, asked, bytes| routes.settle(asked, bytes, settled));
         if is_unserved {
             self.router.partitions.stale.notify_one();
         }
@@ -169,12 +165,16 @@ impl Session {
     /// The oldest command has to go elsewhere.
     fn park(&mut self) {
         let link = self.link.clone();
-        let answered = self.answer_with(|routes, pending, bytes| {
-            let len = pending.len;
-            routes.park(pending, bytes, &link);
-            len
-        });
-        self.settled += answered.unwrap_or(0);
+        self.end(|routes, asked, bytes| routes.park(asked, bytes, &link));
+    }
+
+    /// Takes the oldest command off, a publish or a question. Gives it to `with`, and its bytes.
+    fn end<T>(&mut self, with: impl FnOnce(&Routes, Asked, &[u8]) -> T) -> Option<T> {
+        let (len, outcome) = self.answer_with(|routes, pending, bytes| {
+            (pending.len, pending.into_asked().map(|asked| with(routes, asked, bytes)))
+        })?;
+        self.settled += len;
+        outcome
     }
 
     /// The login may not listen on one of the channels of the oldest command: the others are asked for again.
@@ -203,16 +203,16 @@ impl Session {
             batch.subscribe(channels, take);
         }
         self.in_flight.push(batch);
-        self.phase.go(Phase::Subscribing, Phase::SubscribingAgain);
+        self.phase.go(SessionPhase::Subscribing, SessionPhase::SubscribingAgain);
         Ok(())
     }
 
-    /// It is a master: what it has answered counts.
+    /// It is a master: its answers count.
     fn role_verified(&mut self) {
         let unverified = self.unverified.take();
         self.router.sink.deliver(&mut self.gathered);
-        for (pending, number) in unverified.into_iter().flatten() {
-            self.router.routes.settle(pending, &[], Settled::Number(number));
+        for (asked, number) in unverified.into_iter().flatten() {
+            self.router.routes.settle(asked, &[], CommandOutcome::Number(number));
         }
     }
 }

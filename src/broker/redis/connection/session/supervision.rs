@@ -4,8 +4,8 @@ use codes::error::{Code, Error};
 use tokio::time::Instant;
 
 use super::super::batch::Batch;
-use super::super::command::{self, Channel, Command};
-use super::phase::{Answers, Phase};
+use super::super::command::{self, Command};
+use super::phase::{AnswerFlow, SessionPhase};
 use super::probe::ProbeChannel;
 use super::{LATE, Session};
 
@@ -21,13 +21,12 @@ impl Session {
             self.probe.channel = ProbeChannel::On(channel);
         }
         // Otherwise its answer waits for those to the commands before it.
-        let is_open = matches!(self.phase, Phase::Open | Phase::Late);
+        let is_open = matches!(self.phase, SessionPhase::Open | SessionPhase::Late);
         self.probe.begin(is_open && self.in_flight.is_empty());
-        if let ProbeChannel::On(Channel { name, sharded }) = &self.probe.channel {
-            let encode = |out: &mut Vec<u8>| command::publish(out, *sharded, &[name.as_bytes()], &[b"probe"]);
-            batch.add(0, Command::Probe, None, encode);
+        if let ProbeChannel::On(channel) = &self.probe.channel {
+            batch.add(0, Command::Probe, None, |out| command::probe(out, channel));
         }
-        batch.add(0, Command::Role { verify: false }, None, command::role);
+        batch.add(0, Command::Role, None, command::role);
         self.in_flight.push(batch);
     }
 
@@ -40,9 +39,9 @@ impl Session {
         if !is_here {
             return Err(self.fail(Code::BrokerConnect, "the connection answers but delivers no messages"));
         }
-        if self.phase.go(Phase::SubscribingAgain, Phase::Subscribing) {
+        if self.phase.go(SessionPhase::SubscribingAgain, SessionPhase::Subscribing) {
             self.send_probe();
-        } else if self.phase.go(Phase::Subscribing, Phase::Open) {
+        } else if self.phase.go(SessionPhase::Subscribing, SessionPhase::Open) {
             // Everything is confirmed, for the probe was sent after the subscriptions.
             self.link.pipeline.open();
             self.router.link_up(&self.link);
@@ -56,20 +55,20 @@ impl Session {
 
     pub(super) fn on_tick(&mut self) -> Result<(), Error> {
         let progress = match self.answers {
-            Answers::Coming => Instant::now(),
-            Answers::Awaited(since) => since,
-            Answers::Unread => return Ok(()),
+            AnswerFlow::Coming => Instant::now(),
+            AnswerFlow::Awaited(since) => since,
+            AnswerFlow::Unread => return Ok(()),
         };
-        self.answers = Answers::Awaited(progress);
+        self.answers = AnswerFlow::Awaited(progress);
         if let Some(written) = self.in_flight.oldest() {
             // Many commands at once may take their time, as long as there is progress.
             if written.max(progress).elapsed() >= self.router.config.command_timeout {
                 let ms = self.router.config.command_timeout.as_millis();
                 return Err(self.fail(Code::BrokerTimeout, &format!("no answer within {ms} ms")));
             }
-            if written.elapsed() >= LATE && self.phase.go(Phase::Open, Phase::Late) {
+            if written.elapsed() >= LATE && self.phase.go(SessionPhase::Open, SessionPhase::Late) {
                 let error = self.fail(Code::BrokerTimeout, "answers are late");
-                self.router.link_lagging(&self.link, Some(error));
+                self.router.link_late(&self.link, error);
             }
         }
         if !self.link.is_retired() && self.probe.is_due(self.router.config.probe_interval) {

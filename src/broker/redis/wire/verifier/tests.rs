@@ -51,7 +51,7 @@ impl Folder {
 
     /// What is said of a server of this name that shows `localhost` and those below its authority.
     fn ask(&self, authorities: Authorities, name: &str, between: &[&str]) -> Result<(), String> {
-        let verifier = Verifier::new(Some(authorities.into()), &ring::default_provider());
+        let verifier = CertificateVerifier::new(Some(authorities.into()), &ring::default_provider());
         let (name, now) = (ServerName::try_from(name).unwrap(), UnixTime::now());
         let shown = &self.read(&["localhost"])[0];
         let verdict = verifier.verify_server_cert(shown, &self.read(between), &name, &[], now);
@@ -179,7 +179,7 @@ fn the_error_is_that_of_webpki_where_the_certificate_cannot_be_read_again() {
     der[name - 4] = 0x30;
     let shown = CertificateDer::from(der);
     assert_eq!(Certificate::read(&shown).unwrap_err(), CertificateError::BadEncoding);
-    let verifier = Verifier::new(Some(Arc::default()), &ring::default_provider());
+    let verifier = CertificateVerifier::new(Some(Arc::default()), &ring::default_provider());
     let name = ServerName::try_from("localhost").unwrap();
     let verdict = verifier.verify_server_cert(&shown, &[], &name, &[], UnixTime::now());
     assert_eq!(verdict.unwrap_err(), CertificateError::UnknownIssuer.into());
