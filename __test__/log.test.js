@@ -60,8 +60,12 @@ describe('ACTORY_WEBSOCKET_LOG', () => {
     const told = await end(server);
     const line = (text) => new RegExp(`^\\d{4}-\\d\\d-\\d\\dT\\S+Z +${text}`, 'm');
     expect(told).toMatch(line('INFO actory_websocket::engine: engine started .*redis=false'));
-    expect(told).toMatch(line('DEBUG actory_websocket::engine::upgrade: connection opened .*127.0.0.1'));
-    expect(told).toMatch(line('DEBUG actory_websocket::engine::shared: connection ended .*code=4321'));
+    expect(told).toMatch(
+      line('DEBUG engine{name="\\S{8}"}: actory_websocket::engine::upgrade: connection opened .*127.0.0.1'),
+    );
+    expect(told).toMatch(
+      line('DEBUG engine{name="\\S{8}"}: actory_websocket::engine::shared: connection ended .*code=4321'),
+    );
     expect(told).toMatch(line('INFO actory_websocket::engine::shutdown: engine stopped'));
     expect(told).not.toContain('hunter2');
   });
@@ -81,13 +85,17 @@ describe('ACTORY_WEBSOCKET_LOG', () => {
     expect(await end(server)).toBe('');
   });
 
-  test.each(['debg', 'debug,other=info', 'actory_websocket=much\n', 'x'.repeat(60)])(
-    'names a value that is of no use: %j',
-    async (log) => {
-      const told = await end(await logging(log));
-      expect(told).toMatch(/^ACTORY_WEBSOCKET_LOG is ignored: expected .*, got '[^\n]{0,45}'\n$/);
-    },
-  );
+  test.each([
+    'debg',
+    'debug,other=info',
+    'actory_websocket::brokr=debug',
+    '1',
+    'actory_websocket=much\n',
+    'x'.repeat(60),
+  ])('names a value that is of no use: %j', async (log) => {
+    const told = await end(await logging(log));
+    expect(told).toMatch(/^ACTORY_WEBSOCKET_LOG is ignored: expected .*, got '[^\n]{0,45}'\n$/);
+  });
 
   test('holds nobody up where nobody reads stderr, and says how much was dropped', async () => {
     const pipe = fullPipe();
