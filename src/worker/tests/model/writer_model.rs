@@ -15,23 +15,23 @@ use super::socket::Socket;
 use super::writer::{Flushed, Push, Writer};
 
 /// A writer, and what other threads reach its worker by.
-struct Outbox {
+struct Recipient {
     writer: Writer,
     memory: Shared<Memory>,
     /// Its worker is told here that something waits.
     remote_queue: RemoteQueue<bool>,
 }
 
-impl Outbox {
+impl Recipient {
     /// One that is written to, of the only connection of its user.
-    fn open(inbox: &Inbox) -> Arc<Outbox> {
+    fn open(inbox: &Inbox) -> Arc<Recipient> {
         let (writer, memory) = (Writer::new(), inbox.memory.clone());
-        let outbox = Outbox { writer, memory, remote_queue: RemoteQueue::default() };
-        outbox.writer.unblock();
-        outbox.writer.set_sole(true);
-        assert_eq!(outbox.writer.flush(&Socket::default(), inbox), Flushed::Done);
-        assert!(outbox.writer.may_write_directly());
-        Arc::new(outbox)
+        let recipient = Recipient { writer, memory, remote_queue: RemoteQueue::default() };
+        recipient.writer.unblock();
+        recipient.writer.set_sole(true);
+        assert_eq!(recipient.writer.flush(&Socket::default(), inbox), Flushed::Done);
+        assert!(recipient.writer.may_write_directly());
+        Arc::new(recipient)
     }
 
     /// Returns whether the worker has to be told.
@@ -65,55 +65,55 @@ struct Worker {
 
 impl Worker {
     /// A turn in which the connection says something to its user, as in `connection.rs`.
-    fn turn(&mut self, outbox: &Outbox, text: &str) {
+    fn turn(&mut self, recipient: &Recipient, text: &str) {
         let mut reflected = Vec::new();
-        if outbox.writer.may_write_directly() {
+        if recipient.writer.may_write_directly() {
             frame::append(&mut reflected, Message::Text(text));
         } else {
             // Its own, and it looks at its send queue last.
-            outbox.push_own(text);
+            recipient.push_own(text);
         }
-        if outbox.writer.is_clear() {
+        if recipient.writer.is_clear() {
             // After the turns of others.
             thread::yield_now();
-            self.send_back(outbox, &reflected);
+            self.send_back(recipient, &reflected);
         } else {
-            self.send_back(outbox, &reflected);
-            self.flush(outbox);
+            self.send_back(recipient, &reflected);
+            self.flush(recipient);
         }
     }
 
-    fn send_back(&mut self, outbox: &Outbox, frames: &[u8]) {
+    fn send_back(&mut self, recipient: &Recipient, frames: &[u8]) {
         if !frames.is_empty() {
-            let flushed = outbox.writer.write_directly(frames, 1, &self.socket, &self.inbox);
-            self.wait_or_go_on(outbox, flushed);
+            let flushed = recipient.writer.write_directly(frames, 1, &self.socket, &self.inbox);
+            self.wait_or_go_on(recipient, flushed);
         }
     }
 
-    fn flush(&mut self, outbox: &Outbox) {
-        let flushed = outbox.writer.flush(&self.socket, &self.inbox);
-        self.wait_or_go_on(outbox, flushed);
+    fn flush(&mut self, recipient: &Recipient) {
+        let flushed = recipient.writer.flush(&self.socket, &self.inbox);
+        self.wait_or_go_on(recipient, flushed);
     }
 
-    fn wait_or_go_on(&mut self, outbox: &Outbox, flushed: Flushed) {
+    fn wait_or_go_on(&mut self, recipient: &Recipient, flushed: Flushed) {
         match flushed {
             Flushed::Done | Flushed::Drained => {}
             Flushed::Blocked => self.waits = true,
-            Flushed::More => self.flush(outbox),
+            Flushed::More => self.flush(recipient),
             Flushed::Lost => panic!("the peer is there"),
         }
     }
 
     /// Does as it was told, and gives room.
-    fn look(&mut self, outbox: &Outbox) {
-        if outbox.remote_queue.take(Waker::noop()) == Some(true) {
-            self.flush(outbox);
+    fn look(&mut self, recipient: &Recipient) {
+        if recipient.remote_queue.take(Waker::noop()) == Some(true) {
+            self.flush(recipient);
         }
         if self.waits {
             self.waits = false;
             self.socket.give_room(usize::MAX);
-            outbox.writer.unblock();
-            self.flush(outbox);
+            recipient.writer.unblock();
+            self.flush(recipient);
         }
     }
 
@@ -136,28 +136,28 @@ fn push_during_turns(room: usize, looks: bool) {
     model(move || {
         let mut worker = Worker::default();
         worker.socket.give_room(room);
-        let outbox = Outbox::open(&worker.inbox);
+        let recipient = Recipient::open(&worker.inbox);
         let pushed = Arc::new(AtomicBool::new(false));
         let other = thread::spawn({
-            let (outbox, pushed) = (outbox.clone(), pushed.clone());
+            let (recipient, pushed) = (recipient.clone(), pushed.clone());
             move || {
-                outbox.push("a");
+                recipient.push("a");
                 pushed.store(true, Ordering::Release);
-                outbox.push("b");
+                recipient.push("b");
             }
         });
-        worker.turn(&outbox, "v");
+        worker.turn(&recipient, "v");
         if looks {
-            worker.look(&outbox);
+            worker.look(&recipient);
         }
         let is_pushed = pushed.load(Ordering::Acquire);
-        worker.turn(&outbox, "w");
+        worker.turn(&recipient, "w");
         other.join().unwrap();
-        worker.look(&outbox);
-        worker.look(&outbox);
+        worker.look(&recipient);
+        worker.look(&recipient);
 
-        assert_eq!(outbox.writer.queued(), 0, "left, behind {}", worker.got());
-        assert!(outbox.writer.is_clear(), "and the next message goes past the outbox");
+        assert_eq!(recipient.writer.queued(), 0, "left, behind {}", worker.got());
+        assert!(recipient.writer.is_clear(), "and the next message goes past the recipient");
         let got = worker.got();
         let at = |letter| got.find(letter).unwrap();
         assert_eq!(got.len(), 4, "{got}");
@@ -182,17 +182,17 @@ fn pushes_of_two_threads_are_written_with_one_of_them_having_told_the_worker() {
     model(|| {
         let mut worker = Worker::default();
         worker.socket.give_room(usize::MAX);
-        let outbox = Outbox::open(&worker.inbox);
+        let recipient = Recipient::open(&worker.inbox);
         let others = ["a", "b"].map(|text| {
-            let outbox = outbox.clone();
-            thread::spawn(move || outbox.push(text))
+            let recipient = recipient.clone();
+            thread::spawn(move || recipient.push(text))
         });
-        worker.look(&outbox);
-        worker.turn(&outbox, "v");
+        worker.look(&recipient);
+        worker.turn(&recipient, "v");
         others.into_iter().for_each(|other| other.join().unwrap());
-        worker.look(&outbox);
+        worker.look(&recipient);
         assert_eq!(worker.got().len(), 3, "{}", worker.got());
-        assert!(outbox.writer.is_clear());
+        assert!(recipient.writer.is_clear());
     });
 }
 
@@ -200,17 +200,17 @@ fn pushes_of_two_threads_are_written_with_one_of_them_having_told_the_worker() {
 fn who_knows_of_a_second_connection_knows_that_no_message_goes_past_it() {
     model(|| {
         let worker = Worker::default();
-        let outbox = Outbox::open(&worker.inbox);
+        let recipient = Recipient::open(&worker.inbox);
         let connected = Arc::new(AtomicBool::new(false));
         let second = thread::spawn({
-            let (outbox, connected) = (outbox.clone(), connected.clone());
+            let (recipient, connected) = (recipient.clone(), connected.clone());
             move || {
-                outbox.writer.set_sole(false);
+                recipient.writer.set_sole(false);
                 connected.store(true, Ordering::Release);
             }
         });
         if connected.load(Ordering::Acquire) {
-            assert!(!outbox.writer.may_write_directly());
+            assert!(!recipient.writer.may_write_directly());
         }
         second.join().unwrap();
     });
@@ -221,22 +221,22 @@ fn nothing_goes_past_the_outbox_of_one_that_takes_no_more_messages() {
     model(|| {
         let mut worker = Worker::default();
         worker.socket.give_room(usize::MAX);
-        let outbox = Outbox::open(&worker.inbox);
-        outbox.push("a");
+        let recipient = Recipient::open(&worker.inbox);
+        recipient.push("a");
         let shut = Arc::new(AtomicBool::new(false));
         let other = thread::spawn({
-            let (outbox, shut) = (outbox.clone(), shut.clone());
+            let (recipient, shut) = (recipient.clone(), shut.clone());
             move || {
-                outbox.writer.shut();
+                recipient.writer.shut();
                 shut.store(true, Ordering::Release);
             }
         });
-        worker.look(&outbox);
+        worker.look(&recipient);
         if shut.load(Ordering::Acquire) {
-            assert!(!outbox.writer.may_write_directly());
+            assert!(!recipient.writer.may_write_directly());
         }
         other.join().unwrap();
-        assert!(!outbox.writer.may_write_directly());
+        assert!(!recipient.writer.may_write_directly());
         assert_eq!(worker.got(), "a");
     });
 }
