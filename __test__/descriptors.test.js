@@ -5,6 +5,7 @@ const { join } = require('node:path');
 const { once } = require('node:events');
 const { closeAfterwards } = require('./support/cleanup');
 const { RawClient, upgradeRequest } = require('./support/client');
+const { startRedis } = require('./support/redis');
 const { run } = require('./support/program');
 const { SECRET, sign } = require('./support/token');
 
@@ -56,3 +57,16 @@ onUnix('a process with few descriptors and limits.maxConnections below them', ()
     30_000,
   );
 });
+
+// They are counted in /proc.
+(process.platform === 'linux' ? test : test.skip)(
+  'managers and RedisPubSubs that were closed keep none, though somebody keeps them',
+  async () => {
+    const redis = await startRedis();
+    const file = join(__dirname, 'programs', 'closed-managers.js');
+    const { line } = run(process.execPath, [file], { ...process.env, REDIS_URL: redis.url });
+    const { before, after } = JSON.parse(await line());
+    expect(after).toBe(before);
+  },
+  30_000,
+);

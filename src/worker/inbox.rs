@@ -4,6 +4,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
+use parking_lot::Mutex;
+use tokio::runtime;
+
 use super::Worker;
 use super::counters::WorkerCounters;
 use super::handle::Handle;
@@ -29,6 +32,7 @@ pub struct Inbox {
     pub(super) limits: Limits,
     /// The judge of when its connections are read. None if nobody relays, or no one waits for a broker.
     intake: OnceLock<Arc<Intake>>,
+    runtime: Mutex<Option<runtime::Handle>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +56,7 @@ impl Inbox {
             memory,
             limits,
             intake: OnceLock::new(),
+            runtime: Mutex::default(),
         }
     }
 
@@ -64,6 +69,18 @@ impl Inbox {
     /// Before it has connections.
     pub(crate) fn set_intake(&self, intake: Arc<Intake>) {
         let _ = self.intake.set(intake);
+    }
+
+    /// Spawns a task on the worker, unless that has ended.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &*self.runtime.lock() {
+            runtime.spawn(task);
+        }
+    }
+
+    /// Sets the worker's runtime. None: it has ended. Whoever keeps the inbox then keeps none of its descriptors.
+    pub(super) fn set_runtime(&self, runtime: Option<runtime::Handle>) {
+        *self.runtime.lock() = runtime;
     }
 
     /// See [`Inbox::set_intake`].

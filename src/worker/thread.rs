@@ -43,6 +43,7 @@ impl WorkerThread {
         let inbox = Arc::new(Inbox::new(engine, memory, limits));
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
+        inbox.set_runtime(Some(handle.clone()));
         let thread = std::thread::Builder::new().name(format!("actory-ws-{index}")).spawn({
             let inbox = inbox.clone();
             #[cfg(unix)]
@@ -71,6 +72,7 @@ impl WorkerThread {
         {
             let _ = thread.join();
         }
+        self.inbox.set_runtime(None);
         if let Some(intake) = self.inbox.intake() {
             intake.disband();
         }

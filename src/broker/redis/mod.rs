@@ -99,7 +99,7 @@ impl RedisBroker {
         for name in [SHARED, "all", "control", &format!("node:{node}")] {
             router.subscriptions.pin(name);
         }
-        router.runner().runtime.spawn(topology::supervise(router.clone()));
+        router.next_worker().spawn(topology::supervise(router.clone()));
         RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
     }
 
@@ -288,7 +288,7 @@ impl Counting for RedisBroker {
             return sent.map(|_| Reply::Now(Answer::ConnectionCount(census)));
         }
         let dispatcher = self.dispatcher.clone();
-        self.router.runner().runtime.spawn(async move {
+        self.router.next_worker().spawn(async move {
             tokio::time::sleep(dispatcher::COUNT_PATIENCE).await;
             dispatcher.end_count(ticket);
         });

@@ -25,7 +25,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use codes::error::Error;
-use tokio::runtime;
 use tokio::sync::{Notify, oneshot};
 
 use crate::broker::BrokerCounts;
@@ -44,13 +43,6 @@ use partitions::Partitions;
 use routes::Routes;
 use subscriptions::Subscriptions;
 
-/// Where links run.
-#[derive(Clone, Debug)]
-pub(crate) struct Runner {
-    pub runtime: runtime::Handle,
-    pub inbox: Arc<Inbox>,
-}
-
 /// See the module. Its parts share the partitions; what concerns several of them is here.
 #[derive(Debug)]
 pub(crate) struct SubscriptionRouter {
@@ -64,7 +56,8 @@ pub(crate) struct SubscriptionRouter {
     pub links: Links,
     pub counts: Arc<Counts>,
     pub sink: Arc<dyn Sink>,
-    runners: Vec<Runner>,
+    /// Of the workers that links run on.
+    inboxes: Vec<Arc<Inbox>>,
     next_place: AtomicU32,
     over: Notify,
 }
@@ -80,10 +73,7 @@ impl SubscriptionRouter {
         quota: Arc<Quota>,
         workers: &[WorkerThread],
     ) -> SubscriptionRouter {
-        let runners = workers
-            .iter()
-            .map(|worker| Runner { runtime: worker.runtime.clone(), inbox: worker.inbox.clone() })
-            .collect();
+        let inboxes = workers.iter().map(|worker| worker.inbox.clone()).collect();
         let partitions = Arc::new(Partitions::new(prefix));
         SubscriptionRouter {
             tls: Tls::of(&config),
@@ -94,17 +84,17 @@ impl SubscriptionRouter {
             partitions,
             counts,
             sink,
-            runners,
+            inboxes,
             next_place: AtomicU32::new(0),
             over: Notify::new(),
             config,
         }
     }
 
-    /// The next place for a link.
-    pub(crate) fn runner(&self) -> Runner {
+    /// The worker that the next link is to run on.
+    pub(crate) fn next_worker(&self) -> &Arc<Inbox> {
         let next = self.next_place.fetch_add(1, Ordering::Relaxed) as usize;
-        self.runners[next % self.runners.len()].clone()
+        &self.inboxes[next % self.inboxes.len()]
     }
 
     /// True once everything is over.

@@ -18,9 +18,10 @@ use crate::broker::redis::clock;
 use crate::broker::redis::config::Server;
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::reconnect;
+use crate::broker::redis::router::SubscriptionRouter;
 use crate::broker::redis::router::slots::PARTITIONS;
-use crate::broker::redis::router::{Runner, SubscriptionRouter};
 use crate::broker::redis::wire::{Mode, Wire};
+use crate::worker::inbox::Inbox;
 
 use cluster::Cluster;
 
@@ -86,18 +87,18 @@ pub(crate) async fn supervise(router: Arc<SubscriptionRouter>) {
 }
 
 /// A link that does not run yet, and where it will.
-type Made = (Arc<Link>, Runner);
+type Made = (Arc<Link>, Arc<Inbox>);
 
 /// Makes a link that is to run when all others are made: the first to connect must not look like all.
 fn make(router: &Arc<SubscriptionRouter>, number: usize, server: &Server) -> Made {
-    let runner = router.runner();
-    let link = Link::new(number, server.clone(), runner.inbox.clone(), router.routes.quota.clone());
+    let worker = router.next_worker().clone();
+    let link = Link::new(number, server.clone(), worker.clone(), router.routes.quota.clone());
     router.links.add(link.clone());
-    (link, runner)
+    (link, worker)
 }
 
-fn run(router: &Arc<SubscriptionRouter>, (link, runner): Made, finder: Finder) {
-    runner.runtime.spawn(reconnect::run(link, router.clone(), finder));
+fn run(router: &Arc<SubscriptionRouter>, (link, worker): Made, finder: Finder) {
+    worker.spawn(reconnect::run(link, router.clone(), finder));
 }
 
 /// Asks servers in turn until one gives an answer of use, and the next one also while the one before takes its time: one

@@ -132,9 +132,9 @@ type Words = Arc<Mutex<Vec<Option<Said>>>>;
 /// Listens to all Sentinels until the router is closed.
 pub(crate) fn watch(router: &Arc<SubscriptionRouter>) {
     let words = Words::new(Mutex::new(router.config.servers.iter().map(|_| None).collect()));
-    let runner = router.runner();
+    let worker = router.next_worker();
     for index in 0..router.config.servers.len() {
-        runner.runtime.spawn(listen(router.clone(), index, words.clone()));
+        worker.spawn(listen(router.clone(), index, words.clone()));
     }
 }
 
