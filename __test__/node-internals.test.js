@@ -214,7 +214,7 @@ describe('the question whether a request is an upgrade', () => {
   });
 });
 
-/** What a program prints that has the functions as `internals`, in a process of its own: jest has contexts and microtasks too. */
+/** The output of a program that has the functions as `internals`, in a process of its own: jest has contexts and microtasks too. */
 function printed(program) {
   const file = JSON.stringify(path.join(__dirname, '..', 'lib', 'node-internals.js'));
   return JSON.parse(

@@ -20,7 +20,7 @@ const io = new Server(server, {
   ...(REDIS_URL !== undefined && (await overRedis(REDIS_URL))),
 });
 
-/** What is done with the messages of a socket, by work. */
+/** The handlers of a socket's messages, by work. */
 const handlers = {
   /** A room for each user, each message to that room. */
   relay(socket) {

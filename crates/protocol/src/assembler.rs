@@ -389,7 +389,7 @@ impl<T: Default> Unfinished<T> {
         if payload_len >> 63 != 0 {
             return broken("payload length of 64 bits");
         }
-        // What an encoded message decodes to is limited where that is done.
+        // The extension limits a message while it decodes it.
         let came = self.body.as_ref().filter(|_| !self.is_encoded).map_or(0, Body::len);
         let left = max.saturating_sub(came);
         if !is_control && payload_len > left as u64 {

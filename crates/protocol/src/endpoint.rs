@@ -202,7 +202,7 @@ impl<K: Default> Endpoint<K> {
         }
     }
 
-    /// So many bytes were read, and are yet to be [taken in](Endpoint::on_bytes).
+    /// Notes bytes that were read and are yet to be [taken in](Endpoint::on_bytes).
     pub fn on_read(&mut self, len: usize) {
         if matches!(self.phase, Phase::Draining | Phase::HalfClosed) {
             self.scrap = self.scrap.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));

@@ -20,7 +20,7 @@ use crate::frame::{self, MAX_CONTROL, Opcode};
 /// Longest message of the streams that are compared.
 pub(crate) const MAX: usize = 300;
 
-/// What tungstenite sees of the stream so far, and what it answers.
+/// The stream so far as tungstenite sees it, and its answers.
 struct Io<'a> {
     input: &'a [u8],
     output: Vec<u8>,
@@ -46,7 +46,7 @@ impl Write for Io<'_> {
     }
 }
 
-/// What is said, up to a close frame or a violation, and what is answered. A close frame whose code nobody may send is heard as
+/// The messages up to a close frame or a violation, and the answers. A close frame whose code nobody may send is heard as
 /// tungstenite makes it, as 1002.
 fn oracle(stream: &[u8]) -> (Vec<Heard>, Vec<u8>) {
     let config = WebSocketConfig::default()
@@ -114,7 +114,7 @@ fn is_broken(heard: &[Heard]) -> bool {
     matches!(heard.last(), Some(Heard::Broken(_)))
 }
 
-/// What both said of a stream. The fuzzer does not ask.
+/// The verdicts of both on a stream. The fuzzer does not ask.
 #[cfg_attr(not(test), allow(dead_code))]
 pub(crate) struct Said {
     pub(crate) heard: usize,

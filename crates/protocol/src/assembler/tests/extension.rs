@@ -4,7 +4,7 @@ use super::*;
 
 /// Claims RSV1. A byte of its messages stands for two, inverted, or for none, and the message ends with a full stop.
 struct Toy {
-    /// Whether it keeps to the room that it is given.
+    /// True if it keeps to the room that it is given.
     is_careful: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is heard of a stream, by the assembler alone.
+//! The messages of a stream, as the assembler alone hears them.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use crate::extension::Extension;
 use crate::frame::{self, Message, Opcode};
 
 thread_local! {
-    /// So that one test's buffers are another one's.
+    /// One test's buffers are another one's.
     pub(crate) static SPARES: RefCell<Spares<()>> = const { RefCell::new(Spares::NONE) };
 }
 
@@ -22,7 +22,7 @@ fn recycle(assembled: Assembled<()>) {
     SPARES.with_borrow_mut(|spares| assembled.recycle(spares));
 }
 
-/// What came of bytes.
+/// The result of bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
     Text(String),
