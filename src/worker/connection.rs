@@ -52,20 +52,6 @@ pub(crate) struct Connection {
     permit: Permit,
 }
 
-/// Calls a method of the connection's endpoint, with the rest of the connection as its host.
-macro_rules! endpoint {
-    ($connection:ident, $budget:expr, $worker:expr, $method:ident($($argument:expr),*)) => {
-        $connection.endpoint.$method($($argument,)* &mut ConnectionHost {
-            registration: &mut $connection.registration,
-            socket: &mut $connection.socket,
-            relaying: &mut $connection.relaying,
-            deadline: &mut $connection.deadline,
-            budget: $budget,
-            worker: $worker,
-        })
-    };
-}
-
 impl Connection {
     /// Has a connection go on by itself, over a socket on which its handshake is answered. `first` are bytes that the client
     /// sent after its own.
@@ -92,6 +78,18 @@ impl Connection {
         self.registration.handle.inbox()
     }
 
+    /// Tells its endpoint something, with the rest of the connection as host.
+    #[inline]
+    fn tell<R>(
+        &mut self,
+        budget: &Budget,
+        worker: &Worker,
+        tell: impl FnOnce(&mut Endpoint<Kept>, &mut ConnectionHost<'_>) -> R,
+    ) -> R {
+        let Connection { registration, socket, endpoint, relaying, deadline, .. } = self;
+        tell(endpoint, &mut ConnectionHost { registration, socket, relaying, deadline, budget, worker })
+    }
+
     /// Reads and routes what is there. Gives up after one full buffer, or a turn's work, so that others get their turn.
     fn read(&mut self, cx: &mut Context<'_>, budget: &Budget, worker: &Worker) {
         let limits = self.inbox().limits;
@@ -100,7 +98,7 @@ impl Connection {
             if self.relaying.is_some() {
                 return self.registration.handle.wake_on(worker);
             }
-            match endpoint!(self, budget, worker, input()) {
+            match self.tell(budget, worker, |endpoint, host| endpoint.input(host)) {
                 Input::Wanted => {}
                 Input::Unwanted => return,
                 Input::Paused => {
@@ -111,7 +109,8 @@ impl Connection {
             }
             if let Some(mut unread) = self.unread.take() {
                 let rest = &mut unread.bytes[unread.at..];
-                let (taken, reflected) = endpoint!(self, budget, worker, on_bytes(rest, limits.max_payload));
+                let (taken, reflected) = self
+                    .tell(budget, worker, |endpoint, host| endpoint.on_bytes(rest, limits.max_payload, host));
                 self.send_back(&rest[reflected.range], reflected.messages);
                 unread.at += taken;
                 if unread.at < unread.bytes.len() {
@@ -136,21 +135,24 @@ impl Connection {
                 }
                 self.registration.handle.mark_alive();
                 self.endpoint.on_read(len);
-                let (taken, reflected) =
-                    endpoint!(self, budget, worker, on_bytes(&mut buffer[..len], limits.max_payload));
+                let (taken, reflected) = self.tell(budget, worker, |endpoint, host| {
+                    endpoint.on_bytes(&mut buffer[..len], limits.max_payload, host)
+                });
                 if taken < len {
                     self.unread = Some(Unread { bytes: buffer[taken..len].into(), at: 0 });
                 }
                 Ok((len, reflected))
             });
             match read {
-                Ok(read) if read.len == 0 => return endpoint!(self, budget, worker, on_end()),
+                Ok(read) if read.len == 0 => {
+                    return self.tell(budget, worker, |endpoint, host| endpoint.on_end(host));
+                }
                 Ok(read) if read.filled || self.unread.is_some() => return self.go_on(worker),
                 Ok(_) => emptied = true,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => emptied = true,
                     io::ErrorKind::Interrupted => {}
-                    _ => return endpoint!(self, budget, worker, on_failure()),
+                    _ => return self.tell(budget, worker, |endpoint, host| endpoint.on_failure(host)),
                 },
             }
         }
@@ -280,7 +282,7 @@ impl Connection {
     /// Loses it outside its turns, and whatever it has left to do.
     pub(super) fn shed_now(&mut self, worker: &Worker) {
         let _running = worker.run(&self.registration.handle);
-        endpoint!(self, &worker.scheduler.begin(), worker, on_failure());
+        self.tell(&worker.scheduler.begin(), worker, |endpoint, host| endpoint.on_failure(host));
     }
 
     /// Does what there is to do. True if the connection is over, and to be dropped.
@@ -303,7 +305,7 @@ impl Connection {
             if self.registration.app.relay_on(&self.registration.handle, relaying, budget) {
                 self.relaying = None;
             } else if self.is_to_go(cx) {
-                endpoint!(self, budget, worker, on_failure());
+                self.tell(budget, worker, |endpoint, host| endpoint.on_failure(host));
                 return true;
             } else if !commands.gives_up(|| self.registration.handle.is_held()) {
                 if !self.registration.handle.is_held() {
@@ -319,7 +321,7 @@ impl Connection {
         if !commands.is_empty() {
             self.registration.handle.done(commands);
             let holding = self.holding();
-            endpoint!(self, budget, worker, on_commands(commands, holding));
+            self.tell(budget, worker, |endpoint, host| endpoint.on_commands(commands, holding, host));
         }
         if commands.has(Commands::LOST) {
             self.socket.look_again();
@@ -329,7 +331,7 @@ impl Connection {
         }
         if commands.has(Commands::OVERDUE) {
             // Not complete after the read either.
-            endpoint!(self, budget, worker, on_overdue());
+            self.tell(budget, worker, |endpoint, host| endpoint.on_overdue(host));
         }
         if commands.has(Commands::LOST) && self.endpoint.phase() != Phase::Over {
             // After the read: what the peer said before it left is heard.
@@ -339,7 +341,7 @@ impl Connection {
             if is_unread || self.relaying.is_some() {
                 self.registration.handle.declare_lost();
             } else {
-                endpoint!(self, budget, worker, on_failure());
+                self.tell(budget, worker, |endpoint, host| endpoint.on_failure(host));
             }
         }
         // Asked once: what is pushed from here on is for the flusher, which comes after what is sent back.
@@ -356,7 +358,7 @@ impl Connection {
             self.go_on_ending(written, cx, budget, worker);
         }
         if self.endpoint.phase() != Phase::Over && self.is_to_go(cx) {
-            endpoint!(self, budget, worker, on_failure());
+            self.tell(budget, worker, |endpoint, host| endpoint.on_failure(host));
         }
         self.endpoint.phase() == Phase::Over
     }
@@ -364,14 +366,14 @@ impl Connection {
     fn go_on_ending(&mut self, written: bool, cx: &mut Context<'_>, budget: &Budget, worker: &Worker) {
         if written {
             let before = self.endpoint.phase();
-            endpoint!(self, budget, worker, on_written());
+            self.tell(budget, worker, |endpoint, host| endpoint.on_written(host));
             if self.endpoint.phase() == Phase::HalfClosed && before != Phase::HalfClosed {
                 // Asks a bridge to wake it for what the peer still sends.
                 self.read(cx, &worker.scheduler.begin(), worker);
             }
         }
         if self.endpoint.phase() != Phase::Over && self.deadline_has_passed() {
-            endpoint!(self, budget, worker, on_deadline(written));
+            self.tell(budget, worker, |endpoint, host| endpoint.on_deadline(written, host));
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct SubscriptionRouter {
     pub sink: Arc<dyn Sink>,
     /// Of the workers that links run on.
     inboxes: Vec<Arc<Inbox>>,
-    next_place: AtomicU32,
+    next_inbox: AtomicU32,
     over: Notify,
 }
 
@@ -85,7 +85,7 @@ impl SubscriptionRouter {
             counts,
             sink,
             inboxes,
-            next_place: AtomicU32::new(0),
+            next_inbox: AtomicU32::new(0),
             over: Notify::new(),
             config,
         }
@@ -93,7 +93,7 @@ impl SubscriptionRouter {
 
     /// The worker that the next link is to run on.
     pub(crate) fn next_worker(&self) -> &Arc<Inbox> {
-        let next = self.next_place.fetch_add(1, Ordering::Relaxed) as usize;
+        let next = self.next_inbox.fetch_add(1, Ordering::Relaxed) as usize;
         &self.inboxes[next % self.inboxes.len()]
     }
 

@@ -125,12 +125,24 @@ fn whoever_adds_while_much_is_given_up_waits_for_nobody_and_comes_after_it() {
     assert_eq!((quota.used(), quota.is_giving_up()), (0, false));
 }
 
+/// A pipeline whose session has not begun, and the quota that it counts in.
+fn pipeline() -> (Arc<Quota>, Pipeline) {
+    let quota = Arc::new(Quota::new(usize::MAX));
+    (quota.clone(), Pipeline::new(Arc::new(Inbox::of_test(0)), quota))
+}
+
+fn add(pipeline: &Pipeline) -> Result<(), NotAdded> {
+    pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x'))
+}
+
+fn close(pipeline: &Pipeline) {
+    pipeline.close(|batch| assert!(!batch.pending.is_empty()));
+}
+
 #[test]
 fn a_session_that_never_opened_has_nothing_to_give_up_and_one_that_did_ends_that_once() {
-    let quota = Arc::new(Quota::new(usize::MAX));
-    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
-    let add = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x'));
-    let close = || pipeline.close(|batch| assert!(!batch.pending.is_empty()));
+    let (quota, pipeline) = pipeline();
+    let (add, close) = (|| add(&pipeline), || close(&pipeline));
     pipeline.begin();
     pipeline.end();
     assert!(!quota.is_giving_up() && matches!(add(), Err(NotAdded::Down(_))));
@@ -150,10 +162,8 @@ fn a_session_that_never_opened_has_nothing_to_give_up_and_one_that_did_ends_that
 
 #[test]
 fn a_session_shuts_only_what_was_open_and_opens_only_what_has_begun() {
-    let quota = Arc::new(Quota::new(usize::MAX));
-    let pipeline = Pipeline::new(Arc::new(Inbox::of_test(0)), quota.clone());
-    let add = || pipeline.add(0, Asker::Nobody, None, |out| out.push(b'x'));
-    let close = || pipeline.close(|batch| assert!(!batch.pending.is_empty()));
+    let (quota, pipeline) = pipeline();
+    let (add, close) = (|| add(&pipeline), || close(&pipeline));
     // It never opened: nothing is given up, and the end of that is not counted.
     pipeline.begin();
     pipeline.end();

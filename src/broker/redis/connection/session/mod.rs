@@ -55,7 +55,7 @@ pub(crate) struct Session {
     link: Arc<Link>,
     replier: ReplySource,
     wire: Wire,
-    received: ReadBuffer,
+    read_buffer: ReadBuffer,
     /// Messages of this turn that are not delivered yet.
     gathered: Gathered,
     in_flight: InFlight,
@@ -89,7 +89,7 @@ impl Session {
             link,
             replier,
             wire,
-            received: ReadBuffer::default(),
+            read_buffer: ReadBuffer::default(),
             gathered: Gathered::default(),
             in_flight: InFlight::default(),
             tick,
@@ -175,7 +175,7 @@ impl Session {
         match self.turn(cx) {
             // Everything that it was asked is answered, and what came before the answers has been read.
             Poll::Pending
-                if self.link.is_retired() && self.in_flight.is_empty() && !self.received.is_unread() =>
+                if self.link.is_retired() && self.in_flight.is_empty() && !self.read_buffer.is_unread() =>
             {
                 Poll::Ready(Error::new(Code::BrokerConnect, "no longer needed"))
             }
@@ -202,7 +202,7 @@ impl Session {
                 Poll::Ready(done) => done?,
                 Poll::Pending => break,
             }
-            more = self.received.is_unread() || read + 1 == READS_PER_TURN;
+            more = self.read_buffer.is_unread() || read + 1 == READS_PER_TURN;
             if more {
                 break;
             }
@@ -256,10 +256,10 @@ impl Session {
             self.answers = AnswerFlow::Awaited(Instant::now());
             self.in_flight.restart_clock();
         }
-        if self.received.is_unread() {
+        if self.read_buffer.is_unread() {
             return Poll::Ready(self.understand(budget));
         }
-        match ready!(self.received.poll_read(Pin::new(&mut self.wire), cx)) {
+        match ready!(self.read_buffer.poll_read(Pin::new(&mut self.wire), cx)) {
             Err(error) => Poll::Ready(Err(self.lost(&error))),
             Ok(0) => Poll::Ready(Err(self.fail(Code::BrokerConnect, "Redis closed the connection"))),
             Ok(_) => Poll::Ready(self.understand(budget)),
@@ -269,12 +269,12 @@ impl Session {
     fn understand(&mut self, budget: &Budget) -> Result<(), Error> {
         let limit = self.router.sink.largest();
         // Items are slices of it, and dealing with them needs the rest of the session.
-        let mut received = std::mem::take(&mut self.received);
+        let mut read_buffer = std::mem::take(&mut self.read_buffer);
         let outcome = loop {
             if budget.is_spent() {
                 break Ok(());
             }
-            match received.next(limit) {
+            match read_buffer.next(limit) {
                 Ok(Next::Item(item)) => {
                     if let Err(error) = self.on_item(item) {
                         break Err(error);
@@ -285,7 +285,7 @@ impl Session {
                 Err(_) => break Err(self.fail(Code::BrokerProtocol, "what answers is no Redis")),
             }
         };
-        self.received = received;
+        self.read_buffer = read_buffer;
         self.router.sink.deliver(&mut self.gathered);
         self.relieve();
         outcome
