@@ -11,6 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::error::Error;
+use protocol::frame::Message;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,9 +22,6 @@ use crate::outcome::Reply;
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
 
 pub use memory::MemoryBroker;
-
-use codes::error::Error;
-use protocol::frame::Message;
 
 /// The broker's part of the statistics.
 #[derive(Clone, Debug, Serialize)]

@@ -35,7 +35,7 @@ pub(crate) struct Routes {
     sink: Arc<dyn Sink>,
     /// Bytes that wait for Redis, of all links together.
     pub quota: Arc<Quota>,
-    /// Longest wait of a publish for its partition to be found.
+    /// The longest wait of a publish for its partition to be found.
     patience: Duration,
     /// Publishes of each partition without an answer. Outside of its lock: a link that closes counts them down.
     in_flight: Box<[AtomicU32]>,
@@ -130,7 +130,8 @@ impl Routes {
         added
     }
 
-    pub(crate) fn landed(&self, partition: usize) {
+    /// A publish or question of a partition is no longer under way.
+    fn landed(&self, partition: usize) {
         self.in_flight[partition].fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -239,7 +240,7 @@ impl Routes {
             let mut guard = self.partitions.all[index].lock();
             if self.partitions.is_closed() {
                 drop(guard);
-                self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
+                self.landed(index);
                 return self.give_up(parked);
             }
             let moving = guard.moving.get_or_insert_default();
@@ -248,7 +249,7 @@ impl Routes {
             moving.refused.push_back(parked);
         }
         // Only now: no other that waits may leave before this one waits too.
-        self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
+        self.landed(index);
         self.partitions.stale.notify_one();
     }
 
@@ -315,7 +316,7 @@ impl Routes {
             self.in_flight[index].fetch_add(1, Ordering::AcqRel);
             let added = link.pipeline.add(index, asker, Some(since), |out| out.extend_from_slice(&bytes));
             if let Err(NotAdded::Down(asker) | NotAdded::Full(asker)) = added {
-                self.in_flight[index].fetch_sub(1, Ordering::AcqRel);
+                self.landed(index);
                 self.give_up(Parked { bytes, asker, since });
             } else {
                 self.leave(&bytes);
