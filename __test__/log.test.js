@@ -90,6 +90,8 @@ describe('ACTORY_WEBSOCKET_LOG', () => {
     'debug,other=info',
     'actory_websocket::brokr=debug',
     '1',
+    ',',
+    'actory_websocket=',
     'actory_websocket=much\n',
     'x'.repeat(60),
   ])('names a value that is of no use: %j', async (log) => {

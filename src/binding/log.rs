@@ -48,13 +48,15 @@ pub(super) fn set_up(_: Object<'_>, env: Env) -> Result<()> {
     Ok(())
 }
 
-/// None where the value is of no use. Targets have to be ours: a misspelt level would pass for one. And no level is a number, as `1`
+/// None where the value is of no use. Targets have to be ours: a misspelt level would pass for one. No level is a number, for `1`
 /// looks like "on".
 fn install(value: &str) -> Option<()> {
     let value = value.trim();
-    let is_number =
-        |part: &str| part.rsplit('=').next().is_some_and(|level| level.trim().parse::<u8>().is_ok());
-    (!value.split(',').any(is_number)).then_some(())?;
+    let says_nothing = |part: &str| {
+        let level = part.rsplit('=').next().unwrap_or_default().trim();
+        level.is_empty() || level.parse::<u8>().is_ok()
+    };
+    (!value.split(',').any(says_nothing)).then_some(())?;
     let targets: Targets = value.parse().ok()?;
     let is_ours = |target: &str| {
         let mut parts = target.split("::");

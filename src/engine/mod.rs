@@ -79,11 +79,16 @@ impl Engine {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let node: String = random_name().chars().take(8).collect();
+        // All that is told of an engine is told in it, on whatever thread.
+        let span = tracing::error_span!("engine", name = node);
+        let _entered = span.enter();
         let registry = Arc::new(Registry::default());
         let limits = config.limits;
         let memory = Memory::new(limits.memory_bytes);
         let workers: Vec<WorkerThread> = (0..config.threads)
-            .map(|index| WorkerThread::start(number, &node, index, config.heartbeat, limits, memory.clone()))
+            .map(|index| {
+                WorkerThread::start(number, span.clone(), index, config.heartbeat, limits, memory.clone())
+            })
             .collect::<io::Result<_>>()
             .map_err(|error| Error::new(Code::Internal, format!("can't start worker threads: {error}")))?;
         if let Some(first) = workers.first() {
@@ -107,6 +112,7 @@ impl Engine {
             events,
             broker,
             counters: SharedCounters::default(),
+            span: span.clone(),
             limiter: Limiter::new(config.limits.max_connections),
             memory,
             asking: Mutex::default(),
@@ -126,7 +132,7 @@ impl Engine {
             node,
         };
         let Config { threads, relay, redis, .. } = &inner.shared.config;
-        tracing::info!(engine = inner.node, threads, ?relay, redis = redis.is_on(), "engine started");
+        tracing::info!(threads, ?relay, redis = redis.is_on(), "engine started");
         Ok(Engine { inner: Arc::new(inner) })
     }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use codes::error::shorten;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use protocol::endpoint::Routed;
 use protocol::frame::Message;
 use tokio::sync::{oneshot, watch};
+use tracing::Span;
 
 use super::config::Config;
 use super::router;
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     pub(super) events: Arc<Events>,
     pub(super) broker: Box<dyn Broker<Handle>>,
     pub(super) counters: SharedCounters,
+    /// The engine's, for what is told of it.
+    pub(super) span: Span,
     pub(crate) limiter: Limiter,
     pub(crate) memory: Arc<Memory>,
     /// Upgrades whose client the embedder is asked about.
@@ -43,6 +47,14 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts a refused upgrade by its error code, and tells of it. `remote` is the client's address, empty where it isn't known.
+    pub(super) fn count_refused(&self, code: &'static str, reason: &str, remote: &str) {
+        let _entered = self.span.enter();
+        let shown = || shorten(reason, 200);
+        tracing::info!(target: "actory_websocket::engine::upgrade", code, reason = shown(), remote, "upgrade refused");
+        self.counters.refused(code);
     }
 }
 
@@ -97,7 +109,7 @@ impl Application for Shared {
         self.registry.forget(handle);
         let Some(End { code, reason, by }) = end else { return };
         if announced {
-            tracing::debug!(id = handle.id, code, ?by, "connection ended");
+            tracing::debug!(id = handle.id, code, by = by.as_str(), "connection ended");
             self.counters.closed(code, by);
         }
         // The embedder may hold an object for a connection whose 101 could not be written.

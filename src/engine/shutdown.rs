@@ -29,7 +29,8 @@ impl Engine {
             return;
         }
         self.inner.over.store(drain.is_zero(), Ordering::Release);
-        info!(engine = self.inner.node, code, ?drain, "shutdown begins");
+        let _entered = self.shared().span.enter();
+        info!(code, ?drain, "shutdown begins");
         self.shared().closing.send_replace(true);
         let inner = self.inner.clone();
         let reason: Box<str> = reason.into();
@@ -52,6 +53,7 @@ impl Engine {
 impl Inner {
     fn wind_down(&self, drain: Duration, code: u16, reason: &str) {
         let shared = &self.shared;
+        let _entered = shared.span.enter();
         let begin = Instant::now();
         let connections: Vec<Arc<Handle>> =
             shared.registry.everyone().iter().flat_map(|group| group.snapshot()).collect();
@@ -77,19 +79,20 @@ impl Inner {
             });
         }
         self.over.store(true, Ordering::Release);
-        info!(engine = self.node, left = shared.limiter.count(), "connections closed");
+        info!(left = shared.limiter.count(), "connections closed");
         shared.broker.close(shared.config.limits.close_timeout);
-        info!(engine = self.node, "broker closed");
+        info!("broker closed");
         self.stop_workers();
         shared.events.push(Event::Closed);
     }
 
     /// Tasks that are left are dropped with their worker, which ends their sockets.
     fn stop_workers(&self) {
+        let _entered = self.shared.span.enter();
         let mut workers = self.workers.lock();
         workers.iter_mut().for_each(WorkerThread::stop);
         if !workers.is_empty() {
-            info!(engine = self.node, "engine stopped");
+            info!("engine stopped");
         }
         workers.clear();
     }

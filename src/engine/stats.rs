@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use codes::close::{self, ClosedBy};
-use codes::error::shorten;
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -40,10 +39,8 @@ impl CloseCounts {
 }
 
 impl SharedCounters {
-    /// Counts a refused handshake by its error code. `remote` is the client's address, empty where it isn't known.
-    pub fn refused(&self, code: &'static str, reason: &str, remote: &str) {
-        let shown = || shorten(reason, 200);
-        tracing::info!(target: "actory_websocket::engine::upgrade", code, reason = shown(), remote, "upgrade refused");
+    /// Counts a refused handshake by its error code.
+    pub fn refused(&self, code: &'static str) {
         *self.refused.lock().entry(code).or_default() += 1;
     }
 

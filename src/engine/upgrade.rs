@@ -99,7 +99,7 @@ impl Engine {
     pub fn upgrade(&self, taken: Taken, mut upgrade: Upgrade) -> Result<Ticket, Error> {
         let inner = &self.inner;
         if inner.shutting_down.load(Ordering::Acquire) {
-            inner.shared.counters.refused(Code::ShuttingDown.as_str(), "", &upgrade.remote);
+            inner.shared.count_refused(Code::ShuttingDown.as_str(), "", &upgrade.remote);
             return Err(closed());
         }
         let shared = &inner.shared;
@@ -142,12 +142,12 @@ impl Engine {
 
     /// Counts an upgrade that was refused before it got here.
     pub fn count_refused(&self, code: Code) {
-        self.shared().counters.refused(code.as_str(), "", "");
+        self.shared().count_refused(code.as_str(), "", "");
     }
 
     /// Counts an upgrade that was refused before it got here, and tells of it.
     pub fn note_refusal(&self, head: &RequestHead, remote: String, code: Code, message: String) {
-        self.shared().counters.refused(code.as_str(), &message, &remote);
+        self.shared().count_refused(code.as_str(), &message, &remote);
         self.shared().events.push_refusal(|| refusal_of(head, remote, code, message));
     }
 
@@ -252,7 +252,7 @@ impl Attempt {
             Ok(socket) => socket,
             Err(error) => {
                 let message = format!("the socket can't be watched: {error}");
-                shared.counters.refused(Code::Handover.as_str(), &message, handle.peer.remote());
+                shared.count_refused(Code::Handover.as_str(), &message, handle.peer.remote());
                 return report_refusal(&shared, report, Code::Handover.as_str(), &message);
             }
         };
@@ -268,7 +268,7 @@ impl Attempt {
             Err(_) => {
                 let code = Code::HandshakeTimeout.as_str();
                 const UNTAKEN: &str = "the client did not take the answer";
-                shared.counters.refused(code, UNTAKEN, handle.peer.remote());
+                shared.count_refused(code, UNTAKEN, handle.peer.remote());
                 return report_refusal(&shared, report, code, UNTAKEN);
             }
         }

@@ -1,5 +1,6 @@
 //! What the engine tells an operator, and that no secret is in it.
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Once};
 
@@ -20,6 +21,14 @@ use crate::worker::heartbeat::Heartbeat;
 /// What all engines of this process have told, those of other tests too.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// What each of their spans says of itself, by its id.
+static SPANS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// Ids of the spans that this thread is in.
+    static IN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
 struct Collector;
 
 struct Line(String);
@@ -38,17 +47,28 @@ impl Subscriber for Collector {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(format!("{} {}", event.metadata().level(), event.metadata().target()));
         event.record(&mut line);
-        LINES.lock().push(line.0);
+        let span = IN.with_borrow(|spans| spans.last().map(|id| SPANS.lock()[*id as usize - 1].clone()));
+        LINES.lock().push(line.0 + &span.unwrap_or_default());
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut line = Line(format!(" {}", attributes.metadata().name()));
+        attributes.record(&mut line);
+        let mut spans = SPANS.lock();
+        spans.push(line.0);
+        Id::from_u64(spans.len() as u64)
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+
+    fn enter(&self, id: &Id) {
+        IN.with_borrow_mut(|spans| spans.push(id.into_u64()));
+    }
+
+    fn exit(&self, _: &Id) {
+        IN.with_borrow_mut(|spans| spans.pop());
+    }
 }
 
 fn collect() {
@@ -61,6 +81,11 @@ fn line(parts: &[&str]) -> String {
     let find = || LINES.lock().iter().find(|line| parts.iter().all(|part| line.contains(part))).cloned();
     eventually(&format!("a line with {parts:?}"), || find().is_some());
     find().unwrap()
+}
+
+/// What its lines say, on whatever thread.
+fn engine_of(server: &Server) -> String {
+    format!("engine name=\"{}\"", server.engine.public_id(1).rsplit_once('-').unwrap().0)
 }
 
 fn expect_no_secret() {
@@ -94,7 +119,7 @@ fn a_connection_is_told_of_from_its_beginning_to_its_end() {
     let mut client = server.open(request.with("Cookie: session=hunter6"));
     line(&["DEBUG actory_websocket::engine", "connection opened", "198.51.100.8"]);
     client.send(&super::client::frame(CLOSE, &close_payload(4321, "hunter7\n")));
-    line(&["DEBUG actory_websocket::engine", "connection ended", "code=4321", "by=Peer"]);
+    line(&["DEBUG actory_websocket::engine", "connection ended", "code=4321", "by=\"peer\""]);
     expect_no_secret();
 }
 
@@ -125,8 +150,7 @@ fn a_peer_that_is_silent_and_one_that_is_slow_are_told_of() {
 fn an_engine_is_told_of_from_its_start_to_its_last_step() {
     collect();
     let server = Server::start(Config { threads: 3, ..config() });
-    let id = server.engine.public_id(1);
-    let engine = format!("engine=\"{}\"", id.rsplit_once('-').unwrap().0);
+    let engine = engine_of(&server);
     line(&["INFO actory_websocket::engine", "engine started", "threads=3", &engine]);
     server.engine.shutdown(std::time::Duration::ZERO, 1001, "hunter8");
     for step in ["shutdown begins", "connections closed", "broker closed", "engine stopped"] {
@@ -157,7 +181,7 @@ fn the_broker_tells_of_its_state_and_its_prefix_and_not_of_its_password() {
     redis.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     server.broker("the gap", |status| status.gap.is_some());
     line(&["DEBUG actory_websocket::broker", "link down", "ERR_BROKER_CONNECT"]);
-    line(&["INFO actory_websocket::broker", "broker status", "Up", "gap=Some"]);
+    line(&["INFO actory_websocket::broker", "broker status", "Up", "gap_since="]);
     drop((stranger, server));
     line(&["INFO actory_websocket::broker", "prefix given up", "told"]);
     expect_no_secret();

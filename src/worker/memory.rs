@@ -224,7 +224,7 @@ async fn evict_some(memory: &Memory, runtimes: &[Runtime]) -> Vec<Arc<Handle>> {
         if goes {
             freed += holder.handle.writer().own() + holder.unfinished;
             let (id, remote) = (holder.handle.id, holder.handle.peer.remote());
-            tracing::info!(id, remote, bytes = holder.bytes, "evicted for memory");
+            tracing::info!(id, remote, held_bytes = holder.bytes, "evicted for memory");
             holder.handle.evict();
         }
         goes

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Runtime};
+use tracing::Span;
 
 use super::connections::Care;
 use super::heartbeat::Heartbeat;
@@ -27,13 +28,13 @@ pub struct WorkerThread {
 }
 
 impl WorkerThread {
-    /// Starts a thread of an engine that has this number and this name.
+    /// Starts a thread of an engine that has this number. All that is told on it is told in `span`.
     ///
     /// # Errors
     /// The error of the system when it gives no thread, or no epoll descriptor.
     pub fn start(
         engine: usize,
-        name: &str,
+        span: Span,
         index: usize,
         heartbeat: Heartbeat,
         limits: Limits,
@@ -51,8 +52,6 @@ impl WorkerThread {
                 let _entered = runtime.enter();
                 Poller::new()?
             };
-            // All that is told on the thread is told of its engine.
-            let span = tracing::error_span!("engine", name);
             move || {
                 let _span = span.entered();
                 let worker = Worker::new(inbox, care);

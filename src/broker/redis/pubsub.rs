@@ -63,9 +63,10 @@ impl PubSub {
     /// # Errors
     /// `ERR_INTERNAL` with what the system says when it gives no thread.
     pub fn start(config: RedisConfig, notify: Box<dyn Fn() + Send + Sync>) -> Result<PubSub, Error> {
+        let node = random_name();
         let worker = WorkerThread::start(
             NO_ENGINE,
-            "pubsub",
+            tracing::error_span!("pubsub", name = node),
             0,
             Heartbeat::default(),
             Limits::default(),
@@ -79,7 +80,6 @@ impl PubSub {
             stalled: AtomicBool::new(false),
             skipped: RateLimitedLog::default(),
         });
-        let node = random_name();
         let counts = Arc::<Counts>::default();
         let quota = Arc::new(Quota::new(config.pending_bytes));
         let workers = std::slice::from_ref(&worker);

@@ -60,7 +60,7 @@ fn shorten(mut text: String) -> String {
 impl Visitor {
     /// Counts the refusal and tells of it. Returns the answer that the client gets.
     pub(super) fn refuse(&self, refusal: &Refusal) -> Vec<u8> {
-        self.shared.counters.refused(refusal.code, &refusal.message, &self.remote);
+        self.shared.count_refused(refusal.code, &refusal.message, &self.remote);
         self.report_refusal(refusal.told_code(), &refusal.message);
         if let Some(Seen { url, origin }) = self.seen.as_deref() {
             self.shared.events.push_refusal(|| events::RefusedUpgrade {

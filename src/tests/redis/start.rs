@@ -285,10 +285,11 @@ fn errors_of_the_greeting_have_codes_of_their_own() {
 #[test]
 fn no_error_of_a_redis_repeats_the_password() {
     const PASSWORD: &str = "hunter2hunter2";
-    // As Redis says it of a command that it doesn't know, and as a proxy may.
-    let echoes: [&'static [u8]; 2] = [
+    // As Redis says it of a command that it doesn't know, and as others may.
+    let echoes: [&'static [u8]; 3] = [
         b"-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'hunter2hunter2' \r\n",
         b"-ERR AUTH default hunter2hunter2 failed\r\n",
+        b"-hunter2hunter2 is no password\r\n",
     ];
     for answer in echoes {
         let fake = FakeRedis::saying(answer);
@@ -298,6 +299,15 @@ fn no_error_of_a_redis_repeats_the_password() {
         let message = down.error.unwrap().to_string();
         assert!(!message.contains("hunter2"), "{message}");
     }
+}
+
+#[test]
+fn an_error_of_a_redis_is_told_on_one_line() {
+    let fake = FakeRedis::saying(b"!32\r\nERR a\n2026 INFO forged\x1b[31m line\r\n");
+    let server = Server::start(with_redis(&fake.url()));
+    let down = server.broker("an error", |status| status.error.is_some());
+    let message = down.error.unwrap().to_string();
+    assert!(message.ends_with("ERR a\\n2026 INFO forged\\u{1b}[31m line"), "{message}");
 }
 
 #[test]

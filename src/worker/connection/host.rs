@@ -69,7 +69,8 @@ impl ConnectionHost<'_> {
         let dropped = writer.cut(&inbox.memory);
         inbox.counters.messages_dropped.add(dropped.messages);
         let (id, remote) = (handle.id, handle.peer.remote());
-        tracing::info!(id, remote, messages = dropped.messages, bytes = dropped.bytes, "slow consumer");
+        let (dropped_messages, dropped_bytes) = (dropped.messages, dropped.bytes);
+        tracing::info!(id, remote, code = SLOW.0, dropped_messages, dropped_bytes, "slow consumer");
         if is_told {
             app.on_slow(handle, dropped);
         }

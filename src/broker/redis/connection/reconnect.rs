@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use codes::error::{Code, Error};
+use codes::error::{Code, Error, shorten};
 use tokio::time::Instant;
 
 use super::link::{Link, Word};
@@ -42,7 +42,8 @@ pub(crate) async fn run(link: Arc<Link>, router: Arc<SubscriptionRouter>, finder
         *link.word.lock() = None;
         let retired = link.is_retired();
         if !retired {
-            tracing::debug!(node = router.node, link = link.number, code = error.code(), "link down");
+            let reason = || shorten(&error.message, 200);
+            tracing::debug!(link = link.number, code = error.code(), reason = reason(), "link down");
             router.link_down(&link, error);
             router.partitions.stale.notify_one();
         }
@@ -78,7 +79,7 @@ async fn connect(
         // It may be another name of the same server. Then the gap ends later than it had to.
         if before.is_some_and(|before| before != server.address) {
             let server = &server.address;
-            tracing::debug!(node = router.node, link = link.number, %server, "server named anew");
+            tracing::debug!(link = link.number, %server, "server named anew");
             router.subscriptions.expect_stragglers();
         }
         let (wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;

@@ -18,8 +18,6 @@ use crate::time_of_day::unix_ms;
 pub(crate) struct Links {
     links: Mutex<Vec<Arc<Link>>>,
     told: Mutex<Reported>,
-    /// This server's name.
-    node: String,
     sink: Arc<dyn Sink>,
     counts: Arc<Counts>,
 }
@@ -42,8 +40,8 @@ impl Default for Reported {
 }
 
 impl Links {
-    pub(crate) fn new(node: String, sink: Arc<dyn Sink>, counts: Arc<Counts>) -> Links {
-        Links { links: Mutex::default(), told: Mutex::default(), node, sink, counts }
+    pub(crate) fn new(sink: Arc<dyn Sink>, counts: Arc<Counts>) -> Links {
+        Links { links: Mutex::default(), told: Mutex::default(), sink, counts }
     }
 
     /// The links.
@@ -131,11 +129,12 @@ impl Links {
                 count(&self.counts.gaps);
             }
             let gap = gap.map(clock::until_now);
+            let (gap_since, gap_until) = gap.unzip();
             match &told.status.error {
-                None => info!(node = self.node, ?state, ?gap, "broker status"),
+                None => info!(?state, gap_since, gap_until, "broker status"),
                 Some(error) => {
                     let (code, reason) = (error.code(), shorten(&error.message, 200));
-                    warn!(node = self.node, ?state, ?gap, code, reason, "broker status");
+                    warn!(?state, gap_since, gap_until, code, reason, "broker status");
                 }
             }
             // Reported under the lock, so that states are told in their order.

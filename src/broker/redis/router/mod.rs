@@ -79,7 +79,7 @@ impl SubscriptionRouter {
             tls: Tls::of(&config),
             subscriptions: Subscriptions::new(partitions.clone(), sink.clone(), config.grace),
             routes: Routes::new(partitions.clone(), sink.clone(), quota, config.command_timeout),
-            links: Links::new(node.clone(), sink.clone(), counts.clone()),
+            links: Links::new(sink.clone(), counts.clone()),
             node,
             partitions,
             counts,

@@ -385,9 +385,15 @@ mod tests {
 
     #[test]
     fn all_publishes_that_wait_for_their_partitions_share_one_bound_and_leave_in_order() {
-        let mut worker =
-            WorkerThread::start(0, "", 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
-                .unwrap();
+        let mut worker = WorkerThread::start(
+            0,
+            tracing::Span::none(),
+            0,
+            Heartbeat::default(),
+            Limits::default(),
+            Memory::new(usize::MAX),
+        )
+        .unwrap();
         let config = RedisConfig {
             pending_bytes: 1 << 20,
             ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])

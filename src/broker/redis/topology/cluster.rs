@@ -51,7 +51,7 @@ impl Cluster {
                     self.apply(&masters);
                     self.masters = masters;
                     if moved {
-                        tracing::info!(node = self.router.node, masters = self.links.len(), "slots moved");
+                        tracing::info!(masters = self.links.len(), "slots moved");
                     }
                     changed
                 }
@@ -237,9 +237,15 @@ mod tests {
 
     #[test]
     fn a_master_that_names_no_host_keeps_a_link_that_is_down_for_an_attempt() {
-        let mut worker =
-            WorkerThread::start(0, "", 0, Heartbeat::default(), Limits::default(), Memory::new(usize::MAX))
-                .unwrap();
+        let mut worker = WorkerThread::start(
+            0,
+            tracing::Span::none(),
+            0,
+            Heartbeat::default(),
+            Limits::default(),
+            Memory::new(usize::MAX),
+        )
+        .unwrap();
         let config = RedisConfig {
             connect_timeout: Duration::from_secs(3600),
             ..RedisConfig::new(vec![Server::parse("redis://one:7000").unwrap()])

@@ -61,7 +61,7 @@ impl Finder {
 /// Finds out what there is, makes the links, and looks after them until the router is closed.
 pub(crate) async fn supervise(router: Arc<SubscriptionRouter>) {
     let Some((mode, server)) = discover(&router).await else { return };
-    tracing::info!(node = router.node, ?mode, server = %server.address, "Redis found");
+    tracing::info!(?mode, server = %server.address, "Redis found");
     router.partitions.set_sharded(mode == Mode::Cluster);
     if mode == Mode::Cluster {
         return Cluster::new(router).run().await;

@@ -200,10 +200,6 @@ impl Wire {
 
 /// An error reply as one of our errors.
 pub(crate) fn refusal(server: &Server, code: &str, details: &str) -> Error {
-    // A server that doesn't know a command repeats its arguments, and those of HELLO have the password.
-    let details = details.split(", with args beginning with").next().unwrap_or_default();
-    let password = server.login().map(|(_, password)| password).filter(|password| !password.is_empty());
-    let details = &password.map_or_else(|| details.to_owned(), |password| details.replace(password, "***"));
     let kind = match code {
         "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => Code::BrokerAuth,
         "NOPROTO" => Code::BrokerTooOld,
@@ -218,12 +214,23 @@ pub(crate) fn refusal(server: &Server, code: &str, details: &str) -> Error {
     if matches!(code, "NOAUTH" | "WRONGPASS")
         && server.login().is_none_or(|(_, password)| password.is_empty())
     {
-        return server.error(
-            kind,
-            format!("it wants a password, which redis.url or redis.password has to say: {code} {details}"),
-        );
+        let wanted = "it wants a password, which redis.url or redis.password has to say";
+        return server.error(kind, format!("{wanted}: {}", repeat(server, code, details)));
     }
-    server.error(kind, format!("{code} {details}"))
+    server.error(kind, repeat(server, code, details))
+}
+
+/// An error reply as it may be told: on one line, and without the password. A server that doesn't know a command repeats its
+/// arguments, and those of `HELLO` have the password.
+fn repeat(server: &Server, code: &str, details: &str) -> String {
+    let details = details.split(", with args beginning with").next().unwrap_or_default();
+    let mut text = format!("{code} {details}");
+    if let Some((_, password)) = server.login()
+        && !password.is_empty()
+    {
+        text = text.replace(password, "***");
+    }
+    text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect() } else { vec![c] }).collect()
 }
 
 /// An answer of the wrong shape.
