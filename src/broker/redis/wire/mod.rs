@@ -28,7 +28,7 @@ use resp::{Incoming, Parsed};
 use tls::Tls;
 
 /// Largest reply to a question: the slots of a cluster of a thousand nodes take a tenth of it.
-const MAX_REPLY: usize = 4 << 20;
+const MAX_ANSWER: usize = 4 << 20;
 
 /// A connection. Boxed TLS, so that the plain one stays small.
 #[derive(Debug)]
@@ -180,13 +180,13 @@ impl Wire {
         self.flush().await.map_err(lost)?;
         let mut buffer = Vec::new();
         loop {
-            match resp::parse(&buffer, MAX_REPLY) {
+            match resp::parse(&buffer, MAX_ANSWER) {
                 Ok(Parsed::Item(Incoming::Other(Value::ServerError(error)), _)) => {
                     return Err(refusal(server, error.code(), error.details().unwrap_or_default()));
                 }
                 Ok(Parsed::Item(Incoming::Other(value), _)) => return Ok(value),
                 Ok(Parsed::Item(Incoming::Number(number), _)) => return Ok(Value::Int(number)),
-                Ok(Parsed::Incomplete) if buffer.len() < MAX_REPLY => {}
+                Ok(Parsed::Incomplete) if buffer.len() < MAX_ANSWER => {}
                 _ => {
                     return Err(server.error(Code::BrokerProtocol, "what answers is no Redis"));
                 }

@@ -6,12 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::resp::{self, Incoming, Malformed, Parsed};
+use super::resp::{self, Incoming, MAX_REPLY, Malformed, Parsed};
 
 /// Room for what is read at once.
 const ROOM: usize = 64 << 10;
-/// Answers that are no messages are never as large as this, nor is a message's channel.
-const MAX_REPLY: usize = 1 << 20;
 
 /// What [`ReadBuffer::next`] finds.
 #[derive(Debug)]
@@ -89,11 +87,50 @@ impl ReadBuffer {
                 self.skip = bytes;
                 Ok(Next::Oversized)
             }
-            Parsed::Incomplete if self.end - self.start > limit + MAX_REPLY => Err(Malformed),
+            Parsed::Incomplete if self.end - self.start > self.longest(limit) => Err(Malformed),
             Parsed::Incomplete => {
                 self.unread = false;
                 Ok(Next::Incomplete)
             }
         }
+    }
+
+    /// Most bytes of the item that is unfinished: only pushes have payloads.
+    fn longest(&self, limit: usize) -> usize {
+        MAX_REPLY + if self.buffer[self.start] == b'>' { limit } else { 0 }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// True if an item that begins so is still waited for when so many bytes of it have come.
+    fn is_awaited(begin: &str, bytes: usize, limit: usize) -> bool {
+        let item = [begin.as_bytes(), &b"+\r\n".repeat(bytes / 3 + 1)].concat();
+        let mut item = &item[..bytes];
+        let mut buffer = ReadBuffer::default();
+        loop {
+            match buffer.poll_read(Pin::new(&mut item), &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(0)) => return true,
+                read => assert!(matches!(read, Poll::Ready(Ok(_)))),
+            }
+            if buffer.next(limit).is_err() {
+                return false;
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_that_never_ends_is_waited_for_up_to_its_own_limit_and_a_message_up_to_that_of_payloads() {
+        const LIMIT: usize = 4 * MAX_REPLY;
+        assert!(is_awaited("*300000\r\n", 800_000, LIMIT));
+        assert!(!is_awaited("*349525\r\n", MAX_REPLY + 1, LIMIT), "an array");
+        assert!(!is_awaited("*9000000\r\n", 100, LIMIT), "it can't end in time");
+        let message = format!(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n${LIMIT}\r\n");
+        assert!(is_awaited(&message, 3 * MAX_REPLY, LIMIT), "a payload");
     }
 }

@@ -9,6 +9,10 @@ use redis::Value;
 const MAX_DEPTH: usize = 16;
 /// Longest line: errors and numbers.
 const MAX_LINE: usize = 64 << 10;
+/// Replies that are no messages are never as large as this, nor is a message's channel.
+pub(super) const MAX_REPLY: usize = 1 << 20;
+/// The smallest element of a reply, such as `_` and the end of its line.
+const MIN_ELEMENT: usize = 3;
 
 /// The bytes are not RESP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +99,10 @@ fn end_of_value(buf: &[u8], at: usize, depth: usize) -> Result<Option<usize>, Ma
         b'|' => length(rest)?.checked_mul(2).and_then(|n| n.checked_add(1)).ok_or(Malformed)?,
         _ => return Err(Malformed),
     };
+    // It would be looked through anew with each byte that comes.
+    if elements > MAX_REPLY / MIN_ELEMENT {
+        return Err(Malformed);
+    }
     for _ in 0..elements {
         match end_of_value(buf, next, depth + 1)? {
             Some(end) => next = end,
