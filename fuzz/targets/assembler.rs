@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-// What the shared files know as their crate's.
+// The shared files know these as their crate's.
 use protocol::{assembler, endpoint, extension, frame};
 
 #[path = "../../crates/protocol/src/assembler/tests/differential.rs"]

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-// What the shared file knows as its crate's.
+// The shared file knows it as its crate's.
 use protocol::frame;
 
 #[path = "../../crates/protocol/src/assembler/tests/any_frame.rs"]

@@ -1,4 +1,4 @@
-//! How often memory is asked for, exactly: per message, and per connection. In a process with one worker, whose other thread, the
+//! The exact number of allocations: per message, and per connection. In a process with one worker, whose other thread, the
 //! test, asks for none meanwhile but inside of the engine's own calls.
 
 use std::alloc::System;
@@ -18,7 +18,7 @@ use crate::events::Interest;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How often a thing is done before it is counted, so that buffers have the size that they keep, and how often it is counted.
+/// The number of times that a thing is done before it is counted, so that buffers have the size that they keep, and in which it is counted.
 const WARM: usize = 300;
 const TIMES: usize = 100;
 
@@ -38,7 +38,7 @@ fn settle() {
     }
 }
 
-/// How often memory is asked for, a buffer that grows included, while `work` is done.
+/// The number of allocations, growing buffers included, while `work` is done.
 fn count(work: impl FnOnce()) -> usize {
     settle();
     let region = Region::new(ALLOCATOR);
@@ -97,7 +97,7 @@ fn a_connection_asks_for_as_much_memory_as_ever() {
         let server = server(Relay::User);
         // It keeps the worker's sweeper, which is started for the first and ends with the last.
         let _first = server.connect();
-        // Who takes events, and when, is the embedder's.
+        // The embedder takes events, when it likes.
         server.engine.set_interest(Interest(0));
         // Before: what Node and the client have of it.
         let prepare = |_| {

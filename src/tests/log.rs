@@ -1,4 +1,4 @@
-//! What the engine tells an operator, and that no secret is in it.
+//! The engine tells an operator what happens, and no secret.
 
 use std::cell::RefCell;
 use std::fmt::{Debug, Write};
@@ -18,10 +18,10 @@ use crate::engine::config::{Auth, Config};
 use crate::events::broker_status::State;
 use crate::worker::heartbeat::Heartbeat;
 
-/// What all engines of this process have told, those of other tests too.
+/// The lines of all engines of this process, those of other tests too.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// What each of their spans says of itself, by its id.
+/// The text of each of their spans, by its id.
 static SPANS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -83,7 +83,7 @@ fn line(parts: &[&str]) -> String {
     find().unwrap()
 }
 
-/// What its lines say, on whatever thread.
+/// The engine's name in its lines, on whatever thread.
 fn engine_of(server: &Server) -> String {
     format!("engine name=\"{}\"", server.engine.public_id(1).rsplit_once('-').unwrap().0)
 }

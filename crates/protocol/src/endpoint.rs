@@ -63,7 +63,7 @@ pub enum Routed {
     Reflect,
 }
 
-/// When an endpoint is to hear of [`Endpoint::on_deadline`], from now on. A new deadline replaces the one before.
+/// The time, from now on, at which an endpoint is to hear of [`Endpoint::on_deadline`]. A new deadline replaces the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
     /// After the time that an end may take.
@@ -110,7 +110,7 @@ pub struct Holding {
     pub unfinished: usize,
 }
 
-/// Why and how to close.
+/// A request to close: code and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseRequest {
     /// Close code to send.

@@ -2,7 +2,7 @@
 
 use crate::assembler::Violation;
 
-/// What was negotiated for a connection. A message is its own if the first frame of it has a reserved bit that it claims. No other
+/// The extension that was negotiated for a connection. A message is its own if the first frame of it has a reserved bit that it claims. No other
 /// frame may have one, neither the fragments that follow nor control frames.
 pub trait Extension {
     /// True if a message may begin with these reserved bits of a frame's first byte (0x40, 0x20, 0x10), of which some are set.

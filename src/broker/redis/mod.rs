@@ -163,7 +163,7 @@ fn name_of(topic: Topic<'_>) -> String {
     }
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
     /// It is on its way.

@@ -12,7 +12,7 @@ use super::{Commands, Deadline, Effect, Endpoint, Holding, Host, Phase};
 use crate::assembler::Violation;
 use crate::frame;
 
-/// Why a peer goes that doesn't keep up: code and reason.
+/// The end of a peer that doesn't keep up: code and reason.
 pub const SLOW: (u16, &str) = (close::SLOW_CONSUMER, "too slow");
 const SILENT: &str = "no answer to ping";
 

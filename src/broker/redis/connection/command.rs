@@ -25,9 +25,9 @@ const ROLE: &str = "ROLE";
 pub(crate) enum Command {
     /// A publish, or the question how many subscribers a channel has.
     Ask(Asker),
-    /// So many confirmations are to come. `take`: see `Pipeline::subscribe`.
+    /// `left` confirmations are to come. `take`: see `Pipeline::subscribe`.
     Subscribe { left: usize, take: u64 },
-    /// So many confirmations are to come.
+    /// `left` confirmations are to come.
     Unsubscribe { left: usize },
     /// An `SUNSUBSCRIBE` and a `PING`: its confirmations look like those of slots that move away, and may be missing.
     ShardUnsubscribe,
@@ -96,7 +96,7 @@ impl Command {
         if let Command::Ask(asker) = self { Some(asker) } else { None }
     }
 
-    /// What it is called, sharded or not, to those who read of it.
+    /// Its name, sharded or not, in errors.
     fn name(&self) -> &'static str {
         match self {
             Command::Ask(Asker::Subscribers { .. }) => "PUBSUB NUMSUB",
@@ -235,7 +235,7 @@ pub(crate) struct Asked {
     pub asker: Asker,
     /// The partition that it belongs to.
     pub partition: usize,
-    /// Since when it waits to be taken where its partition lies, if it was refused before.
+    /// The beginning of its wait to be taken where its partition lies, if it was refused before.
     pub since: Option<Instant>,
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     inner: Mutex<Reading>,
-    /// When what is proven to have arrived was published.
+    /// The time at which the last message was published that is proven to have arrived.
     proven: AtomicU64,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Health {
 pub(crate) struct Reading {
     phase: LinkPhase,
     pub error: Option<Error>,
-    /// Since when it has been down, if it ever was tried.
+    /// The time since which it has been down, if it ever was tried.
     down: Option<Instant>,
 }
 

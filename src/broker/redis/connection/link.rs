@@ -25,11 +25,11 @@ pub(crate) struct Link {
     pub pipeline: Pipeline,
     /// See [`Health`].
     pub health: Health,
-    /// When it was made.
+    /// The time at which it was made.
     pub born: u64,
-    /// Where it is connected, or is about to be, in the words by which that was found.
+    /// The place where it is connected, or is about to be, in the words by which that was found.
     pub(super) word: Mutex<Option<Word>>,
-    /// Where it last was.
+    /// The place where it last was.
     pub(super) last_address: Mutex<Option<Address>>,
     retired: AtomicBool,
     changed: Notify,
@@ -67,7 +67,7 @@ impl Link {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Where it is connected, or is about to be, in the words by which that was found.
+    /// The place where it is connected, or is about to be, in the words by which that was found.
     pub(crate) fn word(&self) -> Option<Word> {
         self.word.lock().clone()
     }

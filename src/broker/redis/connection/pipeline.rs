@@ -20,7 +20,7 @@ use crate::worker::quota::Quota;
 /// Channels of one take.
 const CHANNELS_PER_TAKE: usize = CHANNELS_PER_COMMAND;
 
-/// Why a command was not added. Gives back who asks.
+/// The reason for which a command was not added. Gives back who asks.
 #[derive(Debug)]
 pub(crate) enum NotAdded {
     /// The connection is down.

@@ -7,7 +7,7 @@ use crate::broker::redis::config::Server;
 use crate::broker::redis::failure::{lost, uncertain};
 use crate::broker::redis::wire::{refusal, unexpected};
 
-/// Why a command is refused.
+/// The reason for which a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
     /// The slot is on another node of the cluster.
@@ -29,7 +29,7 @@ pub(crate) enum ReplyStep<'a> {
     Done,
     /// A publish or a question has come to this.
     Settle(CommandOutcome),
-    /// So many subscribers there are, if the partition is still here.
+    /// The number of subscribers, if the partition is still here.
     Count(u64),
     /// Nobody got it: it may go where it belongs.
     Park,
@@ -84,7 +84,7 @@ pub(crate) struct ReplySource {
 }
 
 impl ReplySource {
-    /// Why it refuses. From one server alone `MOVED` is a refusal like any other.
+    /// The reason for which it refuses. From one server alone `MOVED` is a refusal like any other.
     pub(crate) fn why(&self, error: &ServerError) -> RefusalKind {
         match error.code() {
             "MOVED" if self.is_sharded => RefusalKind::Moved,

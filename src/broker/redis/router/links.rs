@@ -25,7 +25,7 @@ pub(crate) struct Links {
 #[derive(Debug)]
 struct Reported {
     status: BrokerStatus,
-    /// Why there is no link at all.
+    /// The reason for which there is no link at all.
     trouble: Option<Error>,
     waiting: Vec<u64>,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Partitions {
     pub prefix: String,
     /// Set when a server has said whether it belongs to a cluster.
     sharded: OnceLock<bool>,
-    /// Which link has which should be looked at again.
+    /// Notified when links and partitions should be looked at again.
     pub stale: Notify,
     closed: AtomicBool,
 }

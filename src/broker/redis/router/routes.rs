@@ -1,4 +1,4 @@
-//! Which link each partition goes over, and what becomes of publishes while that changes.
+//! The links that partitions go over, and the publishes that wait while that changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

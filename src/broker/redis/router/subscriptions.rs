@@ -41,7 +41,7 @@ pub(crate) struct Subscriptions {
     grace: Duration,
     /// Those that nobody needs, and until when.
     expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
-    /// When it began. Times are of [`clock`].
+    /// Its beginning. Times are of [`clock`].
     pub began: u64,
     /// Up to then the Sentinels named the master that the links are connected to.
     agreed: AtomicU64,

@@ -11,7 +11,7 @@ use super::resp::{self, Incoming, MAX_REPLY, Malformed, Parsed};
 /// Room for what is read at once.
 const ROOM: usize = 64 << 10;
 
-/// What [`ReadBuffer::next`] finds.
+/// The findings of [`ReadBuffer::next`].
 #[derive(Debug)]
 pub(crate) enum Next<'a> {
     Item(Incoming<'a>),
@@ -65,7 +65,7 @@ impl ReadBuffer {
     /// The next item. Payloads of more than `limit` bytes are not waited for.
     ///
     /// # Errors
-    /// What answers is no Redis.
+    /// The server is no Redis.
     pub(crate) fn next(&mut self, limit: usize) -> Result<Next<'_>, Malformed> {
         let skipped = self.skip.min(self.end - self.start);
         self.skip -= skipped;

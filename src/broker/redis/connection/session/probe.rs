@@ -14,7 +14,7 @@ pub(super) struct Probe {
     sent: Instant,
 }
 
-/// Where it is published.
+/// The channel that it is published on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ProbeChannel {
     /// That is still to be found.
@@ -24,7 +24,7 @@ pub(super) enum ProbeChannel {
     Forbidden,
 }
 
-/// How far the last probe has come. `alone`: nothing was unanswered when it was sent.
+/// The progress of the last probe. `alone`: nothing was unanswered when it was sent.
 #[derive(Clone, Copy, Debug)]
 enum ProbeRound {
     Sent { alone: bool },
