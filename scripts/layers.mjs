@@ -36,11 +36,10 @@ const paths = listed
   .split('\n')
   .filter((path) => path.endsWith('.rs') && !isTest(path) && existsSync(join(root, path)));
 
-/** A file's code, without comments and without the tests at its end. */
+/** A file's code without comments and without its modules of tests, which rustfmt ends with a brace at the line's start. */
 function codeOf(path) {
   const code = readFileSync(join(root, path), 'utf8').replace(/\/\/.*$/gm, '');
-  const end = code.search(/#\[cfg\((all\()?test\b[^\n]*\n(#\[[^\n]*\n)*mod \w+ \{/);
-  return end < 0 ? code : code.slice(0, end);
+  return code.replace(/#\[cfg\((all\()?test\b[^\n]*\n(#\[[^\n]*\n)*mod \w+ \{\n[\s\S]*?\n\}/g, '');
 }
 
 /** `src/worker/handle/flags.rs` -> ['worker', 'handle', 'flags']. */
