@@ -235,10 +235,10 @@ impl Dispatcher {
             settled => {
                 let nodes = u32::try_from(settled.number()?).unwrap_or(u32::MAX);
                 let nodes = if shared { None } else { Some(nodes) };
-                return Ok(Delivery { status: Status::Published, nodes, local });
+                return Ok(Delivery { status: Status::Published, nodes, local, position: None });
             }
         };
-        Ok(Delivery { status, nodes: None, local })
+        Ok(Delivery { status, nodes: None, local, position: None })
     }
 }
 

@@ -33,7 +33,7 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
-use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, RawChannels};
+use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels};
 use crate::events::Events;
 use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::random_name::random_name;
@@ -45,6 +45,7 @@ use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
 use crate::worker::scheduler::charge;
 use crate::worker::thread::WorkerThread;
+use ::history::position::Position;
 use asker::Asker;
 use claim::Claim;
 use codes::error::Error;
@@ -137,7 +138,12 @@ impl RedisBroker {
             return Err(self.away());
         }
         count(&self.router.counts.local);
-        Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local: serve() })))
+        Ok(Reply::Now(Answer::Delivery(Delivery {
+            status: Status::Local,
+            nodes: None,
+            local: serve(),
+            position: None,
+        })))
     }
 
     fn away(&self) -> Error {
@@ -185,7 +191,13 @@ fn sent(added: Result<(), NotAdded>) -> Result<Sent, Error> {
 }
 
 impl Fanout<Handle> for RedisBroker {
-    fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
+    fn publish(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        options: PublishOptions<'_>,
+    ) -> Result<Reply, Error> {
+        let strict = options.is_strict;
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
         let shared = matches!(channel, Channel::User(_)) && self.routing == Routing::Shared;
@@ -201,10 +213,7 @@ impl Fanout<Handle> for RedisBroker {
         charge(RELAY + u64::from(cost));
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
-        let channel = match to {
-            RelayTarget::OwnUser => Channel::User(&sender.user),
-            RelayTarget::Room(room) => Channel::Room(room),
-        };
+        let channel = to.channel(sender);
         let epoch = self.intake.pace().epoch();
         let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
         if matches!(sent, Ok(Sent::Added)) {
@@ -301,6 +310,13 @@ impl RawChannels for RedisBroker {
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.dispatcher.ticket();
         self.later(ticket, self.router.routes.publish_raw(channel, payload, Asker::Receivers { ticket }))
+    }
+}
+
+impl History for RedisBroker {
+    fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
+        let _ = (topic, after, limit);
+        Err(self.away())
     }
 }
 

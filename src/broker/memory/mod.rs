@@ -1,12 +1,19 @@
 //! The broker of a single server: what is published is delivered here, at once, on the caller's thread.
 
+mod logs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::history::position::Position;
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 
-use super::{Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, RawChannels};
+use self::logs::Logs;
+use super::history::HistoryConfig;
+use super::{
+    Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels,
+};
 use crate::events::broker_status::State;
 use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::registry::Registry;
@@ -20,28 +27,63 @@ use crate::worker::handle::Handle;
 pub struct MemoryBroker {
     registry: Arc<Registry>,
     outbox_limit: usize,
+    history: HistoryConfig,
+    logs: Arc<Logs>,
     since: u64,
 }
 
 impl MemoryBroker {
     /// A broker that delivers to the connections in `registry`.
-    pub fn new(registry: Arc<Registry>, outbox_limit: usize) -> Self {
-        MemoryBroker { registry, outbox_limit, since: unix_ms() }
+    pub fn new(registry: Arc<Registry>, outbox_limit: usize, history: HistoryConfig) -> Self {
+        MemoryBroker { registry, outbox_limit, history, logs: Arc::new(Logs::new()), since: unix_ms() }
+    }
+
+    /// Drops what histories keep no more, from time to time, for as long as the broker is there.
+    pub(crate) fn sweeper(&self) -> impl Future<Output = ()> + Send + 'static {
+        logs::sweep(Arc::downgrade(&self.logs))
+    }
+
+    fn log(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        key: Option<&str>,
+        deliver: impl Fn() -> u32,
+    ) -> Option<(Position, u32)> {
+        let topic = channel.topic()?;
+        let bounds = self.history.bounds_of(topic)?;
+        let (position, delivered) = self.logs.publish(topic, bounds, key, message, deliver)?;
+        Some((position, delivered.unwrap_or_default()))
     }
 }
 
 impl Fanout<Handle> for MemoryBroker {
-    fn publish(&self, channel: Channel<'_>, message: Message<'_>, _strict: bool) -> Result<Reply, Error> {
-        Ok(served(deliver(&self.registry, channel, message, self.outbox_limit)))
+    fn publish(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        options: PublishOptions<'_>,
+    ) -> Result<Reply, Error> {
+        let deliver = || deliver(&self.registry, channel, message, self.outbox_limit);
+        options.check(&self.history, channel)?;
+        if !options.is_fleeting
+            && let Some((position, local)) = self.log(channel, message, options.idempotency_key, deliver)
+        {
+            return Ok(served(local, Some(position)));
+        }
+        Ok(served(deliver(), None))
     }
 
     fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, producer: &Arc<Handle>) -> Result<(), Error> {
-        relay(&self.registry, to, message, producer, self.outbox_limit);
+        let relay = || relay(&self.registry, to, message, producer, self.outbox_limit);
+        if !self.history.is_on() || self.log(to.channel(producer), message, None, relay).is_none() {
+            relay();
+        }
         Ok(())
     }
 
     fn disconnect_user(&self, user: &str, code: u16, reason: &str, _strict: bool) -> Result<Reply, Error> {
-        Ok(served(self.registry.disconnect_user(user, code, reason)))
+        Ok(served(self.registry.disconnect_user(user, code, reason), None))
     }
 
     fn is_alone(&self) -> bool {
@@ -58,9 +100,9 @@ impl Fanout<Handle> for MemoryBroker {
 }
 
 /// The reply for a message, or a close, that so many connections here got.
-fn served(local: u32) -> Reply {
+fn served(local: u32, position: Option<Position>) -> Reply {
     let nodes = Some(u32::from(local > 0));
-    Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local }))
+    Reply::Now(Answer::Delivery(Delivery { status: Status::Published, nodes, local, position }))
 }
 
 impl Counting for MemoryBroker {
@@ -78,6 +120,13 @@ impl RawChannels for MemoryBroker {
     fn publish_raw(&self, _channel: &str, _payload: &[u8]) -> Result<Reply, Error> {
         let message = "there is no Redis: neither the option redis.url nor REDIS_URL says where it is, or redis is false";
         Err(Error::new(Code::BrokerUnavailable, message))
+    }
+}
+
+impl History for MemoryBroker {
+    fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
+        self.history.check(topic)?;
+        Ok(Reply::Now(Answer::History(Box::new(self.logs.read(topic, after, limit)))))
     }
 }
 
