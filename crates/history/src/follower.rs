@@ -122,6 +122,11 @@ impl Follower {
         self.state == State::Following
     }
 
+    /// True if nothing can be missed unnoticed from here on.
+    pub fn is_placed(&self) -> bool {
+        self.state == State::Following || self.state != State::Cut && self.known != Known::Nothing
+    }
+
     /// The subscription is over, or its link is down. Questions won't be answered.
     pub fn on_cut(&mut self) {
         self.state = State::Cut;
@@ -131,6 +136,8 @@ impl Follower {
 
     /// The subscription is confirmed: what is published from here on comes.
     pub fn on_subscribed(&mut self) -> Ask {
+        // Whoever is subscribed again was cut, whether that was noticed or not.
+        self.on_cut();
         self.state = State::Asking;
         Ask::Meta
     }

@@ -15,8 +15,6 @@ pub struct Meta {
     pub epoch: Epoch,
     /// The offset of the last message; 0: there was none.
     pub offset: u64,
-    /// When the life of the kept messages was last extended, in Unix milliseconds: the store's own business.
-    pub extended: u64,
     /// The last terms with the offsets of their first messages, the newest first. At least one, at most [`MAX_TERMS`].
     pub terms: Vec<(Term, u64)>,
 }
@@ -82,10 +80,10 @@ fn end_of_older(terms: &[(Term, u64)]) -> u64 {
     terms.first().map_or(0, |(_, first)| first - 1)
 }
 
-/// As it is stored: `<epoch> <offset> <extended> <term>@<first> <term>@<first> …`.
+/// As it is stored: `<epoch> <offset> <term>@<first> <term>@<first> …`.
 impl fmt::Display for Meta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.epoch, self.offset, self.extended)?;
+        write!(f, "{} {}", self.epoch, self.offset)?;
         self.terms.iter().try_for_each(|(term, first)| write!(f, " {term}@{first}"))
     }
 }
@@ -97,16 +95,16 @@ impl FromStr for Meta {
         let mut words = text.split(' ');
         let mut word = || words.next().ok_or(NoPosition);
         let epoch = Epoch::new(word()?.as_bytes()).ok_or(NoPosition)?;
-        let [offset, extended] = [number(word()?), number(word()?)];
+        let offset = number(word()?);
         let terms = words.map(|word| {
             let (term, first) = word.split_once('@')?;
             Some((Term::new(term.as_bytes())?, number(first).filter(|first| *first > 0)?))
         });
         let terms: Vec<(Term, u64)> = terms.collect::<Option<_>>().ok_or(NoPosition)?;
-        let (Some(offset), Some(extended), false) = (offset, extended, terms.is_empty()) else {
-            return Err(NoPosition);
-        };
-        Ok(Meta { epoch, offset, extended, terms })
+        match offset {
+            Some(offset) if !terms.is_empty() => Ok(Meta { epoch, offset, terms }),
+            _ => Err(NoPosition),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::reply::{CommandOutcome, RefusalKind, ReplySource, ReplyStep};
+use super::script::{self, Published};
 use crate::broker::redis::asker::Asker;
 use crate::broker::redis::wire::resp::{self, Incoming};
 use crate::broker::redis::wire::text;
@@ -37,6 +38,14 @@ pub(crate) enum Command {
     Role,
     /// `ROLE`, because subscriptions have ended by themselves.
     VerifyRole,
+    /// `PUBSUB SHARDNUMSUB` of all servers, and of those that can read positions.
+    Formats,
+    /// `MGET` of how far these topics are.
+    Metas { names: Vec<Box<str>> },
+    /// The script that reads messages of a topic.
+    Messages { name: Box<str>, from: u64 },
+    /// `SCRIPT LOAD`. `last`: of those that are needed.
+    Load { last: bool },
 }
 
 /// Encodes a publish. Channel and payload are given in pieces.
@@ -51,6 +60,11 @@ pub(crate) fn publish(out: &mut Vec<u8>, sharded: bool, channel: &[&[u8]], paylo
 pub(crate) fn count_subscribers(out: &mut Vec<u8>, channel: &RedisChannel) {
     let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
     resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]);
+}
+
+/// Encodes [`Command::Formats`].
+pub(crate) fn formats(out: &mut Vec<u8>, all: &RedisChannel, new: &RedisChannel) {
+    resp::command(out, &[b"PUBSUB", b"SHARDNUMSUB", all.name.as_bytes(), new.name.as_bytes()]);
 }
 
 /// Encodes [`Command::Probe`].
@@ -105,6 +119,10 @@ impl Command {
             Command::Unsubscribe { .. } => "UNSUBSCRIBE",
             Command::ShardUnsubscribe => "SUNSUBSCRIBE",
             Command::Role | Command::VerifyRole => ROLE,
+            Command::Formats => "PUBSUB SHARDNUMSUB",
+            Command::Metas { .. } => "MGET",
+            Command::Messages { .. } => "EVALSHA",
+            Command::Load { .. } => "SCRIPT LOAD",
         }
     }
 
@@ -136,15 +154,62 @@ impl Command {
                 }
             }
             (Command::Ask(asker), Incoming::Number(number))
-                if !matches!(asker, Asker::Subscribers { .. }) =>
+                if !matches!(asker, Asker::Subscribers { .. } | Asker::History(_)) =>
             {
                 ReplyStep::Settle(CommandOutcome::Number(natural(*number)))
             }
-            (Command::Ask(_), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+            (Command::Ask(asker), Incoming::Other(Value::BulkString(reply))) if asker.is_kept() => {
+                match script::published(reply) {
+                    Some(Published::Now { nodes, position }) => {
+                        ReplyStep::Settle(CommandOutcome::Placed { nodes, position })
+                    }
+                    Some(Published::Before(position)) => {
+                        ReplyStep::Settle(CommandOutcome::Repeated(position))
+                    }
+                    None => return Err(by.unexpected("EVALSHA")),
+                }
+            }
+            (Command::Ask(Asker::History(_)), Incoming::Other(reply @ Value::Array(_))) => {
+                let part = script::log_part(reply).ok_or_else(|| by.unexpected("EVALSHA"))?;
+                ReplyStep::Settle(CommandOutcome::Log(Box::new(part)))
+            }
+            (Command::Ask(asker), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
                 RefusalKind::Moved => ReplyStep::Park,
+                RefusalKind::NoScript if asker.is_script() => ReplyStep::Reload,
+                // Nobody got it: the next master may take it.
+                RefusalKind::Replaced if asker.is_kept() => ReplyStep::Park,
                 RefusalKind::Unserved => ReplyStep::Settle(CommandOutcome::Unsent),
                 _ => ReplyStep::Settle(CommandOutcome::Refused(by.refusal(error))),
             },
+            (Command::Formats, Incoming::Other(Value::Array(counted))) => match counted[..] {
+                [_, Value::Int(all), _, Value::Int(new)] => ReplyStep::Formats { has_old: all > new },
+                _ => return Err(by.unexpected("PUBSUB SHARDNUMSUB")),
+            },
+            // Elsewhere, or forbidden: what was known counts.
+            (Command::Formats, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
+            (Command::Metas { names }, Incoming::Other(Value::Array(metas)))
+                if metas.len() == names.len() =>
+            {
+                ReplyStep::Metas
+            }
+            (Command::Messages { .. }, Incoming::Other(reply @ Value::Array(_))) => {
+                let part = script::log_part(reply).ok_or_else(|| by.unexpected("EVALSHA"))?;
+                ReplyStep::Messages(part)
+            }
+            (
+                Command::Metas { .. } | Command::Messages { .. },
+                Incoming::Other(Value::ServerError(error)),
+            ) => ReplyStep::Unread(by.why(error)),
+            (Command::Load { last }, Incoming::Other(Value::BulkString(_))) => {
+                if *last {
+                    ReplyStep::Loaded
+                } else {
+                    ReplyStep::Done
+                }
+            }
+            (Command::Load { .. }, Incoming::Other(Value::ServerError(error))) => {
+                return Err(by.refusal(error));
+            }
             (Command::Subscribe { left, take }, Incoming::Subscribed { channel }) => {
                 *left -= 1;
                 ReplyStep::Confirm { channel, take: *take, last: *left == 0 }
@@ -152,7 +217,7 @@ impl Command {
             (Command::Subscribe { .. }, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
                 RefusalKind::Moved | RefusalKind::Unserved => ReplyStep::Revoke,
                 RefusalKind::Forbidden => ReplyStep::Forbid(by.refusal(error)),
-                RefusalKind::Other => return Err(by.refusal(error)),
+                _ => return Err(by.refusal(error)),
             },
             (Command::Unsubscribe { left }, Incoming::Unsubscribed { .. }) if *left > 1 => {
                 *left -= 1;

@@ -1,7 +1,7 @@
 //! All partitions, and which name falls into which.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -13,6 +13,12 @@ use crate::broker::redis::connection::command::RedisChannel;
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub(crate) const SHARED: &str = "messages";
 
+/// The channel of what servers tell each other.
+pub(crate) const CONTROL: &str = "control";
+/// All servers that can read positions listen on it, and those of before don't. It lies where [`CONTROL`] does, on which all do: of
+/// the two numbers of subscribers one tells whether there is a server of before.
+pub(crate) const FORMAT: &str = "format:2";
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Partitions {
@@ -22,6 +28,8 @@ pub(crate) struct Partitions {
     pub prefix: String,
     /// Set when a server has said whether it belongs to a cluster.
     sharded: OnceLock<bool>,
+    /// How often in a row a cluster has had servers that can't read positions; `u8::MAX`: it was not asked yet.
+    old_servers: AtomicU8,
     /// Notified when links and partitions should be looked at again.
     pub stale: Notify,
     closed: AtomicBool,
@@ -34,6 +42,7 @@ impl Partitions {
             all: (0..2 * PARTITIONS).map(|_| Mutex::default()).collect(),
             prefix,
             sharded: OnceLock::new(),
+            old_servers: AtomicU8::new(u8::MAX),
             stale: Notify::new(),
             closed: AtomicBool::new(false),
         }
@@ -59,6 +68,24 @@ impl Partitions {
         let _ = self.sharded.set(sharded);
     }
 
+    /// A cluster has servers that can't read positions, or has none.
+    pub(crate) fn note_old_servers(&self, has_some: bool) {
+        let before = self.old_servers.load(Ordering::Acquire);
+        let now = match (has_some, before) {
+            (false, _) => 0,
+            // The first answer counts.
+            (true, u8::MAX) => 2,
+            // A server that subscribes anew, for its slots have moved, may look like one for a moment.
+            (true, before) => (before + 1).min(2),
+        };
+        self.old_servers.store(now, Ordering::Release);
+    }
+
+    /// True if a cluster has servers that can't read positions. One Redis alone is asked with each message.
+    pub(crate) fn has_old_servers(&self) -> bool {
+        self.old_servers.load(Ordering::Acquire) == 2
+    }
+
     /// True if channels are the embedder's, and named by it; ours have a prefix.
     pub(crate) fn has_foreign_channels(&self) -> bool {
         self.prefix.is_empty()
@@ -67,6 +94,7 @@ impl Partitions {
     /// The partition of a name that is given in pieces: a kind, if it has one, and what is told apart by it.
     pub(crate) fn partition(&self, [kind, id]: [&str; 2]) -> usize {
         let name = if id.is_empty() { kind } else { id };
+        let name = if kind == FORMAT { CONTROL } else { name };
         // Without a prefix all channels are the embedder's.
         let plain = self.prefix.is_empty() || kind == SHARED;
         partition_of(name) + if plain { PARTITIONS } else { 0 }

@@ -13,11 +13,12 @@ use super::partition::{Moving, Parked, Partition};
 use super::partitions::Partitions;
 use super::slots::{PARTITIONS, partition_of};
 use super::subscriptions::{NEWS, Subscriptions};
-use crate::broker::redis::asker::Asker;
+use crate::broker::redis::asker::{Asker, HistoryQuestion};
 use crate::broker::redis::connection::command::{self, Asked};
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::NotAdded;
 use crate::broker::redis::connection::reply::CommandOutcome;
+use crate::broker::redis::connection::script::{self, Keep, TopicKeys};
 use crate::broker::redis::sink::Sink;
 use crate::broker::redis::wire::resp;
 use crate::worker::quota::Quota;
@@ -65,6 +66,40 @@ impl Routes {
         self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
             let channel = [self.partitions.prefix.as_bytes(), tag.as_bytes(), kind, id];
             command::publish(out, !tag.is_empty(), &channel, payload);
+        })
+    }
+
+    /// Adds a publish that gives the message its position. `name` and `payload` are given in pieces.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub(crate) fn publish_kept(
+        &self,
+        name: [&str; 2],
+        payload: &[&[u8]],
+        keep: Keep<'_>,
+        asker: Asker,
+    ) -> Result<(), NotAdded> {
+        let partition = self.partitions.partition(name);
+        let tag = self.partitions.tag(partition);
+        let topic = TopicKeys { prefix: &self.partitions.prefix, tag, name };
+        self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
+            script::publish(out, topic, payload, keep);
+        })
+    }
+
+    /// Asks for messages of a topic.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub(crate) fn read(&self, question: Box<HistoryQuestion>) -> Result<(), NotAdded> {
+        let (name, from, limit) = (question.name.clone(), question.from, question.limit);
+        let partition = self.partitions.home(&name);
+        let tag = self.partitions.tag(partition);
+        let topic = TopicKeys { prefix: &self.partitions.prefix, tag, name: [&name, ""] };
+        let asker = Asker::History(question);
+        self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
+            script::read(out, topic, from, limit);
         })
     }
 
@@ -142,8 +177,9 @@ impl Routes {
         bytes: &[u8],
         outcome: CommandOutcome,
     ) {
-        if matches!(outcome, CommandOutcome::Number(_)) && asker.is_message() {
-            self.give_up_overtaken(partition);
+        let is_taken = matches!(outcome, CommandOutcome::Number(_) | CommandOutcome::Placed { .. });
+        if is_taken && asker.is_message() {
+            self.give_up_overtaken(partition, asker.is_kept());
         }
         self.landed(partition);
         self.tell(asker, bytes, outcome);
@@ -151,7 +187,11 @@ impl Routes {
 
     fn tell(&self, asker: Asker, bytes: &[u8], outcome: CommandOutcome) {
         let is_unsent = matches!(outcome, CommandOutcome::Unsent);
-        let publish = if is_unsent { resp::read_publish(bytes) } else { None };
+        let publish = match &asker {
+            _ if !is_unsent => None,
+            asker if asker.is_kept() => script::read_publish(bytes),
+            _ => resp::read_publish(bytes),
+        };
         let publish = publish.and_then(|(channel, payload)| Some((self.partitions.name(channel)?, payload)));
         self.sink.settle(asker, outcome, publish);
     }
@@ -254,16 +294,18 @@ impl Routes {
     }
 
     /// A message of this partition was taken, so those that were refused before it have lost their place: sent again they
-    /// would come behind it.
-    fn give_up_overtaken(&self, index: usize) {
+    /// would come behind it. Between messages with a place in a history and others there is no order to lose: a server that is no
+    /// master any more takes the latter and refuses the former.
+    fn give_up_overtaken(&self, index: usize, is_kept: bool) {
         if !self.has_parked() {
             return;
         }
         let overtaken: VecDeque<Parked> = {
             let mut guard = self.partitions.all[index].lock();
             let Some(moving) = &mut guard.moving else { return };
-            let (overtaken, others) =
-                std::mem::take(&mut moving.refused).into_iter().partition(|parked| parked.asker.is_message());
+            let (overtaken, others) = std::mem::take(&mut moving.refused)
+                .into_iter()
+                .partition(|Parked { asker, .. }| asker.is_message() && asker.is_kept() == is_kept);
             moving.refused = others;
             overtaken
         };
