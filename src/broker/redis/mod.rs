@@ -358,10 +358,10 @@ impl RawChannels for RedisBroker {
 
 impl History for RedisBroker {
     fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
-        self.router.config.history.check(topic)?;
+        let Bounds { size, .. } = self.router.config.history.check(topic)?;
         let ticket = self.dispatcher.ticket();
         let from = after.map_or(1, |after| after.offset.saturating_add(1));
-        let question = HistoryQuestion { ticket, name: name_of(topic).into(), after, from, limit };
+        let question = HistoryQuestion { ticket, name: name_of(topic).into(), after, from, limit, size };
         self.later(ticket, self.router.routes.read(Box::new(question)))
     }
 }

@@ -40,8 +40,8 @@ pub(crate) enum Command {
     VerifyRole,
     /// `PUBSUB SHARDNUMSUB` of all servers, and of those that can read positions.
     Formats,
-    /// `MGET` of how far these topics are.
-    Metas { names: Vec<Box<str>> },
+    /// `HMGET` of how far a topic is.
+    Meta { name: Box<str> },
     /// The script that reads messages of a topic.
     Messages { name: Box<str>, from: u64 },
     /// `SCRIPT LOAD`. `last`: of those that are needed.
@@ -120,7 +120,7 @@ impl Command {
             Command::ShardUnsubscribe => "SUNSUBSCRIBE",
             Command::Role | Command::VerifyRole => ROLE,
             Command::Formats => "PUBSUB SHARDNUMSUB",
-            Command::Metas { .. } => "MGET",
+            Command::Meta { .. } => "HMGET",
             Command::Messages { .. } => "EVALSHA",
             Command::Load { .. } => "SCRIPT LOAD",
         }
@@ -187,19 +187,16 @@ impl Command {
             },
             // Elsewhere, or forbidden: what was known counts.
             (Command::Formats, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
-            (Command::Metas { names }, Incoming::Other(Value::Array(metas)))
-                if metas.len() == names.len() =>
-            {
-                ReplyStep::Metas
+            (Command::Meta { .. }, Incoming::Other(reply @ Value::Array(_))) => {
+                ReplyStep::Meta(script::meta(reply).map_err(|_| by.unexpected("HMGET"))?)
             }
             (Command::Messages { .. }, Incoming::Other(reply @ Value::Array(_))) => {
                 let part = script::log_part(reply).ok_or_else(|| by.unexpected("EVALSHA"))?;
                 ReplyStep::Messages(part)
             }
-            (
-                Command::Metas { .. } | Command::Messages { .. },
-                Incoming::Other(Value::ServerError(error)),
-            ) => ReplyStep::Unread(by.why(error)),
+            (Command::Meta { .. } | Command::Messages { .. }, Incoming::Other(Value::ServerError(error))) => {
+                ReplyStep::Unread(by.why(error))
+            }
             (Command::Load { last }, Incoming::Other(Value::BulkString(_))) => {
                 if *last {
                     ReplyStep::Loaded

@@ -1,6 +1,7 @@
 //! The outcomes of a server's replies.
 
 use codes::error::{Code, Error};
+use history::meta::Meta;
 use history::position::Position;
 use redis::ServerError;
 
@@ -53,8 +54,8 @@ pub(crate) enum ReplyStep<'a> {
     Verified,
     /// Some servers can't read positions, or all can.
     Formats { has_old: bool },
-    /// The answers to how far topics are.
-    Metas,
+    /// How far a topic is.
+    Meta(Option<Meta>),
     /// Messages of a topic.
     Messages(LogPart),
     /// What a topic's follower asked for is refused.

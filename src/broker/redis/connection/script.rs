@@ -2,7 +2,7 @@
 //!
 //! | key, behind the prefix and the hash tag | type | what it is |
 //! |---|---|---|
-//! | `history:meta:<topic>` | string | [`Meta`]: how far the topic is |
+//! | `history:meta:<topic>` | hash | [`Meta`]: `epoch`, `offset`, `terms`; and for each term the beginning of its positions |
 //! | `history:log:<topic>` | stream | the last messages; the id is `<offset>-0`, the field `d` the message as it is published |
 //! | `history:key:<topic>:<key>` | string | the position of the message with this idempotency key, `-` if it has none |
 //!
@@ -13,7 +13,7 @@
 use std::sync::LazyLock;
 
 use history::log::Bounds;
-use history::meta::Meta;
+use history::meta::{MAX_TERMS, Meta};
 use history::position::{NAME_BYTES, NoPosition, Position, Term};
 use redis::Value;
 
@@ -21,7 +21,9 @@ use crate::broker::redis::router::partitions::{CONTROL, FORMAT};
 use crate::broker::redis::wire::resp;
 use crate::broker::redis::wire::text;
 
-/// Up to this size a history is trimmed to it exactly. Beyond, Redis drops whole nodes of the stream, which is cheaper.
+/// The log is trimmed with each so manieth message, for that is the dearest part. What is beyond its size meanwhile is not read.
+const TRIM: u32 = 8;
+/// Up to this size it is trimmed exactly. Beyond, Redis drops whole nodes of the stream, which is cheaper.
 const EXACT: u32 = 1000;
 /// Most bytes of one [`read`], but for its last message. A subscribed connection has Redis' output limit, 32 MiB by default
 /// (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
@@ -56,40 +58,55 @@ if old then
   if key then call('SET',key,'-','PX',ARGV[7]) end
   return call('VERB',KEYS[3],ARGV[1])
 end
-local stored,e,o,t,terms=call('GET',meta)
-if stored then e,o,t,terms=string.match(stored,'^(%w+) (%d+) (%w+)(@.+)$') end
-if not e then e,o,t,terms=ARGV[2],0,'','' end
-o=string.format('%.0f',o+1)
-if t~=ARGV[10] then
-  if t~='' then terms='@'..o..' '..t..terms else terms='@'..o end
+local o=call('HINCRBY',meta,'offset',1)
+local head=call('HGET',meta,ARGV[10])
+if not head then
+  local had=call('HMGET',meta,'epoch','terms')
+  local e,terms=had[1],had[2]
+  if not e then
+    call('DEL',meta,log)
+    o=call('HINCRBY',meta,'offset',1)
+    e=ARGV[2]
+  end
+  terms=ARGV[10]..'@'..o..(terms and ' '..terms or '')
   local _,count=string.gsub(terms,' ','')
-  if count>7 then terms=string.match(terms,'^(.+) .-$') end
-  t=ARGV[10]
+  if count>=MOST_TERMS then
+    local rest,last=string.match(terms,'^(.+) (%w+)@%d+$')
+    terms=rest
+    call('HDEL',meta,last)
+  end
+  head=e..'.'..ARGV[10]..'.'
+  call('HSET',meta,'epoch',e,'terms',terms,ARGV[10],head)
 end
-call('SET',meta,e..' '..o..' '..t..terms,'PX',ARGV[6])
-if o=='1' then call('DEL',log) end
-call('XADD',log,'MAXLEN',ARGV[3],ARGV[4],o..'-0','d',ARGV[1])
+call('PEXPIRE',meta,ARGV[6])
+if o%TRIM==0 then
+  call('XADD',log,'MAXLEN',ARGV[3],ARGV[4],o..'-0','d',ARGV[1])
+else
+  call('XADD',log,o..'-0','d',ARGV[1])
+end
 call('PEXPIRE',log,ARGV[5])
-local position=e..'.'..t..'.'..o
+local position=head..o
 if key then call('SET',key,position,'PX',ARGV[7]) end
 return call('VERB',KEYS[3],'h'..position..' '..ARGV[1])..' '..position
 ";
-    Script::of(code.replace("VERB", verb))
+    let code = code.replace("VERB", verb).replace("TRIM", &TRIM.to_string());
+    Script::of(code.replace("MOST_TERMS", &MAX_TERMS.to_string()))
 }
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| append("PUBLISH"));
 static APPEND_SHARDED: LazyLock<Script> = LazyLock::new(|| append("SPUBLISH"));
 
-/// Keys: meta, log. Arguments: the first offset, most messages, most bytes; one message may be beyond them.
+/// Keys: meta, log. Arguments: the first offset, most messages, most bytes, of which the last message may have more; the log's size.
 ///
 /// Returns the meta, `1` if there are no more, and offset and message in turn.
 static READ: LazyLock<Script> = LazyLock::new(|| {
     Script::of(
         r"
-local meta=redis.call('GET',KEYS[1])
-if not meta then return {false,1} end
+local meta=redis.call('HMGET',KEYS[1],'epoch','offset','terms')
 local found={meta,1}
-local from,most,bytes=ARGV[1],tonumber(ARGV[2]),tonumber(ARGV[3])
+if not meta[1] then return found end
+local most,bytes=tonumber(ARGV[2]),tonumber(ARGV[3])
+local from=math.max(ARGV[1],meta[2]-ARGV[4]+1)
 local at='('..string.format('%.0f',from-1)..'-0'
 while true do
   local want=math.min(most,16)
@@ -239,33 +256,41 @@ pub(crate) enum Published {
     Before(Option<Position>),
 }
 
-/// Encodes the question how far topics are that lie in one slot.
-pub(crate) fn metas<'a>(out: &mut Vec<u8>, topics: impl ExactSizeIterator<Item = TopicKeys<'a>>) {
-    resp::begin(out, 1 + topics.len());
-    resp::argument(out, &[b"MGET"]);
-    topics.for_each(|topic| topic.key(out, "history:meta:", ""));
+/// Encodes the question how far a topic is.
+pub(crate) fn ask_meta(out: &mut Vec<u8>, topic: TopicKeys<'_>) {
+    resp::begin(out, 5);
+    resp::argument(out, &[b"HMGET"]);
+    topic.key(out, "history:meta:", "");
+    for field in ["epoch", "offset", "terms"] {
+        resp::argument(out, &[field.as_bytes()]);
+    }
 }
 
-/// One of the answers.
+/// The answer.
 ///
 /// # Errors
 /// It is no meta.
 pub(crate) fn meta(value: &Value) -> Result<Option<Meta>, NoPosition> {
-    match value {
-        Value::Nil => Ok(None),
-        value => text(value).ok_or(NoPosition)?.parse().map(Some),
+    let Value::Array(fields) = value else { return Err(NoPosition) };
+    match &fields[..] {
+        [Value::Nil, ..] => Ok(None),
+        [epoch, offset, terms] => {
+            let field = |value| text(value).ok_or(NoPosition);
+            format!("{} {} {}", field(epoch)?, field(offset)?, field(terms)?).parse().map(Some)
+        }
+        _ => Err(NoPosition),
     }
 }
 
 /// Encodes the question for messages from an offset on.
-pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32) {
-    resp::begin(out, 3 + 2 + 3);
+pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32) {
+    resp::begin(out, 3 + 2 + 4);
     resp::argument(out, &[b"EVALSHA"]);
     resp::argument(out, &[READ.hash.as_bytes()]);
     resp::argument(out, &[b"2"]);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
-    for number in [from, most.into(), MOST_BYTES] {
+    for number in [from, most.into(), MOST_BYTES, size.into()] {
         resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
     }
 }
@@ -288,9 +313,9 @@ pub(crate) fn log_part(reply: &Value) -> Option<LogPart> {
         [offset, Value::BulkString(message)] => Some((text(offset)?.parse().ok()?, message.clone())),
         _ => None,
     });
-    Some(LogPart {
-        meta: meta(first).ok()?,
-        messages: messages.collect::<Option<_>>()?,
-        is_all: *is_all == 1,
-    })
+    let meta = meta(first).ok()?;
+    let messages: Vec<(u64, Vec<u8>)> = messages.collect::<Option<_>>()?;
+    let last = messages.last().map(|(offset, _)| *offset);
+    let is_all = *is_all == 1 || last.is_some() && last == meta.as_ref().map(|meta| meta.offset);
+    Some(LogPart { meta, messages, is_all })
 }

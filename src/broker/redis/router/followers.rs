@@ -48,6 +48,11 @@ impl Subscriptions {
         self.history.is_on()
     }
 
+    /// How many messages are kept of a topic.
+    pub(crate) fn size_of(&self, name: &str) -> u32 {
+        topic_of(name).and_then(|topic| self.history.bounds_of(topic)).map_or(1, |bounds| bounds.size)
+    }
+
     /// The server of a link listens on a channel. True if it is a topic with a history: then [`Subscriptions::on_meta`] is to come.
     pub(super) fn follow(&self, name: &str, topic: &mut Subscription, link: &Link) -> bool {
         let is_kept = topic_of(name).is_some_and(|topic| self.history.bounds_of(topic).is_some());

@@ -93,13 +93,14 @@ impl Routes {
     /// # Errors
     /// See [`NotAdded`].
     pub(crate) fn read(&self, question: Box<HistoryQuestion>) -> Result<(), NotAdded> {
-        let (name, from, limit) = (question.name.clone(), question.from, question.limit);
+        let HistoryQuestion { from, limit, size, .. } = *question;
+        let name = question.name.clone();
         let partition = self.partitions.home(&name);
         let tag = self.partitions.tag(partition);
         let topic = TopicKeys { prefix: &self.partitions.prefix, tag, name: [&name, ""] };
         let asker = Asker::History(question);
         self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
-            script::read(out, topic, from, limit);
+            script::read(out, topic, from, limit, size);
         })
     }
 

@@ -1,7 +1,8 @@
 //! A session asks its server what the followers of topics with a history want to know, and loads its scripts anew where they
 //! are gone.
 
-use redis::Value;
+use history::follower::Ask;
+use history::meta::Meta;
 
 use super::super::batch::Batch;
 use super::super::command::{self, Command, Pending};
@@ -10,12 +11,8 @@ use super::super::script::{self, LogPart, TopicKeys};
 use super::Session;
 use crate::broker::redis::router::partitions::{CONTROL, FORMAT};
 use crate::broker::redis::router::slots::PARTITIONS;
-use crate::broker::redis::wire::resp::Incoming;
 use crate::worker::scheduler::charge;
-use history::follower::Ask;
 
-/// Topics of one question for how far they are.
-const TOPICS: usize = 128;
 /// Questions for messages that may be under way at once: the answers come between messages that others wait for.
 const READS: usize = 4;
 /// Most messages of one answer.
@@ -45,26 +42,20 @@ impl Session {
             return;
         }
         let mut batch = Batch::default();
-        let mut topics = self.link.take_metas();
-        topics.sort_by_key(|(partition, _)| *partition);
+        let topics = self.link.take_metas();
         charge(TOPIC * topics.len() as u64);
-        // Of one slot of a cluster.
-        for slot in topics.chunk_by(|a, b| a.0 == b.0) {
-            for some in slot.chunks(TOPICS) {
-                let partition = some[0].0;
-                let names = some.iter().map(|(_, name)| name.clone()).collect();
-                batch.add(partition, Command::Metas { names }, None, |out| {
-                    let keys = some.iter().map(|(partition, name)| self.keys(*partition, name));
-                    script::metas(out, keys);
-                });
-            }
+        for (partition, name) in topics {
+            batch.add(partition, Command::Meta { name: name.clone() }, None, |out| {
+                script::ask_meta(out, self.keys(partition, &name));
+            });
         }
         while self.repair.reads < READS
             && let Some((partition, name, from)) = self.link.take_messages()
         {
             self.repair.reads += 1;
             batch.add(partition, Command::Messages { name: name.clone(), from }, None, |out| {
-                script::read(out, self.keys(partition, &name), from, MESSAGES);
+                let size = self.router.subscriptions.size_of(&name);
+                script::read(out, self.keys(partition, &name), from, MESSAGES, size);
             });
         }
         self.in_flight.push(batch);
@@ -98,29 +89,18 @@ impl Session {
         }
     }
 
-    /// The server says how far some topics are.
-    pub(super) fn on_metas(&mut self, reply: &Incoming<'_>) {
-        let (Some((names, _)), Incoming::Other(Value::Array(metas))) = (self.take_names(), reply) else {
-            return;
-        };
-        for (name, meta) in names.iter().zip(metas) {
-            charge(TOPIC);
-            match script::meta(meta) {
-                Ok(meta) => {
-                    self.router.subscriptions.on_meta(name, meta.as_ref(), &self.link, &mut self.gathered);
-                }
-                Err(_) => self.router.subscriptions.on_refused(name, &self.link, &mut self.gathered),
-            }
+    /// The server says how far a topic is.
+    pub(super) fn on_meta(&mut self, meta: Option<&Meta>) {
+        if let Some((name, _)) = self.take_question() {
+            self.router.subscriptions.on_meta(&name, meta, &self.link, &mut self.gathered);
         }
     }
 
     /// The server gives messages of a topic.
-    pub(super) fn on_messages(&mut self, part: LogPart) {
+    pub(super) fn on_messages(&mut self, part: &LogPart) {
         charge(TOPIC * part.messages.len() as u64);
-        if let Some((names, _)) = self.take_names() {
-            names.iter().for_each(|name| {
-                self.router.subscriptions.on_log(name, &part, &self.link, &mut self.gathered);
-            });
+        if let Some((name, _)) = self.take_question() {
+            self.router.subscriptions.on_log(&name, part, &self.link, &mut self.gathered);
         }
     }
 
@@ -130,13 +110,11 @@ impl Session {
         if why == RefusalKind::NoScript {
             return self.reload();
         }
-        let Some((names, ask)) = self.take_names() else { return };
-        for name in names {
-            match why {
-                // The topic is on its way to another master, or comes back.
-                RefusalKind::Moved | RefusalKind::Unserved => self.repair.later.push((partition, name, ask)),
-                _ => self.router.subscriptions.on_refused(&name, &self.link, &mut self.gathered),
-            }
+        let Some((name, ask)) = self.take_question() else { return };
+        match why {
+            // The topic is on its way to another master, or comes back.
+            RefusalKind::Moved | RefusalKind::Unserved => self.repair.later.push((partition, name, ask)),
+            _ => self.router.subscriptions.on_refused(&name, &self.link, &mut self.gathered),
         }
     }
 
@@ -149,13 +127,13 @@ impl Session {
         }
     }
 
-    /// Takes the oldest command off, the question of one follower or of several. Answers their names, and the question.
-    fn take_names(&mut self) -> Option<(Vec<Box<str>>, Ask)> {
+    /// Takes the oldest command off, the question of a follower. Answers the topic's name, and the question.
+    fn take_question(&mut self) -> Option<(Box<str>, Ask)> {
         match self.answer_with(|_, pending, _| pending.command)? {
-            Command::Metas { names } => Some((names, Ask::Meta)),
+            Command::Meta { name } => Some((name, Ask::Meta)),
             Command::Messages { name, from } => {
                 self.repair.reads -= 1;
-                Some((vec![name], Ask::Messages { from }))
+                Some((name, Ask::Messages { from }))
             }
             _ => None,
         }

@@ -90,8 +90,8 @@ impl Session {
                 self.answer();
                 self.router.partitions.note_old_servers(has_old);
             }
-            ReplyStep::Metas => self.on_metas(reply),
-            ReplyStep::Messages(part) => self.on_messages(part),
+            ReplyStep::Meta(meta) => self.on_meta(meta.as_ref()),
+            ReplyStep::Messages(part) => self.on_messages(&part),
             ReplyStep::Unread(why) => self.on_unread(why),
             ReplyStep::Reload => self.reload(),
             ReplyStep::Loaded => self.on_loaded(),
