@@ -136,7 +136,7 @@ impl Value {
 pub(super) struct Known {
     /// Their names.
     pub(super) names: Vec<&'static str>,
-    /// Set if it may have any others. Each has the members of the option with this path.
+    /// Set if it may have any others. A member has the members of the option with this path.
     pub(super) others: Option<&'static str>,
 }
 
@@ -208,8 +208,7 @@ fn read_members(object: &Object<'_>, path: &str, members: &Members) -> napi::Res
         let Value::Text(name) = read(key, "", &|_| Known::default())? else { continue };
         match others {
             Some(inner) if found.len() < MAX_ELEMENTS as usize => {
-                let full = if names.contains(&name.as_str()) { &join(path, &name) } else { inner };
-                let value = read(object.get_property_unchecked(key)?, full, members)?;
+                let value = read(object.get_property_unchecked(key)?, inner, members)?;
                 found.push((name, value));
             }
             None if !names.contains(&name.as_str()) => {
