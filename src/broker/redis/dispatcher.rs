@@ -321,6 +321,9 @@ impl Sink for Dispatcher {
     }
 
     fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
+        if asker.is_kept() && matches!(outcome, CommandOutcome::Number(_)) {
+            self.note_old_server();
+        }
         match outcome {
             CommandOutcome::Number(_) | CommandOutcome::Placed { .. } if asker.is_message() => {
                 count(&self.counts.published);
@@ -345,10 +348,7 @@ impl Sink for Dispatcher {
                 };
                 Refused::from(error).tell(&sender, self.outbox_limit);
             }
-            Asker::Publish { ticket, strict, local, shared, kept } => {
-                if kept && matches!(outcome, CommandOutcome::Number(_)) {
-                    self.note_old_server();
-                }
+            Asker::Publish { ticket, strict, local, shared, .. } => {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
                 self.settled(ticket, delivery.map(Answer::Delivery));
             }

@@ -17,7 +17,7 @@ use history::meta::{MAX_TERMS, Meta};
 use history::position::{NAME_BYTES, NoPosition, Position, Term};
 use redis::Value;
 
-use crate::broker::redis::router::partitions::{CONTROL, FORMAT};
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::wire::resp;
 use crate::broker::redis::wire::text;
 
@@ -213,8 +213,8 @@ pub(crate) fn publish(out: &mut Vec<u8>, topic: TopicKeys<'_>, payload: &[&[u8]]
         resp::argument(out, &[if keep.has_old { b"1" } else { b"0" }]);
     } else {
         let prefix = topic.prefix.as_bytes();
-        resp::argument(out, &[prefix, CONTROL.as_bytes()]);
-        resp::argument(out, &[prefix, FORMAT.as_bytes()]);
+        resp::argument(out, &[prefix, CONTROL_CHANNEL.as_bytes()]);
+        resp::argument(out, &[prefix, FORMAT_CHANNEL.as_bytes()]);
     }
     // The last one, where [`place_term`] finds it.
     resp::argument(out, &[NO_TERM]);

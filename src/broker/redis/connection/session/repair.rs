@@ -9,7 +9,7 @@ use super::super::command::{self, Command, Pending};
 use super::super::reply::RefusalKind;
 use super::super::script::{self, LogPart, TopicKeys};
 use super::Session;
-use crate::broker::redis::router::partitions::{CONTROL, FORMAT};
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::router::slots::PARTITIONS;
 use crate::worker::scheduler::charge;
 
@@ -79,12 +79,12 @@ impl Session {
     /// In a cluster a script can't see how many servers of before there are: their channel may lie on another node. Its link asks.
     pub(super) fn ask_formats(&self, batch: &mut Batch) {
         let partitions = &self.router.partitions;
-        let home = partitions.home(CONTROL);
+        let home = partitions.home(CONTROL_CHANNEL);
         if self.router.subscriptions.has_histories()
             && partitions.is_sharded()
             && partitions.all[home].lock().is_of(&self.link)
         {
-            let [all, new] = [CONTROL, FORMAT].map(|name| partitions.channel(home, name));
+            let [all, new] = [CONTROL_CHANNEL, FORMAT_CHANNEL].map(|name| partitions.channel(home, name));
             batch.add(home as u16, Command::Formats, None, |out| command::formats(out, &all, &new));
         }
     }
