@@ -170,7 +170,7 @@ impl Command {
                 }
             }
             (Command::Ask(Asker::History(_)), Incoming::Other(reply @ Value::Array(_))) => {
-                let part = script::log_part(reply).ok_or_else(|| by.unexpected("EVALSHA"))?;
+                let part = script::log_part(reply, by.term).ok_or_else(|| by.unexpected("EVALSHA"))?;
                 ReplyStep::Settle(CommandOutcome::Log(Box::new(part)))
             }
             (Command::Ask(asker), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
@@ -191,7 +191,7 @@ impl Command {
                 ReplyStep::Meta(script::meta(reply).map_err(|_| by.unexpected("HMGET"))?)
             }
             (Command::Messages { .. }, Incoming::Other(reply @ Value::Array(_))) => {
-                let part = script::log_part(reply).ok_or_else(|| by.unexpected("EVALSHA"))?;
+                let part = script::log_part(reply, by.term).ok_or_else(|| by.unexpected("EVALSHA"))?;
                 ReplyStep::Messages(part)
             }
             (Command::Meta { .. } | Command::Messages { .. }, Incoming::Other(Value::ServerError(error))) => {

@@ -2,7 +2,7 @@
 
 use codes::error::{Code, Error};
 use history::meta::Meta;
-use history::position::Position;
+use history::position::{Position, Term};
 use redis::ServerError;
 
 use super::script::LogPart;
@@ -118,6 +118,8 @@ pub(crate) struct ReplySource {
     pub server: Server,
     /// It is a node of a cluster.
     pub is_sharded: bool,
+    /// The term under which it gives positions, if there are histories.
+    pub term: Option<Term>,
 }
 
 impl ReplySource {

@@ -303,10 +303,12 @@ pub(crate) struct LogPart {
     pub messages: Vec<(u64, Vec<u8>)>,
     /// There are no more.
     pub is_all: bool,
+    /// The store's, under which there may be no message yet.
+    pub term: Option<Term>,
 }
 
 /// Reads the reply to a [`read`].
-pub(crate) fn log_part(reply: &Value) -> Option<LogPart> {
+pub(crate) fn log_part(reply: &Value, term: Option<Term>) -> Option<LogPart> {
     let Value::Array(found) = reply else { return None };
     let [first, Value::Int(is_all), messages @ ..] = &found[..] else { return None };
     let messages = messages.chunks(2).map(|pair| match pair {
@@ -317,5 +319,5 @@ pub(crate) fn log_part(reply: &Value) -> Option<LogPart> {
     let messages: Vec<(u64, Vec<u8>)> = messages.collect::<Option<_>>()?;
     let last = messages.last().map(|(offset, _)| *offset);
     let is_all = *is_all == 1 || last.is_some() && last == meta.as_ref().map(|meta| meta.offset);
-    Some(LogPart { meta, messages, is_all })
+    Some(LogPart { meta, messages, is_all, term })
 }

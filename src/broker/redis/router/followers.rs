@@ -59,7 +59,7 @@ impl Subscriptions {
         if is_kept {
             topic.listening = true;
             let new = || Box::new(Follower::new(self.history.trust_failover));
-            let ask = topic.follower.get_or_insert_with(new).on_subscribed();
+            let ask = topic.follower.get_or_insert_with(new).on_subscribed(link.term());
             link.ask(self.partitions.home(name), name, ask);
         }
         is_kept

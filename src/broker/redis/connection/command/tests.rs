@@ -14,7 +14,7 @@ const ENDED: &str = ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n";
 
 /// The step that a reply to a command comes to, in full; or the code and text of the error that ends the connection.
 fn step(command: &mut Command, is_sharded: bool, reply: &str) -> String {
-    let by = ReplySource { server: Server::parse("redis://h:1").unwrap(), is_sharded };
+    let by = ReplySource { server: Server::parse("redis://h:1").unwrap(), is_sharded, term: None };
     let Parsed::Item(reply, _) = parse(reply.as_bytes(), 1 << 20).unwrap() else { panic!("{reply}") };
     match command.on_reply(&reply, &by) {
         // An error is told by its code and text.

@@ -71,8 +71,6 @@ pub(crate) struct Session {
     probe: Probe,
     /// Answers that came since subscriptions have ended by themselves: this may no longer be a master, whose answers count.
     unverified: Option<Vec<(Asked, CommandOutcome)>>,
-    /// The master's, if there are histories.
-    term: Option<Term>,
     repair: Repair,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
@@ -96,7 +94,8 @@ impl Session {
             Some(_) => ReadBuffer::with_replies(MAX_REPLY + router.sink.largest()),
             None => ReadBuffer::default(),
         };
-        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded() };
+        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded(), term };
+        link.set_term(term);
         Session {
             router,
             link,
@@ -111,7 +110,6 @@ impl Session {
             answers: AnswerFlow::Awaited(Instant::now()),
             probe: Probe::new(),
             unverified: None,
-            term,
             repair: Repair::default(),
             settled: 0,
         }
@@ -246,7 +244,7 @@ impl Session {
                 let rest = self.in_flight.room_for_rest(demand);
                 for mut batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     charge((batch.bytes.len() / WRITTEN) as u64);
-                    if let Some(term) = self.term {
+                    if let Some(term) = self.replier.term {
                         batch.place_term(term);
                     }
                     self.in_flight.push(batch);
