@@ -321,3 +321,6 @@ pub(crate) fn log_part(reply: &Value, term: Option<Term>) -> Option<LogPart> {
     let is_all = *is_all == 1 || last.is_some() && last == meta.as_ref().map(|meta| meta.offset);
     Some(LogPart { meta, messages, is_all, term })
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,94 @@ fn every_command_has_its_bytes() {
         assert_eq!(read, channels.map(|(_, channel)| channel));
     }
 }
+
+#[test]
+fn replies_to_scripts_and_to_questions_about_topics_are_told_apart() {
+    let kept =
+        || Command::Ask(Asker::Publish { ticket: 1, strict: false, local: 0, shared: false, kept: true });
+    let plain = || Command::Ask(Asker::Receivers { ticket: 1 });
+    let refused = |code, what| format!("Refused ERR_BROKER_{code}: {what}");
+    let in_script =
+        |what: &str| format!("-ERR Error running script (call to f_0): @user_script:7: -{what}\r\n");
+    const NONE: &str = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+    const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
+    assert_steps(
+        kept,
+        false,
+        &[
+            (
+                "$21\r\n2 abcdefgh.01234567.9\r\n",
+                "Settle(Placed { nodes: 2, position: Position { epoch: abcdefgh, term: 01234567, offset: 9 } })",
+            ),
+            (
+                "$21\r\n= abcdefgh.01234567.9\r\n",
+                "Settle(Repeated(Some(Position { epoch: abcdefgh, term: 01234567, offset: 9 })))",
+            ),
+            ("$3\r\n= -\r\n", "Settle(Repeated(None))"),
+            (":3\r\n", "Settle(Number(3))"),
+            ("$1\r\n3\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
+            ("$23\r\ntwo abcdefgh.01234567.9\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
+            (NONE, "Reload"),
+            (READONLY, "Park"),
+            (&in_script("READONLY You can't write"), "Park"),
+            (&in_script("OOM command not allowed"), &refused("FULL", "OOM command not allowed")),
+            (
+                "-NOREPLICAS Not enough good replicas to write.\r\n",
+                &refused("FULL", "NOREPLICAS Not enough good replicas to write."),
+            ),
+        ],
+    );
+    for slot_elsewhere in
+        [MOVED, "-ASK 1 h:2\r\n", "-TRYAGAIN Multiple keys request during rehashing of slot\r\n"]
+    {
+        assert_steps(kept, true, &[(slot_elsewhere, "Park")]);
+    }
+    // A publish without a script is refused as before.
+    assert_steps(
+        plain,
+        false,
+        &[(READONLY, &refused("ROLE", "READONLY You can't write against a read only replica."))],
+    );
+    let meta = || Command::Meta { name: "user:ada".into() };
+    let known = "*3\r\n$8\r\nabcdefgh\r\n$1\r\n9\r\n$10\r\n01234567@4\r\n";
+    assert_steps(
+        meta,
+        true,
+        &[
+            ("*3\r\n_\r\n_\r\n_\r\n", "Meta(None)"),
+            (known, "Meta(Some(Meta { epoch: abcdefgh, offset: 9, terms: [(01234567, 4)] }))"),
+            ("*3\r\n$8\r\nabcdefgh\r\n_\r\n_\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to HMGET"),
+            (MOVED, "Unread(Moved)"),
+            (FORBIDDEN, "Unread(Forbidden)"),
+        ],
+    );
+    let messages = || Command::Messages { name: "user:ada".into(), from: 8 };
+    let log = "*4\r\n*3\r\n$8\r\nabcdefgh\r\n$1\r\n9\r\n$10\r\n01234567@4\r\n:0\r\n$1\r\n9\r\n$2\r\ntx\r\n";
+    let part = "Messages(LogPart { meta: Some(Meta { epoch: abcdefgh, offset: 9, terms: [(01234567, 4)] }), messages: [(9, [116, 120])], is_all: true, term: None })";
+    assert_steps(
+        messages,
+        false,
+        &[
+            (log, part),
+            (
+                "*2\r\n*3\r\n_\r\n_\r\n_\r\n:1\r\n",
+                "Messages(LogPart { meta: None, messages: [], is_all: true, term: None })",
+            ),
+            ("*1\r\n:1\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
+            (NONE, "Unread(NoScript)"),
+        ],
+    );
+    let load = |last| move || Command::Load { last };
+    assert_steps(load(false), false, &[("$1\r\nx\r\n", "Done"), (FORBIDDEN, "ERR_BROKER_AUTH: NOPERM no")]);
+    assert_steps(load(true), false, &[("$1\r\nx\r\n", "Loaded")]);
+    let formats = |all, new| format!("*4\r\n$1\r\na\r\n:{all}\r\n$1\r\nb\r\n:{new}\r\n");
+    assert_steps(
+        || Command::Formats,
+        true,
+        &[
+            (&formats(3, 3), "Formats { has_old: false }"),
+            (&formats(3, 2), "Formats { has_old: true }"),
+            (MOVED, "Done"),
+        ],
+    );
+}
