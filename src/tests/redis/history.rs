@@ -329,3 +329,24 @@ fn while_a_server_of_before_listens_messages_have_no_place_and_it_can_read_them_
     expect_nothing_missed(&server);
     assert_eq!(page(&server, Topic::User("ada"), Some(first[1]), 10).lost, Some(Reason::Emptied));
 }
+
+#[test]
+fn a_master_that_is_a_replica_for_a_moment_takes_what_waited_for_it_under_a_new_term() {
+    let (redis, other) = (RedisServer::start(), RedisServer::with(&["repl-diskless-sync-delay 0"]));
+    let [one, two] = [(); 2].map(|()| on(&redis.url()));
+    let mut ada = two.connect_as("ada");
+    let before = count(&one, "ada", 0..3);
+    expect_numbers(&mut ada, 0..3);
+    let port = other.address().port().to_string();
+    redis.run(&["REPLICAOF", "127.0.0.1", &port]);
+    // Refused by the replica, and not lost: it waits for a master.
+    let waiting = one.engine.publish(Channel::User("ada"), Message::Text("3"), false);
+    eventually("its data to be the other's", || redis.ask::<u64>(&["DBSIZE"]) == 0);
+    redis.run(&["REPLICAOF", "NO", "ONE"]);
+    let after = position(one.delivery(waiting));
+    assert_ne!((after.epoch, after.term), (before[2].epoch, before[2].term));
+    assert_ne!(after.term, before[2].term);
+    expect_numbers(&mut ada, 3..4);
+    let (_, missed) = missed(&two);
+    assert_eq!((missed.reason, missed.after), (Reason::Emptied, Some(before[2])));
+}

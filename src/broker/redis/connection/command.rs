@@ -40,6 +40,8 @@ pub(crate) enum Command {
     VerifyRole,
     /// `PUBSUB SHARDNUMSUB` of all servers, and of those that can read positions.
     Formats,
+    /// `INFO`, because the server may have been a replica for a moment: its term is another one then.
+    Term,
     /// `HMGET` of how far a topic is.
     Meta { name: Box<str> },
     /// The script that reads messages of a topic.
@@ -120,6 +122,7 @@ impl Command {
             Command::ShardUnsubscribe => "SUNSUBSCRIBE",
             Command::Role | Command::VerifyRole => ROLE,
             Command::Formats => "PUBSUB SHARDNUMSUB",
+            Command::Term => "INFO",
             Command::Meta { .. } => "HMGET",
             Command::Messages { .. } => "EVALSHA",
             Command::Load { .. } => "SCRIPT LOAD",
@@ -177,7 +180,7 @@ impl Command {
                 RefusalKind::Moved => ReplyStep::Park,
                 RefusalKind::NoScript if asker.is_script() => ReplyStep::Reload,
                 // Nobody got it: the next master may take it.
-                RefusalKind::Replaced if asker.is_kept() => ReplyStep::Park,
+                RefusalKind::Replaced if asker.is_kept() => ReplyStep::Demoted(by.refusal(error)),
                 RefusalKind::Unserved => ReplyStep::Settle(CommandOutcome::Unsent),
                 _ => ReplyStep::Settle(CommandOutcome::Refused(by.refusal(error))),
             },
@@ -187,6 +190,12 @@ impl Command {
             },
             // Elsewhere, or forbidden: what was known counts.
             (Command::Formats, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
+            (Command::Term, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
+            (Command::Term, Incoming::Other(info)) => match script::term(info) {
+                Ok(term) if Some(term) == by.term => ReplyStep::Done,
+                Ok(_) => return Err(by.server.error(Code::BrokerRole, "the server became a master anew")),
+                Err(why) => return Err(by.server.error(Code::BrokerRole, why)),
+            },
             (Command::Meta { .. }, Incoming::Other(reply @ Value::Array(_))) => {
                 ReplyStep::Meta(script::meta(reply).map_err(|_| by.unexpected("HMGET"))?)
             }

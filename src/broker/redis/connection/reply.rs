@@ -40,6 +40,8 @@ pub(crate) enum ReplyStep<'a> {
     Count(u64),
     /// Nobody got it: it may go where it belongs.
     Park,
+    /// The same, because the server is a master no more.
+    Demoted(Error),
     /// A subscription with this take is confirmed, the `last` of its command.
     Confirm { channel: &'a [u8], take: u64, last: bool },
     /// The partition's subscriptions are not taken here.

@@ -152,6 +152,27 @@ pub(crate) fn load(out: &mut Vec<u8>, text: &str) {
     resp::command(out, &[b"SCRIPT", b"LOAD", text.as_bytes()]);
 }
 
+/// Encodes the question for the term.
+pub(crate) fn ask_term(out: &mut Vec<u8>) {
+    resp::command(out, &[b"INFO", b"replication"]);
+}
+
+/// The answer.
+///
+/// # Errors
+/// Why it can't give positions: it is no master, or doesn't say which one.
+pub(crate) fn term(info: &Value) -> Result<Term, String> {
+    let field = |name: &str| {
+        let mut lines = text(info)?.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    if let Some(role) = field("role").filter(|role| *role != "master") {
+        return Err(format!("the server is a {role}"));
+    }
+    let id = field("master_replid").and_then(|id| Term::new(id.as_bytes().get(..NAME_BYTES)?));
+    id.ok_or_else(|| "history needs a master_replid in INFO replication".to_owned())
+}
+
 /// A topic, as its keys name it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TopicKeys<'a> {

@@ -19,6 +19,7 @@ fn step(command: &mut Command, is_sharded: bool, reply: &str) -> String {
     match command.on_reply(&reply, &by) {
         // An error is told by its code and text.
         Ok(ReplyStep::Settle(CommandOutcome::Refused(error))) => format!("Refused {}", told(&error)),
+        Ok(ReplyStep::Demoted(error)) => format!("Demoted {}", told(&error)),
         Ok(ReplyStep::Forbid(error)) => format!("Forbid {}", told(&error)),
         Ok(ReplyStep::Unprobed(why, error)) => format!("Unprobed {why:?} {}", told(&error)),
         Ok(step) => format!("{step:?}"),
@@ -238,8 +239,8 @@ fn replies_to_scripts_and_to_questions_about_topics_are_told_apart() {
             ("$1\r\n3\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
             ("$23\r\ntwo abcdefgh.01234567.9\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
             (NONE, "Reload"),
-            (READONLY, "Park"),
-            (&in_script("READONLY You can't write"), "Park"),
+            (READONLY, "Demoted ERR_BROKER_ROLE: READONLY You can't write against a read only replica."),
+            (&in_script("READONLY You can't write"), "Demoted ERR_BROKER_ROLE: READONLY You can't write"),
             (&in_script("OOM command not allowed"), &refused("FULL", "OOM command not allowed")),
             (
                 "-NOREPLICAS Not enough good replicas to write.\r\n",

@@ -227,6 +227,11 @@ impl Session {
                 break;
             }
         }
+        if self.in_flight.is_empty()
+            && let Some(error) = self.repair.demoted.take()
+        {
+            return Poll::Ready(Err(error));
+        }
         // Only now: where this process stood still, the answers have been waiting all the while.
         if self.ticks > if more { TICKS_OF_READING } else { 0 } {
             self.ticks = 0;
@@ -234,8 +239,10 @@ impl Session {
         }
         self.ask();
         loop {
-            let is_ready = self.repair.again.is_none();
-            if is_ready && self.in_flight.unwritten() < MAX_UNWRITTEN && self.in_flight.pace() > 0 {
+            if self.repair.is_ready()
+                && self.in_flight.unwritten() < MAX_UNWRITTEN
+                && self.in_flight.pace() > 0
+            {
                 let spare = self.in_flight.spare();
                 let demand = self.router.sink.intake().map_or(Demand::Little, |intake| {
                     intake.pace().adapt(|epoch| self.in_flight.is_first_too_much(epoch));

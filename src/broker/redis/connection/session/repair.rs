@@ -1,6 +1,7 @@
 //! A session asks its server what the followers of topics with a history want to know, and loads its scripts anew where they
 //! are gone.
 
+use codes::error::Error;
 use history::follower::Ask;
 use history::meta::Meta;
 
@@ -33,6 +34,16 @@ pub(super) struct Repair {
     next: usize,
     /// Commands that wait for their script to be loaded, in their order. Nothing is taken from the pipeline meanwhile.
     pub again: Option<Batch>,
+    /// The server is a master no more: the session ends once all commands are answered, for each of them is refused alike, and may
+    /// go to the next master. A server that becomes a master anew has another term.
+    pub demoted: Option<Error>,
+}
+
+impl Repair {
+    /// True if commands may be taken from the pipeline.
+    pub(super) fn is_ready(&self) -> bool {
+        self.again.is_none() && self.demoted.is_none()
+    }
 }
 
 impl Session {
@@ -73,6 +84,13 @@ impl Session {
                 self.router.subscriptions.doubt(self.repair.next, &self.link);
                 self.repair.next = (self.repair.next + 1) % PARTITIONS;
             }
+        }
+    }
+
+    /// Asks whether the term is still the one that positions are given under.
+    pub(super) fn ask_term(&self, batch: &mut Batch) {
+        if self.replier.term.is_some() {
+            batch.add(0, Command::Term, None, script::ask_term);
         }
     }
 
