@@ -68,7 +68,7 @@ enum State {
     /// It has asked how far the topic is.
     Asking,
     /// It has asked for messages.
-    Reading { from: u64 },
+    Reading,
     /// It has everything.
     Following,
 }
@@ -214,7 +214,7 @@ impl Follower {
     fn ask(&mut self, ask: Ask) -> Ask {
         self.state = match ask {
             Ask::Meta => State::Asking,
-            Ask::Messages { from } => State::Reading { from },
+            Ask::Messages { .. } => State::Reading,
         };
         self.has_moved = false;
         if let Some(waiting) = &mut self.waiting {
@@ -234,7 +234,8 @@ impl Follower {
         }
         let meta = self.continued(meta);
         let meta = meta.as_deref();
-        if self.is_behind(meta) {
+        if self.has_moved && !meta.is_some_and(|meta| self.is_on(meta)) {
+            // The answer is older than messages that were handed on since it was asked for, or the topic is gone again.
             return Some(self.ask(Ask::Meta));
         }
         match self.compare(meta, outlet) {
@@ -252,18 +253,14 @@ impl Follower {
         is_all: bool,
         outlet: &mut impl Outlet,
     ) -> Option<Ask> {
-        let State::Reading { from } = self.state else { return None };
+        if self.state != State::Reading {
+            return None;
+        }
         let meta = self.continued(meta);
-        let meta = meta.as_deref();
-        if self.is_behind(meta) {
+        let Some(meta) = meta.as_deref().filter(|meta| self.is_on(meta)) else {
+            // The topic is another one since it was asked for, and this answer may have overtaken messages.
             return Some(self.ask(Ask::Meta));
-        }
-        // The topic may be another one since it was asked for.
-        let first = self.compare(meta, outlet);
-        let (Some(meta), Some(first)) = (meta, first) else { return self.catch_up(outlet) };
-        if first < from {
-            return Some(self.ask(Ask::Messages { from: first }));
-        }
+        };
         let mut is_all = is_all;
         let mut messages = messages.into_iter().peekable();
         // An answer without messages would be asked for again and again.
@@ -304,6 +301,9 @@ impl Follower {
             let after = self.known.position();
             outlet.missed(Missed { reason: Reason::Unreadable, after, to: None });
         }
+        if let Known::Empty(term, _) = &mut self.known {
+            *term = self.term;
+        }
         while let Some((position, payload)) = waiting.pop() {
             self.hand_on(position, &payload, Reason::Unreadable, outlet);
         }
@@ -315,11 +315,10 @@ impl Follower {
         meta.map(|meta| meta.continued(self.term))
     }
 
-    /// True if an answer is older than messages that were handed on since it was asked for.
-    fn is_behind(&self, meta: Option<&Meta>) -> bool {
-        let Some(last) = self.position().filter(|_| self.has_moved) else { return false };
-        let end = meta.and_then(|meta| Some(meta.end(meta.age_of(last)?)));
-        end.is_none_or(|end| end < last.offset)
+    /// True if a store has what was handed on.
+    fn is_on(&self, meta: &Meta) -> bool {
+        let last = self.position();
+        last.is_some_and(|last| meta.age_of(last).is_some_and(|age| last.offset <= meta.end(age)))
     }
 
     /// Compares what was handed on with what there is. Answers where to read on if there is more.

@@ -13,8 +13,8 @@ pub(super) struct Sent {
     pub(super) is_acknowledged: bool,
     /// The store was no longer the master that counts.
     pub(super) is_stray: bool,
-    /// The servers with a link to that store, as bits.
-    pub(super) linked: u8,
+    /// The servers that had heard of the topic from that store, as bits.
+    pub(super) followed: u8,
 }
 
 /// All messages, by their number.

@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) node: usize,
     pub(super) term: Term,
     pub(super) subscribed: Vec<bool>,
+    /// The follower knows how far the topic is here.
+    pub(super) answered: Vec<bool>,
     pub(super) requests: VecDeque<Request>,
     pub(super) items: VecDeque<Item>,
     /// The same of a second link, if messages are read over one.

@@ -164,6 +164,7 @@ impl Witness {
         }
         if is_empty {
             self.empty = Some((stamp.next, term));
+            self.told = None;
         }
     }
 
@@ -174,7 +175,7 @@ impl Witness {
             let id = id as u32;
             let Some(position) = sent.position.filter(|_| sent.topic == self.topic) else { continue };
             let is_due = sent.is_acknowledged || ledger.is_within(id, tip);
-            let is_here = !sent.is_stray || sent.linked & (1 << self.server) != 0;
+            let is_here = !sent.is_stray || sent.followed & (1 << self.server) != 0;
             let is_known = self.is_delivered.get(id as usize) == Some(&true);
             if !is_due || !is_here || is_known || self.is_unknowable(id, position) {
                 continue;

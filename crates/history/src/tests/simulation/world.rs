@@ -119,7 +119,8 @@ impl World {
             }
             Op::Pass { ms } => {
                 self.now += ms;
-                for node in &mut self.nodes {
+                // A replica drops what its master drops.
+                for node in self.nodes.iter_mut().filter(|node| node.role == Role::Master) {
                     self.counts.expired += node.stored.expire(self.now, self.setup.bounds);
                 }
             }
@@ -220,13 +221,15 @@ impl World {
         {
             return Err(format!("m{id} got {position} as number {} of {}", stored.ids.len(), stored.epoch));
         }
-        let is_linked = |server: &Server| server.link.as_ref().is_some_and(|link| link.node == node);
-        let linked = (0..).zip(&self.servers).map(|(at, server)| u8::from(is_linked(server)) << at).sum();
+        let follows = |server: &Server| {
+            server.link.as_ref().is_some_and(|link| link.node == node && link.answered[topic])
+        };
+        let followed = (0..).zip(&self.servers).map(|(at, server)| u8::from(follows(server)) << at).sum();
         let is_stray = node != self.master;
         let is_repeated = self.ledger.0.iter().any(|sent| sent.logical == logical);
         let is_acknowledged = false;
         let parent = parent.filter(|_| position.is_some_and(|position| position.offset > 1));
-        self.ledger.0.push(Sent { topic, logical, position, parent, is_acknowledged, is_stray, linked });
+        self.ledger.0.push(Sent { topic, logical, position, parent, is_acknowledged, is_stray, followed });
         self.counts.messages += 1;
         self.counts.stray += u64::from(is_stray);
         self.counts.plain += u64::from(position.is_none());
@@ -263,6 +266,7 @@ impl World {
             node,
             term: self.nodes[node].term,
             subscribed: vec![false; topics],
+            answered: vec![false; topics],
             requests: (0..topics).map(Request::Subscribe).collect(),
             items: VecDeque::new(),
             reads: VecDeque::new(),
@@ -392,7 +396,9 @@ impl World {
                 (topic, ask, None)
             }
             Item::Meta(topic, meta, stamp) => {
-                let follower = &mut self.servers[server].watches[topic].follower;
+                let Server { link, watches, .. } = &mut self.servers[server];
+                link.iter_mut().for_each(|link| link.answered[topic] = true);
+                let follower = &mut watches[topic].follower;
                 (topic, follower.on_meta(meta.as_ref(), &mut handed), Some(stamp))
             }
             Item::Messages(topic, meta, page, is_all, stamp) => {
@@ -495,6 +501,7 @@ impl World {
         let name = self.name('T');
         self.nodes[new].term = Term::new(&name).unwrap();
         self.nodes[new].role = Role::Master;
+        self.nodes[new].stored.expire(self.now, self.setup.bounds);
         self.master = new;
         if kills {
             self.nodes[old].role = Role::Down;
