@@ -25,4 +25,5 @@ mod relay;
 mod rooms;
 mod slow;
 mod stress;
+pub(crate) mod versions;
 mod violations;
