@@ -19,6 +19,7 @@ mod overdue;
 mod proxy;
 mod redis;
 mod redis_cluster;
+mod redis_login;
 pub(crate) mod redis_rig;
 mod redis_sentinel;
 mod relay;
