@@ -19,6 +19,8 @@ pub const TTLS_MS: (u64, u64) = (1_000, 30 * 24 * 60 * 60 * 1_000);
 pub const MAX_PATTERNS: usize = 64;
 /// Most bytes of an idempotency key.
 pub const MAX_KEY_BYTES: usize = 256;
+/// Most messages that are read at once.
+pub const MAX_READ: u32 = 1000;
 
 /// The option `history`.
 #[derive(Clone, Debug, Default)]

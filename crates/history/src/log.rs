@@ -49,6 +49,8 @@ pub enum Appended {
 #[derive(Clone, Debug)]
 pub struct Log<T> {
     meta: Meta,
+    /// The time of the last message, in Unix milliseconds.
+    last: u64,
     bounds: Bounds,
     /// The last messages; the last one has the offset `meta.offset`.
     messages: VecDeque<T>,
@@ -61,8 +63,15 @@ pub struct Log<T> {
 impl<T> Log<T> {
     /// A topic without messages. `epoch`: a name that it never had before.
     pub fn new(epoch: Epoch, term: Term, bounds: Bounds) -> Log<T> {
-        let meta = Meta { epoch, offset: 0, extended: 0, terms: vec![(term, 1)] };
-        Log { meta, bounds, messages: VecDeque::new(), keys: HashMap::new(), expiries: VecDeque::new() }
+        let meta = Meta { epoch, offset: 0, terms: vec![(term, 1)] };
+        Log {
+            meta,
+            last: 0,
+            bounds,
+            messages: VecDeque::new(),
+            keys: HashMap::new(),
+            expiries: VecDeque::new(),
+        }
     }
 
     /// Gives a message the next position, and keeps it. `now`: Unix milliseconds.
@@ -80,7 +89,7 @@ impl<T> Log<T> {
         }
         self.bounds = bounds;
         self.meta.offset += 1;
-        self.meta.extended = now;
+        self.last = now;
         if self.meta.terms[0].0 != term {
             self.meta.terms.insert(0, (term, self.meta.offset));
             self.meta.terms.truncate(MAX_TERMS);
@@ -99,7 +108,7 @@ impl<T> Log<T> {
 
     /// Drops what is too old. `now`: Unix milliseconds.
     pub fn expire(&mut self, now: u64) {
-        if now >= self.meta.extended.saturating_add(self.bounds.ttl_ms) {
+        if now >= self.last.saturating_add(self.bounds.ttl_ms) {
             self.messages = VecDeque::new();
         }
         let is_old = |(until, _): &(u64, Box<str>)| now >= *until;
@@ -111,7 +120,7 @@ impl<T> Log<T> {
 
     /// True if nothing of it is worth keeping any more.
     pub fn is_over(&self, now: u64) -> bool {
-        now >= self.meta.extended.saturating_add(self.bounds.meta_ms()) && self.keys.is_empty()
+        now >= self.last.saturating_add(self.bounds.meta_ms()) && self.keys.is_empty()
     }
 
     /// See [`Meta`].

@@ -7,8 +7,9 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use history::log::{Appended, Bounds, Log};
-use history::meta::{Reason, Seen};
+use history::meta::Reason;
 use history::position::{Position, Term};
+use history::seen::Seen;
 use parking_lot::Mutex;
 use protocol::frame::Message;
 
