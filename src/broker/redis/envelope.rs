@@ -170,6 +170,8 @@ pub(super) fn read_control(payload: &[u8]) -> Result<ControlMessage, &'static st
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    mod versions;
+
     use super::*;
 
     #[test]
