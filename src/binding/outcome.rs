@@ -41,15 +41,10 @@ impl From<Delivery> for NativeDelivery {
 
 impl NativeDelivery {
     /// Of a message that was published before. Who got it then is not known.
-    pub(super) fn repeated(position: Position) -> Self {
+    pub(super) fn repeated(position: Option<Position>) -> Self {
         NativeDelivery {
             repeated: Some(true),
-            ..NativeDelivery::from(Delivery {
-                status: Status::Published,
-                nodes: None,
-                local: 0,
-                position: Some(position),
-            })
+            ..NativeDelivery::from(Delivery { status: Status::Published, nodes: None, local: 0, position })
         }
     }
 }

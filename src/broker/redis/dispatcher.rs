@@ -244,12 +244,12 @@ impl Dispatcher {
         strict: bool,
         local: u32,
         shared: bool,
-    ) -> Result<Delivery, Error> {
+    ) -> Result<Answer, Error> {
         let of = |status| Delivery { status, nodes: None, local, position: None };
-        Ok(match outcome {
+        Ok(Answer::Delivery(match outcome {
+            CommandOutcome::Repeated(position) => return Ok(Answer::Repeated(position)),
             CommandOutcome::Uncertain if !strict => of(Status::Uncertain),
             CommandOutcome::Unsent if !strict => of(Status::Local),
-            CommandOutcome::Repeated(position) => Delivery { local: 0, position, ..of(Status::Published) },
             settled => {
                 let position = match settled {
                     CommandOutcome::Placed { position, .. } => Some(position),
@@ -259,7 +259,7 @@ impl Dispatcher {
                 let nodes = if shared { None } else { Some(nodes) };
                 Delivery { nodes, position, ..of(Status::Published) }
             }
-        })
+        }))
     }
 
     /// Messages of a topic are here, or won't come. Asks again where others were needed.
@@ -350,7 +350,7 @@ impl Sink for Dispatcher {
             }
             Asker::Publish { ticket, strict, local, shared, .. } => {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
-                self.settled(ticket, delivery.map(Answer::Delivery));
+                self.settled(ticket, delivery);
             }
             Asker::Receivers { ticket } | Asker::Subscribers { ticket } => {
                 self.settled(ticket, outcome.number().map(Answer::Number));

@@ -17,6 +17,7 @@ use history::meta::{MAX_TERMS, Meta};
 use history::position::{NAME_BYTES, NoPosition, Position, Term};
 use redis::Value;
 
+use crate::broker::history::MAX_READ_BYTES;
 use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::wire::resp;
 use crate::broker::redis::wire::text;
@@ -25,9 +26,6 @@ use crate::broker::redis::wire::text;
 const TRIM: u32 = 8;
 /// Up to this size it is trimmed exactly. Beyond, Redis drops whole nodes of the stream, which is cheaper.
 const EXACT: u32 = 1000;
-/// Most bytes of one [`read`], but for its last message. A subscribed connection has Redis' output limit, 32 MiB by default
-/// (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
-const MOST_BYTES: u64 = 256 << 10;
 /// Takes the place of the term until a session writes the command: which master takes it is known only then.
 const NO_TERM: &[u8; NAME_BYTES] = b"--------";
 
@@ -303,7 +301,8 @@ pub(crate) fn meta(value: &Value) -> Result<Option<Meta>, NoPosition> {
     }
 }
 
-/// Encodes the question for messages from an offset on.
+/// Encodes the question for messages from an offset on. The answer is small beside Redis' output limit for a subscribed connection,
+/// 32 MiB by default (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
 pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32) {
     resp::begin(out, 3 + 2 + 4);
     resp::argument(out, &[b"EVALSHA"]);
@@ -311,7 +310,7 @@ pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32
     resp::argument(out, &[b"2"]);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
-    for number in [from, most.into(), MOST_BYTES, size.into()] {
+    for number in [from, most.into(), MAX_READ_BYTES as u64, size.into()] {
         resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
     }
 }
