@@ -1843,6 +1843,10 @@ export interface BrokerStats {
   gaps: number;
   /** Connections that were opened before their subscription was confirmed, because Redis was away or slow. */
   unconfirmed: number;
+  /** Messages that did not come in their order, and were repaired from a history. */
+  repaired: number;
+  /** Events `missed`. */
+  missed: number;
 }
 
 /** Error that this package throws, rejects with and emits. */

@@ -364,7 +364,13 @@ impl Sink for Dispatcher {
         }
     }
 
+    fn repaired(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
+        count(&self.counts.repaired);
+        self.message(name, payload, gathered);
+    }
+
     fn missed(&self, name: &str, missed: Missed) {
+        count(&self.counts.missed);
         if let Some(topic) = topic_of(name) {
             self.events.push(Event::Missed { topic: topic.into(), missed });
         }

@@ -137,6 +137,9 @@ fn what_is_published_while_a_link_is_cut_arrives_once_and_in_order() {
     expect_numbers(&mut silent, 0..3);
     ada.expect_silence(Duration::from_millis(20));
     expect_nothing_missed(&two);
+    let counts = two.engine.stats().broker.counts;
+    assert!((63..=93).contains(&counts.repaired), "{}", counts.repaired);
+    assert_eq!(counts.missed, 0);
 }
 
 #[test]

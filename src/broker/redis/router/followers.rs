@@ -26,7 +26,7 @@ struct ToSink<'a> {
 
 impl Outlet for ToSink<'_> {
     fn deliver(&mut self, _: Position, payload: &[u8]) {
-        self.sink.message(self.name, payload, self.gathered);
+        self.sink.repaired(self.name, payload, self.gathered);
     }
 
     fn missed(&mut self, missed: Missed) {
