@@ -105,17 +105,17 @@ local found={meta,1}
 if not meta[1] then return found end
 local most,bytes=tonumber(ARGV[2]),tonumber(ARGV[3])
 local from=math.max(ARGV[1],meta[2]-ARGV[4]+1)
-local at='('..string.format('%.0f',from-1)..'-0'
 while true do
   local want=math.min(most,16)
   if want<=0 or bytes<=0 then found[2]=0 break end
-  local entries=redis.call('XRANGE',KEYS[2],at,'+','COUNT',want)
+  local entries=redis.call('XRANGE',KEYS[2],string.format('%.0f',from)..'-0','+','COUNT',want)
   for _,entry in ipairs(entries) do
     if bytes<=0 then break end
-    found[#found+1]=string.match(entry[1],'^%d+')
+    local offset=string.match(entry[1],'^%d+')
+    found[#found+1]=offset
     found[#found+1]=entry[2][2]
     bytes=bytes-#entry[2][2]
-    at='('..entry[1]
+    from=offset+1
   end
   if bytes>0 and #entries<want then break end
   most=most-want
