@@ -307,6 +307,9 @@ impl Follower {
         while let Some((position, payload)) = waiting.pop() {
             self.hand_on(position, &payload, Reason::Unreadable, outlet);
         }
+        if waiting.overflowed {
+            outlet.missed(Missed { reason: Reason::Unreadable, after: self.known.position(), to: None });
+        }
         None
     }
 
@@ -390,13 +393,15 @@ impl Follower {
     fn diverged(&self, seen: &Seen, meta: &Meta) -> Option<(Reason, Position)> {
         let last = seen.position();
         let age = meta.age_of(last);
-        if age.is_some_and(|age| last.offset <= meta.end(age)) {
+        let start = meta.branch(seen);
+        // It may have been at another store meanwhile, which knows less of this one's terms.
+        if age.is_some_and(|age| last.offset <= meta.end(age)) && meta.age_of(start) == age {
             return None;
         }
         let start = match age {
             // Without a message before the subscription was placed, all of them may be older than it.
             None if !self.is_placed && seen.knows(meta.epoch) => meta.under(0, meta.offset),
-            _ => meta.branch(seen),
+            _ => start,
         };
         let reason = if seen.knows(meta.epoch) { Reason::Failover } else { Reason::Emptied };
         Some((reason, over(start, meta)))

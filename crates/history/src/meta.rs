@@ -30,7 +30,7 @@ pub enum Reason {
     Emptied,
     /// The messages were not kept for so long: more came than `history.size`, or `history.ttlMs` has passed.
     Trimmed,
-    /// The store refuses to have them read.
+    /// The store refuses to have them read. They may come after all if it has them read later, even after newer ones.
     Unreadable,
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Topic {
     /// All messages of the epoch.
     pub(super) ids: Vec<u32>,
     last: u64,
+    /// The term of the last message, and how many terms there were.
+    terms: (Option<Term>, usize),
     /// So many of them passed their time.
     expired: u64,
 }
@@ -124,12 +126,16 @@ impl Stored {
                     epoch,
                     ids: Vec::new(),
                     last: now,
+                    terms: (None, 0),
                     expired: 0,
                 });
                 let appended = known.log.append(term, bounds, now, text.as_deref(), id);
                 if let Appended::New(_) = appended {
                     known.expired = known.expired(now, bounds);
                     known.ids.push(id);
+                    if known.terms.0 != Some(term) {
+                        known.terms = (Some(term), known.terms.1 + 1);
+                    }
                     known.last = now;
                     self.keys.extend(key.map(|key| Key { topic, key, since: now, id, is_apart: false }));
                 }
@@ -162,10 +168,12 @@ impl Stored {
     }
 
     pub(super) fn stamp(&self, topic: usize, next: u32, now: u64, bounds: Bounds) -> Stamp {
-        let Some(topic) = &self.topics[topic] else { return Stamp { next, epoch: None, tip: None, kept: 1 } };
+        let Some(topic) = &self.topics[topic] else {
+            return Stamp { next, epoch: None, tip: None, kept: 1, terms: 0 };
+        };
         let count = topic.ids.len() as u64;
         let kept = count.saturating_sub(bounds.size.into()).max(topic.expired(now, bounds)) + 1;
-        Stamp { next, epoch: Some(topic.epoch), tip: topic.ids.last().copied(), kept }
+        Stamp { next, epoch: Some(topic.epoch), tip: topic.ids.last().copied(), kept, terms: topic.terms.1 }
     }
 
     /// How far a topic should be.

@@ -451,7 +451,7 @@ impl World {
             match given {
                 Given::Message(position, id) => {
                     self.counts.delivered += 1;
-                    watch.witness.delivered(id, position, &self.ledger)?;
+                    watch.witness.delivered(id, position, stamp, &self.ledger)?;
                 }
                 Given::Missed(missed) => {
                     let Some(stamp) = stamp else { return Err(format!("{missed:?} without an answer")) };
