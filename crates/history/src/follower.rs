@@ -17,6 +17,7 @@
 
 use std::borrow::Cow;
 
+use crate::known::Known;
 use crate::meta::{Meta, Reason};
 use crate::position::{Position, Term};
 use crate::seen::Seen;
@@ -42,7 +43,7 @@ pub enum Verdict {
     Wait(Option<Ask>),
 }
 
-/// Messages that the follower can't hand on.
+/// Messages that the follower can't hand on. Those that turn up later, in a store with older data, may come after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// Why.
@@ -71,18 +72,6 @@ enum State {
     Reading,
     /// It has everything.
     Following,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Known {
-    /// It has not heard of the topic.
-    Nothing,
-    /// The same, and the store refused to say.
-    Refused,
-    /// The topic had no messages, under this term of the store. What was handed on before.
-    Empty(Option<Term>, Option<Seen>),
-    /// These were handed on.
-    Up(Seen),
 }
 
 /// See the module.
@@ -193,7 +182,8 @@ impl Follower {
         match &mut self.known {
             Known::Up(seen) => seen.advance(position),
             known => {
-                let mut seen = known.take_seen().unwrap_or(Seen::from(position));
+                let mut seen =
+                    std::mem::replace(known, Known::Nothing).into_seen().unwrap_or(Seen::from(position));
                 seen.advance(position);
                 *known = Known::Up(seen);
             }
@@ -361,7 +351,7 @@ impl Follower {
             Known::Empty(term, before) => {
                 let mut start = before.as_ref().map_or(meta.at(0), |before| meta.branch(before));
                 if is_other(term) {
-                    start = over(start, meta);
+                    start = meta.over(start);
                     tell(Reason::Failover, Some(start));
                 }
                 let mut seen = before.unwrap_or(Seen::from(start));
@@ -404,14 +394,14 @@ impl Follower {
             _ => start,
         };
         let reason = if seen.knows(meta.epoch) { Reason::Failover } else { Reason::Emptied };
-        Some((reason, over(start, meta)))
+        Some((reason, meta.over(start)))
     }
 
     /// Goes on under the next term if everything of the present one was handed on. The store may have had more of it.
     fn cross(&mut self, meta: &Meta, outlet: &mut impl Outlet) {
         let Known::Up(seen) = &self.known else { return };
         let after = seen.position();
-        let next = over(after, meta);
+        let next = meta.over(after);
         if next == after {
             return;
         }
@@ -488,33 +478,7 @@ impl Follower {
     }
 }
 
-impl Known {
-    fn position(&self) -> Option<Position> {
-        match self {
-            Known::Up(seen) | Known::Empty(_, Some(seen)) => Some(seen.position()),
-            _ => None,
-        }
-    }
-
-    fn into_seen(self) -> Option<Seen> {
-        match self {
-            Known::Up(seen) | Known::Empty(_, Some(seen)) => Some(seen),
-            _ => None,
-        }
-    }
-
-    fn take_seen(&mut self) -> Option<Seen> {
-        std::mem::replace(self, Known::Nothing).into_seen()
-    }
-}
-
 /// The position before a message.
 fn before(position: Position) -> Position {
     Position { offset: position.offset.saturating_sub(1), ..position }
-}
-
-/// The same place under the next term if the term ends there.
-fn over(at: Position, meta: &Meta) -> Position {
-    let age = meta.age_of(at).filter(|age| *age > 0 && meta.end(*age) == at.offset);
-    age.map_or(at, |age| meta.under(age - 1, at.offset))
 }

@@ -30,7 +30,7 @@ pub enum Reason {
     Emptied,
     /// The messages were not kept for so long: more came than `history.size`, or `history.ttlMs` has passed.
     Trimmed,
-    /// The store refuses to have them read. They may come after all if it has them read later, even after newer ones.
+    /// The store refuses to have them read.
     Unreadable,
 }
 
@@ -95,6 +95,12 @@ impl Meta {
             None if seen.knows(self.epoch) => self.under(0, self.terms[0].1 - 1),
             None => self.at(0),
         }
+    }
+
+    /// The same place under the next term if the term ends there.
+    pub(crate) fn over(&self, at: Position) -> Position {
+        let age = self.age_of(at).filter(|age| *age > 0 && self.end(*age) == at.offset);
+        age.map_or(at, |age| self.under(age - 1, at.offset))
     }
 
     /// Where somebody reads on who has [`Seen`] so much. `trust`: no acknowledged message gets lost when the term changes.

@@ -104,7 +104,7 @@ impl Witness {
         }
         let is_later = |later: &&u32| **later > id && ledger.is_within(id, Some(**later));
         if let Some(later) = self.delivered.iter().find(is_later)
-            && !self.was_refused
+            && !self.reports.iter().any(|report| covers(report, id, position, ledger))
         {
             return Err(format!("{name}: m{id} ({position}) was handed on after m{later}"));
         }
