@@ -83,8 +83,6 @@ pub struct Follower {
     is_placed: bool,
     /// There may be messages that it neither got nor told of: it was cut, or has not read them yet.
     may_lack: bool,
-    /// A message was handed on since the store was asked.
-    has_moved: bool,
     /// The term of the store at the link's other end.
     term: Option<Term>,
     waiting: Option<Box<Waiting>>,
@@ -100,7 +98,6 @@ impl Follower {
             known: Known::Nothing,
             is_placed: false,
             may_lack: false,
-            has_moved: false,
             term: None,
             waiting: None,
             trust_failover,
@@ -178,7 +175,6 @@ impl Follower {
     }
 
     fn advance(&mut self, position: Position) {
-        self.has_moved = true;
         match &mut self.known {
             Known::Up(seen) => seen.advance(position),
             known => {
@@ -206,7 +202,6 @@ impl Follower {
             Ask::Meta => State::Asking,
             Ask::Messages { .. } => State::Reading,
         };
-        self.has_moved = false;
         if let Some(waiting) = &mut self.waiting {
             waiting.answer();
         }
@@ -223,12 +218,7 @@ impl Follower {
             waiting.answer();
         }
         let meta = self.continued(meta);
-        let meta = meta.as_deref();
-        if self.has_moved && !meta.is_some_and(|meta| self.is_on(meta)) {
-            // The answer is older than messages that were handed on since it was asked for, or the topic is gone again.
-            return Some(self.ask(Ask::Meta));
-        }
-        match self.compare(meta, outlet) {
+        match self.compare(meta.as_deref(), outlet) {
             Some(from) => Some(self.ask(Ask::Messages { from })),
             None => self.catch_up(outlet),
         }

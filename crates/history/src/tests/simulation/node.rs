@@ -4,6 +4,7 @@ use crate::log::{Appended, Bounds, Log};
 use crate::meta::Meta;
 use crate::position::{Epoch, Position, Term};
 
+use super::plan::KEY_MS;
 use super::witness::Stamp;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,15 +89,15 @@ impl Stored {
         Stored { topics: vec![None; topics], keys: Vec::new() }
     }
 
-    pub(super) fn key(&self, topic: usize, key: u32, bounds: Bounds, now: u64) -> Option<Key> {
+    pub(super) fn key(&self, topic: usize, key: u32, now: u64) -> Option<Key> {
         let known = self.keys.iter().find(|known| known.topic == topic && known.key == key).copied();
-        known.filter(|known| now < known.since + bounds.key_ms())
+        known.filter(|known| now < known.since + KEY_MS)
     }
 
     /// Drops what is too old. Answers how many topics were forgotten.
-    pub(super) fn expire(&mut self, now: u64, bounds: Bounds) -> u64 {
+    pub(super) fn expire(&mut self, now: u64) -> u64 {
         let mut forgotten = 0;
-        self.keys.retain(|key| now < key.since + bounds.key_ms());
+        self.keys.retain(|key| now < key.since + KEY_MS);
         for topic in &mut self.topics {
             if let Some(known) = topic {
                 known.log.expire(now);
@@ -113,8 +114,8 @@ impl Stored {
     pub(super) fn apply(&mut self, effect: &Effect, bounds: Bounds) -> Option<Appended> {
         match *effect {
             Effect::Append { topic, term, epoch, now, key, id } => {
-                self.expire(now, bounds);
-                if let Some(known) = key.and_then(|key| self.key(topic, key, bounds, now))
+                self.expire(now);
+                if let Some(known) = key.and_then(|key| self.key(topic, key, now))
                     && known.is_apart
                 {
                     return None;
@@ -142,7 +143,7 @@ impl Stored {
                 Some(appended)
             }
             Effect::End { topic, now, key, id } => {
-                self.expire(now, bounds);
+                self.expire(now);
                 self.topics[topic] = None;
                 let apart = self.keys.iter_mut().filter(|key| key.topic == topic);
                 apart.for_each(|key| key.is_apart = true);

@@ -128,6 +128,8 @@ pub(super) enum Op {
 }
 
 const TTL_MS: u64 = 60_000;
+/// For so long an idempotency key should be known.
+pub(super) const KEY_MS: u64 = 300_000;
 
 pub(super) fn plan(seed: u64) -> (Setup, Vec<Op>) {
     let mut random = Random::new(seed);

@@ -197,8 +197,14 @@ impl Witness {
     }
 
     /// All messages that are due were handed on, or it was told that they were missed.
-    pub(super) fn close(&self, tip: Option<u32>, ledger: &Ledger) -> Result<(), String> {
+    pub(super) fn close(&self, tip: Option<u32>, kind: Kind, ledger: &Ledger) -> Result<(), String> {
         let Some(from) = self.from else { return Ok(()) };
+        if kind == Kind::Trusted
+            && self.reports.is_empty()
+            && let Some(id) = self.delivered.iter().find(|id| !ledger.is_within(**id, tip))
+        {
+            return Err(format!("server {}: the store lacks m{id}, and nothing said so", self.server));
+        }
         for (id, sent) in ledger.0.iter().enumerate().skip(from as usize) {
             let id = id as u32;
             let Some(position) = sent.position.filter(|_| sent.topic == self.topic) else { continue };

@@ -9,7 +9,7 @@ use crate::position::{Epoch, Term};
 use super::counts::Counts;
 use super::ledger::{Ledger, Sent};
 use super::node::{Effect, Node, Role, Stored, is_place_of};
-use super::plan::{Data, Ending, Kind, Op, Setup};
+use super::plan::{Data, Ending, KEY_MS, Kind, Op, Setup};
 use super::server::{Item, Link, Request, Server};
 
 /// A store and the servers that it connects.
@@ -92,10 +92,10 @@ impl World {
                 // Clients publish, and try again over the next server.
                 self.servers[server].uncertain = kept;
             }
-            Op::Serve { server, requests } => (0..requests).for_each(|_| self.serve(server)),
+            Op::Serve { server, requests } => (0..requests).try_for_each(|_| self.serve(server))?,
             Op::Arrive { server, items } => {
                 for _ in 0..items {
-                    self.serve(server);
+                    self.serve(server)?;
                     self.arrive(server)?;
                 }
             }
@@ -119,7 +119,7 @@ impl World {
                 self.now += ms;
                 // A replica drops what its master drops.
                 for node in self.nodes.iter_mut().filter(|node| node.role == Role::Master) {
-                    self.counts.expired += node.stored.expire(self.now, self.setup.bounds);
+                    self.counts.expired += node.stored.expire(self.now);
                 }
             }
             Op::OldJoins => {
@@ -181,7 +181,7 @@ impl World {
     ) -> Result<u32, String> {
         let (now, bounds) = (self.now, self.setup.bounds);
         let stored = &self.nodes[node].stored;
-        let known = key.and_then(|key| stored.key(topic, key, bounds, now));
+        let known = key.and_then(|key| stored.key(topic, key, now));
         let parent = stored.stamp(topic, 0, now, bounds).tip;
         let id = self.ledger.next();
         let is_old = self.nodes[node].olds > 0;
@@ -230,7 +230,7 @@ impl World {
         };
         let before = (0..self.ledger.next()).rfind(is_same).map(|id| (id, self.ledger.sent(id)));
         if let Some((before, sent)) = before
-            && now < sent.at + bounds.key_ms()
+            && now < sent.at + KEY_MS
             && self.ledger.is_within(before, parent)
         {
             return Err(format!("m{before} was published again as m{id}, and the store has it"));
@@ -343,7 +343,7 @@ impl World {
         let name = self.name('T');
         self.nodes[new].term = Term::new(&name).unwrap();
         self.nodes[new].role = Role::Master;
-        self.nodes[new].stored.expire(self.now, self.setup.bounds);
+        self.nodes[new].stored.expire(self.now);
         self.master = new;
         if kills {
             self.nodes[old].role = Role::Down;
@@ -390,7 +390,7 @@ impl World {
                 self.counts.bare += 1;
             }
         }
-        restarted.stored.expire(self.now, self.setup.bounds);
+        restarted.stored.expire(self.now);
         if node == self.master {
             self.synchronize();
         }

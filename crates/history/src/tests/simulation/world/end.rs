@@ -1,5 +1,5 @@
 use super::World;
-use crate::tests::simulation::server::Link;
+use crate::tests::simulation::server::{Link, Server};
 
 /// Steps after which a world must have come to rest.
 const MAX_STEPS: usize = 5_000;
@@ -18,6 +18,14 @@ impl World {
             }
         }
         self.rest()?;
+        for topic in 0..self.setup.topics {
+            let refused = |server: &Server| server.watches[topic].witness.was_refused;
+            // Nobody is told that a topic is gone.
+            let is_there = self.nodes[master].stored.end(topic).is_some();
+            if is_there && self.counts.lost == 0 && !self.servers.iter().any(refused) {
+                self.is_level(topic)?;
+            }
+        }
         (0..self.servers.len()).for_each(|server| self.doubt(server));
         self.rest()?;
         for topic in 0..self.setup.topics {
@@ -34,7 +42,7 @@ impl World {
             self.is_level(topic)?;
             let tip = self.stamp(master, topic).tip;
             for server in &self.servers {
-                server.watches[topic].witness.close(tip, &self.ledger)?;
+                server.watches[topic].witness.close(tip, self.setup.kind, &self.ledger)?;
             }
         }
         Ok(())
@@ -44,7 +52,7 @@ impl World {
     fn rest(&mut self) -> Result<(), String> {
         for _ in 0..MAX_STEPS {
             for server in 0..self.servers.len() {
-                self.serve(server);
+                self.serve(server)?;
                 self.arrive(server)?;
                 self.read(server)?;
             }

@@ -11,24 +11,25 @@ impl World {
     }
 
     /// The store does what the next request says.
-    pub(super) fn serve(&mut self, server: usize) {
-        let Some(link) = &mut self.servers[server].link else { return };
+    pub(super) fn serve(&mut self, server: usize) -> Result<(), String> {
+        let Some(link) = &mut self.servers[server].link else { return Ok(()) };
         let node = link.node;
-        let Some(request) = link.requests.pop_front() else { return };
+        let Some(request) = link.requests.pop_front() else { return Ok(()) };
         if let Request::Ask(_, Ask::Messages { .. }) = request
             && self.setup.has_reader
         {
             link.reads.push_back(request);
-            return;
+            return Ok(());
         }
-        let item = self.answer(server, node, request);
+        let item = self.answer(server, node, request)?;
         if let Some(link) = &mut self.servers[server].link {
             link.items.push_back(item);
         }
+        Ok(())
     }
 
-    fn answer(&mut self, server: usize, node: usize, request: Request) -> Item {
-        match request {
+    fn answer(&mut self, server: usize, node: usize, request: Request) -> Result<Item, String> {
+        Ok(match request {
             Request::Subscribe(topic) => {
                 if let Some(link) = &mut self.servers[server].link {
                     link.subscribed[topic] = true;
@@ -40,7 +41,7 @@ impl World {
                 let stamp = self.stamp(node, topic);
                 if std::mem::take(&mut self.servers[server].refuses) {
                     self.servers[server].watches[topic].witness.was_refused = true;
-                    return Item::Refused(topic, stamp);
+                    return Ok(Item::Refused(topic, stamp));
                 }
                 let stored = &self.nodes[node].stored;
                 let meta = stored.meta(topic).map(|meta| meta.to_string().parse().unwrap());
@@ -49,11 +50,14 @@ impl World {
                     Ask::Messages { from } => {
                         self.counts.repairs += 1;
                         let (page, is_all) = stored.read(topic, from, self.setup.page);
+                        if let Some((offset, id)) = page.first().filter(|(offset, _)| *offset < stamp.kept) {
+                            return Err(format!("m{id} is still kept at {offset}: {stamp:?}"));
+                        }
                         Item::Messages(topic, meta, page, is_all, stamp)
                     }
                 }
             }
-        }
+        })
     }
 
     /// The next item reaches the server.
@@ -70,7 +74,7 @@ impl World {
             return self.take(server, item);
         }
         if let Some(request) = link.reads.pop_front() {
-            let item = self.answer(server, node, request);
+            let item = self.answer(server, node, request)?;
             if let Some(link) = &mut self.servers[server].link {
                 link.pages.push_back(item);
             }
