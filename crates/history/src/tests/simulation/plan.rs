@@ -145,7 +145,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Op>) {
         bounds: Bounds { size, ttl_ms: TTL_MS },
         page: random.of(&[1, 2, 3, 10]),
         has_reader: random.one_in(3),
-        payload: if random.one_in(64) { 100_000 } else { 4 },
+        payload: if random.one_in(24) { 140_000 } else { 4 },
     };
     let length = random.of(&[20, 40, 80, 160]);
     let mut ops: Vec<Op> = (0..setup.servers).map(|server| Op::Connect { server, node: 0 }).collect();
