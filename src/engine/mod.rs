@@ -99,7 +99,14 @@ impl Engine {
         let events = Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection));
         let broker: Box<dyn Broker<Handle>> = match &config.redis {
             redis if redis.is_on() => {
-                let broker = RedisBroker::start(redis, limits.outbox_bytes, &registry, &events, &workers);
+                let broker = RedisBroker::start(
+                    redis,
+                    limits.outbox_bytes,
+                    &registry,
+                    &events,
+                    &config.history,
+                    &workers,
+                );
                 // Messages that are not relayed wait for nobody.
                 if config.relay != Relay::Off {
                     workers.iter().for_each(|worker| worker.inbox.set_intake(broker.intake().clone()));

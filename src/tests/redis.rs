@@ -3,6 +3,7 @@
 mod calls;
 mod fairness;
 mod faults;
+mod history;
 mod misbehaviour;
 mod newcomers;
 mod pressure;

@@ -72,7 +72,7 @@ impl Meta {
     }
 
     /// The same with the term that the store has now, which no message may have been published under yet.
-    pub(crate) fn continued(&self, term: Option<Term>) -> Cow<'_, Meta> {
+    pub fn continued(&self, term: Option<Term>) -> Cow<'_, Meta> {
         let known = |term: &Term| self.terms.iter().any(|(known, _)| known == term);
         let Some(term) = term.filter(|term| !known(term)) else { return Cow::Borrowed(self) };
         let mut meta = self.clone();

@@ -43,17 +43,18 @@ impl MemoryBroker {
         logs::sweep(Arc::downgrade(&self.logs))
     }
 
+    /// Keeps and delivers a message, if its topic has a history. Answers its place, and how many connections got it; `None`
+    /// for that if a message with the same key was published before.
     fn log(
         &self,
         channel: Channel<'_>,
         message: Message<'_>,
         key: Option<&str>,
         deliver: impl Fn() -> u32,
-    ) -> Option<(Position, u32)> {
+    ) -> Option<(Position, Option<u32>)> {
         let topic = channel.topic()?;
         let bounds = self.history.bounds_of(topic)?;
-        let (position, delivered) = self.logs.publish(topic, bounds, key, message, deliver)?;
-        Some((position, delivered.unwrap_or_default()))
+        self.logs.publish(topic, bounds, key, message, deliver)
     }
 }
 
@@ -69,7 +70,10 @@ impl Fanout<Handle> for MemoryBroker {
         if !options.is_fleeting
             && let Some((position, local)) = self.log(channel, message, options.idempotency_key, deliver)
         {
-            return Ok(served(local, Some(position)));
+            return Ok(match local {
+                Some(local) => served(local, Some(position)),
+                None => Reply::Now(Answer::Repeated(Some(position))),
+            });
         }
         Ok(served(deliver(), None))
     }

@@ -209,6 +209,7 @@ pub(crate) fn refusal(server: &Server, code: &str, details: &str) -> Error {
         "ERR" if details.contains("AUTH") || details.contains("password") => Code::BrokerAuth,
         "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" => Code::BrokerRole,
         "LOADING" | "BUSY" => Code::BrokerConnect,
+        "OOM" | "NOREPLICAS" | "MISCONF" => Code::BrokerFull,
         _ => Code::BrokerProtocol,
     };
     if matches!(code, "NOAUTH" | "WRONGPASS")

@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 16;
 /// Longest line: errors and numbers.
 const MAX_LINE: usize = 64 << 10;
 /// Replies that are no messages are never as large as this, nor is a message's channel.
-pub(super) const MAX_REPLY: usize = 1 << 20;
+pub(crate) const MAX_REPLY: usize = 1 << 20;
 /// The smallest element of a reply, such as `_` and the end of its line.
 const MIN_ELEMENT: usize = 3;
 

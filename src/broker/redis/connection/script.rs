@@ -1,0 +1,346 @@
+//! The scripts that give messages their positions and read them back. Each is one atomic step of Redis.
+//!
+//! | key, behind the prefix and the hash tag | type | what it is |
+//! |---|---|---|
+//! | `history:meta:<topic>` | hash | [`Meta`]: `epoch`, `offset`, `terms`; and for each term the beginning of its positions |
+//! | `history:log:<topic>` | stream | the last messages; the id is `<offset>-0`, the field `d` the message as it is published |
+//! | `history:key:<topic>:<key>` | string | the position of the message with this idempotency key, `-` if it has none |
+//!
+//! A topic is `user:<id>` or `room:<name>`. All of its keys lie in its channel's slot.
+//!
+//! <https://redis.io/docs/latest/develop/programmability/eval-intro/>
+
+use std::sync::LazyLock;
+
+use history::log::Bounds;
+use history::meta::{MAX_TERMS, Meta};
+use history::position::{NAME_BYTES, NoPosition, Position, Term};
+use redis::Value;
+
+use crate::broker::history::MAX_READ_BYTES;
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
+use crate::broker::redis::wire::resp;
+use crate::broker::redis::wire::text;
+
+/// The log is trimmed with each so manieth message, for that is the dearest part. What is beyond its size meanwhile is not read.
+const TRIM: u32 = 8;
+/// Up to this size it is trimmed exactly. Beyond, Redis drops whole nodes of the stream, which is cheaper.
+const EXACT: u32 = 1000;
+/// Takes the place of the term until a session writes the command: which master takes it is known only then.
+const NO_TERM: &[u8; NAME_BYTES] = b"--------";
+
+/// Keys: meta, log, channel, and the idempotency key's if there is one. Arguments: the message as it is published, a new epoch,
+/// `=` or `~`, size, lifetime of the log, of the meta, of the key in milliseconds, then either the channels `control` and
+/// `format`, or an empty string and `1` if a server of before is known to be there; the term.
+///
+/// Returns `<subscribers> <position>`; `= <position>` if there was a message with that key; the number of subscribers if a server
+/// is there that can't read positions: then the message is published without one, and the history ends.
+///
+/// The first write is the one that Redis refuses when it has no memory, is a replica, or has too few of them: nothing has
+/// happened then.
+fn append(verb: &str) -> Script {
+    let code = r"
+local call=redis.call
+local meta,log,key=KEYS[1],KEYS[2],KEYS[4]
+if key then
+  local known=call('GET',key)
+  if known then return '= '..known end
+end
+local old=ARGV[9]=='1'
+if ARGV[8]~='' then
+  local n=call('PUBSUB','NUMSUB',ARGV[8],ARGV[9])
+  old=n[2]>n[4]
+end
+if old then
+  call('DEL',meta,log)
+  if key then call('SET',key,'-','PX',ARGV[7]) end
+  return call('VERB',KEYS[3],ARGV[1])
+end
+local o=call('HINCRBY',meta,'offset',1)
+local head=call('HGET',meta,ARGV[10])
+if not head then
+  local had=call('HMGET',meta,'epoch','terms')
+  local e,terms=had[1],had[2]
+  if not e then
+    call('DEL',meta,log)
+    o=call('HINCRBY',meta,'offset',1)
+    e=ARGV[2]
+  end
+  terms=ARGV[10]..'@'..o..(terms and ' '..terms or '')
+  local _,count=string.gsub(terms,' ','')
+  if count>=MOST_TERMS then
+    local rest,last=string.match(terms,'^(.+) (%w+)@%d+$')
+    terms=rest
+    call('HDEL',meta,last)
+  end
+  head=e..'.'..ARGV[10]..'.'
+  call('HSET',meta,'epoch',e,'terms',terms,ARGV[10],head)
+end
+call('PEXPIRE',meta,ARGV[6])
+if o%TRIM==0 then
+  call('XADD',log,'MAXLEN',ARGV[3],ARGV[4],o..'-0','d',ARGV[1])
+else
+  call('XADD',log,o..'-0','d',ARGV[1])
+end
+call('PEXPIRE',log,ARGV[5])
+local position=head..o
+if key then call('SET',key,position,'PX',ARGV[7]) end
+return call('VERB',KEYS[3],'h'..position..' '..ARGV[1])..' '..position
+";
+    let code = code.replace("VERB", verb).replace("TRIM", &TRIM.to_string());
+    Script::of(code.replace("MOST_TERMS", &MAX_TERMS.to_string()))
+}
+
+static APPEND: LazyLock<Script> = LazyLock::new(|| append("PUBLISH"));
+static APPEND_SHARDED: LazyLock<Script> = LazyLock::new(|| append("SPUBLISH"));
+
+/// Keys: meta, log. Arguments: the first offset, most messages, most bytes, of which the last message may have more; the log's size.
+///
+/// Returns the meta, `1` if there are no more, and offset and message in turn.
+static READ: LazyLock<Script> = LazyLock::new(|| {
+    Script::of(
+        r"
+local meta=redis.call('HMGET',KEYS[1],'epoch','offset','terms')
+local found={meta,1}
+if not meta[1] then return found end
+local most,bytes=tonumber(ARGV[2]),tonumber(ARGV[3])
+local from=math.max(ARGV[1],meta[2]-ARGV[4]+1)
+local at='('..string.format('%.0f',from-1)..'-0'
+while true do
+  local want=math.min(most,16)
+  if want<=0 or bytes<=0 then found[2]=0 break end
+  local entries=redis.call('XRANGE',KEYS[2],at,'+','COUNT',want)
+  for _,entry in ipairs(entries) do
+    if bytes<=0 then break end
+    found[#found+1]=string.match(entry[1],'^%d+')
+    found[#found+1]=entry[2][2]
+    bytes=bytes-#entry[2][2]
+    at='('..entry[1]
+  end
+  if bytes>0 and #entries<want then break end
+  most=most-want
+end
+return found
+"
+        .to_owned(),
+    )
+});
+
+/// A script, and the name under which Redis knows it once it is loaded.
+#[derive(Debug)]
+struct Script {
+    code: String,
+    hash: String,
+}
+
+impl Script {
+    fn of(code: String) -> Script {
+        let hash = redis::Script::new(&code).get_hash().to_owned();
+        Script { code, hash }
+    }
+}
+
+/// The texts of the scripts that a server of this kind needs.
+pub(crate) fn texts(is_sharded: bool) -> [&'static str; 2] {
+    [if is_sharded { &APPEND_SHARDED } else { &APPEND }, &READ].map(|script| script.code.as_str())
+}
+
+/// Encodes the command that loads a script.
+pub(crate) fn load(out: &mut Vec<u8>, text: &str) {
+    resp::command(out, &[b"SCRIPT", b"LOAD", text.as_bytes()]);
+}
+
+/// Encodes the question for the term.
+pub(crate) fn ask_term(out: &mut Vec<u8>) {
+    resp::command(out, &[b"INFO", b"replication"]);
+}
+
+/// The answer.
+///
+/// # Errors
+/// Why it can't give positions: it is no master, or doesn't say which one.
+pub(crate) fn term(info: &Value) -> Result<Term, String> {
+    let field = |name: &str| {
+        let mut lines = text(info)?.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    if let Some(role) = field("role").filter(|role| *role != "master") {
+        return Err(format!("the server is a {role}"));
+    }
+    let id = field("master_replid").and_then(|id| Term::new(id.as_bytes().get(..NAME_BYTES)?));
+    id.ok_or_else(|| "history needs a master_replid in INFO replication".to_owned())
+}
+
+/// A topic, as its keys name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicKeys<'a> {
+    /// Of all channels and keys.
+    pub prefix: &'a str,
+    /// The hash tag, empty where Redis is no cluster.
+    pub tag: &'a str,
+    /// `user:` or `room:`, and what is behind it.
+    pub name: [&'a str; 2],
+}
+
+impl TopicKeys<'_> {
+    fn key(&self, out: &mut Vec<u8>, what: &str, rest: &str) {
+        let [kind, id] = self.name;
+        let colon = if rest.is_empty() { "" } else { ":" };
+        resp::argument(out, &[self.prefix, self.tag, what, kind, id, colon, rest].map(str::as_bytes));
+    }
+}
+
+/// What is to be kept of a message, and how it is told from others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep<'a> {
+    pub bounds: Bounds,
+    pub idempotency_key: Option<&'a str>,
+    /// The epoch, if a new one begins.
+    pub epoch: &'a [u8; NAME_BYTES],
+    /// A server is known to be there that can't read positions. Only a cluster has to be told.
+    pub has_old: bool,
+}
+
+/// Encodes a publish that gives the message its position.
+pub(crate) fn publish(out: &mut Vec<u8>, topic: TopicKeys<'_>, payload: &[&[u8]], keep: Keep<'_>) {
+    let is_sharded = !topic.tag.is_empty();
+    let script = if is_sharded { &APPEND_SHARDED } else { &APPEND };
+    let keys = if keep.idempotency_key.is_some() { 4 } else { 3 };
+    let number = |out: &mut Vec<u8>, number: u64| {
+        resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
+    };
+    let Bounds { size, ttl_ms } = keep.bounds;
+    resp::begin(out, 3 + keys + 10);
+    resp::argument(out, &[b"EVALSHA"]);
+    resp::argument(out, &[script.hash.as_bytes()]);
+    number(out, keys as u64);
+    topic.key(out, "history:meta:", "");
+    topic.key(out, "history:log:", "");
+    topic.key(out, "", "");
+    if let Some(key) = keep.idempotency_key {
+        topic.key(out, "history:key:", key);
+    }
+    resp::argument(out, payload);
+    resp::argument(out, &[keep.epoch]);
+    resp::argument(out, &[if size <= EXACT { b"=" } else { b"~" }]);
+    number(out, size.into());
+    number(out, ttl_ms);
+    number(out, keep.bounds.meta_ms());
+    number(out, keep.bounds.key_ms());
+    if is_sharded {
+        resp::argument(out, &[]);
+        resp::argument(out, &[if keep.has_old { b"1" } else { b"0" }]);
+    } else {
+        let prefix = topic.prefix.as_bytes();
+        resp::argument(out, &[prefix, CONTROL_CHANNEL.as_bytes()]);
+        resp::argument(out, &[prefix, FORMAT_CHANNEL.as_bytes()]);
+    }
+    // The last one, where [`place_term`] finds it.
+    resp::argument(out, &[NO_TERM]);
+}
+
+/// Writes the term into an encoded [`publish`].
+pub(crate) fn place_term(command: &mut [u8], term: Term) {
+    let end = command.len().saturating_sub(b"\r\n".len());
+    if let Some(place) = end.checked_sub(NAME_BYTES).and_then(|begin| command.get_mut(begin..end)) {
+        place.copy_from_slice(term.as_str().as_bytes());
+    }
+}
+
+/// Reads channel and payload of an encoded [`publish`] back.
+pub(crate) fn read_publish(command: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut arguments = resp::read_command(command).skip(2);
+    let keys = if arguments.next()? == b"4" { 4 } else { 3 };
+    let channel = arguments.nth(2)?;
+    Some((channel, arguments.nth(keys - 3)?))
+}
+
+/// Reads the reply to a [`publish`].
+pub(crate) fn published(reply: &[u8]) -> Option<Published> {
+    let (first, position) = std::str::from_utf8(reply).ok()?.split_once(' ')?;
+    if first == "=" {
+        return Some(Published::Before(position.parse().ok()));
+    }
+    Some(Published::Now { nodes: first.parse().ok()?, position: position.parse().ok()? })
+}
+
+/// The outcome of a [`publish`] that was not for a server of before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    Now {
+        nodes: u64,
+        position: Position,
+    },
+    /// There was a message with the same key.
+    Before(Option<Position>),
+}
+
+/// Encodes the question how far a topic is.
+pub(crate) fn ask_meta(out: &mut Vec<u8>, topic: TopicKeys<'_>) {
+    resp::begin(out, 5);
+    resp::argument(out, &[b"HMGET"]);
+    topic.key(out, "history:meta:", "");
+    for field in ["epoch", "offset", "terms"] {
+        resp::argument(out, &[field.as_bytes()]);
+    }
+}
+
+/// The answer.
+///
+/// # Errors
+/// It is no meta.
+pub(crate) fn meta(value: &Value) -> Result<Option<Meta>, NoPosition> {
+    let Value::Array(fields) = value else { return Err(NoPosition) };
+    match &fields[..] {
+        [Value::Nil, ..] => Ok(None),
+        [epoch, offset, terms] => {
+            let field = |value| text(value).ok_or(NoPosition);
+            format!("{} {} {}", field(epoch)?, field(offset)?, field(terms)?).parse().map(Some)
+        }
+        _ => Err(NoPosition),
+    }
+}
+
+/// Encodes the question for messages from an offset on. The answer is small beside Redis' output limit for a subscribed connection,
+/// 32 MiB by default (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
+pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32) {
+    resp::begin(out, 3 + 2 + 4);
+    resp::argument(out, &[b"EVALSHA"]);
+    resp::argument(out, &[READ.hash.as_bytes()]);
+    resp::argument(out, &[b"2"]);
+    topic.key(out, "history:meta:", "");
+    topic.key(out, "history:log:", "");
+    for number in [from, most.into(), MAX_READ_BYTES as u64, size.into()] {
+        resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
+    }
+}
+
+/// Messages of a topic's log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LogPart {
+    pub meta: Option<Meta>,
+    /// Offset and message, as it is published.
+    pub messages: Vec<(u64, Vec<u8>)>,
+    /// There are no more.
+    pub is_all: bool,
+    /// The store's, under which there may be no message yet.
+    pub term: Option<Term>,
+}
+
+/// Reads the reply to a [`read`].
+pub(crate) fn log_part(reply: &Value, term: Option<Term>) -> Option<LogPart> {
+    let Value::Array(found) = reply else { return None };
+    let [first, Value::Int(is_all), messages @ ..] = &found[..] else { return None };
+    let messages = messages.chunks(2).map(|pair| match pair {
+        [offset, Value::BulkString(message)] => Some((text(offset)?.parse().ok()?, message.clone())),
+        _ => None,
+    });
+    let meta = meta(first).ok()?;
+    let messages: Vec<(u64, Vec<u8>)> = messages.collect::<Option<_>>()?;
+    let last = messages.last().map(|(offset, _)| *offset);
+    let is_all = *is_all == 1 || last.is_some() && last == meta.as_ref().map(|meta| meta.offset);
+    Some(LogPart { meta, messages, is_all, term })
+}
+
+#[cfg(test)]
+mod tests;
