@@ -116,6 +116,9 @@ impl<T> Log<T> {
             let Some((_, key)) = self.expiries.pop_front() else { return };
             self.keys.remove(&key);
         }
+        if self.keys.is_empty() && self.keys.capacity() > 0 {
+            (self.keys, self.expiries) = Default::default();
+        }
     }
 
     /// True if nothing of it is worth keeping any more.
@@ -227,6 +230,9 @@ mod tests {
         log.expire(0);
         assert_eq!((log.keys.len(), log.expiries.len()), (MAX_KEYS, MAX_KEYS));
         assert_eq!(append(&mut log, 0, Some("10"), 0), Appended::Known(at("ea11")));
+        let mut later = log.clone();
+        later.expire(BOUNDS.key_ms());
+        assert_eq!((later.keys.capacity(), later.expiries.capacity()), (0, 0), "their memory is free");
         assert_eq!(
             append(&mut log, 0, Some("9"), 0),
             Appended::New(Position { offset: keys + 1, ..at("ea1") })
