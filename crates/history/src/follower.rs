@@ -188,6 +188,7 @@ impl Follower {
 
     /// Asks for what comes before a message.
     fn ask_before(&mut self, position: Position) -> Ask {
+        self.may_lack = true;
         match &self.known {
             Known::Up(seen) if seen.is_ahead(position) => {
                 let from = seen.position().offset + 1;

@@ -268,3 +268,16 @@ fn a_page_that_is_empty_ends_the_questions() {
     assert_eq!(follower.on_messages(Some(&meta("e 3 a@1")), page([]), false, &mut told), None);
     assert_eq!(told.take(), "!trimmed ea1 ea3");
 }
+
+#[test]
+fn what_was_too_much_to_wait_is_told_if_the_topic_goes_before_it_is_read() {
+    let mut follower = placed(Some(&meta("e 1 a@1")));
+    let mut told = Told::default();
+    follower.on_message(at("ea3"), b"");
+    follower.on_message(at("ea4"), &vec![0; MAX_WAITING.0]);
+    let ask = follower.on_messages(Some(&meta("e 4 a@1")), page([2, 3]), false, &mut told);
+    assert_eq!((ask, told.take().as_str()), (Some(Ask::Messages { from: 4 }), "ea2, ea3"));
+    assert_eq!(follower.on_messages(None, page([]), true, &mut told), Some(Ask::Meta));
+    assert_eq!(follower.on_meta(None, &mut told), None);
+    assert_eq!(told.take(), "!emptied ea3 -");
+}
