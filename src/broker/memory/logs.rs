@@ -121,7 +121,7 @@ impl Logs {
             log.expire(now);
             !log.is_over(now)
         });
-        if shard.len() < shard.capacity() / 8 {
+        if shard.len() * 8 < shard.capacity() {
             let len = shard.len();
             shard.shrink_to(len * 2);
         }
