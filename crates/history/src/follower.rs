@@ -221,7 +221,13 @@ impl Follower {
         let meta = self.continued(meta);
         match self.compare(meta.as_deref(), outlet) {
             Some(from) => Some(self.ask(Ask::Messages { from })),
-            None => self.catch_up(outlet),
+            None => {
+                // What was too much to wait is older than the answer, too.
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.overflowed = false;
+                }
+                self.catch_up(outlet)
+            }
         }
     }
 

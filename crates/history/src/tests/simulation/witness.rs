@@ -43,6 +43,8 @@ pub(super) struct Witness {
     from: Option<u32>,
     /// What the store had by then.
     early: Option<u32>,
+    /// The store had not said how far the topic was.
+    is_by_message: bool,
     delivered: Vec<u32>,
     is_delivered: Vec<bool>,
     reports: Vec<Report>,
@@ -62,6 +64,7 @@ impl Witness {
             topic,
             from: None,
             early: None,
+            is_by_message: false,
             delivered: Vec::new(),
             is_delivered: Vec::new(),
             reports: Vec::new(),
@@ -73,9 +76,9 @@ impl Witness {
     }
 
     /// The follower is placed: the messages from this one on are due.
-    pub(super) fn open(&mut self, from: u32, tip: Option<u32>) {
+    pub(super) fn open(&mut self, from: u32, tip: Option<u32>, is_by_message: bool) {
         if self.from.is_none() {
-            (self.from, self.early) = (Some(from), tip);
+            (self.from, self.early, self.is_by_message) = (Some(from), tip, is_by_message);
         }
     }
 
@@ -97,8 +100,9 @@ impl Witness {
             return Err(format!("{name}: m{id} came as {position}, its position is {:?}", sent.position));
         }
         self.mark(id).map_err(|()| format!("{name}: m{id} ({position}) was handed on twice"))?;
-        // A follower that was refused does not know what there was.
-        let is_early = !self.was_refused && self.from.is_some_and(|from| id < from);
+        // A follower that was refused, or got a message and then another store, does not know what there was.
+        let is_blind = self.was_refused || self.is_by_message && !self.reports.is_empty();
+        let is_early = !is_blind && self.from.is_some_and(|from| id < from);
         if is_early && ledger.is_within(id, self.early) {
             return Err(format!("{name}: m{id} ({position}) is from before the subscription"));
         }

@@ -162,8 +162,10 @@ impl World {
                 Given::Missed(_) => None,
             });
             match stamp {
-                Some(stamp) => watch.witness.open(stamp.next, stamp.tip),
-                None => first.into_iter().for_each(|id| watch.witness.open(id, self.ledger.sent(id).parent)),
+                Some(stamp) => watch.witness.open(stamp.next, stamp.tip, false),
+                None => {
+                    first.into_iter().for_each(|id| watch.witness.open(id, self.ledger.sent(id).parent, true))
+                }
             }
         }
         for given in handed.0 {
