@@ -147,6 +147,7 @@ fn a_sweep_frees_what_is_too_old() {
     let room = || logs.shards.iter().map(|shard| shard.lock().capacity()).sum::<usize>();
     let kept =
         || names.iter().filter(|name| !logs.read(Topic::User(name), None, 1).messages.is_empty()).count();
+    assert!(room() >= 1000);
     let now = unix_ms();
     sweep(now);
     assert_eq!((count(), kept()), (1000, 1000));
@@ -154,5 +155,7 @@ fn a_sweep_frees_what_is_too_old() {
     sweep(now + 2 * BOUNDS.ttl_ms);
     assert_eq!((count(), kept()), (1000, 0));
     sweep(now + DAY_MS + BOUNDS.ttl_ms);
-    assert_eq!((count(), room()), (0, 0));
+    assert_eq!(count(), 0);
+    // A table of a few entries may stay.
+    assert!(room() <= 7 * SHARDS, "{}", room());
 }
