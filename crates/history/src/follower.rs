@@ -69,7 +69,7 @@ enum State {
     /// It has asked how far the topic is.
     Asking,
     /// It has asked for messages.
-    Reading,
+    Reading { from: u64 },
     /// It has everything.
     Following,
 }
@@ -115,6 +115,11 @@ impl Follower {
     /// True if it has everything that has come to be known.
     pub fn is_settled(&self) -> bool {
         self.state == State::Following
+    }
+
+    /// True if it waits for messages from this offset on: an answer to an earlier question is no answer to this one.
+    pub fn is_reading(&self, from: u64) -> bool {
+        self.state == State::Reading { from }
     }
 
     /// True if nothing can be missed unnoticed from here on. What is published before that may be, if the link is cut.
@@ -201,7 +206,7 @@ impl Follower {
     fn ask(&mut self, ask: Ask) -> Ask {
         self.state = match ask {
             Ask::Meta => State::Asking,
-            Ask::Messages { .. } => State::Reading,
+            Ask::Messages { from } => State::Reading { from },
         };
         if let Some(waiting) = &mut self.waiting {
             waiting.answer();
@@ -231,16 +236,16 @@ impl Follower {
         }
     }
 
-    /// The store gives messages, in their order, and says how far the topic is. `is_all`: there are no more. Answers what is
-    /// to be asked next.
+    /// The store gives messages, in their order, and says how far the topic is. Without its payload one can't be read. `is_all`: there
+    /// are no more. Answers what is to be asked next.
     pub fn on_messages<'a>(
         &mut self,
         meta: Option<&Meta>,
-        messages: impl IntoIterator<Item = (u64, &'a [u8])>,
+        messages: impl IntoIterator<Item = (u64, Option<&'a [u8]>)>,
         is_all: bool,
         outlet: &mut impl Outlet,
     ) -> Option<Ask> {
-        if self.state != State::Reading {
+        if !matches!(self.state, State::Reading { .. }) {
             return None;
         }
         let meta = self.continued(meta);
@@ -259,8 +264,14 @@ impl Follower {
             self.skip(meta, offset - 1, outlet);
             self.cross(meta, outlet);
             let position = meta.at(offset);
+            match payload {
+                Some(payload) => outlet.deliver(position, payload),
+                None => {
+                    let after = self.known.position();
+                    outlet.missed(Missed { reason: Reason::Unreadable, after, to: Some(position) });
+                }
+            }
             self.advance(position);
-            outlet.deliver(position, payload);
         }
         if is_all {
             self.skip(meta, meta.offset, outlet);
@@ -279,12 +290,12 @@ impl Follower {
             return None;
         }
         self.state = State::Following;
-        self.may_lack = false;
+        let may_lack = std::mem::take(&mut self.may_lack);
         let mut waiting = self.waiting.take().unwrap_or_default();
         let is_hole = |(first, _)| !self.has(first) && !self.is_next(first);
         if self.known == Known::Nothing {
             self.known = Known::Refused;
-        } else if !waiting.first().is_some_and(is_hole) {
+        } else if may_lack && !waiting.first().is_some_and(is_hole) {
             let after = self.known.position();
             outlet.missed(Missed { reason: Reason::Unreadable, after, to: None });
         }

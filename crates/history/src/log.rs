@@ -90,7 +90,8 @@ impl<T> Log<T> {
         self.bounds = bounds;
         self.meta.offset += 1;
         self.last = now;
-        if self.meta.terms[0].0 != term {
+        // One that it had before is that of a publisher which has not noticed yet that the store's is another.
+        if self.meta.terms.iter().all(|(known, _)| *known != term) {
             self.meta.terms.insert(0, (term, self.meta.offset));
             self.meta.terms.truncate(MAX_TERMS);
         }

@@ -95,7 +95,7 @@ impl HistoryQuestion {
             return Ok(HistoryPage { messages: Vec::new(), position: None, lost, has_more: false });
         };
         let resume = self.after.map(|after| meta.resume(&Seen::from(after), trust));
-        if let Some(from) = resume.map(|resume| resume.from).filter(|from| *from < self.from) {
+        if let Some(from) = resume.map(|resume| resume.from).filter(|from| *from != self.from) {
             self.from = from;
             return Err(self);
         }
@@ -103,7 +103,7 @@ impl HistoryQuestion {
         let messages = part.messages.iter().filter(|(offset, _)| *offset >= from);
         let messages: Vec<KeptMessage> = messages
             .filter_map(|(offset, message)| {
-                let (kind, payload) = message.split_first()?;
+                let (kind, payload) = message.as_deref()?.split_first()?;
                 Some(KeptMessage {
                     position: meta.at(*offset),
                     is_text: *kind == b't',
@@ -111,11 +111,14 @@ impl HistoryQuestion {
                 })
             })
             .collect();
-        let next = messages.first().map_or(meta.offset + 1, |first| first.position.offset);
+        let next = part.messages.iter().map(|(offset, _)| *offset).find(|offset| *offset >= from);
+        let next = next.unwrap_or(meta.offset + 1);
         let is_trimmed = self.after.is_some() && next > from;
+        let is_unreadable = part.messages.iter().any(|(_, message)| message.is_none());
         let lost = resume.and_then(|resume| resume.lost).or(is_trimmed.then_some(Reason::Trimmed));
+        let lost = lost.or(is_unreadable.then_some(Reason::Unreadable));
         Ok(HistoryPage {
-            position: Some(messages.last().map_or(meta.last(), |last| last.position)),
+            position: Some(part.messages.last().map_or(meta.last(), |(last, _)| meta.at(*last))),
             messages,
             lost,
             has_more: !part.is_all,

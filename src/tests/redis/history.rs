@@ -1,5 +1,7 @@
 //! Topics with a history on a real Redis: positions, and the repair of what was missed.
 
+mod faults;
+
 use std::time::Duration;
 
 use codes::error::Code;

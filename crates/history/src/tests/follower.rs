@@ -41,8 +41,8 @@ fn placed(now: Option<&Meta>) -> Follower {
     follower
 }
 
-fn page(offsets: impl IntoIterator<Item = u64>) -> Vec<(u64, &'static [u8])> {
-    offsets.into_iter().map(|offset| (offset, &b"payload"[..])).collect()
+fn page(offsets: impl IntoIterator<Item = u64>) -> Vec<(u64, Option<&'static [u8]>)> {
+    offsets.into_iter().map(|offset| (offset, Some(&b"payload"[..]))).collect()
 }
 
 #[test]

@@ -53,6 +53,19 @@ impl Batch {
         self.pending.push(pending);
     }
 
+    /// Takes out those for which that is true. Answers them, and the rest.
+    pub(super) fn split(self, mut is_out: impl FnMut(&Pending, &[u8]) -> bool) -> (Batch, Batch) {
+        let (mut out, mut rest) = (Batch::default(), Batch::default());
+        let mut begin = 0;
+        for pending in self.pending {
+            let bytes = &self.bytes[begin..begin + pending.len];
+            begin += pending.len;
+            let batch = if is_out(&pending, bytes) { &mut out } else { &mut rest };
+            batch.add_again(pending, bytes);
+        }
+        (out, rest)
+    }
+
     /// Gives its publishes and questions to `fail`, with their bytes.
     pub(super) fn give_up(self, mut fail: impl FnMut(Asked, &[u8])) {
         let mut begin = 0;

@@ -129,6 +129,11 @@ impl Command {
         }
     }
 
+    /// True if its answer has messages of a topic.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Command::Messages { .. } | Command::Ask(Asker::History(_)))
+    }
+
     /// True if it waits for no client's flood: see [`Asker::goes_first`].
     pub(crate) fn goes_first(&self) -> bool {
         self.asker().is_none_or(Asker::goes_first)
@@ -173,7 +178,8 @@ impl Command {
                 }
             }
             (Command::Ask(Asker::History(_)), Incoming::Other(reply @ Value::Array(_))) => {
-                let part = script::log_part(reply, by.term).ok_or_else(|| by.unexpected("EVALSHA"))?;
+                let part = script::log_part(reply, by.life.map(|life| life.term))
+                    .ok_or_else(|| by.unexpected("EVALSHA"))?;
                 ReplyStep::Settle(CommandOutcome::Log(Box::new(part)))
             }
             (Command::Ask(asker), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
@@ -191,16 +197,21 @@ impl Command {
             // Elsewhere, or forbidden: what was known counts.
             (Command::Formats, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
             (Command::Term, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
-            (Command::Term, Incoming::Other(info)) => match script::term(info) {
-                Ok(term) if Some(term) == by.term => ReplyStep::Done,
-                Ok(_) => return Err(by.server.error(Code::BrokerRole, "the server became a master anew")),
-                Err(why) => return Err(by.server.error(Code::BrokerRole, why)),
-            },
+            (Command::Term, Incoming::Other(info)) => {
+                match script::term(info, by.life.and_then(|life| life.run)) {
+                    Ok(term) if by.life.is_some_and(|life| life.term == term) => ReplyStep::Done,
+                    Ok(_) => {
+                        return Err(by.server.error(Code::BrokerRole, "the server became a master anew"));
+                    }
+                    Err(why) => return Err(by.server.error(Code::BrokerRole, why)),
+                }
+            }
             (Command::Meta { .. }, Incoming::Other(reply @ Value::Array(_))) => {
                 ReplyStep::Meta(script::meta(reply).map_err(|_| by.unexpected("HMGET"))?)
             }
             (Command::Messages { .. }, Incoming::Other(reply @ Value::Array(_))) => {
-                let part = script::log_part(reply, by.term).ok_or_else(|| by.unexpected("EVALSHA"))?;
+                let part = script::log_part(reply, by.life.map(|life| life.term))
+                    .ok_or_else(|| by.unexpected("EVALSHA"))?;
                 ReplyStep::Messages(part)
             }
             (Command::Meta { .. } | Command::Messages { .. }, Incoming::Other(Value::ServerError(error))) => {

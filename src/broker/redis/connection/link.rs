@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::health::Health;
 use super::pipeline::Pipeline;
+use crate::broker::redis::asker::HistoryQuestion;
 use crate::broker::redis::clock;
 use crate::broker::redis::config::{Address, Server};
 use crate::worker::inbox::Inbox;
@@ -93,9 +94,33 @@ impl Link {
         self.asks.lock().messages.pop_front()
     }
 
-    /// Nobody is to ask any more: all will have new questions.
+    /// The embedder asks for messages.
+    ///
+    /// # Errors
+    /// Gives the question back if too many wait.
+    pub(crate) fn ask_history(
+        &self,
+        partition: usize,
+        question: Box<HistoryQuestion>,
+    ) -> Result<(), Box<HistoryQuestion>> {
+        let mut asks = self.asks.lock();
+        if asks.histories.len() >= MAX_QUESTIONS {
+            return Err(question);
+        }
+        asks.histories.push_back((partition as u16, question));
+        Ok(())
+    }
+
+    /// The oldest question of the embedder's.
+    pub(super) fn take_history(&self) -> Option<(u16, Box<HistoryQuestion>)> {
+        self.asks.lock().histories.pop_front()
+    }
+
+    /// Followers are to ask no more: all will have new questions.
     pub(super) fn forget_asks(&self) {
-        *self.asks.lock() = Asks::default();
+        let mut asks = self.asks.lock();
+        asks.metas.clear();
+        asks.messages.clear();
     }
 
     /// Ends it: its server has no part of the channels any more.
@@ -145,11 +170,16 @@ impl Link {
     }
 }
 
+/// Most questions of the embedder that wait for one link.
+const MAX_QUESTIONS: usize = 1000;
+
 /// Questions by partition and name.
 #[derive(Debug, Default)]
 struct Asks {
     metas: Vec<(u16, Box<str>)>,
     messages: VecDeque<(u16, Box<str>, u64)>,
+    /// The embedder's.
+    histories: VecDeque<(u16, Box<HistoryQuestion>)>,
 }
 
 /// A Sentinel's word on the master.

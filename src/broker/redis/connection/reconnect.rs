@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codes::error::{Code, Error, shorten};
-use history::position::Term;
 use tokio::time::Instant;
 
 use super::link::{Link, Word};
-use super::script;
+use super::script::{self, MasterLife};
 use super::session::Session;
 use crate::broker::redis::config::Server;
 use crate::broker::redis::router::SubscriptionRouter;
@@ -31,8 +30,8 @@ pub(crate) async fn run(link: Arc<Link>, router: Arc<SubscriptionRouter>, finder
         let mut session = None;
         let attempt = async {
             match connect(&link, &router, finder).await {
-                Ok((server, wire, term)) => {
-                    session.insert(Session::new(router.clone(), link.clone(), server, wire, term)).run().await
+                Ok((server, wire, life)) => {
+                    session.insert(Session::new(router.clone(), link.clone(), server, wire, life)).run().await
                 }
                 Err(error) => error,
             }
@@ -73,7 +72,7 @@ async fn connect(
     link: &Link,
     router: &Arc<SubscriptionRouter>,
     finder: Finder,
-) -> Result<(Server, Wire, Option<Term>), Error> {
+) -> Result<(Server, Wire, Option<MasterLife>), Error> {
     let connect = async {
         let (server, epoch) = finder.find(&link.server, router).await?;
         *link.word.lock() = Some(Word { epoch, master: server.address.clone() });
@@ -85,11 +84,11 @@ async fn connect(
             router.subscriptions.expect_stragglers();
         }
         let (mut wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;
-        let term = match router.subscriptions.has_histories() {
+        let life = match router.subscriptions.has_histories() {
             true => Some(prepare_histories(&mut wire, &server, router).await?),
             false => None,
         };
-        Ok((server, wire, term))
+        Ok((server, wire, life))
     };
     tokio::select! {
         connected = connect => connected,
@@ -102,16 +101,19 @@ async fn prepare_histories(
     wire: &mut Wire,
     server: &Server,
     router: &SubscriptionRouter,
-) -> Result<Term, Error> {
+) -> Result<MasterLife, Error> {
     for text in script::texts(router.partitions.is_sharded()) {
         let mut load = Vec::new();
         script::load(&mut load, text);
         wire.ask(&load, server).await?;
     }
-    let mut info = Vec::new();
-    script::ask_term(&mut info);
-    let info = wire.ask(&info, server).await?;
-    script::term(&info).map_err(|why| server.error(Code::BrokerRole, why))
+    let mut questions = [Vec::new(), Vec::new()];
+    script::ask_run(&mut questions[0]);
+    script::ask_term(&mut questions[1]);
+    let run = script::run(&wire.ask(&questions[0], server).await?);
+    let info = wire.ask(&questions[1], server).await?;
+    let term = script::term(&info, run).map_err(|why| server.error(Code::BrokerRole, why))?;
+    Ok(MasterLife { term, run })
 }
 
 /// Half of it to all of it, so that servers that lost Redis together don't come back together.

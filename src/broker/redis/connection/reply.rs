@@ -2,10 +2,10 @@
 
 use codes::error::{Code, Error};
 use history::meta::Meta;
-use history::position::{Position, Term};
+use history::position::Position;
 use redis::ServerError;
 
-use super::script::LogPart;
+use super::script::{LogPart, MasterLife};
 use crate::broker::redis::config::Server;
 use crate::broker::redis::failure::{lost, uncertain};
 use crate::broker::redis::wire::{refusal, unexpected};
@@ -23,6 +23,8 @@ pub(crate) enum RefusalKind {
     NoScript,
     /// The server is a master no more.
     Replaced,
+    /// The server loads its data, or runs a script of somebody's, or waits for its master.
+    Busy,
     /// For any other reason.
     Other,
 }
@@ -107,6 +109,9 @@ impl CommandOutcome {
 /// `ERR Error running script (call to f_…): @user_script:1: -OOM command not allowed …`.
 fn cause(error: &ServerError) -> (&str, &str) {
     let (code, details) = (error.code(), error.details().unwrap_or_default());
+    if details.starts_with("The user executing the script can't run this command") {
+        return ("NOPERM", details);
+    }
     let inner = details.strip_prefix("Error running script").and_then(|rest| rest.rsplit_once(": -"));
     match inner.and_then(|(_, inner)| inner.split_once(' ')) {
         Some((code, details)) if code.bytes().all(|byte| byte.is_ascii_uppercase()) => (code, details),
@@ -120,8 +125,8 @@ pub(crate) struct ReplySource {
     pub server: Server,
     /// It is a node of a cluster.
     pub is_sharded: bool,
-    /// The term under which it gives positions, if there are histories.
-    pub term: Option<Term>,
+    /// Under which it gives positions, if there are histories.
+    pub life: Option<MasterLife>,
 }
 
 impl ReplySource {
@@ -134,6 +139,7 @@ impl ReplySource {
             "NOPERM" => RefusalKind::Forbidden,
             "NOSCRIPT" => RefusalKind::NoScript,
             "READONLY" => RefusalKind::Replaced,
+            "LOADING" | "BUSY" | "MASTERDOWN" => RefusalKind::Busy,
             _ => RefusalKind::Other,
         }
     }

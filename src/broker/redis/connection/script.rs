@@ -2,9 +2,9 @@
 //!
 //! | key, behind the prefix and the hash tag | type | what it is |
 //! |---|---|---|
-//! | `history:meta:<topic>` | hash | [`Meta`]: `epoch`, `offset`, `terms`; and for each term the beginning of its positions |
+//! | `history:meta:<topic>` | hash | [`Meta`]: `epoch`, `offset`, `terms`; `head`, which positions begin with; and a field for each term |
 //! | `history:log:<topic>` | stream | the last messages; the id is `<offset>-0`, the field `d` the message as it is published |
-//! | `history:key:<topic>:<key>` | string | the position of the message with this idempotency key, `-` if it has none |
+//! | `history:key:user:<length>:<id>:<key>`, the same with `room:` | string | the position of the message with this idempotency key, `-` if it has none |
 //!
 //! A topic is `user:<id>` or `room:<name>`. All of its keys lie in its channel's slot.
 //!
@@ -29,12 +29,16 @@ const EXACT: u32 = 1000;
 /// Takes the place of the term until a session writes the command: which master takes it is known only then.
 const NO_TERM: &[u8; NAME_BYTES] = b"--------";
 
-/// Keys: meta, log, channel, and the idempotency key's if there is one. Arguments: the message as it is published, a new epoch,
+/// Keys: meta, log, and the idempotency key's if there is one. Arguments: the message as it is published, a new epoch,
 /// `=` or `~`, size, lifetime of the log, of the meta, of the key in milliseconds, then either the channels `control` and
-/// `format`, or an empty string and `1` if a server of before is known to be there; the term.
+/// `format`, or an empty string and `1` if a server of before is known to be there; the channel, which is no key: while its slot moves, Redis would miss it; the
+/// term.
 ///
 /// Returns `<subscribers> <position>`; `= <position>` if there was a message with that key; the number of subscribers if a server
 /// is there that can't read positions: then the message is published without one, and the history ends.
+///
+/// A term that the topic had before its present one is that of a link which has not noticed yet that the server's is another: the
+/// message comes under the present one, so that a topic's positions never go back to an earlier term.
 ///
 /// The first write is the one that Redis refuses when it has no memory, is a replica, or has too few of them: nothing has
 /// happened then.
@@ -43,7 +47,7 @@ const NO_TERM: &[u8; NAME_BYTES] = b"--------";
 fn append(verb: &str) -> Script {
     let code = r"
 local call=redis.call
-local meta,log,key=KEYS[1],KEYS[2],KEYS[4]
+local meta,log,key=KEYS[1],KEYS[2],KEYS[3]
 if key then
   local known=call('GET',key)
   if known then return '= '..known end
@@ -56,27 +60,28 @@ end
 if old then
   call('DEL',meta,log)
   if key then call('SET',key,'-','PX',ARGV[7]) end
-  return call('VERB',KEYS[3],ARGV[1])
+  return call('VERB',ARGV[10],ARGV[1])
 end
 local o=call('HINCRBY',meta,'offset','1')
-local head=call('HGET',meta,ARGV[10])
-if not head then
+local heads=call('HMGET',meta,ARGV[11],'head')
+local head=heads[2]
+if not heads[1] then
   local had=call('HMGET',meta,'epoch','terms')
   local e,terms=had[1],had[2]
   if not e then
     call('DEL',meta,log)
-    o=call('HINCRBY',meta,'offset','1')
+    o=call('HINCRBY',meta,'offset',1)
     e=ARGV[2]
   end
-  terms=ARGV[10]..'@'..o..(terms and ' '..terms or '')
+  terms=ARGV[11]..'@'..o..(terms and ' '..terms or '')
   local _,count=string.gsub(terms,' ','')
   if count>=MOST_TERMS then
     local rest,last=string.match(terms,'^(.+) (%w+)@%d+$')
     terms=rest
     call('HDEL',meta,last)
   end
-  head=e..'.'..ARGV[10]..'.'
-  call('HSET',meta,'epoch',e,'terms',terms,ARGV[10],head)
+  head=e..'.'..ARGV[11]..'.'
+  call('HSET',meta,'epoch',e,'terms',terms,'head',head,ARGV[11],'1')
 end
 local n=o..''
 call('PEXPIRE',meta,ARGV[6])
@@ -88,7 +93,7 @@ end
 call('PEXPIRE',log,ARGV[5])
 local position=head..n
 if key then call('SET',key,position,'PX',ARGV[7]) end
-return call('VERB',KEYS[3],'h'..position..' '..ARGV[1])..' '..position
+return call('VERB',ARGV[10],'h'..position..' '..ARGV[1])..' '..position
 ";
     let code = code.replace("VERB", verb).replace("TRIM", &TRIM.to_string());
     Script::of(code.replace("MOST_TERMS", &MAX_TERMS.to_string()))
@@ -97,9 +102,10 @@ return call('VERB',KEYS[3],'h'..position..' '..ARGV[1])..' '..position
 static APPEND: LazyLock<Script> = LazyLock::new(|| append("PUBLISH"));
 static APPEND_SHARDED: LazyLock<Script> = LazyLock::new(|| append("SPUBLISH"));
 
-/// Keys: meta, log. Arguments: the first offset, most messages, most bytes, of which the last message may have more; the log's size.
+/// Keys: meta, log. Arguments: the first offset, most messages, most bytes, of which the last message may have more; the log's size; the largest
+/// message that is read.
 ///
-/// Returns the meta, `1` if there are no more, and offset and message in turn.
+/// Returns the meta, `1` if there are no more, and offset and message in turn, nothing instead of a message that is too large.
 static READ: LazyLock<Script> = LazyLock::new(|| {
     Script::of(
         r"
@@ -116,8 +122,9 @@ while true do
     if bytes<=0 then break end
     local offset=string.match(entry[1],'^%d+')
     found[#found+1]=offset
-    found[#found+1]=entry[2][2]
-    bytes=bytes-#entry[2][2]
+    local message=entry[2][2]
+    if #message>tonumber(ARGV[5]) then message=false else bytes=bytes-#message end
+    found[#found+1]=message
     from=offset+1
   end
   if bytes>0 and #entries<want then break end
@@ -168,25 +175,48 @@ pub(crate) fn load(out: &mut Vec<u8>, text: &str) {
     resp::command(out, &[b"SCRIPT", b"LOAD", text.as_bytes()]);
 }
 
+/// Encodes the question which process this is.
+pub(crate) fn ask_run(out: &mut Vec<u8>) {
+    resp::command(out, &[b"INFO", b"server"]);
+}
+
 /// Encodes the question for the term.
 pub(crate) fn ask_term(out: &mut Vec<u8>) {
     resp::command(out, &[b"INFO", b"replication"]);
 }
 
-/// The answer.
+/// A field of what `INFO` answers.
+fn field<'a>(info: &'a Value, name: &str) -> Option<&'a str> {
+    text(info)?.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// The life of a server as a master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MasterLife {
+    pub term: Term,
+    /// That of the process, as [`run`] reads it.
+    pub run: Option<Term>,
+}
+
+/// The answer to [`ask_run`], as a term.
+pub(crate) fn run(info: &Value) -> Option<Term> {
+    Term::new(field(info, "run_id")?.as_bytes().get(..NAME_BYTES)?)
+}
+
+/// The answer to [`ask_term`]: the beginning of `master_replid` since a replica became the master, before that of `run_id`, which
+/// is `run`. For `master_replid` also changes, and `master_replid2` is cleared, when a master gets its first replica, or has had none
+/// for an hour (redis.conf, `repl-backlog-ttl`): then nothing is lost.
 ///
 /// # Errors
 /// Why it can't give positions: it is no master, or doesn't say which one.
-pub(crate) fn term(info: &Value) -> Result<Term, String> {
-    let field = |name: &str| {
-        let mut lines = text(info)?.lines();
-        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-    };
-    if let Some(role) = field("role").filter(|role| *role != "master") {
+pub(crate) fn term(info: &Value, run: Option<Term>) -> Result<Term, String> {
+    if let Some(role) = field(info, "role").filter(|role| *role != "master") {
         return Err(format!("the server is a {role}"));
     }
-    let id = field("master_replid").and_then(|id| Term::new(id.as_bytes().get(..NAME_BYTES)?));
-    id.ok_or_else(|| "history needs a master_replid in INFO replication".to_owned())
+    let was_promoted = field(info, "master_replid2").is_some_and(|id| id.bytes().any(|byte| byte != b'0'));
+    let id = || Term::new(field(info, "master_replid")?.as_bytes().get(..NAME_BYTES)?);
+    let term = if was_promoted { id() } else { run };
+    term.ok_or_else(|| "history needs run_id and master_replid of INFO".to_owned())
 }
 
 /// A topic, as its keys name it.
@@ -206,7 +236,11 @@ impl TopicKeys<'_> {
         if rest.is_empty() {
             resp::argument(out, &[self.prefix, self.tag, what, kind, id].map(str::as_bytes));
         } else {
-            resp::argument(out, &[self.prefix, self.tag, what, kind, id, ":", rest].map(str::as_bytes));
+            // The length tells where the one ends and the other begins: both may have colons.
+            let mut length = itoa::Buffer::new();
+            let length = length.format(id.len());
+            let pieces = [self.prefix, self.tag, what, kind, length, ":", id, ":", rest];
+            resp::argument(out, &pieces.map(str::as_bytes));
         }
     }
 }
@@ -257,11 +291,10 @@ pub(crate) struct Keep<'a> {
 pub(crate) fn publish(out: &mut Vec<u8>, topic: TopicKeys<'_>, payload: &[&[u8]], keep: Keep<'_>) {
     let is_sharded = !topic.tag.is_empty();
     let script = if is_sharded { &APPEND_SHARDED } else { &APPEND };
-    let keys = if keep.idempotency_key.is_some() { 4 } else { 3 };
-    script.begin(out, keys, 10);
+    let keys = if keep.idempotency_key.is_some() { 3 } else { 2 };
+    script.begin(out, keys, 11);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
-    topic.key(out, "", "");
     if let Some(key) = keep.idempotency_key {
         topic.key(out, "history:key:", key);
     }
@@ -272,6 +305,7 @@ pub(crate) fn publish(out: &mut Vec<u8>, topic: TopicKeys<'_>, payload: &[&[u8]]
     } else {
         &keep.common.alone
     });
+    topic.key(out, "", "");
     // The last one, where [`place_term`] finds it.
     resp::argument(out, &[NO_TERM]);
 }
@@ -287,9 +321,9 @@ pub(crate) fn place_term(command: &mut [u8], term: Term) {
 /// Reads channel and payload of an encoded [`publish`] back.
 pub(crate) fn read_publish(command: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut arguments = resp::read_command(command).skip(2);
-    let keys = if arguments.next()? == b"4" { 4 } else { 3 };
-    let channel = arguments.nth(2)?;
-    Some((channel, arguments.nth(keys - 3)?))
+    let keys = if arguments.next()? == b"3" { 3 } else { 2 };
+    let payload = arguments.nth(keys)?;
+    Some((arguments.nth(8)?, payload))
 }
 
 /// Reads the reply to a [`publish`].
@@ -341,11 +375,11 @@ pub(crate) fn meta(value: &Value) -> Result<Option<Meta>, NoPosition> {
 
 /// Encodes the question for messages from an offset on. The answer is small beside Redis' output limit for a subscribed connection,
 /// 32 MiB by default (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
-pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32) {
-    READ.begin(out, 2, 4);
+pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32, largest: usize) {
+    READ.begin(out, 2, 5);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
-    for value in [from, most.into(), MAX_READ_BYTES as u64, size.into()] {
+    for value in [from, most.into(), MAX_READ_BYTES as u64, size.into(), largest as u64] {
         number(out, value);
     }
 }
@@ -354,8 +388,8 @@ pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LogPart {
     pub meta: Option<Meta>,
-    /// Offset and message, as it is published.
-    pub messages: Vec<(u64, Vec<u8>)>,
+    /// Offset and message, as it is published. None: it is too large to be read.
+    pub messages: Vec<(u64, Option<Vec<u8>>)>,
     /// There are no more.
     pub is_all: bool,
     /// The store's, under which there may be no message yet.
@@ -367,11 +401,12 @@ pub(crate) fn log_part(reply: &Value, term: Option<Term>) -> Option<LogPart> {
     let Value::Array(found) = reply else { return None };
     let [first, Value::Int(is_all), messages @ ..] = &found[..] else { return None };
     let messages = messages.chunks(2).map(|pair| match pair {
-        [offset, Value::BulkString(message)] => Some((text(offset)?.parse().ok()?, message.clone())),
+        [offset, Value::BulkString(message)] => Some((text(offset)?.parse().ok()?, Some(message.clone()))),
+        [offset, Value::Nil] => Some((text(offset)?.parse().ok()?, None)),
         _ => None,
     });
     let meta = meta(first).ok()?;
-    let messages: Vec<(u64, Vec<u8>)> = messages.collect::<Option<_>>()?;
+    let messages: Vec<(u64, Option<Vec<u8>>)> = messages.collect::<Option<_>>()?;
     let last = messages.last().map(|(offset, _)| *offset);
     let is_all = *is_all == 1 || last.is_some() && last == meta.as_ref().map(|meta| meta.offset);
     Some(LogPart { meta, messages, is_all, term })

@@ -17,6 +17,9 @@ use crate::broker::redis::sink::Sink;
 use crate::registry::gathered::Gathered;
 use crate::registry::recipients::Topic;
 
+/// Control messages that wait for one topic. Others are obeyed at once.
+const MOST_HELD: usize = 16;
+
 /// Hands on what a follower lets go.
 struct ToSink<'a> {
     sink: &'a dyn Sink,
@@ -85,12 +88,28 @@ impl Subscriptions {
         match verdict {
             Verdict::Deliver => {
                 // In a cluster another link, on another thread, may be given the topic, and must not overtake.
-                let _guard = self.partitions.is_sharded().then_some(guard);
+                let guard = self.partitions.is_sharded().then_some(guard);
                 self.sink.message(name, payload, gathered);
+                if guard.is_some() {
+                    self.sink.deliver(gathered);
+                }
             }
             Verdict::Wait(Some(ask)) => link.ask(partition, name, ask),
             Verdict::Wait(None) | Verdict::Drop => {}
         }
+    }
+
+    /// A control message came on a topic's channel. True if it waits for the messages that were published before it.
+    pub(crate) fn hold(&self, name: &str, control: &[u8], link: &Arc<Link>) -> bool {
+        let mut guard = self.partitions.all[self.partitions.home(name)].lock();
+        let is_ours = guard.is_of(link);
+        let Some(topic) = guard.topics.get_mut(name).filter(|_| is_ours) else { return false };
+        let is_behind = topic.follower.as_ref().is_some_and(|follower| !follower.is_settled());
+        let waits = is_behind && topic.held.len() < MOST_HELD;
+        if waits {
+            topic.held.push(control.into());
+        }
+        waits
     }
 
     /// The server of a link says how far a topic is.
@@ -98,10 +117,20 @@ impl Subscriptions {
         self.with_follower(name, link, gathered, |follower, outlet| follower.on_meta(meta, outlet));
     }
 
-    /// The server of a link gives messages of a topic.
-    pub(crate) fn on_log(&self, name: &str, part: &LogPart, link: &Arc<Link>, gathered: &mut Gathered) {
-        let messages = part.messages.iter().map(|(offset, message)| (*offset, message.as_slice()));
+    /// The server of a link gives messages of a topic, which it was asked for from this offset on.
+    pub(crate) fn on_log(
+        &self,
+        name: &str,
+        from: u64,
+        part: &LogPart,
+        link: &Arc<Link>,
+        gathered: &mut Gathered,
+    ) {
+        let messages = part.messages.iter().map(|(offset, message)| (*offset, message.as_deref()));
         self.with_follower(name, link, gathered, |follower, outlet| {
+            if !follower.is_reading(from) {
+                return None;
+            }
             follower.on_messages(part.meta.as_ref(), messages, part.is_all, outlet)
         });
     }
@@ -129,6 +158,11 @@ impl Subscriptions {
         let mut outlet = ToSink { sink: &*self.sink, name, gathered };
         if let Some(ask) = answer(follower, &mut outlet) {
             link.ask(partition, name, ask);
+        }
+        if follower.is_settled() {
+            for control in std::mem::take(&mut topic.held) {
+                self.sink.message(name, &control, outlet.gathered);
+            }
         }
         if follower.is_placed() && topic.listening && !topic.confirmed {
             let waiters = guard.confirm(name);

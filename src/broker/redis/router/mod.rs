@@ -141,6 +141,9 @@ impl SubscriptionRouter {
                 Some((position, message)) if !self.partitions.has_foreign_channels() => {
                     self.subscriptions.on_message(name, position, message, link, gathered);
                 }
+                None if payload.starts_with(envelope::CONTROL)
+                    && self.subscriptions.has_histories()
+                    && self.subscriptions.hold(name, payload, link) => {}
                 _ => self.sink.message(name, payload, gathered),
             },
             None => self.sink.ignored("a channel's name is not UTF-8"),

@@ -88,20 +88,22 @@ impl Routes {
         })
     }
 
-    /// Asks for messages of a topic.
+    /// Asks for messages of a topic. The session asks for few at once: their answers come between messages that others wait for.
     ///
     /// # Errors
     /// See [`NotAdded`].
     pub(crate) fn read(&self, question: Box<HistoryQuestion>) -> Result<(), NotAdded> {
-        let HistoryQuestion { from, limit, size, .. } = *question;
-        let name = question.name.clone();
-        let partition = self.partitions.home(&name);
-        let tag = self.partitions.tag(partition);
-        let topic = TopicKeys { prefix: &self.partitions.prefix, tag, name: [&name, ""] };
-        let asker = Asker::History(question);
-        self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
-            script::read(out, topic, from, limit, size);
-        })
+        let index = self.partitions.home(&question.name);
+        let guard = self.partitions.all[index].lock();
+        let link = guard.link.as_ref().filter(|link| link.health.is_up() && !self.partitions.is_closed());
+        let Some(link) = link else { return Err(NotAdded::Down(Asker::History(question))) };
+        self.in_flight[index].fetch_add(1, Ordering::AcqRel);
+        if let Err(question) = link.ask_history(index, question) {
+            self.landed(index);
+            return Err(NotAdded::Full(Asker::History(question)));
+        }
+        link.pipeline.nudge();
+        Ok(())
     }
 
     /// Adds a publish on a channel that is not ours: no prefix, no hash tag.

@@ -14,7 +14,7 @@ const ENDED: &str = ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n";
 
 /// The step that a reply to a command comes to, in full; or the code and text of the error that ends the connection.
 fn step(command: &mut Command, is_sharded: bool, reply: &str) -> String {
-    let by = ReplySource { server: Server::parse("redis://h:1").unwrap(), is_sharded, term: None };
+    let by = ReplySource { server: Server::parse("redis://h:1").unwrap(), is_sharded, life: None };
     let Parsed::Item(reply, _) = parse(reply.as_bytes(), 1 << 20).unwrap() else { panic!("{reply}") };
     match command.on_reply(&reply, &by) {
         // An error is told by its code and text.
@@ -131,7 +131,7 @@ fn replies_to_what_supervises_are_told_apart() {
             (MOVED, &unprobed("Moved", "PROTOCOL: MOVED 1 h:2")),
             (DOWN, &unprobed("Unserved", "ROLE: CLUSTERDOWN The cluster is down")),
             (FORBIDDEN, &unprobed("Forbidden", "AUTH: NOPERM no")),
-            (OTHER, &unprobed("Other", "CONNECT: LOADING no")),
+            (OTHER, &unprobed("Busy", "CONNECT: LOADING no")),
             (COUNTED, "ERR_BROKER_PROTOCOL: unexpected answer to PUBLISH"),
         ],
     );
@@ -274,7 +274,7 @@ fn replies_to_scripts_and_to_questions_about_topics_are_told_apart() {
     );
     let messages = || Command::Messages { name: "user:ada".into(), from: 8 };
     let log = "*4\r\n*3\r\n$8\r\nabcdefgh\r\n$1\r\n9\r\n$10\r\n01234567@4\r\n:0\r\n$1\r\n9\r\n$2\r\ntx\r\n";
-    let part = "Messages(LogPart { meta: Some(Meta { epoch: abcdefgh, offset: 9, terms: [(01234567, 4)] }), messages: [(9, [116, 120])], is_all: true, term: None })";
+    let part = "Messages(LogPart { meta: Some(Meta { epoch: abcdefgh, offset: 9, terms: [(01234567, 4)] }), messages: [(9, Some([116, 120]))], is_all: true, term: None })";
     assert_steps(
         messages,
         false,

@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use codes::error::{Code, Error};
-use history::position::Term;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -23,6 +22,7 @@ use super::command::Asked;
 use super::in_flight::InFlight;
 use super::link::Link;
 use super::reply::{CommandOutcome, ReplySource};
+use super::script::MasterLife;
 use crate::broker::redis::config::Server;
 use crate::broker::redis::router::SubscriptionRouter;
 use crate::broker::redis::router::slots::PARTITIONS;
@@ -83,19 +83,19 @@ impl Session {
         link: Arc<Link>,
         server: Server,
         wire: Wire,
-        term: Option<Term>,
+        life: Option<MasterLife>,
     ) -> Session {
         let period =
             (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let read_buffer = match term {
+        let read_buffer = match life {
             // With messages of a history.
             Some(_) => ReadBuffer::with_replies(MAX_REPLY + router.sink.largest()),
             None => ReadBuffer::default(),
         };
-        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded(), term };
-        link.set_term(term);
+        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded(), life };
+        link.set_term(life.map(|life| life.term));
         Session {
             router,
             link,
@@ -118,6 +118,7 @@ impl Session {
     /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
     pub(super) async fn run(&mut self) -> Error {
         self.link.forget_asks();
+        self.give_up_questions();
         self.link.pipeline.begin();
         self.link.health.begin_subscribing();
         let mut budget = Budget::begin();
@@ -140,6 +141,7 @@ impl Session {
     /// given up too. A turn's work at a time, for this may be all that `redis.pendingBytes` allows.
     pub(super) async fn give_up(mut self) {
         self.link.pipeline.end();
+        self.give_up_questions();
         let mut drained = 0;
         let mut budget = Budget::begin();
         loop {
@@ -174,7 +176,7 @@ impl Session {
             return true;
         }
         let given_up = in_flight.give_up(|pending, bytes, written| {
-            let len = pending.len;
+            let len = if pending.command.is_read() { 0 } else { pending.len };
             if let Some(asked) = pending.into_asked() {
                 *settled += len;
                 fail(router, asked, bytes, written);
@@ -251,8 +253,8 @@ impl Session {
                 let rest = self.in_flight.room_for_rest(demand);
                 for mut batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     charge((batch.bytes.len() / WRITTEN) as u64);
-                    if let Some(term) = self.replier.term {
-                        batch.place_term(term);
+                    if let Some(life) = self.replier.life {
+                        batch.place_term(life.term);
                     }
                     self.in_flight.push(batch);
                 }
@@ -338,6 +340,7 @@ impl Drop for Session {
     /// Also where the task is dropped with its worker: nothing that was asked stays without an answer.
     fn drop(&mut self) {
         while self.give_up_oldest() {}
+        self.give_up_questions();
         self.link.pipeline.answered(std::mem::take(&mut self.settled));
         let router = &self.router;
         self.link.pipeline.close(|rest| rest.give_up(|asked, bytes| fail(router, asked, bytes, false)));

@@ -6,10 +6,11 @@ use history::follower::Ask;
 use history::meta::Meta;
 
 use super::super::batch::Batch;
-use super::super::command::{self, Command, Pending};
-use super::super::reply::RefusalKind;
+use super::super::command::{self, Asked, Command, Pending};
+use super::super::reply::{CommandOutcome, RefusalKind};
 use super::super::script::{self, LogPart, TopicKeys};
 use super::Session;
+use crate::broker::redis::asker::{Asker, HistoryQuestion};
 use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::router::slots::PARTITIONS;
 use crate::worker::scheduler::charge;
@@ -27,7 +28,8 @@ const DOUBTS: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Repair {
     /// Questions for messages under way.
-    reads: usize,
+    pub reads: usize,
+    is_embedders_turn: bool,
     /// Questions that could not be answered, to be asked again at the next tick.
     later: Vec<(u16, Box<str>, Ask)>,
     /// The partition whose topics are asked about next.
@@ -60,16 +62,41 @@ impl Session {
                 script::ask_meta(out, self.keys(partition, &name));
             });
         }
-        while self.repair.reads < READS
-            && let Some((partition, name, from)) = self.link.take_messages()
-        {
+        while self.repair.reads < READS && self.ask_for_messages(&mut batch) {
             self.repair.reads += 1;
-            batch.add(partition, Command::Messages { name: name.clone(), from }, None, |out| {
-                let size = self.router.subscriptions.size_of(&name);
-                script::read(out, self.keys(partition, &name), from, MESSAGES, size);
-            });
         }
         self.in_flight.push(batch);
+    }
+
+    /// Asks for messages, for a follower and for the embedder in turn. False if nobody wants any.
+    fn ask_for_messages(&mut self, batch: &mut Batch) -> bool {
+        let largest = self.router.sink.largest();
+        self.repair.is_embedders_turn = !self.repair.is_embedders_turn;
+        let first = if self.repair.is_embedders_turn { self.link.take_history() } else { None };
+        if first.is_none()
+            && let Some((partition, name, from)) = self.link.take_messages()
+        {
+            let size = self.router.subscriptions.size_of(&name);
+            batch.add(partition, Command::Messages { name: name.clone(), from }, None, |out| {
+                script::read(out, self.keys(partition, &name), from, MESSAGES, size, largest);
+            });
+            return true;
+        }
+        let Some((partition, question)) = first.or_else(|| self.link.take_history()) else { return false };
+        let mut bytes = Vec::new();
+        let HistoryQuestion { from, limit, size, .. } = *question;
+        script::read(&mut bytes, self.keys(partition, &question.name), from, limit, size, largest);
+        let command = Command::Ask(Asker::History(question));
+        batch.add(partition, command, None, |out| out.extend_from_slice(&bytes));
+        true
+    }
+
+    /// Answers the embedder's questions that were not asked: the server is gone.
+    pub(super) fn give_up_questions(&self) {
+        while let Some((partition, question)) = self.link.take_history() {
+            let asked = Asked { asker: Asker::History(question), partition: partition.into(), since: None };
+            self.router.routes.settle(asked, &[], CommandOutcome::Unsent);
+        }
     }
 
     fn keys<'a>(&'a self, partition: u16, name: &'a str) -> TopicKeys<'a> {
@@ -89,7 +116,7 @@ impl Session {
 
     /// Asks whether the term is still the one that positions are given under.
     pub(super) fn ask_term(&self, batch: &mut Batch) {
-        if self.replier.term.is_some() {
+        if self.replier.life.is_some() {
             batch.add(0, Command::Term, None, script::ask_term);
         }
     }
@@ -117,8 +144,8 @@ impl Session {
     /// The server gives messages of a topic.
     pub(super) fn on_messages(&mut self, part: &LogPart) {
         charge(TOPIC * part.messages.len() as u64);
-        if let Some((name, _)) = self.take_question() {
-            self.router.subscriptions.on_log(&name, part, &self.link, &mut self.gathered);
+        if let Some((name, Ask::Messages { from })) = self.take_question() {
+            self.router.subscriptions.on_log(&name, from, part, &self.link, &mut self.gathered);
         }
     }
 
@@ -130,8 +157,10 @@ impl Session {
         }
         let Some((name, ask)) = self.take_question() else { return };
         match why {
-            // The topic is on its way to another master, or comes back.
-            RefusalKind::Moved | RefusalKind::Unserved => self.repair.later.push((partition, name, ask)),
+            // The topic is on its way to another master, or comes back, or the server has no time.
+            RefusalKind::Moved | RefusalKind::Unserved | RefusalKind::Busy => {
+                self.repair.later.push((partition, name, ask))
+            }
             _ => self.router.subscriptions.on_refused(&name, &self.link, &mut self.gathered),
         }
     }
@@ -149,10 +178,7 @@ impl Session {
     fn take_question(&mut self) -> Option<(Box<str>, Ask)> {
         match self.answer_with(|_, pending, _| pending.command)? {
             Command::Meta { name } => Some((name, Ask::Meta)),
-            Command::Messages { name, from } => {
-                self.repair.reads -= 1;
-                Some((name, Ask::Messages { from }))
-            }
+            Command::Messages { name, from } => Some((name, Ask::Messages { from })),
             _ => None,
         }
     }
@@ -163,6 +189,7 @@ impl Session {
         let taken: Option<(Pending, Vec<u8>)> =
             self.answer_with(|_, pending, bytes| (pending, bytes.to_vec()));
         let Some((pending, bytes)) = taken else { return };
+        self.repair.reads += usize::from(pending.command.is_read());
         if self.repair.again.is_none() {
             self.repair.again = Some(Batch::default());
             self.load_scripts();
@@ -170,6 +197,24 @@ impl Session {
         if let Some(again) = &mut self.repair.again {
             again.add_again(pending, &bytes);
         }
+    }
+
+    /// The oldest command is taken, for another server has loaded the script meanwhile: messages of the same topic that wait for it
+    /// have lost their place.
+    pub(super) fn give_up_overtaken(&mut self) {
+        let Some(again) = &mut self.repair.again else { return };
+        let is_kept = |pending: &Pending| pending.command.asker().is_some_and(Asker::is_kept);
+        if !self.in_flight.front().is_some_and(is_kept) {
+            return;
+        }
+        let channel = script::read_publish(self.in_flight.front_bytes()).map(|(channel, _)| channel);
+        let (overtaken, rest) = std::mem::take(again).split(|pending, bytes| {
+            is_kept(pending) && script::read_publish(bytes).map(|(channel, _)| channel) == channel
+        });
+        *again = rest;
+        self.settled += overtaken.bytes.len();
+        let routes = &self.router.routes;
+        overtaken.give_up(|asked, bytes| routes.settle(asked, bytes, CommandOutcome::Unsent));
     }
 
     fn load_scripts(&mut self) {

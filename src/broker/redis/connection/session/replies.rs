@@ -136,6 +136,8 @@ impl Session {
         let drops = self.in_flight.front().is_some_and(|pending| {
             matches!(pending.command, Command::Unsubscribe { .. } | Command::ShardUnsubscribe)
         });
+        let is_read = self.in_flight.front().is_some_and(|pending| pending.command.is_read());
+        self.repair.reads -= usize::from(is_read);
         let (outcome, written) =
             self.in_flight.pop(|pending, bytes| with(&self.router.routes, pending, bytes))?;
         self.answers = AnswerFlow::Coming;
@@ -158,6 +160,9 @@ impl Session {
 
     /// The oldest command, a publish or a question, has come to this.
     fn settle(&mut self, settled: CommandOutcome) {
+        if matches!(settled, CommandOutcome::Number(_) | CommandOutcome::Placed { .. }) {
+            self.give_up_overtaken();
+        }
         if self.unverified.is_some()
             && matches!(settled, CommandOutcome::Number(_) | CommandOutcome::Placed { .. })
         {
@@ -186,7 +191,9 @@ impl Session {
     /// Takes the oldest command off, a publish or a question. Gives it to `with`, and its bytes.
     fn end<T>(&mut self, with: impl FnOnce(&Routes, Asked, &[u8]) -> T) -> Option<T> {
         let (len, outcome) = self.answer_with(|routes, pending, bytes| {
-            (pending.len, pending.into_asked().map(|asked| with(routes, asked, bytes)))
+            // A question of the embedder's did not come by the pipeline.
+            let len = if pending.command.is_read() { 0 } else { pending.len };
+            (len, pending.into_asked().map(|asked| with(routes, asked, bytes)))
         })?;
         self.settled += len;
         outcome

@@ -125,7 +125,7 @@ impl World {
                 let each = bytes.chunks_exact_mut(self.setup.payload).zip(&page);
                 each.for_each(|(bytes, (_, id))| bytes[..4].copy_from_slice(&id.to_le_bytes()));
                 let messages = page.iter().map(|(offset, _)| *offset);
-                let messages = messages.zip(bytes.chunks_exact(self.setup.payload));
+                let messages = messages.zip(bytes.chunks_exact(self.setup.payload).map(Some));
                 let follower = &mut self.servers[server].watches[topic].follower;
                 (topic, follower.on_messages(meta.as_ref(), messages, is_all, &mut handed), Some(stamp))
             }
