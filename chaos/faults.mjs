@@ -10,7 +10,7 @@ const BURST = `
   for i = 1, tonumber(ARGV[1]) do redis.call('PUBLISH', 'actory:messages', noise) end`;
 
 /** What servers are called in the table. */
-const SERVERS = ['one', 'two'];
+export const SERVERS = ['one', 'two'];
 
 /** The taps of those servers that a fault of the network is for: one of them, or both. */
 const someOf = ({ random, taps }) => {
