@@ -19,16 +19,27 @@ function lead(taps, redis) {
   for (const tap of taps) {
     tap.aim(redis.port);
     tap.cut();
+    tap.release();
   }
 }
 
-/** Lets the spare Redis replicate, and lag behind for a while. Answers for how long, for the table. */
-async function lagBehind({ pair, random }) {
+/** May have a server hear nothing for a while, although it is heard. Answers who, for the table. */
+function deafen({ taps, random }) {
+  const deaf = random.choice([[], [0], [1]]);
+  for (const which of deaf) taps[which].hold(['toServer']);
+  return deaf.map((which) => `, ${SERVERS[which]} deaf`).join('');
+}
+
+/** Lets the spare Redis replicate, and fall behind for a while. Answers how far, for the table. */
+async function fallBehind(run) {
+  const { pair, random } = run;
   await pair.follow();
   const ms = random.choice([0, random.between(100, 1500)]);
-  if (ms > 0) pair.lag();
+  if (ms === 0) return 'no ms ahead';
+  pair.lag();
+  const deaf = deafen(run);
   await sleep(ms);
-  return ms;
+  return `${ms} ms ahead${deaf}`;
 }
 
 /** By name, as those of faults.mjs. They are given `pair` and `stage`, too. */
@@ -36,6 +47,8 @@ export const HISTORY_FAULTS = {
   /** Comes back with everything that it has acknowledged. */
   async 'restart with data'({ redis, random }) {
     const ms = random.between(0, 1500);
+    // What is acknowledged is written then. The disk's own cache outlives the process.
+    await redis.command('CONFIG', 'SET', 'appendfsync', 'no');
     await redis.command('CONFIG', 'SET', 'appendonly', 'yes');
     await persisted(redis, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0', 'aof_enabled:1');
     await sleep(random.between(0, 500));
@@ -48,15 +61,20 @@ export const HISTORY_FAULTS = {
   },
 
   /** Comes back with what it had a while ago. */
-  async 'restart with older data'({ redis, random }) {
+  async 'restart with older data'(run) {
+    const { redis, taps, random } = run;
     const [older, ms] = [random.between(100, 1500), random.between(0, 1500)];
     await redis.command('BGSAVE');
     await persisted(redis, 'rdb_bgsave_in_progress:0');
+    const deaf = deafen(run);
     await sleep(older);
     await redis.kill();
+    // What they were not told yet they never are.
+    for (const tap of taps) tap.cut();
+    for (const tap of taps) tap.release();
     await sleep(ms);
     await redis.restart({ keepsData: true });
-    return { detail: `of ${older} ms before, after ${ms} ms` };
+    return { detail: `of ${older} ms before, after ${ms} ms${deaf}` };
   },
 
   async flush({ redis, random }) {
@@ -91,7 +109,7 @@ export const HISTORY_FAULTS = {
   /** The master dies, and its replica takes its place, with what it has. */
   async 'dead master'(run) {
     const { pair, taps, random } = run;
-    const lag = await lagBehind(run);
+    const lag = await fallBehind(run);
     const ms = random.between(0, 1000);
     await pair.master.kill();
     await sleep(ms);
@@ -99,13 +117,13 @@ export const HISTORY_FAULTS = {
     lead(taps, pair.master);
     const back = Date.now();
     await pair.spare.restart();
-    return { detail: `${lag} ms ahead, for ${ms} ms`, back };
+    return { detail: `${lag}, for ${ms} ms`, back };
   },
 
   /** The master freezes, its replica takes its place, and it wakes up. */
   async 'frozen master'(run) {
     const { pair, taps, random } = run;
-    const lag = await lagBehind(run);
+    const lag = await fallBehind(run);
     const ms = random.between(0, 1000);
     pair.master.pause();
     await sleep(ms);
@@ -116,13 +134,13 @@ export const HISTORY_FAULTS = {
     pair.spare.resume();
     await sleep(random.between(0, 500));
     await pair.spare.restart();
-    return { detail: `${lag} ms ahead, for ${ms} ms`, back };
+    return { detail: `${lag}, for ${ms} ms`, back };
   },
 
   /** Its replica takes the place of a living master, which goes on with those who don't know. */
   async 'two masters'(run) {
     const { pair, taps, random } = run;
-    const lag = await lagBehind(run);
+    const lag = await fallBehind(run);
     const ms = random.between(0, 1500);
     const first = random.between(0, 1);
     await pair.promote();
@@ -131,7 +149,7 @@ export const HISTORY_FAULTS = {
     lead([taps[1 - first]], pair.master);
     const back = Date.now();
     await pair.spare.restart();
-    return { detail: `${lag} ms ahead, ${SERVERS[first]} ${ms} ms before the other`, back };
+    return { detail: `${lag}, ${SERVERS[first]} ${ms} ms before the other`, back };
   },
 
   /** A server dies, and another one takes its place. Its clients come back. */
@@ -183,6 +201,9 @@ export const REASONS = {
   'dead master': REPLACED,
   'frozen master': REPLACED,
   'two masters': REPLACED,
-  // The histories end, for there are messages without a position.
+  // Histories end, for there are messages without a position.
   'old version': EMPTIED,
 };
+
+/** Faults after which Redis has everything that it has acknowledged: it is missed by nobody, whatever they are told. */
+export const KEEPING = ['demotion', 'restart with data'];

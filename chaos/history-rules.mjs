@@ -1,4 +1,5 @@
 // What servers with histories promise: what was acknowledged arrives, in the order of positions, or a gap of its topic tells.
+import { KEEPING } from './history-faults.mjs';
 import { Kind, Status } from './ledger.mjs';
 import { mayBeIn, parsePosition } from './positions.mjs';
 import { Rules } from './rules.mjs';
@@ -9,21 +10,21 @@ export const REASONS = ['failover', 'emptied', 'trimmed', 'unreadable'];
 const AROUND_MS = [1000, 2000];
 /** So many messages are kept of a small room. */
 export const SMALL_SIZE = 5;
-/** Messages of clients have places that the run does not know: the last ones of a topic may be so many. */
+/** Messages of clients have places that the run does not know: at most so many of a topic in a row. */
 const UNKNOWN = 20;
 
 /** See the module. */
 export class HistoryRules extends Rules {
   reported = ['repaired', 'local', 'uncertain', 'refused', 'gap', ...REASONS, 'apart', 'again'];
   broken = ['lost', 'hole', 'twice', 'order', 'ghost', 'placeless', 'stray'];
+  /** What was missed is read first. */
+  backMs = 2000;
   #plan;
   #faults;
   /** Server -> target -> the gaps in that topic's history that the server told of. */
   #missed;
-  /** Target and position -> when the message was sent. */
-  #sent = new Map();
-  /** Target and order -> the last place that is known. */
-  #last = new Map();
+  /** Target and order -> the places that are known, and when their messages were sent. */
+  #places = new Map();
   /** What is wrong with places, in words. */
   findings = [];
 
@@ -50,13 +51,23 @@ export class HistoryRules extends Rules {
   /** A message has this place. */
   place({ stream, n, at, position }) {
     const target = this.#plan.target(stream);
-    const key = `${target} ${position}`;
-    if (this.#sent.has(key))
-      this.findings.push(`message ${n} of stream ${stream} has the place of another one`);
-    this.#sent.set(key, at);
     const { order, offset } = parsePosition(position);
-    const last = `${target} ${order}`;
-    this.#last.set(last, Math.max(offset, this.#last.get(last) ?? 0));
+    const key = `${target} ${order}`;
+    const known = this.#places.get(key) ?? new Map();
+    if (known.has(offset))
+      this.findings.push(`message ${n} of stream ${stream} has the place of another one`);
+    this.#places.set(key, known.set(offset, at));
+  }
+
+  /** When a message was sent, or one shortly before it; long ago if there is none whose place is known. */
+  #sentAt(target, position) {
+    if (position === null) return -Infinity;
+    const { order, offset } = parsePosition(position);
+    const known = this.#places.get(`${target} ${order}`);
+    for (let place = offset; place > offset - UNKNOWN; place -= 1) {
+      if (known?.has(place)) return known.get(place);
+    }
+    return -Infinity;
   }
 
   /** All gaps in histories. */
@@ -96,13 +107,21 @@ export class HistoryRules extends Rules {
     const hasPlace = position !== null || kind === Kind.RELAYED;
     const reason = hasPlace ? this.#reason(message, device.server) : undefined;
     // Where Redis has lost messages, it has lost all that follow in their order.
-    if (reason !== undefined) return reason !== 'trimmed' && isBeforeOthers ? 'hole' : reason;
+    const isThere = reason !== 'trimmed' && (isBeforeOthers || (position !== null && this.#isSafe(at)));
+    if (reason !== undefined) return isThere ? 'hole' : reason;
     // There was nobody yet who could have known that it was missed.
     if (this.cameInGap(message, device)) return 'gap';
     // The other server listens where nobody knows of this one.
     if (!hasPlace && this.#duringFault(at, settled, isOfTwoMasters)) return 'apart';
     const mayBePlaceless = position === null && (!hasPlace || this.#duringFault(at, settled, isOfOldVersion));
     return excuse === 'gap' && mayBePlaceless ? 'gap' : 'lost';
+  }
+
+  /** Whether Redis still has what it has acknowledged at this time. */
+  #isSafe(at) {
+    const since = this.#faults.findLastIndex(({ start }) => start <= at);
+    const later = this.#faults.slice(Math.max(since, 0)).find(({ reasons }) => reasons.length > 0);
+    return later === undefined || KEEPING.includes(later.name);
   }
 
   /** Why a server has told that a message may be missing. */
@@ -117,16 +136,21 @@ export class HistoryRules extends Rules {
     return (fitting.find(({ reason }) => reason === 'trimmed') ?? fitting[0])?.reason;
   }
 
+  isExplained(outcome) {
+    return outcome === 'delivered' || outcome === 'gap';
+  }
+
   remark({ stream }, server, start) {
     const told = this.#missed[server].get(this.#plan.target(stream)) ?? [];
-    const gaps = told.map(({ at, reason, after, position }) => `${reason} ${after} to ${position} at ${at - start}`);
+    const gaps = told.map(
+      ({ at, reason, after, position }) => `${reason} ${after} to ${position} at ${at - start}`,
+    );
     return `; gaps told of its topic: ${gaps.slice(-5).join(', ')}`;
   }
 
   /** Whether the time of a message that nobody knows the place of is that of a gap. */
   #isOfTime({ at, target, after }, message) {
-    const since = this.#sent.get(`${target} ${after}`) ?? -Infinity;
-    if (message.settled < since) return false;
+    if (message.settled < this.#sentAt(target, after)) return false;
     if (message.at <= at) return true;
     // A master that was replaced goes on for those who don't know.
     return this.#faults.some(
@@ -142,15 +166,18 @@ export class HistoryRules extends Rules {
     return !this.#duringFault(at, settled, isOfOldVersion);
   }
 
+  /** Whether this message of a topic was followed by as many as are kept. */
+  #isTrimmed(target, position) {
+    if (!this.#plan.isSmall(target)) return false;
+    const { order, offset } = parsePosition(position);
+    const known = [...(this.#places.get(`${target} ${order}`)?.keys() ?? [])];
+    return Math.max(...known) + UNKNOWN >= offset + SMALL_SIZE;
+  }
+
   /** Whether a server told of a gap without a reason. */
   isStray({ target, reason, after, position, at }) {
-    const known = this.#sent.get(`${target} ${after}`) ?? -Infinity;
-    if (reason === 'trimmed') {
-      const { order, offset } = parsePosition(position);
-      return (
-        !this.#plan.isSmall(target) || this.#last.get(`${target} ${order}`) + UNKNOWN < offset + SMALL_SIZE
-      );
-    }
+    if (reason === 'trimmed') return !this.#isTrimmed(target, position);
+    const known = this.#sentAt(target, after);
     const isOf = ({ start, over, reasons }) => reasons.includes(reason) && start <= at && known <= over;
     return !this.#faults.some(isOf);
   }

@@ -172,7 +172,7 @@ export class Ledger {
     const wrong = new Set();
     for (const device of this.#recipients[stream]) {
       this.#judgeOne(stream, device, messages, (outcome, { n }) => {
-        if (outcome === 'lost' || outcome === 'order') wrong.add(n);
+        if (!this.#rules.isExplained(outcome)) wrong.add(n);
       });
     }
     for (const n of [...wrong].sort((a, b) => a - b)) {

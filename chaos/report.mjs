@@ -1,7 +1,5 @@
 // What came of the run: a row per fault, and what broke a promise.
-/** Redis is back: so long may it take until messages flow again … */
-const BACK_MS = 1000;
-/** … and what is sent so shortly before the next fault may meet that. */
+/** What is sent so shortly before the next fault may meet that. */
 const MARGIN_MS = 500;
 /** A link that looks alive and is dead is found within so long. */
 const FOUND_MS = 5000;
@@ -79,9 +77,9 @@ export class Report {
 
   /** Whether it was sent while all was well, and didn't arrive as if all were. */
   #isLate(outcome, { at, arrived }, { back, end }) {
-    const isCalm = at >= back + BACK_MS && at <= end - MARGIN_MS;
-    if (!isCalm || (outcome === 'delivered' && arrived - at <= BACK_MS)) return false;
-    return !this.#stalls.within(at - BACK_MS, at + BACK_MS);
+    const isCalm = at >= back + this.#rules.backMs && at <= end - MARGIN_MS;
+    if (!isCalm || (outcome === 'delivered' && arrived - at <= this.#rules.backMs)) return false;
+    return !this.#stalls.within(at - this.#rules.backMs, at + this.#rules.backMs);
   }
 
   #accuse(outcome, fault, message, from, to) {
@@ -99,13 +97,15 @@ export class Report {
   /** Judges times. Call once everything is counted. */
   finish() {
     for (const { name, start, back, found, flows } of this.#faults) {
-      if (this.#stalls.within(start, back + BACK_MS)) continue;
+      if (this.#stalls.within(start, back + this.#rules.backMs)) continue;
       for (const ms of found.filter((ms) => ms > FOUND_MS)) {
         this.violations.push(`a dead link was found ${ms} ms after "${name}", not within ${FOUND_MS}`);
       }
       flows.forEach((ms, from) => {
-        if (ms <= BACK_MS) return;
-        this.violations.push(`server ${from} reached the other one ${ms} ms after "${name}", not ${BACK_MS}`);
+        if (ms <= this.#rules.backMs) return;
+        this.violations.push(
+          `server ${from} reached the other one ${ms} ms after "${name}", not ${this.#rules.backMs}`,
+        );
       });
     }
   }

@@ -16,6 +16,8 @@ const SLACK_MS = 50;
 export class Rules {
   reported = REPORTED;
   broken = BROKEN;
+  /** Redis is back: so long may it take until messages flow again. */
+  backMs = 1000;
   #gaps;
 
   /** `gaps` are the lost times that each server told. */
@@ -46,6 +48,11 @@ export class Rules {
     // Who is on the same server was served.
     if (message.status === Status.LOCAL) return from === device.server ? 'lost' : 'local';
     return this.isInGap(message, device.server) ? 'gap' : 'lost';
+  }
+
+  /** Whether a relayed message that comes to this needs no error frame. */
+  isExplained(outcome) {
+    return !['lost', 'order'].includes(outcome);
   }
 
   /** What else there is to say of a message that came wrongly to a server, in words. */
