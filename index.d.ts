@@ -1386,11 +1386,13 @@ export type HistoryTopic =
   | {
       /** 1 to 256 bytes of UTF-8; an integer becomes decimal. */
       userId: string | number;
+      /** Only without `userId`. */
       room?: undefined;
     }
   | {
       /** 1 to 256 bytes of UTF-8; an integer becomes decimal. */
       room: string | number;
+      /** Only without `room`. */
       userId?: undefined;
     };
 
@@ -1451,11 +1453,13 @@ export type Missed = (
   | {
       /** The user whose messages they are. */
       userId: string;
+      /** Left out for a user. */
       room?: undefined;
     }
   | {
       /** The room whose messages they are. */
       room: string;
+      /** Left out for a room. */
       userId?: undefined;
     }
 ) & {
@@ -1839,6 +1843,10 @@ export interface BrokerStats {
   gaps: number;
   /** Connections that were opened before their subscription was confirmed, because Redis was away or slow. */
   unconfirmed: number;
+  /** Messages that did not come in their order, and were repaired from a history. */
+  repaired: number;
+  /** Events `missed`. */
+  missed: number;
 }
 
 /** Error that this package throws, rejects with and emits. */

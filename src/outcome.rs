@@ -69,8 +69,9 @@ pub struct ConnectionCount {
 pub enum Answer {
     /// Of a publish.
     Delivery(Delivery),
-    /// Of a publish with the idempotency key of an earlier message, which has this place: nobody was handed anything.
-    Repeated(Position),
+    /// Of a publish with the idempotency key of an earlier message, which has this place, if it has one: nobody was handed
+    /// anything.
+    Repeated(Option<Position>),
     /// Subscribers that were found, or handed a message.
     Number(u64),
     /// Of a count over all servers.

@@ -17,8 +17,8 @@ pub struct NativeDelivery {
     pub nodes: Either<u32, Null>,
     /// Connections here.
     pub local: u32,
-    /// The message's place in its history; null if it has none.
-    pub position: Either<String, Null>,
+    /// The message's place in its history, left out if it has none: a null would cost a tenth of the call.
+    pub position: Option<String>,
     /// True if it is an earlier message's, with the same idempotency key; else left out.
     pub repeated: Option<bool>,
 }
@@ -33,7 +33,7 @@ impl From<Delivery> for NativeDelivery {
             },
             nodes: delivery.nodes.map_or(Either::B(Null), Either::A),
             local: delivery.local,
-            position: delivery.position.map_or(Either::B(Null), |position| Either::A(position.to_string())),
+            position: delivery.position.map(|position| position.to_string()),
             repeated: None,
         }
     }
@@ -41,15 +41,10 @@ impl From<Delivery> for NativeDelivery {
 
 impl NativeDelivery {
     /// Of a message that was published before. Who got it then is not known.
-    pub(super) fn repeated(position: Position) -> Self {
+    pub(super) fn repeated(position: Option<Position>) -> Self {
         NativeDelivery {
             repeated: Some(true),
-            ..NativeDelivery::from(Delivery {
-                status: Status::Published,
-                nodes: None,
-                local: 0,
-                position: Some(position),
-            })
+            ..NativeDelivery::from(Delivery { status: Status::Published, nodes: None, local: 0, position })
         }
     }
 }

@@ -17,6 +17,8 @@ pub const SIZES: (u32, u32) = (1, 100_000);
 pub const TTLS_MS: (u64, u64) = (1_000, 30 * 24 * 60 * 60 * 1_000);
 /// Most patterns of [`HistoryConfig::rooms`]. Each message for a room is compared with them.
 pub const MAX_PATTERNS: usize = 64;
+/// Most bytes of what is read at once, of which the last message may have more.
+pub(super) const MAX_READ_BYTES: usize = 256 << 10;
 /// Most bytes of an idempotency key.
 pub const MAX_KEY_BYTES: usize = 256;
 /// Most messages that are read at once.

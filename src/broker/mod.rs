@@ -70,6 +70,10 @@ pub struct BrokerCounts {
     pub gaps: u64,
     /// Connections that were accepted without a confirmed subscription.
     pub unconfirmed: u64,
+    /// Messages that did not come, or came out of their order, and were read from a history.
+    pub repaired: u64,
+    /// Times that messages of a topic with a history were missed for good.
+    pub missed: u64,
 }
 
 /// The confirmations that a new connection's subscriptions wait for.

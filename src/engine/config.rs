@@ -57,7 +57,7 @@ pub struct Config {
     pub relay: Relay,
     /// The Redis that servers reach each other through. Default none: this server is on its own.
     pub redis: RedisConfig,
-    /// The topics whose last messages are kept. Default none. Needs [`Routing::User`](crate::broker::redis::Routing::User).
+    /// The topics whose last messages are kept. Default none. Needs [`Routing::User`].
     pub history: HistoryConfig,
     /// Worker threads. Default the number of available cores, at most 4; 1 to 64.
     /// Each costs a thread and a read buffer.

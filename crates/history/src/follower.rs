@@ -9,17 +9,18 @@
 //! | the store may lack messages, or keeps them no more | says so, and goes on with those it has |
 //!
 //! A question is asked after the subscription is confirmed, never before: what is published between an answer and the
-//! subscription would be missed.
+//! subscription would be missed. The answer to [`Ask::Meta`] comes in order with the messages, over the same link. Messages may be
+//! read over another one from the same store.
+//!
+//! Nobody can tell that a topic had messages which the store lost again while the follower was cut, if it had none before and
+//! the term is the same (`FLUSHALL`): the store is as it was.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
 
-use crate::meta::{Meta, Reason, Seen};
-use crate::position::Position;
-
-/// Most bytes and messages that wait for those before them. What is more is read from the store as well.
-const MAX_WAITING: (usize, usize) = (256 << 10, 1024);
-/// Bytes of a message that waits, beside its payload.
-const WAITING: usize = 64;
+use crate::meta::{Meta, Reason};
+use crate::position::{Position, Term};
+use crate::seen::Seen;
+use crate::waiting::Waiting;
 
 /// A question to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub enum Ask {
 pub enum Verdict {
     /// It is handed on.
     Deliver,
-    /// It was handed on before.
+    /// It was handed on before, or the store will be asked for it.
     Drop,
     /// It waits for those before it. Some: the store is to be asked.
     Wait(Option<Ask>),
@@ -48,7 +49,7 @@ pub struct Missed {
     pub reason: Reason,
     /// The last message that was handed on. None: there was none.
     pub after: Option<Position>,
-    /// Those up to this position may be missing, this one included. None: the topic has no messages.
+    /// Those up to this position may be missing, this one included, and those that the store lost. None: nobody knows.
     pub to: Option<Position>,
 }
 
@@ -62,12 +63,12 @@ pub trait Outlet {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// There is no subscription: messages pass by.
+    /// There is no subscription.
     Cut,
     /// It has asked how far the topic is.
     Asking,
     /// It has asked for messages.
-    Reading { from: u64 },
+    Reading,
     /// It has everything.
     Following,
 }
@@ -76,19 +77,12 @@ enum State {
 enum Known {
     /// It has not heard of the topic.
     Nothing,
-    /// The topic had no messages.
-    Empty,
+    /// The same, and the store refused to say.
+    Refused,
+    /// The topic had no messages, under this term of the store. What was handed on before.
+    Empty(Option<Term>, Option<Seen>),
     /// These were handed on.
     Up(Seen),
-}
-
-/// Messages that wait for those before them.
-#[derive(Debug, Default)]
-struct Waiting {
-    messages: VecDeque<(Position, Box<[u8]>)>,
-    bytes: usize,
-    /// Some were too many: the store has them.
-    overflowed: bool,
 }
 
 /// See the module.
@@ -96,8 +90,14 @@ struct Waiting {
 pub struct Follower {
     state: State,
     known: Known,
-    /// The subscription was interrupted since the last answer.
-    was_cut: bool,
+    /// The store has said how far the topic is, once.
+    is_placed: bool,
+    /// There may be messages that it neither got nor told of: it was cut, or has not read them yet.
+    may_lack: bool,
+    /// A message was handed on since the store was asked.
+    has_moved: bool,
+    /// The term of the store at the link's other end.
+    term: Option<Term>,
     waiting: Option<Box<Waiting>>,
     /// No acknowledged message gets lost when the term changes.
     trust_failover: bool,
@@ -106,10 +106,19 @@ pub struct Follower {
 impl Follower {
     /// The follower of a topic that is about to be subscribed to.
     pub fn new(trust_failover: bool) -> Follower {
-        Follower { state: State::Cut, known: Known::Nothing, was_cut: false, waiting: None, trust_failover }
+        Follower {
+            state: State::Cut,
+            known: Known::Nothing,
+            is_placed: false,
+            may_lack: false,
+            has_moved: false,
+            term: None,
+            waiting: None,
+            trust_failover,
+        }
     }
 
-    /// The last message that was handed on.
+    /// The last message that was handed on, or the place after it where a new term begins.
     pub fn position(&self) -> Option<Position> {
         match &self.known {
             Known::Up(seen) => Some(seen.position()),
@@ -122,7 +131,7 @@ impl Follower {
         self.state == State::Following
     }
 
-    /// True if nothing can be missed unnoticed from here on.
+    /// True if nothing can be missed unnoticed from here on. What is published before that may be, if the link is cut.
     pub fn is_placed(&self) -> bool {
         self.state == State::Following || self.state != State::Cut && self.known != Known::Nothing
     }
@@ -130,79 +139,88 @@ impl Follower {
     /// The subscription is over, or its link is down. Questions won't be answered.
     pub fn on_cut(&mut self) {
         self.state = State::Cut;
-        self.was_cut |= self.known != Known::Nothing;
+        self.may_lack |= self.known != Known::Nothing;
         self.waiting = None;
     }
 
-    /// The subscription is confirmed: what is published from here on comes.
-    pub fn on_subscribed(&mut self) -> Ask {
+    /// The subscription is confirmed: what is published from here on comes. `term`: the term that the link publishes under, as
+    /// its store told it. None: the link does not know it; what a store has lost is noticed with its next message then.
+    pub fn on_subscribed(&mut self, term: Option<Term>) -> Ask {
         // Whoever is subscribed again was cut, whether that was noticed or not.
         self.on_cut();
-        self.state = State::Asking;
-        Ask::Meta
+        self.term = term;
+        self.ask(Ask::Meta)
     }
 
     /// It may have missed something without noticing. None: it is about to find out.
     pub fn on_doubt(&mut self) -> Option<Ask> {
-        if self.state != State::Following {
-            return None;
-        }
-        self.state = State::Asking;
-        Some(Ask::Meta)
+        (self.state == State::Following).then(|| self.ask(Ask::Meta))
     }
 
     /// A message came.
     pub fn on_message(&mut self, position: Position, payload: &[u8]) -> Verdict {
+        if self.state == State::Cut || self.has(position) {
+            return Verdict::Drop;
+        }
+        if self.is_next(position) {
+            self.advance(position);
+            return Verdict::Deliver;
+        }
+        self.waiting.get_or_insert_default().push(position, payload);
+        Verdict::Wait((self.state == State::Following).then(|| self.ask_before(position)))
+    }
+
+    fn has(&self, position: Position) -> bool {
+        match &self.known {
+            Known::Up(seen) | Known::Empty(_, Some(seen)) => seen.has(position),
+            _ => false,
+        }
+    }
+
+    /// True if nothing can have come between the last message and this one.
+    fn is_next(&self, position: Position) -> bool {
+        let begins = position.offset == 1 && self.state == State::Following;
+        match &self.known {
+            Known::Nothing => true,
+            Known::Refused => !self.may_lack,
+            Known::Empty(..) => begins,
+            Known::Up(seen) => seen.is_next(position) || begins && position.epoch != seen.position().epoch,
+        }
+    }
+
+    fn advance(&mut self, position: Position) {
+        self.has_moved = true;
         match &mut self.known {
-            Known::Nothing => {
-                self.known = Known::Up(Seen::from(position));
-                return Verdict::Deliver;
-            }
-            Known::Empty if position.offset == 1 => {
-                self.known = Known::Up(Seen::from(position));
-                return Verdict::Deliver;
-            }
-            Known::Up(seen) if seen.has(position) => return Verdict::Drop,
-            // The topic begins anew, and nothing can have come between.
-            Known::Up(seen) if self.state == State::Following && begins_anew(seen, position) => {
+            Known::Up(seen) => seen.advance(position),
+            known => {
+                let mut seen = known.take_seen().unwrap_or(Seen::from(position));
                 seen.advance(position);
-                return Verdict::Deliver;
+                *known = Known::Up(seen);
             }
-            Known::Up(seen) if self.state != State::Cut && seen.is_next(position) => {
-                seen.advance(position);
-                return Verdict::Deliver;
-            }
-            _ => {}
         }
-        let ask = match (&self.known, self.state) {
-            (_, State::Cut | State::Asking | State::Reading { .. }) => None,
-            (Known::Up(seen), State::Following) if seen.is_ahead(position) => {
-                Some(Ask::Messages { from: seen.position().offset + 1 })
+    }
+
+    /// Asks for what comes before a message.
+    fn ask_before(&mut self, position: Position) -> Ask {
+        match &self.known {
+            Known::Up(seen) if seen.is_ahead(position) => {
+                let from = seen.position().offset + 1;
+                self.ask(Ask::Messages { from })
             }
-            (Known::Empty, State::Following) => Some(Ask::Messages { from: 1 }),
-            _ => Some(Ask::Meta),
+            _ => self.ask(Ask::Meta),
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) -> Ask {
+        self.state = match ask {
+            Ask::Meta => State::Asking,
+            Ask::Messages { .. } => State::Reading,
         };
-        self.wait(position, payload);
-        self.ask(ask);
-        Verdict::Wait(ask)
-    }
-
-    fn ask(&mut self, ask: Option<Ask>) {
-        match ask {
-            Some(Ask::Meta) => self.state = State::Asking,
-            Some(Ask::Messages { from }) => self.state = State::Reading { from },
-            None => {}
+        self.has_moved = false;
+        if let Some(waiting) = &mut self.waiting {
+            waiting.answer();
         }
-    }
-
-    fn wait(&mut self, position: Position, payload: &[u8]) {
-        let waiting = self.waiting.get_or_insert_default();
-        waiting.bytes += payload.len() + WAITING;
-        if waiting.bytes > MAX_WAITING.0 || waiting.messages.len() >= MAX_WAITING.1 {
-            waiting.overflowed = true;
-        } else if !waiting.overflowed {
-            waiting.messages.push_back((position, payload.into()));
-        }
+        ask
     }
 
     /// The store says how far the topic is. Answers what is to be asked next.
@@ -210,49 +228,20 @@ impl Follower {
         if self.state != State::Asking {
             return None;
         }
-        self.state = State::Following;
-        let ask = self.compare(meta, outlet);
-        self.was_cut = false;
-        if ask.is_some() {
-            self.ask(ask);
-            return ask;
+        // This answer comes in order with the messages.
+        if let Some(waiting) = &mut self.waiting {
+            waiting.answer();
         }
-        self.catch_up(outlet)
-    }
-
-    /// Compares what was handed on with what there is. Answers what has to be read.
-    fn compare(&mut self, meta: Option<&Meta>, outlet: &mut impl Outlet) -> Option<Ask> {
-        let from = match (&mut self.known, meta) {
-            (Known::Nothing, None) => {
-                self.known = Known::Empty;
-                return None;
-            }
-            // What came before the subscription is not this server's.
-            (Known::Nothing, Some(meta)) => {
-                self.known = Known::Up(Seen::all(meta, meta.offset));
-                return None;
-            }
-            (Known::Empty, None) => return None,
-            (Known::Empty, Some(_)) => 1,
-            (Known::Up(seen), None) => {
-                let after = Some(seen.position());
-                self.known = Known::Empty;
-                if self.was_cut {
-                    outlet.missed(Missed { reason: Reason::Emptied, after, to: None });
-                }
-                return None;
-            }
-            (Known::Up(seen), Some(meta)) => {
-                let resume = meta.resume(seen, self.trust_failover);
-                if let Some(reason) = resume.lost {
-                    let to = Some(meta.at(resume.from - 1));
-                    outlet.missed(Missed { reason, after: Some(seen.position()), to });
-                    seen.rebase(meta, resume.from);
-                }
-                resume.from
-            }
-        };
-        meta.filter(|meta| from <= meta.offset).map(|_| Ask::Messages { from })
+        let meta = self.continued(meta);
+        let meta = meta.as_deref();
+        if self.has_moved && !meta.is_some_and(|meta| self.is_on(meta)) {
+            // The answer is older than messages that were handed on since it was asked for, or the topic is gone again.
+            return Some(self.ask(Ask::Meta));
+        }
+        match self.compare(meta, outlet) {
+            Some(from) => Some(self.ask(Ask::Messages { from })),
+            None => self.catch_up(outlet),
+        }
     }
 
     /// The store gives messages, in their order, and says how far the topic is. `is_all`: there are no more. Answers what is
@@ -264,40 +253,36 @@ impl Follower {
         is_all: bool,
         outlet: &mut impl Outlet,
     ) -> Option<Ask> {
-        let State::Reading { from } = self.state else { return None };
-        // The topic may be another one since it was asked for.
-        let now = self.compare(meta, outlet);
-        let (Some(meta), Some(Ask::Messages { from: first })) = (meta, now) else {
-            self.state = State::Following;
-            return self.catch_up(outlet);
-        };
-        if first < from {
-            self.ask(now);
-            return now;
+        if self.state != State::Reading {
+            return None;
         }
-        let mut next = first;
+        let meta = self.continued(meta);
+        let Some(meta) = meta.as_deref().filter(|meta| self.is_on(meta)) else {
+            // The topic is another one since it was asked for, and this answer may have overtaken messages.
+            return Some(self.ask(Ask::Meta));
+        };
+        let mut is_all = is_all;
+        let mut messages = messages.into_iter().peekable();
+        // An answer without messages would be asked for again and again.
+        is_all |= messages.peek().is_none();
         for (offset, payload) in messages {
-            if offset < next {
+            if offset <= self.offset() || offset > meta.offset {
                 continue;
             }
-            if offset > next {
-                self.trimmed(meta, next, offset, outlet);
-            }
+            self.skip(meta, offset - 1, outlet);
+            self.cross(meta, outlet);
             let position = meta.at(offset);
             self.advance(position);
             outlet.deliver(position, payload);
-            next = offset + 1;
         }
-        if is_all && next <= meta.offset {
-            self.trimmed(meta, next, meta.offset + 1, outlet);
-            next = meta.offset + 1;
+        if is_all {
+            self.skip(meta, meta.offset, outlet);
         }
-        if next <= meta.offset {
-            let ask = Some(Ask::Messages { from: next });
-            self.ask(ask);
-            return ask;
+        self.cross(meta, outlet);
+        if self.offset() < meta.offset {
+            let from = self.offset() + 1;
+            return Some(self.ask(Ask::Messages { from }));
         }
-        self.state = State::Following;
         self.catch_up(outlet)
     }
 
@@ -307,68 +292,224 @@ impl Follower {
             return None;
         }
         self.state = State::Following;
-        let waiting = self.waiting.take().unwrap_or_default();
-        let after = self.position();
-        let to = waiting.messages.back().map(|(position, _)| *position).or(after);
-        if after.is_some() || to.is_some() {
-            outlet.missed(Missed { reason: Reason::Unreadable, after, to });
+        self.may_lack = false;
+        let mut waiting = self.waiting.take().unwrap_or_default();
+        let is_hole = |(first, _)| !self.has(first) && !self.is_next(first);
+        if self.known == Known::Nothing {
+            self.known = Known::Refused;
+        } else if !waiting.first().is_some_and(is_hole) {
+            let after = self.known.position();
+            outlet.missed(Missed { reason: Reason::Unreadable, after, to: None });
         }
-        for (position, payload) in waiting.messages {
-            self.advance(position);
-            outlet.deliver(position, &payload);
+        if let Known::Empty(term, _) = &mut self.known {
+            *term = self.term;
         }
-        if waiting.overflowed || self.known == Known::Empty {
-            self.known = Known::Nothing;
+        while let Some((position, payload)) = waiting.pop() {
+            self.hand_on(position, &payload, Reason::Unreadable, outlet);
         }
         None
     }
 
-    /// Messages from `from` up to, but not including, `to` are kept no more.
-    fn trimmed(&mut self, meta: &Meta, from: u64, to: u64, outlet: &mut impl Outlet) {
-        let after = self.position();
-        outlet.missed(Missed { reason: Reason::Trimmed, after, to: Some(meta.at(to - 1)) });
-        debug_assert!(from < to);
-        match &mut self.known {
-            Known::Up(seen) => seen.rebase(meta, to),
-            known => *known = Known::Up(Seen::all(meta, to - 1)),
+    /// What the store says, with the term that it has now.
+    fn continued<'a>(&self, meta: Option<&'a Meta>) -> Option<Cow<'a, Meta>> {
+        meta.map(|meta| meta.continued(self.term))
+    }
+
+    /// True if a store has what was handed on.
+    fn is_on(&self, meta: &Meta) -> bool {
+        let last = self.position();
+        last.is_some_and(|last| meta.age_of(last).is_some_and(|age| last.offset <= meta.end(age)))
+    }
+
+    /// Compares what was handed on with what there is. Answers where to read on if there is more.
+    fn compare(&mut self, meta: Option<&Meta>, outlet: &mut impl Outlet) -> Option<u64> {
+        self.let_go(meta, outlet);
+        let may_lack = self.may_lack;
+        let known = std::mem::replace(&mut self.known, Known::Nothing);
+        let after = known.position();
+        let mut tell = |reason, to| outlet.missed(Missed { reason, after, to });
+        let (under, trust) = (self.term, self.trust_failover);
+        let is_other =
+            |term: Option<Term>| may_lack && !trust && term.zip(under).is_some_and(|(a, b)| a != b);
+        let Some(meta) = meta else {
+            match &known {
+                Known::Up(_) if may_lack => tell(Reason::Emptied, None),
+                Known::Empty(term, _) if is_other(*term) => tell(Reason::Failover, None),
+                Known::Refused if may_lack => tell(Reason::Unreadable, None),
+                _ => {}
+            }
+            self.is_placed = true;
+            self.known = Known::Empty(under, known.into_seen());
+            return None;
+        };
+        let seen = match known {
+            // What came before the subscription is not this server's.
+            Known::Nothing => Seen::all(meta),
+            Known::Refused => {
+                let mut seen = Seen::all(meta);
+                if may_lack {
+                    let first = self.waiting.as_ref().and_then(|waiting| waiting.first());
+                    let first = first.filter(|(first, _)| meta.age_of(*first).is_some());
+                    seen.go(first.map_or(meta.last(), |(first, _)| before(first)));
+                    tell(Reason::Unreadable, Some(seen.position()));
+                }
+                seen
+            }
+            Known::Empty(term, before) => {
+                let mut start = before.as_ref().map_or(meta.at(0), |before| meta.branch(before));
+                if is_other(term) {
+                    start = over(start, meta);
+                    tell(Reason::Failover, Some(start));
+                }
+                let mut seen = before.unwrap_or(Seen::from(start));
+                seen.go(start);
+                seen
+            }
+            Known::Up(mut seen) => {
+                if let Some((reason, start)) = self.diverged(&seen, meta) {
+                    if reason != Reason::Failover || !trust || !seen.is_bare() {
+                        tell(reason, Some(start));
+                    }
+                    seen.go(start);
+                }
+                seen
+            }
+        };
+        self.is_placed = true;
+        self.known = Known::Up(seen);
+        self.cross(meta, outlet);
+        if let Known::Up(seen) = &mut self.known {
+            seen.absorb(meta);
+        }
+        let from = self.offset() + 1;
+        self.may_lack = from <= meta.offset;
+        self.may_lack.then_some(from)
+    }
+
+    /// Where to go on if the store lacks something that was handed on, or a term of it, and why.
+    fn diverged(&self, seen: &Seen, meta: &Meta) -> Option<(Reason, Position)> {
+        let last = seen.position();
+        let age = meta.age_of(last);
+        if age.is_some_and(|age| last.offset <= meta.end(age)) {
+            return None;
+        }
+        let start = match age {
+            // Without a message before the subscription was placed, all of them may be older than it.
+            None if !self.is_placed && seen.knows(meta.epoch) => meta.under(0, meta.offset),
+            _ => meta.branch(seen),
+        };
+        let reason = if seen.knows(meta.epoch) { Reason::Failover } else { Reason::Emptied };
+        Some((reason, over(start, meta)))
+    }
+
+    /// Goes on under the next term if everything of the present one was handed on. The store may have had more of it.
+    fn cross(&mut self, meta: &Meta, outlet: &mut impl Outlet) {
+        let Known::Up(seen) = &self.known else { return };
+        let after = seen.position();
+        let next = over(after, meta);
+        if next == after {
+            return;
+        }
+        if !self.trust_failover {
+            outlet.missed(Missed { reason: Reason::Failover, after: Some(after), to: Some(next) });
+        }
+        self.go(next);
+    }
+
+    fn go(&mut self, position: Position) {
+        if let Known::Up(seen) = &mut self.known {
+            seen.go(position);
         }
     }
 
-    fn advance(&mut self, position: Position) {
-        match &mut self.known {
-            Known::Up(seen) => seen.advance(position),
-            known => *known = Known::Up(Seen::from(position)),
+    /// Messages up to an offset are kept no more.
+    fn skip(&mut self, meta: &Meta, last: u64, outlet: &mut impl Outlet) {
+        while self.offset() < last {
+            self.cross(meta, outlet);
+            let after = self.position();
+            let end = after.and_then(|after| meta.age_of(after)).map_or(last, |age| meta.end(age).min(last));
+            let to = meta.at(end);
+            outlet.missed(Missed { reason: Reason::Trimmed, after, to: Some(to) });
+            self.go(to);
         }
+    }
+
+    fn offset(&self) -> u64 {
+        self.position().map_or(0, |position| position.offset)
+    }
+
+    /// Hands on what the store had when it was asked, and has no more: it began another epoch since, or has lost the topic.
+    fn let_go(&mut self, meta: Option<&Meta>, outlet: &mut impl Outlet) {
+        let Some(mut waiting) = self.waiting.take() else { return };
+        while let Some((position, true)) = waiting.first()
+            && meta.is_none_or(|meta| meta.epoch != position.epoch)
+            && let Some((position, payload)) = waiting.pop()
+        {
+            self.hand_on(position, &payload, Reason::Emptied, outlet);
+        }
+        self.waiting = Some(waiting);
+    }
+
+    /// Hands a message on that waited. Those before it won't come.
+    fn hand_on(&mut self, position: Position, payload: &[u8], reason: Reason, outlet: &mut impl Outlet) {
+        if self.has(position) {
+            return;
+        }
+        if !self.is_next(position) {
+            let after = self.known.position();
+            outlet.missed(Missed { reason, after, to: Some(before(position)) });
+            self.may_lack = false;
+        }
+        self.advance(position);
+        outlet.deliver(position, payload);
     }
 
     /// Hands on what waited and is next. Answers what is to be asked if others come before the rest.
     fn catch_up(&mut self, outlet: &mut impl Outlet) -> Option<Ask> {
+        self.state = State::Following;
+        self.may_lack = false;
         let mut waiting = self.waiting.take()?;
-        while let Some((position, payload)) = waiting.messages.pop_front() {
-            waiting.bytes -= payload.len() + WAITING;
-            match self.on_message(position, &payload) {
-                Verdict::Deliver => outlet.deliver(position, &payload),
-                Verdict::Drop => {}
-                Verdict::Wait(ask) => {
-                    // It waits again, before the others.
-                    let first = self.waiting.take().unwrap_or_default();
-                    waiting.bytes += payload.len() + WAITING;
-                    first.messages.into_iter().rev().for_each(|message| waiting.messages.push_front(message));
-                    self.waiting = Some(waiting);
-                    return ask;
-                }
+        while let Some((position, is_answered)) = waiting.first() {
+            if !is_answered && !self.has(position) && !self.is_next(position) {
+                self.waiting = Some(waiting);
+                return Some(self.ask_before(position));
+            }
+            if let Some((position, payload)) = waiting.pop() {
+                self.hand_on(position, &payload, Reason::Emptied, outlet);
             }
         }
-        if !waiting.overflowed {
-            return None;
-        }
-        let ask = Some(Ask::Meta);
-        self.ask(ask);
-        ask
+        self.may_lack = waiting.overflowed;
+        self.may_lack.then(|| self.ask(Ask::Meta))
     }
 }
 
-/// True if this is the first message of a topic's new life.
-fn begins_anew(seen: &Seen, position: Position) -> bool {
-    position.offset == 1 && position.epoch != seen.position().epoch
+impl Known {
+    fn position(&self) -> Option<Position> {
+        match self {
+            Known::Up(seen) | Known::Empty(_, Some(seen)) => Some(seen.position()),
+            _ => None,
+        }
+    }
+
+    fn into_seen(self) -> Option<Seen> {
+        match self {
+            Known::Up(seen) | Known::Empty(_, Some(seen)) => Some(seen),
+            _ => None,
+        }
+    }
+
+    fn take_seen(&mut self) -> Option<Seen> {
+        std::mem::replace(self, Known::Nothing).into_seen()
+    }
+}
+
+/// The position before a message.
+fn before(position: Position) -> Position {
+    Position { offset: position.offset.saturating_sub(1), ..position }
+}
+
+/// The same place under the next term if the term ends there.
+fn over(at: Position, meta: &Meta) -> Position {
+    let age = meta.age_of(at).filter(|age| *age > 0 && meta.end(*age) == at.offset);
+    age.map_or(at, |age| meta.under(age - 1, at.offset))
 }

@@ -9,3 +9,8 @@ pub mod log;
 pub mod meta;
 pub mod pattern;
 pub mod position;
+pub mod seen;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+mod waiting;

@@ -1,9 +1,11 @@
 //! What a store says of a topic: how far it is, and under which terms it got there.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::position::{Epoch, NoPosition, Position, Term, number};
+use crate::seen::Seen;
 
 /// Terms that are remembered, the current one included.
 pub const MAX_TERMS: usize = 8;
@@ -37,7 +39,7 @@ pub enum Reason {
 pub struct Resume {
     /// The offset of the first message that is new to the follower.
     pub from: u64,
-    /// Set if messages before that may be missing.
+    /// Set if messages may be missing: before that, or where the store's term changed since.
     pub lost: Option<Reason>,
 }
 
@@ -49,35 +51,63 @@ impl Meta {
 
     /// The position with this offset.
     pub fn at(&self, offset: u64) -> Position {
-        let oldest = self.terms.len() - 1;
-        let index = self.terms.iter().position(|(_, first)| *first <= offset).unwrap_or(oldest);
-        let term = self.terms[index].0;
-        Position { epoch: self.epoch, term, offset }
+        let age = self.terms.iter().position(|(_, first)| *first <= offset);
+        self.under(age.unwrap_or(self.terms.len() - 1), offset)
+    }
+
+    /// An offset under a term, by the term's age.
+    pub(crate) fn under(&self, age: usize, offset: u64) -> Position {
+        Position { epoch: self.epoch, term: self.terms[age].0, offset }
+    }
+
+    /// The last offset of a term, by its age.
+    pub(crate) fn end(&self, age: usize) -> u64 {
+        age.checked_sub(1).map_or(self.offset, |newer| self.terms[newer].1 - 1)
+    }
+
+    /// The age of a position's term: 0 is the newest. None: the store does not know it.
+    pub(crate) fn age_of(&self, position: Position) -> Option<usize> {
+        let age = self.terms.iter().position(|(term, _)| *term == position.term);
+        age.filter(|_| position.epoch == self.epoch)
+    }
+
+    /// The same with the term that the store has now, which no message may have been published under yet.
+    pub fn continued(&self, term: Option<Term>) -> Cow<'_, Meta> {
+        let known = |term: &Term| self.terms.iter().any(|(known, _)| known == term);
+        let Some(term) = term.filter(|term| !known(term)) else { return Cow::Borrowed(self) };
+        let mut meta = self.clone();
+        meta.terms.insert(0, (term, self.offset + 1));
+        meta.terms.truncate(MAX_TERMS);
+        Cow::Owned(meta)
+    }
+
+    /// The last message of the store's that somebody has seen. None: they have no term in common.
+    fn meet(&self, seen: &Seen) -> Option<(usize, u64)> {
+        let lasts = self.terms.iter().map(|(term, _)| seen.last_of(self.epoch, *term));
+        lasts.enumerate().find_map(|(age, last)| Some((age, last?.min(self.end(age)))))
+    }
+
+    /// The place after which the store's messages are new to somebody.
+    pub(crate) fn branch(&self, seen: &Seen) -> Position {
+        match self.meet(seen) {
+            Some((age, last)) => self.under(age, last),
+            // Its terms are older, or a replica's that the store knows nothing of: all but the newest term may have been seen.
+            None if seen.knows(self.epoch) => self.under(0, self.terms[0].1 - 1),
+            None => self.at(0),
+        }
     }
 
     /// Where somebody reads on who has [`Seen`] so much. `trust`: no acknowledged message gets lost when the term changes.
     pub fn resume(&self, seen: &Seen, trust: bool) -> Resume {
-        if self.epoch != seen.epoch {
-            return Resume { from: 1, lost: Some(Reason::Emptied) };
-        }
-        let mut end = self.offset;
-        for (age, (term, first)) in self.terms.iter().enumerate() {
-            if let Some(last) = seen.last_of(*term) {
-                let is_current = seen.current.0 == *term && last <= end;
-                let is_whole = is_current && (age == 0 || trust);
-                let lost = if is_whole { None } else { Some(Reason::Failover) };
-                return Resume { from: last.min(end) + 1, lost };
-            }
-            end = first - 1;
-        }
-        // A term that this store knows nothing of: what is older than the current one may have been seen.
-        Resume { from: end_of_older(&self.terms) + 1, lost: Some(Reason::Failover) }
+        let from = self.branch(seen).offset + 1;
+        let last = seen.position();
+        let lost = match self.age_of(last) {
+            Some(age) if last.offset <= self.end(age) && (age == 0 || trust) => None,
+            None if !seen.knows(self.epoch) => Some(Reason::Emptied),
+            _ => Some(Reason::Failover),
+        };
+        Resume { from, lost }
     }
-}
-
-/// The last offset before the newest term.
-fn end_of_older(terms: &[(Term, u64)]) -> u64 {
-    terms.first().map_or(0, |(_, first)| first - 1)
 }
 
 /// As it is stored: `<epoch> <offset> <term>@<first> <term>@<first> …`.
@@ -95,111 +125,17 @@ impl FromStr for Meta {
         let mut words = text.split(' ');
         let mut word = || words.next().ok_or(NoPosition);
         let epoch = Epoch::new(word()?.as_bytes()).ok_or(NoPosition)?;
-        let offset = number(word()?);
+        let offset = number(word()?).ok_or(NoPosition)?;
         let terms = words.map(|word| {
             let (term, first) = word.split_once('@')?;
             Some((Term::new(term.as_bytes())?, number(first).filter(|first| *first > 0)?))
         });
         let terms: Vec<(Term, u64)> = terms.collect::<Option<_>>().ok_or(NoPosition)?;
-        match offset {
-            Some(offset) if !terms.is_empty() => Ok(Meta { epoch, offset, terms }),
-            _ => Err(NoPosition),
+        let is_descending = terms.windows(2).all(|pair| pair[0].1 > pair[1].1);
+        let is_within = terms.first().is_some_and(|(_, first)| *first <= offset + 1);
+        if !is_descending || !is_within || terms.len() > MAX_TERMS {
+            return Err(NoPosition);
         }
-    }
-}
-
-/// How far somebody has come: for each term the last offset that was handed on.
-///
-/// Several terms, because stores may take turns: a server that was cut off from one master finds another, and later the first
-/// one again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    epoch: Epoch,
-    /// The one that the next message is expected under.
-    current: (Term, u64),
-    /// What was handed on under others, the latest first; no more than [`MAX_TERMS`]. Of the current one, what was handed on
-    /// before the store went back.
-    others: Vec<(Term, u64)>,
-}
-
-impl From<Position> for Seen {
-    fn from(position: Position) -> Seen {
-        Seen { epoch: position.epoch, current: (position.term, position.offset), others: Vec::new() }
-    }
-}
-
-impl Seen {
-    /// Everything that a store has up to an offset.
-    pub fn all(meta: &Meta, offset: u64) -> Seen {
-        let mut seen = Seen::from(meta.at(offset));
-        let mut end = meta.offset;
-        for (term, first) in &meta.terms {
-            if *term != seen.current.0 && end <= offset {
-                seen.others.push((*term, end));
-            }
-            end = first - 1;
-        }
-        seen
-    }
-
-    /// The last message that was handed on.
-    pub fn position(&self) -> Position {
-        Position { epoch: self.epoch, term: self.current.0, offset: self.current.1 }
-    }
-
-    /// The last offset of a term that was handed on.
-    fn last_of(&self, term: Term) -> Option<u64> {
-        let all = std::iter::once(&self.current).chain(&self.others);
-        all.into_iter().find(|(known, _)| *known == term).map(|(_, last)| *last)
-    }
-
-    /// True if a message was handed on already, as far as that can be told without asking the store.
-    pub fn has(&self, position: Position) -> bool {
-        self.epoch == position.epoch
-            && self.last_of(position.term).is_some_and(|last| position.offset <= last)
-    }
-
-    /// True if it is the next one.
-    pub fn is_next(&self, position: Position) -> bool {
-        position.epoch == self.epoch
-            && position.term == self.current.0
-            && position.offset == self.current.1 + 1
-    }
-
-    /// True if it is a later one of the same term, and others come before it.
-    pub fn is_ahead(&self, position: Position) -> bool {
-        position.epoch == self.epoch
-            && position.term == self.current.0
-            && position.offset > self.current.1 + 1
-    }
-
-    /// The message at this position is handed on.
-    pub fn advance(&mut self, position: Position) {
-        if position.epoch != self.epoch {
-            *self = Seen::from(position);
-            return;
-        }
-        if position.term != self.current.0 {
-            let before = std::mem::replace(&mut self.current, (position.term, position.offset));
-            self.keep(before);
-        }
-        self.current.1 = position.offset;
-    }
-
-    /// Goes on from a store as if everything before `from` had been handed on, and forgets nothing that was.
-    pub fn rebase(&mut self, meta: &Meta, from: u64) {
-        let before = std::mem::replace(self, Seen::all(meta, from - 1));
-        if before.epoch == self.epoch {
-            before.others.into_iter().rev().for_each(|other| self.keep(other));
-            self.keep(before.current);
-        }
-    }
-
-    /// Remembers that so much was handed on under a term.
-    fn keep(&mut self, (term, last): (Term, u64)) {
-        let known = self.others.iter().position(|(known, _)| *known == term);
-        let known = known.map_or(0, |index| self.others.remove(index).1);
-        self.others.insert(0, (term, known.max(last)));
-        self.others.truncate(MAX_TERMS);
+        Ok(Meta { epoch, offset, terms })
     }
 }

@@ -83,11 +83,14 @@ impl FromStr for Position {
     }
 }
 
-/// A number as it is written here: decimal digits without sign and leading zeros.
+/// The largest offset. Lua, which counts them on Redis, and JavaScript have no larger whole number next to its neighbours.
+pub const MAX_OFFSET: u64 = (1 << 53) - 1;
+
+/// A number as it is written here: decimal digits without sign and leading zeros, up to [`MAX_OFFSET`].
 pub(crate) fn number(text: &str) -> Option<u64> {
     let is_plain =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
-    text.parse().ok().filter(|_| is_plain)
+    text.parse().ok().filter(|number| is_plain && *number <= MAX_OFFSET)
 }
 
 #[cfg(test)]
@@ -110,6 +113,7 @@ mod tests {
             "k3f9x2ab.7c1d09aa.1.",
             "k3f9x2a.7c1d09aa.1",
             "k3f9x2ab.7c1d09a-.1",
+            "k3f9x2ab.7c1d09aa.9007199254740992",
             "k3f9x2ab.7c1d09aa.18446744073709551616",
         ] {
             assert_eq!(wrong.parse::<Position>(), Err(NoPosition), "{wrong:?}");

@@ -4,9 +4,7 @@ use codes::error::{Code, ConfigError, quote};
 use history::log::Bounds;
 use history::pattern::{MAX_PATTERN_BYTES, Pattern};
 
-use super::explain;
-use super::unknown::{members, unknown_at};
-use super::value::{Value, Wrong, join};
+use super::value::{Value, Wrong, explain, join};
 use crate::broker::history::{DEFAULT_BOUNDS, HistoryConfig, MAX_PATTERNS, SIZES, TTLS_MS};
 
 /// The option whose members may be patterns instead of bounds.
@@ -48,8 +46,13 @@ impl HistoryDraft {
         Ok(HistoryDraft { is_on: is_on(value)?, ..HistoryDraft::default() })
     }
 
-    /// Takes what is kept of the rooms whose names fit each pattern.
-    pub(super) fn set_patterns(&mut self, inner: Vec<(String, Value)>) -> Result<(), ConfigError> {
+    /// Takes what is kept of the rooms whose names fit each pattern. `unknown` says of a place and a name that the place has no
+    /// such member.
+    pub(super) fn set_patterns(
+        &mut self,
+        inner: Vec<(String, Value)>,
+        unknown: &dyn Fn(&str, &str) -> ConfigError,
+    ) -> Result<(), ConfigError> {
         if inner.len() > MAX_PATTERNS {
             let expected = format!("an object with at most {MAX_PATTERNS} patterns");
             return Err(ConfigError::out_of_range(ROOMS, &expected, &format!("{} of them", inner.len())));
@@ -63,7 +66,7 @@ impl HistoryDraft {
                 );
                 ConfigError::new(Code::OptionOutOfRange, &path, text)
             })?;
-            Ok((pattern, Kept::of_pattern(&path, value)?))
+            Ok((pattern, Kept::of_pattern(&path, value, unknown)?))
         });
         self.patterns = Some(patterns.collect::<Result<_, ConfigError>>()?);
         Ok(())
@@ -89,7 +92,11 @@ impl Kept {
         Ok(())
     }
 
-    fn of_pattern(path: &str, value: Value) -> Result<Kept, ConfigError> {
+    fn of_pattern(
+        path: &str,
+        value: Value,
+        unknown: &dyn Fn(&str, &str) -> ConfigError,
+    ) -> Result<Kept, ConfigError> {
         let mut kept = Kept::default();
         let got = value.describe();
         let inner = match value {
@@ -97,13 +104,11 @@ impl Kept {
             value => return explain(kept.set(value), path, KEPT, &got).map(|()| kept),
         };
         for (name, value) in inner {
-            if !members(EACH_ROOM).contains(&name.as_str()) {
-                return Err(unknown_at(path, ROOMS, &name));
-            }
             let (place, got) = (join(path, &name), value.describe());
             match name.as_str() {
                 "size" => explain(kept.bounds.set_size(value), &place, SIZE, &got)?,
-                _ => explain(kept.bounds.set_ttl(value), &place, TTL, &got)?,
+                "ttlMs" => explain(kept.bounds.set_ttl(value), &place, TTL, &got)?,
+                _ => return Err(unknown(path, &name)),
             }
         }
         Ok(kept)

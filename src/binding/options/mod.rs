@@ -18,8 +18,8 @@ use napi::bindgen_prelude::Unknown;
 
 use self::draft::{AuthDraft, Draft};
 use self::history::HistoryDraft;
-use self::unknown::{members, unknown};
-use self::value::{Known, Value, Wrong, join};
+use self::unknown::{members, unknown, unknown_at};
+use self::value::{Known, Value, Wrong, explain, join};
 use super::throw::throw;
 use crate::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, RejectWith, Relay};
@@ -396,7 +396,8 @@ fn apply(draft: &mut Draft, parent: &str, name: &str, value: Value) -> Result<()
     let value = match value {
         Value::Undefined => return Ok(()),
         Value::Object(members) if path == history::ROOMS && history::are_patterns(&members) => {
-            return draft.history.set_patterns(members);
+            let unknown = |place: &str, name: &str| unknown_at(place, history::ROOMS, name);
+            return draft.history.set_patterns(members, &unknown);
         }
         Value::Object(members) => {
             inner = members;
@@ -412,12 +413,4 @@ fn apply(draft: &mut Draft, parent: &str, name: &str, value: Value) -> Result<()
         explain((option.set)(draft, value), &path, option.expected, &got)?;
     }
     apply_members(draft, &path, inner)
-}
-
-fn explain(result: Result<(), Wrong>, path: &str, expected: &str, got: &str) -> Result<(), ConfigError> {
-    result.map_err(|wrong| match wrong {
-        Wrong::Type => ConfigError::invalid(path, expected, got),
-        Wrong::Value => ConfigError::out_of_range(path, expected, got),
-        Wrong::Error(error) => error,
-    })
 }

@@ -42,6 +42,20 @@ impl From<ConfigError> for Wrong {
     }
 }
 
+/// Says of the option with a path what it takes, unless it took what it got.
+pub(super) fn explain(
+    result: Result<(), Wrong>,
+    path: &str,
+    expected: &str,
+    got: &str,
+) -> Result<(), ConfigError> {
+    result.map_err(|wrong| match wrong {
+        Wrong::Type => ConfigError::invalid(path, expected, got),
+        Wrong::Value => ConfigError::out_of_range(path, expected, got),
+        Wrong::Error(error) => error,
+    })
+}
+
 impl Value {
     pub(super) fn text(self) -> Result<String, Wrong> {
         if let Self::Text(text) = self { Ok(text) } else { Err(Wrong::Type) }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use history::log::{Appended, Bounds, Log};
-use history::meta::{Reason, Seen};
+use history::meta::Reason;
 use history::position::{Position, Term};
+use history::seen::Seen;
 use parking_lot::Mutex;
 use protocol::frame::Message;
 
-use crate::broker::history::Epochs;
+use crate::broker::history::{Epochs, MAX_READ_BYTES};
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::registry::recipients::{Topic, TopicName};
 use crate::time_of_day::unix_ms;
@@ -84,22 +85,26 @@ impl Logs {
         let meta = log.meta();
         let resume = after.map(|after| meta.resume(&Seen::from(after), false));
         let from = resume.map_or(1, |resume| resume.from);
-        let mut rest = log.read(from);
-        let messages: Vec<KeptMessage> = rest
-            .by_ref()
-            .take(limit as usize)
-            .map(|(offset, (is_text, payload))| KeptMessage {
+        let mut rest = log.read(from).peekable();
+        let mut bytes = 0;
+        let mut messages = Vec::new();
+        while messages.len() < limit as usize
+            && bytes < MAX_READ_BYTES
+            && let Some((offset, (is_text, payload))) = rest.next()
+        {
+            bytes += payload.len();
+            messages.push(KeptMessage {
                 position: meta.at(offset),
                 is_text: *is_text,
                 payload: payload.clone(),
-            })
-            .collect();
+            });
+        }
         let next = messages.first().map_or(meta.offset + 1, |first| first.position.offset);
         let is_trimmed = after.is_some() && next > from;
         let lost = resume.and_then(|resume| resume.lost);
         HistoryPage {
             position: Some(messages.last().map_or(meta.last(), |last| last.position)),
-            has_more: rest.next().is_some(),
+            has_more: rest.peek().is_some(),
             lost: lost.or(is_trimmed.then_some(Reason::Trimmed)),
             messages,
         }

@@ -72,7 +72,7 @@ impl Fanout<Handle> for MemoryBroker {
         {
             return Ok(match local {
                 Some(local) => served(local, Some(position)),
-                None => Reply::Now(Answer::Repeated(position)),
+                None => Reply::Now(Answer::Repeated(Some(position))),
             });
         }
         Ok(served(deliver(), None))

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use history::meta::{Reason, Seen};
+use history::meta::Reason;
 use history::position::Position;
+use history::seen::Seen;
 
 use super::connection::script::LogPart;
 use crate::outcome::{HistoryPage, KeptMessage};
@@ -89,7 +90,7 @@ impl Asker {
 impl HistoryQuestion {
     /// The page that these messages are, or the question for others.
     pub(crate) fn answer(mut self: Box<Self>, part: LogPart, trust: bool) -> Result<HistoryPage, Box<Self>> {
-        let Some(meta) = part.meta else {
+        let Some(meta) = part.meta.as_ref().map(|meta| meta.continued(part.term)) else {
             let lost = self.after.map(|_| Reason::Emptied);
             return Ok(HistoryPage { messages: Vec::new(), position: None, lost, has_more: false });
         };

@@ -244,12 +244,12 @@ impl Dispatcher {
         strict: bool,
         local: u32,
         shared: bool,
-    ) -> Result<Delivery, Error> {
+    ) -> Result<Answer, Error> {
         let of = |status| Delivery { status, nodes: None, local, position: None };
-        Ok(match outcome {
+        Ok(Answer::Delivery(match outcome {
+            CommandOutcome::Repeated(position) => return Ok(Answer::Repeated(position)),
             CommandOutcome::Uncertain if !strict => of(Status::Uncertain),
             CommandOutcome::Unsent if !strict => of(Status::Local),
-            CommandOutcome::Repeated(position) => Delivery { local: 0, position, ..of(Status::Published) },
             settled => {
                 let position = match settled {
                     CommandOutcome::Placed { position, .. } => Some(position),
@@ -259,7 +259,7 @@ impl Dispatcher {
                 let nodes = if shared { None } else { Some(nodes) };
                 Delivery { nodes, position, ..of(Status::Published) }
             }
-        })
+        }))
     }
 
     /// Messages of a topic are here, or won't come. Asks again where others were needed.
@@ -321,6 +321,9 @@ impl Sink for Dispatcher {
     }
 
     fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
+        if asker.is_kept() && matches!(outcome, CommandOutcome::Number(_)) {
+            self.note_old_server();
+        }
         match outcome {
             CommandOutcome::Number(_) | CommandOutcome::Placed { .. } if asker.is_message() => {
                 count(&self.counts.published);
@@ -345,12 +348,9 @@ impl Sink for Dispatcher {
                 };
                 Refused::from(error).tell(&sender, self.outbox_limit);
             }
-            Asker::Publish { ticket, strict, local, shared, kept } => {
-                if kept && matches!(outcome, CommandOutcome::Number(_)) {
-                    self.note_old_server();
-                }
+            Asker::Publish { ticket, strict, local, shared, .. } => {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
-                self.settled(ticket, delivery.map(Answer::Delivery));
+                self.settled(ticket, delivery);
             }
             Asker::Receivers { ticket } | Asker::Subscribers { ticket } => {
                 self.settled(ticket, outcome.number().map(Answer::Number));
@@ -364,7 +364,13 @@ impl Sink for Dispatcher {
         }
     }
 
+    fn repaired(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
+        count(&self.counts.repaired);
+        self.message(name, payload, gathered);
+    }
+
     fn missed(&self, name: &str, missed: Missed) {
+        count(&self.counts.missed);
         if let Some(topic) = topic_of(name) {
             self.events.push(Event::Missed { topic: topic.into(), missed });
         }

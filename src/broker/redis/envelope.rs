@@ -11,6 +11,12 @@ use serde_json::value::RawValue;
 /// Version of the messages between servers.
 const VERSION: u32 = 1;
 
+/// The channel of what servers tell each other.
+pub(super) const CONTROL_CHANNEL: &str = "control";
+/// All servers that can read positions listen on it, and those of before don't. It lies where [`CONTROL_CHANNEL`] does, on which all
+/// do: of the two numbers of subscribers one tells whether there is a server of before.
+pub(super) const FORMAT_CHANNEL: &str = "format:2";
+
 /// Most bytes that a message of so many takes on any channel: JSON has six characters for some.
 pub(super) const fn largest(message: usize) -> usize {
     message * 6 + (4 << 10)
@@ -164,6 +170,8 @@ pub(super) fn read_control(payload: &[u8]) -> Result<ControlMessage, &'static st
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    mod versions;
+
     use super::*;
 
     #[test]

@@ -55,12 +55,12 @@ use codes::error::Error;
 use connection::pipeline::NotAdded;
 use connection::script::Keep;
 use dispatcher::Dispatcher;
-use envelope::ControlMessage;
+use envelope::{CONTROL_CHANNEL, ControlMessage, FORMAT_CHANNEL};
 use failure::overloaded;
 use protocol::frame::Message;
 use router::SubscriptionRouter;
 use router::counts::count;
-use router::partitions::{CONTROL, FORMAT, SHARED};
+use router::partitions::SHARED;
 
 /// The cost of a relayed message, as [`charge`] counts, beside its payload.
 const RELAY: u64 = 4;
@@ -110,7 +110,7 @@ impl RedisBroker {
             workers,
         ));
         dispatcher.attach(&router);
-        for name in [SHARED, "all", FORMAT, CONTROL, &format!("node:{node}")] {
+        for name in [SHARED, "all", FORMAT_CHANNEL, CONTROL_CHANNEL, &format!("node:{node}")] {
             router.subscriptions.pin(name);
         }
         router.next_worker().spawn(topology::supervise(router.clone()));
@@ -194,7 +194,7 @@ impl RedisBroker {
 
     fn control(&self, control: &ControlMessage, asker: Asker) -> Result<(), NotAdded> {
         let payload = envelope::write_control(control);
-        self.router.routes.publish([CONTROL, ""], &[payload.as_bytes()], asker)
+        self.router.routes.publish([CONTROL_CHANNEL, ""], &[payload.as_bytes()], asker)
     }
 }
 

@@ -137,6 +137,9 @@ fn what_is_published_while_a_link_is_cut_arrives_once_and_in_order() {
     expect_numbers(&mut silent, 0..3);
     ada.expect_silence(Duration::from_millis(20));
     expect_nothing_missed(&two);
+    let counts = two.engine.stats().broker.counts;
+    assert!((63..=93).contains(&counts.repaired), "{}", counts.repaired);
+    assert_eq!(counts.missed, 0);
 }
 
 #[test]
@@ -239,13 +242,15 @@ fn of_messages_with_one_idempotency_key_the_first_is_published_and_the_others_ge
     let mut ada = two.connect_as("ada");
     let keyed = |server: &Server, key, text: &str| {
         let options = PublishOptions { idempotency_key: Some(key), ..PublishOptions::default() };
-        server.delivery(server.engine.publish(Channel::User("ada"), Message::Text(text), options))
+        server.settled(server.engine.publish(Channel::User("ada"), Message::Text(text), options)).unwrap()
     };
-    let first = position(keyed(&one, "order 1", "0"));
+    let Answer::Delivery(delivery) = keyed(&one, "order 1", "0") else { panic!("it is the first") };
+    let first = position(delivery);
     for server in [&one, &two, &one] {
-        assert_eq!(position(keyed(server, "order 1", "again")), first);
+        assert_eq!(keyed(server, "order 1", "again"), Answer::Repeated(Some(first)));
     }
-    assert_eq!(position(keyed(&two, "order 2", "1")).offset, 2);
+    let Answer::Delivery(delivery) = keyed(&two, "order 2", "1") else { panic!("it is another one") };
+    assert_eq!(position(delivery).offset, 2);
     expect_numbers(&mut ada, 0..2);
     ada.expect_silence(Duration::from_millis(20));
     let options = PublishOptions { idempotency_key: Some("k"), ..PublishOptions::default() };
@@ -328,4 +333,27 @@ fn while_a_server_of_before_listens_messages_have_no_place_and_it_can_read_them_
     expect_numbers(&mut ada, 0..7);
     expect_nothing_missed(&server);
     assert_eq!(page(&server, Topic::User("ada"), Some(first[1]), 10).lost, Some(Reason::Emptied));
+}
+
+#[test]
+fn a_master_that_is_a_replica_for_a_moment_takes_what_waited_for_it_under_a_new_term() {
+    let (redis, other) = (RedisServer::start(), RedisServer::with(&["repl-diskless-sync-delay 0"]));
+    let [one, two] = [(); 2].map(|()| on(&redis.url()));
+    let mut ada = two.connect_as("ada");
+    let before = count(&one, "ada", 0..3);
+    expect_numbers(&mut ada, 0..3);
+    let port = other.address().port().to_string();
+    redis.run(&["REPLICAOF", "127.0.0.1", &port]);
+    // Refused by the replica, and not lost: it waits for a master.
+    let waiting = one.engine.publish(Channel::User("ada"), Message::Text("3"), false);
+    eventually("its data to be the other's", || redis.ask::<u64>(&["DBSIZE"]) == 0);
+    redis.run(&["REPLICAOF", "NO", "ONE"]);
+    let after = position(one.delivery(waiting));
+    assert_ne!((after.epoch, after.term), (before[2].epoch, before[2].term));
+    assert_ne!(after.term, before[2].term);
+    expect_numbers(&mut ada, 3..4);
+    // The other server's link never broke: it has missed nothing, and learns of the new term with its next probe.
+    let place = position(two.tell("ada", "4"));
+    assert_eq!((place.epoch, place.offset), (after.epoch, 2));
+    ada.expect_text("4");
 }

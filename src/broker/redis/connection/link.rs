@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use codes::error::Error;
 use history::follower::Ask;
+use history::position::Term;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -33,6 +34,8 @@ pub(crate) struct Link {
     pub(super) word: Mutex<Option<Word>>,
     /// The place where it last was.
     pub(super) last_address: Mutex<Option<Address>>,
+    /// The term of its master, as of its last connection.
+    term: Mutex<Option<Term>>,
     /// Questions that followers of topics have: the session asks them.
     asks: Mutex<Asks>,
     retired: AtomicBool,
@@ -52,12 +55,23 @@ impl Link {
             born: clock::now(),
             word: Mutex::default(),
             last_address: Mutex::default(),
+            term: Mutex::default(),
             asks: Mutex::default(),
             retired: AtomicBool::new(false),
             changed: Notify::new(),
             supersede: Mutex::default(),
             superseded: Notify::new(),
         })
+    }
+
+    /// Its connection is to a master with this term.
+    pub(super) fn set_term(&self, term: Option<Term>) {
+        *self.term.lock() = term;
+    }
+
+    /// The term of the master that it is connected to, or was.
+    pub(crate) fn term(&self) -> Option<Term> {
+        *self.term.lock()
     }
 
     /// The follower of a topic has a question.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codes::error::{Code, Error, shorten};
-use history::position::{NAME_BYTES, Term};
+use history::position::Term;
 use tokio::time::Instant;
 
 use super::link::{Link, Word};
@@ -18,7 +18,7 @@ use super::session::Session;
 use crate::broker::redis::config::Server;
 use crate::broker::redis::router::SubscriptionRouter;
 use crate::broker::redis::topology::Finder;
-use crate::broker::redis::wire::{Wire, resp, text};
+use crate::broker::redis::wire::Wire;
 
 /// Between two attempts, at least and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(300));
@@ -109,17 +109,9 @@ async fn prepare_histories(
         wire.ask(&load, server).await?;
     }
     let mut info = Vec::new();
-    resp::command(&mut info, &[b"INFO", b"replication"]);
+    script::ask_term(&mut info);
     let info = wire.ask(&info, server).await?;
-    let field = |name: &str| {
-        let mut lines = text(&info)?.lines();
-        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-    };
-    if let Some(role) = field("role").filter(|role| *role != "master") {
-        return Err(server.error(Code::BrokerRole, format!("the server is a {role}")));
-    }
-    let id = field("master_replid").and_then(|id| Term::new(id.as_bytes().get(..NAME_BYTES)?));
-    id.ok_or_else(|| server.error(Code::BrokerProtocol, "history needs master_replid of INFO replication"))
+    script::term(&info).map_err(|why| server.error(Code::BrokerRole, why))
 }
 
 /// Half of it to all of it, so that servers that lost Redis together don't come back together.

@@ -2,7 +2,7 @@
 
 use codes::error::{Code, Error};
 use history::meta::Meta;
-use history::position::Position;
+use history::position::{Position, Term};
 use redis::ServerError;
 
 use super::script::LogPart;
@@ -40,6 +40,8 @@ pub(crate) enum ReplyStep<'a> {
     Count(u64),
     /// Nobody got it: it may go where it belongs.
     Park,
+    /// The same, because the server is a master no more.
+    Demoted(Error),
     /// A subscription with this take is confirmed, the `last` of its command.
     Confirm { channel: &'a [u8], take: u64, last: bool },
     /// The partition's subscriptions are not taken here.
@@ -118,6 +120,8 @@ pub(crate) struct ReplySource {
     pub server: Server,
     /// It is a node of a cluster.
     pub is_sharded: bool,
+    /// The term under which it gives positions, if there are histories.
+    pub term: Option<Term>,
 }
 
 impl ReplySource {

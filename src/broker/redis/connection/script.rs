@@ -17,7 +17,8 @@ use history::meta::{MAX_TERMS, Meta};
 use history::position::{NAME_BYTES, NoPosition, Position, Term};
 use redis::Value;
 
-use crate::broker::redis::router::partitions::{CONTROL, FORMAT};
+use crate::broker::history::MAX_READ_BYTES;
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::wire::resp;
 use crate::broker::redis::wire::text;
 
@@ -25,9 +26,6 @@ use crate::broker::redis::wire::text;
 const TRIM: u32 = 8;
 /// Up to this size it is trimmed exactly. Beyond, Redis drops whole nodes of the stream, which is cheaper.
 const EXACT: u32 = 1000;
-/// Most bytes of one [`read`], but for its last message. A subscribed connection has Redis' output limit, 32 MiB by default
-/// (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
-const MOST_BYTES: u64 = 256 << 10;
 /// Takes the place of the term until a session writes the command: which master takes it is known only then.
 const NO_TERM: &[u8; NAME_BYTES] = b"--------";
 
@@ -152,6 +150,27 @@ pub(crate) fn load(out: &mut Vec<u8>, text: &str) {
     resp::command(out, &[b"SCRIPT", b"LOAD", text.as_bytes()]);
 }
 
+/// Encodes the question for the term.
+pub(crate) fn ask_term(out: &mut Vec<u8>) {
+    resp::command(out, &[b"INFO", b"replication"]);
+}
+
+/// The answer.
+///
+/// # Errors
+/// Why it can't give positions: it is no master, or doesn't say which one.
+pub(crate) fn term(info: &Value) -> Result<Term, String> {
+    let field = |name: &str| {
+        let mut lines = text(info)?.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    if let Some(role) = field("role").filter(|role| *role != "master") {
+        return Err(format!("the server is a {role}"));
+    }
+    let id = field("master_replid").and_then(|id| Term::new(id.as_bytes().get(..NAME_BYTES)?));
+    id.ok_or_else(|| "history needs a master_replid in INFO replication".to_owned())
+}
+
 /// A topic, as its keys name it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TopicKeys<'a> {
@@ -213,8 +232,8 @@ pub(crate) fn publish(out: &mut Vec<u8>, topic: TopicKeys<'_>, payload: &[&[u8]]
         resp::argument(out, &[if keep.has_old { b"1" } else { b"0" }]);
     } else {
         let prefix = topic.prefix.as_bytes();
-        resp::argument(out, &[prefix, CONTROL.as_bytes()]);
-        resp::argument(out, &[prefix, FORMAT.as_bytes()]);
+        resp::argument(out, &[prefix, CONTROL_CHANNEL.as_bytes()]);
+        resp::argument(out, &[prefix, FORMAT_CHANNEL.as_bytes()]);
     }
     // The last one, where [`place_term`] finds it.
     resp::argument(out, &[NO_TERM]);
@@ -282,7 +301,8 @@ pub(crate) fn meta(value: &Value) -> Result<Option<Meta>, NoPosition> {
     }
 }
 
-/// Encodes the question for messages from an offset on.
+/// Encodes the question for messages from an offset on. The answer is small beside Redis' output limit for a subscribed connection,
+/// 32 MiB by default (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
 pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32) {
     resp::begin(out, 3 + 2 + 4);
     resp::argument(out, &[b"EVALSHA"]);
@@ -290,7 +310,7 @@ pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32
     resp::argument(out, &[b"2"]);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
-    for number in [from, most.into(), MOST_BYTES, size.into()] {
+    for number in [from, most.into(), MAX_READ_BYTES as u64, size.into()] {
         resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
     }
 }
@@ -303,10 +323,12 @@ pub(crate) struct LogPart {
     pub messages: Vec<(u64, Vec<u8>)>,
     /// There are no more.
     pub is_all: bool,
+    /// The store's, under which there may be no message yet.
+    pub term: Option<Term>,
 }
 
 /// Reads the reply to a [`read`].
-pub(crate) fn log_part(reply: &Value) -> Option<LogPart> {
+pub(crate) fn log_part(reply: &Value, term: Option<Term>) -> Option<LogPart> {
     let Value::Array(found) = reply else { return None };
     let [first, Value::Int(is_all), messages @ ..] = &found[..] else { return None };
     let messages = messages.chunks(2).map(|pair| match pair {
@@ -317,5 +339,8 @@ pub(crate) fn log_part(reply: &Value) -> Option<LogPart> {
     let messages: Vec<(u64, Vec<u8>)> = messages.collect::<Option<_>>()?;
     let last = messages.last().map(|(offset, _)| *offset);
     let is_all = *is_all == 1 || last.is_some() && last == meta.as_ref().map(|meta| meta.offset);
-    Some(LogPart { meta, messages, is_all })
+    Some(LogPart { meta, messages, is_all, term })
 }
+
+#[cfg(test)]
+mod tests;

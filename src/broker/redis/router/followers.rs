@@ -26,7 +26,7 @@ struct ToSink<'a> {
 
 impl Outlet for ToSink<'_> {
     fn deliver(&mut self, _: Position, payload: &[u8]) {
-        self.sink.message(self.name, payload, self.gathered);
+        self.sink.repaired(self.name, payload, self.gathered);
     }
 
     fn missed(&mut self, missed: Missed) {
@@ -57,8 +57,9 @@ impl Subscriptions {
     pub(super) fn follow(&self, name: &str, topic: &mut Subscription, link: &Link) -> bool {
         let is_kept = topic_of(name).is_some_and(|topic| self.history.bounds_of(topic).is_some());
         if is_kept {
+            topic.listening = true;
             let new = || Box::new(Follower::new(self.history.trust_failover));
-            let ask = topic.follower.get_or_insert_with(new).on_subscribed();
+            let ask = topic.follower.get_or_insert_with(new).on_subscribed(link.term());
             link.ask(self.partitions.home(name), name, ask);
         }
         is_kept
@@ -129,7 +130,7 @@ impl Subscriptions {
         if let Some(ask) = answer(follower, &mut outlet) {
             link.ask(partition, name, ask);
         }
-        if follower.is_placed() && !topic.confirmed {
+        if follower.is_placed() && topic.listening && !topic.confirmed {
             let waiters = guard.confirm(name);
             drop(guard);
             self.answer(waiters, &Ok(()));
@@ -141,7 +142,8 @@ impl Subscriptions {
         let mut guard = self.partitions.all[partition].lock();
         if guard.is_of(link) {
             for (name, topic) in &mut guard.topics {
-                if let Some(ask) = topic.follower.as_mut().and_then(|follower| follower.on_doubt()) {
+                let follower = topic.follower.as_mut().filter(|_| topic.confirmed);
+                if let Some(ask) = follower.and_then(|follower| follower.on_doubt()) {
                     link.ask(partition, name, ask);
                 }
             }

@@ -31,7 +31,10 @@ pub(crate) enum Waiter {
 /// A subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Subscription {
+    /// Nothing is missed unnoticed.
     pub confirmed: bool,
+    /// Redis has confirmed it, and how far the topic is may still have to be found out.
+    pub listening: bool,
     /// It was confirmed before, perhaps over an earlier link.
     pub heard: bool,
     /// With which take of its link's pipeline it goes out, or went: see `Pipeline::subscribe`.
@@ -58,9 +61,15 @@ impl Subscription {
         self.take = link.pipeline.subscribe(partition, channel);
     }
 
+    /// It may not be there any more.
+    pub(crate) fn doubt(&mut self) {
+        self.confirmed = false;
+        self.listening = false;
+    }
+
     /// Its link is down.
     pub(crate) fn unconfirm(&mut self) {
-        self.confirmed = false;
+        self.doubt();
         self.waiters.retain(|waiter| matches!(waiter, Waiter::Ticket(_)));
     }
 }

@@ -9,15 +9,10 @@ use tokio::sync::Notify;
 use super::partition::Partition;
 use super::slots::{PARTITIONS, TAGS, partition_of};
 use crate::broker::redis::connection::command::RedisChannel;
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub(crate) const SHARED: &str = "messages";
-
-/// The channel of what servers tell each other.
-pub(crate) const CONTROL: &str = "control";
-/// All servers that can read positions listen on it, and those of before don't. It lies where [`CONTROL`] does, on which all do: of
-/// the two numbers of subscribers one tells whether there is a server of before.
-pub(crate) const FORMAT: &str = "format:2";
 
 /// See the module.
 #[derive(Debug)]
@@ -94,7 +89,7 @@ impl Partitions {
     /// The partition of a name that is given in pieces: a kind, if it has one, and what is told apart by it.
     pub(crate) fn partition(&self, [kind, id]: [&str; 2]) -> usize {
         let name = if id.is_empty() { kind } else { id };
-        let name = if kind == FORMAT { CONTROL } else { name };
+        let name = if kind == FORMAT_CHANNEL { CONTROL_CHANNEL } else { name };
         // Without a prefix all channels are the embedder's.
         let plain = self.prefix.is_empty() || kind == SHARED;
         partition_of(name) + if plain { PARTITIONS } else { 0 }

@@ -12,11 +12,12 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::partition::{Partition, Subscription, Waiter};
-use super::partitions::{FORMAT, Partitions};
+use super::partitions::Partitions;
 use crate::broker::history::HistoryConfig;
 use crate::broker::redis::clock;
 use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::envelope::FORMAT_CHANNEL;
 use crate::broker::redis::sink::Sink;
 use crate::worker::scheduler::{Budget, charge};
 
@@ -260,13 +261,13 @@ impl Subscriptions {
             return Vec::new();
         }
         let channels = guard.topics.iter_mut().map(|(name, topic)| {
-            topic.confirmed = false;
+            topic.doubt();
             topic.take = 0;
             (index as u16, self.partitions.channel(index, name))
         });
         let mut channels: Vec<_> = channels.collect();
         // Who listens on the one and not yet on the other looks like a server of before.
-        channels.sort_by_key(|(_, channel)| !channel.name.ends_with(FORMAT));
+        channels.sort_by_key(|(_, channel)| !channel.name.ends_with(FORMAT_CHANNEL));
         channels
     }
 
@@ -306,7 +307,7 @@ impl Subscriptions {
         if !guard.is_of(link) {
             return;
         }
-        guard.topics.values_mut().for_each(|topic| topic.confirmed = false);
+        guard.topics.values_mut().for_each(Subscription::doubt);
         guard.revoked = true;
         guard.begin_gap(self.proven(link).saturating_sub(NEWS));
         self.partitions.stale.notify_one();

@@ -71,8 +71,6 @@ pub(crate) struct Session {
     probe: Probe,
     /// Answers that came since subscriptions have ended by themselves: this may no longer be a master, whose answers count.
     unverified: Option<Vec<(Asked, CommandOutcome)>>,
-    /// The master's, if there are histories.
-    term: Option<Term>,
     repair: Repair,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
@@ -96,7 +94,8 @@ impl Session {
             Some(_) => ReadBuffer::with_replies(MAX_REPLY + router.sink.largest()),
             None => ReadBuffer::default(),
         };
-        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded() };
+        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded(), term };
+        link.set_term(term);
         Session {
             router,
             link,
@@ -111,7 +110,6 @@ impl Session {
             answers: AnswerFlow::Awaited(Instant::now()),
             probe: Probe::new(),
             unverified: None,
-            term,
             repair: Repair::default(),
             settled: 0,
         }
@@ -229,6 +227,11 @@ impl Session {
                 break;
             }
         }
+        if self.in_flight.is_empty()
+            && let Some(error) = self.repair.demoted.take()
+        {
+            return Poll::Ready(Err(error));
+        }
         // Only now: where this process stood still, the answers have been waiting all the while.
         if self.ticks > if more { TICKS_OF_READING } else { 0 } {
             self.ticks = 0;
@@ -236,8 +239,10 @@ impl Session {
         }
         self.ask();
         loop {
-            let is_ready = self.repair.again.is_none();
-            if is_ready && self.in_flight.unwritten() < MAX_UNWRITTEN && self.in_flight.pace() > 0 {
+            if self.repair.is_ready()
+                && self.in_flight.unwritten() < MAX_UNWRITTEN
+                && self.in_flight.pace() > 0
+            {
                 let spare = self.in_flight.spare();
                 let demand = self.router.sink.intake().map_or(Demand::Little, |intake| {
                     intake.pace().adapt(|epoch| self.in_flight.is_first_too_much(epoch));
@@ -246,7 +251,7 @@ impl Session {
                 let rest = self.in_flight.room_for_rest(demand);
                 for mut batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     charge((batch.bytes.len() / WRITTEN) as u64);
-                    if let Some(term) = self.term {
+                    if let Some(term) = self.replier.term {
                         batch.place_term(term);
                     }
                     self.in_flight.push(batch);

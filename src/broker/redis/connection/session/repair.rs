@@ -1,6 +1,7 @@
 //! A session asks its server what the followers of topics with a history want to know, and loads its scripts anew where they
 //! are gone.
 
+use codes::error::Error;
 use history::follower::Ask;
 use history::meta::Meta;
 
@@ -9,7 +10,7 @@ use super::super::command::{self, Command, Pending};
 use super::super::reply::RefusalKind;
 use super::super::script::{self, LogPart, TopicKeys};
 use super::Session;
-use crate::broker::redis::router::partitions::{CONTROL, FORMAT};
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::router::slots::PARTITIONS;
 use crate::worker::scheduler::charge;
 
@@ -33,6 +34,16 @@ pub(super) struct Repair {
     next: usize,
     /// Commands that wait for their script to be loaded, in their order. Nothing is taken from the pipeline meanwhile.
     pub again: Option<Batch>,
+    /// The server is a master no more: the session ends once all commands are answered, for each of them is refused alike, and may
+    /// go to the next master. A server that becomes a master anew has another term.
+    pub demoted: Option<Error>,
+}
+
+impl Repair {
+    /// True if commands may be taken from the pipeline.
+    pub(super) fn is_ready(&self) -> bool {
+        self.again.is_none() && self.demoted.is_none()
+    }
 }
 
 impl Session {
@@ -76,15 +87,22 @@ impl Session {
         }
     }
 
+    /// Asks whether the term is still the one that positions are given under.
+    pub(super) fn ask_term(&self, batch: &mut Batch) {
+        if self.replier.term.is_some() {
+            batch.add(0, Command::Term, None, script::ask_term);
+        }
+    }
+
     /// In a cluster a script can't see how many servers of before there are: their channel may lie on another node. Its link asks.
     pub(super) fn ask_formats(&self, batch: &mut Batch) {
         let partitions = &self.router.partitions;
-        let home = partitions.home(CONTROL);
+        let home = partitions.home(CONTROL_CHANNEL);
         if self.router.subscriptions.has_histories()
             && partitions.is_sharded()
             && partitions.all[home].lock().is_of(&self.link)
         {
-            let [all, new] = [CONTROL, FORMAT].map(|name| partitions.channel(home, name));
+            let [all, new] = [CONTROL_CHANNEL, FORMAT_CHANNEL].map(|name| partitions.channel(home, name));
             batch.add(home as u16, Command::Formats, None, |out| command::formats(out, &all, &new));
         }
     }

@@ -50,6 +50,10 @@ impl Session {
             ReplyStep::Count(_) if self.router.routes.is_parked(partition) => self.park(),
             ReplyStep::Count(number) => self.settle(CommandOutcome::Number(number)),
             ReplyStep::Park => self.park(),
+            ReplyStep::Demoted(error) => {
+                self.park();
+                self.repair.demoted.get_or_insert(error);
+            }
             ReplyStep::Confirm { channel, take, last } => {
                 charge(MESSAGE);
                 self.router.subscriptions.confirmed(channel, &self.link, take);

@@ -28,6 +28,7 @@ impl Session {
             batch.add(0, Command::Probe, None, |out| command::probe(out, channel));
         }
         self.ask_formats(&mut batch);
+        self.ask_term(&mut batch);
         batch.add(0, Command::Role, None, command::role);
         self.in_flight.push(batch);
     }
