@@ -190,7 +190,7 @@ serve({
     crashed.add(server);
     const left = Date.now() - MARGIN_MS;
     plan.devices.forEach((device, number) => {
-      if (device.server !== server) return;
+      if (device.server !== server || sockets[number].readyState !== WebSocket.OPEN) return;
       ends.set(seats[number], left);
       returning += 1;
     });

@@ -183,26 +183,26 @@ export const HISTORY_FAULTS = {
   },
 };
 
-const EMPTIED = ['emptied'];
-/** What the replica didn't have yet may be a topic's first message. */
-const REPLACED = ['failover', 'emptied'];
+/** A topic that was empty, too, may have had messages before Redis was restarted. */
+const RESTARTED = ['emptied', 'failover'];
 
 /** For which reasons messages may be missed after a fault. After others: for none, as long as history's bounds are kept. */
 export const REASONS = {
-  kill: EMPTIED,
-  restart: EMPTIED,
-  flap: EMPTIED,
-  'locked out': EMPTIED,
-  'restart behind a stall': EMPTIED,
-  demotion: ['failover'],
+  kill: RESTARTED,
+  restart: RESTARTED,
+  flap: RESTARTED,
+  'locked out': RESTARTED,
+  'restart behind a stall': RESTARTED,
   'restart with data': ['failover'],
-  'restart with older data': REPLACED,
-  flush: EMPTIED,
-  'dead master': REPLACED,
-  'frozen master': REPLACED,
-  'two masters': REPLACED,
+  'restart with older data': RESTARTED,
+  demotion: ['failover'],
+  // What a replica didn't have yet may be a topic's first message.
+  'dead master': RESTARTED,
+  'frozen master': RESTARTED,
+  'two masters': RESTARTED,
+  flush: ['emptied'],
   // Histories end, for there are messages without a position.
-  'old version': EMPTIED,
+  'old version': ['emptied'],
 };
 
 /** Faults after which Redis has everything that it has acknowledged: it is missed by nobody, whatever they are told. */

@@ -10,6 +10,7 @@ import {
   faults as all,
   connections,
   deck,
+  full,
   history,
   random,
   rate,
@@ -124,6 +125,7 @@ console.log(
     `redis ${JSON.stringify(redisOptions)}`,
 );
 const limit = setTimeout(() => {
+  for (const failure of failures) console.error(`! ${failure}`);
   console.error(`! not done after ${LIMIT_MS / 1000} s`);
   process.exit(1);
 }, LIMIT_MS);
@@ -138,8 +140,8 @@ try {
   clearTimeout(limit);
 }
 
-/** Of what broke, so many are shown. */
-const SHOWN = Number(process.env.CHAOS_SHOWN ?? 20);
+/** Of what broke, so many are shown, or all with `--all`. */
+const SHOWN = full ? Infinity : 20;
 for (const failure of failures.slice(0, SHOWN)) console.log(`! ${failure}`);
 if (failures.length > SHOWN) console.log(`! and ${failures.length - SHOWN} more`);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);

@@ -9,6 +9,8 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     /** The servers keep histories, and more is done to Redis. */
     history: { type: 'boolean', default: false },
+    /** Everything that broke is shown. */
+    all: { type: 'boolean', default: false },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
     /** Names of faults, by commas: no others are dealt. */
     only: { type: 'string' },
@@ -17,7 +19,7 @@ const { values } = parseArgs({
   },
 });
 
-export const { short, history } = values;
+export const { short, history, all: full } = values;
 export const seed = Number(values.seed);
 export const random = new Random(seed);
 export const connections = Number(values.connections ?? (short ? 150 : 1000));

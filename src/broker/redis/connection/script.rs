@@ -2,7 +2,7 @@
 //!
 //! | key, behind the prefix and the hash tag | type | what it is |
 //! |---|---|---|
-//! | `history:meta:<topic>` | hash | [`Meta`]: `epoch`, `offset`, `terms`; and for each term the beginning of its positions |
+//! | `history:meta:<topic>` | hash | [`Meta`]: `epoch`, `offset`, `terms`; `master`, the term that the last message came with, and under its name the beginning of its positions |
 //! | `history:log:<topic>` | stream | the last messages; the id is `<offset>-0`, the field `d` the message as it is published |
 //! | `history:key:<topic>:<key>` | string | the position of the message with this idempotency key, `-` if it has none |
 //!
@@ -36,6 +36,9 @@ const NO_TERM: &[u8; NAME_BYTES] = b"--------";
 /// Returns `<subscribers> <position>`; `= <position>` if there was a message with that key; the number of subscribers if a server
 /// is there that can't read positions: then the message is published without one, and the history ends.
 ///
+/// A master that a topic comes back to, as a slot of a cluster may, begins a term with another name, of the offset: others gave
+/// places between its terms.
+///
 /// The first write is the one that Redis refuses when it has no memory, is a replica, or has too few of them: nothing has
 /// happened then.
 fn append(verb: &str) -> Script {
@@ -59,22 +62,23 @@ end
 local o=call('HINCRBY',meta,'offset',1)
 local head=call('HGET',meta,ARGV[10])
 if not head then
-  local had=call('HMGET',meta,'epoch','terms')
-  local e,terms=had[1],had[2]
+  local had=call('HMGET',meta,'epoch','terms','master')
+  local e,terms,before=had[1],had[2],had[3]
   if not e then
     call('DEL',meta,log)
     o=call('HINCRBY',meta,'offset',1)
     e=ARGV[2]
   end
-  terms=ARGV[10]..'@'..o..(terms and ' '..terms or '')
-  local _,count=string.gsub(terms,' ','')
-  if count>=MOST_TERMS then
-    local rest,last=string.match(terms,'^(.+) (%w+)@%d+$')
-    terms=rest
-    call('HDEL',meta,last)
+  if before then call('HDEL',meta,before) end
+  local term=ARGV[10]
+  if terms and string.find(terms,term..'@',1,true) then
+    term=string.sub(term,1,2)..string.format('%06x',o%16777216)
   end
-  head=e..'.'..ARGV[10]..'.'
-  call('HSET',meta,'epoch',e,'terms',terms,ARGV[10],head)
+  terms=term..'@'..o..(terms and ' '..terms or '')
+  local _,count=string.gsub(terms,' ','')
+  if count>=MOST_TERMS then terms=string.match(terms,'^(.+) ') end
+  head=e..'.'..term..'.'
+  call('HSET',meta,'epoch',e,'terms',terms,'master',ARGV[10],ARGV[10],head)
 end
 call('PEXPIRE',meta,ARGV[6])
 if o%TRIM==0 then

@@ -8,6 +8,8 @@ use super::*;
 use crate::tests::redis_rig::RedisServer;
 
 const TERMS: [&str; 3] = ["aaaaaaaa", "bbbbbbbb", "0c0c0c0c"];
+/// Of a meta.
+const FIELDS: usize = 5;
 const KEYS: TopicKeys<'_> = TopicKeys { prefix: "app:", tag: "", name: ["user:", "ada"] };
 
 /// A Redis that knows the scripts.
@@ -114,7 +116,33 @@ fn a_topic_remembers_its_last_terms_and_no_field_of_older_ones() {
     let meta = log(&redis, 1, 10).meta.unwrap();
     assert_eq!((meta.terms.len(), meta.offset), (MAX_TERMS, 6 * MAX_TERMS as u64));
     assert_eq!(meta.terms[0], (term("00000023"), 47));
-    assert_eq!(redis.ask::<usize>(&["HLEN", "app:history:meta:user:ada"]), 3 + MAX_TERMS);
+    assert_eq!(redis.ask::<usize>(&["HLEN", "app:history:meta:user:ada"]), FIELDS);
+}
+
+#[test]
+fn a_master_that_a_topic_comes_back_to_begins_a_term_that_the_topic_did_not_have() {
+    let redis = redis();
+    let bounds = Bounds { size: 100, ttl_ms: 60_000 };
+    let mut given = Vec::new();
+    // As a slot of a cluster goes from one master to the other and back.
+    for turn in 0..2 * MAX_TERMS {
+        for _ in 0..2 {
+            let under = term(TERMS[turn % 2]);
+            match append(&redis, under, "x", keep(bounds, None, b"epoch000")) {
+                Published::Now { position, .. } => given.push(position),
+                Published::Before(known) => panic!("{known:?}"),
+            }
+        }
+    }
+    let meta = log(&redis, 1, 100).meta.unwrap();
+    for position in &given[given.len() - 2 * MAX_TERMS..] {
+        assert_eq!(meta.at(position.offset), *position, "{meta:?}");
+    }
+    let mut terms: Vec<&str> = meta.terms.iter().map(|(term, _)| term.as_str()).collect();
+    terms.sort_unstable();
+    terms.dedup();
+    assert_eq!(terms.len(), MAX_TERMS);
+    assert_eq!(redis.ask::<usize>(&["HLEN", "app:history:meta:user:ada"]), FIELDS);
 }
 
 #[test]
