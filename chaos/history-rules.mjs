@@ -44,13 +44,6 @@ export class HistoryRules extends Rules {
   #addMissed(server, at, target, reason, after, position) {
     const missed = { server, at, target, reason, after, position };
     const known = this.#missed[server].get(target);
-    if (
-      known?.at(-1).reason === reason &&
-      known.at(-1).after === after &&
-      known.at(-1).position === position
-    ) {
-      console.log(`double ${at - known.at(-1).at} ${reason} ${after} ${position}`);
-    }
     if (known === undefined) this.#missed[server].set(target, [missed]);
     else known.push(missed);
   }

@@ -78,6 +78,11 @@ const checks = [
     needsAddon: true,
   },
   {
+    name: 'chaos with history, short',
+    command: ['npm', 'run', '--silent', 'test:chaos:history', '--', '--short'],
+    needsAddon: true,
+  },
+  {
     name: "README's ten minutes",
     command: ['npm', 'run', '--silent', 'test:readme'],
     tests: nodeTests,
