@@ -136,10 +136,6 @@ export class HistoryRules extends Rules {
     return (fitting.find(({ reason }) => reason === 'trimmed') ?? fitting[0])?.reason;
   }
 
-  isExplained(outcome) {
-    return outcome === 'delivered' || outcome === 'gap';
-  }
-
   remark({ stream }, server, start) {
     const told = this.#missed[server].get(this.#plan.target(stream)) ?? [];
     const gaps = told.map(

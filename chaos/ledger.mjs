@@ -167,20 +167,28 @@ export class Ledger {
    * with one takes a frame of its own that came in time.
    */
   #settleRelayed(stream, messages) {
-    const told = [...(this.#refusals.get(this.#plan.sender(stream)) ?? [])];
+    let told = this.#refusals.get(this.#plan.sender(stream)) ?? [];
     if (told.length === 0) return;
     const wrong = new Set();
+    const excused = new Set();
     for (const device of this.#recipients[stream]) {
       this.#judgeOne(stream, device, messages, (outcome, { n }) => {
-        if (!this.#rules.isExplained(outcome)) wrong.add(n);
+        if (outcome === 'lost' || outcome === 'order') wrong.add(n);
+        else if (outcome !== 'delivered') excused.add(n);
       });
     }
-    for (const n of [...wrong].sort((a, b) => a - b)) {
-      const message = messages.get(n);
-      const frame = told.findIndex((at) => message.at <= at && at <= message.at + TOLD_WITHIN_MS);
-      if (frame === -1) continue;
-      message.status = Status.UNCERTAIN;
-      told.splice(0, frame + 1);
+    // One that was published, and then missed, has no frame. If it is near one that has, that one needs it more.
+    for (const numbers of [wrong, [...excused].filter((n) => !wrong.has(n))]) {
+      let behind = 0;
+      for (const n of [...numbers].sort((a, b) => a - b)) {
+        const message = messages.get(n);
+        const isIts = (at) => at >= behind && message.at <= at && at <= message.at + TOLD_WITHIN_MS;
+        const frame = told.findIndex(isIts);
+        if (frame === -1) continue;
+        message.status = Status.UNCERTAIN;
+        behind = told[frame];
+        told = told.toSpliced(frame, 1);
+      }
     }
   }
 }

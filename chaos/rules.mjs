@@ -50,11 +50,6 @@ export class Rules {
     return this.isInGap(message, device.server) ? 'gap' : 'lost';
   }
 
-  /** Whether a relayed message that comes to this needs no error frame. */
-  isExplained(outcome) {
-    return !['lost', 'order'].includes(outcome);
-  }
-
   /** What else there is to say of a message that came wrongly to a server, in words. */
   remark() {
     return '';
