@@ -6,7 +6,7 @@ import { Rules } from './rules.mjs';
 
 /** Why messages may be missing. */
 export const REASONS = ['failover', 'emptied', 'trimmed', 'unreadable'];
-/** Times of a fault reach that far beyond it, for whoever leaves then. */
+/** Times of a fault reach that far beyond it: for whoever leaves then, and for messages that were under way when it began. */
 const AROUND_MS = [1000, 2000];
 /** So many messages are kept of a small room. */
 export const SMALL_SIZE = 5;
@@ -145,14 +145,14 @@ export class HistoryRules extends Rules {
   }
 
   /** Whether the time of a message that nobody knows the place of is that of a gap. */
-  #isOfTime({ at, target, after }, message) {
+  #isOfTime({ at, target, after, reason }, message) {
     if (message.settled < this.#sentAt(target, after)) return false;
-    if (message.at <= at) return true;
+    if (reason === 'trimmed' || reason === 'unreadable') return message.at <= at;
     // A master that was replaced goes on for those who don't know.
-    return this.#faults.some(
-      ({ start, over, reasons }) =>
-        reasons.length > 0 && at >= start && message.at >= start && message.at <= over,
-    );
+    return this.#faults.some(({ start, over, reasons }) => {
+      const isNear = message.at >= start - AROUND_MS[1] && message.at <= Math.max(at, over);
+      return reasons.length > 0 && start <= at && isNear;
+    });
   }
 
   /** Whether a message that is kept was published without a place, although everybody can read those. */
