@@ -7,13 +7,7 @@ import clients from '../support/client.js';
 
 const program = fileURLToPath(new URL('server.cjs', import.meta.url));
 
-/** A version refuses an option, which it may not know. */
-export class Refused extends Error {
-  constructor({ code, message }) {
-    super(message);
-    this.code = code;
-  }
-}
+const failed = ({ code, message }) => Object.assign(new Error(message), { code });
 
 /** See the module. */
 export class Peer {
@@ -28,7 +22,7 @@ export class Peer {
   /**
    * Starts one from the package in `folder`. Resolves when it is in touch with the other servers.
    *
-   * @throws {Refused} if it can't be with these options
+   * @throws the manager's error, if it refuses the options
    */
   static async start(folder, { port = 0, ...options }) {
     const peer = new Peer();
@@ -50,7 +44,7 @@ export class Peer {
       child.on('message', (message) => {
         if (message.type === 'problem') this.problems.push(message.text);
         else if (message.type === 'done') this.#answer(message);
-        else if (message.type === 'refused') reject(new Refused(message));
+        else if (message.type === 'refused') reject(failed(message));
         else resolve(this.#at(message));
       });
       this.#exited.then(([code, signal]) => {
@@ -75,7 +69,7 @@ export class Peer {
   #answer({ id, value, error }) {
     const { resolve, reject } = this.#asked.get(id);
     this.#asked.delete(id);
-    if (error) reject(Object.assign(new Error(error.message), { code: error.code }));
+    if (error) reject(failed(error));
     else resolve(value);
   }
 

@@ -32,7 +32,8 @@ export async function startServer(tools, work, server) {
     const redis = work.redis && (await startRedis((command) => launch(work.cores.generator, command)));
     // A REDIS_URL of the caller's would turn the works without Redis into ones with it.
     const env = { ...process.env, ...tools.env[server], REDIS_URL: redis?.url };
-    const flags = ['--mode', work.mode, ...(work.flags ?? []), '--max-seconds', '280'];
+    const own = [...(work.flags ?? []), ...(work.own?.[server] ?? [])];
+    const flags = ['--mode', work.mode, ...own, '--max-seconds', '280'];
     const serving = [...command(tools, work, server), ...serverFlags(server, flags)];
     const servers = Array.from({ length: work.processes ?? 1 }, () =>
       launch(work.cores.server, serving, env),
@@ -133,7 +134,11 @@ function together(windows) {
   return {
     ...windows[0],
     ...{ messages, seconds, windows: windows.length, throughput: messages / seconds },
-    cpu_us_per_message: sum((w) => w.cpu_us_per_message * w.messages) / messages,
+    ...Object.fromEntries(
+      ['cpu_us_per_message', 'redis_us_per_message']
+        .filter((field) => windows[0][field] !== undefined)
+        .map((field) => [field, sum((w) => w[field] * w.messages) / messages]),
+    ),
     ...Object.fromEntries(
       ['server_cpu', 'generator_cpu', 'others_cpu'].map((field) => [field, share(field)]),
     ),

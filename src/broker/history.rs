@@ -41,6 +41,11 @@ impl HistoryConfig {
         self.users.is_some() || self.rooms.iter().any(|(_, bounds)| bounds.is_some())
     }
 
+    /// What is kept of any topics.
+    pub(super) fn bounds(&self) -> impl Iterator<Item = Bounds> {
+        self.users.into_iter().chain(self.rooms.iter().filter_map(|(_, bounds)| *bounds))
+    }
+
     /// What is kept of a topic, if anything is.
     pub fn bounds_of(&self, topic: Topic<'_>) -> Option<Bounds> {
         match topic {

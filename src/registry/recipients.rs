@@ -1,5 +1,7 @@
 //! Whom a message is for.
 
+use hashbrown::Equivalent;
+
 use crate::worker::handle::Handle;
 
 /// To whom a message goes.
@@ -40,7 +42,24 @@ impl From<Topic<'_>> for TopicName {
     }
 }
 
-/// A group of connections that a server asks messages for while it has a member.
+/// For tables that are asked by [`Topic`].
+impl From<&Topic<'_>> for TopicName {
+    fn from(topic: &Topic<'_>) -> TopicName {
+        (*topic).into()
+    }
+}
+
+impl Equivalent<TopicName> for Topic<'_> {
+    fn equivalent(&self, name: &TopicName) -> bool {
+        match (self, name) {
+            (Topic::User(user), TopicName::User(name)) => **user == **name,
+            (Topic::Room(room), TopicName::Room(name)) => **room == **name,
+            _ => false,
+        }
+    }
+}
+
+/// A group of connections that a server asks messages for while it has a member. Its hash is that of its [`TopicName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Topic<'a> {
     /// The connections of a user.

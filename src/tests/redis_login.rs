@@ -8,11 +8,12 @@ use redis::Value;
 use super::harness::{Request, Server, eventually};
 use super::redis_rig::sentinel::Sentinels;
 use super::redis_rig::{MASTERS, RedisCluster, RedisServer, with, with_redis};
+use crate::broker::PublishOptions;
 use crate::broker::history::{DEFAULT_BOUNDS, HistoryConfig};
 use crate::broker::redis::{RedisConfig, Server as RedisAt};
 use crate::engine::config::Config;
 use crate::outcome::{Answer, ConnectionCount, Status};
-use crate::registry::recipients::Channel;
+use crate::registry::recipients::{Channel, Topic};
 
 /// Lines for `redis.conf`, in the README's order.
 fn logins() -> [String; 4] {
@@ -33,9 +34,14 @@ fn logged_in(redis: RedisConfig) -> RedisConfig {
     }
 }
 
-/// The rights that were missed.
+/// The rights that were missed. Sentinels that turn a master into a replica cut everybody off: it is asked again then.
 fn missed(redis: &RedisServer) -> Vec<Value> {
-    redis.ask(&["ACL", "LOG"])
+    let mut log = None;
+    eventually("Redis' log of refusals", || {
+        log = redis.try_ask(&["ACL", "LOG"]).ok();
+        log.is_some()
+    });
+    log.unwrap()
 }
 
 /// How often the server was asked whether it is a master.
@@ -148,8 +154,22 @@ fn the_login_for_a_cluster_is_enough() {
     }
 }
 
+/// Some are rare: a topic has to have seen many masters, for instance.
 #[test]
-#[ignore = "the Redis broker keeps no history yet"]
+fn the_login_for_a_history_may_do_all_that_is_in_the_scripts() {
+    let scripts = include_str!("../broker/redis/connection/script.rs");
+    let commands: Vec<&str> =
+        scripts.split("call('").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    let [.., login] = logins();
+    // Of Pub/Sub it may do all.
+    for command in commands.into_iter().filter(|command| !["VERB", "PUBSUB"].contains(command)) {
+        let right = format!("+{}", command.to_lowercase());
+        assert!(login.split(' ').any(|word| word == right), "{right}");
+    }
+}
+
+#[test]
 fn the_login_for_one_redis_with_a_history_is_enough_and_the_one_without_is_not() {
     let [plain, .., with_history] = logins();
     for (login, is_enough) in [(with_history, true), (plain, false)] {
@@ -163,7 +183,13 @@ fn the_login_for_one_redis_with_a_history_is_enough_and_the_one_without_is_not()
         }
         let [one, two] = [(); 2].map(|()| Server::start_up(config.clone()));
         use_all(&one, &two, &ada());
-        assert!(one.tell("ada", "kept").position.is_some());
+        let keyed = PublishOptions { idempotency_key: Some("k"), ..PublishOptions::default() };
+        let publish = || one.engine.publish(Channel::User("ada"), Message::Text("kept"), keyed);
+        let first = one.delivery(publish()).position;
+        assert!(first.is_some());
+        assert_eq!(one.settled(publish()), Ok(Answer::Repeated(first)));
+        let page = two.settled(two.engine.history(Topic::User("ada"), None, 100));
+        assert!(matches!(page, Ok(Answer::History(page)) if page.position == first));
         assert_eq!(missed(&redis), []);
     }
 }

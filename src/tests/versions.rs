@@ -4,9 +4,10 @@
 pub(crate) mod golden;
 pub(crate) mod v0_1;
 
+use history::pattern::Pattern;
 use protocol::frame::Message;
 
-use self::golden::{Meaning, PLAIN, envelopes};
+use self::golden::{Meaning, PLAIN, POSITIONED, envelopes};
 use super::harness::{Request, Server};
 use super::redis_rig::{Listener, RedisServer, with, with_redis};
 use crate::broker::history::{DEFAULT_BOUNDS, HistoryConfig};
@@ -168,12 +169,40 @@ fn count_with_0_1(redis: &RedisServer, server: &Server, connections: u64) {
     assert_eq!(server.settled(reply), Ok(Answer::ConnectionCount(sum)));
 }
 
+/// A configuration whose users and rooms have a history.
+fn with_history(redis: &RedisServer) -> Config {
+    let (bounds, all) = (Some(DEFAULT_BOUNDS), Pattern::parse("**").unwrap());
+    let history = HistoryConfig { users: bounds, rooms: vec![(all, bounds)], trust_failover: false };
+    Config { history, ..with_redis(&redis.url()) }
+}
+
 #[test]
-#[ignore = "the Redis broker keeps no history yet"]
+fn what_is_published_with_a_position_is_golden_but_for_the_position() {
+    let redis = RedisServer::start();
+    let server = Server::start_up(with_history(&redis));
+    // Not where servers of before are counted.
+    let mut listener = Listener::on(&redis, &["actory:user:ada", "actory:room:lobby"]);
+    for envelope in envelopes(POSITIONED) {
+        let Meaning::Positioned(golden, inner) = &envelope.means else { panic!("{envelope:?}") };
+        let message = match &**inner {
+            Meaning::Text(text) => Message::Text(text),
+            Meaning::Binary(bytes) => Message::Binary(bytes),
+            other => panic!("{other:?}"),
+        };
+        let channel = if envelope.channel == "user:ada" { ADA } else { LOBBY };
+        let position = server.delivery(server.engine.publish(channel, message, false)).position.unwrap();
+        let (channel, payload) = listener.next();
+        assert_eq!(channel, format!("actory:{}", envelope.channel));
+        let bytes = envelope.bytes();
+        let rest = bytes.strip_prefix(format!("h{golden}").as_bytes()).unwrap();
+        assert_eq!(payload, [format!("h{position}").as_bytes(), rest].concat());
+    }
+}
+
+#[test]
 fn with_a_history_no_server_publishes_a_position_while_one_of_version_0_1_is_there() {
     let redis = RedisServer::start();
-    let history = HistoryConfig { users: Some(DEFAULT_BOUNDS), ..HistoryConfig::default() };
-    let with_history = Config { history, ..with_redis(&redis.url()) };
+    let with_history = with_history(&redis);
     let (one, two) = (Server::start_up(with_history.clone()), Server::start_up(with_history));
     let mut ada = two.connect_as("ada");
     let mut tell = |text: &str| {

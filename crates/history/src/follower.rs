@@ -17,6 +17,7 @@
 
 use std::borrow::Cow;
 
+use crate::known::Known;
 use crate::meta::{Meta, Reason};
 use crate::position::{Position, Term};
 use crate::seen::Seen;
@@ -42,7 +43,7 @@ pub enum Verdict {
     Wait(Option<Ask>),
 }
 
-/// Messages that the follower can't hand on.
+/// Messages that the follower can't hand on. Those that turn up later, in a store with older data, may come after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// Why.
@@ -73,18 +74,6 @@ enum State {
     Following,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Known {
-    /// It has not heard of the topic.
-    Nothing,
-    /// The same, and the store refused to say.
-    Refused,
-    /// The topic had no messages, under this term of the store. What was handed on before.
-    Empty(Option<Term>, Option<Seen>),
-    /// These were handed on.
-    Up(Seen),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Follower {
@@ -94,8 +83,6 @@ pub struct Follower {
     is_placed: bool,
     /// There may be messages that it neither got nor told of: it was cut, or has not read them yet.
     may_lack: bool,
-    /// A message was handed on since the store was asked.
-    has_moved: bool,
     /// The term of the store at the link's other end.
     term: Option<Term>,
     waiting: Option<Box<Waiting>>,
@@ -111,7 +98,6 @@ impl Follower {
             known: Known::Nothing,
             is_placed: false,
             may_lack: false,
-            has_moved: false,
             term: None,
             waiting: None,
             trust_failover,
@@ -189,11 +175,11 @@ impl Follower {
     }
 
     fn advance(&mut self, position: Position) {
-        self.has_moved = true;
         match &mut self.known {
             Known::Up(seen) => seen.advance(position),
             known => {
-                let mut seen = known.take_seen().unwrap_or(Seen::from(position));
+                let mut seen =
+                    std::mem::replace(known, Known::Nothing).into_seen().unwrap_or(Seen::from(position));
                 seen.advance(position);
                 *known = Known::Up(seen);
             }
@@ -202,6 +188,7 @@ impl Follower {
 
     /// Asks for what comes before a message.
     fn ask_before(&mut self, position: Position) -> Ask {
+        self.may_lack = true;
         match &self.known {
             Known::Up(seen) if seen.is_ahead(position) => {
                 let from = seen.position().offset + 1;
@@ -216,7 +203,6 @@ impl Follower {
             Ask::Meta => State::Asking,
             Ask::Messages { .. } => State::Reading,
         };
-        self.has_moved = false;
         if let Some(waiting) = &mut self.waiting {
             waiting.answer();
         }
@@ -233,12 +219,7 @@ impl Follower {
             waiting.answer();
         }
         let meta = self.continued(meta);
-        let meta = meta.as_deref();
-        if self.has_moved && !meta.is_some_and(|meta| self.is_on(meta)) {
-            // The answer is older than messages that were handed on since it was asked for, or the topic is gone again.
-            return Some(self.ask(Ask::Meta));
-        }
-        match self.compare(meta, outlet) {
+        match self.compare(meta.as_deref(), outlet) {
             Some(from) => Some(self.ask(Ask::Messages { from })),
             None => self.catch_up(outlet),
         }
@@ -307,6 +288,9 @@ impl Follower {
         while let Some((position, payload)) = waiting.pop() {
             self.hand_on(position, &payload, Reason::Unreadable, outlet);
         }
+        if waiting.overflowed {
+            outlet.missed(Missed { reason: Reason::Unreadable, after: self.known.position(), to: None });
+        }
         None
     }
 
@@ -358,7 +342,7 @@ impl Follower {
             Known::Empty(term, before) => {
                 let mut start = before.as_ref().map_or(meta.at(0), |before| meta.branch(before));
                 if is_other(term) {
-                    start = over(start, meta);
+                    start = meta.over(start);
                     tell(Reason::Failover, Some(start));
                 }
                 let mut seen = before.unwrap_or(Seen::from(start));
@@ -390,23 +374,25 @@ impl Follower {
     fn diverged(&self, seen: &Seen, meta: &Meta) -> Option<(Reason, Position)> {
         let last = seen.position();
         let age = meta.age_of(last);
-        if age.is_some_and(|age| last.offset <= meta.end(age)) {
+        let start = meta.branch(seen);
+        // It may have been at another store meanwhile, which knows less of this one's terms.
+        if age.is_some_and(|age| last.offset <= meta.end(age)) && meta.age_of(start) == age {
             return None;
         }
         let start = match age {
             // Without a message before the subscription was placed, all of them may be older than it.
             None if !self.is_placed && seen.knows(meta.epoch) => meta.under(0, meta.offset),
-            _ => meta.branch(seen),
+            _ => start,
         };
         let reason = if seen.knows(meta.epoch) { Reason::Failover } else { Reason::Emptied };
-        Some((reason, over(start, meta)))
+        Some((reason, meta.over(start)))
     }
 
     /// Goes on under the next term if everything of the present one was handed on. The store may have had more of it.
     fn cross(&mut self, meta: &Meta, outlet: &mut impl Outlet) {
         let Known::Up(seen) = &self.known else { return };
         let after = seen.position();
-        let next = over(after, meta);
+        let next = meta.over(after);
         if next == after {
             return;
         }
@@ -483,33 +469,7 @@ impl Follower {
     }
 }
 
-impl Known {
-    fn position(&self) -> Option<Position> {
-        match self {
-            Known::Up(seen) | Known::Empty(_, Some(seen)) => Some(seen.position()),
-            _ => None,
-        }
-    }
-
-    fn into_seen(self) -> Option<Seen> {
-        match self {
-            Known::Up(seen) | Known::Empty(_, Some(seen)) => Some(seen),
-            _ => None,
-        }
-    }
-
-    fn take_seen(&mut self) -> Option<Seen> {
-        std::mem::replace(self, Known::Nothing).into_seen()
-    }
-}
-
 /// The position before a message.
 fn before(position: Position) -> Position {
     Position { offset: position.offset.saturating_sub(1), ..position }
-}
-
-/// The same place under the next term if the term ends there.
-fn over(at: Position, meta: &Meta) -> Position {
-    let age = meta.age_of(at).filter(|age| *age > 0 && meta.end(*age) == at.offset);
-    age.map_or(at, |age| meta.under(age - 1, at.offset))
 }

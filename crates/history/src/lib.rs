@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod follower;
+mod known;
 pub mod log;
 pub mod meta;
 pub mod pattern;

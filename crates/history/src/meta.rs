@@ -97,6 +97,12 @@ impl Meta {
         }
     }
 
+    /// The same place under the next term if the term ends there.
+    pub(crate) fn over(&self, at: Position) -> Position {
+        let age = self.age_of(at).filter(|age| *age > 0 && self.end(*age) == at.offset);
+        age.map_or(at, |age| self.under(age - 1, at.offset))
+    }
+
     /// Where somebody reads on who has [`Seen`] so much. `trust`: no acknowledged message gets lost when the term changes.
     pub fn resume(&self, seen: &Seen, trust: bool) -> Resume {
         let from = self.branch(seen).offset + 1;
@@ -137,5 +143,97 @@ impl FromStr for Meta {
             return Err(NoPosition);
         }
         Ok(Meta { epoch, offset, terms })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::position::MAX_OFFSET;
+    use crate::tests::names::{at, meta, term};
+
+    #[test]
+    fn a_meta_has_one_text_and_no_other_text_is_one() {
+        for text in ["k3f9x2ab 12 7c1d09aa@1", "k3f9x2ab 12 7c1d09aa@12 00000000@7 zzzzzzzz@1"] {
+            let meta: Meta = text.parse().unwrap();
+            assert_eq!(meta.to_string(), text);
+        }
+        let many: String = (0..=MAX_TERMS).map(|n| format!(" 0000000{n}@{}", 20 - n)).collect();
+        for wrong in [
+            "",
+            "k3f9x2ab",
+            "k3f9x2ab 12",
+            "k3f9x2ab 12 ",
+            "k3f9x2ab 12 7c1d09aa",
+            "k3f9x2ab 12 7c1d09aa@",
+            "k3f9x2ab 12 7c1d09aa@0",
+            "k3f9x2ab 12 7c1d09aa@-1",
+            "k3f9x2ab 12 7c1d09aa@1 ",
+            "k3f9x2ab  12 7c1d09aa@1",
+            "k3f9x2ab -12 7c1d09aa@1",
+            "k3f9x2ab 012 7c1d09aa@1",
+            "k3f9x2a 12 7c1d09aa@1",
+            "k3f9x2ab 12 7c1d09a-@1",
+            // The newest term begins after the end, or not after the older one.
+            "k3f9x2ab 12 7c1d09aa@14",
+            "k3f9x2ab 12 7c1d09aa@5 00000000@5",
+            "k3f9x2ab 12 7c1d09aa@5 00000000@6",
+            "k3f9x2ab 9007199254740992 7c1d09aa@1",
+            &format!("k3f9x2ab 20{many}"),
+        ] {
+            assert_eq!(wrong.parse::<Meta>(), Err(NoPosition), "{wrong:?}");
+        }
+        let last: Meta = format!("k3f9x2ab {MAX_OFFSET} 7c1d09aa@1").parse().unwrap();
+        assert_eq!(last.last().offset, MAX_OFFSET);
+    }
+
+    #[test]
+    fn each_offset_has_the_term_that_it_was_given_under() {
+        let three = meta("e 9 c@8 b@5 a@1");
+        let terms = (1..=9).map(|offset| three.at(offset).term.as_str()[..1].to_owned());
+        assert_eq!(terms.collect::<String>(), "aaaabbbcc");
+        assert_eq!([three.end(0), three.end(1), three.end(2)], [9, 7, 4]);
+        // Of forgotten terms the oldest known one.
+        assert_eq!(meta("e 9 c@8").at(3), at("ec3"));
+    }
+
+    #[test]
+    fn a_position_is_read_on_from_where_the_store_has_it() {
+        use Reason::{Emptied, Failover};
+        for (now, after, trust, from, lost) in [
+            ("e 9 a@1", "ea9", false, 10, None),
+            ("e 9 a@1", "ea4", false, 5, None),
+            ("e 9 a@1", "ea12", false, 10, Some(Failover)),
+            ("e 9 a@1", "fa4", false, 1, Some(Emptied)),
+            ("e 9 b@6 a@1", "ea4", false, 5, Some(Failover)),
+            ("e 9 b@6 a@1", "ea4", true, 5, None),
+            ("e 9 b@6 a@1", "ea5", true, 6, None),
+            ("e 9 b@6 a@1", "ea7", false, 6, Some(Failover)),
+            ("e 9 b@6 a@1", "ea7", true, 6, Some(Failover)),
+            ("e 9 b@6 a@1", "eb7", false, 8, None),
+            ("e 9 c@8 b@6 a@1", "eb6", false, 7, Some(Failover)),
+            // A term that the store does not know: older ones than the newest may have been seen.
+            ("e 9 b@6 a@1", "ex3", false, 6, Some(Failover)),
+            ("e 9 b@6 a@1", "ex3", true, 6, Some(Failover)),
+            ("e 9 a@1", "ea0", false, 1, None),
+        ] {
+            let resume = meta(now).resume(&Seen::from(at(after)), trust);
+            assert_eq!(resume, Resume { from, lost }, "{now}, after {after}");
+        }
+    }
+
+    #[test]
+    fn a_term_that_nothing_was_published_under_follows_the_others() {
+        let old = meta("e 9 b@6 a@1");
+        assert_eq!(*old.continued(Some(term('c'))), meta("e 9 c@10 b@6 a@1"));
+        for known in [None, Some(term('b')), Some(term('a'))] {
+            assert_eq!(*old.continued(known), old);
+        }
+        let terms =
+            "hgfedcba".chars().zip((1..=MAX_TERMS as u64).rev()).map(|(name, first)| (term(name), first));
+        let full = Meta { terms: terms.collect(), ..old };
+        let more = full.continued(Some(term('z')));
+        assert_eq!((more.terms.len(), more.terms[0], more.terms[7].1), (MAX_TERMS, (term('z'), 10), 2));
     }
 }

@@ -59,6 +59,16 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// From its text: each message has one, and each answer to a publish.
+    pub fn read(text: &[u8]) -> Option<Position> {
+        let (epoch, rest) = text.split_first_chunk::<NAME_BYTES>()?;
+        let (term, rest) = rest.strip_prefix(b".")?.split_first_chunk::<NAME_BYTES>()?;
+        let offset = plain_number(rest.strip_prefix(b".")?)?;
+        Some(Position { epoch: Epoch::new(epoch)?, term: Term::new(term)?, offset })
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.epoch, self.term, self.offset)
@@ -73,13 +83,7 @@ impl FromStr for Position {
     type Err = NoPosition;
 
     fn from_str(text: &str) -> Result<Self, NoPosition> {
-        let mut parts = text.splitn(3, '.');
-        let mut part = || parts.next().ok_or(NoPosition);
-        Ok(Position {
-            epoch: Epoch::new(part()?.as_bytes()).ok_or(NoPosition)?,
-            term: Term::new(part()?.as_bytes()).ok_or(NoPosition)?,
-            offset: number(part()?).ok_or(NoPosition)?,
-        })
+        Position::read(text.as_bytes()).ok_or(NoPosition)
     }
 }
 
@@ -87,10 +91,19 @@ impl FromStr for Position {
 pub const MAX_OFFSET: u64 = (1 << 53) - 1;
 
 /// A number as it is written here: decimal digits without sign and leading zeros, up to [`MAX_OFFSET`].
+fn plain_number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 1 && digits[0] == b'0' {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into()).filter(|number| *number <= MAX_OFFSET)
+    })
+}
+
+/// The same, from a text.
 pub(crate) fn number(text: &str) -> Option<u64> {
-    let is_plain =
-        text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
-    text.parse().ok().filter(|number| is_plain && *number <= MAX_OFFSET)
+    plain_number(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,1 +1,3 @@
+mod follower;
+pub(crate) mod names;
 mod simulation;

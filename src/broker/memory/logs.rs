@@ -5,7 +5,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use hashbrown::hash_map::EntryRef;
 use history::log::{Appended, Bounds, Log};
 use history::meta::Reason;
 use history::position::{Position, Term};
@@ -17,6 +17,10 @@ use crate::broker::history::{Epochs, MAX_READ_BYTES};
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::registry::recipients::{Topic, TopicName};
 use crate::time_of_day::unix_ms;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
 
 /// Parts that have a lock each.
 const SHARDS: usize = 64;
@@ -63,9 +67,9 @@ impl Logs {
     ) -> Option<(Position, Option<T>)> {
         let term = self.term?;
         let mut shard = self.shard(topic).lock();
-        let log = match shard.entry(topic.into()) {
-            Entry::Occupied(log) => log.into_mut(),
-            Entry::Vacant(place) => place.insert(Log::new(self.epochs.next_epoch()?, term, bounds)),
+        let log = match shard.entry_ref(&topic) {
+            EntryRef::Occupied(log) => log.into_mut(),
+            EntryRef::Vacant(place) => place.insert(Log::new(self.epochs.next_epoch()?, term, bounds)),
         };
         let kept = (matches!(message, Message::Text(_)), message.payload().into());
         Some(match log.append(term, bounds, unix_ms(), key, kept) {
@@ -74,10 +78,10 @@ impl Logs {
         })
     }
 
-    /// Reads at most `limit` messages of a topic, those after a position, or else the oldest.
+    /// Reads at most `limit` messages of a topic, at least one, those after a position, or else the oldest.
     pub(super) fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> HistoryPage {
         let mut shard = self.shard(topic).lock();
-        let Some(log) = shard.get_mut(&TopicName::from(topic)) else {
+        let Some(log) = shard.get_mut(&topic) else {
             let lost = after.map(|_| Reason::Emptied);
             return HistoryPage { messages: Vec::new(), position: None, lost, has_more: false };
         };
@@ -88,7 +92,7 @@ impl Logs {
         let mut rest = log.read(from).peekable();
         let mut bytes = 0;
         let mut messages = Vec::new();
-        while messages.len() < limit as usize
+        while messages.len() < limit.max(1) as usize
             && bytes < MAX_READ_BYTES
             && let Some((offset, (is_text, payload))) = rest.next()
         {
@@ -110,15 +114,14 @@ impl Logs {
         }
     }
 
-    /// Drops what is too old in a part.
-    fn sweep(&self, shard: usize) {
+    /// Drops what is too old in a part. `now`: Unix milliseconds.
+    fn sweep(&self, shard: usize, now: u64) {
         let mut shard = self.shards[shard].lock();
-        let now = unix_ms();
         shard.retain(|_, log| {
             log.expire(now);
             !log.is_over(now)
         });
-        if shard.len() < shard.capacity() / 8 {
+        if shard.len() * 8 < shard.capacity() {
             let len = shard.len();
             shard.shrink_to(len * 2);
         }
@@ -131,7 +134,7 @@ pub(crate) async fn sweep(logs: Weak<Logs>) {
         tokio::time::sleep(SWEEP).await;
         let Some(logs) = logs.upgrade() else { return };
         for shard in 0..SHARDS {
-            logs.sweep(shard);
+            logs.sweep(shard, unix_ms());
             tokio::task::yield_now().await;
         }
     }

@@ -16,7 +16,7 @@ use super::asker::{Asker, HistoryQuestion};
 use super::connection::reply::CommandOutcome;
 use super::envelope::{self, ControlMessage};
 use super::failure::{lost, only_local, uncertain};
-use super::rate_limited_log::RateLimitedLog;
+use super::rate_limited_log::{RateLimitedLog, report_skipped, skipped};
 use super::router::SubscriptionRouter;
 use super::router::counts::{Counts, count};
 use super::router::followers::topic_of;
@@ -34,6 +34,9 @@ use crate::worker::refusal::Refused;
 
 /// Longest wait for the answers of other servers to a count.
 pub(super) const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A server of before is reported once in so long.
+const OLD_SERVER: Duration = Duration::from_secs(60);
 
 /// A count under way.
 #[derive(Debug)]
@@ -81,8 +84,8 @@ impl Dispatcher {
             counts: Arc::default(),
             last_ticket: AtomicU64::new(0),
             tallies: Mutex::default(),
-            skipped: RateLimitedLog::default(),
-            without_history: RateLimitedLog::default(),
+            skipped: skipped(),
+            without_history: RateLimitedLog::new(OLD_SERVER),
             trust_failover,
         })
     }
@@ -222,10 +225,13 @@ impl Dispatcher {
 
     /// A message that should have had a position has none: a server is there that could not read it.
     fn note_old_server(&self) {
-        let why = "a server of version 0.1 is connected, or somebody subscribes to the channel control: until it has gone, \
-                   messages are published without history";
-        if let Some(report) = self.without_history.note(why, Instant::now()) {
-            self.events.push(Event::Problem(Error::new(Code::NoHistory, report.message)));
+        if let Some(times) = self.without_history.note(Instant::now()) {
+            let text = format!(
+                "{times} messages were published without history: a server of version 0.1 is there, which can't read \
+                 positions, or somebody subscribes to the channel control"
+            );
+            tracing::warn!(times, "messages published without history");
+            self.events.push(Event::Problem(Error::new(Code::NoHistory, text)));
         }
     }
 
@@ -315,8 +321,8 @@ impl Sink for Dispatcher {
 
     fn ignored(&self, why: &str) {
         count(&self.counts.ignored);
-        if let Some(report) = self.skipped.note(why, Instant::now()) {
-            self.events.push(Event::Problem(report));
+        if let Some(times) = self.skipped.note(Instant::now()) {
+            self.events.push(Event::Problem(report_skipped(times, why)));
         }
     }
 

@@ -44,7 +44,7 @@ const POSITION: &[u8] = b"h";
 pub(super) fn read_position(payload: &[u8]) -> Option<(Position, &[u8])> {
     let payload = payload.strip_prefix(POSITION)?;
     let end = payload.iter().take(MAX_POSITION).position(|byte| *byte == b' ')?;
-    let position = std::str::from_utf8(&payload[..end]).ok()?.parse().ok()?;
+    let position = Position::read(&payload[..end])?;
     Some((position, &payload[end + 1..]))
 }
 

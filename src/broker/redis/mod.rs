@@ -53,7 +53,7 @@ use asker::{Asker, HistoryQuestion};
 use claim::Claim;
 use codes::error::Error;
 use connection::pipeline::NotAdded;
-use connection::script::Keep;
+use connection::script::{CommonArguments, Keep};
 use dispatcher::Dispatcher;
 use envelope::{CONTROL_CHANNEL, ControlMessage, FORMAT_CHANNEL};
 use failure::overloaded;
@@ -73,6 +73,8 @@ pub struct RedisBroker {
     intake: Arc<Intake>,
     routing: Routing,
     epochs: Epochs,
+    /// Of all bounds that the option `history` has.
+    kept: Box<[CommonArguments]>,
     _claim: Claim,
 }
 
@@ -100,6 +102,7 @@ impl RedisBroker {
         );
         let claim = Claim::on(&config.prefix);
         let prefix = format!("{}:", config.prefix);
+        let kept = history.bounds().map(|bounds| CommonArguments::new(bounds, &prefix)).collect();
         let router = Arc::new(SubscriptionRouter::new(
             config,
             prefix,
@@ -120,13 +123,15 @@ impl RedisBroker {
             dispatcher,
             intake,
             epochs: Epochs::new(),
+            kept,
             _claim: claim,
         }
     }
 
     /// What is kept of a channel's messages.
-    fn bounds_of(&self, channel: Channel<'_>) -> Option<Bounds> {
-        self.router.config.history.bounds_of(channel.topic()?)
+    fn kept_of(&self, channel: Channel<'_>) -> Option<&CommonArguments> {
+        let bounds = self.router.config.history.bounds_of(channel.topic()?)?;
+        self.kept.iter().find(|common| common.bounds == bounds)
     }
 
     /// Hands a message to the pipeline of its channel. `kept`: what is kept of it.
@@ -137,7 +142,7 @@ impl RedisBroker {
         &self,
         channel: Channel<'_>,
         message: Message<'_>,
-        kept: Option<(Bounds, Option<&str>)>,
+        kept: Option<(&CommonArguments, Option<&str>)>,
         asker: Asker,
     ) -> Result<Sent, Error> {
         let (kind, id) = match channel {
@@ -152,9 +157,9 @@ impl RedisBroker {
         }
         let payload = [envelope::frame_kind(message), message.payload()];
         sent(match kept {
-            Some((bounds, idempotency_key)) => {
+            Some((common, idempotency_key)) => {
                 let has_old = self.router.partitions.has_old_servers();
-                let keep = Keep { bounds, idempotency_key, epoch: &self.epochs.next(), has_old };
+                let keep = Keep { common, idempotency_key, epoch: &self.epochs.next(), has_old };
                 routes.publish_kept([kind, id], &payload, keep, asker)
             }
             None => routes.publish([kind, id], &payload, asker),
@@ -236,12 +241,12 @@ impl Fanout<Handle> for RedisBroker {
     ) -> Result<Reply, Error> {
         options.check(&self.router.config.history, channel)?;
         let strict = options.is_strict;
-        let kept = self.bounds_of(channel).filter(|_| !options.is_fleeting);
+        let kept = self.kept_of(channel).filter(|_| !options.is_fleeting);
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
         let shared = matches!(channel, Channel::User(_)) && self.routing == Routing::Shared;
         let asker = Asker::Publish { ticket, strict, local, shared, kept: kept.is_some() };
-        let kept = kept.map(|bounds| (bounds, options.idempotency_key));
+        let kept = kept.map(|common| (common, options.idempotency_key));
         if self.send(channel, message, kept, asker)? == Sent::Added {
             return Ok(Reply::Later(ticket));
         }
@@ -255,10 +260,10 @@ impl Fanout<Handle> for RedisBroker {
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
         let channel = to.channel(sender);
-        let kept = self.bounds_of(channel);
+        let kept = self.kept_of(channel);
         let epoch = self.intake.pace().epoch();
         let asker = Asker::Sender { sender: sender.clone(), cost, first, epoch, kept: kept.is_some() };
-        let sent = self.send(channel, message, kept.map(|bounds| (bounds, None)), asker);
+        let sent = self.send(channel, message, kept.map(|common| (common, None)), asker);
         if matches!(sent, Ok(Sent::Added)) {
             return Ok(());
         }

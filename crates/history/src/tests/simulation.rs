@@ -20,7 +20,7 @@ use plan::{Op, Setup, plan};
 use world::World;
 
 /// Runs of `cargo test`.
-const RUNS: u64 = 40_000;
+const RUNS: u64 = 100_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -161,7 +161,7 @@ impl Command {
             {
                 ReplyStep::Settle(CommandOutcome::Number(natural(*number)))
             }
-            (Command::Ask(asker), Incoming::Other(Value::BulkString(reply))) if asker.is_kept() => {
+            (Command::Ask(asker), Incoming::Text(reply)) if asker.is_kept() => {
                 match script::published(reply) {
                     Some(Published::Now { nodes, position }) => {
                         ReplyStep::Settle(CommandOutcome::Placed { nodes, position })
@@ -206,7 +206,7 @@ impl Command {
             (Command::Meta { .. } | Command::Messages { .. }, Incoming::Other(Value::ServerError(error))) => {
                 ReplyStep::Unread(by.why(error))
             }
-            (Command::Load { last }, Incoming::Other(Value::BulkString(_))) => {
+            (Command::Load { last }, Incoming::Text(_)) => {
                 if *last {
                     ReplyStep::Loaded
                 } else {

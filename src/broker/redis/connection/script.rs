@@ -41,6 +41,8 @@ const NO_TERM: &[u8; NAME_BYTES] = b"--------";
 ///
 /// The first write is the one that Redis refuses when it has no memory, is a replica, or has too few of them: nothing has
 /// happened then.
+///
+/// A number is made a string once only: Redis' Lua does that slowly, also where a command is given one.
 fn append(verb: &str) -> Script {
     let code = r"
 local call=redis.call
@@ -59,14 +61,14 @@ if old then
   if key then call('SET',key,'-','PX',ARGV[7]) end
   return call('VERB',KEYS[3],ARGV[1])
 end
-local o=call('HINCRBY',meta,'offset',1)
+local o=call('HINCRBY',meta,'offset','1')
 local head=call('HGET',meta,ARGV[10])
 if not head then
   local had=call('HMGET',meta,'epoch','terms','master')
   local e,terms,before=had[1],had[2],had[3]
   if not e then
     call('DEL',meta,log)
-    o=call('HINCRBY',meta,'offset',1)
+    o=call('HINCRBY',meta,'offset','1')
     e=ARGV[2]
   end
   if before then call('HDEL',meta,before) end
@@ -80,14 +82,15 @@ if not head then
   head=e..'.'..term..'.'
   call('HSET',meta,'epoch',e,'terms',terms,'master',ARGV[10],ARGV[10],head)
 end
+local n=o..''
 call('PEXPIRE',meta,ARGV[6])
 if o%TRIM==0 then
-  call('XADD',log,'MAXLEN',ARGV[3],ARGV[4],o..'-0','d',ARGV[1])
+  call('XADD',log,'MAXLEN',ARGV[3],ARGV[4],n..'-0','d',ARGV[1])
 else
-  call('XADD',log,o..'-0','d',ARGV[1])
+  call('XADD',log,n..'-0','d',ARGV[1])
 end
 call('PEXPIRE',log,ARGV[5])
-local position=head..o
+local position=head..n
 if key then call('SET',key,position,'PX',ARGV[7]) end
 return call('VERB',KEYS[3],'h'..position..' '..ARGV[1])..' '..position
 ";
@@ -109,17 +112,17 @@ local found={meta,1}
 if not meta[1] then return found end
 local most,bytes=tonumber(ARGV[2]),tonumber(ARGV[3])
 local from=math.max(ARGV[1],meta[2]-ARGV[4]+1)
-local at='('..string.format('%.0f',from-1)..'-0'
 while true do
   local want=math.min(most,16)
   if want<=0 or bytes<=0 then found[2]=0 break end
-  local entries=redis.call('XRANGE',KEYS[2],at,'+','COUNT',want)
+  local entries=redis.call('XRANGE',KEYS[2],string.format('%.0f',from)..'-0','+','COUNT',want)
   for _,entry in ipairs(entries) do
     if bytes<=0 then break end
-    found[#found+1]=string.match(entry[1],'^%d+')
+    local offset=string.match(entry[1],'^%d+')
+    found[#found+1]=offset
     found[#found+1]=entry[2][2]
     bytes=bytes-#entry[2][2]
-    at='('..entry[1]
+    from=offset+1
   end
   if bytes>0 and #entries<want then break end
   most=most-want
@@ -134,14 +137,29 @@ return found
 #[derive(Debug)]
 struct Script {
     code: String,
-    hash: String,
+    /// An encoded argument.
+    hash: Box<[u8]>,
 }
 
 impl Script {
     fn of(code: String) -> Script {
-        let hash = redis::Script::new(&code).get_hash().to_owned();
-        Script { code, hash }
+        let mut hash = Vec::new();
+        resp::argument(&mut hash, &[redis::Script::new(&code).get_hash().as_bytes()]);
+        Script { code, hash: hash.into() }
     }
+
+    /// Begins a call of it with so many keys and arguments.
+    fn begin(&self, out: &mut Vec<u8>, keys: usize, arguments: usize) {
+        resp::begin(out, 3 + keys + arguments);
+        out.extend_from_slice(b"$7\r\nEVALSHA\r\n");
+        out.extend_from_slice(&self.hash);
+        number(out, keys as u64);
+    }
+}
+
+/// Encodes a number as an argument.
+fn number(out: &mut Vec<u8>, number: u64) {
+    resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
 }
 
 /// The texts of the scripts that a server of this kind needs.
@@ -189,15 +207,49 @@ pub(crate) struct TopicKeys<'a> {
 impl TopicKeys<'_> {
     fn key(&self, out: &mut Vec<u8>, what: &str, rest: &str) {
         let [kind, id] = self.name;
-        let colon = if rest.is_empty() { "" } else { ":" };
-        resp::argument(out, &[self.prefix, self.tag, what, kind, id, colon, rest].map(str::as_bytes));
+        if rest.is_empty() {
+            resp::argument(out, &[self.prefix, self.tag, what, kind, id].map(str::as_bytes));
+        } else {
+            resp::argument(out, &[self.prefix, self.tag, what, kind, id, ":", rest].map(str::as_bytes));
+        }
+    }
+}
+
+/// The arguments that all publishes of topics with the same bounds have in common. They are encoded once, for that is a good
+/// part of what a publish with a history costs this process.
+#[derive(Debug)]
+pub(crate) struct CommonArguments {
+    pub bounds: Bounds,
+    alone: Box<[u8]>,
+    /// Without and with a server of before.
+    in_cluster: [Box<[u8]>; 2],
+}
+
+impl CommonArguments {
+    /// `prefix`: of all channels.
+    pub(crate) fn new(bounds: Bounds, prefix: &str) -> CommonArguments {
+        let encode = |channels: [&[&[u8]]; 2]| {
+            let mut out = Vec::new();
+            resp::argument(&mut out, &[if bounds.size <= EXACT { b"=" } else { b"~" }]);
+            for value in [bounds.size.into(), bounds.ttl_ms, bounds.meta_ms(), bounds.key_ms()] {
+                number(&mut out, value);
+            }
+            channels.iter().for_each(|pieces| resp::argument(&mut out, pieces));
+            out.into()
+        };
+        let prefix = prefix.as_bytes();
+        CommonArguments {
+            bounds,
+            alone: encode([&[prefix, CONTROL_CHANNEL.as_bytes()], &[prefix, FORMAT_CHANNEL.as_bytes()]]),
+            in_cluster: [encode([&[], &[b"0"]]), encode([&[], &[b"1"]])],
+        }
     }
 }
 
 /// What is to be kept of a message, and how it is told from others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keep<'a> {
-    pub bounds: Bounds,
+    pub common: &'a CommonArguments,
     pub idempotency_key: Option<&'a str>,
     /// The epoch, if a new one begins.
     pub epoch: &'a [u8; NAME_BYTES],
@@ -210,14 +262,7 @@ pub(crate) fn publish(out: &mut Vec<u8>, topic: TopicKeys<'_>, payload: &[&[u8]]
     let is_sharded = !topic.tag.is_empty();
     let script = if is_sharded { &APPEND_SHARDED } else { &APPEND };
     let keys = if keep.idempotency_key.is_some() { 4 } else { 3 };
-    let number = |out: &mut Vec<u8>, number: u64| {
-        resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
-    };
-    let Bounds { size, ttl_ms } = keep.bounds;
-    resp::begin(out, 3 + keys + 10);
-    resp::argument(out, &[b"EVALSHA"]);
-    resp::argument(out, &[script.hash.as_bytes()]);
-    number(out, keys as u64);
+    script.begin(out, keys, 10);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
     topic.key(out, "", "");
@@ -226,19 +271,11 @@ pub(crate) fn publish(out: &mut Vec<u8>, topic: TopicKeys<'_>, payload: &[&[u8]]
     }
     resp::argument(out, payload);
     resp::argument(out, &[keep.epoch]);
-    resp::argument(out, &[if size <= EXACT { b"=" } else { b"~" }]);
-    number(out, size.into());
-    number(out, ttl_ms);
-    number(out, keep.bounds.meta_ms());
-    number(out, keep.bounds.key_ms());
-    if is_sharded {
-        resp::argument(out, &[]);
-        resp::argument(out, &[if keep.has_old { b"1" } else { b"0" }]);
+    out.extend_from_slice(if is_sharded {
+        &keep.common.in_cluster[usize::from(keep.has_old)]
     } else {
-        let prefix = topic.prefix.as_bytes();
-        resp::argument(out, &[prefix, CONTROL_CHANNEL.as_bytes()]);
-        resp::argument(out, &[prefix, FORMAT_CHANNEL.as_bytes()]);
-    }
+        &keep.common.alone
+    });
     // The last one, where [`place_term`] finds it.
     resp::argument(out, &[NO_TERM]);
 }
@@ -261,11 +298,12 @@ pub(crate) fn read_publish(command: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Reads the reply to a [`publish`].
 pub(crate) fn published(reply: &[u8]) -> Option<Published> {
-    let (first, position) = std::str::from_utf8(reply).ok()?.split_once(' ')?;
-    if first == "=" {
-        return Some(Published::Before(position.parse().ok()));
+    let space = reply.iter().position(|byte| *byte == b' ')?;
+    let (first, position) = (&reply[..space], Position::read(&reply[space + 1..]));
+    if first == b"=" {
+        return Some(Published::Before(position));
     }
-    Some(Published::Now { nodes: first.parse().ok()?, position: position.parse().ok()? })
+    Some(Published::Now { nodes: std::str::from_utf8(first).ok()?.parse().ok()?, position: position? })
 }
 
 /// The outcome of a [`publish`] that was not for a server of before.
@@ -308,14 +346,11 @@ pub(crate) fn meta(value: &Value) -> Result<Option<Meta>, NoPosition> {
 /// Encodes the question for messages from an offset on. The answer is small beside Redis' output limit for a subscribed connection,
 /// 32 MiB by default (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
 pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32) {
-    resp::begin(out, 3 + 2 + 4);
-    resp::argument(out, &[b"EVALSHA"]);
-    resp::argument(out, &[READ.hash.as_bytes()]);
-    resp::argument(out, &[b"2"]);
+    READ.begin(out, 2, 4);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
-    for number in [from, most.into(), MAX_READ_BYTES as u64, size.into()] {
-        resp::argument(out, &[itoa::Buffer::new().format(number).as_bytes()]);
+    for value in [from, most.into(), MAX_READ_BYTES as u64, size.into()] {
+        number(out, value);
     }
 }
 

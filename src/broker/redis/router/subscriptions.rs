@@ -17,7 +17,7 @@ use crate::broker::history::HistoryConfig;
 use crate::broker::redis::clock;
 use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
-use crate::broker::redis::envelope::FORMAT_CHANNEL;
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::sink::Sink;
 use crate::worker::scheduler::{Budget, charge};
 
@@ -263,12 +263,13 @@ impl Subscriptions {
         let channels = guard.topics.iter_mut().map(|(name, topic)| {
             topic.doubt();
             topic.take = 0;
-            (index as u16, self.partitions.channel(index, name))
+            let is_first = [FORMAT_CHANNEL, CONTROL_CHANNEL].contains(&&**name);
+            (is_first, (index as u16, self.partitions.channel(index, name)))
         });
         let mut channels: Vec<_> = channels.collect();
-        // Who listens on the one and not yet on the other looks like a server of before.
-        channels.sort_by_key(|(_, channel)| !channel.name.ends_with(FORMAT_CHANNEL));
-        channels
+        // In one command: who listens on the one and not on the other looks like a server of before, or hides one.
+        channels.sort_by_key(|(is_first, _)| !is_first);
+        channels.into_iter().map(|(_, channel)| channel).collect()
     }
 
     /// A channel that the link can publish to itself on, and its partition.

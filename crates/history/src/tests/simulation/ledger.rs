@@ -8,6 +8,8 @@ pub(super) struct Sent {
     pub(super) logical: u32,
     /// None: an old server was there.
     pub(super) position: Option<Position>,
+    /// When.
+    pub(super) at: u64,
     /// The message before it in the store that took it.
     pub(super) parent: Option<u32>,
     pub(super) is_acknowledged: bool,

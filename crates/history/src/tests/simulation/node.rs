@@ -4,6 +4,7 @@ use crate::log::{Appended, Bounds, Log};
 use crate::meta::Meta;
 use crate::position::{Epoch, Position, Term};
 
+use super::plan::KEY_MS;
 use super::witness::Stamp;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct Topic {
     /// All messages of the epoch.
     pub(super) ids: Vec<u32>,
     last: u64,
+    /// The term of the last message, and how many terms there were.
+    terms: (Option<Term>, usize),
     /// So many of them passed their time.
     expired: u64,
 }
@@ -86,15 +89,15 @@ impl Stored {
         Stored { topics: vec![None; topics], keys: Vec::new() }
     }
 
-    pub(super) fn key(&self, topic: usize, key: u32, bounds: Bounds, now: u64) -> Option<Key> {
+    pub(super) fn key(&self, topic: usize, key: u32, now: u64) -> Option<Key> {
         let known = self.keys.iter().find(|known| known.topic == topic && known.key == key).copied();
-        known.filter(|known| now < known.since + bounds.key_ms())
+        known.filter(|known| now < known.since + KEY_MS)
     }
 
     /// Drops what is too old. Answers how many topics were forgotten.
-    pub(super) fn expire(&mut self, now: u64, bounds: Bounds) -> u64 {
+    pub(super) fn expire(&mut self, now: u64) -> u64 {
         let mut forgotten = 0;
-        self.keys.retain(|key| now < key.since + bounds.key_ms());
+        self.keys.retain(|key| now < key.since + KEY_MS);
         for topic in &mut self.topics {
             if let Some(known) = topic {
                 known.log.expire(now);
@@ -111,8 +114,8 @@ impl Stored {
     pub(super) fn apply(&mut self, effect: &Effect, bounds: Bounds) -> Option<Appended> {
         match *effect {
             Effect::Append { topic, term, epoch, now, key, id } => {
-                self.expire(now, bounds);
-                if let Some(known) = key.and_then(|key| self.key(topic, key, bounds, now))
+                self.expire(now);
+                if let Some(known) = key.and_then(|key| self.key(topic, key, now))
                     && known.is_apart
                 {
                     return None;
@@ -124,19 +127,23 @@ impl Stored {
                     epoch,
                     ids: Vec::new(),
                     last: now,
+                    terms: (None, 0),
                     expired: 0,
                 });
                 let appended = known.log.append(term, bounds, now, text.as_deref(), id);
                 if let Appended::New(_) = appended {
                     known.expired = known.expired(now, bounds);
                     known.ids.push(id);
+                    if known.terms.0 != Some(term) {
+                        known.terms = (Some(term), known.terms.1 + 1);
+                    }
                     known.last = now;
                     self.keys.extend(key.map(|key| Key { topic, key, since: now, id, is_apart: false }));
                 }
                 Some(appended)
             }
             Effect::End { topic, now, key, id } => {
-                self.expire(now, bounds);
+                self.expire(now);
                 self.topics[topic] = None;
                 let apart = self.keys.iter_mut().filter(|key| key.topic == topic);
                 apart.for_each(|key| key.is_apart = true);
@@ -162,10 +169,12 @@ impl Stored {
     }
 
     pub(super) fn stamp(&self, topic: usize, next: u32, now: u64, bounds: Bounds) -> Stamp {
-        let Some(topic) = &self.topics[topic] else { return Stamp { next, epoch: None, tip: None, kept: 1 } };
+        let Some(topic) = &self.topics[topic] else {
+            return Stamp { next, epoch: None, tip: None, kept: 1, terms: 0 };
+        };
         let count = topic.ids.len() as u64;
         let kept = count.saturating_sub(bounds.size.into()).max(topic.expired(now, bounds)) + 1;
-        Stamp { next, epoch: Some(topic.epoch), tip: topic.ids.last().copied(), kept }
+        Stamp { next, epoch: Some(topic.epoch), tip: topic.ids.last().copied(), kept, terms: topic.terms.1 }
     }
 
     /// How far a topic should be.

@@ -11,7 +11,9 @@ pub(super) enum Kind {
     Bounded,
     /// Masters are replaced and restarted with older data.
     Failing,
-    /// The same with a store that loses no acknowledged message, and followers that trust it.
+    /// There are two masters, and servers that go from one to the other and back.
+    Split,
+    /// Masters are replaced by a store that loses no acknowledged message, for followers that trust it.
     Trusted,
     /// Everything, also a store that is emptied, and reads that it refuses.
     Rough,
@@ -126,10 +128,13 @@ pub(super) enum Op {
 }
 
 const TTL_MS: u64 = 60_000;
+/// For so long an idempotency key should be known.
+pub(super) const KEY_MS: u64 = 300_000;
 
 pub(super) fn plan(seed: u64) -> (Setup, Vec<Op>) {
     let mut random = Random::new(seed);
-    let kinds = [Kind::Calm, Kind::Bounded, Kind::Failing, Kind::Trusted, Kind::Rough, Kind::Versions];
+    let kinds =
+        [Kind::Calm, Kind::Bounded, Kind::Failing, Kind::Split, Kind::Trusted, Kind::Rough, Kind::Versions];
     let kind = random.of(&kinds);
     let is_small = matches!(kind, Kind::Bounded | Kind::Rough | Kind::Versions);
     let size = if is_small && !random.one_in(3) { random.of(&[1, 2, 3, 5, 8]) } else { 1000 };
@@ -140,9 +145,9 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Op>) {
         bounds: Bounds { size, ttl_ms: TTL_MS },
         page: random.of(&[1, 2, 3, 10]),
         has_reader: random.one_in(3),
-        payload: if random.one_in(64) { 100_000 } else { 4 },
+        payload: if random.one_in(24) { 140_000 } else { 4 },
     };
-    let length = random.of(&[15, 30, 60, 120]);
+    let length = random.of(&[20, 40, 80, 160]);
     let mut ops: Vec<Op> = (0..setup.servers).map(|server| Op::Connect { server, node: 0 }).collect();
     ops.extend((0..length).map(|_| op(&setup, &mut random)));
     (setup, ops)
@@ -150,28 +155,28 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Op>) {
 
 fn op(setup: &Setup, random: &mut Random) -> Op {
     let server = random.below(setup.servers);
-    let rare = random.below(100);
-    if rare < 26 {
+    if random.one_in(5) {
         return op_of_store(setup.kind, random);
     }
-    match random.below(40) {
-        0..=10 => Op::Publish {
+    match random.below(60) {
+        0..=21 => Op::Publish {
             server,
             topic: random.below(setup.topics),
             keyed: !random.one_in(3),
             ending: ending(random),
         },
-        11..=12 => Op::Retry { server, ending: ending(random) },
-        13..=18 => Op::Connect { server, node: random.below(2) },
-        19..=20 => Op::Cut { server },
-        21 if random.one_in(2) => Op::Crash { server },
-        22..=26 => Op::Serve { server, requests: 1 + random.below(4) },
-        27..=33 => Op::Arrive { server, items: 1 + random.below(5) },
-        34 => Op::Read { server },
-        35 if matches!(setup.kind, Kind::Calm | Kind::Bounded | Kind::Failing) => Op::Lose { server },
-        36 => Op::Doubt { server },
-        37 if matches!(setup.kind, Kind::Rough | Kind::Versions) => Op::RefuseRead { server },
-        _ => Op::Arrive { server, items: 8 },
+        22..=24 => Op::Retry { server, ending: ending(random) },
+        25..=33 => Op::Connect { server, node: random.below(2) },
+        34..=35 => Op::Cut { server },
+        36 if random.one_in(2) => Op::Crash { server },
+        37..=40 => Op::Serve { server, requests: 1 + random.below(4) },
+        41..=43 => Op::Read { server },
+        44..=45 if matches!(setup.kind, Kind::Calm | Kind::Bounded | Kind::Failing | Kind::Split) => {
+            Op::Lose { server }
+        }
+        46 => Op::Doubt { server },
+        47 if matches!(setup.kind, Kind::Rough | Kind::Versions) => Op::RefuseRead { server },
+        _ => Op::Arrive { server, items: random.of(&[1, 2, 3, 5, 8]) },
     }
 }
 
@@ -205,6 +210,12 @@ fn op_of_store(kind: Kind, random: &mut Random) -> Op {
         Kind::Calm => pass,
         Kind::Bounded => Op::Pass { ms: random.of(&[1000, TTL_MS / 2, TTL_MS]) },
         Kind::Failing => random.of(&masters),
+        Kind::Split => match random.below(8) {
+            0 => Op::Rejoin,
+            1 => Op::Promote { kills: false },
+            2 => replicate,
+            _ => Op::Cut { server: random.below(2) },
+        },
         Kind::Trusted => random.of(&[
             pass,
             replicate,

@@ -1,5 +1,5 @@
 use crate::follower::Missed;
-use crate::meta::Reason;
+use crate::meta::{MAX_TERMS, Reason};
 use crate::position::{Epoch, Position, Term};
 
 use super::counts::Counts;
@@ -16,6 +16,15 @@ pub(super) struct Stamp {
     pub(super) tip: Option<u32>,
     /// The offset of the first message that is kept.
     pub(super) kept: u64,
+    /// The terms of all messages.
+    pub(super) terms: usize,
+}
+
+impl Stamp {
+    /// The store remembers no more of its terms, the present one included.
+    fn has_forgotten(&self) -> bool {
+        self.terms >= MAX_TERMS
+    }
 }
 
 /// Something that a follower missed, and what it had of the store then.
@@ -37,8 +46,8 @@ pub(super) struct Witness {
     delivered: Vec<u32>,
     is_delivered: Vec<bool>,
     reports: Vec<Report>,
-    /// The term of the last failover that was told, until something is handed on under another one.
-    told: Option<Term>,
+    /// The term of the last failover that was told, until something comes of another one.
+    told: Option<(Epoch, Term)>,
     /// The topic was empty when the store had this many messages, under this term.
     empty: Option<(u32, Option<Term>)>,
     /// Messages that nobody can know of: the topic was empty before and after. None of this epoch.
@@ -70,24 +79,38 @@ impl Witness {
         }
     }
 
-    pub(super) fn delivered(&mut self, id: u32, position: Position, ledger: &Ledger) -> Result<(), String> {
+    pub(super) fn delivered(
+        &mut self,
+        id: u32,
+        position: Position,
+        stamp: Option<Stamp>,
+        ledger: &Ledger,
+    ) -> Result<(), String> {
         let sent = ledger.sent(id);
         let name = format!("server {} topic {}", self.server, self.topic);
-        if sent.topic != self.topic || sent.position != Some(position) {
+        // Of messages that are older than the terms that a store remembers, it does not know theirs.
+        let is_vague = stamp.is_some_and(|stamp| stamp.has_forgotten());
+        let is_same = sent.position.is_some_and(|sent| {
+            position == sent || is_vague && position == Position { term: position.term, ..sent }
+        });
+        if sent.topic != self.topic || !is_same {
             return Err(format!("{name}: m{id} came as {position}, its position is {:?}", sent.position));
         }
         self.mark(id).map_err(|()| format!("{name}: m{id} ({position}) was handed on twice"))?;
-        if self.from.is_some_and(|from| id < from) && ledger.is_within(id, self.early) {
+        // A follower that was refused does not know what there was.
+        let is_early = !self.was_refused && self.from.is_some_and(|from| id < from);
+        if is_early && ledger.is_within(id, self.early) {
             return Err(format!("{name}: m{id} ({position}) is from before the subscription"));
         }
-        if let Some(later) =
-            self.delivered.iter().find(|later| **later > id && ledger.is_within(id, Some(**later)))
+        let is_later = |later: &&u32| **later > id && ledger.is_within(id, Some(**later));
+        if let Some(later) = self.delivered.iter().find(is_later)
+            && !self.reports.iter().any(|report| covers(report, id, position, ledger))
         {
             return Err(format!("{name}: m{id} ({position}) was handed on after m{later}"));
         }
         self.delivered.push(id);
         self.empty = None;
-        if self.told != Some(position.term) {
+        if self.told != Some((position.epoch, position.term)) {
             self.told = None;
         }
         Ok(())
@@ -127,7 +150,7 @@ impl Witness {
                     && missed.to.is_some_and(|to| to.offset < stamp.kept)
             }
             Reason::Failover => {
-                let to = missed.to.map(|to| to.term);
+                let to = missed.to.map(|to| (to.epoch, to.term));
                 let is_other = missed
                     .after
                     .zip(missed.to)
@@ -139,12 +162,17 @@ impl Witness {
                 // A store that loses nothing that it acknowledged may still lack what it gave to some.
                 let tip = stamp.tip;
                 let lacks = || self.early.iter().chain(&self.delivered).any(|id| !ledger.is_within(*id, tip));
-                let is_failing = matches!(kind, Kind::Failing | Kind::Rough | Kind::Versions);
-                is_other && is_new && (is_failing || kind == Kind::Trusted && lacks())
+                let is_failing = matches!(kind, Kind::Failing | Kind::Split | Kind::Rough | Kind::Versions);
+                is_other
+                    && is_new
+                    && (is_failing || kind == Kind::Trusted && (stamp.has_forgotten() || lacks()))
             }
             Reason::Emptied => !matches!(kind, Kind::Calm) && !has(epoch_of(missed.after.or(missed.to))),
             Reason::Unreadable => self.was_refused,
         };
+        if missed.reason != Reason::Failover {
+            self.told = None;
+        }
         if !may_be {
             let Witness { server, topic, .. } = self;
             return Err(format!(
@@ -169,8 +197,14 @@ impl Witness {
     }
 
     /// All messages that are due were handed on, or it was told that they were missed.
-    pub(super) fn close(&self, tip: Option<u32>, ledger: &Ledger) -> Result<(), String> {
+    pub(super) fn close(&self, tip: Option<u32>, kind: Kind, ledger: &Ledger) -> Result<(), String> {
         let Some(from) = self.from else { return Ok(()) };
+        if kind == Kind::Trusted
+            && self.reports.is_empty()
+            && let Some(id) = self.delivered.iter().find(|id| !ledger.is_within(**id, tip))
+        {
+            return Err(format!("server {}: the store lacks m{id}, and nothing said so", self.server));
+        }
         for (id, sent) in ledger.0.iter().enumerate().skip(from as usize) {
             let id = id as u32;
             let Some(position) = sent.position.filter(|_| sent.topic == self.topic) else { continue };

@@ -1,18 +1,16 @@
+mod end;
+mod traffic;
+
 use std::collections::VecDeque;
 
-use crate::follower::{Ask, Verdict};
 use crate::log::Appended;
 use crate::position::{Epoch, Term};
 
 use super::counts::Counts;
 use super::ledger::{Ledger, Sent};
 use super::node::{Effect, Node, Role, Stored, is_place_of};
-use super::plan::{Data, Ending, Kind, Op, Setup};
-use super::server::{Given, Handed, Item, Link, Request, Server};
-use super::witness::Stamp;
-
-/// Steps after which a world must have come to rest.
-const MAX_STEPS: usize = 5_000;
+use super::plan::{Data, Ending, KEY_MS, Kind, Op, Setup};
+use super::server::{Item, Link, Request, Server};
 
 /// A store and the servers that it connects.
 pub(super) struct World {
@@ -94,10 +92,10 @@ impl World {
                 // Clients publish, and try again over the next server.
                 self.servers[server].uncertain = kept;
             }
-            Op::Serve { server, requests } => (0..requests).for_each(|_| self.serve(server)),
+            Op::Serve { server, requests } => (0..requests).try_for_each(|_| self.serve(server))?,
             Op::Arrive { server, items } => {
                 for _ in 0..items {
-                    self.serve(server);
+                    self.serve(server)?;
                     self.arrive(server)?;
                 }
             }
@@ -121,7 +119,7 @@ impl World {
                 self.now += ms;
                 // A replica drops what its master drops.
                 for node in self.nodes.iter_mut().filter(|node| node.role == Role::Master) {
-                    self.counts.expired += node.stored.expire(self.now, self.setup.bounds);
+                    self.counts.expired += node.stored.expire(self.now);
                 }
             }
             Op::OldJoins => {
@@ -183,7 +181,7 @@ impl World {
     ) -> Result<u32, String> {
         let (now, bounds) = (self.now, self.setup.bounds);
         let stored = &self.nodes[node].stored;
-        let known = key.and_then(|key| stored.key(topic, key, bounds, now));
+        let known = key.and_then(|key| stored.key(topic, key, now));
         let parent = stored.stamp(topic, 0, now, bounds).tip;
         let id = self.ledger.next();
         let is_old = self.nodes[node].olds > 0;
@@ -226,10 +224,30 @@ impl World {
         };
         let followed = (0..).zip(&self.servers).map(|(at, server)| u8::from(follows(server)) << at).sum();
         let is_stray = node != self.master;
-        let is_repeated = self.ledger.0.iter().any(|sent| sent.logical == logical);
+        let is_same = |id: &u32| {
+            let sent = self.ledger.sent(*id);
+            sent.logical == logical && sent.position.is_some()
+        };
+        let before = (0..self.ledger.next()).rfind(is_same).map(|id| (id, self.ledger.sent(id)));
+        if let Some((before, sent)) = before
+            && now < sent.at + KEY_MS
+            && self.ledger.is_within(before, parent)
+        {
+            return Err(format!("m{before} was published again as m{id}, and the store has it"));
+        }
+        let is_repeated = before.is_some();
         let is_acknowledged = false;
         let parent = parent.filter(|_| position.is_some_and(|position| position.offset > 1));
-        self.ledger.0.push(Sent { topic, logical, position, parent, is_acknowledged, is_stray, followed });
+        self.ledger.0.push(Sent {
+            at: now,
+            topic,
+            logical,
+            position,
+            parent,
+            is_acknowledged,
+            is_stray,
+            followed,
+        });
         self.counts.messages += 1;
         self.counts.stray += u64::from(is_stray);
         self.counts.plain += u64::from(position.is_none());
@@ -291,182 +309,6 @@ impl World {
         self.nodes[node].olds = 0;
     }
 
-    fn stamp(&self, node: usize, topic: usize) -> Stamp {
-        self.nodes[node].stored.stamp(topic, self.ledger.next(), self.now, self.setup.bounds)
-    }
-
-    /// The store does what the next request says.
-    fn serve(&mut self, server: usize) {
-        let Some(link) = &mut self.servers[server].link else { return };
-        let node = link.node;
-        let Some(request) = link.requests.pop_front() else { return };
-        if let Request::Ask(_, Ask::Messages { .. }) = request
-            && self.setup.has_reader
-        {
-            link.reads.push_back(request);
-            return;
-        }
-        let item = self.answer(server, node, request);
-        if let Some(link) = &mut self.servers[server].link {
-            link.items.push_back(item);
-        }
-    }
-
-    fn answer(&mut self, server: usize, node: usize, request: Request) -> Item {
-        match request {
-            Request::Subscribe(topic) => {
-                if let Some(link) = &mut self.servers[server].link {
-                    link.subscribed[topic] = true;
-                }
-                Item::Confirmed(topic)
-            }
-            Request::Ask(topic, ask) => {
-                self.counts.questions += 1;
-                let stamp = self.stamp(node, topic);
-                if std::mem::take(&mut self.servers[server].refuses) {
-                    self.servers[server].watches[topic].witness.was_refused = true;
-                    return Item::Refused(topic, stamp);
-                }
-                let stored = &self.nodes[node].stored;
-                let meta = stored.meta(topic).map(|meta| meta.to_string().parse().unwrap());
-                match ask {
-                    Ask::Meta => Item::Meta(topic, meta, stamp),
-                    Ask::Messages { from } => {
-                        self.counts.repairs += 1;
-                        let (page, is_all) = stored.read(topic, from, self.setup.page);
-                        Item::Messages(topic, meta, page, is_all, stamp)
-                    }
-                }
-            }
-        }
-    }
-
-    /// The next item reaches the server.
-    fn arrive(&mut self, server: usize) -> Result<(), String> {
-        let item = self.servers[server].link.as_mut().and_then(|link| link.items.pop_front());
-        item.map_or(Ok(()), |item| self.take(server, item))
-    }
-
-    /// The link that messages are read over gets one step further.
-    fn read(&mut self, server: usize) -> Result<(), String> {
-        let Some(link) = &mut self.servers[server].link else { return Ok(()) };
-        let node = link.node;
-        if let Some(item) = link.pages.pop_front() {
-            return self.take(server, item);
-        }
-        if let Some(request) = link.reads.pop_front() {
-            let item = self.answer(server, node, request);
-            if let Some(link) = &mut self.servers[server].link {
-                link.pages.push_back(item);
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, server: usize, item: Item) -> Result<(), String> {
-        let Some(term) = self.servers[server].link.as_ref().map(|link| link.term) else { return Ok(()) };
-        let mut handed = Handed::default();
-        let (topic, ask, stamp) = match item {
-            Item::Confirmed(topic) => {
-                (topic, Some(self.servers[server].watches[topic].follower.on_subscribed(Some(term))), None)
-            }
-            Item::Plain(topic, id) => {
-                self.servers[server].watches[topic].witness.plain(id)?;
-                return Ok(());
-            }
-            Item::Message(topic, id) => {
-                let Some(position) = self.ledger.sent(id).position else { return Ok(()) };
-                self.payload[..4].copy_from_slice(&id.to_le_bytes());
-                let verdict =
-                    self.servers[server].watches[topic].follower.on_message(position, &self.payload);
-                let ask = match verdict {
-                    Verdict::Deliver => {
-                        handed.0.push(Given::Message(position, id));
-                        None
-                    }
-                    Verdict::Drop => {
-                        self.counts.dropped += 1;
-                        None
-                    }
-                    Verdict::Wait(ask) => {
-                        self.counts.waited += 1;
-                        ask
-                    }
-                };
-                (topic, ask, None)
-            }
-            Item::Meta(topic, meta, stamp) => {
-                let Server { link, watches, .. } = &mut self.servers[server];
-                link.iter_mut().for_each(|link| link.answered[topic] = true);
-                let follower = &mut watches[topic].follower;
-                (topic, follower.on_meta(meta.as_ref(), &mut handed), Some(stamp))
-            }
-            Item::Messages(topic, meta, page, is_all, stamp) => {
-                let mut bytes = vec![0; page.len() * self.setup.payload];
-                let each = bytes.chunks_exact_mut(self.setup.payload).zip(&page);
-                each.for_each(|(bytes, (_, id))| bytes[..4].copy_from_slice(&id.to_le_bytes()));
-                let messages = page.iter().map(|(offset, _)| *offset);
-                let messages = messages.zip(bytes.chunks_exact(self.setup.payload));
-                let follower = &mut self.servers[server].watches[topic].follower;
-                (topic, follower.on_messages(meta.as_ref(), messages, is_all, &mut handed), Some(stamp))
-            }
-            Item::Refused(topic, stamp) => {
-                let follower = &mut self.servers[server].watches[topic].follower;
-                (topic, follower.on_refused(&mut handed), Some(stamp))
-            }
-        };
-        self.note(server, topic, handed, stamp, term)?;
-        if let Some(ask) = ask
-            && let Some(link) = &mut self.servers[server].link
-        {
-            link.requests.push_back(Request::Ask(topic, ask));
-        }
-        Ok(())
-    }
-
-    /// Checks what a follower handed on.
-    fn note(
-        &mut self,
-        server: usize,
-        topic: usize,
-        handed: Handed,
-        stamp: Option<Stamp>,
-        term: Term,
-    ) -> Result<(), String> {
-        for given in &handed.0 {
-            self.tell(|| format!("  server {server} topic {topic}: {given:?}"));
-        }
-        let watch = &mut self.servers[server].watches[topic];
-        if watch.follower.is_placed() {
-            let first = handed.0.iter().find_map(|given| match given {
-                Given::Message(_, id) => Some(*id),
-                Given::Missed(_) => None,
-            });
-            match stamp {
-                Some(stamp) => watch.witness.open(stamp.next, stamp.tip),
-                None => first.into_iter().for_each(|id| watch.witness.open(id, self.ledger.sent(id).parent)),
-            }
-        }
-        for given in handed.0 {
-            match given {
-                Given::Message(position, id) => {
-                    self.counts.delivered += 1;
-                    watch.witness.delivered(id, position, &self.ledger)?;
-                }
-                Given::Missed(missed) => {
-                    let Some(stamp) = stamp else { return Err(format!("{missed:?} without an answer")) };
-                    let kind = self.setup.kind;
-                    watch.witness.missed(missed, stamp, kind, &self.ledger, &mut self.counts)?;
-                }
-            }
-        }
-        if let Some(stamp) = stamp {
-            let is_empty = watch.follower.is_placed() && watch.follower.position().is_none();
-            watch.witness.answered(stamp, is_empty, Some(term));
-        }
-        Ok(())
-    }
-
     fn lose(&mut self, server: usize) {
         let Some(link) = &mut self.servers[server].link else { return };
         let first = link.items.iter().position(|item| matches!(item, Item::Message(..)));
@@ -501,7 +343,7 @@ impl World {
         let name = self.name('T');
         self.nodes[new].term = Term::new(&name).unwrap();
         self.nodes[new].role = Role::Master;
-        self.nodes[new].stored.expire(self.now, self.setup.bounds);
+        self.nodes[new].stored.expire(self.now);
         self.master = new;
         if kills {
             self.nodes[old].role = Role::Down;
@@ -548,76 +390,9 @@ impl World {
                 self.counts.bare += 1;
             }
         }
-        restarted.stored.expire(self.now, self.setup.bounds);
+        restarted.stored.expire(self.now);
         if node == self.master {
             self.synchronize();
         }
-    }
-
-    /// Everybody gets connected, and has everything.
-    pub(super) fn end(&mut self) -> Result<(), String> {
-        self.tell(|| "the end".to_owned());
-        let master = self.master;
-        self.nodes[master].olds = 0;
-        for server in 0..self.servers.len() {
-            self.servers[server].refuses = false;
-            if self.servers[server].link.as_ref().is_none_or(|link| link.node != master) {
-                self.cut(server);
-                self.connect(server, master);
-            }
-        }
-        self.rest()?;
-        (0..self.servers.len()).for_each(|server| self.doubt(server));
-        self.rest()?;
-        for topic in 0..self.setup.topics {
-            self.is_level(topic)?;
-            self.logicals += 1;
-            let term = self.nodes[master].term;
-            let questions = self.counts.questions;
-            let id = self.append(master, topic, term, None, self.logicals)?;
-            self.ledger.0[id as usize].is_acknowledged = true;
-            self.rest()?;
-            if self.counts.questions > questions {
-                return Err(format!("a server asked where it only had to hand m{id} on"));
-            }
-            self.is_level(topic)?;
-            let tip = self.stamp(master, topic).tip;
-            for server in &self.servers {
-                server.watches[topic].witness.close(tip, &self.ledger)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What is under way arrives.
-    fn rest(&mut self) -> Result<(), String> {
-        for _ in 0..MAX_STEPS {
-            for server in 0..self.servers.len() {
-                self.serve(server);
-                self.arrive(server)?;
-                self.read(server)?;
-            }
-            let is_busy = |link: &Link| {
-                let Link { requests, items, reads, pages, .. } = link;
-                !(requests.is_empty() && items.is_empty() && reads.is_empty() && pages.is_empty())
-            };
-            if !self.servers.iter().any(|server| server.link.as_ref().is_some_and(is_busy)) {
-                return Ok(());
-            }
-        }
-        Err("the servers don't come to rest".to_owned())
-    }
-
-    /// All followers have what the store has.
-    fn is_level(&self, topic: usize) -> Result<(), String> {
-        let end = self.nodes[self.master].stored.end(topic);
-        for (at, server) in self.servers.iter().enumerate() {
-            let follower = &server.watches[topic].follower;
-            let position = follower.position();
-            if !follower.is_settled() || position.map(|position| (position.epoch, position.offset)) != end {
-                return Err(format!("server {at} topic {topic} is at {position:?}, the store at {end:?}"));
-            }
-        }
-        Ok(())
     }
 }

@@ -33,8 +33,8 @@ fn term(text: &str) -> Term {
     Term::new(text.as_bytes()).unwrap()
 }
 
-fn keep<'a>(bounds: Bounds, key: Option<&'a str>, epoch: &'a [u8; NAME_BYTES]) -> Keep<'a> {
-    Keep { bounds, idempotency_key: key, epoch, has_old: false }
+fn keep<'a>(common: &'a CommonArguments, key: Option<&'a str>, epoch: &'a [u8; NAME_BYTES]) -> Keep<'a> {
+    Keep { common, idempotency_key: key, epoch, has_old: false }
 }
 
 /// Publishes, and says where it came to lie.
@@ -65,6 +65,7 @@ fn the_script_gives_the_same_positions_and_keeps_the_same_messages_as_the_log_in
     let mut epochs = 0;
     for size in [1, 2, 7, 8, 9, 40] {
         let bounds = Bounds { size, ttl_ms: 60_000 };
+        let common = CommonArguments::new(bounds, KEYS.prefix);
         redis.run(&["FLUSHDB"]);
         let mut model: Option<Log<String>> = None;
         let mut under = term(TERMS[0]);
@@ -89,7 +90,7 @@ fn the_script_gives_the_same_positions_and_keeps_the_same_messages_as_the_log_in
                 Appended::New(position) => Published::Now { nodes: 0, position },
                 Appended::Known(position) => Published::Before(Some(position)),
             };
-            assert_eq!(append(&redis, under, &message, keep(bounds, key, &name)), expected, "{size} {step}");
+            assert_eq!(append(&redis, under, &message, keep(&common, key, &name)), expected, "{size} {step}");
             let from = below(&mut random, log_of_it.meta().offset + 2) + 1;
             let part = log(&redis, from, size);
             assert_eq!(part.meta.as_ref(), Some(log_of_it.meta()));
@@ -107,10 +108,11 @@ fn the_script_gives_the_same_positions_and_keeps_the_same_messages_as_the_log_in
 fn a_topic_remembers_its_last_terms_and_no_field_of_older_ones() {
     let redis = redis();
     let bounds = Bounds { size: 10, ttl_ms: 60_000 };
+    let common = CommonArguments::new(bounds, KEYS.prefix);
     for number in 0..3 * MAX_TERMS {
         let under = Term::new(format!("{number:08}").as_bytes()).unwrap();
         for _ in 0..2 {
-            append(&redis, under, "x", keep(bounds, None, b"epoch000"));
+            append(&redis, under, "x", keep(&common, None, b"epoch000"));
         }
     }
     let meta = log(&redis, 1, 10).meta.unwrap();
@@ -122,13 +124,13 @@ fn a_topic_remembers_its_last_terms_and_no_field_of_older_ones() {
 #[test]
 fn a_master_that_a_topic_comes_back_to_begins_a_term_that_the_topic_did_not_have() {
     let redis = redis();
-    let bounds = Bounds { size: 100, ttl_ms: 60_000 };
+    let common = CommonArguments::new(Bounds { size: 100, ttl_ms: 60_000 }, KEYS.prefix);
     let mut given = Vec::new();
     // As a slot of a cluster goes from one master to the other and back.
     for turn in 0..2 * MAX_TERMS {
         for _ in 0..2 {
             let under = term(TERMS[turn % 2]);
-            match append(&redis, under, "x", keep(bounds, None, b"epoch000")) {
+            match append(&redis, under, "x", keep(&common, None, b"epoch000")) {
                 Published::Now { position, .. } => given.push(position),
                 Published::Before(known) => panic!("{known:?}"),
             }
@@ -149,7 +151,8 @@ fn a_master_that_a_topic_comes_back_to_begins_a_term_that_the_topic_did_not_have
 fn what_is_kept_has_its_time_and_the_offset_outlives_the_messages() {
     let redis = redis();
     let bounds = Bounds { size: 10, ttl_ms: 50_000 };
-    let first = append(&redis, term(TERMS[0]), "x", keep(bounds, Some("key"), b"epoch000"));
+    let common = CommonArguments::new(bounds, KEYS.prefix);
+    let first = append(&redis, term(TERMS[0]), "x", keep(&common, Some("key"), b"epoch000"));
     let ttl = |what: &str| redis.ask::<u64>(&["PTTL", &format!("app:history:{what}")]);
     for (what, most) in [
         ("log:user:ada", bounds.ttl_ms),
@@ -160,12 +163,12 @@ fn what_is_kept_has_its_time_and_the_offset_outlives_the_messages() {
     }
     redis.run(&["DEL", "app:history:log:user:ada"]);
     assert_eq!(log(&redis, 1, 10).messages, vec![]);
-    assert_eq!(append(&redis, term(TERMS[0]), "x", keep(bounds, Some("key"), b"epoch001")), {
+    assert_eq!(append(&redis, term(TERMS[0]), "x", keep(&common, Some("key"), b"epoch001")), {
         let Published::Now { position, .. } = first else { panic!("{first:?}") };
         Published::Before(Some(position))
     });
     let Published::Now { position, .. } =
-        append(&redis, term(TERMS[0]), "y", keep(bounds, None, b"epoch001"))
+        append(&redis, term(TERMS[0]), "y", keep(&common, None, b"epoch001"))
     else {
         panic!("it is new")
     };
@@ -177,9 +180,10 @@ fn what_is_kept_has_its_time_and_the_offset_outlives_the_messages() {
 fn messages_are_read_in_parts_of_so_many_and_so_many_bytes_and_each_but_the_last_says_that_there_are_more() {
     let redis = redis();
     let bounds = Bounds { size: 100, ttl_ms: 60_000 };
+    let common = CommonArguments::new(bounds, KEYS.prefix);
     let large = "x".repeat(100_000);
     for message in ["1", "2", &large, &large, &large, &large, "7"] {
-        append(&redis, term(TERMS[0]), message, keep(bounds, None, b"epoch000"));
+        append(&redis, term(TERMS[0]), message, keep(&common, None, b"epoch000"));
     }
     let part = |from, most| log_part(&run(&redis, |out| read(out, KEYS, from, most, 100)), None).unwrap();
     let offsets = |part: &LogPart| part.messages.iter().map(|(offset, _)| *offset).collect::<Vec<_>>();
@@ -205,7 +209,7 @@ fn a_command_is_read_back_and_gets_the_term_of_the_master_that_it_is_written_to(
             &mut command,
             topic,
             &[b"b", b"\0\r\n"],
-            keep(Bounds { size: 5, ttl_ms: 9 }, key, b"epoch000"),
+            keep(&CommonArguments::new(Bounds { size: 5, ttl_ms: 9 }, "app:"), key, b"epoch000"),
         );
         let expected = Some((channel.as_bytes(), b"b\0\r\n".as_slice()));
         assert_eq!(read_publish(&command), expected);

@@ -5,7 +5,7 @@ use crate::tests::versions::golden::{Envelope, Meaning, PLAIN, POSITIONED, envel
 use crate::tests::versions::v0_1;
 
 /// The newest format that this version reads. All before belong to it.
-const NEWEST: u32 = PLAIN;
+const NEWEST: u32 = POSITIONED;
 
 fn channel_of(envelope: &Envelope) -> &str {
     envelope.channel.split_once(':').map_or(&envelope.channel, |(kind, _)| kind)
@@ -13,6 +13,9 @@ fn channel_of(envelope: &Envelope) -> &str {
 
 /// The meaning of a payload, read by this version.
 fn read(kind: &str, payload: &[u8]) -> Result<Meaning, &'static str> {
+    if let ("user" | "room", Some((position, payload))) = (kind, read_position(payload)) {
+        return Ok(Meaning::Positioned(position, read(kind, payload)?.into()));
+    }
     let control = match kind {
         "user" => payload.strip_prefix(CONTROL),
         "control" | "node" => Some(payload),
