@@ -2,6 +2,7 @@
 
 mod calls;
 mod faults;
+mod history;
 mod misbehaviour;
 
 use std::time::Duration;

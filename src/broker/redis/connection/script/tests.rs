@@ -121,6 +121,22 @@ fn a_topic_remembers_its_last_terms_and_no_field_of_older_ones() {
 }
 
 #[test]
+fn a_topic_that_comes_back_to_an_earlier_master_goes_on_under_its_present_term() {
+    let redis = redis();
+    let common = CommonArguments::new(Bounds { size: 100, ttl_ms: 60_000 }, KEYS.prefix);
+    // As a slot of a cluster goes from one master to the other and back; or a link knows an earlier term still.
+    for (number, turn) in [0, 1, 0, 1, 1, 0].into_iter().enumerate() {
+        match append(&redis, term(TERMS[turn]), "x", keep(&common, None, b"epoch000")) {
+            Published::Now { position, .. } => {
+                assert_eq!(position.term, term(TERMS[number.min(1)]));
+                assert_eq!(log(&redis, 1, 100).meta.unwrap().last(), position);
+            }
+            Published::Before(known) => panic!("{known:?}"),
+        }
+    }
+}
+
+#[test]
 fn what_is_kept_has_its_time_and_the_offset_outlives_the_messages() {
     let redis = redis();
     let bounds = Bounds { size: 10, ttl_ms: 50_000 };
