@@ -1,7 +1,8 @@
 // `node benches/redis.mjs`: Redis' CPU time for a publish with a history and for one without. See README.md, "A history's price".
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { captureCommands, userName } from './runner/commands.mjs';
+import { cpuNanos } from './runner/cpu.mjs';
 import { endAll, start } from './runner/processes.mjs';
 import { startRedis } from './runner/redis.mjs';
 import { connect, encode } from './runner/resp.mjs';
@@ -47,13 +48,6 @@ function options() {
     together: values.together,
     scripts: values.script,
   };
-}
-
-/** CPU time of a process so far, all threads, in nanoseconds. It is exact while the process sleeps. */
-function cpuNanos(pid) {
-  return readdirSync(`/proc/${pid}/task`)
-    .map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[0]))
-    .reduce((sum, nanos) => sum + nanos, 0);
 }
 
 /** Jiffies of 10 ms that all processors have worked. */

@@ -58,13 +58,15 @@ const history = (name, connections, inFlight) => ({
   load: ['echo', '--size', '128', '--in-flight', String(inFlight), '--connections', String(connections)],
   brief: (run) => `${perMessage(run)}, Redis ${micros(run.redis_us_per_message)} us`,
   inTurns: true,
+  // Latencies over Redis are longer, and no message may take a whole turn.
+  turnS: 1,
 });
 
 /**
  * name: for `--only`; title: in the table; servers: those that can do it; cores: for `taskset`;
  * mode, flags: of the server; own: more of those, by server; node: flags of Node itself, where the server runs on it; load: of the generator; client: more of
  * those, by server; cost: the field that ratios are made of; brief: a run in a line; timed: takes --seconds and --warmup;
- * inTurns: all servers run at once and are driven by turns; once: not repeated; redis: a Redis runs on the generator's core; processes: of the server, of which the first gets the load.
+ * inTurns: all servers run at once and are driven by turns, of turnS seconds; once: not repeated; redis: a Redis runs on the generator's core; processes: of the server, of which the first gets the load.
  */
 export const WORKS = [
   {
