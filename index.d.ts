@@ -1371,7 +1371,8 @@ export interface Delivery {
   /**
    * The place of the message in the history of its user or room, such as `'k3f9x2ab.7c1d09aa.1042'`, for
    * {@link HistoryPageOptions.after}. Positions can be compared for equality only. `null` if it has none: nothing is kept of
-   * the topic, the call had `history: false`, or `status` is not `'published'`.
+   * the topic, the call had `history: false`, `status` is not `'published'`, or a server of version 0.1 shares the Redis, which can't
+   * read positions.
    */
   position: string | null;
   /**
