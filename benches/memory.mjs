@@ -53,7 +53,6 @@ async function fill(manager, user, count, text) {
 
 /** Bytes of a topic, by `MEMORY USAGE` of its keys and by the growth of the whole Redis. */
 async function measure(url, control, size, payload, topics) {
-  await control.command('FLUSHALL');
   const manager = new WebSocketManager(createServer(), {
     auth: 'anonymous',
     threads: 1,
@@ -62,6 +61,9 @@ async function measure(url, control, size, payload, topics) {
   });
   try {
     await manager.ready();
+    // The connections' buffers grow with the first messages.
+    await fill(manager, 'nobody', AT_ONCE, 'm'.repeat(payload));
+    await control.command('FLUSHALL');
     const used = async () =>
       Number(/used_memory:(\d+)/.exec(String(await control.command('INFO', 'memory')))[1]);
     const before = await used();

@@ -182,7 +182,6 @@ export const WORKS = [
   relay(8),
   history('history', 200, 1),
   history('history', 200, 8),
-  history('history', 200, 64),
   history('batch', 1, 1),
   history('batch', 1, 8),
   history('batch', 1, 64),
