@@ -75,7 +75,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
    * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` (nobody got it) or `ERR_UNCERTAIN` with `require: 'cluster'` only
-   * @throws (rejects) Error `ERR_NO_HISTORY` for an `idempotencyKey` where nothing is kept: nobody got it
+   * @throws (rejects) TypeError `ERR_NO_HISTORY` for an `idempotencyKey` where nothing is kept: nobody got it
    * @throws (rejects) Error `ERR_BROKER_FULL` if Redis can't keep the message in its history: nobody got it
    * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
@@ -106,7 +106,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @returns at most `limit` messages behind the position `after`; without `after`, beginning with the oldest
    * @throws (rejects) TypeError `ERR_INVALID_ARG`, also if `after` is no position; `ERR_UNKNOWN_OPTION`
    * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
-   * @throws (rejects) Error `ERR_NO_HISTORY` if the option `history` keeps nothing of this user or room
+   * @throws (rejects) TypeError `ERR_NO_HISTORY` if the option `history` keeps nothing of this user or room
    * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` if Redis is away, `ERR_BROKER_OVERLOADED`
    * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    *

@@ -229,7 +229,7 @@ describe('an idempotency key', () => {
     const { client, connection } = await pair();
     for (const room of ['news', 'chat:1', 'elsewhere']) connection.join(room);
     const options = { idempotencyKey: 'k' };
-    const error = expect.objectContaining({ name: 'Error', code: 'ERR_NO_HISTORY' });
+    const error = expect.objectContaining({ name: 'TypeError', code: 'ERR_NO_HISTORY' });
     await expect(manager.sendToRoom('news', 'x', options)).rejects.toEqual(error);
     await expect(manager.sendToRoom('elsewhere', 'x', options)).rejects.toEqual(error);
     await expect(manager.sendToRoom('chat:1', 'x', { ...options, history: false })).rejects.toEqual(error);

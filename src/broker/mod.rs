@@ -102,7 +102,7 @@ pub struct PublishOptions<'a> {
     pub is_strict: bool,
     /// It gets no place in the history of its topic, even if the topic has one.
     pub is_fleeting: bool,
-    /// Of several messages with the same one for a topic only the first is published. At most
+    /// Of several messages with the same one for a topic only the first is published; strict in any case. At most
     /// [`MAX_KEY_BYTES`](history::MAX_KEY_BYTES).
     pub idempotency_key: Option<&'a str>,
 }
@@ -115,7 +115,7 @@ impl PublishOptions<'_> {
             (None, _) => Ok(()),
             (Some(_), Some(topic)) if !self.is_fleeting => history.check(topic).map(drop),
             (Some(_), _) => {
-                let text = "an idempotencyKey needs a history, which a broadcast and a call with history: false have not";
+                let text = "idempotencyKey can't be used with history: false";
                 Err(Error::new(Code::NoHistory, text))
             }
         }

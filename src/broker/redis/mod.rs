@@ -240,7 +240,8 @@ impl Fanout<Handle> for RedisBroker {
         options: PublishOptions<'_>,
     ) -> Result<Reply, Error> {
         options.check(&self.router.config.history, channel)?;
-        let strict = options.is_strict;
+        // Sent again, what only connections here got would reach them twice.
+        let strict = options.is_strict || options.idempotency_key.is_some();
         let kept = self.kept_of(channel).filter(|_| !options.is_fleeting);
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
