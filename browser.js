@@ -63,6 +63,8 @@ const ErrorCode = Object.freeze(
       'ERR_UNCERTAIN',
       'ERR_BROKER_OVERLOADED',
       'ERR_NOT_REPRESENTABLE',
+      'ERR_NO_HISTORY',
+      'ERR_BROKER_FULL',
       'ERR_BROKER_CONNECT',
       'ERR_BROKER_AUTH',
       'ERR_BROKER_TOO_OLD',

@@ -75,9 +75,11 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @throws (rejects) TypeError `ERR_NOT_REPRESENTABLE` for binary data with `redis.routing: 'shared'`
    * @throws (rejects) Error `ERR_BROKER_OVERLOADED` if `redis.pendingBytes` wait for Redis already: nobody got it
    * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` (nobody got it) or `ERR_UNCERTAIN` with `require: 'cluster'` only
+   * @throws (rejects) TypeError `ERR_NO_HISTORY` for an `idempotencyKey` where nothing is kept: nobody got it
+   * @throws (rejects) Error `ERR_BROKER_FULL` if Redis can't keep the message in its history: nobody got it
    * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
    */
-  sendToUser(userId: string | number, data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
+  sendToUser(userId: string | number, data: Sendable, options?: SendOptions): Promise<Delivery>;
 
   /**
    * Sends to all connections in a room, on whichever servers they are.
@@ -86,15 +88,34 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
    * @param data - see {@link Sendable}
    * @throws (rejects) as {@link WebSocketManager.sendToUser}
    */
-  sendToRoom(room: string | number, data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
+  sendToRoom(room: string | number, data: Sendable, options?: SendOptions): Promise<Delivery>;
 
   /**
-   * Sends to every connection of every server. The message is encoded once, however many get it.
+   * Sends to every connection of every server. The message is encoded once, however many get it. It is in no history.
    *
    * @param data - see {@link Sendable}
    * @throws (rejects) as {@link WebSocketManager.sendToUser}
    */
   broadcast(data: Sendable, options?: DeliveryOptions): Promise<Delivery>;
+
+  /**
+   * Reads the kept messages of a user or a room, in their order, see the option `history`. It asks nobody whether they may be
+   * read: check that before you serve them to a client.
+   *
+   * @param topic - whose: `{ userId }` or `{ room }`
+   * @returns at most `limit` messages behind the position `after`; without `after`, beginning with the oldest
+   * @throws (rejects) TypeError `ERR_INVALID_ARG`, also if `after` is no position; `ERR_UNKNOWN_OPTION`
+   * @throws (rejects) RangeError `ERR_ARG_OUT_OF_RANGE`
+   * @throws (rejects) TypeError `ERR_NO_HISTORY` if the option `history` keeps nothing of this user or room
+   * @throws (rejects) Error `ERR_BROKER_UNAVAILABLE` if Redis is away, `ERR_BROKER_OVERLOADED`
+   * @throws (rejects) Error `ERR_CLOSED` once the manager is closed, see {@link WebSocketManager.close}
+   *
+   * @example
+   * ```js
+   * const { messages, position, recovered, hasMore } = await manager.history({ userId: '42' }, { after });
+   * ```
+   */
+  history(topic: HistoryTopic, options?: HistoryPageOptions): Promise<HistoryPage>;
 
   /**
    * Publishes JSON on a channel of the application's own, for any subscriber of Redis: see {@link RedisPubSub}. Without Redis
@@ -523,6 +544,12 @@ export interface WebSocketManagerEvents<Data = unknown> {
    */
   broker: [status: BrokerStatus];
   /**
+   * Messages of a history did not arrive at this server, or may not have: its connections of that user or room have a gap
+   * there. See {@link Missed} for why. Everything else that the option `history` covers has arrived, once and in its order. It
+   * is never emitted without Redis. Without a listener, the gaps of a second become one process warning.
+   */
+  missed: [missed: Missed];
+  /**
    * Something failed: a listener (`ERR_LISTENER`); `auth.authenticate` (`ERR_AUTH_FAILED`, `ERR_INVALID_IDENTITY`); the
    * takeover of a socket (`ERR_HANDOVER`); or a message from Redis was skipped (`ERR_BAD_MESSAGE`, at most one event a second).
    * Without a listener the event becomes a process warning instead of an exception, because a client can make a listener fail
@@ -746,6 +773,18 @@ export interface WebSocketManagerOptions<Data = unknown> {
    */
   relay?: 'user' | 'rooms' | false | undefined;
   /**
+   * The messages that are kept for a while after they were sent, of users and of rooms: those of `sendToUser` and `sendToRoom`,
+   * and those that the option `relay` passes on. Each gets a position, see {@link Delivery.position}.
+   * {@link WebSocketManager.history} reads them, and servers make up by them for what they missed while a link to Redis was
+   * down, see {@link WebSocketManagerEvents.missed}. `true` is `{}`: of all users and all rooms. `false`: nothing is kept.
+   *
+   * All servers that share a Redis need the same value. It can't be used together with `redis.routing: 'shared'`. Without Redis
+   * the messages are in this process, and end with it.
+   *
+   * @defaultValue `false`
+   */
+  history?: boolean | HistoryOptions | undefined;
+  /**
    * The Redis through which servers reach each other's connections. `false`: none, without a warning.
    *
    * @defaultValue `{ url: process.env.REDIS_URL }` if that is set; else `false`
@@ -758,6 +797,55 @@ export interface WebSocketManagerOptions<Data = unknown> {
    * @defaultValue the number of available cores, at most 4
    */
   threads?: number | undefined;
+}
+
+/** Amount that is kept of a user or a room. */
+export interface HistoryBounds {
+  /**
+   * The last messages that are kept of a user or a room. 1 to 100,000. Each takes the memory of its data and some bytes more,
+   * in Redis, or without Redis in this process.
+   *
+   * @defaultValue for one kind of topics or a pattern, that of {@link HistoryOptions}; there `100`
+   */
+  size?: number | undefined;
+  /**
+   * Time from the last message of a user or a room until all of its kept messages are dropped. Milliseconds, 1,000 to
+   * 2,592,000,000 (30 days).
+   *
+   * @defaultValue for one kind of topics or a pattern, that of {@link HistoryOptions}; there `300000`
+   */
+  ttlMs?: number | undefined;
+}
+
+/** Messages that are kept. `size` and `ttlMs` hold for users and for rooms, unless these have their own. */
+export interface HistoryOptions extends HistoryBounds {
+  /**
+   * The amount that is kept of each user. `true` is `{}`. `false`: nothing.
+   *
+   * @defaultValue `true`
+   */
+  users?: boolean | HistoryBounds | undefined;
+  /**
+   * The amount that is kept of each room: of all rooms alike, or by their names. `true` is `{}`. `false`: nothing.
+   *
+   * By their names, it is an object of at most 64 patterns, each with a value for the rooms whose names fit it. The first one
+   * that a name fits counts. A room that fits none has no history; a last pattern `'**'` fits every room. A pattern has
+   * segments between colons. `*` stands for one segment, whatever it is, and `**` for any number of segments, also for none:
+   * `'chat:*'` fits `chat:7`, and `'chat:**'` fits `chat`, `chat:7` and `chat:7:typing`. The order is that of the object's
+   * keys, in which JavaScript puts whole numbers first. `size` and `ttlMs` are patterns only if they have the value of one, or
+   * if there are others.
+   *
+   * @defaultValue `true`
+   */
+  rooms?: boolean | HistoryBounds | Readonly<Record<string, boolean | HistoryBounds>> | undefined;
+  /**
+   * True if the Redis loses no message that it has acknowledged, not even when a replica takes its place or it restarts. The
+   * servers then don't tell of a gap each time that this happens. A Redis that replicates asynchronously, as it does by itself,
+   * is none of these. Messages that differ from what this server had are told of all the same.
+   *
+   * @defaultValue `false`
+   */
+  trustFailover?: boolean | undefined;
 }
 
 /**
@@ -1245,6 +1333,25 @@ export interface DeliveryOptions {
   require?: 'cluster' | undefined;
 }
 
+/** Options of a delivery to a user or a room. */
+export interface SendOptions extends DeliveryOptions {
+  /**
+   * `false`: the message gets no place in the history. It is for what is worth nothing later, such as "is typing". It may
+   * arrive out of its order with those that have a place, and servers don't make up for it.
+   *
+   * @defaultValue `true`, which has no effect where nothing is kept
+   */
+  history?: boolean | undefined;
+  /**
+   * Names the message among those of its user or room: of several with the same name only the first is published. Give it one,
+   * such as the id of an order and its state, to send a message again whose call rejected or was `'uncertain'`. The name is
+   * kept for `ttlMs` of the history, at least for five minutes. 1 to 256 bytes of UTF-8.
+   *
+   * @defaultValue none
+   */
+  idempotencyKey?: string | undefined;
+}
+
 /** Result of a delivery. It never says more than is known. */
 export interface Delivery {
   /**
@@ -1261,7 +1368,109 @@ export interface Delivery {
   nodes: number | null;
   /** Connections of this process that the message was for. It says nothing about arrivals. */
   local: number;
+  /**
+   * The place of the message in the history of its user or room, such as `'k3f9x2ab.7c1d09aa.1042'`, for
+   * {@link HistoryPageOptions.after}. Positions can be compared for equality only. `null` if it has none: nothing is kept of
+   * the topic, the call had `history: false`, `status` is not `'published'`, or a server of version 0.1 shares the Redis, which can't
+   * read positions.
+   */
+  position: string | null;
+  /**
+   * `true` if a message with the same `idempotencyKey` was published before: this one was not. `position` is then the earlier
+   * one's, `nodes` is `null` and `local` 0, because nobody was handed anything now. Left out otherwise.
+   */
+  repeated?: true;
 }
+
+/** A user or a room, for {@link WebSocketManager.history}. */
+export type HistoryTopic =
+  | {
+      /** 1 to 256 bytes of UTF-8; an integer becomes decimal. */
+      userId: string | number;
+      /** Only without `userId`. */
+      room?: undefined;
+    }
+  | {
+      /** 1 to 256 bytes of UTF-8; an integer becomes decimal. */
+      room: string | number;
+      /** Only without `room`. */
+      userId?: undefined;
+    };
+
+/** Options of {@link WebSocketManager.history}. */
+export interface HistoryPageOptions {
+  /**
+   * A position: the messages behind it are meant. It is one of the same user or room, from {@link HistoryPage},
+   * {@link Delivery} or {@link Missed}.
+   *
+   * @defaultValue none: beginning with the oldest message
+   */
+  after?: string | undefined;
+  /**
+   * Most messages of the page. 1 to 1,000. The page is in memory as a whole, so keep it small if messages are large.
+   *
+   * @defaultValue `100`
+   */
+  limit?: number | undefined;
+}
+
+/** Result of {@link WebSocketManager.history}. */
+export interface HistoryPage {
+  /** The messages, in their order. */
+  messages: HistoryMessage[];
+  /**
+   * Where to read on: pass it as `after`. It is the position of the last of `messages`, or without any that of the topic's last
+   * one. `null` if the topic has no message.
+   */
+  position: string | null;
+  /** False if messages between `after` and the first of `messages` are missing, or may be. Always true without `after`. */
+  recovered: boolean;
+  /** Why it is not `recovered`. */
+  reason?: MissedReason;
+  /** True if there are more messages behind `position`. */
+  hasMore: boolean;
+}
+
+/** A kept message. */
+export interface HistoryMessage {
+  /** Text as a string, binary as a Buffer: as the connections got it. */
+  data: string | Buffer;
+  /** See {@link Delivery.position}. */
+  position: string;
+}
+
+/**
+ * Why messages are missing, or may be:
+ *
+ * - `'failover'`: Redis restarted, or a replica took its place, and may have lost messages that it had acknowledged.
+ * - `'emptied'`: the history is another one. Redis has lost the former, or, without Redis, the process was restarted.
+ * - `'trimmed'`: they were not kept for so long: there were more than `size`, or `ttlMs` has passed.
+ * - `'unreadable'`: Redis refuses to have them read.
+ */
+export type MissedReason = 'failover' | 'emptied' | 'trimmed' | 'unreadable';
+
+/** Argument of the event {@link WebSocketManagerEvents.missed}. */
+export type Missed = (
+  | {
+      /** The user whose messages they are. */
+      userId: string;
+      /** Left out for a user. */
+      room?: undefined;
+    }
+  | {
+      /** The room whose messages they are. */
+      room: string;
+      /** Left out for a room. */
+      userId?: undefined;
+    }
+) & {
+  /** Why. */
+  reason: MissedReason;
+  /** The last message before the gap that arrived here; `null` if none had. */
+  after: string | null;
+  /** The last message of the gap: those behind it arrive. `null` if the topic has no message now. */
+  position: string | null;
+};
 
 /** Result of {@link WebSocketManager.countConnections}. */
 export interface ConnectionCount {
@@ -1635,6 +1844,10 @@ export interface BrokerStats {
   gaps: number;
   /** Connections that were opened before their subscription was confirmed, because Redis was away or slow. */
   unconfirmed: number;
+  /** Messages that did not come in their order, and were repaired from a history. */
+  repaired: number;
+  /** Events `missed`. */
+  missed: number;
 }
 
 /** Error that this package throws, rejects with and emits. */
@@ -1688,6 +1901,16 @@ export const ErrorCode: {
   readonly ERR_BROKER_OVERLOADED: 'ERR_BROKER_OVERLOADED';
   /** `redis.routing` is `'shared'`, whose messages can't carry binary data: nothing was published. */
   readonly ERR_NOT_REPRESENTABLE: 'ERR_NOT_REPRESENTABLE';
+  /**
+   * The option `history` keeps nothing of this user or room, or the call had `history: false` and an `idempotencyKey`: nothing
+   * was published.
+   */
+  readonly ERR_NO_HISTORY: 'ERR_NO_HISTORY';
+  /**
+   * Redis can't keep the message: it is out of memory, or has too few replicas (`min-replicas-to-write`). Nothing was
+   * published.
+   */
+  readonly ERR_BROKER_FULL: 'ERR_BROKER_FULL';
   /** Redis can't be reached, or the connection to it was lost. */
   readonly ERR_BROKER_CONNECT: 'ERR_BROKER_CONNECT';
   /** Redis refused the user name and password, or a command for lack of permission. */

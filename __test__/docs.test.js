@@ -152,7 +152,18 @@ describe('index.d.ts', () => {
   test('has every event that there is, each with a comment', () => {
     const events = interfaces.get('WebSocketManagerEvents').members;
     expect(events.map((member) => member.name.getText())).toEqual([
-      ...['connection', 'message', 'disconnect', 'slow', 'pong', 'drain', 'refused', 'broker', 'error'],
+      ...[
+        'connection',
+        'message',
+        'disconnect',
+        'slow',
+        'pong',
+        'drain',
+        'refused',
+        'broker',
+        'missed',
+        'error',
+      ],
     ]);
     for (const event of events) expect(docOf(event).text).not.toBe('');
   });

@@ -12,7 +12,7 @@ async function users(options) {
   return { ...context, join: (name) => context.pair({}, `${context.url}?${name}`) };
 }
 
-const published = (local) => ({ status: 'published', nodes: local > 0 ? 1 : 0, local });
+const published = (local) => ({ status: 'published', nodes: local > 0 ? 1 : 0, local, position: null });
 
 describe('data', () => {
   const bytes = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
@@ -314,7 +314,12 @@ describe('disconnectUser', () => {
     const { manager, join } = await users();
     const [a1, a2] = [await join('alice'), await join('alice')];
     await join('bob');
-    expect(await manager.disconnectUser('alice')).toEqual({ status: 'published', nodes: 1, local: 2 });
+    expect(await manager.disconnectUser('alice')).toEqual({
+      status: 'published',
+      nodes: 1,
+      local: 2,
+      position: null,
+    });
     expect([await a1.client.closed, await a2.client.closed]).toEqual(
       Array(2).fill({ code: 4002, reason: '' }),
     );

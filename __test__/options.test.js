@@ -18,6 +18,11 @@ const notAnObject = [5, 'text', null, true, () => {}, [], new Date(0), new Uint8
 
 const nonEmpty = { wrong: [5, null, {}], outside: [''], right: ['x', undefined] };
 
+const size = integer(1, 100_000);
+const ttlMs = integer(1000, 2_592_000_000);
+/** No object, and no boolean. */
+const notKept = notAnObject.filter((each) => each !== true);
+
 /**
  * Every option: values of the wrong type, values of the right type that are not permitted, values that are.
  * Below `auth.jwt`, next to a secret.
@@ -178,6 +183,30 @@ const OPTIONS = {
   'limits.eventBytesPerConnection': integer(1024, 1_073_741_824),
   'limits.eventBytes': integer(65_536, 4_294_967_296),
   'limits.readBufferBytes': integer(1, 16_777_216),
+  history: { wrong: notKept, outside: [], right: [true, false, {}, undefined] },
+  'history.size': size,
+  'history.ttlMs': ttlMs,
+  'history.users': { wrong: notKept, outside: [], right: [true, false, {}, { size: 5 }, undefined] },
+  'history.users.size': size,
+  'history.users.ttlMs': ttlMs,
+  'history.rooms': {
+    wrong: [...notKept, { a: 5 }, { a: null }, { size: 5, a: true }, { a: { ttlMs: '5' } }],
+    outside: [
+      { 'a*': true },
+      { '': true },
+      { a: { size: 0 } },
+      Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`r${i}`, true])),
+      Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`r${i}`, true])),
+    ],
+    right: [
+      ...[true, false, {}, { size: 5, ttlMs: 1000 }, undefined],
+      { 'chat:private': false, 'chat:*': true, '**': { size: 5 }, 'a\0\ud800': true, size: { size: 3 } },
+    ],
+  },
+  // Of another type than bounds have, it is a pattern.
+  'history.rooms.size': { ...size, wrong: ['5', null, () => {}, 5n] },
+  'history.rooms.ttlMs': { ...ttlMs, wrong: ['5', null, () => {}, 5n] },
+  'history.trustFailover': { wrong: [5, null, 'yes', {}], outside: [], right: [true, false, undefined] },
   relay: { wrong: [5, null, true, {}, []], outside: ['', 'all'], right: ['user', 'rooms', false, undefined] },
   threads: { ...integer(1, 64), right: [1, 2, undefined] },
 };
@@ -264,6 +293,8 @@ describe('options', () => {
     [{ auth: { JWT: {} } }, 'auth.jwt'],
     [{ auth: { jwt: { secret: SECRET, issuers: [] } } }, 'auth.jwt.issuer'],
     [{ maxPayload: 1 }, 'limits.maxPayload'],
+    [{ history: { room: true } }, 'history.rooms'],
+    [{ history: { rooms: { 'chat:*': { sizes: 5 } } } }, "history.rooms['chat:*'].size"],
     [{ 'limits.maxPayload': 1 }, undefined],
     [{ undefined: undefined }, undefined],
   ])('that do not exist are named: %j', (options, meant) => {

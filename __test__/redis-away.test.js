@@ -136,10 +136,30 @@ describe('while Redis is away', () => {
     expect(down.since).toBeLessThanOrEqual(Date.now());
     expect(down.gapSince).toBeUndefined();
 
-    expect(await one.manager.sendToUser('ada', '1')).toEqual({ status: 'local', nodes: null, local: 1 });
-    expect(await one.manager.sendToUser('bob', 'lost')).toEqual({ status: 'local', nodes: null, local: 0 });
-    expect(await two.manager.sendToRoom('tea', '2')).toEqual({ status: 'local', nodes: null, local: 1 });
-    expect(await one.manager.broadcast('3')).toEqual({ status: 'local', nodes: null, local: 1 });
+    expect(await one.manager.sendToUser('ada', '1')).toEqual({
+      status: 'local',
+      nodes: null,
+      local: 1,
+      position: null,
+    });
+    expect(await one.manager.sendToUser('bob', 'lost')).toEqual({
+      status: 'local',
+      nodes: null,
+      local: 0,
+      position: null,
+    });
+    expect(await two.manager.sendToRoom('tea', '2')).toEqual({
+      status: 'local',
+      nodes: null,
+      local: 1,
+      position: null,
+    });
+    expect(await one.manager.broadcast('3')).toEqual({
+      status: 'local',
+      nodes: null,
+      local: 1,
+      position: null,
+    });
     const unavailable = { name: 'Error', code: 'ERR_BROKER_UNAVAILABLE' };
     const strict = { require: 'cluster' };
     await expect(one.manager.sendToUser('ada', 'no', strict)).rejects.toMatchObject(unavailable);
@@ -194,7 +214,12 @@ describe('while Redis is away', () => {
     // Nobody, if not everybody can be.
     const strict = one.manager.disconnectUser('ada', undefined, undefined, { require: 'cluster' });
     await expect(strict).rejects.toMatchObject({ code: 'ERR_BROKER_UNAVAILABLE' });
-    expect(await one.manager.disconnectUser('ada', 4003)).toEqual({ status: 'local', nodes: null, local: 1 });
+    expect(await one.manager.disconnectUser('ada', 4003)).toEqual({
+      status: 'local',
+      nodes: null,
+      local: 1,
+      position: null,
+    });
     expect((await ada.closed).code).toBe(4003);
   });
 
@@ -226,7 +251,8 @@ describe('while Redis is away', () => {
     const down = one.statuses.down();
     await redis.kill();
     await down;
-    for (const send of sends) expect(await send).toEqual({ status: 'uncertain', nodes: null, local: 1 });
+    for (const send of sends)
+      expect(await send).toEqual({ status: 'uncertain', nodes: null, local: 1, position: null });
     await expect(strictly).rejects.toMatchObject({ name: 'Error', code: 'ERR_UNCERTAIN' });
     await expect(published).rejects.toMatchObject({ name: 'Error', code: 'ERR_UNCERTAIN' });
     expect((await one.manager.sendToUser('ada', 'first')).status).toBe('local');

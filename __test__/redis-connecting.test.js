@@ -43,7 +43,12 @@ describe('connecting', () => {
     await redis.restart();
     await up;
     await manager.ready();
-    expect(await manager.sendToUser('ada', 'hello')).toEqual({ status: 'published', nodes: 1, local: 1 });
+    expect(await manager.sendToUser('ada', 'hello')).toEqual({
+      status: 'published',
+      nodes: 1,
+      local: 1,
+      position: null,
+    });
     expect(await early.next()).toBe('hello');
   });
 

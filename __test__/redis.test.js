@@ -13,7 +13,7 @@ describe('between servers', () => {
     const laptop = await two.connect('user=ada');
     const other = await two.connect('user=bob');
     const delivery = await one.manager.sendToUser('ada', { n: 1 });
-    expect(delivery).toEqual({ status: 'published', nodes: 2, local: 1 });
+    expect(delivery).toEqual({ status: 'published', nodes: 2, local: 1, position: null });
     await two.manager.sendToUser('ada', Buffer.from([1, 2]));
     await two.manager.sendToUser('bob', 'for bob');
     for (const device of [phone, laptop]) {
@@ -25,7 +25,12 @@ describe('between servers', () => {
 
   test('a message for a user who is nowhere reaches 0 servers', async () => {
     const { one } = await twoServers();
-    expect(await one.manager.sendToUser('nobody', 'x')).toEqual({ status: 'published', nodes: 0, local: 0 });
+    expect(await one.manager.sendToUser('nobody', 'x')).toEqual({
+      status: 'published',
+      nodes: 0,
+      local: 0,
+      position: null,
+    });
   });
 
   test('a message for a room reaches those who are in it, also those who joined later', async () => {
@@ -34,9 +39,19 @@ describe('between servers', () => {
     const met = once(two.manager, 'connection');
     const bob = await two.connect('user=bob');
     const [connection] = await met;
-    expect(await one.manager.sendToRoom('tea', '1')).toEqual({ status: 'published', nodes: 1, local: 1 });
+    expect(await one.manager.sendToRoom('tea', '1')).toEqual({
+      status: 'published',
+      nodes: 1,
+      local: 1,
+      position: null,
+    });
     connection.join('tea');
-    expect(await two.manager.sendToRoom('tea', '2')).toEqual({ status: 'published', nodes: 2, local: 1 });
+    expect(await two.manager.sendToRoom('tea', '2')).toEqual({
+      status: 'published',
+      nodes: 2,
+      local: 1,
+      position: null,
+    });
     expect([await ada.next(), await ada.next(), await bob.next()]).toEqual(['1', '2', '2']);
   });
 
@@ -47,7 +62,12 @@ describe('between servers', () => {
       await two.connect('user=bob'),
       await two.connect('user=cyd'),
     ];
-    expect(await two.manager.broadcast('all')).toEqual({ status: 'published', nodes: 2, local: 2 });
+    expect(await two.manager.broadcast('all')).toEqual({
+      status: 'published',
+      nodes: 2,
+      local: 2,
+      position: null,
+    });
     for (const client of clients) expect(await client.next()).toBe('all');
   });
 

@@ -28,6 +28,29 @@ export class Plan {
     return user % this.rooms;
   }
 
+  /** Of every other room less is kept than of the rest, if anything is. */
+  isSmall(target) {
+    return this.isRoom(target) && target % 2 === 1;
+  }
+
+  isRoom(target) {
+    return target >= this.users && target < this.targets - 1;
+  }
+
+  /** A room's name, by its target. */
+  roomName(target) {
+    return this.isSmall(target) ? `small:${target}` : `large:${target}`;
+  }
+
+  /** The target whose room has this name. */
+  roomTarget(name) {
+    return Number(name.slice(name.indexOf(':') + 1));
+  }
+
+  target(stream) {
+    return stream % this.targets;
+  }
+
   stream(source, target) {
     return source * this.targets + target;
   }

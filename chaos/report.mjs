@@ -1,29 +1,30 @@
 // What came of the run: a row per fault, and what broke a promise.
-import { BROKEN, REPORTED } from './ledger.mjs';
-
-/** Redis is back: so long may it take until messages flow again … */
-const BACK_MS = 1000;
-/** … and what is sent so shortly before the next fault may meet that. */
+/** What is sent so shortly before the next fault may meet that. */
 const MARGIN_MS = 500;
 /** A link that looks alive and is dead is found within so long. */
 const FOUND_MS = 5000;
-
-const COUNTS = ['delivered', ...REPORTED, ...BROKEN, 'late'];
+/** A message that arrives so long after its promise was settled came by repair. */
+const REPAIR_MS = 250;
 
 /** Puts messages into the time of the fault that they met, and counts. */
 export class Report {
   #faults;
+  #rules;
+  #counts;
   #stalls;
   /** What broke a promise, in words. */
   violations = [];
 
   /**
+   * @param rules - see rules.mjs
    * @param faults - `{ name, detail, start, back, found }` in their order, a calm time first
    * @param end - when traffic stopped
    * @param gaps - those that each server told of
    * @param stalls - see stalls.mjs
    */
-  constructor(faults, end, gaps, stalls) {
+  constructor(rules, faults, end, gaps, stalls) {
+    this.#rules = rules;
+    this.#counts = ['delivered', ...rules.reported, ...rules.broken, 'late'];
     this.#stalls = stalls;
     this.#faults = faults.map((fault, index) => {
       const next = faults[index + 1]?.start;
@@ -31,7 +32,7 @@ export class Report {
       return {
         ...fault,
         end: next ?? end,
-        counts: Object.fromEntries(COUNTS.map((outcome) => [outcome, 0])),
+        counts: Object.fromEntries(this.#counts.map((outcome) => [outcome, 0])),
         // From each server to the other: when the first message that was sent after Redis was back had arrived.
         flows: [Infinity, Infinity],
         gaps: gaps.map((all) => lengthOf(all.filter(isMet))),
@@ -41,11 +42,18 @@ export class Report {
 
   /** Counts a message for one recipient. */
   take(outcome, message, from, to) {
-    const fault = this.#faults.findLast(({ start }) => start <= message.at) ?? this.#faults[0];
+    const fault = this.#faultAt(message.at);
     fault.counts[outcome] += 1;
-    if (BROKEN.includes(outcome)) {
+    if (this.#rules.broken.includes(outcome)) {
       this.#accuse(outcome, fault, message, from, to);
       return;
+    }
+    if (
+      outcome === 'delivered' &&
+      'repaired' in fault.counts &&
+      message.arrived - message.settled > REPAIR_MS
+    ) {
+      fault.counts.repaired += 1;
     }
     if (outcome === 'delivered' && from !== to && message.at >= fault.back) {
       fault.flows[from] = Math.min(fault.flows[from], message.arrived - fault.back);
@@ -56,40 +64,56 @@ export class Report {
     }
   }
 
-  /** Whether it was sent while all was well, and didn't arrive as if all were. */
-  #isLate(outcome, { at, arrived }, { back, end }) {
-    const isCalm = at >= back + BACK_MS && at <= end - MARGIN_MS;
-    if (!isCalm || (outcome === 'delivered' && arrived - at <= BACK_MS)) return false;
-    return !this.#stalls.within(at - BACK_MS, at + BACK_MS);
+  /** Counts something wrong beside single deliveries, and says what. */
+  blame(outcome, at, text) {
+    const fault = this.#faultAt(at);
+    fault.counts[outcome] += 1;
+    this.violations.push(`${outcome}: ${text}, ${at - fault.start} ms into the time of "${fault.name}"`);
   }
 
-  #accuse(outcome, fault, { stream, device, n, status, at, settled, arrived, opened, left }, from, to) {
+  #faultAt(time) {
+    return this.#faults.findLast(({ start }) => start <= time) ?? this.#faults[0];
+  }
+
+  /** Whether it was sent while all was well, and didn't arrive as if all were. */
+  #isLate(outcome, { at, arrived }, { back, end }) {
+    const isCalm = at >= back + this.#rules.backMs && at <= end - MARGIN_MS;
+    if (!isCalm || (outcome === 'delivered' && arrived - at <= this.#rules.backMs)) return false;
+    return !this.#stalls.within(at - this.#rules.backMs, at + this.#rules.backMs);
+  }
+
+  #accuse(outcome, fault, message, from, to) {
+    const { stream, device, n, at, settled, arrived, opened, left, ...more } = message;
     const since = (time) => (Number.isFinite(time) ? `${time - fault.start} ms` : '-');
     this.violations.push(
       `${outcome}: message ${n} of stream ${stream} from server ${from} for device ${device} of server ${to}, in the ` +
-        `time of "${fault.name}": sent at ${since(at)}, settled as ${status} at ${since(settled)}, ` +
-        `arrived ${since(arrived)}; the device came ${since(opened)} and went ${since(left)}; back ${since(fault.back)}`,
+        `time of "${fault.name}": sent at ${since(at)} as ${more.kind}, settled as ${more.status} ${more.position ?? ''} at ${since(settled)} after ` +
+        `${more.tries}, ` +
+        `arrived ${since(arrived)}; the device came ${since(opened)} and went ${since(left)}; back ${since(fault.back)}` +
+        this.#rules.remark(message, to, fault.start),
     );
   }
 
   /** Judges times. Call once everything is counted. */
   finish() {
     for (const { name, start, back, found, flows } of this.#faults) {
-      if (this.#stalls.within(start, back + BACK_MS)) continue;
+      if (this.#stalls.within(start, back + this.#rules.backMs)) continue;
       for (const ms of found.filter((ms) => ms > FOUND_MS)) {
         this.violations.push(`a dead link was found ${ms} ms after "${name}", not within ${FOUND_MS}`);
       }
       flows.forEach((ms, from) => {
-        if (ms <= BACK_MS) return;
-        this.violations.push(`server ${from} reached the other one ${ms} ms after "${name}", not ${BACK_MS}`);
+        if (ms <= this.#rules.backMs) return;
+        this.violations.push(
+          `server ${from} reached the other one ${ms} ms after "${name}", not ${this.#rules.backMs}`,
+        );
       });
     }
   }
 
   print() {
-    const head = ['', 'fault', '', ...COUNTS, 'found ms', 'flows ms', 'gaps ms'];
+    const head = ['', 'fault', '', ...this.#counts, 'found ms', 'flows ms', 'gaps ms'];
     const rows = this.#faults.map(({ name, detail, counts, found, flows, gaps }, index) => {
-      const values = COUNTS.map((outcome) => counts[outcome]);
+      const values = this.#counts.map((outcome) => counts[outcome]);
       return [
         index,
         name,
@@ -100,7 +124,9 @@ export class Report {
         gaps.join('/'),
       ];
     });
-    const sums = COUNTS.map((outcome) => this.#faults.reduce((sum, { counts }) => sum + counts[outcome], 0));
+    const sums = this.#counts.map((outcome) =>
+      this.#faults.reduce((sum, { counts }) => sum + counts[outcome], 0),
+    );
     const most = (times) => Math.max(0, ...this.#faults.flatMap(times));
     const total = ['', 'all', '', ...sums, most(({ found }) => found), most(({ flows }) => flows), ''];
     printTable([head, ...rows, total]);

@@ -1,10 +1,23 @@
 // npm run test:chaos: two servers, one Redis, many clients, steady traffic, and one fault after the other. See README.md.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FAULTS } from './faults.mjs';
+import { REASONS } from './history-faults.mjs';
+import { HistoryRules } from './history-rules.mjs';
 import { Ledger } from './ledger.mjs';
 import { Plan } from './plan.mjs';
 import { Report } from './report.mjs';
-import { connections, deck, random, rate, redisOptions, seed, short } from './settings.mjs';
+import { Rules } from './rules.mjs';
+import {
+  faults as all,
+  connections,
+  deck,
+  full,
+  history,
+  random,
+  rate,
+  redisOptions,
+  seed,
+  short,
+} from './settings.mjs';
 import { Stage } from './stage.mjs';
 
 /** Without a fault: before the first one, and after each. */
@@ -34,15 +47,16 @@ function foundBy({ worker }) {
 
 /** Does one fault. Answers with what the report wants to know of it. */
 async function strike(name) {
-  const { redis, servers } = stage;
+  const { pair, servers } = stage;
   const workers = servers.map(({ worker }) => worker);
   const start = Date.now();
   const times = [];
   const found = (which) =>
     Promise.all(which.map(async (index) => times.push((await foundBy(servers[index])) - start)));
   const taps = servers.map(({ tap }) => tap);
-  const { detail, back = Date.now() } = await FAULTS[name]({ redis, taps, workers, random, found });
-  return { name, detail, start, back, found: times };
+  const about = { redis: pair.master, pair, stage, taps, workers, random, found };
+  const { detail, back = Date.now() } = await all[name](about);
+  return { name, detail, reasons: REASONS[name] ?? [], start, back, over: Date.now(), found: times };
 }
 
 /** What a server says of itself at the end. */
@@ -54,15 +68,30 @@ function check(number, { connections: open, closed, broker }) {
   if (broker.pending !== 0) failures.push(`server ${number} waits for ${broker.pending} answers`);
 }
 
+/** What concerns places in histories, and gaps in them. */
+function judgeHistories(rules, ledger, report) {
+  ledger.forEachMessage((message) => {
+    const { stream, n, at, position } = message;
+    if (position !== null) rules.place(message);
+    if (rules.isPlaceless(message)) report.blame('placeless', at, `message ${n} of stream ${stream}`);
+  });
+  for (const missed of rules.missed) {
+    if (rules.isStray(missed)) report.blame('stray', missed.at, `a gap ${JSON.stringify(missed)}`);
+  }
+  failures.push(...rules.findings);
+}
+
 async function run() {
   await stage.open();
-  const { clients, servers, stalls, workers } = stage;
+  const { clients, servers, stalls } = stage;
   const begin = Date.now();
-  await Promise.all(workers.map((worker) => worker.ask('start')));
+  await Promise.all(stage.workers.map((worker) => worker.ask('start')));
 
   const calm = () => sleep(random.between(...CALM_MS));
   await calm();
-  const faults = [{ name: 'none', detail: '', start: begin, back: begin, found: [] }];
+  const faults = [
+    { name: 'none', detail: '', reasons: [], start: begin, back: begin, over: begin, found: [] },
+  ];
   for (const name of deck) {
     const fault = await strike(name);
     console.log(`${String(faults.push(fault) - 1).padStart(3)}  ${name} ${fault.detail}`);
@@ -70,7 +99,7 @@ async function run() {
   }
 
   const end = Date.now();
-  const ends = await Promise.all(workers.map((worker) => worker.ask('finish')));
+  const ends = await Promise.all(stage.workers.map((worker) => worker.ask('finish')));
   if (ends.some(({ complete }) => complete === false)) failures.push('the last messages did not all arrive');
   // First of all those who are only visiting have to leave.
   const received = await clients.ask('report');
@@ -80,8 +109,12 @@ async function run() {
   });
 
   const gaps = servers.map((server) => server.gaps);
-  const report = new Report(faults, end, gaps, stalls);
-  new Ledger(plan, reports, received, gaps).judge((...seen) => report.take(...seen));
+  const { journals } = stage;
+  const rules = history ? new HistoryRules(plan, gaps, faults, journals) : new Rules(gaps);
+  const report = new Report(rules, faults, end, gaps, stalls);
+  const ledger = new Ledger(plan, rules, journals, received);
+  if (history) judgeHistories(rules, ledger, report);
+  ledger.judge((...seen) => report.take(...seen));
   report.finish();
   report.print();
   failures.push(...report.violations);
@@ -92,6 +125,7 @@ console.log(
     `redis ${JSON.stringify(redisOptions)}`,
 );
 const limit = setTimeout(() => {
+  for (const failure of failures) console.error(`! ${failure}`);
   console.error(`! not done after ${LIMIT_MS / 1000} s`);
   process.exit(1);
 }, LIMIT_MS);
@@ -106,14 +140,14 @@ try {
   clearTimeout(limit);
 }
 
-/** Of what broke, so many are shown. */
-const SHOWN = 20;
+/** Of what broke, so many are shown, or all with `--all`. */
+const SHOWN = full ? Infinity : 20;
 for (const failure of failures.slice(0, SHOWN)) console.log(`! ${failure}`);
 if (failures.length > SHOWN) console.log(`! and ${failures.length - SHOWN} more`);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);
 console.log(
   failures.length === 0
     ? `held in ${seconds} s: nothing lost in silence, twice or out of order, nobody disconnected`
-    : `BROKEN in ${seconds} s, ${failures.length} times; again: node chaos/run.mjs --seed ${seed}${short ? ' --short' : ''}`,
+    : `BROKEN in ${seconds} s, ${failures.length} times; again: node chaos/run.mjs --seed ${seed}${history ? ' --history' : ''}${short ? ' --short' : ''}`,
 );
 process.exitCode = failures.length === 0 ? 0 : 1;

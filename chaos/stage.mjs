@@ -1,7 +1,11 @@
 // All that takes part in a run: Redis, the servers with their network, the clients.
 import { once } from 'node:events';
-import { RedisServer } from '../__test__/support/redis-server.js';
-import { connections, rate, redisOptions, seed } from './settings.mjs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readJournal } from './journal.mjs';
+import { Pair } from './pair.mjs';
+import { connections, history, rate, redisOptions, seed } from './settings.mjs';
 import { Stalls } from './stalls.mjs';
 import { Tap } from './tap.mjs';
 import { Worker } from './worker.mjs';
@@ -9,12 +13,15 @@ import { Worker } from './worker.mjs';
 /** Starts everything, and keeps what goes wrong. */
 export class Stage {
   #opened = [];
+  #dir;
   /** What went wrong, in words. */
   failures = [];
 
   async open() {
     this.stalls = this.#keep(new Stalls().start());
-    this.redis = this.#keep(await RedisServer.start());
+    this.#dir = await mkdtemp(join(tmpdir(), 'actory-chaos-'));
+    this.#keep({ close: () => rm(this.#dir, { recursive: true }) });
+    this.pair = this.#keep(await Pair.start());
     this.servers = [await this.#openServer(0), await this.#openServer(1)];
     const urls = this.servers.map(({ url }) => url);
     this.clients = this.#keep(new Worker('clients.mjs', { urls, connections, rate, seed }));
@@ -28,21 +35,52 @@ export class Stage {
 
   /** A server, the network between it and Redis, and the gaps that it tells of. */
   async #openServer(number) {
-    const tap = this.#keep(await new Tap(this.redis.port).listen());
+    const tap = this.#keep(await new Tap(this.pair.master.port).listen());
+    const path = join(this.#dir, `server-${number}`);
+    const server = { number, tap, path, life: 0, port: 0, gaps: [] };
+    this.#keep({ close: () => server.worker?.close() });
+    await this.#run(server);
+    return server;
+  }
+
+  /** Runs the process of a server. */
+  async #run(server) {
+    const { number, tap, life, port, path } = server;
     const redis = { ...redisOptions, url: tap.url };
-    const worker = this.#keep(new Worker('server.mjs', { number, connections, rate, redis }));
-    const server = { tap, worker, gaps: [] };
+    const worker = new Worker('server.mjs', { number, life, port, path, connections, rate, redis, history });
+    server.worker = worker;
     worker.on('broker', ({ gapSince, gapUntil }) => {
       if (gapSince !== undefined) server.gaps.push({ since: gapSince, until: gapUntil });
     });
     worker.on('trouble', ({ text }) => this.#fail(`server ${number}: ${text}`));
     worker.on('exit', (how) => this.#fail(`server ${number} ended: ${how}`));
-    [{ url: server.url }] = await once(worker, 'listening');
-    return server;
+    const [{ url, port: taken }] = await once(worker, 'listening');
+    server.url = url;
+    server.port = taken;
+  }
+
+  /** Ends a server, without a word to anybody. */
+  async crash(number) {
+    await this.clients.ask('crash', { server: number });
+    await this.servers[number].worker.close();
+  }
+
+  /** Another server takes the place of one that has ended. Resolves when its clients are back. */
+  async replace(number) {
+    const server = this.servers[number];
+    server.life += 1;
+    await this.#run(server);
+    await this.clients.ask('returned', { server: number });
+    await server.worker.ask('start');
   }
 
   get workers() {
     return [...this.servers.map(({ worker }) => worker), this.clients];
+  }
+
+  /** Everything that each server has written down, in all its lives. */
+  get journals() {
+    return this.servers.map(({ path }) => readJournal(path));
   }
 
   #fail(text) {

@@ -21,6 +21,11 @@ export class Tap {
     return this;
   }
 
+  /** Connections yet to come go to another port. */
+  aim(port) {
+    this.#port = port;
+  }
+
   #accept(inside) {
     const outside = net.connect(this.#port, '127.0.0.1');
     const pair = { toRedis: inside, toServer: outside, lost: false };

@@ -5,6 +5,12 @@ const { failureOf } = require('./error');
 /** A call's outcome as the addon answers it: a negative number is a ticket, turned around, that an event settles. */
 const isTicket = (outcome) => typeof outcome === 'number' && outcome < 0;
 
+/** A delivery without a position gets it here, where that costs less than in the addon. */
+function complete(answer) {
+  if (answer?.status !== undefined) answer.position ??= null;
+  return answer;
+}
+
 /** Promises of what the addon answers later, by their tickets. */
 class Answers {
   #hold;
@@ -17,7 +23,7 @@ class Answers {
 
   /** The result of a call: at once, or a promise of it. */
   of(outcome, hold = this.#hold) {
-    if (!isTicket(outcome)) return outcome;
+    if (!isTicket(outcome)) return complete(outcome);
     return new Promise((resolve, reject) => {
       hold.take();
       this.#waiting.set(-outcome, { resolve, reject, hold });
@@ -25,7 +31,7 @@ class Answers {
   }
 
   settle(ticket, answer) {
-    this.#take(ticket)?.resolve(answer);
+    this.#take(ticket)?.resolve(complete(answer));
   }
 
   /** `text` is the code and the message. */

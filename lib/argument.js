@@ -4,27 +4,33 @@ const { types } = require('node:util');
 const { SENDABLE, isSendable } = require('./catalogue');
 const { failure, invalidArg, argOutOfRange } = require('./error');
 const { toPayload } = require('./payload');
-const { MAX_ID_BYTES, MAX_PING_BYTES, MAX_REASON_BYTES } = require('./constants');
+const { MAX_ID_BYTES, MAX_KEY_BYTES, MAX_PAGE, MAX_PING_BYTES, MAX_REASON_BYTES } = require('./constants');
 
 /** Bytes of UTF-8 that the name of a channel may have. */
 const MAX_CHANNEL_BYTES = 65_536;
 /** Longest wait that anything takes: a day. */
 const MAX_WAIT_MS = 86_400_000;
 
+/** Messages of a page where nobody says how many. */
+const PAGE = 100;
+
 /**
- * A user id or a room's name: a non-empty string of at most 256 bytes of UTF-8, or an integer, which becomes decimal.
- * Lone surrogates are refused: as UTF-8 they would all be the same character, and so two ids could be one.
+ * A string that names something: not empty, and at most so many bytes of UTF-8. Lone surrogates are refused: as UTF-8 they
+ * would all be the same character, and so two names could be one.
  */
-function toId(value, name) {
-  if (typeof value === 'string') {
-    if (value.length === 0) throw argOutOfRange(name, 'a non-empty string', value);
-    // No UTF-16 unit takes more than three bytes, so most ids need no counting.
-    if (value.length * 3 > MAX_ID_BYTES && Buffer.byteLength(value) > MAX_ID_BYTES) {
-      throw argOutOfRange(name, `at most ${MAX_ID_BYTES} bytes of UTF-8`, value);
-    }
-    if (!value.isWellFormed()) throw argOutOfRange(name, 'well-formed Unicode', value);
-    return value;
+function checkName(value, name, maxBytes) {
+  if (value.length === 0) throw argOutOfRange(name, 'a non-empty string', value);
+  // No UTF-16 unit takes more than three bytes, so most need no counting.
+  if (value.length * 3 > maxBytes && Buffer.byteLength(value) > maxBytes) {
+    throw argOutOfRange(name, `at most ${maxBytes} bytes of UTF-8`, value);
   }
+  if (!value.isWellFormed()) throw argOutOfRange(name, 'well-formed Unicode', value);
+  return value;
+}
+
+/** A user id or a room's name: a non-empty string of at most 256 bytes of UTF-8, or an integer, which becomes decimal. */
+function toId(value, name) {
+  if (typeof value === 'string') return checkName(value, name, MAX_ID_BYTES);
   if (typeof value !== 'number') throw invalidArg(name, 'a string or an integer', value);
   if (!Number.isSafeInteger(value)) throw argOutOfRange(name, 'a safe integer', value);
   return String(value);
@@ -88,24 +94,66 @@ function toOptions(value, known, name = 'options') {
   return value;
 }
 
-/** The options of a delivery: whether every server has to be reached. */
+/** The options of a delivery to everyone, or of a disconnection: whether every server has to be reached. */
 function isStrict(value) {
-  if (value === undefined) return false;
-  const { require: required } = toOptions(value, ['require']);
-  if (required !== undefined && required !== 'cluster')
-    throw invalidArg('options.require', '"cluster"', required);
-  return required === 'cluster';
+  return value !== undefined && isCluster(toOptions(value, ['require']).require);
+}
+
+function isCluster(value) {
+  if (value !== undefined && value !== 'cluster') throw invalidArg('options.require', '"cluster"', value);
+  return value === 'cluster';
+}
+
+const NO_SEND_OPTIONS = Object.freeze({ strict: false, fleeting: false, key: undefined });
+
+/** The options of a delivery to a user or a room. `fleeting`: it gets no place in a history. */
+function toSendOptions(value) {
+  if (value === undefined) return NO_SEND_OPTIONS;
+  const options = toOptions(value, ['require', 'history', 'idempotencyKey']);
+  const { require: required, history, idempotencyKey: key } = options;
+  const strict = isCluster(required);
+  if (history !== undefined && typeof history !== 'boolean') {
+    throw invalidArg('options.history', 'a boolean', history);
+  }
+  if (key !== undefined) {
+    if (typeof key !== 'string') throw invalidArg('options.idempotencyKey', 'a string', key);
+    checkName(key, 'options.idempotencyKey', MAX_KEY_BYTES);
+  }
+  return { strict, fleeting: history === false, key };
+}
+
+/** The user or the room whose history is meant. */
+function toTopic(value) {
+  const expected = 'an object, { userId } or { room }';
+  if (!isRecord(value) || Object.keys(value).some((key) => key !== 'userId' && key !== 'room')) {
+    throw invalidArg('topic', expected, value);
+  }
+  const { userId, room } = value;
+  if ((userId === undefined) === (room === undefined)) {
+    throw invalidArg('topic', `${expected}, not ${userId === undefined ? 'neither' : 'both'}`, value);
+  }
+  return userId === undefined
+    ? { isRoom: true, name: toId(room, 'topic.room') }
+    : { isRoom: false, name: toId(userId, 'topic.userId') };
+}
+
+/** The options of reading a history. The addon knows what a position is. */
+function toPageOptions(value) {
+  const { after, limit = PAGE } = toOptions(value, ['after', 'limit']);
+  if (after !== undefined && typeof after !== 'string') {
+    throw invalidArg('options.after', 'a position, which is a string', after);
+  }
+  if (typeof limit !== 'number') throw invalidArg('options.limit', 'a number of messages', limit);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
+    throw argOutOfRange('options.limit', `an integer from 1 to ${MAX_PAGE}`, limit);
+  }
+  return { after, limit };
 }
 
 /** The name of a channel: a non-empty string of at most 64 KiB of UTF-8. */
 function toChannel(value) {
   if (typeof value !== 'string') throw invalidArg('channel', 'a string', value);
-  if (value.length === 0) throw argOutOfRange('channel', 'a non-empty string', value);
-  if (value.length * 3 > MAX_CHANNEL_BYTES && Buffer.byteLength(value) > MAX_CHANNEL_BYTES) {
-    throw argOutOfRange('channel', `at most ${MAX_CHANNEL_BYTES} bytes of UTF-8`, value);
-  }
-  if (!value.isWellFormed()) throw argOutOfRange('channel', 'well-formed Unicode', value);
-  return value;
+  return checkName(value, 'channel', MAX_CHANNEL_BYTES);
 }
 
 /** Milliseconds, or `fallback` for `undefined`. */
@@ -138,6 +186,9 @@ module.exports = {
   toReason,
   toPing,
   isStrict,
+  toSendOptions,
+  toTopic,
+  toPageOptions,
   toChannel,
   toOptions,
   toWait,

@@ -28,4 +28,7 @@ module.exports = {
   MAX_ID_BYTES: native.maxIdBytes,
   MAX_REASON_BYTES: native.maxReasonBytes,
   MAX_PING_BYTES: native.maxPingBytes,
+  /** Most bytes of an idempotency key, and most messages of a page of a history. */
+  MAX_KEY_BYTES: native.maxKeyBytes,
+  MAX_PAGE: native.maxPage,
 };

@@ -4,6 +4,7 @@ const { noticeOf } = require('./broker-status');
 const { contextOf } = require('./connection');
 const { failure, reasonOf } = require('./error');
 const { Interest } = require('./constants');
+const { UnheardGaps } = require('./missed');
 const { notify, warn } = require('./warning');
 
 function listenerError(name, thrown) {
@@ -31,6 +32,7 @@ class Listeners {
   #refused = [];
   #pong = [];
   #drain = [];
+  #unheard = new UnheardGaps();
   /** One function per event for rejections, so that a message allocates none. */
   #rejected = {};
 
@@ -42,7 +44,7 @@ class Listeners {
     this.#manager = manager;
     this.#consequences = consequences;
     this.#onInterest = onInterest;
-    for (const name of [...Object.keys(Interest), 'broker']) {
+    for (const name of [...Object.keys(Interest), 'broker', 'missed']) {
       this.#rejected[name] = (thrown) => this.failed(name, thrown);
     }
   }
@@ -117,6 +119,18 @@ class Listeners {
       if (notice !== undefined) notify(...notice);
     }
     this.#call('broker', list, 1, status);
+  }
+
+  /** A gap that nobody listens for becomes a part of a process warning. */
+  missed(missed) {
+    const list = this.#manager.rawListeners('missed');
+    if (list.length === 0) this.#unheard.add(missed);
+    this.#call('missed', list, 1, missed);
+  }
+
+  /** Nothing comes any more. */
+  end() {
+    this.#unheard.tell();
   }
 
   /** Calls a handler of a channel's messages. */

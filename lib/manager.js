@@ -2,7 +2,17 @@
 
 const { EventEmitter } = require('node:events');
 const { Answers } = require('./answers');
-const { isStrict, toChannel, toCloseCode, toCloseOptions, toId, toReason } = require('./argument');
+const {
+  isStrict,
+  toChannel,
+  toCloseCode,
+  toCloseOptions,
+  toId,
+  toPageOptions,
+  toReason,
+  toSendOptions,
+  toTopic,
+} = require('./argument');
 const { MANAGER, toBrokerStatus } = require('./broker-status');
 const { isGone, releaseContext } = require('./connection');
 const { ConnectionManager } = require('./connections');
@@ -14,6 +24,7 @@ const { Hold } = require('./hold');
 const { CLOSED_BY, Kind } = require('./constants');
 const { Listeners } = require('./listeners');
 const { availableMemory } = require('./memory');
+const { toMissed } = require('./missed');
 const { NativeManager } = require('./native');
 const { toJson, toPayload } = require('./payload');
 const { promised } = require('./promise');
@@ -124,20 +135,29 @@ class WebSocketManager extends EventEmitter {
 
   sendToUser(userId, data, options) {
     return this.#answer(() => {
-      const strict = isStrict(options);
-      return this.#native.sendToUser(toId(userId, 'userId'), toPayload(data), strict);
+      const { strict, fleeting, key } = toSendOptions(options);
+      return this.#native.sendToUser(toId(userId, 'userId'), toPayload(data), strict, fleeting, key);
     });
   }
 
   sendToRoom(room, data, options) {
     return this.#answer(() => {
-      const strict = isStrict(options);
-      return this.#native.sendToRoom(toId(room, 'room'), toPayload(data), strict);
+      const { strict, fleeting, key } = toSendOptions(options);
+      return this.#native.sendToRoom(toId(room, 'room'), toPayload(data), strict, fleeting, key);
     });
   }
 
   broadcast(data, options) {
     return this.#answer(() => this.#native.broadcast(toPayload(data), isStrict(options)));
+  }
+
+  history(topic, options) {
+    return this.#answer(() => {
+      const { isRoom, name } = toTopic(topic);
+      const { after, limit } = toPageOptions(options);
+      const native = this.#native;
+      return isRoom ? native.historyOfRoom(name, after, limit) : native.historyOfUser(name, after, limit);
+    });
   }
 
   publish(channel, message) {
@@ -297,6 +317,9 @@ class WebSocketManager extends EventEmitter {
       case Kind.BROKER:
         this.#listeners.broker(toBrokerStatus(payload));
         break;
+      case Kind.MISSED:
+        this.#listeners.missed(toMissed(payload));
+        break;
       case Kind.PROBLEM:
         this.#listeners.error(failureOf(payload));
         break;
@@ -311,6 +334,7 @@ class WebSocketManager extends EventEmitter {
     this.#pump.stop();
     this.#stopListening();
     this.#answers.close(closedError());
+    this.#listeners.end();
     this.#handshakes.close();
     this.#handover.close();
     this.#directory.clear();

@@ -78,6 +78,16 @@ const checks = [
     needsAddon: true,
   },
   {
+    name: 'judgement of chaos',
+    command: ['node', '--test', '--test-reporter=spec', 'chaos/ledger.test.mjs'],
+    tests: nodeTests,
+  },
+  {
+    name: 'chaos with history, short',
+    command: ['npm', 'run', '--silent', 'test:chaos:history', '--', '--short'],
+    needsAddon: true,
+  },
+  {
     name: "README's ten minutes",
     command: ['npm', 'run', '--silent', 'test:readme'],
     tests: nodeTests,

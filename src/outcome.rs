@@ -1,5 +1,7 @@
 //! The outcome of a call that other servers had a part in.
 
+use history::meta::Reason;
+use history::position::Position;
 use serde::Serialize;
 
 /// The known part of a message's way.
@@ -23,6 +25,32 @@ pub struct Delivery {
     pub nodes: Option<u32>,
     /// Connections on this server that the message was for: not arrivals.
     pub local: u32,
+    /// Its place in the history of its topic. None if it has none.
+    pub position: Option<Position>,
+}
+
+/// A message of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptMessage {
+    /// Its place.
+    pub position: Position,
+    /// True if it is text.
+    pub is_text: bool,
+    /// Its bytes.
+    pub payload: Box<[u8]>,
+}
+
+/// A part of a topic's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// In their order.
+    pub messages: Vec<KeptMessage>,
+    /// Where to read on: the last of them, or else of the topic. None if the topic has none.
+    pub position: Option<Position>,
+    /// Why messages between the position that was asked for and the first of these may be missing. None: none is.
+    pub lost: Option<Reason>,
+    /// There are more.
+    pub has_more: bool,
 }
 
 /// The number of connections on all servers.
@@ -37,20 +65,25 @@ pub struct ConnectionCount {
 }
 
 /// The answer to a question to the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Of a publish.
     Delivery(Delivery),
+    /// Of a publish with the idempotency key of an earlier message, which has this place, if it has one: nobody was handed
+    /// anything.
+    Repeated(Option<Position>),
     /// Subscribers that were found, or handed a message.
     Number(u64),
     /// Of a count over all servers.
     ConnectionCount(ConnectionCount),
+    /// A part of a history.
+    History(Box<HistoryPage>),
     /// It is done.
     Done,
 }
 
 /// An answer, or the number of the ticket under which it will come, by an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Known at once.
     Now(Answer),

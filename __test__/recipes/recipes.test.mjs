@@ -54,9 +54,9 @@ async function statusOfUpgrade(url) {
 async function tryOut({ child, exit, url }, options) {
   const hello = async () => (await fetch(url)).text();
   const client = await connect(`${url.replace('http', 'ws')}/api/websocket`, options);
-  assert.deepEqual(await order(url, 'ada'), { status: 'published', nodes: 1, local: 1 });
+  assert.deepEqual(await order(url, 'ada'), { status: 'published', nodes: 1, local: 1, position: null });
   assert.deepEqual(await client.nextJson(), { type: 'order' });
-  assert.deepEqual(await order(url, 'bob'), { status: 'published', nodes: 0, local: 0 });
+  assert.deepEqual(await order(url, 'bob'), { status: 'published', nodes: 0, local: 0, position: null });
   assert.equal(await hello(), 'hello');
   assert.equal((await fetch(`${url}/nowhere`)).status, 404);
   assert.equal((await fetch(`${url}/api/websocket`)).status, 404, 'a plain request of our path is a route');

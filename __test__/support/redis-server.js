@@ -15,6 +15,8 @@ const { promisify } = require('node:util');
  */
 const PORTS = { first: 20_000, last: 32_000 };
 const ATTEMPTS = 3;
+/** What it saves, and reads when it starts. */
+const SAVED = ['dump.rdb', 'appendonlydir'];
 
 /** A `redis-server` of one's own on a port that stays the same. It dies with this process, however that ends. */
 class RedisServer {
@@ -51,9 +53,15 @@ class RedisServer {
     return join(this.#dir, 'redis.sock');
   }
 
-  /** Runs it again, empty. Resolves when it takes connections. */
-  async restart() {
+  /**
+   * Runs it again, empty. Resolves when it takes connections. `keepsData`: with what it has saved. `lines` are added to its
+   * configuration, this time only.
+   */
+  async restart({ keepsData = false, lines: more = [] } = {}) {
     if (this.#child !== undefined) await this.kill();
+    if (!keepsData) {
+      for (const name of SAVED) await rm(join(this.#dir, name), { recursive: true, force: true });
+    }
     const config = [
       'bind 127.0.0.1',
       `port ${this.port}`,
@@ -62,6 +70,7 @@ class RedisServer {
       'save ""',
       'appendonly no',
       ...this.#lines,
+      ...more,
     ];
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', 'redis-server', '-'], {
       stdio: 'pipe',

@@ -18,8 +18,12 @@ import {
   type Delivery,
   ErrorCode,
   getWebSocketManager,
+  type HistoryPage,
+  type HistoryTopic,
   type Identity,
   type MessageListener,
+  type Missed,
+  type MissedReason,
   RedisPubSub,
   type Sendable,
   type Shutdown,
@@ -108,6 +112,7 @@ const complete: Required<WebSocketManagerOptions> = {
   proxyHeader: 'forwarded',
   heartbeat: { intervalMs: 30_000, timeoutMs: 10_000 },
   limits: { maxPayload: 1, eventBytes: 65_536 },
+  history: { size: 50, ttlMs: 60_000, users: true, rooms: { 'chat:*': true }, trustFailover: false },
   redis: { url: ['redis://a', 'redis://b'] as const, prefix: 'app', routing: 'user', tls: { ca: 'pem' } },
   relay: false,
   threads: 2,
@@ -246,8 +251,8 @@ async function send() {
   const delivery = await manager.sendToUser('u', { a: [1, null] }, { require: 'cluster' });
   same<typeof delivery, Delivery>();
   same<
-    [Delivery['status'], Delivery['nodes'], Delivery['local']],
-    ['published' | 'local' | 'uncertain', number | null, number]
+    [Delivery['status'], Delivery['nodes'], Delivery['local'], Delivery['position'], Delivery['repeated']],
+    ['published' | 'local' | 'uncertain', number | null, number, string | null, true | undefined]
   >();
   await manager.sendToUser(7, new Uint8Array(1));
   await manager.sendToRoom('r', Buffer.from('x'));
@@ -279,6 +284,40 @@ async function send() {
   await manager.disconnectUser('u', 4999, 'bye');
   same<boolean, Awaited<ReturnType<typeof manager.isOnline>>>();
 }
+
+// Histories
+new WebSocketManager(null, { history: true });
+new WebSocketManager(null, { history: { size: 50, ttlMs: undefined, users: false, rooms: { size: 5 } } });
+new WebSocketManager(null, { history: { rooms: { 'chat:*': { ttlMs: 60_000 }, '**': false } } });
+// @ts-expect-error a number of messages is called size
+new WebSocketManager(null, { history: 50 });
+// @ts-expect-error what a pattern has is no number
+new WebSocketManager(null, { history: { rooms: { 'chat:*': 5 } } });
+// @ts-expect-error misspelt
+new WebSocketManager(null, { history: { user: true } });
+async function histories(userId: string, topic: HistoryTopic) {
+  const page = await manager.history({ userId }, { after: undefined, limit: 5 });
+  same<typeof page, HistoryPage>();
+  same<[typeof page.position, typeof page.reason], [string | null, MissedReason | undefined]>();
+  for (const { data, position } of page.messages)
+    same<[typeof data, typeof position], [string | Buffer, string]>();
+  await manager.history(topic, { after: page.position ?? undefined });
+  await manager.history({ room: 7 });
+  await manager.sendToRoom('r', '', { require: 'cluster', history: false, idempotencyKey: 'x' });
+  // @ts-expect-error one of them
+  await manager.history({ userId, room: 'r' });
+  // @ts-expect-error one of them
+  await manager.history({});
+  // @ts-expect-error a broadcast is in no history
+  await manager.broadcast('', { history: false });
+  // @ts-expect-error a broadcast is in no history
+  await manager.broadcast('', { idempotencyKey: 'x' });
+}
+manager.on('missed', (missed) => {
+  same<typeof missed, Missed>();
+  if (missed.userId !== undefined) return manager.connections.ofUser(missed.userId);
+  same<[typeof missed.room, typeof missed.after], [string, string | null]>();
+});
 
 // Connections
 function connections(all: ConnectionManager<Session>) {
@@ -371,7 +410,7 @@ async function channels() {
   await pubsub.unref().ref().close();
 }
 
-export { channels, code, lifetime, other, send };
+export { channels, code, histories, lifetime, other, send };
 
 const ending: Shutdown = shutdownOnSignals(server, {
   drainMs: 5000,

@@ -15,7 +15,9 @@ export function prepare(works, servers, anyBuild) {
   if (process.platform !== 'linux') throw new Error('the benchmark needs Linux (epoll, taskset, /proc)');
   // Checks come before builds: nobody waits for a build to be told that something else is missing.
   // In `fair`, the floor is this package too.
-  const isOwn = servers.includes('actory') || (servers.includes('floor') && works.some((work) => work.fair));
+  const isOwn =
+    servers.some((server) => server === 'actory' || server === 'without') ||
+    (servers.includes('floor') && works.some((work) => work.fair));
   const build = isOwn ? findBuild(anyBuild) : undefined;
   if (works.some((work) => work.redis)) requireRedis();
   if (servers.includes('guide')) requireGuide();
@@ -38,6 +40,7 @@ export function prepare(works, servers, anyBuild) {
       ws: node('ws'),
       uws: node('uws'),
       actory: node('actory'),
+      without: node('actory'),
       guide: [process.execPath, guide],
       socketio: node('socketio'),
       ...(servers.includes('bun') && { bun: [findBun(), join(benches, 'servers', 'bun.mjs')] }),

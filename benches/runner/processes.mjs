@@ -1,10 +1,11 @@
 // One run: starts the servers and the generator on their cores, and ends them whatever happens.
 import { spawn } from 'node:child_process';
+import { atRest } from './cpu.mjs';
 import { startRedis } from './redis.mjs';
 
 const START_MS = 20_000;
 const RUN_MS = 200_000;
-/** How long a server has its turn, in seconds: see `measureInTurns`. */
+/** How long a server has its turn, in seconds, if the work doesn't say: see `measureInTurns`. */
 const WINDOW_S = 0.3;
 
 const children = new Set();
@@ -32,7 +33,8 @@ export async function startServer(tools, work, server) {
     const redis = work.redis && (await startRedis((command) => launch(work.cores.generator, command)));
     // A REDIS_URL of the caller's would turn the works without Redis into ones with it.
     const env = { ...process.env, ...tools.env[server], REDIS_URL: redis?.url };
-    const flags = ['--mode', work.mode, ...(work.flags ?? []), '--max-seconds', '280'];
+    const own = [...(work.flags ?? []), ...(work.own?.[server] ?? [])];
+    const flags = ['--mode', work.mode, ...own, '--max-seconds', '280'];
     const serving = [...command(tools, work, server), ...serverFlags(server, flags)];
     const servers = Array.from({ length: work.processes ?? 1 }, () =>
       launch(work.cores.server, serving, env),
@@ -85,12 +87,13 @@ export async function measureEach(tools, work, servers, times) {
 }
 
 /**
- * One run of each server, all at once: they take turns of WINDOW_S, forwards and backwards, so that a machine whose speed
+ * One run of each server, all at once: they take turns, forwards and backwards, so that a machine whose speed
  * drifts from one second to the next is equally fast for all. Who is not driven sleeps.
  */
 export async function measureInTurns(tools, work, servers, { seconds, warmup }) {
-  const count = Math.max(1, Math.round(seconds / WINDOW_S));
-  const window = { seconds: seconds / count, warmup: Math.min(warmup, WINDOW_S / 3) };
+  const turnS = work.turnS ?? WINDOW_S;
+  const count = Math.max(1, Math.round(seconds / turnS));
+  const window = { seconds: seconds / count, warmup: Math.min(warmup, turnS / 3) };
   const contestants = [];
   try {
     for (const server of servers) {
@@ -99,13 +102,15 @@ export async function measureInTurns(tools, work, servers, { seconds, warmup }) 
       await attempt(contestant, async () => {
         contestant.running = await startServer(tools, work, server);
         // What JavaScript needs to become fast.
-        await drive(tools, work, contestant.running, { seconds: 0.1, warmup });
+        await drive(tools, work, contestant.running, { seconds: Math.max(0.1, turnS / 3), warmup });
+        await rest(contestant.running);
       });
     }
     for (let turn = 0; turn < count; turn++) {
       for (const contestant of turn % 2 ? contestants.toReversed() : contestants) {
         await attempt(contestant, async () => {
           contestant.windows.push(await drive(tools, work, contestant.running, window));
+          await rest(contestant.running);
         });
       }
     }
@@ -113,6 +118,11 @@ export async function measureInTurns(tools, work, servers, { seconds, warmup }) 
   } finally {
     await Promise.all(contestants.map(({ running }) => running?.end()));
   }
+}
+
+/** What Redis still has of a turn's messages would come to the same users' connections of the next. */
+async function rest({ redis, servers }) {
+  if (redis) await atRest([redis.pid, ...servers.map(({ pid }) => Number(pid))]);
 }
 
 async function attempt(contestant, work) {
@@ -133,7 +143,11 @@ function together(windows) {
   return {
     ...windows[0],
     ...{ messages, seconds, windows: windows.length, throughput: messages / seconds },
-    cpu_us_per_message: sum((w) => w.cpu_us_per_message * w.messages) / messages,
+    ...Object.fromEntries(
+      ['cpu_us_per_message', 'redis_us_per_message']
+        .filter((field) => windows[0][field] !== undefined)
+        .map((field) => [field, sum((w) => w[field] * w.messages) / messages]),
+    ),
     ...Object.fromEntries(
       ['server_cpu', 'generator_cpu', 'others_cpu'].map((field) => [field, share(field)]),
     ),

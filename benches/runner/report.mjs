@@ -96,6 +96,8 @@ const WITH_REDIS = [
   ['idle', (figure) => number(figure.idle, 4)],
   ['cost : guide', (figure, servers) => times(ratio(figure, servers.guide, 'cost'))],
   ['throughput : guide', (figure, servers) => times(ratio(figure, servers.guide, 'throughput'))],
+  ['cost : without', (figure, servers) => times(ratio(figure, servers.without, 'cost'))],
+  ['Redis : without', (figure, servers) => times(ratio(figure, servers.without, 'redis'))],
 ];
 
 /**
@@ -194,6 +196,7 @@ export function targets(works, figures) {
       'at most',
       0.1,
     ],
+    ...historyTargets(against),
     ['eight servers: percent of a core for the seven without users', seven && seven * 100, 'at most', 1],
     ...works
       .filter((work) => work.fair && work.attackers === JUDGED)
@@ -214,6 +217,25 @@ export function targets(works, figures) {
       };
     });
 }
+
+/** A history's price; Redis' by the size of its batches, which one connection decides. */
+const historyTargets = (against) => [
+  ...[1, 8].map((inFlight) => [
+    `with a history, ${inFlight} in flight: CPU per message, of that without`,
+    against(`history-${inFlight}`, 'without', 'cost'),
+    'at most',
+    1.3,
+  ]),
+  ...[
+    [1, 2.5],
+    [8, 7],
+  ].map(([inFlight, limit]) => [
+    `with a history, batches of ${inFlight}: Redis' CPU per message, of that without`,
+    against(`batch-${inFlight}`, 'without', 'redis'),
+    'at most',
+    limit,
+  ]),
+];
 
 function fairTargets({ name, title, attackers, redis }, figures) {
   const attack = `${title}, ${attackers} attackers${redis ? ', over Redis' : ''}`;

@@ -1,6 +1,6 @@
 // What is measured: each work says how the server is started, how it is driven, and on which cores.
 
-export const SERVERS = ['floor', 'ws', 'uws', 'bun', 'actory', 'guide', 'socketio'];
+export const SERVERS = ['floor', 'ws', 'uws', 'bun', 'actory', 'guide', 'socketio', 'without'];
 
 /** A run in which everything else on the machine took more than this share of a core is disturbed. */
 export const DISTURBED = 0.1;
@@ -8,6 +8,8 @@ export const DISTURBED = 0.1;
 const WITH_JAVASCRIPT = ['ws', 'uws', 'bun', 'actory'];
 const ALONE = ['floor', ...WITH_JAVASCRIPT];
 const WITH_REDIS = ['actory', 'guide', 'socketio'];
+/** This package, the second time as it is by default: nothing is kept. */
+const WITH_HISTORY = ['actory', 'without'];
 const APART = { server: '0', generator: '1' };
 const SHARED = { server: '0,1', generator: '0,1' };
 
@@ -25,6 +27,7 @@ const SOCKET_IO = '/socket.io/?EIO=4&transport=websocket';
 /** Each connection is a user of its own: how the generator says so to each server. */
 const USERS = {
   actory: ['--path', '/api/websocket?user={n}'],
+  without: ['--path', '/api/websocket?user={n}'],
   guide: ['--path', '/?user={n}'],
   socketio: ['--path', `${SOCKET_IO}&user={n}`, '--socket-io'],
 };
@@ -45,11 +48,25 @@ const relay = (inFlight) => ({
   timed: true,
 });
 
+/** The same with a history of each user, and without one, by turns. */
+const history = (name, connections, inFlight) => ({
+  ...relay(inFlight),
+  name: `${name}-${inFlight}`,
+  title: `${connections === 1 ? 'one connection' : `${connections} connections`}, ${inFlight} in flight, with a history`,
+  servers: WITH_HISTORY,
+  own: { actory: ['--history'] },
+  load: ['echo', '--size', '128', '--in-flight', String(inFlight), '--connections', String(connections)],
+  brief: (run) => `${perMessage(run)}, Redis ${micros(run.redis_us_per_message)} us`,
+  inTurns: true,
+  // Latencies over Redis are longer, and no message may take a whole turn.
+  turnS: 1,
+});
+
 /**
  * name: for `--only`; title: in the table; servers: those that can do it; cores: for `taskset`;
- * mode, flags: of the server; node: flags of Node itself, where the server runs on it; load: of the generator; client: more of
+ * mode, flags: of the server; own: more of those, by server; node: flags of Node itself, where the server runs on it; load: of the generator; client: more of
  * those, by server; cost: the field that ratios are made of; brief: a run in a line; timed: takes --seconds and --warmup;
- * inTurns: all servers run at once and are driven by turns; once: not repeated; redis: a Redis runs on the generator's core; processes: of the server, of which the first gets the load.
+ * inTurns: all servers run at once and are driven by turns, of turnS seconds; once: not repeated; redis: a Redis runs on the generator's core; processes: of the server, of which the first gets the load.
  */
 export const WORKS = [
   {
@@ -163,6 +180,11 @@ export const WORKS = [
   },
   relay(1),
   relay(8),
+  history('history', 200, 1),
+  history('history', 200, 8),
+  history('batch', 1, 1),
+  history('batch', 1, 8),
+  history('batch', 1, 64),
   {
     ...relay(1),
     // V8 tidies up once a process has been quiet for some seconds, which would be taken for the messages' doing.

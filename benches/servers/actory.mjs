@@ -3,7 +3,7 @@
 // threads, while the application sends to a user who is not there.
 import { createServer } from 'node:http';
 import { WebSocketManager } from '../../index.mjs';
-import { heartbeatMs, mode, onRequest, publicKey, ready, relay, routes } from './options.mjs';
+import { hasHistory, heartbeatMs, mode, onRequest, publicKey, ready, relay, routes } from './options.mjs';
 import { sampler } from './sampler.mjs';
 
 const isFair = mode === 'fair';
@@ -13,6 +13,8 @@ const redisUrl = isFair || mode === 'relay' ? process.env.REDIS_URL : undefined;
 const CROWD = 'crowd';
 const NEWS = JSON.stringify('n'.repeat(8000));
 const NEWS_MS = 10;
+/** Of each user, with --history. */
+const HISTORY = { size: 50, ttlMs: 600_000 };
 
 function authenticate({ url }) {
   const query = new URL(url, 'http://localhost').searchParams;
@@ -33,6 +35,7 @@ const manager = new WebSocketManager(server, {
   relay: { 'js-echo': false, fanout: 'rooms' }[mode] ?? relay,
   threads: isFair ? 2 : 1,
   redis: redisUrl ? { url: redisUrl } : false,
+  ...(hasHistory && { history: HISTORY }),
   ...(heartbeatMs > 0 && { heartbeat: { intervalMs: heartbeatMs, timeoutMs: heartbeatMs } }),
 });
 if (mode === 'js-echo') manager.on('message', (connection, data) => connection.send(data));

@@ -15,6 +15,8 @@ const { values } = parseArgs({
     relay: { type: 'string', default: 'user' },
     // 'fair': the key of the tokens that connections need, in PEM
     'public-key': { type: 'string' },
+    // 'relay': messages are kept, too
+    history: { type: 'boolean', default: false },
     'max-seconds': { type: 'string', default: '300' },
   },
 });
@@ -23,6 +25,7 @@ export const mode = values.mode;
 export const heartbeatMs = Number(values['heartbeat-ms']);
 export const relay = values.relay;
 export const publicKey = values['public-key'];
+export const hasHistory = values.history;
 
 const blockMs = Number(values['block-ms']);
 const periodMs = Number(values['period-ms']);

@@ -12,6 +12,7 @@ use napi::{Env, JsValue, sys};
 use napi_derive::napi;
 
 use super::constants::kind::*;
+use super::history::{NativeHistoryPage, missed};
 use super::outcome::{NativeBrokerStatus, NativeConnectionCount, NativeDelivery};
 use crate::engine::Engine;
 use crate::events::{Event, RefusedUpgrade};
@@ -119,10 +120,12 @@ impl BatchWriter<'_> {
     fn put_answer(&mut self, ticket: u64, answer: Answer) -> Result<()> {
         match answer {
             Answer::Delivery(delivery) => self.put(SETTLED, 0, ticket, NativeDelivery::from(delivery)),
+            Answer::Repeated(position) => self.put(SETTLED, 0, ticket, NativeDelivery::repeated(position)),
             Answer::Number(number) => self.put(SETTLED, 0, ticket, number as f64),
             Answer::ConnectionCount(census) => {
                 self.put(SETTLED, 0, ticket, NativeConnectionCount::from(census))
             }
+            Answer::History(page) => self.put(SETTLED, 0, ticket, NativeHistoryPage::from(*page)),
             Answer::Done => self.put(SETTLED, 0, ticket, ()),
         }
     }
@@ -133,6 +136,7 @@ impl BatchWriter<'_> {
             Event::Settled { ticket, result: Ok(answer) } => self.put_answer(ticket, answer)?,
             Event::Settled { ticket, result: Err(error) } => self.put_error(FAILED, ticket, &error)?,
             Event::Broker(status) => self.put(BROKER, 0, 0, NativeBrokerStatus::from(status))?,
+            Event::Missed { topic, missed: what } => self.put(MISSED, 0, 0, missed(topic, what))?,
             Event::Channel { channel, payload } => {
                 self.put(CHANNEL, 0, 0, vec![channel, payload])?;
             }

@@ -8,6 +8,7 @@ use http::BEARER;
 use napi_derive::napi;
 use protocol::frame::{MAX_CONTROL, MAX_REASON};
 
+use crate::broker::history::{MAX_KEY_BYTES, MAX_READ};
 use crate::events::Interest;
 
 /// A module of constants, and `ALL` of them by name.
@@ -45,6 +46,7 @@ constants! {
         BRIDGE_QUESTION = 19,
         PONG = 20,
         DRAIN = 21,
+        MISSED = 22,
     }
 }
 
@@ -77,6 +79,10 @@ pub(super) struct NativeConstants {
     pub max_reason_bytes: u32,
     /// Most bytes that a ping carries.
     pub max_ping_bytes: u32,
+    /// Most bytes of an idempotency key.
+    pub max_key_bytes: u32,
+    /// Most messages of a page of a history.
+    pub max_page: u32,
 }
 
 /// See [`NativeConstants`].
@@ -91,5 +97,7 @@ pub(super) fn constants() -> NativeConstants {
         max_id_bytes: MAX_ID_BYTES as u32,
         max_reason_bytes: MAX_REASON as u32,
         max_ping_bytes: MAX_CONTROL as u32,
+        max_key_bytes: MAX_KEY_BYTES as u32,
+        max_page: MAX_READ,
     }
 }

@@ -22,6 +22,7 @@ use crate::registry::recipients::Channel;
 use crate::worker::handle::Handle;
 
 mod connection;
+mod history;
 mod servers;
 mod upgrade;
 

@@ -8,6 +8,7 @@ mod batch;
 mod bridge;
 mod catalogue;
 mod constants;
+mod history;
 mod log;
 mod manager;
 mod notify;

@@ -1,8 +1,10 @@
 //! The results of calls, and the state of the links between servers, as JavaScript sees them.
 
-use napi::bindgen_prelude::{Either, Either4, Null};
+use history::position::Position;
+use napi::bindgen_prelude::{Either, Either5, Null};
 use napi_derive::napi;
 
+use super::history::NativeHistoryPage;
 use crate::events::broker_status::{BrokerStatus, State};
 use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 
@@ -15,6 +17,10 @@ pub struct NativeDelivery {
     pub nodes: Either<u32, Null>,
     /// Connections here.
     pub local: u32,
+    /// The message's place in its history, left out if it has none: a null would cost a tenth of the call.
+    pub position: Option<String>,
+    /// True if it is an earlier message's, with the same idempotency key; else left out.
+    pub repeated: Option<bool>,
 }
 
 impl From<Delivery> for NativeDelivery {
@@ -27,6 +33,18 @@ impl From<Delivery> for NativeDelivery {
             },
             nodes: delivery.nodes.map_or(Either::B(Null), Either::A),
             local: delivery.local,
+            position: delivery.position.map(|position| position.to_string()),
+            repeated: None,
+        }
+    }
+}
+
+impl NativeDelivery {
+    /// Of a message that was published before. Who got it then is not known.
+    pub(super) fn repeated(position: Option<Position>) -> Self {
+        NativeDelivery {
+            repeated: Some(true),
+            ..NativeDelivery::from(Delivery { status: Status::Published, nodes: None, local: 0, position })
         }
     }
 }
@@ -89,16 +107,18 @@ impl From<BrokerStatus> for NativeBrokerStatus {
 }
 
 /// The result of a call: a number that it asked for, a negative one, which is the ticket that a later event settles
-/// turned around, null if there is nothing to tell, a delivery, or a count.
-pub(super) type Outcome = Either4<f64, Null, NativeDelivery, NativeConnectionCount>;
+/// turned around, null if there is nothing to tell, a delivery, a count, or a part of a history.
+pub(super) type Outcome = Either5<f64, Null, NativeDelivery, NativeConnectionCount, NativeHistoryPage>;
 
 /// A reply of the engine's, for JavaScript.
 pub(super) fn outcome(reply: Reply) -> Outcome {
     match reply {
-        Reply::Later(ticket) => Either4::A(-(ticket as f64)),
-        Reply::Now(Answer::Number(number)) => Either4::A(number as f64),
-        Reply::Now(Answer::Done) => Either4::B(Null),
-        Reply::Now(Answer::Delivery(delivery)) => Either4::C(delivery.into()),
-        Reply::Now(Answer::ConnectionCount(census)) => Either4::D(census.into()),
+        Reply::Later(ticket) => Either5::A(-(ticket as f64)),
+        Reply::Now(Answer::Number(number)) => Either5::A(number as f64),
+        Reply::Now(Answer::Done) => Either5::B(Null),
+        Reply::Now(Answer::Delivery(delivery)) => Either5::C(delivery.into()),
+        Reply::Now(Answer::Repeated(position)) => Either5::C(NativeDelivery::repeated(position)),
+        Reply::Now(Answer::ConnectionCount(census)) => Either5::D(census.into()),
+        Reply::Now(Answer::History(page)) => Either5::E((*page).into()),
     }
 }

@@ -4,6 +4,7 @@
 //! connected here: that is what gives all devices of a user one order. The outcome of a publish is told at once where it is
 //! known at once, and later, by its ticket, where another server has to be asked.
 
+pub mod history;
 mod memory;
 pub mod redis;
 
@@ -11,7 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codes::error::Error;
+use ::history::position::Position;
+use codes::error::{Code, Error};
 use protocol::frame::Message;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -20,6 +22,8 @@ use tokio::time::Instant;
 use crate::events::broker_status::State;
 use crate::outcome::Reply;
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
+
+use self::history::HistoryConfig;
 
 pub use memory::MemoryBroker;
 
@@ -66,6 +70,10 @@ pub struct BrokerCounts {
     pub gaps: u64,
     /// Connections that were accepted without a confirmed subscription.
     pub unconfirmed: u64,
+    /// Messages that did not come, or came out of their order, and were read from a history.
+    pub repaired: u64,
+    /// Times that messages of a topic with a history were missed for good.
+    pub missed: u64,
 }
 
 /// The confirmations that a new connection's subscriptions wait for.
@@ -87,16 +95,55 @@ impl Confirmations {
     }
 }
 
+/// How a message is published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublishOptions<'a> {
+    /// Nobody gets it unless every server can.
+    pub is_strict: bool,
+    /// It gets no place in the history of its topic, even if the topic has one.
+    pub is_fleeting: bool,
+    /// Of several messages with the same one for a topic only the first is published; strict in any case. At most
+    /// [`MAX_KEY_BYTES`](history::MAX_KEY_BYTES).
+    pub idempotency_key: Option<&'a str>,
+}
+
+impl PublishOptions<'_> {
+    /// # Errors
+    /// `ERR_NO_HISTORY` if there is an idempotency key and nothing to keep it in.
+    fn check(&self, history: &HistoryConfig, channel: Channel<'_>) -> Result<(), Error> {
+        match (self.idempotency_key, channel.topic()) {
+            (None, _) => Ok(()),
+            (Some(_), Some(topic)) if !self.is_fleeting => history.check(topic).map(drop),
+            (Some(_), _) => {
+                let text = "idempotencyKey can't be used with history: false";
+                Err(Error::new(Code::NoHistory, text))
+            }
+        }
+    }
+}
+
+/// Strict or not, and nothing else.
+impl From<bool> for PublishOptions<'_> {
+    fn from(is_strict: bool) -> Self {
+        PublishOptions { is_strict, ..PublishOptions::default() }
+    }
+}
+
 /// Carries messages to the members of groups, on whatever server they are. Every broker has to. [`Counting`] and
 /// [`RawChannels`] are traits of their own because a broker may lack what they need; a history or presence would come beside them.
 /// A `Producer` is a client that relays; how much of it may be under way is between it and the broker.
 pub trait Fanout<Producer> {
-    /// Hands a message to every server that has a recipient. Does not block. With `strict`, nobody is served if
-    /// not all can be.
+    /// Hands a message to every server that has a recipient. Does not block.
     ///
     /// # Errors
-    /// `ERR_BROKER_UNAVAILABLE` if `strict`, `ERR_BROKER_OVERLOADED`, `ERR_NOT_REPRESENTABLE`: nobody got it.
-    fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error>;
+    /// `ERR_BROKER_UNAVAILABLE` if it is strict, `ERR_BROKER_OVERLOADED`, `ERR_NOT_REPRESENTABLE`, `ERR_NO_HISTORY` for an
+    /// idempotency key: nobody got it.
+    fn publish(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        options: PublishOptions<'_>,
+    ) -> Result<Reply, Error>;
 
     /// The same for a message of a client, which is told of what goes wrong later.
     ///
@@ -149,8 +196,19 @@ pub trait RawChannels {
     fn publish_raw(&self, channel: &str, payload: &[u8]) -> Result<Reply, Error>;
 }
 
+/// Keeps the last messages of topics. Apart from [`Fanout`]: a broker may have nothing to keep them in.
+pub trait History {
+    /// Reads at most `limit` messages of a topic, those after a position, or else the oldest that are kept.
+    ///
+    /// # Errors
+    /// `ERR_NO_HISTORY`, `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`.
+    fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error>;
+}
+
 /// All that an engine asks of a broker.
-pub trait Broker<Producer>: Fanout<Producer> + Counting + RawChannels + fmt::Debug + Send + Sync {
+pub trait Broker<Producer>:
+    Fanout<Producer> + Counting + RawChannels + History + fmt::Debug + Send + Sync
+{
     /// Answers when the way to all other servers is up; the ticket fails with the next failure before that.
     fn ready(&self) -> Reply;
 

@@ -8,7 +8,8 @@ use codes::error::{Code, ConfigError, quote};
 use http::syntax::is_token;
 use http::{BEARER, Origins, ProxyHeader, Rules, TrustProxy};
 
-use crate::broker::redis::RedisConfig;
+use crate::broker::history::HistoryConfig;
+use crate::broker::redis::{RedisConfig, Routing};
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::limits::Limits;
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub relay: Relay,
     /// The Redis that servers reach each other through. Default none: this server is on its own.
     pub redis: RedisConfig,
+    /// The topics whose last messages are kept. Default none. Needs [`Routing::User`].
+    pub history: HistoryConfig,
     /// Worker threads. Default the number of available cores, at most 4; 1 to 64.
     /// Each costs a thread and a read buffer.
     pub threads: usize,
@@ -111,6 +114,7 @@ impl Config {
             limits: Limits::default(),
             relay: Relay::User,
             redis: RedisConfig::default(),
+            history: HistoryConfig::default(),
             threads: available_parallelism().map_or(1, |cores| cores.get().min(4)),
         }
     }
@@ -132,6 +136,11 @@ impl Config {
         check_protocols(&self.protocols)?;
         check_kept(self.keep_headers.as_deref().unwrap_or_default())?;
         self.redis.validate()?;
+        self.history.validate()?;
+        if self.history.is_on() && self.redis.is_on() && self.redis.routing == Routing::Shared {
+            let text = "history needs redis.routing 'user': the shared channel has no place for positions";
+            return Err(ConfigError::new(Code::InvalidOption, "history", text));
+        }
         for number in NUMBERS {
             let value = (number.get)(self);
             if number.unlimited && value == u64::MAX {

@@ -19,16 +19,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use codes::error::{Code, Error};
+use history::position::Position;
 use parking_lot::Mutex;
 use protocol::frame::Message;
 use tokio::sync::watch;
 
 use crate::broker::redis::RedisBroker;
-use crate::broker::{Broker, MemoryBroker};
+use crate::broker::{Broker, MemoryBroker, PublishOptions};
 use crate::events::{Event, Events, Interest};
 use crate::outcome::Reply;
 use crate::random_name::random_name;
-use crate::registry::recipients::Channel;
+use crate::registry::recipients::{Channel, Topic};
 use crate::registry::{Registry, delivery};
 use crate::worker;
 use crate::worker::handle::{ConnectionId, Handle, Pushed};
@@ -98,14 +99,27 @@ impl Engine {
         let events = Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection));
         let broker: Box<dyn Broker<Handle>> = match &config.redis {
             redis if redis.is_on() => {
-                let broker = RedisBroker::start(redis, limits.outbox_bytes, &registry, &events, &workers);
+                let broker = RedisBroker::start(
+                    redis,
+                    limits.outbox_bytes,
+                    &registry,
+                    &events,
+                    &config.history,
+                    &workers,
+                );
                 // Messages that are not relayed wait for nobody.
                 if config.relay != Relay::Off {
                     workers.iter().for_each(|worker| worker.inbox.set_intake(broker.intake().clone()));
                 }
                 Box::new(broker)
             }
-            _ => Box::new(MemoryBroker::new(registry.clone(), limits.outbox_bytes)),
+            _ => {
+                let broker = MemoryBroker::new(registry.clone(), limits.outbox_bytes, config.history.clone());
+                if let (Some(first), true) = (workers.first(), config.history.is_on()) {
+                    first.runtime.spawn(broker.sweeper());
+                }
+                Box::new(broker)
+            }
         };
         let shared = Shared {
             registry,
@@ -173,15 +187,29 @@ impl Engine {
         worker::uncork(self.inner.number, self.inner.inboxes.iter());
     }
 
-    /// Publishes a message through the broker. With `strict`, nobody gets it unless every server can.
+    /// Publishes a message through the broker. With `true` for options, nobody gets it unless every server can.
     ///
     /// # Errors
     /// `ERR_TOO_LARGE` for what no send queue could take, `ERR_CLOSED` after a shutdown's drain; see
     /// [`Fanout::publish`](crate::broker::Fanout::publish).
-    pub fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
+    pub fn publish<'a>(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        options: impl Into<PublishOptions<'a>>,
+    ) -> Result<Reply, Error> {
         self.check_open()?;
         self.check_size(message)?;
-        self.shared().broker.publish(channel, message, strict)
+        self.shared().broker.publish(channel, message, options.into())
+    }
+
+    /// Reads a topic's history.
+    ///
+    /// # Errors
+    /// `ERR_CLOSED` after a shutdown's drain; see [`History::read`](crate::broker::History::read).
+    pub fn history(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
+        self.check_open()?;
+        self.shared().broker.read(topic, after, limit)
     }
 
     /// Publishes a payload on a channel of the embedder's own.

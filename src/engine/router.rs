@@ -68,7 +68,12 @@ pub(super) fn on_message(
     let relayed = match shared.config.relay {
         Relay::Off => return Routed::Done,
         Relay::User => match check(shared, message) {
-            Ok(_) if may_reflect && shared.broker.is_alone() && handle.writer().may_write_directly() => {
+            Ok(_)
+                if may_reflect
+                    && shared.broker.is_alone()
+                    && shared.config.history.users.is_none()
+                    && handle.writer().may_write_directly() =>
+            {
                 counters.messages_relayed.add(1);
                 return Routed::Reflect;
             }

@@ -15,12 +15,14 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use codes::close::ClosedBy;
 use codes::error::Error;
+use history::follower::Missed;
 use parking_lot::Mutex;
 use protocol::frame::Message;
 
 use self::flows::{Flows, TakenEvents};
 use crate::events::broker_status::BrokerStatus;
 use crate::outcome::Answer;
+use crate::registry::recipients::TopicName;
 use crate::worker::bridge::{BridgeId, Carrier, Signal};
 use crate::worker::handle::{ConnectionId, Handle};
 use crate::worker::send_queue::Dropped;
@@ -90,6 +92,8 @@ pub enum Event {
     Settled { ticket: u64, result: Result<Answer, Error> },
     /// The broker's state changed.
     Broker(BrokerStatus),
+    /// Messages of a topic with a history did not arrive here, or may not have.
+    Missed { topic: TopicName, missed: Missed },
     /// A message on a channel that was subscribed to by name.
     Channel { channel: String, payload: String },
     /// A subscription by name, which was confirmed once, has ended.

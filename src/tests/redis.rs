@@ -3,6 +3,7 @@
 mod calls;
 mod fairness;
 mod faults;
+mod history;
 mod misbehaviour;
 mod newcomers;
 mod pressure;
@@ -26,7 +27,7 @@ fn a_user_is_reached_on_every_server() {
     let mut a = one.connect_as("ada");
     let mut b = two.connect_as("ada");
     let sent = one.delivery(one.engine.publish(Channel::User("ada"), Message::Text("hello"), false));
-    assert_eq!(sent, Delivery { status: Status::Published, nodes: Some(2), local: 1 });
+    assert_eq!(sent, Delivery { status: Status::Published, nodes: Some(2), local: 1, position: None });
     a.expect_text("hello");
     b.expect_text("hello");
     a.text("{\"relayed\":1}");

@@ -2,6 +2,7 @@
 
 mod calls;
 mod faults;
+mod history;
 mod misbehaviour;
 
 use std::time::Duration;
@@ -40,7 +41,7 @@ fn users_on_every_master_are_reached_on_every_server() {
         let (mut a, mut b) = (one.connect_as(&user), two.connect_as(&user));
         assert_eq!(
             one.tell(&user, "hello"),
-            Delivery { status: Status::Published, nodes: Some(2), local: 1 }
+            Delivery { status: Status::Published, nodes: Some(2), local: 1, position: None }
         );
         a.expect_text("hello");
         b.expect_text("hello");

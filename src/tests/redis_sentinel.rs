@@ -1,5 +1,7 @@
 //! Servers whose Redis is found by Sentinels.
 
+mod history;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,9 +7,10 @@ use protocol::frame::Message;
 
 use super::client::{BINARY, CLOSE, Client, Got, PING, PONG, TEXT, close_payload, frame};
 use super::harness::{GLANCE, Request, Server, SetOnDrop, config, eventually, published};
+use crate::broker::history::{DEFAULT_BOUNDS, HistoryConfig};
 use crate::engine::config::{Config, Relay};
-use crate::outcome::Status;
-use crate::registry::recipients::Channel;
+use crate::outcome::{Answer, Reply, Status};
+use crate::registry::recipients::{Channel, Topic};
 use crate::worker::limits::Limits;
 
 mod embedder;
@@ -33,6 +34,24 @@ fn a_users_message_goes_to_all_connections_of_the_user_and_to_nobody_else() {
     bob.expect_silence(GLANCE);
     let stats = server.engine.stats();
     assert_eq!((stats.messages.received, stats.messages.relayed, stats.messages.sent), (1, 1, 4));
+}
+
+#[test]
+fn what_goes_back_to_its_only_sender_is_kept_as_well_as_what_others_get() {
+    let history = HistoryConfig { users: Some(DEFAULT_BOUNDS), ..HistoryConfig::default() };
+    let server = Server::start(Config { history, ..config() });
+    let mut alone = server.connect_as("ada");
+    alone.text("1");
+    alone.expect_text("1");
+    let mut other = server.connect_as("ada");
+    other.text("2");
+    [&mut alone, &mut other].into_iter().for_each(|client| client.expect_text("2"));
+    let page = match server.engine.history(Topic::User("ada"), None, 10) {
+        Ok(Reply::Now(Answer::History(page))) => page,
+        other => panic!("{other:?}"),
+    };
+    let kept: Vec<&[u8]> = page.messages.iter().map(|message| &*message.payload).collect();
+    assert_eq!(kept, [b"1", b"2"]);
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) struct Window {
     burst: AtomicU32,
     /// Units that it relayed since it last stood in line or had none unanswered.
     used: AtomicU32,
-    /// Its place when it last stood in line: see [`Position`].
+    /// Its place when it last stood in line: see [`PlaceInLine`].
     time: AtomicU64,
     arrival: AtomicU32,
     /// Its relayed messages of late: see [`Pace`].
@@ -121,7 +121,7 @@ pub enum Demand {
 /// Connections that wait, by the virtual time at which they are to go on.
 #[derive(Debug, Default)]
 struct WaitingLine {
-    waiting: BTreeMap<Position, Arc<Handle>>,
+    waiting: BTreeMap<PlaceInLine, Arc<Handle>>,
     /// The virtual time, in units: what a connection in line relayed so far, on average. No later than `called`.
     now: u64,
     /// The latest time of one that was called.
@@ -129,12 +129,12 @@ struct WaitingLine {
     /// The number of times that anybody stood in line.
     arrivals: u32,
     /// The next to be looked at: not the first if all before it have yet to be answered.
-    next: Position,
+    next: PlaceInLine,
 }
 
 /// The virtual time at which a connection is to go on, and which of all arrivals it was: those of one time are called in the
 /// order in which they came.
-type Position = (u64, u32);
+type PlaceInLine = (u64, u32);
 
 impl WaitingLine {
     /// A connection comes the later, the more it relayed since it last stood here.
@@ -158,7 +158,7 @@ impl WaitingLine {
     }
 
     /// The first after that place.
-    fn next(&self, after: Position) -> Option<(Position, &Arc<Handle>)> {
+    fn next(&self, after: PlaceInLine) -> Option<(PlaceInLine, &Arc<Handle>)> {
         let (place, handle) = self.waiting.range((Bound::Excluded(after), Bound::Unbounded)).next()?;
         Some((*place, handle))
     }
@@ -308,7 +308,7 @@ impl Intake {
         }
         let mut line = self.line.lock();
         let (mut place, mut passed_over) = (std::mem::take(&mut line.next), 0);
-        let mut is_last_lap = place == Position::default();
+        let mut is_last_lap = place == PlaceInLine::default();
         let mut called = 0;
         loop {
             let in_flight = self.in_flight.load(Ordering::SeqCst);
@@ -328,7 +328,7 @@ impl Intake {
                 if is_last_lap {
                     break;
                 }
-                (place, is_last_lap) = (Position::default(), true);
+                (place, is_last_lap) = (PlaceInLine::default(), true);
                 continue;
             };
             place = next;

@@ -76,6 +76,8 @@ catalogue! {
     Uncertain, "ERR_UNCERTAIN", Error, 0, "The link to Redis broke before it answered; the message was published to all servers, or to none.";
     BrokerOverloaded, "ERR_BROKER_OVERLOADED", Error, 0, "redis.pendingBytes wait for Redis; nothing was published, but a relayed message may have reached some of its rooms.";
     NotRepresentable, "ERR_NOT_REPRESENTABLE", Type, 0, "redis.routing is 'shared', whose messages can't carry binary data; nothing was published.";
+    NoHistory, "ERR_NO_HISTORY", Type, 0, "The option history keeps nothing of this user or room; nothing was published.";
+    BrokerFull, "ERR_BROKER_FULL", Error, 0, "Redis can't store the message: it is out of memory, or has too few replicas (min-replicas-to-write); nothing was published.";
     BrokerConnect, "ERR_BROKER_CONNECT", Error, 0, "Redis can't be reached, or the connection to it was lost.";
     BrokerAuth, "ERR_BROKER_AUTH", Error, 0, "Redis refused the user name and password, or a command for lack of permission.";
     BrokerTooOld, "ERR_BROKER_TOO_OLD", Error, 0, "Redis is older than 6.0 (7.0 for a cluster).";

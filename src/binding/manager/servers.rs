@@ -8,21 +8,41 @@ use napi_derive::napi;
 use super::{Data, NativeManager, message};
 use crate::binding::outcome::{Outcome, outcome};
 use crate::binding::throw::throw_error;
+use crate::broker::PublishOptions;
 use crate::outcome::Reply;
 use crate::registry::recipients::Channel;
 
 #[napi]
 impl NativeManager {
-    /// Publishes to a user. Strict: to nobody unless every server can be reached.
+    /// Publishes to a user. Strict: to nobody unless every server can be reached. Fleeting: without a place in the history.
+    /// Of several with the same key only the first is published.
     #[napi(catch_unwind)]
-    pub fn send_to_user(&self, env: Env, user_id: String, data: Data<'_>, strict: bool) -> Result<Outcome> {
-        answer(&env, self.engine.publish(Channel::User(&user_id), message(&data), strict))
+    pub fn send_to_user(
+        &self,
+        env: Env,
+        user_id: String,
+        data: Data<'_>,
+        strict: bool,
+        fleeting: bool,
+        key: Option<String>,
+    ) -> Result<Outcome> {
+        let options = publish_options(strict, fleeting, key.as_deref());
+        answer(&env, self.engine.publish(Channel::User(&user_id), message(&data), options))
     }
 
     /// Publishes to a room.
     #[napi(catch_unwind)]
-    pub fn send_to_room(&self, env: Env, room: String, data: Data<'_>, strict: bool) -> Result<Outcome> {
-        answer(&env, self.engine.publish(Channel::Room(&room), message(&data), strict))
+    pub fn send_to_room(
+        &self,
+        env: Env,
+        room: String,
+        data: Data<'_>,
+        strict: bool,
+        fleeting: bool,
+        key: Option<String>,
+    ) -> Result<Outcome> {
+        let options = publish_options(strict, fleeting, key.as_deref());
+        answer(&env, self.engine.publish(Channel::Room(&room), message(&data), options))
     }
 
     /// Publishes to everyone.
@@ -69,6 +89,10 @@ impl NativeManager {
     }
 }
 
-fn answer(env: &Env, reply: std::result::Result<Reply, error::Error>) -> Result<Outcome> {
+fn publish_options(is_strict: bool, is_fleeting: bool, key: Option<&str>) -> PublishOptions<'_> {
+    PublishOptions { is_strict, is_fleeting, idempotency_key: key }
+}
+
+pub(super) fn answer(env: &Env, reply: std::result::Result<Reply, error::Error>) -> Result<Outcome> {
     reply.map(outcome).map_err(|error| throw_error(env, &error))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use auth::jwt::{JwtOptions, Key, Verifier};
 use codes::error::ConfigError;
 
+use super::history::HistoryDraft;
 use super::redis_server;
 use crate::engine::config::{Auth, Config};
 
@@ -19,6 +20,7 @@ pub(super) struct Draft {
     pub(super) config: Config,
     pub(super) auth: Option<AuthDraft>,
     pub(super) without_redis: bool,
+    pub(super) history: HistoryDraft,
 }
 
 #[derive(Default)]
@@ -37,7 +39,12 @@ pub(super) struct JwtDraft {
 
 impl Draft {
     pub(super) fn new() -> Self {
-        Draft { config: Config::new(Auth::Anonymous), auth: None, without_redis: false }
+        Draft {
+            config: Config::new(Auth::Anonymous),
+            auth: None,
+            without_redis: false,
+            history: HistoryDraft::default(),
+        }
     }
 
     /// Adds what the environment says of Redis to what the options do.

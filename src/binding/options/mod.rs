@@ -2,6 +2,7 @@
 //! option. [`OPTIONS`] and the engine's [`NUMBERS`] are the one list of what there is.
 
 mod draft;
+mod history;
 #[cfg(test)]
 mod tests;
 mod unknown;
@@ -16,8 +17,9 @@ use napi::Env;
 use napi::bindgen_prelude::Unknown;
 
 use self::draft::{AuthDraft, Draft};
-use self::unknown::{members, unknown};
-use self::value::{Value, Wrong, join};
+use self::history::HistoryDraft;
+use self::unknown::{members, unknown, unknown_at};
+use self::value::{Known, Value, Wrong, explain, join};
 use super::throw::throw;
 use crate::broker::redis::{MAX_URLS, RedisConfig, Routing, Server};
 use crate::engine::config::{Auth, Config, NUMBERS, RejectWith, Relay};
@@ -40,7 +42,7 @@ pub(crate) struct Environment {
 /// # Errors
 /// `Status::PendingException`: a `TypeError` or `RangeError` with a `code` is pending, or what a getter threw.
 pub(crate) fn parse(env: &Env, options: Unknown<'_>, environment: Environment) -> napi::Result<Config> {
-    let options = value::read(options, "", &members)?;
+    let options = value::read(options, "", &known)?;
     build(options, environment).map_err(|error| throw(env, error.kind, &error.message))
 }
 
@@ -53,13 +55,18 @@ pub(crate) fn parse_redis(
     options: Unknown<'_>,
     redis_url: Option<String>,
 ) -> napi::Result<RedisConfig> {
-    let options = value::read(options, "redis", &members)?;
+    let options = value::read(options, "redis", &known)?;
     build_redis(options, redis_url).map_err(|error| throw(env, error.kind, &error.message))
 }
 
 /// Full paths of all options; those that hold others come before them.
 pub(crate) fn option_paths() -> Vec<&'static str> {
     OPTIONS.iter().map(|option| option.path).chain(NUMBERS.iter().map(|number| number.path)).collect()
+}
+
+/// The members of an option.
+fn known(path: &str) -> Known {
+    Known { names: members(path), others: (path == history::ROOMS).then_some(history::EACH_ROOM) }
 }
 
 /// An option that is no plain number.
@@ -279,6 +286,24 @@ const OPTIONS: &[Opt] = &[
         draft.config.redis.tls.insecure = !value.flag()?;
         Ok(())
     }),
+    opt("history", "true, false or an object", |draft, value| {
+        draft.history = HistoryDraft::new(value)?;
+        Ok(())
+    }),
+    opt("history.size", history::SIZE, |draft, value| draft.history.all.set_size(value)),
+    opt("history.ttlMs", history::TTL, |draft, value| draft.history.all.set_ttl(value)),
+    opt("history.users", history::KEPT, |draft, value| draft.history.users.set(value)),
+    opt("history.users.size", history::SIZE, |draft, value| draft.history.users.bounds.set_size(value)),
+    opt("history.users.ttlMs", history::TTL, |draft, value| draft.history.users.bounds.set_ttl(value)),
+    opt(history::ROOMS, "true, false or an object of bounds or of patterns", |draft, value| {
+        draft.history.rooms.set(value)
+    }),
+    opt("history.rooms.size", history::SIZE, |draft, value| draft.history.rooms.bounds.set_size(value)),
+    opt("history.rooms.ttlMs", history::TTL, |draft, value| draft.history.rooms.bounds.set_ttl(value)),
+    opt("history.trustFailover", "a boolean", |draft, value| {
+        draft.history.trust_failover = value.flag()?;
+        Ok(())
+    }),
     opt("heartbeat", "an object", |_, value| value.object()),
     opt("limits", "an object", |_, value| value.object()),
 ];
@@ -306,7 +331,8 @@ fn build(options: Value, environment: Environment) -> Result<Config, ConfigError
     }
     draft.complete_redis(environment.redis_url)?;
     draft.complete_memory(environment.memory);
-    let Draft { mut config, auth, .. } = draft;
+    let Draft { mut config, auth, history, .. } = draft;
+    config.history = history.build();
     config.auth = match auth {
         Some(auth) => auth.build()?,
         None => from_environment(environment.jwt_secret, environment.serverless)?,
@@ -369,6 +395,10 @@ fn apply(draft: &mut Draft, parent: &str, name: &str, value: Value) -> Result<()
     let mut inner = Vec::new();
     let value = match value {
         Value::Undefined => return Ok(()),
+        Value::Object(members) if path == history::ROOMS && history::are_patterns(&members) => {
+            let unknown = |place: &str, name: &str| unknown_at(place, history::ROOMS, name);
+            return draft.history.set_patterns(members, &unknown);
+        }
         Value::Object(members) => {
             inner = members;
             Value::Object(Vec::new())
@@ -383,12 +413,4 @@ fn apply(draft: &mut Draft, parent: &str, name: &str, value: Value) -> Result<()
         explain((option.set)(draft, value), &path, option.expected, &got)?;
     }
     apply_members(draft, &path, inner)
-}
-
-fn explain(result: Result<(), Wrong>, path: &str, expected: &str, got: &str) -> Result<(), ConfigError> {
-    result.map_err(|wrong| match wrong {
-        Wrong::Type => ConfigError::invalid(path, expected, got),
-        Wrong::Value => ConfigError::out_of_range(path, expected, got),
-        Wrong::Error(error) => error,
-    })
 }

@@ -8,6 +8,7 @@ use super::unknown::FOREIGN;
 use super::*;
 
 mod auth;
+mod history;
 
 fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
@@ -102,6 +103,15 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "redis.password" => (Value::Flag(false), None),
         "redis.tls.ca" | "redis.tls.cert" | "redis.tls.key" => (Value::Number(1.0), None),
         "redis.tls.rejectUnauthorized" => (Value::Number(0.0), None),
+        "history" | "history.users" | "history.rooms" | "history.trustFailover" => {
+            (Value::Number(100.0), None)
+        }
+        "history.size" | "history.users.size" | "history.rooms.size" => {
+            (text("5"), Some(Value::Number(100_001.0)))
+        }
+        "history.ttlMs" | "history.users.ttlMs" | "history.rooms.ttlMs" => {
+            (text("5"), Some(Value::Number(999.0)))
+        }
         _ => panic!("{path} is not tried"),
     }
 }
@@ -126,7 +136,9 @@ fn every_option_refuses_a_wrong_type_and_a_value_out_of_range_by_its_name() {
 #[test]
 fn undefined_is_the_default_of_every_option() {
     let default = format!("{:?}", build(Value::Undefined, with_secret(SECRET)));
-    for path in option_paths().into_iter().filter(|path| !path.starts_with("auth")) {
+    // An object for `history` is not the same as none: what is undefined in it is tried in history.rs.
+    let is_here = |path: &&str| !path.starts_with("auth") && !path.starts_with("history.");
+    for path in option_paths().into_iter().filter(is_here) {
         let mut with_undefined = options(path, Value::Undefined);
         if let Value::Object(members) = &mut with_undefined {
             members.retain(|(name, _)| name != "auth");
@@ -213,6 +225,10 @@ fn an_unknown_option_is_refused_at_every_level_with_the_nearest_name() {
         ("redis.retryStrategy", None),
         ("redis.uri", Some("redis.url")),
         ("prefix", Some("redis.prefix")),
+        ("history.sizes", Some("history.size")),
+        ("history.room", Some("history.rooms")),
+        ("history.users.ttlms", Some("history.users.ttlMs")),
+        ("connectionStateRecovery", Some("history")),
         ("", None),
         ("limits.limits", Some("limits")),
     ] {

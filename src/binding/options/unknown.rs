@@ -18,6 +18,8 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("maxHttpBufferSize", "limits.maxPayload"),
     ("maxPayloadLength", "limits.maxPayload"),
     ("maxBackpressure", "limits.outboxBytes"),
+    ("connectionStateRecovery", "history"),
+    ("maxDisconnectionDuration", "history.ttlMs"),
     ("host", "redis.url"),
     ("port", "redis.url"),
     ("db", "redis.url"),
@@ -27,6 +29,11 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
 /// Says which option was probably meant: what others call so, or the one of the most similar name, if any is similar. Else
 /// which there are.
 pub(super) fn unknown(parent: &str, name: &str) -> ConfigError {
+    unknown_at(parent, parent, name)
+}
+
+/// The same where the option has no place in the table, but members as one that has.
+pub(super) fn unknown_at(place: &str, parent: &str, name: &str) -> ConfigError {
     /// Longer names are no slips, and comparing takes time.
     const LONGEST: usize = 64;
     let distance = |path: &str| {
@@ -43,12 +50,15 @@ pub(super) fn unknown(parent: &str, name: &str) -> ConfigError {
         .filter(|(distance, ..)| *distance <= 1 + name.len() / 5);
     let meant = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map(|(_, path)| *path);
     let hint = match meant.or(nearest.map(|(_, _, path)| path)) {
+        Some(path) if place != parent && is_member(parent, path) => {
+            format!("; did you mean {place}{}?", &path[parent.len()..])
+        }
         Some(path) => format!("; did you mean {path}?"),
         None => format!("; known are {}", members(parent).join(", ")),
     };
-    let place = if parent.is_empty() { String::new() } else { format!(" in {parent}") };
-    let message = format!("unknown option {}{place}{hint}", quote(name));
-    ConfigError::new(Code::UnknownOption, &join(parent, name), message)
+    let within = if place.is_empty() { String::new() } else { format!(" in {place}") };
+    let message = format!("unknown option {}{within}{hint}", quote(name));
+    ConfigError::new(Code::UnknownOption, &join(place, name), message)
 }
 
 fn is_member(parent: &str, path: &str) -> bool {

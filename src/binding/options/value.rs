@@ -42,6 +42,20 @@ impl From<ConfigError> for Wrong {
     }
 }
 
+/// Says of the option with a path what it takes, unless it took what it got.
+pub(super) fn explain(
+    result: Result<(), Wrong>,
+    path: &str,
+    expected: &str,
+    got: &str,
+) -> Result<(), ConfigError> {
+    result.map_err(|wrong| match wrong {
+        Wrong::Type => ConfigError::invalid(path, expected, got),
+        Wrong::Value => ConfigError::out_of_range(path, expected, got),
+        Wrong::Error(error) => error,
+    })
+}
+
 impl Value {
     pub(super) fn text(self) -> Result<String, Wrong> {
         if let Self::Text(text) = self { Ok(text) } else { Err(Wrong::Type) }
@@ -132,7 +146,16 @@ impl Value {
 }
 
 /// The members of an object that options are read from.
-pub(super) type Members = dyn Fn(&str) -> Vec<&'static str>;
+#[derive(Default)]
+pub(super) struct Known {
+    /// Their names.
+    pub(super) names: Vec<&'static str>,
+    /// Set if it may have any others. A member has the members of the option with this path.
+    pub(super) others: Option<&'static str>,
+}
+
+/// Gives the members of the option with a path.
+pub(super) type Members = dyn Fn(&str) -> Known;
 
 /// Reads a value and, as far as the table has members for it, what is in it. An exception that a getter or a proxy
 /// throws comes back as `Status::PendingException` and goes on to the caller as it is.
@@ -177,14 +200,14 @@ fn read_list(list: &Object<'_>) -> napi::Result<Value> {
     if length > MAX_ELEMENTS {
         return Ok(Value::LongList(length));
     }
-    let read_element = |index| read(list.get_element(index)?, "", &|_| Vec::new());
+    let read_element = |index| read(list.get_element(index)?, "", &|_| Known::default());
     Ok(Value::List((0..length).map(read_element).collect::<napi::Result<_>>()?))
 }
 
 fn read_members(object: &Object<'_>, path: &str, members: &Members) -> napi::Result<Value> {
-    let known = members(path);
+    let Known { names, others } = members(path);
     let mut found = Vec::new();
-    if known.is_empty() {
+    if names.is_empty() {
         return Ok(Value::Object(found));
     }
     // Own keys of the object beyond the table; those that it inherits may be somebody's polyfill.
@@ -194,15 +217,25 @@ fn read_members(object: &Object<'_>, path: &str, members: &Members) -> napi::Res
         KeyConversion::NumbersToStrings,
     )?;
     for index in 0..own.get_array_length()? {
+        let key: Unknown<'_> = own.get_element(index)?;
         // A symbol is no option, but no slip of the pen either.
-        if let Value::Text(name) = read(own.get_element(index)?, "", &|_| Vec::new())?
-            && !known.contains(&name.as_str())
-        {
-            // One is enough for an error.
-            return Ok(Value::Object(vec![(name, Value::Undefined)]));
+        let Value::Text(name) = read(key, "", &|_| Known::default())? else { continue };
+        match others {
+            Some(inner) if found.len() < MAX_ELEMENTS as usize => {
+                let value = read(object.get_property_unchecked(key)?, inner, members)?;
+                found.push((name, value));
+            }
+            None if !names.contains(&name.as_str()) => {
+                // One is enough for an error.
+                return Ok(Value::Object(vec![(name, Value::Undefined)]));
+            }
+            _ => {}
         }
     }
-    for name in known {
+    for name in names {
+        if found.iter().any(|(known, _)| known == name) {
+            continue;
+        }
         let value: Unknown<'_> = object.get_named_property_unchecked(name)?;
         let full = join(path, name);
         let value = if value.get_type()? == ValueType::Object && value.is_typedarray()? {
@@ -215,10 +248,9 @@ fn read_members(object: &Object<'_>, path: &str, members: &Members) -> napi::Res
         } else {
             read(value, &full, members)?
         };
-        if value != Value::Undefined {
-            found.push((name.to_owned(), value));
-        }
+        found.push((name.to_owned(), value));
     }
+    found.retain(|(_, value)| *value != Value::Undefined);
     Ok(Value::Object(found))
 }
 

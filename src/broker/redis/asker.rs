@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+use history::meta::Reason;
+use history::position::Position;
+use history::seen::Seen;
+
+use super::connection::script::LogPart;
+use crate::outcome::{HistoryPage, KeptMessage};
 use crate::worker::handle::Handle;
 
 /// One who waits for the outcome of a publish or a question.
@@ -9,21 +15,48 @@ use crate::worker::handle::Handle;
 pub(crate) enum Asker {
     /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::worker::intake::Intake::begin); `first`: see
     /// [`Asker::goes_first`]; `epoch`: see `Pace`.
-    Sender { sender: Arc<Handle>, cost: u32, first: bool, epoch: u8 },
+    /// `kept`: see [`Asker::is_kept`].
+    Sender { sender: Arc<Handle>, cost: u32, first: bool, epoch: u8, kept: bool },
     /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
     /// subscribers says nothing about the user.
-    Publish { ticket: u64, strict: bool, local: u32, shared: bool },
+    Publish { ticket: u64, strict: bool, local: u32, shared: bool, kept: bool },
     /// The embedder, about how many subscribers got a message on a channel of its own.
     Receivers { ticket: u64 },
     /// The embedder, about how many subscribers a channel has. Its command is no publish.
     Subscribers { ticket: u64 },
     /// The count over all servers with this ticket: the number of subscribers is the number of answers to expect.
     Count { ticket: u64 },
+    /// The embedder, about the history of a topic.
+    History(Box<HistoryQuestion>),
     /// Nobody.
     Nobody,
 }
 
+/// A question for messages of a topic.
+#[derive(Debug)]
+pub(crate) struct HistoryQuestion {
+    pub ticket: u64,
+    /// The channel's, without prefix and hash tag.
+    pub name: Box<str>,
+    pub after: Option<Position>,
+    /// The offset that is asked for, which may turn out to be another one.
+    pub from: u64,
+    pub limit: u32,
+    /// How many messages are kept of the topic.
+    pub size: u32,
+}
+
 impl Asker {
+    /// True if its message gets a place in its topic's history: a script publishes it.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self, Asker::Sender { kept: true, .. } | Asker::Publish { kept: true, .. })
+    }
+
+    /// True if its command is a script's.
+    pub(crate) fn is_script(&self) -> bool {
+        self.is_kept() || matches!(self, Asker::History(_))
+    }
+
     /// True if it waits for no client's flood. Clients' messages keep their order: of one whose message goes first none is
     /// behind.
     pub(crate) fn goes_first(&self) -> bool {
@@ -51,5 +84,44 @@ impl Asker {
     /// True if its command is a message of somebody's, whose place among others counts.
     pub(crate) fn is_message(&self) -> bool {
         matches!(self, Asker::Sender { .. } | Asker::Publish { .. })
+    }
+}
+
+impl HistoryQuestion {
+    /// The page that these messages are, or the question for others.
+    pub(crate) fn answer(mut self: Box<Self>, part: LogPart, trust: bool) -> Result<HistoryPage, Box<Self>> {
+        let Some(meta) = part.meta.as_ref().map(|meta| meta.continued(part.term)) else {
+            let lost = self.after.map(|_| Reason::Emptied);
+            return Ok(HistoryPage { messages: Vec::new(), position: None, lost, has_more: false });
+        };
+        let resume = self.after.map(|after| meta.resume(&Seen::from(after), trust));
+        if let Some(from) = resume.map(|resume| resume.from).filter(|from| *from != self.from) {
+            self.from = from;
+            return Err(self);
+        }
+        let from = resume.map_or(1, |resume| resume.from);
+        let messages = part.messages.iter().filter(|(offset, _)| *offset >= from);
+        let messages: Vec<KeptMessage> = messages
+            .filter_map(|(offset, message)| {
+                let (kind, payload) = message.as_deref()?.split_first()?;
+                Some(KeptMessage {
+                    position: meta.at(*offset),
+                    is_text: *kind == b't',
+                    payload: payload.into(),
+                })
+            })
+            .collect();
+        let next = part.messages.iter().map(|(offset, _)| *offset).find(|offset| *offset >= from);
+        let next = next.unwrap_or(meta.offset + 1);
+        let is_trimmed = self.after.is_some() && next > from;
+        let is_unreadable = part.messages.iter().any(|(_, message)| message.is_none());
+        let lost = resume.and_then(|resume| resume.lost).or(is_trimmed.then_some(Reason::Trimmed));
+        let lost = lost.or(is_unreadable.then_some(Reason::Unreadable));
+        Ok(HistoryPage {
+            position: Some(part.messages.last().map_or(meta.last(), |(last, _)| meta.at(*last))),
+            messages,
+            lost,
+            has_more: !part.is_all,
+        })
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use codes::error::{Code, ConfigError, Error, quote};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
+use crate::broker::history::HistoryConfig;
+
 /// Most bytes of a prefix.
 pub const MAX_PREFIX_BYTES: usize = 64;
 /// What comes behind the prefix in the names of channels. A prefix with one of these between its colons would lie among
@@ -30,6 +32,8 @@ pub struct RedisConfig {
     /// What all channels begin with, to tell apps apart: Pub/Sub knows no database number. Default `actory`;
     /// 1 to 64 bytes without braces, and none of [`RESERVED`] between its colons.
     pub prefix: String,
+    /// The topics that have a history: the engine's `history`. A [`PubSub`](super::PubSub) has none.
+    pub history: HistoryConfig,
     /// Where messages for users go. Default [`Routing::User`].
     pub routing: Routing,
     /// Connections per Redis server. Default 1; 1 to 16. Each carries the channels of a share of all users.
@@ -193,6 +197,7 @@ impl Default for RedisConfig {
             password: None,
             master_name: "mymaster".to_owned(),
             prefix: "actory".to_owned(),
+            history: HistoryConfig::default(),
             routing: Routing::User,
             connections: 1,
             connect_timeout: Duration::from_secs(2),

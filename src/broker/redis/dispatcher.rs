@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 
 use auth::MAX_ID_BYTES;
 use codes::close;
-use codes::error::Error;
+use codes::error::{Code, Error};
 use hashbrown::HashMap;
+use history::follower::Missed;
 use parking_lot::Mutex;
 use protocol::frame::{MAX_REASON, Message};
 
-use super::asker::Asker;
+use super::asker::{Asker, HistoryQuestion};
 use super::connection::reply::CommandOutcome;
 use super::envelope::{self, ControlMessage};
-use super::failure::{only_local, uncertain};
-use super::rate_limited_log::RateLimitedLog;
+use super::failure::{lost, only_local, uncertain};
+use super::rate_limited_log::{RateLimitedLog, report_skipped, skipped};
 use super::router::SubscriptionRouter;
 use super::router::counts::{Counts, count};
+use super::router::followers::topic_of;
 use super::router::partitions::SHARED;
 use super::sink::Sink;
 use crate::events::broker_status::BrokerStatus;
@@ -32,6 +34,9 @@ use crate::worker::refusal::Refused;
 
 /// Longest wait for the answers of other servers to a count.
 pub(super) const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A server of before is reported once in so long.
+const OLD_SERVER: Duration = Duration::from_secs(60);
 
 /// A count under way.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ pub(super) struct Dispatcher {
     last_ticket: AtomicU64,
     tallies: Mutex<HashMap<u64, Tally>>,
     skipped: RateLimitedLog,
+    without_history: RateLimitedLog,
+    trust_failover: bool,
 }
 
 impl Dispatcher {
@@ -65,6 +72,7 @@ impl Dispatcher {
         outbox_limit: usize,
         node: String,
         intake: Arc<Intake>,
+        trust_failover: bool,
     ) -> Arc<Dispatcher> {
         Arc::new(Dispatcher {
             registry,
@@ -76,7 +84,9 @@ impl Dispatcher {
             counts: Arc::default(),
             last_ticket: AtomicU64::new(0),
             tallies: Mutex::default(),
-            skipped: RateLimitedLog::default(),
+            skipped: skipped(),
+            without_history: RateLimitedLog::new(OLD_SERVER),
+            trust_failover,
         })
     }
 
@@ -213,6 +223,18 @@ impl Dispatcher {
         }
     }
 
+    /// A message that should have had a position has none: a server is there that could not read it.
+    fn note_old_server(&self) {
+        if let Some(times) = self.without_history.note(Instant::now()) {
+            let text = format!(
+                "{times} messages were published without history: a server of version 0.1 is there, which can't read \
+                 positions, or somebody subscribes to the channel control"
+            );
+            tracing::warn!(times, "messages published without history");
+            self.events.push(Event::Problem(Error::new(Code::NoHistory, text)));
+        }
+    }
+
     /// Serves connections here with what never left.
     fn serve_here(&self, publish: Option<(&str, &[u8])>) {
         count(&self.counts.local);
@@ -228,17 +250,45 @@ impl Dispatcher {
         strict: bool,
         local: u32,
         shared: bool,
-    ) -> Result<Delivery, Error> {
-        let status = match outcome {
-            CommandOutcome::Uncertain if !strict => Status::Uncertain,
-            CommandOutcome::Unsent if !strict => Status::Local,
+    ) -> Result<Answer, Error> {
+        let of = |status| Delivery { status, nodes: None, local, position: None };
+        Ok(Answer::Delivery(match outcome {
+            CommandOutcome::Repeated(position) => return Ok(Answer::Repeated(position)),
+            CommandOutcome::Uncertain if !strict => of(Status::Uncertain),
+            CommandOutcome::Unsent if !strict => of(Status::Local),
             settled => {
+                let position = match settled {
+                    CommandOutcome::Placed { position, .. } => Some(position),
+                    _ => None,
+                };
                 let nodes = u32::try_from(settled.number()?).unwrap_or(u32::MAX);
                 let nodes = if shared { None } else { Some(nodes) };
-                return Ok(Delivery { status: Status::Published, nodes, local });
+                Delivery { nodes, position, ..of(Status::Published) }
+            }
+        }))
+    }
+
+    /// Messages of a topic are here, or won't come. Asks again where others were needed.
+    fn settle_history(&self, question: Box<HistoryQuestion>, outcome: CommandOutcome) {
+        let ticket = question.ticket;
+        let part = match outcome {
+            CommandOutcome::Log(part) => part,
+            other => {
+                let error = other.number().err().unwrap_or_else(uncertain);
+                return self.settled(ticket, Err(error));
             }
         };
-        Ok(Delivery { status, nodes: None, local })
+        let page = match question.answer(*part, self.trust_failover) {
+            Ok(page) => page,
+            Err(question) => {
+                let asked = self.router().map(|router| router.routes.read(question));
+                if !matches!(asked, Some(Ok(()))) {
+                    self.settled(ticket, Err(lost()));
+                }
+                return;
+            }
+        };
+        self.settled(ticket, Ok(Answer::History(Box::new(page))));
     }
 }
 
@@ -271,14 +321,19 @@ impl Sink for Dispatcher {
 
     fn ignored(&self, why: &str) {
         count(&self.counts.ignored);
-        if let Some(report) = self.skipped.note(why, Instant::now()) {
-            self.events.push(Event::Problem(report));
+        if let Some(times) = self.skipped.note(Instant::now()) {
+            self.events.push(Event::Problem(report_skipped(times, why)));
         }
     }
 
     fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
+        if asker.is_kept() && matches!(outcome, CommandOutcome::Number(_)) {
+            self.note_old_server();
+        }
         match outcome {
-            CommandOutcome::Number(_) if asker.is_message() => count(&self.counts.published),
+            CommandOutcome::Number(_) | CommandOutcome::Placed { .. } if asker.is_message() => {
+                count(&self.counts.published);
+            }
             CommandOutcome::Uncertain if asker.is_message() => count(&self.counts.uncertain),
             // Before `Intake::end` lets the client's next message in, which must not overtake this one.
             CommandOutcome::Unsent if asker.may_be_served_here() => self.serve_here(publish),
@@ -288,7 +343,10 @@ impl Sink for Dispatcher {
             Asker::Sender { sender, cost, first, .. } => {
                 self.intake.end(&sender, cost, first);
                 let error = match outcome {
-                    CommandOutcome::Number(_) => return,
+                    CommandOutcome::Number(_)
+                    | CommandOutcome::Placed { .. }
+                    | CommandOutcome::Repeated(_)
+                    | CommandOutcome::Log(_) => return,
                     // A client gets neither Redis' words nor its address.
                     CommandOutcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
                     CommandOutcome::Uncertain => uncertain(),
@@ -296,9 +354,9 @@ impl Sink for Dispatcher {
                 };
                 Refused::from(error).tell(&sender, self.outbox_limit);
             }
-            Asker::Publish { ticket, strict, local, shared } => {
+            Asker::Publish { ticket, strict, local, shared, .. } => {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
-                self.settled(ticket, delivery.map(Answer::Delivery));
+                self.settled(ticket, delivery);
             }
             Asker::Receivers { ticket } | Asker::Subscribers { ticket } => {
                 self.settled(ticket, outcome.number().map(Answer::Number));
@@ -307,7 +365,20 @@ impl Sink for Dispatcher {
                 CommandOutcome::Number(number) => self.tally(ticket, |tally| tally.expected = Some(number)),
                 _ => self.end_count(ticket),
             },
+            Asker::History(question) => self.settle_history(question, outcome),
             Asker::Nobody => {}
+        }
+    }
+
+    fn repaired(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
+        count(&self.counts.repaired);
+        self.message(name, payload, gathered);
+    }
+
+    fn missed(&self, name: &str, missed: Missed) {
+        count(&self.counts.missed);
+        if let Some(topic) = topic_of(name) {
+            self.events.push(Event::Missed { topic: topic.into(), missed });
         }
     }
 

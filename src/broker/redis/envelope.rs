@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use codes::error::{Code, Error};
+use history::position::Position;
 use protocol::frame::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,10 +11,19 @@ use serde_json::value::RawValue;
 /// Version of the messages between servers.
 const VERSION: u32 = 1;
 
+/// The channel of what servers tell each other.
+pub(super) const CONTROL_CHANNEL: &str = "control";
+/// All servers that can read positions listen on it, and those of before don't. It lies where [`CONTROL_CHANNEL`] does, on which all
+/// do: of the two numbers of subscribers one tells whether there is a server of before.
+pub(super) const FORMAT_CHANNEL: &str = "format:2";
+
 /// Most bytes that a message of so many takes on any channel: JSON has six characters for some.
 pub(super) const fn largest(message: usize) -> usize {
     message * 6 + (4 << 10)
 }
+
+/// Most bytes of a position.
+const MAX_POSITION: usize = 40;
 
 /// Before a [`ControlMessage`] on a user's channel.
 pub(super) const CONTROL: &[u8] = b"x";
@@ -24,6 +34,18 @@ pub(super) fn frame_kind(message: Message<'_>) -> &'static [u8] {
         Message::Text(_) => b"t",
         Message::Binary(_) => b"b",
     }
+}
+
+/// Before the position of a message that has one. A space and the message itself follow: `hk3f9x2ab.7c1d09aa.1042 thello`. The
+/// script writes it. Servers of before can't read it.
+const POSITION: &[u8] = b"h";
+
+/// Position and message of such a payload. None if it has no position.
+pub(super) fn read_position(payload: &[u8]) -> Option<(Position, &[u8])> {
+    let payload = payload.strip_prefix(POSITION)?;
+    let end = payload.iter().take(MAX_POSITION).position(|byte| *byte == b' ')?;
+    let position = Position::read(&payload[..end])?;
+    Some((position, &payload[end + 1..]))
 }
 
 /// The message of such a payload.
@@ -148,6 +170,8 @@ pub(super) fn read_control(payload: &[u8]) -> Result<ControlMessage, &'static st
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    mod versions;
+
     use super::*;
 
     #[test]

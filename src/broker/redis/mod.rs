@@ -3,9 +3,10 @@
 //! | channel, behind the prefix | payload | subscribed |
 //! |---|---|---|
 //! | `messages` | `{"userId":"…","data":…}` | always; published to with [`Routing::Shared`] |
-//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; `x`, and [`envelope::ControlMessage`] | while a member is connected here |
+//! | `user:<id>`, `room:<name>` | `t` or `b`, and the frame's payload; the same behind `h` and a position; `x`, and [`envelope::ControlMessage`] | while a member is connected here |
 //! | `all` | the same | always |
 //! | `control` | [`envelope::ControlMessage`] | always |
+//! | `format:2` | nothing | always: it says that this server can read positions |
 //! | `node:<name>` | the same, for one server | always |
 //! | `probe:<name>:<link>` | anything | by the link itself |
 //!
@@ -33,7 +34,8 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
-use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, RawChannels};
+use super::history::{Epochs, HistoryConfig};
+use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels};
 use crate::events::Events;
 use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
 use crate::random_name::random_name;
@@ -45,12 +47,15 @@ use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
 use crate::worker::scheduler::charge;
 use crate::worker::thread::WorkerThread;
-use asker::Asker;
+use ::history::log::Bounds;
+use ::history::position::Position;
+use asker::{Asker, HistoryQuestion};
 use claim::Claim;
 use codes::error::Error;
 use connection::pipeline::NotAdded;
+use connection::script::{CommonArguments, Keep};
 use dispatcher::Dispatcher;
-use envelope::ControlMessage;
+use envelope::{CONTROL_CHANNEL, ControlMessage, FORMAT_CHANNEL};
 use failure::overloaded;
 use protocol::frame::Message;
 use router::SubscriptionRouter;
@@ -67,6 +72,9 @@ pub struct RedisBroker {
     dispatcher: Arc<Dispatcher>,
     intake: Arc<Intake>,
     routing: Routing,
+    epochs: Epochs,
+    /// Of all bounds that the option `history` has.
+    kept: Box<[CommonArguments]>,
     _claim: Claim,
 }
 
@@ -77,17 +85,26 @@ impl RedisBroker {
         outbox_limit: usize,
         registry: &Arc<Registry>,
         events: &Arc<Events>,
+        history: &HistoryConfig,
         workers: &[WorkerThread],
     ) -> RedisBroker {
+        let config = RedisConfig { history: history.clone(), ..config.clone() };
         let node: String = random_name().chars().take(12).collect();
         let quota = Arc::new(Quota::new(config.pending_bytes));
         let intake = Arc::new(Intake::new(quota.clone()));
-        let dispatcher =
-            Dispatcher::new(registry.clone(), events.clone(), outbox_limit, node.clone(), intake.clone());
+        let dispatcher = Dispatcher::new(
+            registry.clone(),
+            events.clone(),
+            outbox_limit,
+            node.clone(),
+            intake.clone(),
+            history.trust_failover,
+        );
         let claim = Claim::on(&config.prefix);
         let prefix = format!("{}:", config.prefix);
+        let kept = history.bounds().map(|bounds| CommonArguments::new(bounds, &prefix)).collect();
         let router = Arc::new(SubscriptionRouter::new(
-            config.clone(),
+            config,
             prefix,
             node.clone(),
             dispatcher.clone(),
@@ -96,31 +113,57 @@ impl RedisBroker {
             workers,
         ));
         dispatcher.attach(&router);
-        for name in [SHARED, "all", "control", &format!("node:{node}")] {
+        for name in [SHARED, "all", FORMAT_CHANNEL, CONTROL_CHANNEL, &format!("node:{node}")] {
             router.subscriptions.pin(name);
         }
         router.next_worker().spawn(topology::supervise(router.clone()));
-        RedisBroker { router, dispatcher, intake, routing: config.routing, _claim: claim }
+        RedisBroker {
+            routing: router.config.routing,
+            router,
+            dispatcher,
+            intake,
+            epochs: Epochs::new(),
+            kept,
+            _claim: claim,
+        }
     }
 
-    /// Hands a message to the pipeline of its channel.
+    /// What is kept of a channel's messages.
+    fn kept_of(&self, channel: Channel<'_>) -> Option<&CommonArguments> {
+        let bounds = self.router.config.history.bounds_of(channel.topic()?)?;
+        self.kept.iter().find(|common| common.bounds == bounds)
+    }
+
+    /// Hands a message to the pipeline of its channel. `kept`: what is kept of it.
     ///
     /// # Errors
     /// `ERR_BROKER_OVERLOADED`, `ERR_NOT_REPRESENTABLE`.
-    fn send(&self, channel: Channel<'_>, message: Message<'_>, asker: Asker) -> Result<Sent, Error> {
+    fn send(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        kept: Option<(&CommonArguments, Option<&str>)>,
+        asker: Asker,
+    ) -> Result<Sent, Error> {
         let (kind, id) = match channel {
             Channel::User(user) => ("user:", user),
             Channel::Room(room) => ("room:", room),
             Channel::Everyone => ("all", ""),
         };
-        let added = if kind == "user:" && self.routing == Routing::Shared {
+        let routes = &self.router.routes;
+        if kind == "user:" && self.routing == Routing::Shared {
             let payload = envelope::write_shared(id, message)?;
-            self.router.routes.publish([SHARED, ""], &[payload.as_bytes()], asker)
-        } else {
-            let payload = [envelope::frame_kind(message), message.payload()];
-            self.router.routes.publish([kind, id], &payload, asker)
-        };
-        sent(added)
+            return sent(routes.publish([SHARED, ""], &[payload.as_bytes()], asker));
+        }
+        let payload = [envelope::frame_kind(message), message.payload()];
+        sent(match kept {
+            Some((common, idempotency_key)) => {
+                let has_old = self.router.partitions.has_old_servers();
+                let keep = Keep { common, idempotency_key, epoch: &self.epochs.next(), has_old };
+                routes.publish_kept([kind, id], &payload, keep, asker)
+            }
+            None => routes.publish([kind, id], &payload, asker),
+        })
     }
 
     /// The reply to a question, if it was added.
@@ -137,7 +180,12 @@ impl RedisBroker {
             return Err(self.away());
         }
         count(&self.router.counts.local);
-        Ok(Reply::Now(Answer::Delivery(Delivery { status: Status::Local, nodes: None, local: serve() })))
+        Ok(Reply::Now(Answer::Delivery(Delivery {
+            status: Status::Local,
+            nodes: None,
+            local: serve(),
+            position: None,
+        })))
     }
 
     fn away(&self) -> Error {
@@ -151,7 +199,7 @@ impl RedisBroker {
 
     fn control(&self, control: &ControlMessage, asker: Asker) -> Result<(), NotAdded> {
         let payload = envelope::write_control(control);
-        self.router.routes.publish(["control", ""], &[payload.as_bytes()], asker)
+        self.router.routes.publish([CONTROL_CHANNEL, ""], &[payload.as_bytes()], asker)
     }
 }
 
@@ -185,11 +233,22 @@ fn sent(added: Result<(), NotAdded>) -> Result<Sent, Error> {
 }
 
 impl Fanout<Handle> for RedisBroker {
-    fn publish(&self, channel: Channel<'_>, message: Message<'_>, strict: bool) -> Result<Reply, Error> {
+    fn publish(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        options: PublishOptions<'_>,
+    ) -> Result<Reply, Error> {
+        options.check(&self.router.config.history, channel)?;
+        // Sent again, what only connections here got would reach them twice.
+        let strict = options.is_strict || options.idempotency_key.is_some();
+        let kept = self.kept_of(channel).filter(|_| !options.is_fleeting);
         let local = delivery::count(&self.dispatcher.registry, channel);
         let ticket = self.dispatcher.ticket();
         let shared = matches!(channel, Channel::User(_)) && self.routing == Routing::Shared;
-        if self.send(channel, message, Asker::Publish { ticket, strict, local, shared })? == Sent::Added {
+        let asker = Asker::Publish { ticket, strict, local, shared, kept: kept.is_some() };
+        let kept = kept.map(|common| (common, options.idempotency_key));
+        if self.send(channel, message, kept, asker)? == Sent::Added {
             return Ok(Reply::Later(ticket));
         }
         let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
@@ -201,12 +260,11 @@ impl Fanout<Handle> for RedisBroker {
         charge(RELAY + u64::from(cost));
         // Before it can be answered.
         let first = self.intake.begin(sender, cost);
-        let channel = match to {
-            RelayTarget::OwnUser => Channel::User(&sender.user),
-            RelayTarget::Room(room) => Channel::Room(room),
-        };
+        let channel = to.channel(sender);
+        let kept = self.kept_of(channel);
         let epoch = self.intake.pace().epoch();
-        let sent = self.send(channel, message, Asker::Sender { sender: sender.clone(), cost, first, epoch });
+        let asker = Asker::Sender { sender: sender.clone(), cost, first, epoch, kept: kept.is_some() };
+        let sent = self.send(channel, message, kept.map(|common| (common, None)), asker);
         if matches!(sent, Ok(Sent::Added)) {
             return Ok(());
         }
@@ -225,7 +283,7 @@ impl Fanout<Handle> for RedisBroker {
         // that were published before it; under `shared` it would have to be hidden from older servers there, and does not.
         let control =
             ControlMessage::Disconnect { user_id: user.to_owned(), code, reason: reason.to_owned() };
-        let asker = Asker::Publish { ticket, strict, local, shared: false };
+        let asker = Asker::Publish { ticket, strict, local, shared: false, kept: false };
         let added = match self.routing {
             Routing::User => {
                 let payload = envelope::write_control(&control);
@@ -301,6 +359,16 @@ impl RawChannels for RedisBroker {
         claim::check(channel, &self.router.config.prefix)?;
         let ticket = self.dispatcher.ticket();
         self.later(ticket, self.router.routes.publish_raw(channel, payload, Asker::Receivers { ticket }))
+    }
+}
+
+impl History for RedisBroker {
+    fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
+        let Bounds { size, .. } = self.router.config.history.check(topic)?;
+        let ticket = self.dispatcher.ticket();
+        let from = after.map_or(1, |after| after.offset.saturating_add(1));
+        let question = HistoryQuestion { ticket, name: name_of(topic).into(), after, from, limit, size };
+        self.later(ticket, self.router.routes.read(Box::new(question)))
     }
 }
 

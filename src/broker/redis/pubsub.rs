@@ -15,7 +15,7 @@ use super::config::RedisConfig;
 use super::connection::pipeline::NotAdded;
 use super::connection::reply::CommandOutcome;
 use super::failure::{away, overloaded};
-use super::rate_limited_log::RateLimitedLog;
+use super::rate_limited_log::{RateLimitedLog, report_skipped, skipped};
 use super::router::SubscriptionRouter;
 use super::router::counts::Counts;
 use super::sink::Sink;
@@ -78,7 +78,7 @@ impl PubSub {
             channels: Mutex::default(),
             waiting: AtomicUsize::new(0),
             stalled: AtomicBool::new(false),
-            skipped: RateLimitedLog::default(),
+            skipped: skipped(),
         });
         let counts = Arc::<Counts>::default();
         let quota = Arc::new(Quota::new(config.pending_bytes));
@@ -223,8 +223,8 @@ impl Sink for Listener {
     }
 
     fn ignored(&self, why: &str) {
-        if let Some(report) = self.skipped.note(why, Instant::now()) {
-            self.events.push(Event::Problem(report));
+        if let Some(times) = self.skipped.note(Instant::now()) {
+            self.events.push(Event::Problem(report_skipped(times, why)));
         }
     }
 

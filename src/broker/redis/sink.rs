@@ -3,6 +3,7 @@
 use std::fmt;
 
 use codes::error::Error;
+use history::follower::Missed;
 
 use super::asker::Asker;
 use super::connection::reply::CommandOutcome;
@@ -34,6 +35,12 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     fn ready(&self, tickets: Vec<u64>, outcome: Result<(), Error>);
     /// A subscription that was confirmed once has ended, for Redis forbids it.
     fn forbidden(&self, _name: &str, _error: Error) {}
+    /// A message came, but for the subscription: it was read from a history, or has waited for others.
+    fn repaired(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
+        self.message(name, payload, gathered);
+    }
+    /// Messages of a topic with a history did not arrive, or may not have.
+    fn missed(&self, _name: &str, _missed: Missed) {}
     /// True if anybody is interested in a channel.
     fn in_use(&self, name: &str) -> bool;
     /// Largest payload that is taken, as it is on the wire.

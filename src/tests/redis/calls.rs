@@ -40,7 +40,7 @@ fn a_user_is_seen_out_on_all_servers() {
     let mut bob = two.connect_as("bob");
     one.tell("ada", "last words");
     let out = one.delivery(one.engine.disconnect_user("ada", 4002, "out", false));
-    assert_eq!(out, Delivery { status: Status::Published, nodes: Some(2), local: 1 });
+    assert_eq!(out, Delivery { status: Status::Published, nodes: Some(2), local: 1, position: None });
     for client in [&mut a, &mut b, &mut c] {
         client.expect_text("last words");
         assert_eq!(client.expect_close(4002), "out");
@@ -50,7 +50,7 @@ fn a_user_is_seen_out_on_all_servers() {
     redis.kill();
     two.broker("the broker to be down", |status| status.error.is_some());
     let out = two.delivery(two.engine.disconnect_user("bob", 4002, "", false));
-    assert_eq!(out, Delivery { status: Status::Local, nodes: None, local: 1 });
+    assert_eq!(out, Delivery { status: Status::Local, nodes: None, local: 1, position: None });
     bob.expect_close(4002);
 }
 

@@ -129,8 +129,8 @@ fn a_refused_publish_fails_with_its_reason_and_the_link_lives() {
         ("-BUSY Redis is busy running a script", Code::BrokerConnect),
         ("-READONLY You can't write against a read only replica.", Code::BrokerRole),
         ("-NOPERM this user has no permissions to access one of the channels", Code::BrokerAuth),
-        ("-MISCONF Redis is configured to save RDB snapshots", Code::BrokerProtocol),
-        ("-OOM command not allowed when used memory > 'maxmemory'.", Code::BrokerProtocol),
+        ("-MISCONF Redis is configured to save RDB snapshots", Code::BrokerFull),
+        ("-OOM command not allowed when used memory > 'maxmemory'.", Code::BrokerFull),
         ("-MOVED 1 127.0.0.1:1", Code::BrokerProtocol),
         ("-", Code::BrokerProtocol),
     ] {

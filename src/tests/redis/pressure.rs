@@ -82,7 +82,7 @@ fn what_waits_for_a_redis_that_stands_still_is_bounded_and_goes_when_it_moves() 
     redis.resume();
     for ticket in tickets {
         let sent = server.delivery(Ok(Reply::Later(ticket)));
-        assert_eq!(sent, Delivery { status: Status::Published, nodes: Some(1), local: 1 });
+        assert_eq!(sent, Delivery { status: Status::Published, nodes: Some(1), local: 1, position: None });
         ada.expect_text(&text);
     }
     bob.expect_text("1");

@@ -23,7 +23,10 @@ use crate::tests::redis_rig::{FakeRedis, KEY, RedisServer, Tap, TlsRedis, with, 
 fn expect_company(redis: &RedisConfig) {
     let [one, two] = [(); 2].map(|()| Server::start_up(with(redis.clone())));
     let mut ada = two.connect_as("ada");
-    assert_eq!(one.tell("ada", "hello"), Delivery { status: Status::Published, nodes: Some(1), local: 0 });
+    assert_eq!(
+        one.tell("ada", "hello"),
+        Delivery { status: Status::Published, nodes: Some(1), local: 0, position: None }
+    );
     ada.expect_text("hello");
 }
 
@@ -38,7 +41,10 @@ fn expect_trouble(redis: RedisConfig, code: &str) -> Server {
     assert_eq!((stats.state, stats.code), (State::Down, Some(code)));
     // It serves who is here, and it keeps trying.
     let mut ada = server.connect_as("ada");
-    assert_eq!(server.tell("ada", "alone"), Delivery { status: Status::Local, nodes: None, local: 1 });
+    assert_eq!(
+        server.tell("ada", "alone"),
+        Delivery { status: Status::Local, nodes: None, local: 1, position: None }
+    );
     ada.expect_text("alone");
     let ready = server.settled(server.engine.ready());
     assert_eq!(ready.unwrap_err().code(), code);

@@ -123,7 +123,7 @@ fn shared_routing_speaks_the_guides_format_and_reaches_everybody_once() {
     let mut clients = servers.each_ref().map(|server| server.connect_as(user));
     let mut listener = Listener::on(&redis, &["actory:messages"]);
     let sent = servers[0].tell(user, r#"{"n": 1}"#);
-    assert_eq!(sent, Delivery { status: Status::Published, nodes: None, local: 1 });
+    assert_eq!(sent, Delivery { status: Status::Published, nodes: None, local: 1, position: None });
     servers[0].tell(user, "not JSON: \"\u{1}");
     let text = |value: &str| serde_json::Value::from(value);
     listener.expect("actory:messages", &format!(r#"{{"userId":{},"data":{{"n": 1}}}}"#, text(user)));

@@ -210,6 +210,29 @@ impl RedisCluster {
         set(from, &["NODE", &self.ids[to]]);
     }
 
+    /// The same with the slot's keys, as long as there are any: then the slot changes hands.
+    pub(crate) fn migrate_with_keys(&mut self, slot: usize, to: usize) {
+        let from = self.await_owner(slot);
+        let port = self.nodes[to].address().port().to_string();
+        let number = slot.to_string();
+        let set = |node: usize, what: &[&str]| {
+            self.nodes[node].run(&[&["CLUSTER", "SETSLOT", &number], what].concat());
+        };
+        set(to, &["IMPORTING", &self.ids[from]]);
+        set(from, &["MIGRATING", &self.ids[to]]);
+        loop {
+            let keys: Vec<String> = self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &number, "10"]);
+            if keys.is_empty() {
+                break;
+            }
+            let head = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "REPLACE", "KEYS"];
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            self.nodes[from].run(&[&head[..], &keys].concat());
+        }
+        set(to, &["NODE", &self.ids[to]]);
+        set(from, &["NODE", &self.ids[to]]);
+    }
+
     /// Moves all slots of a master to another one.
     pub(crate) fn give_away(&mut self, from: usize, to: usize) {
         let id = self.ids[to].clone();

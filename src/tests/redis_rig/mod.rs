@@ -2,6 +2,7 @@
 
 mod cluster;
 pub(crate) mod fake;
+pub(crate) mod kept;
 mod listener;
 pub(crate) mod sentinel;
 mod server;

@@ -143,6 +143,11 @@ impl RedisServer {
         self.ask::<(String, u64)>(&["PUBSUB", "NUMSUB", channel]).1
     }
 
+    /// Sends it a command whose arguments are bytes.
+    pub(crate) fn send<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        self.try_command(command).unwrap()
+    }
+
     fn try_command<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let info = self.unix_url().into_connection_info()?;
         let login = info.redis_settings().clone();

@@ -1,8 +1,11 @@
 //! Commands that go out together.
 
+use history::position::Term;
 use tokio::time::Instant;
 
-use super::command::{self, Command, Pending, RedisChannel};
+use super::command::{self, Asked, Command, Pending, RedisChannel};
+use super::script;
+use crate::broker::redis::asker::Asker;
 
 /// Channels of one command. Redis handles a command in one go, and others wait meanwhile.
 pub(super) const CHANNELS_PER_COMMAND: usize = 1000;
@@ -30,6 +33,49 @@ impl Batch {
         let len = self.bytes.len() - begin;
         self.pending.push(Pending { len, command, partition, since });
         len
+    }
+
+    /// Writes the term of the master that gets it into the publishes that need one.
+    pub(super) fn place_term(&mut self, term: Term) {
+        let mut begin = 0;
+        for pending in &self.pending {
+            let end = begin + pending.len;
+            if pending.command.asker().is_some_and(Asker::is_kept) {
+                script::place_term(&mut self.bytes[begin..end], term);
+            }
+            begin = end;
+        }
+    }
+
+    /// Adds a command that was encoded before.
+    pub(super) fn add_again(&mut self, pending: Pending, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.pending.push(pending);
+    }
+
+    /// Takes out those for which that is true. Answers them, and the rest.
+    pub(super) fn split(self, mut is_out: impl FnMut(&Pending, &[u8]) -> bool) -> (Batch, Batch) {
+        let (mut out, mut rest) = (Batch::default(), Batch::default());
+        let mut begin = 0;
+        for pending in self.pending {
+            let bytes = &self.bytes[begin..begin + pending.len];
+            begin += pending.len;
+            let batch = if is_out(&pending, bytes) { &mut out } else { &mut rest };
+            batch.add_again(pending, bytes);
+        }
+        (out, rest)
+    }
+
+    /// Gives its publishes and questions to `fail`, with their bytes.
+    pub(super) fn give_up(self, mut fail: impl FnMut(Asked, &[u8])) {
+        let mut begin = 0;
+        for pending in self.pending {
+            let end = begin + pending.len;
+            if let Some(asked) = pending.into_asked() {
+                fail(asked, &self.bytes[begin..end]);
+            }
+            begin = end;
+        }
     }
 
     /// Adds subscriptions. `take`: see `Pipeline::subscribe`.

@@ -5,6 +5,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::reply::{CommandOutcome, RefusalKind, ReplySource, ReplyStep};
+use super::script::{self, Published};
 use crate::broker::redis::asker::Asker;
 use crate::broker::redis::wire::resp::{self, Incoming};
 use crate::broker::redis::wire::text;
@@ -37,6 +38,16 @@ pub(crate) enum Command {
     Role,
     /// `ROLE`, because subscriptions have ended by themselves.
     VerifyRole,
+    /// `PUBSUB SHARDNUMSUB` of all servers, and of those that can read positions.
+    Formats,
+    /// `INFO`, because the server may have been a replica for a moment: its term is another one then.
+    Term,
+    /// `HMGET` of how far a topic is.
+    Meta { name: Box<str> },
+    /// The script that reads messages of a topic.
+    Messages { name: Box<str>, from: u64 },
+    /// `SCRIPT LOAD`. `last`: of those that are needed.
+    Load { last: bool },
 }
 
 /// Encodes a publish. Channel and payload are given in pieces.
@@ -51,6 +62,11 @@ pub(crate) fn publish(out: &mut Vec<u8>, sharded: bool, channel: &[&[u8]], paylo
 pub(crate) fn count_subscribers(out: &mut Vec<u8>, channel: &RedisChannel) {
     let verb: &[u8] = if channel.sharded { b"SHARDNUMSUB" } else { b"NUMSUB" };
     resp::command(out, &[b"PUBSUB", verb, channel.name.as_bytes()]);
+}
+
+/// Encodes [`Command::Formats`].
+pub(crate) fn formats(out: &mut Vec<u8>, all: &RedisChannel, new: &RedisChannel) {
+    resp::command(out, &[b"PUBSUB", b"SHARDNUMSUB", all.name.as_bytes(), new.name.as_bytes()]);
 }
 
 /// Encodes [`Command::Probe`].
@@ -105,7 +121,17 @@ impl Command {
             Command::Unsubscribe { .. } => "UNSUBSCRIBE",
             Command::ShardUnsubscribe => "SUNSUBSCRIBE",
             Command::Role | Command::VerifyRole => ROLE,
+            Command::Formats => "PUBSUB SHARDNUMSUB",
+            Command::Term => "INFO",
+            Command::Meta { .. } => "HMGET",
+            Command::Messages { .. } => "EVALSHA",
+            Command::Load { .. } => "SCRIPT LOAD",
         }
+    }
+
+    /// True if its answer has messages of a topic.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Command::Messages { .. } | Command::Ask(Asker::History(_)))
     }
 
     /// True if it waits for no client's flood: see [`Asker::goes_first`].
@@ -136,15 +162,71 @@ impl Command {
                 }
             }
             (Command::Ask(asker), Incoming::Number(number))
-                if !matches!(asker, Asker::Subscribers { .. }) =>
+                if !matches!(asker, Asker::Subscribers { .. } | Asker::History(_)) =>
             {
                 ReplyStep::Settle(CommandOutcome::Number(natural(*number)))
             }
-            (Command::Ask(_), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
+            (Command::Ask(asker), Incoming::Text(reply)) if asker.is_kept() => {
+                match script::published(reply) {
+                    Some(Published::Now { nodes, position }) => {
+                        ReplyStep::Settle(CommandOutcome::Placed { nodes, position })
+                    }
+                    Some(Published::Before(position)) => {
+                        ReplyStep::Settle(CommandOutcome::Repeated(position))
+                    }
+                    None => return Err(by.unexpected("EVALSHA")),
+                }
+            }
+            (Command::Ask(Asker::History(_)), Incoming::Other(reply @ Value::Array(_))) => {
+                let part = script::log_part(reply, by.life.map(|life| life.term))
+                    .ok_or_else(|| by.unexpected("EVALSHA"))?;
+                ReplyStep::Settle(CommandOutcome::Log(Box::new(part)))
+            }
+            (Command::Ask(asker), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
                 RefusalKind::Moved => ReplyStep::Park,
+                RefusalKind::NoScript if asker.is_script() => ReplyStep::Reload,
+                // Nobody got it: the next master may take it.
+                RefusalKind::Replaced if asker.is_kept() => ReplyStep::Demoted(by.refusal(error)),
                 RefusalKind::Unserved => ReplyStep::Settle(CommandOutcome::Unsent),
                 _ => ReplyStep::Settle(CommandOutcome::Refused(by.refusal(error))),
             },
+            (Command::Formats, Incoming::Other(Value::Array(counted))) => match counted[..] {
+                [_, Value::Int(all), _, Value::Int(new)] => ReplyStep::Formats { has_old: all > new },
+                _ => return Err(by.unexpected("PUBSUB SHARDNUMSUB")),
+            },
+            // Elsewhere, or forbidden: what was known counts.
+            (Command::Formats, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
+            (Command::Term, Incoming::Other(Value::ServerError(_))) => ReplyStep::Done,
+            (Command::Term, Incoming::Other(info)) => {
+                match script::term(info, by.life.and_then(|life| life.run)) {
+                    Ok(term) if by.life.is_some_and(|life| life.term == term) => ReplyStep::Done,
+                    Ok(_) => {
+                        return Err(by.server.error(Code::BrokerRole, "the server became a master anew"));
+                    }
+                    Err(why) => return Err(by.server.error(Code::BrokerRole, why)),
+                }
+            }
+            (Command::Meta { .. }, Incoming::Other(reply @ Value::Array(_))) => {
+                ReplyStep::Meta(script::meta(reply).map_err(|_| by.unexpected("HMGET"))?)
+            }
+            (Command::Messages { .. }, Incoming::Other(reply @ Value::Array(_))) => {
+                let part = script::log_part(reply, by.life.map(|life| life.term))
+                    .ok_or_else(|| by.unexpected("EVALSHA"))?;
+                ReplyStep::Messages(part)
+            }
+            (Command::Meta { .. } | Command::Messages { .. }, Incoming::Other(Value::ServerError(error))) => {
+                ReplyStep::Unread(by.why(error))
+            }
+            (Command::Load { last }, Incoming::Text(_)) => {
+                if *last {
+                    ReplyStep::Loaded
+                } else {
+                    ReplyStep::Done
+                }
+            }
+            (Command::Load { .. }, Incoming::Other(Value::ServerError(error))) => {
+                return Err(by.refusal(error));
+            }
             (Command::Subscribe { left, take }, Incoming::Subscribed { channel }) => {
                 *left -= 1;
                 ReplyStep::Confirm { channel, take: *take, last: *left == 0 }
@@ -152,7 +234,7 @@ impl Command {
             (Command::Subscribe { .. }, Incoming::Other(Value::ServerError(error))) => match by.why(error) {
                 RefusalKind::Moved | RefusalKind::Unserved => ReplyStep::Revoke,
                 RefusalKind::Forbidden => ReplyStep::Forbid(by.refusal(error)),
-                RefusalKind::Other => return Err(by.refusal(error)),
+                _ => return Err(by.refusal(error)),
             },
             (Command::Unsubscribe { left }, Incoming::Unsubscribed { .. }) if *left > 1 => {
                 *left -= 1;
@@ -240,220 +322,4 @@ pub(crate) struct Asked {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::*;
-    use crate::broker::redis::config::Server;
-    use crate::broker::redis::wire::resp::{Parsed, parse};
-
-    const MOVED: &str = "-MOVED 1 h:2\r\n";
-    const DOWN: &str = "-CLUSTERDOWN The cluster is down\r\n";
-    const FORBIDDEN: &str = "-NOPERM no\r\n";
-    const OTHER: &str = "-LOADING no\r\n";
-    const COUNTED: &str = "*2\r\n$1\r\nc\r\n:3\r\n";
-    const CONFIRMED: &str = ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
-    const ENDED: &str = ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n";
-
-    /// The step that a reply to a command comes to, in full; or the code and text of the error that ends the connection.
-    fn step(command: &mut Command, is_sharded: bool, reply: &str) -> String {
-        let by = ReplySource { server: Server::parse("redis://h:1").unwrap(), is_sharded };
-        let Parsed::Item(reply, _) = parse(reply.as_bytes(), 1 << 20).unwrap() else { panic!("{reply}") };
-        match command.on_reply(&reply, &by) {
-            // An error is told by its code and text.
-            Ok(ReplyStep::Settle(CommandOutcome::Refused(error))) => format!("Refused {}", told(&error)),
-            Ok(ReplyStep::Forbid(error)) => format!("Forbid {}", told(&error)),
-            Ok(ReplyStep::Unprobed(why, error)) => format!("Unprobed {why:?} {}", told(&error)),
-            Ok(step) => format!("{step:?}"),
-            Err(error) => told(&error),
-        }
-    }
-
-    fn told(error: &Error) -> String {
-        format!("{}: {}", error.code(), error.message.strip_prefix("Redis at h:1: ").unwrap())
-    }
-
-    /// Asserts what each reply, the first to a new command, means.
-    fn assert_steps(command: impl Fn() -> Command, is_sharded: bool, expected: &[(&str, &str)]) {
-        for (reply, step_of_it) in expected {
-            assert_eq!(&step(&mut command(), is_sharded, reply), step_of_it, "{:?}: {reply:?}", command());
-        }
-    }
-
-    #[test]
-    fn replies_to_publishes_and_questions_are_told_apart() {
-        let publish = || Command::Ask(Asker::Receivers { ticket: 1 });
-        let question = || Command::Ask(Asker::Subscribers { ticket: 1 });
-        const ODD: &str = "ERR_BROKER_PROTOCOL: unexpected answer to PUBLISH";
-        const ODD_COUNT: &str = "ERR_BROKER_PROTOCOL: unexpected answer to PUBSUB NUMSUB";
-        for is_sharded in [false, true] {
-            assert_steps(
-                publish,
-                is_sharded,
-                &[
-                    (":5\r\n", "Settle(Number(5))"),
-                    (":-5\r\n", "Settle(Number(0))"),
-                    (COUNTED, ODD),
-                    ("+OK\r\n", ODD),
-                    (CONFIRMED, ODD),
-                    (ENDED, ODD),
-                    (FORBIDDEN, "Refused ERR_BROKER_AUTH: NOPERM no"),
-                    (OTHER, "Refused ERR_BROKER_CONNECT: LOADING no"),
-                ],
-            );
-            assert_steps(
-                question,
-                is_sharded,
-                &[
-                    (COUNTED, "Count(3)"),
-                    (":5\r\n", ODD_COUNT),
-                    ("*1\r\n:1\r\n", ODD_COUNT),
-                    ("*2\r\n$1\r\nc\r\n$1\r\n3\r\n", ODD_COUNT),
-                    ("+OK\r\n", ODD_COUNT),
-                ],
-            );
-        }
-        for asked in [publish as fn() -> Command, question] {
-            assert_steps(asked, true, &[(MOVED, "Park"), (DOWN, "Settle(Unsent)")]);
-            let [moved, down] = ["PROTOCOL: MOVED 1 h:2", "ROLE: CLUSTERDOWN The cluster is down"]
-                .map(|text| format!("Refused ERR_BROKER_{text}"));
-            assert_steps(asked, false, &[(MOVED, &moved), (DOWN, &down)]);
-        }
-    }
-
-    #[test]
-    fn replies_to_changes_of_subscriptions_are_told_apart() {
-        let subscribe = || Command::Subscribe { left: 1, take: 7 };
-        let odd = |name| format!("ERR_BROKER_PROTOCOL: unexpected answer to {name}");
-        let confirmed = |last| format!("Confirm {{ channel: {:?}, take: 7, last: {last} }}", b"c");
-        assert_steps(subscribe, true, &[(MOVED, "Revoke"), (DOWN, "Revoke")]);
-        assert_steps(
-            subscribe,
-            false,
-            &[
-                (CONFIRMED, &confirmed(true)),
-                (MOVED, "ERR_BROKER_PROTOCOL: MOVED 1 h:2"),
-                (DOWN, "ERR_BROKER_ROLE: CLUSTERDOWN The cluster is down"),
-                (FORBIDDEN, "Forbid ERR_BROKER_AUTH: NOPERM no"),
-                (OTHER, "ERR_BROKER_CONNECT: LOADING no"),
-                (":1\r\n", &odd("SUBSCRIBE")),
-            ],
-        );
-        let mut two = Command::Subscribe { left: 2, take: 7 };
-        assert_eq!([(); 2].map(|()| step(&mut two, false, CONFIRMED)), [confirmed(false), confirmed(true)]);
-        let mut two = Command::Unsubscribe { left: 2 };
-        assert_eq!([(); 2].map(|()| step(&mut two, false, ENDED)), ["Wait", "Done"]);
-        let end = || Command::Unsubscribe { left: 2 };
-        assert_steps(
-            end,
-            false,
-            &[(FORBIDDEN, "Done"), (":0\r\n", "Done"), ("+OK\r\n", &odd("UNSUBSCRIBE"))],
-        );
-        let end = || Command::ShardUnsubscribe;
-        assert_steps(end, false, &[(MOVED, "ERR_BROKER_PROTOCOL: MOVED 1 h:2")]);
-        assert_steps(
-            end,
-            true,
-            &[
-                ("+PONG\r\n", "Done"),
-                (MOVED, "Wait"),
-                (DOWN, "Wait"),
-                (FORBIDDEN, "ERR_BROKER_AUTH: NOPERM no"),
-                (OTHER, "ERR_BROKER_CONNECT: LOADING no"),
-                (":1\r\n", &odd("SUNSUBSCRIBE")),
-            ],
-        );
-    }
-
-    #[test]
-    fn replies_to_what_supervises_are_told_apart() {
-        let unprobed = |why, text| format!("Unprobed {why} ERR_BROKER_{text}");
-        let probe = || Command::Probe;
-        assert_steps(
-            probe,
-            true,
-            &[
-                (":1\r\n", "Done"),
-                (MOVED, &unprobed("Moved", "PROTOCOL: MOVED 1 h:2")),
-                (DOWN, &unprobed("Unserved", "ROLE: CLUSTERDOWN The cluster is down")),
-                (FORBIDDEN, &unprobed("Forbidden", "AUTH: NOPERM no")),
-                (OTHER, &unprobed("Other", "CONNECT: LOADING no")),
-                (COUNTED, "ERR_BROKER_PROTOCOL: unexpected answer to PUBLISH"),
-            ],
-        );
-        let moved = unprobed("Other", "PROTOCOL: MOVED 1 h:2");
-        assert_steps(probe, false, &[(MOVED, &moved)]);
-        let commands: [(fn() -> Command, _); 2] =
-            [(|| Command::Role, "Probed"), (|| Command::VerifyRole, "Verified")];
-        for (command, master) in commands {
-            assert_steps(
-                command,
-                false,
-                &[
-                    ("*1\r\n$6\r\nmaster\r\n", master),
-                    (FORBIDDEN, master),
-                    (":1\r\n", master),
-                    ("*1\r\n$5\r\nslave\r\n", "ERR_BROKER_ROLE: the server is a slave"),
-                    ("*0\r\n", "ERR_BROKER_ROLE: the server is a stranger"),
-                    ("+OK\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to ROLE"),
-                ],
-            );
-        }
-    }
-
-    #[test]
-    fn every_command_has_its_bytes() {
-        let channels = |sharded| ["a", "bc"].map(|name| (0, RedisChannel { name: name.into(), sharded }));
-        let encoded = |encode: &dyn Fn(&mut Vec<u8>)| {
-            let mut out = Vec::new();
-            encode(&mut out);
-            String::from_utf8(out).unwrap()
-        };
-        for (actual, expected) in [
-            (
-                encoded(&|out| publish(out, false, &[b"p:", b"c"], &[b"t", b"hi"])),
-                "*3\r\n$7\r\nPUBLISH\r\n$3\r\np:c\r\n$3\r\nthi\r\n",
-            ),
-            (
-                encoded(&|out| publish(out, true, &[b"p:", b"", b"c"], &[])),
-                "*3\r\n$8\r\nSPUBLISH\r\n$3\r\np:c\r\n$0\r\n\r\n",
-            ),
-            (
-                encoded(&|out| count_subscribers(out, &channels(false)[1].1)),
-                "*3\r\n$6\r\nPUBSUB\r\n$6\r\nNUMSUB\r\n$2\r\nbc\r\n",
-            ),
-            (
-                encoded(&|out| count_subscribers(out, &channels(true)[1].1)),
-                "*3\r\n$6\r\nPUBSUB\r\n$11\r\nSHARDNUMSUB\r\n$2\r\nbc\r\n",
-            ),
-            (
-                encoded(&|out| subscribe(out, &channels(false))),
-                "*3\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n$2\r\nbc\r\n",
-            ),
-            (
-                encoded(&|out| subscribe(out, &channels(true))),
-                "*3\r\n$10\r\nSSUBSCRIBE\r\n$1\r\na\r\n$2\r\nbc\r\n",
-            ),
-            (
-                encoded(&|out| unsubscribe(out, &channels(false))),
-                "*3\r\n$11\r\nUNSUBSCRIBE\r\n$1\r\na\r\n$2\r\nbc\r\n",
-            ),
-            (
-                encoded(&|out| unsubscribe(out, &channels(true))),
-                "*3\r\n$12\r\nSUNSUBSCRIBE\r\n$1\r\na\r\n$2\r\nbc\r\n*1\r\n$4\r\nPING\r\n",
-            ),
-            (
-                encoded(&|out| probe(out, &channels(true)[0].1)),
-                "*3\r\n$8\r\nSPUBLISH\r\n$1\r\na\r\n$5\r\nprobe\r\n",
-            ),
-            (encoded(&|out| role(out)), "*1\r\n$4\r\nROLE\r\n"),
-        ] {
-            assert_eq!(actual, expected);
-        }
-        for sharded in [false, true] {
-            let channels = channels(sharded);
-            let bytes = encoded(&|out| subscribe(out, &channels));
-            let read: Vec<RedisChannel> = read_channels(bytes.as_bytes()).collect();
-            assert_eq!(read, channels.map(|(_, channel)| channel));
-        }
-    }
-}
+mod tests;

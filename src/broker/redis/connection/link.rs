@@ -1,14 +1,18 @@
 //! A link, as all know it: a connection to Redis that comes back for ever. [`super::reconnect`] runs it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use codes::error::Error;
+use history::follower::Ask;
+use history::position::Term;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::health::Health;
 use super::pipeline::Pipeline;
+use crate::broker::redis::asker::HistoryQuestion;
 use crate::broker::redis::clock;
 use crate::broker::redis::config::{Address, Server};
 use crate::worker::inbox::Inbox;
@@ -31,6 +35,10 @@ pub(crate) struct Link {
     pub(super) word: Mutex<Option<Word>>,
     /// The place where it last was.
     pub(super) last_address: Mutex<Option<Address>>,
+    /// The term of its master, as of its last connection.
+    term: Mutex<Option<Term>>,
+    /// Questions that followers of topics have: the session asks them.
+    asks: Mutex<Asks>,
     retired: AtomicBool,
     changed: Notify,
     supersede: Mutex<Option<(Word, Error)>>,
@@ -48,11 +56,71 @@ impl Link {
             born: clock::now(),
             word: Mutex::default(),
             last_address: Mutex::default(),
+            term: Mutex::default(),
+            asks: Mutex::default(),
             retired: AtomicBool::new(false),
             changed: Notify::new(),
             supersede: Mutex::default(),
             superseded: Notify::new(),
         })
+    }
+
+    /// Its connection is to a master with this term.
+    pub(super) fn set_term(&self, term: Option<Term>) {
+        *self.term.lock() = term;
+    }
+
+    /// The term of the master that it is connected to, or was.
+    pub(crate) fn term(&self) -> Option<Term> {
+        *self.term.lock()
+    }
+
+    /// The follower of a topic has a question.
+    pub(crate) fn ask(&self, partition: usize, name: &str, ask: Ask) {
+        let mut asks = self.asks.lock();
+        match ask {
+            Ask::Meta => asks.metas.push((partition as u16, name.into())),
+            Ask::Messages { from } => asks.messages.push_back((partition as u16, name.into(), from)),
+        }
+    }
+
+    /// The topics whose followers ask how far they are.
+    pub(super) fn take_metas(&self) -> Vec<(u16, Box<str>)> {
+        std::mem::take(&mut self.asks.lock().metas)
+    }
+
+    /// The topic whose follower has waited longest for messages, and from which offset on.
+    pub(super) fn take_messages(&self) -> Option<(u16, Box<str>, u64)> {
+        self.asks.lock().messages.pop_front()
+    }
+
+    /// The embedder asks for messages.
+    ///
+    /// # Errors
+    /// Gives the question back if too many wait.
+    pub(crate) fn ask_history(
+        &self,
+        partition: usize,
+        question: Box<HistoryQuestion>,
+    ) -> Result<(), Box<HistoryQuestion>> {
+        let mut asks = self.asks.lock();
+        if asks.histories.len() >= MAX_QUESTIONS {
+            return Err(question);
+        }
+        asks.histories.push_back((partition as u16, question));
+        Ok(())
+    }
+
+    /// The oldest question of the embedder's.
+    pub(super) fn take_history(&self) -> Option<(u16, Box<HistoryQuestion>)> {
+        self.asks.lock().histories.pop_front()
+    }
+
+    /// Followers are to ask no more: all will have new questions.
+    pub(super) fn forget_asks(&self) {
+        let mut asks = self.asks.lock();
+        asks.metas.clear();
+        asks.messages.clear();
     }
 
     /// Ends it: its server has no part of the channels any more.
@@ -100,6 +168,18 @@ impl Link {
             self.changed.notified().await;
         }
     }
+}
+
+/// Most questions of the embedder that wait for one link.
+const MAX_QUESTIONS: usize = 1000;
+
+/// Questions by partition and name.
+#[derive(Debug, Default)]
+struct Asks {
+    metas: Vec<(u16, Box<str>)>,
+    messages: VecDeque<(u16, Box<str>, u64)>,
+    /// The embedder's.
+    histories: VecDeque<(u16, Box<HistoryQuestion>)>,
 }
 
 /// A Sentinel's word on the master.

@@ -9,4 +9,5 @@ pub(crate) mod link;
 pub(crate) mod pipeline;
 pub(crate) mod reconnect;
 pub(crate) mod reply;
+pub(crate) mod script;
 mod session;

@@ -12,6 +12,7 @@ use codes::error::{Code, Error, shorten};
 use tokio::time::Instant;
 
 use super::link::{Link, Word};
+use super::script::{self, MasterLife};
 use super::session::Session;
 use crate::broker::redis::config::Server;
 use crate::broker::redis::router::SubscriptionRouter;
@@ -29,8 +30,8 @@ pub(crate) async fn run(link: Arc<Link>, router: Arc<SubscriptionRouter>, finder
         let mut session = None;
         let attempt = async {
             match connect(&link, &router, finder).await {
-                Ok((server, wire)) => {
-                    session.insert(Session::new(router.clone(), link.clone(), server, wire)).run().await
+                Ok((server, wire, life)) => {
+                    session.insert(Session::new(router.clone(), link.clone(), server, wire, life)).run().await
                 }
                 Err(error) => error,
             }
@@ -71,7 +72,7 @@ async fn connect(
     link: &Link,
     router: &Arc<SubscriptionRouter>,
     finder: Finder,
-) -> Result<(Server, Wire), Error> {
+) -> Result<(Server, Wire, Option<MasterLife>), Error> {
     let connect = async {
         let (server, epoch) = finder.find(&link.server, router).await?;
         *link.word.lock() = Some(Word { epoch, master: server.address.clone() });
@@ -82,13 +83,37 @@ async fn connect(
             tracing::debug!(link = link.number, %server, "server named anew");
             router.subscriptions.expect_stragglers();
         }
-        let (wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;
-        Ok((server, wire))
+        let (mut wire, _) = Wire::connect(&server, &router.config, &router.tls).await?;
+        let life = match router.subscriptions.has_histories() {
+            true => Some(prepare_histories(&mut wire, &server, router).await?),
+            false => None,
+        };
+        Ok((server, wire, life))
     };
     tokio::select! {
         connected = connect => connected,
         () = link.retirement() => Err(Error::new(Code::BrokerConnect, "no longer needed")),
     }
+}
+
+/// Loads the scripts, and asks for the master's term. Both belong to a server's life: nothing of them outlasts the connection.
+async fn prepare_histories(
+    wire: &mut Wire,
+    server: &Server,
+    router: &SubscriptionRouter,
+) -> Result<MasterLife, Error> {
+    for text in script::texts(router.partitions.is_sharded()) {
+        let mut load = Vec::new();
+        script::load(&mut load, text);
+        wire.ask(&load, server).await?;
+    }
+    let mut questions = [Vec::new(), Vec::new()];
+    script::ask_run(&mut questions[0]);
+    script::ask_term(&mut questions[1]);
+    let run = script::run(&wire.ask(&questions[0], server).await?);
+    let info = wire.ask(&questions[1], server).await?;
+    let term = script::term(&info, run).map_err(|why| server.error(Code::BrokerRole, why))?;
+    Ok(MasterLife { term, run })
 }
 
 /// Half of it to all of it, so that servers that lost Redis together don't come back together.

@@ -1,8 +1,11 @@
 //! The outcomes of a server's replies.
 
 use codes::error::{Code, Error};
+use history::meta::Meta;
+use history::position::Position;
 use redis::ServerError;
 
+use super::script::{LogPart, MasterLife};
 use crate::broker::redis::config::Server;
 use crate::broker::redis::failure::{lost, uncertain};
 use crate::broker::redis::wire::{refusal, unexpected};
@@ -16,6 +19,12 @@ pub(crate) enum RefusalKind {
     Unserved,
     /// The login may not.
     Forbidden,
+    /// The server was restarted, or told to forget its scripts.
+    NoScript,
+    /// The server is a master no more.
+    Replaced,
+    /// The server loads its data, or runs a script of somebody's, or waits for its master.
+    Busy,
     /// For any other reason.
     Other,
 }
@@ -33,6 +42,8 @@ pub(crate) enum ReplyStep<'a> {
     Count(u64),
     /// Nobody got it: it may go where it belongs.
     Park,
+    /// The same, because the server is a master no more.
+    Demoted(Error),
     /// A subscription with this take is confirmed, the `last` of its command.
     Confirm { channel: &'a [u8], take: u64, last: bool },
     /// The partition's subscriptions are not taken here.
@@ -45,6 +56,18 @@ pub(crate) enum ReplyStep<'a> {
     Probed,
     /// The server is a master still.
     Verified,
+    /// Some servers can't read positions, or all can.
+    Formats { has_old: bool },
+    /// How far a topic is.
+    Meta(Option<Meta>),
+    /// Messages of a topic.
+    Messages(LogPart),
+    /// What a topic's follower asked for is refused.
+    Unread(RefusalKind),
+    /// The script is not there: it is loaded, and the command sent again.
+    Reload,
+    /// All scripts are there again.
+    Loaded,
 }
 
 /// The outcome of a publish or a question.
@@ -52,6 +75,12 @@ pub(crate) enum ReplyStep<'a> {
 pub(crate) enum CommandOutcome {
     /// The answer.
     Number(u64),
+    /// A publish has a place in its topic's history.
+    Placed { nodes: u64, position: Position },
+    /// A message with the same idempotency key was published before, at this position if it has one.
+    Repeated(Option<Position>),
+    /// Messages of a topic.
+    Log(Box<LogPart>),
     /// An error as answer.
     Refused(Error),
     /// Written, but not answered.
@@ -67,11 +96,26 @@ impl CommandOutcome {
     /// `ERR_UNCERTAIN`, `ERR_BROKER_UNAVAILABLE`, or what Redis said.
     pub(crate) fn number(self) -> Result<u64, Error> {
         match self {
-            CommandOutcome::Number(number) => Ok(number),
+            CommandOutcome::Number(number) | CommandOutcome::Placed { nodes: number, .. } => Ok(number),
+            CommandOutcome::Repeated(_) | CommandOutcome::Log(_) => Ok(0),
             CommandOutcome::Refused(error) => Err(error),
             CommandOutcome::Uncertain => Err(uncertain()),
             CommandOutcome::Unsent => Err(lost()),
         }
+    }
+}
+
+/// Code and details of what a server says. Before 7.0 an error of a command in a script is wrapped in one of the script's:
+/// `ERR Error running script (call to f_…): @user_script:1: -OOM command not allowed …`.
+fn cause(error: &ServerError) -> (&str, &str) {
+    let (code, details) = (error.code(), error.details().unwrap_or_default());
+    if details.starts_with("The user executing the script can't run this command") {
+        return ("NOPERM", details);
+    }
+    let inner = details.strip_prefix("Error running script").and_then(|rest| rest.rsplit_once(": -"));
+    match inner.and_then(|(_, inner)| inner.split_once(' ')) {
+        Some((code, details)) if code.bytes().all(|byte| byte.is_ascii_uppercase()) => (code, details),
+        _ => (code, details),
     }
 }
 
@@ -81,22 +125,29 @@ pub(crate) struct ReplySource {
     pub server: Server,
     /// It is a node of a cluster.
     pub is_sharded: bool,
+    /// Under which it gives positions, if there are histories.
+    pub life: Option<MasterLife>,
 }
 
 impl ReplySource {
     /// The reason for which it refuses. From one server alone `MOVED` is a refusal like any other.
     pub(crate) fn why(&self, error: &ServerError) -> RefusalKind {
-        match error.code() {
-            "MOVED" if self.is_sharded => RefusalKind::Moved,
+        match cause(error).0 {
+            // A slot on its way has some of its keys here and some there.
+            "MOVED" | "ASK" | "TRYAGAIN" if self.is_sharded => RefusalKind::Moved,
             "CLUSTERDOWN" if self.is_sharded => RefusalKind::Unserved,
             "NOPERM" => RefusalKind::Forbidden,
+            "NOSCRIPT" => RefusalKind::NoScript,
+            "READONLY" => RefusalKind::Replaced,
+            "LOADING" | "BUSY" | "MASTERDOWN" => RefusalKind::Busy,
             _ => RefusalKind::Other,
         }
     }
 
     /// A refusal as one of our errors.
     pub(crate) fn refusal(&self, error: &ServerError) -> Error {
-        refusal(&self.server, error.code(), error.details().unwrap_or_default())
+        let (code, details) = cause(error);
+        refusal(&self.server, code, details)
     }
 
     /// The error of a reply that doesn't fit the oldest command, which is called so.

@@ -14,6 +14,8 @@ pub(crate) struct Counts {
     pub ignored: AtomicU64,
     pub gaps: AtomicU64,
     pub unconfirmed: AtomicU64,
+    pub repaired: AtomicU64,
+    pub missed: AtomicU64,
 }
 
 /// Adds one.
@@ -32,6 +34,8 @@ impl Counts {
             ignored: get(&self.ignored),
             gaps: get(&self.gaps),
             unconfirmed: get(&self.unconfirmed),
+            repaired: get(&self.repaired),
+            missed: get(&self.missed),
             ..BrokerCounts::default()
         }
     }

@@ -13,6 +13,7 @@
 //! taken there, for only a publish that was answered looks for others that it overtook.
 
 pub(crate) mod counts;
+pub(crate) mod followers;
 mod links;
 pub(crate) mod partition;
 pub(crate) mod partitions;
@@ -30,6 +31,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::broker::BrokerCounts;
 use crate::broker::redis::config::RedisConfig;
 use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::envelope;
 use crate::broker::redis::failure::closed;
 use crate::broker::redis::sink::Sink;
 use crate::broker::redis::wire::tls::Tls;
@@ -77,7 +79,12 @@ impl SubscriptionRouter {
         let partitions = Arc::new(Partitions::new(prefix));
         SubscriptionRouter {
             tls: Tls::of(&config),
-            subscriptions: Subscriptions::new(partitions.clone(), sink.clone(), config.grace),
+            subscriptions: Subscriptions::new(
+                partitions.clone(),
+                sink.clone(),
+                config.grace,
+                config.history.clone(),
+            ),
             routes: Routes::new(partitions.clone(), sink.clone(), quota, config.command_timeout),
             links: Links::new(sink.clone(), counts.clone()),
             node,
@@ -130,7 +137,15 @@ impl SubscriptionRouter {
             Some(name)
                 if self.partitions.is_sharded()
                     && !self.partitions.all[self.partitions.home(name)].lock().is_of(link) => {}
-            Some(name) => self.sink.message(name, payload, gathered),
+            Some(name) => match envelope::read_position(payload) {
+                Some((position, message)) if !self.partitions.has_foreign_channels() => {
+                    self.subscriptions.on_message(name, position, message, link, gathered);
+                }
+                None if payload.starts_with(envelope::CONTROL)
+                    && self.subscriptions.has_histories()
+                    && self.subscriptions.hold(name, payload, link) => {}
+                _ => self.sink.message(name, payload, gathered),
+            },
             None => self.sink.ignored("a channel's name is not UTF-8"),
         }
     }

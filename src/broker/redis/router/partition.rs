@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use history::follower::Follower;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::broker::redis::asker::Asker;
+use crate::broker::redis::clock;
 use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
 
+/// A confirmation that took longer, in milliseconds, is told of as a gap: not everybody has waited for it.
+const SOON: u64 = 1000;
 /// Between two attempts to publish over a link that says that a slot lies elsewhere, and is said to have it.
 const PERSISTENCE: Duration = Duration::from_millis(200);
 
@@ -27,7 +31,10 @@ pub(crate) enum Waiter {
 /// A subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Subscription {
+    /// Nothing is missed unnoticed.
     pub confirmed: bool,
+    /// Redis has confirmed it, and how far the topic is may still have to be found out.
+    pub listening: bool,
     /// It was confirmed before, perhaps over an earlier link.
     pub heard: bool,
     /// With which take of its link's pipeline it goes out, or went: see `Pipeline::subscribe`.
@@ -35,6 +42,10 @@ pub(crate) struct Subscription {
     /// Since when it is wanted, until it is confirmed for the first time.
     pub asked: Option<u64>,
     pub waiters: Vec<Waiter>,
+    /// What was handed on, if the topic has a history.
+    pub follower: Option<Box<Follower>>,
+    /// Control messages that came while messages before them may still have to be read.
+    pub held: Vec<Box<[u8]>>,
     /// When it is dropped if nobody is interested then; it is in the router's queue for that.
     pub expires: Option<Instant>,
 }
@@ -52,9 +63,15 @@ impl Subscription {
         self.take = link.pipeline.subscribe(partition, channel);
     }
 
+    /// It may not be there any more.
+    pub(crate) fn doubt(&mut self) {
+        self.confirmed = false;
+        self.listening = false;
+    }
+
     /// Its link is down.
     pub(crate) fn unconfirm(&mut self) {
-        self.confirmed = false;
+        self.doubt();
         self.waiters.retain(|waiter| matches!(waiter, Waiter::Ticket(_)));
     }
 }
@@ -126,6 +143,19 @@ pub(crate) struct Partition {
 impl Partition {
     pub(crate) fn is_of(&self, link: &Arc<Link>) -> bool {
         self.link.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, link))
+    }
+
+    /// A subscription is there, and what was published before it is known. Answers who has waited for that.
+    pub(crate) fn confirm(&mut self, name: &str) -> Vec<Waiter> {
+        let Some(topic) = self.topics.get_mut(name) else { return Vec::new() };
+        topic.confirmed = true;
+        topic.heard = true;
+        let waiters = std::mem::take(&mut topic.waiters);
+        let asked = topic.asked.take();
+        if let Some(asked) = asked.filter(|asked| clock::now().saturating_sub(*asked) > SOON) {
+            self.begin_gap(asked);
+        }
+        waiters
     }
 
     /// Messages since then may not have arrived.

@@ -1,7 +1,7 @@
 //! All partitions, and which name falls into which.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::partition::Partition;
 use super::slots::{PARTITIONS, TAGS, partition_of};
 use crate::broker::redis::connection::command::RedisChannel;
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 
 /// The channel that all servers listen on, the guide's too. They know no shards.
 pub(crate) const SHARED: &str = "messages";
@@ -22,6 +23,8 @@ pub(crate) struct Partitions {
     pub prefix: String,
     /// Set when a server has said whether it belongs to a cluster.
     sharded: OnceLock<bool>,
+    /// How often in a row a cluster has had servers that can't read positions; `u8::MAX`: it was not asked yet.
+    old_servers: AtomicU8,
     /// Notified when links and partitions should be looked at again.
     pub stale: Notify,
     closed: AtomicBool,
@@ -34,6 +37,7 @@ impl Partitions {
             all: (0..2 * PARTITIONS).map(|_| Mutex::default()).collect(),
             prefix,
             sharded: OnceLock::new(),
+            old_servers: AtomicU8::new(u8::MAX),
             stale: Notify::new(),
             closed: AtomicBool::new(false),
         }
@@ -59,6 +63,24 @@ impl Partitions {
         let _ = self.sharded.set(sharded);
     }
 
+    /// A cluster has servers that can't read positions, or has none.
+    pub(crate) fn note_old_servers(&self, has_some: bool) {
+        let before = self.old_servers.load(Ordering::Acquire);
+        let now = match (has_some, before) {
+            (false, _) => 0,
+            // The first answer counts.
+            (true, u8::MAX) => 2,
+            // A server that subscribes anew, for its slots have moved, may look like one for a moment.
+            (true, before) => (before + 1).min(2),
+        };
+        self.old_servers.store(now, Ordering::Release);
+    }
+
+    /// True if a cluster has servers that can't read positions. One Redis alone is asked with each message.
+    pub(crate) fn has_old_servers(&self) -> bool {
+        self.old_servers.load(Ordering::Acquire) == 2
+    }
+
     /// True if channels are the embedder's, and named by it; ours have a prefix.
     pub(crate) fn has_foreign_channels(&self) -> bool {
         self.prefix.is_empty()
@@ -67,6 +89,7 @@ impl Partitions {
     /// The partition of a name that is given in pieces: a kind, if it has one, and what is told apart by it.
     pub(crate) fn partition(&self, [kind, id]: [&str; 2]) -> usize {
         let name = if id.is_empty() { kind } else { id };
+        let name = if kind == FORMAT_CHANNEL { CONTROL_CHANNEL } else { name };
         // Without a prefix all channels are the embedder's.
         let plain = self.prefix.is_empty() || kind == SHARED;
         partition_of(name) + if plain { PARTITIONS } else { 0 }

@@ -13,11 +13,12 @@ use super::partition::{Moving, Parked, Partition};
 use super::partitions::Partitions;
 use super::slots::{PARTITIONS, partition_of};
 use super::subscriptions::{NEWS, Subscriptions};
-use crate::broker::redis::asker::Asker;
+use crate::broker::redis::asker::{Asker, HistoryQuestion};
 use crate::broker::redis::connection::command::{self, Asked};
 use crate::broker::redis::connection::link::Link;
 use crate::broker::redis::connection::pipeline::NotAdded;
 use crate::broker::redis::connection::reply::CommandOutcome;
+use crate::broker::redis::connection::script::{self, Keep, TopicKeys};
 use crate::broker::redis::sink::Sink;
 use crate::broker::redis::wire::resp;
 use crate::worker::quota::Quota;
@@ -66,6 +67,43 @@ impl Routes {
             let channel = [self.partitions.prefix.as_bytes(), tag.as_bytes(), kind, id];
             command::publish(out, !tag.is_empty(), &channel, payload);
         })
+    }
+
+    /// Adds a publish that gives the message its position. `name` and `payload` are given in pieces.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub(crate) fn publish_kept(
+        &self,
+        name: [&str; 2],
+        payload: &[&[u8]],
+        keep: Keep<'_>,
+        asker: Asker,
+    ) -> Result<(), NotAdded> {
+        let partition = self.partitions.partition(name);
+        let tag = self.partitions.tag(partition);
+        let topic = TopicKeys { prefix: &self.partitions.prefix, tag, name };
+        self.add(&mut self.partitions.all[partition].lock(), partition, asker, |out| {
+            script::publish(out, topic, payload, keep);
+        })
+    }
+
+    /// Asks for messages of a topic. The session asks for few at once: their answers come between messages that others wait for.
+    ///
+    /// # Errors
+    /// See [`NotAdded`].
+    pub(crate) fn read(&self, question: Box<HistoryQuestion>) -> Result<(), NotAdded> {
+        let index = self.partitions.home(&question.name);
+        let guard = self.partitions.all[index].lock();
+        let link = guard.link.as_ref().filter(|link| link.health.is_up() && !self.partitions.is_closed());
+        let Some(link) = link else { return Err(NotAdded::Down(Asker::History(question))) };
+        self.in_flight[index].fetch_add(1, Ordering::AcqRel);
+        if let Err(question) = link.ask_history(index, question) {
+            self.landed(index);
+            return Err(NotAdded::Full(Asker::History(question)));
+        }
+        link.pipeline.nudge();
+        Ok(())
     }
 
     /// Adds a publish on a channel that is not ours: no prefix, no hash tag.
@@ -142,8 +180,9 @@ impl Routes {
         bytes: &[u8],
         outcome: CommandOutcome,
     ) {
-        if matches!(outcome, CommandOutcome::Number(_)) && asker.is_message() {
-            self.give_up_overtaken(partition);
+        let is_taken = matches!(outcome, CommandOutcome::Number(_) | CommandOutcome::Placed { .. });
+        if is_taken && asker.is_message() {
+            self.give_up_overtaken(partition, asker.is_kept());
         }
         self.landed(partition);
         self.tell(asker, bytes, outcome);
@@ -151,7 +190,11 @@ impl Routes {
 
     fn tell(&self, asker: Asker, bytes: &[u8], outcome: CommandOutcome) {
         let is_unsent = matches!(outcome, CommandOutcome::Unsent);
-        let publish = if is_unsent { resp::read_publish(bytes) } else { None };
+        let publish = match &asker {
+            _ if !is_unsent => None,
+            asker if asker.is_kept() => script::read_publish(bytes),
+            _ => resp::read_publish(bytes),
+        };
         let publish = publish.and_then(|(channel, payload)| Some((self.partitions.name(channel)?, payload)));
         self.sink.settle(asker, outcome, publish);
     }
@@ -204,7 +247,7 @@ impl Routes {
         }
         let mut awaited = Vec::new();
         for topic in guard.topics.values_mut() {
-            topic.confirmed = false;
+            topic.doubt();
             awaited.push(topic.task());
         }
         let Partition { topics, link, .. } = &mut *guard;
@@ -254,16 +297,18 @@ impl Routes {
     }
 
     /// A message of this partition was taken, so those that were refused before it have lost their place: sent again they
-    /// would come behind it.
-    fn give_up_overtaken(&self, index: usize) {
+    /// would come behind it. Between messages with a place in a history and others there is no order to lose: a server that is no
+    /// master any more takes the latter and refuses the former.
+    fn give_up_overtaken(&self, index: usize, is_kept: bool) {
         if !self.has_parked() {
             return;
         }
         let overtaken: VecDeque<Parked> = {
             let mut guard = self.partitions.all[index].lock();
             let Some(moving) = &mut guard.moving else { return };
-            let (overtaken, others) =
-                std::mem::take(&mut moving.refused).into_iter().partition(|parked| parked.asker.is_message());
+            let (overtaken, others) = std::mem::take(&mut moving.refused)
+                .into_iter()
+                .partition(|Parked { asker, .. }| asker.is_message() && asker.is_kept() == is_kept);
             moving.refused = others;
             overtaken
         };
@@ -342,132 +387,4 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::broker::redis::asker::Asker;
-    use crate::broker::redis::config::{RedisConfig, Server};
-    use crate::broker::redis::connection::command::Command;
-    use crate::broker::redis::router::SubscriptionRouter;
-    use crate::broker::redis::router::counts::Counts;
-    use crate::events::broker_status::BrokerStatus;
-    use crate::registry::gathered::Gathered;
-    use crate::worker::heartbeat::Heartbeat;
-    use crate::worker::limits::Limits;
-    use crate::worker::memory::Memory;
-    use crate::worker::quota::Quota;
-    use crate::worker::thread::WorkerThread;
-    use codes::error::Error;
-
-    /// Remembers which publishes came to what.
-    #[derive(Debug, Default)]
-    struct Statuses(Mutex<Vec<(u64, bool)>>);
-
-    impl Sink for Statuses {
-        fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
-        fn ignored(&self, _: &str) {}
-        fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
-            let Asker::Receivers { ticket } = asker else { return };
-            self.0.lock().push((ticket, matches!(outcome, CommandOutcome::Unsent) && publish.is_some()));
-        }
-        fn status(&self, _: BrokerStatus) {}
-        fn ready(&self, _: Vec<u64>, _: Result<(), Error>) {}
-        fn in_use(&self, _: &str) -> bool {
-            true
-        }
-        fn largest(&self) -> usize {
-            1 << 20
-        }
-    }
-
-    #[test]
-    fn all_publishes_that_wait_for_their_partitions_share_one_bound_and_leave_in_order() {
-        let mut worker = WorkerThread::start(
-            0,
-            tracing::Span::none(),
-            0,
-            Heartbeat::default(),
-            Limits::default(),
-            Memory::new(usize::MAX),
-        )
-        .unwrap();
-        let config = RedisConfig {
-            pending_bytes: 1 << 20,
-            ..RedisConfig::new(vec![Server::parse("redis://127.0.0.1:1").unwrap()])
-        };
-        let sink = Arc::new(Statuses::default());
-        let workers = std::slice::from_ref(&worker);
-        let counts = Arc::<Counts>::default();
-        let quota = Arc::new(Quota::new(config.pending_bytes));
-        let router = SubscriptionRouter::new(
-            config.clone(),
-            "app:".into(),
-            "node".into(),
-            sink.clone(),
-            counts,
-            quota,
-            workers,
-        );
-        router.partitions.set_sharded(true);
-        let inbox = || worker.inbox.clone();
-        let link =
-            |number| Link::new(number, config.servers[0].clone(), inbox(), router.routes.quota.clone());
-        let (old, new) = (link(0), link(1));
-        for link in [&old, &new] {
-            link.pipeline.begin();
-            link.pipeline.open();
-        }
-        let index = router.partitions.home("user:ada");
-        router.assign(index, Some(old.clone()));
-        let mut ticket = 0;
-        let mut publish = || {
-            ticket += 1;
-            router
-                .routes
-                .publish(["user:", "ada"], &[&[b'x'; 1000]], Asker::Receivers { ticket })
-                .map(|()| ticket)
-        };
-        publish().unwrap();
-        // The slot moves while one is under way.
-        router.assign(index, Some(new.clone()));
-        let mut waiting = Vec::new();
-        let full = loop {
-            match publish() {
-                Ok(ticket) => waiting.push(ticket),
-                Err(error) => break error,
-            }
-        };
-        assert!(matches!(full, NotAdded::Full(_)));
-        assert!((950..1100).contains(&waiting.len()), "{} of 1,048 bytes fill 1 MiB", waiting.len());
-        let counts = router.read_counts();
-        assert!(counts.pending_bytes > 1 << 20, "{counts:?}");
-        assert_eq!(counts.pending, waiting.len() as u64 + 1, "and the one under way");
-        // That one is answered, and the new link is up: they may go.
-        old.pipeline.close(|_| router.routes.landed(index));
-        router.link_up(&new);
-        worker.runtime.block_on(router.routes.unpark());
-        assert_eq!((router.routes.is_parked(index), sink.0.lock().len()), (false, 0));
-        let mut left = Vec::new();
-        new.pipeline.close(|batch| {
-            left.extend(batch.pending.into_iter().map(|pending| match pending.command {
-                Command::Ask(Asker::Receivers { ticket }) => ticket,
-                other => panic!("{other:?}"),
-            }));
-        });
-        assert_eq!(left, waiting);
-        // Publishes that wait when all is over are told that they never left.
-        left.iter().for_each(|_| router.routes.landed(index));
-        router.routes.park(
-            Asked { asker: Asker::Receivers { ticket: 7 }, partition: index, since: None },
-            b"*3\r\n$8\r\nSPUBLISH\r\n$12\r\napp:user:ada\r\n$1\r\nx\r\n",
-            &old,
-        );
-        router.close();
-        assert_eq!(*sink.0.lock(), [(7, true)]);
-        assert_eq!(router.read_counts().pending_bytes, 0);
-        worker.stop();
-    }
-}
+mod tests;

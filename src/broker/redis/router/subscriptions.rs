@@ -13,17 +13,17 @@ use tokio::time::Instant;
 
 use super::partition::{Partition, Subscription, Waiter};
 use super::partitions::Partitions;
+use crate::broker::history::HistoryConfig;
 use crate::broker::redis::clock;
 use crate::broker::redis::connection::command::RedisChannel;
 use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::sink::Sink;
 use crate::worker::scheduler::{Budget, charge};
 
 /// Of a takeover everybody knows within so many milliseconds: the master that it was taken from, in a cluster, and all
 /// servers of ours, behind Sentinels. Until then both masters are published to.
 pub(crate) const NEWS: u64 = 1000;
-/// A confirmation that took longer, in milliseconds, is told of as a gap: not everybody has waited for it.
-const SOON: u64 = 1000;
 
 /// Subscriptions that nobody needs any more may be so many. Beyond that the oldest are dropped before their time: a client that
 /// comes and goes, or joins and leaves, can't pile up more.
@@ -35,8 +35,9 @@ const EXPIRY: u64 = 8;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
-    partitions: Arc<Partitions>,
-    sink: Arc<dyn Sink>,
+    pub(super) partitions: Arc<Partitions>,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) history: HistoryConfig,
     /// Keeps one so long that nobody needs.
     grace: Duration,
     /// Those that nobody needs, and until when.
@@ -50,10 +51,16 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(partitions: Arc<Partitions>, sink: Arc<dyn Sink>, grace: Duration) -> Subscriptions {
+    pub(crate) fn new(
+        partitions: Arc<Partitions>,
+        sink: Arc<dyn Sink>,
+        grace: Duration,
+        history: HistoryConfig,
+    ) -> Subscriptions {
         Subscriptions {
             partitions,
             sink,
+            history,
             grace,
             expiries: Mutex::default(),
             began: clock::now(),
@@ -254,11 +261,15 @@ impl Subscriptions {
             return Vec::new();
         }
         let channels = guard.topics.iter_mut().map(|(name, topic)| {
-            topic.confirmed = false;
+            topic.doubt();
             topic.take = 0;
-            (index as u16, self.partitions.channel(index, name))
+            let is_first = [FORMAT_CHANNEL, CONTROL_CHANNEL].contains(&&**name);
+            (is_first, (index as u16, self.partitions.channel(index, name)))
         });
-        channels.collect()
+        let mut channels: Vec<_> = channels.collect();
+        // In one command: who listens on the one and not on the other looks like a server of before, or hides one.
+        channels.sort_by_key(|(is_first, _)| !is_first);
+        channels.into_iter().map(|(_, channel)| channel).collect()
     }
 
     /// A channel that the link can publish to itself on, and its partition.
@@ -282,14 +293,11 @@ impl Subscriptions {
             if take < topic.take {
                 return;
             }
-            topic.confirmed = true;
-            topic.heard = true;
-            let waiters = std::mem::take(&mut topic.waiters);
-            let asked = topic.asked.take();
-            if let Some(asked) = asked.filter(|asked| clock::now().saturating_sub(*asked) > SOON) {
-                guard.begin_gap(asked);
+            if self.follow(name, topic, link) {
+                // It counts as confirmed once it is known how far the topic is: from then on nothing is missed unnoticed.
+                return;
             }
-            waiters
+            guard.confirm(name)
         };
         self.answer(waiters, &Ok(()));
     }
@@ -300,7 +308,7 @@ impl Subscriptions {
         if !guard.is_of(link) {
             return;
         }
-        guard.topics.values_mut().for_each(|topic| topic.confirmed = false);
+        guard.topics.values_mut().for_each(Subscription::doubt);
         guard.revoked = true;
         guard.begin_gap(self.proven(link).saturating_sub(NEWS));
         self.partitions.stale.notify_one();

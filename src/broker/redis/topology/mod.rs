@@ -82,6 +82,9 @@ pub(crate) async fn supervise(router: Arc<SubscriptionRouter>) {
         let _ = tokio::time::timeout(TICK, router.closing()).await;
         router.sink.relieved();
         router.subscriptions.expire(Instant::now()).await;
+        if router.routes.has_parked() {
+            router.routes.unpark().await;
+        }
         router.report_regained();
     }
 }

@@ -185,6 +185,7 @@ impl Wire {
                     return Err(refusal(server, error.code(), error.details().unwrap_or_default()));
                 }
                 Ok(Parsed::Item(Incoming::Other(value), _)) => return Ok(value),
+                Ok(Parsed::Item(Incoming::Text(text), _)) => return Ok(Value::BulkString(text.to_vec())),
                 Ok(Parsed::Item(Incoming::Number(number), _)) => return Ok(Value::Int(number)),
                 Ok(Parsed::Incomplete) if buffer.len() < MAX_ANSWER => {}
                 _ => {
@@ -209,6 +210,7 @@ pub(crate) fn refusal(server: &Server, code: &str, details: &str) -> Error {
         "ERR" if details.contains("AUTH") || details.contains("password") => Code::BrokerAuth,
         "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" => Code::BrokerRole,
         "LOADING" | "BUSY" => Code::BrokerConnect,
+        "OOM" | "NOREPLICAS" | "MISCONF" => Code::BrokerFull,
         _ => Code::BrokerProtocol,
     };
     if matches!(code, "NOAUTH" | "WRONGPASS")

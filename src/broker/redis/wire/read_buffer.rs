@@ -22,7 +22,7 @@ pub(crate) enum Next<'a> {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ReadBuffer {
     /// It is at `start..end`. Empty before the first read.
     buffer: Vec<u8>,
@@ -32,9 +32,22 @@ pub(crate) struct ReadBuffer {
     skip: usize,
     /// There may be an item in it that was not taken yet.
     unread: bool,
+    /// Most bytes of a reply.
+    longest_reply: usize,
+}
+
+impl Default for ReadBuffer {
+    fn default() -> ReadBuffer {
+        ReadBuffer::with_replies(MAX_REPLY)
+    }
 }
 
 impl ReadBuffer {
+    /// A buffer for replies of at most so many bytes.
+    pub(crate) fn with_replies(longest_reply: usize) -> ReadBuffer {
+        ReadBuffer { buffer: Vec::new(), start: 0, end: 0, skip: 0, unread: false, longest_reply }
+    }
+
     /// Reads once. Ready(0): the connection has ended.
     pub(crate) fn poll_read(
         &mut self,
@@ -95,9 +108,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Most bytes of the item that is unfinished: only pushes have payloads.
+    /// Most bytes of the item that is unfinished.
     fn longest(&self, limit: usize) -> usize {
-        MAX_REPLY + if self.buffer[self.start] == b'>' { limit } else { 0 }
+        if self.buffer[self.start] == b'>' { MAX_REPLY + limit } else { self.longest_reply }
     }
 }
 

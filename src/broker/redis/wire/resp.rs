@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 16;
 /// Longest line: errors and numbers.
 const MAX_LINE: usize = 64 << 10;
 /// Replies that are no messages are never as large as this, nor is a message's channel.
-pub(super) const MAX_REPLY: usize = 1 << 20;
+pub(crate) const MAX_REPLY: usize = 1 << 20;
 /// The smallest element of a reply, such as `_` and the end of its line.
 const MIN_ELEMENT: usize = 3;
 
@@ -29,6 +29,8 @@ pub(crate) enum Incoming<'a> {
     Unsubscribed { channel: &'a [u8], sharded: bool },
     /// An integer reply.
     Number(i64),
+    /// A bulk string as a reply.
+    Text(&'a [u8]),
     /// Any other reply.
     Other(Value),
     /// A push of a kind that nobody asked for.
@@ -135,6 +137,12 @@ pub(crate) fn parse(buf: &[u8], limit: usize) -> Result<Parsed<'_>, Malformed> {
             });
         }
         Some(b'>') => return push(buf, limit),
+        Some(b'$') if !buf.starts_with(b"$-") => {
+            return Ok(match bulk(buf, 0)? {
+                Some((text, end)) => Parsed::Item(Incoming::Text(text), end),
+                None => Parsed::Incomplete,
+            });
+        }
         Some(_) => {}
     }
     let Some(end) = end_of_value(buf, 0, 0)? else { return Ok(Parsed::Incomplete) };
@@ -257,6 +265,8 @@ mod tests {
         let gone = b">3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\n";
         assert_eq!(item(gone), Incoming::Unsubscribed { channel: b"c", sharded: true });
         assert_eq!(item(b":-7\r\n"), Incoming::Number(-7));
+        assert_eq!(item(b"$4\r\na\r\nb\r\n"), Incoming::Text(b"a\r\nb"));
+        assert_eq!(item(b"$-1\r\n"), Incoming::Other(Value::Nil));
         assert_eq!(item(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n"), Incoming::Ignored);
     }
 
@@ -271,11 +281,12 @@ mod tests {
 
     #[test]
     fn every_beginning_of_an_item_is_incomplete() {
-        let items: [&[u8]; 5] = [
+        let items: [&[u8]; 6] = [
             MESSAGE,
             b"*2\r\n$3\r\nabc\r\n*1\r\n:5\r\n",
             b"-ERR no\r\n",
             b":123\r\n",
+            b"$3\r\nabc\r\n",
             b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:12\r\n",
         ];
         for bytes in items {

@@ -2,6 +2,7 @@
 
 mod phase;
 mod probe;
+mod repair;
 mod replies;
 mod supervision;
 
@@ -21,16 +22,19 @@ use super::command::Asked;
 use super::in_flight::InFlight;
 use super::link::Link;
 use super::reply::{CommandOutcome, ReplySource};
+use super::script::MasterLife;
 use crate::broker::redis::config::Server;
 use crate::broker::redis::router::SubscriptionRouter;
 use crate::broker::redis::router::slots::PARTITIONS;
 use crate::broker::redis::wire::Wire;
 use crate::broker::redis::wire::read_buffer::{Next, ReadBuffer};
+use crate::broker::redis::wire::resp::MAX_REPLY;
 use crate::registry::gathered::Gathered;
 use crate::worker::intake::Demand;
 use crate::worker::scheduler::{Budget, charge};
 use phase::{AnswerFlow, SessionPhase};
 use probe::Probe;
+use repair::Repair;
 
 /// Reads of one turn, before others get theirs.
 const READS_PER_TURN: usize = 4;
@@ -66,7 +70,8 @@ pub(crate) struct Session {
     answers: AnswerFlow,
     probe: Probe,
     /// Answers that came since subscriptions have ended by themselves: this may no longer be a master, whose answers count.
-    unverified: Option<Vec<(Asked, u64)>>,
+    unverified: Option<Vec<(Asked, CommandOutcome)>>,
+    repair: Repair,
     /// Bytes of publishes that were answered, and not yet given back to the pipeline.
     settled: usize,
 }
@@ -78,18 +83,25 @@ impl Session {
         link: Arc<Link>,
         server: Server,
         wire: Wire,
+        life: Option<MasterLife>,
     ) -> Session {
         let period =
             (router.config.probe_interval / 4).clamp(Duration::from_millis(25), Duration::from_millis(250));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded() };
+        let read_buffer = match life {
+            // With messages of a history.
+            Some(_) => ReadBuffer::with_replies(MAX_REPLY + router.sink.largest()),
+            None => ReadBuffer::default(),
+        };
+        let replier = ReplySource { server, is_sharded: router.partitions.is_sharded(), life };
+        link.set_term(life.map(|life| life.term));
         Session {
             router,
             link,
             replier,
             wire,
-            read_buffer: ReadBuffer::default(),
+            read_buffer,
             gathered: Gathered::default(),
             in_flight: InFlight::default(),
             tick,
@@ -98,12 +110,15 @@ impl Session {
             answers: AnswerFlow::Awaited(Instant::now()),
             probe: Probe::new(),
             unverified: None,
+            repair: Repair::default(),
             settled: 0,
         }
     }
 
     /// Runs to the first doubt, and answers what it is. [`Session::give_up`] has to follow.
     pub(super) async fn run(&mut self) -> Error {
+        self.link.forget_asks();
+        self.give_up_questions();
         self.link.pipeline.begin();
         self.link.health.begin_subscribing();
         let mut budget = Budget::begin();
@@ -126,6 +141,7 @@ impl Session {
     /// given up too. A turn's work at a time, for this may be all that `redis.pendingBytes` allows.
     pub(super) async fn give_up(mut self) {
         self.link.pipeline.end();
+        self.give_up_questions();
         let mut drained = 0;
         let mut budget = Budget::begin();
         loop {
@@ -148,13 +164,19 @@ impl Session {
 
     /// False if there is nothing that was taken from the pipeline.
     fn give_up_oldest(&mut self) -> bool {
-        let Session { router, in_flight, unverified, settled, .. } = self;
+        let Session { router, in_flight, unverified, repair, settled, .. } = self;
         if let Some(unverified) = unverified.take() {
             unverified.into_iter().for_each(|(asked, _)| fail(router, asked, &[], true));
             return true;
         }
+        // Redis did not know the script: they were not executed.
+        if let Some(again) = repair.again.take() {
+            *settled += again.bytes.len();
+            again.give_up(|asked, bytes| fail(router, asked, bytes, false));
+            return true;
+        }
         let given_up = in_flight.give_up(|pending, bytes, written| {
-            let len = pending.len;
+            let len = if pending.command.is_read() { 0 } else { pending.len };
             if let Some(asked) = pending.into_asked() {
                 *settled += len;
                 fail(router, asked, bytes, written);
@@ -207,21 +229,33 @@ impl Session {
                 break;
             }
         }
+        if self.in_flight.is_empty()
+            && let Some(error) = self.repair.demoted.take()
+        {
+            return Poll::Ready(Err(error));
+        }
         // Only now: where this process stood still, the answers have been waiting all the while.
         if self.ticks > if more { TICKS_OF_READING } else { 0 } {
             self.ticks = 0;
             self.on_tick()?;
         }
+        self.ask();
         loop {
-            if self.in_flight.unwritten() < MAX_UNWRITTEN && self.in_flight.pace() > 0 {
+            if self.repair.is_ready()
+                && self.in_flight.unwritten() < MAX_UNWRITTEN
+                && self.in_flight.pace() > 0
+            {
                 let spare = self.in_flight.spare();
                 let demand = self.router.sink.intake().map_or(Demand::Little, |intake| {
                     intake.pace().adapt(|epoch| self.in_flight.is_first_too_much(epoch));
                     intake.demand()
                 });
                 let rest = self.in_flight.room_for_rest(demand);
-                for batch in self.link.pipeline.take(cx.waker(), spare, rest) {
+                for mut batch in self.link.pipeline.take(cx.waker(), spare, rest) {
                     charge((batch.bytes.len() / WRITTEN) as u64);
+                    if let Some(life) = self.replier.life {
+                        batch.place_term(life.term);
+                    }
                     self.in_flight.push(batch);
                 }
             }
@@ -306,17 +340,10 @@ impl Drop for Session {
     /// Also where the task is dropped with its worker: nothing that was asked stays without an answer.
     fn drop(&mut self) {
         while self.give_up_oldest() {}
+        self.give_up_questions();
         self.link.pipeline.answered(std::mem::take(&mut self.settled));
-        self.link.pipeline.close(|rest| {
-            let mut at = 0;
-            for pending in rest.pending {
-                let end = at + pending.len;
-                if let Some(asked) = pending.into_asked() {
-                    fail(&self.router, asked, &rest.bytes[at..end], false);
-                }
-                at = end;
-            }
-        });
+        let router = &self.router;
+        self.link.pipeline.close(|rest| rest.give_up(|asked, bytes| fail(router, asked, bytes, false)));
         self.router.sink.relieved();
     }
 }

@@ -50,6 +50,10 @@ impl Session {
             ReplyStep::Count(_) if self.router.routes.is_parked(partition) => self.park(),
             ReplyStep::Count(number) => self.settle(CommandOutcome::Number(number)),
             ReplyStep::Park => self.park(),
+            ReplyStep::Demoted(error) => {
+                self.park();
+                self.repair.demoted.get_or_insert(error);
+            }
             ReplyStep::Confirm { channel, take, last } => {
                 charge(MESSAGE);
                 self.router.subscriptions.confirmed(channel, &self.link, take);
@@ -86,6 +90,15 @@ impl Session {
                 self.answer();
                 self.role_verified();
             }
+            ReplyStep::Formats { has_old } => {
+                self.answer();
+                self.router.partitions.note_old_servers(has_old);
+            }
+            ReplyStep::Meta(meta) => self.on_meta(meta.as_ref()),
+            ReplyStep::Messages(part) => self.on_messages(&part),
+            ReplyStep::Unread(why) => self.on_unread(why),
+            ReplyStep::Reload => self.reload(),
+            ReplyStep::Loaded => self.on_loaded(),
         }
         Ok(())
     }
@@ -119,10 +132,12 @@ impl Session {
     }
 
     /// Takes the oldest command off: it is answered. Gives its bytes to `with`.
-    fn answer_with<T>(&mut self, with: impl FnOnce(&Routes, Pending, &[u8]) -> T) -> Option<T> {
+    pub(super) fn answer_with<T>(&mut self, with: impl FnOnce(&Routes, Pending, &[u8]) -> T) -> Option<T> {
         let drops = self.in_flight.front().is_some_and(|pending| {
             matches!(pending.command, Command::Unsubscribe { .. } | Command::ShardUnsubscribe)
         });
+        let is_read = self.in_flight.front().is_some_and(|pending| pending.command.is_read());
+        self.repair.reads -= usize::from(is_read);
         let (outcome, written) =
             self.in_flight.pop(|pending, bytes| with(&self.router.routes, pending, bytes))?;
         self.answers = AnswerFlow::Coming;
@@ -139,14 +154,19 @@ impl Session {
         Some(outcome)
     }
 
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         self.answer_with(|_, _, _| ());
     }
 
     /// The oldest command, a publish or a question, has come to this.
     fn settle(&mut self, settled: CommandOutcome) {
-        if let (Some(_), CommandOutcome::Number(number)) = (&self.unverified, &settled) {
-            let held = self.end(|_, asked, _| (asked, *number));
+        if matches!(settled, CommandOutcome::Number(_) | CommandOutcome::Placed { .. }) {
+            self.give_up_overtaken();
+        }
+        if self.unverified.is_some()
+            && matches!(settled, CommandOutcome::Number(_) | CommandOutcome::Placed { .. })
+        {
+            let held = self.end(|_, asked, _| (asked, settled));
             return self.unverified.get_or_insert_default().extend(held);
         }
         // The embedder may do next what would overtake it, such as to close a connection. A message that never left is served here.
@@ -171,7 +191,9 @@ impl Session {
     /// Takes the oldest command off, a publish or a question. Gives it to `with`, and its bytes.
     fn end<T>(&mut self, with: impl FnOnce(&Routes, Asked, &[u8]) -> T) -> Option<T> {
         let (len, outcome) = self.answer_with(|routes, pending, bytes| {
-            (pending.len, pending.into_asked().map(|asked| with(routes, asked, bytes)))
+            // A question of the embedder's did not come by the pipeline.
+            let len = if pending.command.is_read() { 0 } else { pending.len };
+            (len, pending.into_asked().map(|asked| with(routes, asked, bytes)))
         })?;
         self.settled += len;
         outcome
@@ -211,8 +233,8 @@ impl Session {
     fn role_verified(&mut self) {
         let unverified = self.unverified.take();
         self.router.sink.deliver(&mut self.gathered);
-        for (asked, number) in unverified.into_iter().flatten() {
-            self.router.routes.settle(asked, &[], CommandOutcome::Number(number));
+        for (asked, outcome) in unverified.into_iter().flatten() {
+            self.router.routes.settle(asked, &[], outcome);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{LATE, Session};
 impl Session {
     /// Publishes to itself, and asks whether the server is still a master.
     pub(super) fn send_probe(&mut self) {
+        self.doubt();
         let mut batch = Batch::default();
         if self.probe.channel == ProbeChannel::Unknown
             && let Some((partition, channel)) =
@@ -26,6 +27,8 @@ impl Session {
         if let ProbeChannel::On(channel) = &self.probe.channel {
             batch.add(0, Command::Probe, None, |out| command::probe(out, channel));
         }
+        self.ask_formats(&mut batch);
+        self.ask_term(&mut batch);
         batch.add(0, Command::Role, None, command::role);
         self.in_flight.push(batch);
     }
@@ -54,6 +57,7 @@ impl Session {
     }
 
     pub(super) fn on_tick(&mut self) -> Result<(), Error> {
+        self.ask_again();
         let progress = match self.answers {
             AnswerFlow::Coming => Instant::now(),
             AnswerFlow::Awaited(since) => since,

@@ -1,0 +1,3 @@
+mod follower;
+pub(crate) mod names;
+mod simulation;

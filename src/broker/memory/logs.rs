@@ -1,0 +1,141 @@
+//! The histories of a single server's topics.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Weak;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use history::log::{Appended, Bounds, Log};
+use history::meta::Reason;
+use history::position::{Position, Term};
+use history::seen::Seen;
+use parking_lot::Mutex;
+use protocol::frame::Message;
+
+use crate::broker::history::{Epochs, MAX_READ_BYTES};
+use crate::outcome::{HistoryPage, KeptMessage};
+use crate::registry::recipients::{Topic, TopicName};
+use crate::time_of_day::unix_ms;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
+/// Parts that have a lock each.
+const SHARDS: usize = 64;
+/// Between two looks for messages that are too old.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// The kind and the bytes of a message.
+type Kept = (bool, Box<[u8]>);
+type Shard = HashMap<TopicName, Log<Kept>>;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Logs {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    epochs: Epochs,
+    term: Option<Term>,
+}
+
+impl Logs {
+    pub(super) fn new() -> Logs {
+        let epochs = Epochs::new();
+        Logs {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            term: Term::new(&epochs.next()),
+            epochs,
+        }
+    }
+
+    fn shard(&self, topic: Topic<'_>) -> &Mutex<Shard> {
+        &self.shards[self.hasher.hash_one(topic) as usize % SHARDS]
+    }
+
+    /// Gives a message its place, keeps it, and has it delivered before the topic's next one. Answers the place, and what
+    /// `deliver` does; `None` for that if a message with the same key was published before.
+    pub(super) fn publish<T>(
+        &self,
+        topic: Topic<'_>,
+        bounds: Bounds,
+        key: Option<&str>,
+        message: Message<'_>,
+        deliver: impl FnOnce() -> T,
+    ) -> Option<(Position, Option<T>)> {
+        let term = self.term?;
+        let mut shard = self.shard(topic).lock();
+        let log = match shard.entry_ref(&topic) {
+            EntryRef::Occupied(log) => log.into_mut(),
+            EntryRef::Vacant(place) => place.insert(Log::new(self.epochs.next_epoch()?, term, bounds)),
+        };
+        let kept = (matches!(message, Message::Text(_)), message.payload().into());
+        Some(match log.append(term, bounds, unix_ms(), key, kept) {
+            Appended::New(position) => (position, Some(deliver())),
+            Appended::Known(position) => (position, None),
+        })
+    }
+
+    /// Reads at most `limit` messages of a topic, at least one, those after a position, or else the oldest.
+    pub(super) fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> HistoryPage {
+        let mut shard = self.shard(topic).lock();
+        let Some(log) = shard.get_mut(&topic) else {
+            let lost = after.map(|_| Reason::Emptied);
+            return HistoryPage { messages: Vec::new(), position: None, lost, has_more: false };
+        };
+        log.expire(unix_ms());
+        let meta = log.meta();
+        let resume = after.map(|after| meta.resume(&Seen::from(after), false));
+        let from = resume.map_or(1, |resume| resume.from);
+        let mut rest = log.read(from).peekable();
+        let mut bytes = 0;
+        let mut messages = Vec::new();
+        while messages.len() < limit.max(1) as usize
+            && bytes < MAX_READ_BYTES
+            && let Some((offset, (is_text, payload))) = rest.next()
+        {
+            bytes += payload.len();
+            messages.push(KeptMessage {
+                position: meta.at(offset),
+                is_text: *is_text,
+                payload: payload.clone(),
+            });
+        }
+        let next = messages.first().map_or(meta.offset + 1, |first| first.position.offset);
+        let is_trimmed = after.is_some() && next > from;
+        let lost = resume.and_then(|resume| resume.lost);
+        HistoryPage {
+            position: Some(messages.last().map_or(meta.last(), |last| last.position)),
+            has_more: rest.peek().is_some(),
+            lost: lost.or(is_trimmed.then_some(Reason::Trimmed)),
+            messages,
+        }
+    }
+
+    /// Drops what is too old in a part. `now`: Unix milliseconds.
+    fn sweep(&self, shard: usize, now: u64) {
+        let mut shard = self.shards[shard].lock();
+        shard.retain(|_, log| {
+            log.expire(now);
+            !log.is_over(now)
+        });
+        if shard.len() * 8 < shard.capacity() {
+            let len = shard.len();
+            shard.shrink_to(len * 2);
+        }
+    }
+}
+
+/// Drops what is too old, from time to time, for as long as there is somebody to keep it for.
+pub(crate) async fn sweep(logs: Weak<Logs>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(logs) = logs.upgrade() else { return };
+        for shard in 0..SHARDS {
+            logs.sweep(shard, unix_ms());
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Subscriptions to topics that have a history: what was handed on, and what has to be read because it was missed.
+//!
+//! A topic's messages, and the answers to what its [`Follower`] asks, come over one link. What comes over another, which had the
+//! topic before, counts for nothing.
+
+use std::sync::Arc;
+
+use history::follower::{Ask, Follower, Missed, Outlet, Verdict};
+use history::meta::Meta;
+use history::position::Position;
+
+use super::partition::{Partition, Subscription};
+use super::subscriptions::Subscriptions;
+use crate::broker::redis::connection::link::Link;
+use crate::broker::redis::connection::script::LogPart;
+use crate::broker::redis::sink::Sink;
+use crate::registry::gathered::Gathered;
+use crate::registry::recipients::Topic;
+
+/// Control messages that wait for one topic. Others are obeyed at once.
+const MOST_HELD: usize = 16;
+
+/// Hands on what a follower lets go.
+struct ToSink<'a> {
+    sink: &'a dyn Sink,
+    name: &'a str,
+    gathered: &'a mut Gathered,
+}
+
+impl Outlet for ToSink<'_> {
+    fn deliver(&mut self, _: Position, payload: &[u8]) {
+        self.sink.repaired(self.name, payload, self.gathered);
+    }
+
+    fn missed(&mut self, missed: Missed) {
+        // Before those that come after it.
+        self.sink.deliver(self.gathered);
+        self.sink.missed(self.name, missed);
+    }
+}
+
+/// The topic of a channel's name.
+pub(crate) fn topic_of(name: &str) -> Option<Topic<'_>> {
+    let user = name.strip_prefix("user:").map(Topic::User);
+    user.or_else(|| name.strip_prefix("room:").map(Topic::Room))
+}
+
+impl Subscriptions {
+    /// True if any topic has a history.
+    pub(crate) fn has_histories(&self) -> bool {
+        self.history.is_on()
+    }
+
+    /// How many messages are kept of a topic.
+    pub(crate) fn size_of(&self, name: &str) -> u32 {
+        topic_of(name).and_then(|topic| self.history.bounds_of(topic)).map_or(1, |bounds| bounds.size)
+    }
+
+    /// The server of a link listens on a channel. True if it is a topic with a history: then [`Subscriptions::on_meta`] is to come.
+    pub(super) fn follow(&self, name: &str, topic: &mut Subscription, link: &Link) -> bool {
+        let is_kept = topic_of(name).is_some_and(|topic| self.history.bounds_of(topic).is_some());
+        if is_kept {
+            topic.listening = true;
+            let new = || Box::new(Follower::new(self.history.trust_failover));
+            let ask = topic.follower.get_or_insert_with(new).on_subscribed(link.term());
+            link.ask(self.partitions.home(name), name, ask);
+        }
+        is_kept
+    }
+
+    /// A message came over a link.
+    pub(crate) fn on_message(
+        &self,
+        name: &str,
+        position: Position,
+        payload: &[u8],
+        link: &Arc<Link>,
+        gathered: &mut Gathered,
+    ) {
+        let partition = self.partitions.home(name);
+        let mut guard = self.partitions.all[partition].lock();
+        if !guard.is_of(link) {
+            return;
+        }
+        let follower = guard.topics.get_mut(name).and_then(|topic| topic.follower.as_mut());
+        // Other servers may keep what this one doesn't.
+        let verdict = follower.map_or(Verdict::Deliver, |follower| follower.on_message(position, payload));
+        match verdict {
+            Verdict::Deliver => {
+                // In a cluster another link, on another thread, may be given the topic, and must not overtake.
+                let guard = self.partitions.is_sharded().then_some(guard);
+                self.sink.message(name, payload, gathered);
+                if guard.is_some() {
+                    self.sink.deliver(gathered);
+                }
+            }
+            Verdict::Wait(Some(ask)) => link.ask(partition, name, ask),
+            Verdict::Wait(None) | Verdict::Drop => {}
+        }
+    }
+
+    /// A control message came on a topic's channel. True if it waits for the messages that were published before it.
+    pub(crate) fn hold(&self, name: &str, control: &[u8], link: &Arc<Link>) -> bool {
+        let mut guard = self.partitions.all[self.partitions.home(name)].lock();
+        let is_ours = guard.is_of(link);
+        let Some(topic) = guard.topics.get_mut(name).filter(|_| is_ours) else { return false };
+        let is_behind = topic.follower.as_ref().is_some_and(|follower| !follower.is_settled());
+        let waits = is_behind && topic.held.len() < MOST_HELD;
+        if waits {
+            topic.held.push(control.into());
+        }
+        waits
+    }
+
+    /// The server of a link says how far a topic is.
+    pub(crate) fn on_meta(&self, name: &str, meta: Option<&Meta>, link: &Arc<Link>, gathered: &mut Gathered) {
+        self.with_follower(name, link, gathered, |follower, outlet| follower.on_meta(meta, outlet));
+    }
+
+    /// The server of a link gives messages of a topic, which it was asked for from this offset on.
+    pub(crate) fn on_log(
+        &self,
+        name: &str,
+        from: u64,
+        part: &LogPart,
+        link: &Arc<Link>,
+        gathered: &mut Gathered,
+    ) {
+        let messages = part.messages.iter().map(|(offset, message)| (*offset, message.as_deref()));
+        self.with_follower(name, link, gathered, |follower, outlet| {
+            if !follower.is_reading(from) {
+                return None;
+            }
+            follower.on_messages(part.meta.as_ref(), messages, part.is_all, outlet)
+        });
+    }
+
+    /// The server of a link refuses to say.
+    pub(crate) fn on_refused(&self, name: &str, link: &Arc<Link>, gathered: &mut Gathered) {
+        self.with_follower(name, link, gathered, |follower, outlet| follower.on_refused(outlet));
+    }
+
+    fn with_follower(
+        &self,
+        name: &str,
+        link: &Arc<Link>,
+        gathered: &mut Gathered,
+        answer: impl FnOnce(&mut Follower, &mut ToSink<'_>) -> Option<Ask>,
+    ) {
+        let partition = self.partitions.home(name);
+        let mut guard = self.partitions.all[partition].lock();
+        if !guard.is_of(link) {
+            return;
+        }
+        let Partition { topics, .. } = &mut *guard;
+        let Some(topic) = topics.get_mut(name) else { return };
+        let Some(follower) = topic.follower.as_mut() else { return };
+        let mut outlet = ToSink { sink: &*self.sink, name, gathered };
+        if let Some(ask) = answer(follower, &mut outlet) {
+            link.ask(partition, name, ask);
+        }
+        if follower.is_settled() {
+            for control in std::mem::take(&mut topic.held) {
+                self.sink.message(name, &control, outlet.gathered);
+            }
+        }
+        if follower.is_placed() && topic.listening && !topic.confirmed {
+            let waiters = guard.confirm(name);
+            drop(guard);
+            self.answer(waiters, &Ok(()));
+        }
+    }
+
+    /// Topics of a partition may have messages that did not come.
+    pub(crate) fn doubt(&self, partition: usize, link: &Arc<Link>) {
+        let mut guard = self.partitions.all[partition].lock();
+        if guard.is_of(link) {
+            for (name, topic) in &mut guard.topics {
+                let follower = topic.follower.as_mut().filter(|_| topic.confirmed);
+                if let Some(ask) = follower.and_then(|follower| follower.on_doubt()) {
+                    link.ask(partition, name, ask);
+                }
+            }
+        }
+    }
+
+    /// True if a topic's follower still has this question, and this link is the one to ask over.
+    pub(crate) fn is_asking(&self, name: &str, link: &Arc<Link>) -> bool {
+        let guard = self.partitions.all[self.partitions.home(name)].lock();
+        let topic = guard.topics.get(name).filter(|_| guard.is_of(link));
+        topic.and_then(|topic| topic.follower.as_ref()).is_some_and(|follower| !follower.is_settled())
+    }
+}

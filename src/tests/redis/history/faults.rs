@@ -1,0 +1,153 @@
+//! Histories beside other faults: of Redis, of other servers, of callers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::broker::redis::RedisConfig;
+use crate::events::broker_status::State;
+
+#[test]
+fn keys_and_rooms_may_have_colons_without_being_taken_for_each_other() {
+    let redis = RedisServer::start();
+    let server = on(&redis.url());
+    let keyed = |room: &str, key: &str| {
+        let options = PublishOptions { idempotency_key: Some(key), ..PublishOptions::default() };
+        server.settled(server.engine.publish(Channel::Room(room), Message::Text("x"), options)).unwrap()
+    };
+    for (room, key) in
+        [("chat", "1:order"), ("chat:1", "order"), ("chat:1:order", "x"), ("chat", "1:order:x")]
+    {
+        assert!(matches!(keyed(room, key), Answer::Delivery(_)), "{room} {key}");
+        assert!(matches!(keyed(room, key), Answer::Repeated(Some(_))), "{room} {key}");
+    }
+}
+
+#[test]
+fn a_redis_that_gets_its_first_replica_goes_on_under_its_term() {
+    let redis = RedisServer::with(&["repl-diskless-sync-delay 0"]);
+    let hasty = |url: &str| {
+        let config = kept(url, SIZE);
+        Config { redis: RedisConfig { probe_interval: Duration::from_millis(100), ..config.redis }, ..config }
+    };
+    let [one, two] = [(); 2].map(|()| Server::start_up(hasty(&redis.url())));
+    let mut ada = two.connect_as("ada");
+    let before = count(&one, "ada", 0..1);
+    let port = redis.address().port();
+    let replica = RedisServer::with(&[&format!("replicaof 127.0.0.1 {port}")]);
+    let mut sent = 1;
+    // Until it is there, and then for some probes.
+    let mut rest = 60;
+    while rest > 0 {
+        let place = position([&one, &two][sent as usize % 2].tell("ada", &sent.to_string()));
+        assert_eq!((place.term, place.offset), (before[0].term, u64::from(sent) + 1));
+        sent += 1;
+        if replica.ask::<String>(&["INFO", "replication"]).contains("master_link_status:up") {
+            rest -= 1;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    expect_numbers(&mut ada, 0..sent);
+    for server in [&one, &two] {
+        expect_nothing_missed(server);
+        assert_eq!(server.engine.stats().broker.state, State::Up);
+    }
+}
+
+#[test]
+fn of_one_caller_no_message_is_passed_by_a_later_one_while_scripts_are_forgotten_and_loaded_by_others() {
+    let redis = RedisServer::start();
+    let [one, two] = [(); 2].map(|()| Server::start_up(kept(&redis.url(), 5000)));
+    let is_over = AtomicBool::new(false);
+    let send = |server: &Server| {
+        let texts = (0..1500).map(|number: u32| number.to_string());
+        let sent: Vec<_> = texts
+            .map(|text| server.engine.publish(Channel::User("ada"), Message::Text(&text), false))
+            .collect();
+        let offsets: Vec<u64> = sent
+            .into_iter()
+            .filter_map(|sent| server.delivery(sent).position)
+            .map(|position| position.offset)
+            .collect();
+        assert!(offsets.is_sorted(), "{offsets:?}");
+        // Those that lost their place reached this server alone, and their promise says so.
+        assert!(offsets.len() > 100, "{}", offsets.len());
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                redis.run(&["SCRIPT", "FLUSH", "SYNC"]);
+            }
+        });
+        let sending = [scope.spawn(|| send(&one)), scope.spawn(|| send(&two))];
+        let outcomes = sending.map(|sending| sending.join());
+        is_over.store(true, Ordering::Relaxed);
+        outcomes.into_iter().for_each(|outcome| outcome.unwrap());
+    });
+}
+
+#[test]
+fn a_message_that_is_too_large_for_a_server_is_missed_there_and_those_behind_it_come() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    let mut narrow = kept(&tap.url(), SIZE);
+    narrow.limits.outbox_bytes = 64 << 10;
+    narrow.limits.max_payload = 32 << 10;
+    let (one, two) = (on(&redis.url()), Server::start_up(narrow));
+    let mut ada = two.connect_as("ada");
+    count(&one, "ada", 0..1);
+    let large = position(one.tell("ada", &"x".repeat(900_000)));
+    count(&one, "ada", 1..3);
+    expect_numbers(&mut ada, 0..3);
+    let (_, found) = missed(&two);
+    assert_eq!((found.reason, found.to), (Reason::Unreadable, Some(large)));
+    // The same from the history alone.
+    tap.cut();
+    let large = position(one.tell("ada", &"x".repeat(900_000)));
+    count(&one, "ada", 3..5);
+    tap.open();
+    expect_numbers(&mut ada, 3..5);
+    let (_, found) = missed(&two);
+    assert_eq!((found.reason, found.to), (Reason::Unreadable, Some(large)));
+    assert_eq!(two.engine.stats().broker.counts.gaps, 1);
+}
+
+#[test]
+fn a_thousand_large_pages_at_once_leave_the_link_alone() {
+    let redis = RedisServer::start();
+    let server = on(&redis.url());
+    for _ in 0..3 {
+        server.tell("ada", &"x".repeat(100_000));
+    }
+    let asked: Vec<_> = (0..1001).map(|_| server.engine.history(Topic::User("ada"), None, 100)).collect();
+    let mut refused = 0;
+    for asked in asked {
+        match server.settled(asked) {
+            Ok(Answer::History(page)) => assert_eq!(page.messages.len(), 3),
+            Err(error) if error.kind == Code::BrokerOverloaded => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused <= 1, "{refused}");
+    let stats = server.engine.stats().broker;
+    assert_eq!((stats.state, stats.counts.gaps, stats.counts.pending), (State::Up, 0, 0));
+}
+
+#[test]
+fn a_user_is_disconnected_after_the_messages_that_were_published_before_also_if_they_are_repaired() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    let (one, two) = (on(&redis.url()), on(&tap.url()));
+    for _ in 0..5 {
+        let mut ada = two.connect_as("ada");
+        tap.cut();
+        two.broker("the link to be lost", |status| status.state == State::Down);
+        count(&one, "ada", 0..40);
+        tap.open();
+        two.expect_up();
+        count(&one, "ada", 40..45);
+        one.delivery(one.engine.disconnect_user("ada", 4002, "bye", false));
+        expect_numbers(&mut ada, 0..45);
+        assert_eq!(ada.expect_close(4002), "bye");
+    }
+    expect_nothing_missed(&two);
+}
