@@ -77,7 +77,7 @@ fn of_one_caller_no_message_is_passed_by_a_later_one_while_scripts_are_forgotten
             while !is_over.load(Ordering::Relaxed) {
                 redis.run(&["SCRIPT", "FLUSH", "SYNC"]);
                 // Somebody has to find a script now and then.
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(30));
             }
         });
         let sending = [scope.spawn(|| send(&one)), scope.spawn(|| send(&two))];
