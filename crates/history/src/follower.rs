@@ -258,6 +258,8 @@ impl Follower {
         // An answer without messages would be asked for again and again.
         is_all |= messages.peek().is_none();
         for (offset, payload) in messages {
+            // So would one whose messages the topic has none of: somebody else has written to its log.
+            is_all |= offset > meta.offset;
             if offset <= self.offset() || offset > meta.offset {
                 continue;
             }

@@ -121,7 +121,7 @@ impl HistoryQuestion {
             position: Some(part.messages.last().map_or(meta.last(), |(last, _)| meta.at(*last))),
             messages,
             lost,
-            has_more: !part.is_all,
+            has_more: !part.is_all && part.messages.last().is_some_and(|(last, _)| *last < meta.offset),
         })
     }
 }

@@ -375,6 +375,23 @@ impl Sink for Dispatcher {
         self.message(name, payload, gathered);
     }
 
+    fn portion(&self) -> usize {
+        self.outbox_limit / 8
+    }
+
+    fn has_room(&self, name: &str) -> bool {
+        let group = match topic_of(name) {
+            Some(Topic::User(user)) => self.registry.user(user),
+            Some(Topic::Room(room)) => self.registry.room(room),
+            None => None,
+        };
+        let mut has_room = true;
+        if let Some(group) = group {
+            group.for_each(|handle| has_room &= handle.buffered() <= self.outbox_limit / 2);
+        }
+        has_room
+    }
+
     fn missed(&self, name: &str, missed: Missed) {
         count(&self.counts.missed);
         if let Some(topic) = topic_of(name) {

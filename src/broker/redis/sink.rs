@@ -39,6 +39,14 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     fn repaired(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
         self.message(name, payload, gathered);
     }
+    /// Bytes that whoever listens can take at once, in any case.
+    fn portion(&self) -> usize {
+        self.largest()
+    }
+    /// True if whoever listens on a channel can take more messages at once than it was given.
+    fn has_room(&self, _name: &str) -> bool {
+        true
+    }
     /// Messages of a topic with a history did not arrive, or may not have.
     fn missed(&self, _name: &str, _missed: Missed) {}
     /// True if anybody is interested in a channel.

@@ -174,17 +174,20 @@ impl Command {
                     Some(Published::Before(position)) => {
                         ReplyStep::Settle(CommandOutcome::Repeated(position))
                     }
-                    None => return Err(by.unexpected("EVALSHA")),
+                    // Somebody has written to the topic's keys: no reason to give up the link.
+                    None => ReplyStep::Settle(CommandOutcome::Refused(by.unexpected("EVALSHA"))),
                 }
             }
             (Command::Ask(Asker::History(_)), Incoming::Other(reply @ Value::Array(_))) => {
-                let part = script::log_part(reply, by.life.map(|life| life.term))
-                    .ok_or_else(|| by.unexpected("EVALSHA"))?;
-                ReplyStep::Settle(CommandOutcome::Log(Box::new(part)))
+                let part = script::log_part(reply, by.life.map(|life| life.term));
+                ReplyStep::Settle(part.map_or_else(
+                    || CommandOutcome::Refused(by.unexpected("EVALSHA")),
+                    |part| CommandOutcome::Log(Box::new(part)),
+                ))
             }
             (Command::Ask(asker), Incoming::Other(Value::ServerError(error))) => match by.why(error) {
                 RefusalKind::Moved => ReplyStep::Park,
-                RefusalKind::NoScript if asker.is_script() => ReplyStep::Reload,
+                RefusalKind::NoScript if asker.is_script() => ReplyStep::Reload(by.refusal(error)),
                 // Nobody got it: the next master may take it.
                 RefusalKind::Replaced if asker.is_kept() => ReplyStep::Demoted(by.refusal(error)),
                 RefusalKind::Unserved => ReplyStep::Settle(CommandOutcome::Unsent),
@@ -207,12 +210,11 @@ impl Command {
                 }
             }
             (Command::Meta { .. }, Incoming::Other(reply @ Value::Array(_))) => {
-                ReplyStep::Meta(script::meta(reply).map_err(|_| by.unexpected("HMGET"))?)
+                script::meta(reply).map_or(ReplyStep::Unread(RefusalKind::Other), ReplyStep::Meta)
             }
             (Command::Messages { .. }, Incoming::Other(reply @ Value::Array(_))) => {
-                let part = script::log_part(reply, by.life.map(|life| life.term))
-                    .ok_or_else(|| by.unexpected("EVALSHA"))?;
-                ReplyStep::Messages(part)
+                let part = script::log_part(reply, by.life.map(|life| life.term));
+                part.map_or(ReplyStep::Unread(RefusalKind::Other), ReplyStep::Messages)
             }
             (Command::Meta { .. } | Command::Messages { .. }, Incoming::Other(Value::ServerError(error))) => {
                 ReplyStep::Unread(by.why(error))

@@ -65,7 +65,7 @@ pub(crate) enum ReplyStep<'a> {
     /// What a topic's follower asked for is refused.
     Unread(RefusalKind),
     /// The script is not there: it is loaded, and the command sent again.
-    Reload,
+    Reload(Error),
     /// All scripts are there again.
     Loaded,
 }

@@ -17,7 +17,6 @@ use history::meta::{MAX_TERMS, Meta};
 use history::position::{NAME_BYTES, NoPosition, Position, Term};
 use redis::Value;
 
-use crate::broker::history::MAX_READ_BYTES;
 use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::wire::resp;
 use crate::broker::redis::wire::text;
@@ -375,13 +374,29 @@ pub(crate) fn meta(value: &Value) -> Result<Option<Meta>, NoPosition> {
 
 /// Encodes the question for messages from an offset on. The answer is small beside Redis' output limit for a subscribed connection,
 /// 32 MiB by default (redis.conf, `client-output-buffer-limit pubsub`), and others' messages come behind it.
-pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, from: u64, most: u32, size: u32, largest: usize) {
+pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, part: Part) {
     READ.begin(out, 2, 5);
     topic.key(out, "history:meta:", "");
     topic.key(out, "history:log:", "");
-    for value in [from, most.into(), MAX_READ_BYTES as u64, size.into(), largest as u64] {
+    let Part { from, most, bytes, size, largest } = part;
+    for value in [from, most.into(), bytes as u64, size.into(), largest as u64] {
         number(out, value);
     }
+}
+
+/// What is to be read of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// The first offset.
+    pub from: u64,
+    /// Most messages.
+    pub most: u32,
+    /// Most bytes, of which the last message may have more.
+    pub bytes: usize,
+    /// What the log has at most.
+    pub size: u32,
+    /// The largest message that is read.
+    pub largest: usize,
 }
 
 /// Messages of a topic's log.

@@ -19,6 +19,7 @@ fn step(command: &mut Command, is_sharded: bool, reply: &str) -> String {
     match command.on_reply(&reply, &by) {
         // An error is told by its code and text.
         Ok(ReplyStep::Settle(CommandOutcome::Refused(error))) => format!("Refused {}", told(&error)),
+        Ok(ReplyStep::Reload(error)) => format!("Reload {}", told(&error)),
         Ok(ReplyStep::Demoted(error)) => format!("Demoted {}", told(&error)),
         Ok(ReplyStep::Forbid(error)) => format!("Forbid {}", told(&error)),
         Ok(ReplyStep::Unprobed(why, error)) => format!("Unprobed {why:?} {}", told(&error)),
@@ -236,9 +237,12 @@ fn replies_to_scripts_and_to_questions_about_topics_are_told_apart() {
             ),
             ("$3\r\n= -\r\n", "Settle(Repeated(None))"),
             (":3\r\n", "Settle(Number(3))"),
-            ("$1\r\n3\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
-            ("$23\r\ntwo abcdefgh.01234567.9\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
-            (NONE, "Reload"),
+            ("$1\r\n3\r\n", "Refused ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
+            (
+                "$23\r\ntwo abcdefgh.01234567.9\r\n",
+                "Refused ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA",
+            ),
+            (NONE, "Reload ERR_BROKER_PROTOCOL: NOSCRIPT No matching script. Please use EVAL."),
             (READONLY, "Demoted ERR_BROKER_ROLE: READONLY You can't write against a read only replica."),
             (&in_script("READONLY You can't write"), "Demoted ERR_BROKER_ROLE: READONLY You can't write"),
             (&in_script("OOM command not allowed"), &refused("FULL", "OOM command not allowed")),
@@ -267,7 +271,7 @@ fn replies_to_scripts_and_to_questions_about_topics_are_told_apart() {
         &[
             ("*3\r\n_\r\n_\r\n_\r\n", "Meta(None)"),
             (known, "Meta(Some(Meta { epoch: abcdefgh, offset: 9, terms: [(01234567, 4)] }))"),
-            ("*3\r\n$8\r\nabcdefgh\r\n_\r\n_\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to HMGET"),
+            ("*3\r\n$8\r\nabcdefgh\r\n_\r\n_\r\n", "Unread(Other)"),
             (MOVED, "Unread(Moved)"),
             (FORBIDDEN, "Unread(Forbidden)"),
         ],
@@ -284,7 +288,7 @@ fn replies_to_scripts_and_to_questions_about_topics_are_told_apart() {
                 "*2\r\n*3\r\n_\r\n_\r\n_\r\n:1\r\n",
                 "Messages(LogPart { meta: None, messages: [], is_all: true, term: None })",
             ),
-            ("*1\r\n:1\r\n", "ERR_BROKER_PROTOCOL: unexpected answer to EVALSHA"),
+            ("*1\r\n:1\r\n", "Unread(Other)"),
             (NONE, "Unread(NoScript)"),
         ],
     );

@@ -45,7 +45,13 @@ fn append(redis: &RedisServer, under: Term, message: &str, keep: Keep<'_>) -> Pu
 }
 
 fn log(redis: &RedisServer, from: u64, size: u32) -> LogPart {
-    log_part(&run(redis, |out| read(out, KEYS, from, 1000, size, 1 << 20)), None).unwrap()
+    log_part(
+        &run(redis, |out| {
+            read(out, KEYS, Part { from, most: 1000, bytes: 256 << 10, size, largest: 1 << 20 })
+        }),
+        None,
+    )
+    .unwrap()
 }
 
 /// A number below `most`, by xorshift (Marsaglia 2003).
@@ -174,8 +180,15 @@ fn messages_are_read_in_parts_of_so_many_and_so_many_bytes_and_each_but_the_last
     for message in ["1", "2", &large, &large, &large, &large, "7"] {
         append(&redis, term(TERMS[0]), message, keep(&common, None, b"epoch000"));
     }
-    let part =
-        |from, most| log_part(&run(&redis, |out| read(out, KEYS, from, most, 100, 1 << 20)), None).unwrap();
+    let part = |from, most| {
+        log_part(
+            &run(&redis, |out| {
+                read(out, KEYS, Part { from, most, bytes: 256 << 10, size: 100, largest: 1 << 20 })
+            }),
+            None,
+        )
+        .unwrap()
+    };
     let offsets = |part: &LogPart| part.messages.iter().map(|(offset, _)| *offset).collect::<Vec<_>>();
     for (from, most, expected, is_all) in [
         (1, 2, vec![1, 2], false),

@@ -1,15 +1,20 @@
 //! A session asks its server what the followers of topics with a history want to know, and loads its scripts anew where they
 //! are gone.
 
+use std::time::Duration;
+
 use codes::error::Error;
+use hashbrown::HashMap;
 use history::follower::Ask;
 use history::meta::Meta;
+use tokio::time::Instant;
 
 use super::super::batch::Batch;
 use super::super::command::{self, Asked, Command, Pending};
 use super::super::reply::{CommandOutcome, RefusalKind};
-use super::super::script::{self, LogPart, TopicKeys};
+use super::super::script::{self, LogPart, Part, TopicKeys};
 use super::Session;
+use crate::broker::history::MAX_READ_BYTES;
 use crate::broker::redis::asker::{Asker, HistoryQuestion};
 use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::router::slots::PARTITIONS;
@@ -17,6 +22,8 @@ use crate::worker::scheduler::charge;
 
 /// Questions for messages that may be under way at once: the answers come between messages that others wait for.
 const READS: usize = 4;
+/// A topic is held back for so many ticks. Then connections that are too slow are, and the others go on.
+const HOLDS: u32 = 40;
 /// Most messages of one answer.
 const MESSAGES: u32 = 500;
 /// The cost of a topic that is asked about, and of a message that is read, as [`charge`] counts.
@@ -36,12 +43,21 @@ pub(super) struct Repair {
     next: usize,
     /// Commands that wait for their script to be loaded, in their order. Nothing is taken from the pipeline meanwhile.
     pub again: Option<Batch>,
+    /// Since when scripts are loaded and none is known.
+    pub unknown_since: Option<Instant>,
+    /// Topics whose messages are not asked for because a connection has yet to take those that came, and how often that was.
+    held_back: HashMap<Box<str>, u32>,
     /// The server is a master no more: the session ends once all commands are answered, for each of them is refused alike, and may
     /// go to the next master. A server that becomes a master anew has another term.
     pub demoted: Option<Error>,
 }
 
 impl Repair {
+    /// True if loading scripts has not helped for so long. What answers may be several servers, of which each knows what it was told.
+    pub(super) fn is_futile(&self, patience: Duration) -> bool {
+        self.again.is_none() && self.unknown_since.is_some_and(|since| since.elapsed() > patience)
+    }
+
     /// True if commands may be taken from the pipeline.
     pub(super) fn is_ready(&self) -> bool {
         self.again.is_none() && self.demoted.is_none()
@@ -71,24 +87,48 @@ impl Session {
     /// Asks for messages, for a follower and for the embedder in turn. False if nobody wants any.
     fn ask_for_messages(&mut self, batch: &mut Batch) -> bool {
         let largest = self.router.sink.largest();
+        // A connection may be in several rooms that are repaired.
+        let bytes = MAX_READ_BYTES.min(self.router.sink.portion());
         self.repair.is_embedders_turn = !self.repair.is_embedders_turn;
         let first = if self.repair.is_embedders_turn { self.link.take_history() } else { None };
-        if first.is_none()
+        while first.is_none()
             && let Some((partition, name, from)) = self.link.take_messages()
         {
+            if self.hold_back(&name) {
+                self.repair.later.push((partition, name, Ask::Messages { from }));
+                continue;
+            }
             let size = self.router.subscriptions.size_of(&name);
             batch.add(partition, Command::Messages { name: name.clone(), from }, None, |out| {
-                script::read(out, self.keys(partition, &name), from, MESSAGES, size, largest);
+                let part = Part { from, most: MESSAGES, bytes, size, largest };
+                script::read(out, self.keys(partition, &name), part);
             });
             return true;
         }
         let Some((partition, question)) = first.or_else(|| self.link.take_history()) else { return false };
-        let mut bytes = Vec::new();
         let HistoryQuestion { from, limit, size, .. } = *question;
-        script::read(&mut bytes, self.keys(partition, &question.name), from, limit, size, largest);
-        let command = Command::Ask(Asker::History(question));
-        batch.add(partition, command, None, |out| out.extend_from_slice(&bytes));
+        let part = Part { from, most: limit, bytes: MAX_READ_BYTES, size, largest };
+        let mut command = Vec::new();
+        script::read(&mut command, self.keys(partition, &question.name), part);
+        batch.add(partition, Command::Ask(Asker::History(question)), None, |out| {
+            out.extend_from_slice(&command);
+        });
         true
+    }
+
+    /// True if messages of a topic are to be asked for later: a connection would have to take more than it can.
+    fn hold_back(&mut self, name: &str) -> bool {
+        if self.router.sink.has_room(name) {
+            self.repair.held_back.remove(name);
+            return false;
+        }
+        let times = self.repair.held_back.entry_ref(name).or_insert(0);
+        *times += 1;
+        let holds = *times <= HOLDS;
+        if !holds {
+            self.repair.held_back.remove(name);
+        }
+        holds
     }
 
     /// Answers the embedder's questions that were not asked: the server is gone.
@@ -144,6 +184,7 @@ impl Session {
     /// The server gives messages of a topic.
     pub(super) fn on_messages(&mut self, part: &LogPart) {
         charge(TOPIC * part.messages.len() as u64);
+        self.repair.unknown_since = None;
         if let Some((name, Ask::Messages { from })) = self.take_question() {
             self.router.subscriptions.on_log(&name, from, part, &self.link, &mut self.gathered);
         }
@@ -152,7 +193,7 @@ impl Session {
     /// The server does not answer the question of a follower.
     pub(super) fn on_unread(&mut self, why: RefusalKind) {
         let partition = self.in_flight.front().map_or(0, |pending| pending.partition);
-        if why == RefusalKind::NoScript {
+        if why == RefusalKind::NoScript && !self.is_futile() {
             return self.reload();
         }
         let Some((name, ask)) = self.take_question() else { return };
@@ -183,6 +224,11 @@ impl Session {
         }
     }
 
+    /// See [`Repair::is_futile`].
+    pub(super) fn is_futile(&self) -> bool {
+        self.repair.is_futile(self.router.config.command_timeout)
+    }
+
     /// The server does not know the script of the oldest command: it is loaded, and the command goes out again behind that. So do
     /// those after it that were written already, which come back the same way; what is published meanwhile waits for them.
     pub(super) fn reload(&mut self) {
@@ -191,6 +237,7 @@ impl Session {
         let Some((pending, bytes)) = taken else { return };
         self.repair.reads += usize::from(pending.command.is_read());
         if self.repair.again.is_none() {
+            self.repair.unknown_since.get_or_insert_with(Instant::now);
             self.repair.again = Some(Batch::default());
             self.load_scripts();
         }

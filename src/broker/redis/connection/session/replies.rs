@@ -97,7 +97,8 @@ impl Session {
             ReplyStep::Meta(meta) => self.on_meta(meta.as_ref()),
             ReplyStep::Messages(part) => self.on_messages(&part),
             ReplyStep::Unread(why) => self.on_unread(why),
-            ReplyStep::Reload => self.reload(),
+            ReplyStep::Reload(error) if self.is_futile() => self.settle(CommandOutcome::Refused(error)),
+            ReplyStep::Reload(_) => self.reload(),
             ReplyStep::Loaded => self.on_loaded(),
         }
         Ok(())
@@ -162,6 +163,9 @@ impl Session {
     fn settle(&mut self, settled: CommandOutcome) {
         if matches!(settled, CommandOutcome::Number(_) | CommandOutcome::Placed { .. }) {
             self.give_up_overtaken();
+        }
+        if matches!(settled, CommandOutcome::Placed { .. } | CommandOutcome::Log(_)) {
+            self.repair.unknown_since = None;
         }
         if self.unverified.is_some()
             && matches!(settled, CommandOutcome::Number(_) | CommandOutcome::Placed { .. })
