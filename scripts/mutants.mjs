@@ -74,7 +74,11 @@ const MUTANTS = [
   ["term of the link's store ignored", [FOLLOWER, 'meta.continued(self.term)', 'meta.continued(None)']],
   [
     'offset reused after promotion: the log does not note the new term',
-    [LOG, 'if self.meta.terms[0].0 != term {', 'if self.meta.offset == 0 && self.meta.terms[0].0 != term {'],
+    [
+      LOG,
+      'if self.meta.terms.iter().all(|(known, _)| *known != term) {',
+      'if self.meta.offset == 0 && self.meta.terms[0].0 != term {',
+    ],
   ],
   ['trim not noticed within a page', [FOLLOWER, 'self.skip(meta, offset - 1, outlet);', '']],
   [

@@ -72,8 +72,7 @@ impl HistoryConfig {
     /// # Errors
     /// `ERR_OPTION_OUT_OF_RANGE`
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let of_rooms = self.rooms.iter().filter_map(|(_, bounds)| *bounds);
-        for bounds in self.users.into_iter().chain(of_rooms) {
+        for bounds in self.bounds() {
             let is_size = (SIZES.0..=SIZES.1).contains(&bounds.size);
             if !is_size || !(TTLS_MS.0..=TTLS_MS.1).contains(&bounds.ttl_ms) {
                 let text = format!(

@@ -184,6 +184,14 @@ impl Registry {
         rooms.remove(room) && self.rooms.leave(room, handle.id)
     }
 
+    /// The connections of a topic.
+    pub(crate) fn group(&self, topic: Topic<'_>) -> Option<Arc<Group>> {
+        match topic {
+            Topic::User(user) => self.user(user),
+            Topic::Room(room) => self.room(room),
+        }
+    }
+
     /// True if a group has a member.
     pub fn has(&self, topic: Topic<'_>) -> bool {
         match topic {

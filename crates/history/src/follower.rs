@@ -80,7 +80,7 @@ pub struct Follower {
     state: State,
     known: Known,
     /// The store has said how far the topic is, once.
-    is_placed: bool,
+    was_told: bool,
     /// There may be messages that it neither got nor told of: it was cut, or has not read them yet.
     may_lack: bool,
     /// The term of the store at the link's other end.
@@ -96,7 +96,7 @@ impl Follower {
         Follower {
             state: State::Cut,
             known: Known::Nothing,
-            is_placed: false,
+            was_told: false,
             may_lack: false,
             term: None,
             waiting: None,
@@ -144,7 +144,7 @@ impl Follower {
     }
 
     /// It may have missed something without noticing. None: it is about to find out.
-    pub fn on_doubt(&mut self) -> Option<Ask> {
+    pub fn recheck(&mut self) -> Option<Ask> {
         (self.state == State::Following).then(|| self.ask(Ask::Meta))
     }
 
@@ -253,10 +253,9 @@ impl Follower {
             // The topic is another one since it was asked for, and this answer may have overtaken messages.
             return Some(self.ask(Ask::Meta));
         };
-        let mut is_all = is_all;
         let mut messages = messages.into_iter().peekable();
         // An answer without messages would be asked for again and again.
-        is_all |= messages.peek().is_none();
+        let mut is_all = is_all || messages.peek().is_none();
         for (offset, payload) in messages {
             // So would one whose messages the topic has none of: somebody else has written to its log.
             is_all |= offset > meta.offset;
@@ -341,7 +340,7 @@ impl Follower {
                 Known::Refused if may_lack => tell(Reason::Unreadable, None),
                 _ => {}
             }
-            self.is_placed = true;
+            self.was_told = true;
             self.known = Known::Empty(under, known.into_seen());
             return None;
         };
@@ -378,7 +377,7 @@ impl Follower {
                 seen
             }
         };
-        self.is_placed = true;
+        self.was_told = true;
         self.known = Known::Up(seen);
         self.cross(meta, outlet);
         if let Known::Up(seen) = &mut self.known {
@@ -400,7 +399,7 @@ impl Follower {
         }
         let start = match age {
             // Without a message before the subscription was placed, all of them may be older than it.
-            None if !self.is_placed && seen.knows(meta.epoch) => meta.under(0, meta.offset),
+            None if !self.was_told && seen.knows(meta.epoch) => meta.under(0, meta.offset),
             _ => start,
         };
         let reason = if seen.knows(meta.epoch) { Reason::Failover } else { Reason::Emptied };

@@ -28,7 +28,7 @@ use crate::outcome::{Answer, ConnectionCount, Delivery, Status};
 use crate::registry::Registry;
 use crate::registry::delivery::deliver;
 use crate::registry::gathered::Gathered;
-use crate::registry::recipients::{Channel, Topic};
+use crate::registry::recipients::Channel;
 use crate::worker::intake::Intake;
 use crate::worker::refusal::Refused;
 
@@ -167,15 +167,11 @@ impl Dispatcher {
             self.ignored("a message is larger than an outbox");
             return;
         }
-        let group = match channel {
-            Channel::User(user) => self.registry.user(user),
-            Channel::Room(room) => self.registry.room(room),
-            Channel::Everyone => {
-                deliver(&self.registry, channel, message, self.outbox_limit);
-                return;
-            }
+        let Some(topic) = channel.topic() else {
+            deliver(&self.registry, channel, message, self.outbox_limit);
+            return;
         };
-        if let Some(group) = group {
+        if let Some(group) = self.registry.group(topic) {
             gathered.add(group, message, self.outbox_limit);
         }
     }
@@ -380,13 +376,8 @@ impl Sink for Dispatcher {
     }
 
     fn has_room(&self, name: &str) -> bool {
-        let group = match topic_of(name) {
-            Some(Topic::User(user)) => self.registry.user(user),
-            Some(Topic::Room(room)) => self.registry.room(room),
-            None => None,
-        };
         let mut has_room = true;
-        if let Some(group) = group {
+        if let Some(group) = topic_of(name).and_then(|topic| self.registry.group(topic)) {
             group.for_each(|handle| has_room &= handle.buffered() <= self.outbox_limit / 2);
         }
         has_room
@@ -418,13 +409,7 @@ impl Sink for Dispatcher {
     }
 
     fn in_use(&self, name: &str) -> bool {
-        if let Some(user) = name.strip_prefix("user:") {
-            self.registry.has(Topic::User(user))
-        } else if let Some(room) = name.strip_prefix("room:") {
-            self.registry.has(Topic::Room(room))
-        } else {
-            true
-        }
+        topic_of(name).is_none_or(|topic| self.registry.has(topic))
     }
 
     fn largest(&self) -> usize {

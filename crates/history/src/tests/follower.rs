@@ -124,7 +124,7 @@ fn a_new_term_is_told_where_the_old_one_ends() {
         assert!(follower.is_settled(), "{now}");
         assert_eq!(follower.position().map(|position| position.offset), Some(now.offset), "{now}");
         // Told once.
-        follower.on_doubt();
+        follower.recheck();
         assert_eq!((follower.on_meta(Some(&now), &mut told), told.take().as_str()), (None, ""), "{now}");
     }
 }
@@ -167,7 +167,7 @@ fn a_server_that_comes_back_to_a_former_master_gets_nothing_twice() {
 fn a_topic_that_is_gone_is_told_after_a_cut_and_not_without_one() {
     let mut follower = placed(Some(&meta("e 2 a@1")));
     let mut told = Told::default();
-    follower.on_doubt();
+    follower.recheck();
     assert_eq!((follower.on_meta(None, &mut told), told.take().as_str()), (None, ""));
     assert_eq!(follower.on_message(at("fa1"), b""), Verdict::Deliver);
     follower.on_cut();
@@ -247,7 +247,7 @@ fn what_comes_over_no_subscription_is_dropped() {
     let mut follower = placed(None);
     follower.on_cut();
     assert_eq!(follower.on_message(at("ea1"), b""), Verdict::Drop);
-    assert_eq!(follower.on_doubt(), None);
+    assert_eq!(follower.recheck(), None);
     let mut told = Told::default();
     let answers = [
         follower.on_meta(Some(&meta("e 1 a@1")), &mut told),

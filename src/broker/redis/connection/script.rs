@@ -69,7 +69,7 @@ if not heads[1] then
   local e,terms=had[1],had[2]
   if not e then
     call('DEL',meta,log)
-    o=call('HINCRBY',meta,'offset',1)
+    o=call('HINCRBY',meta,'offset','1')
     e=ARGV[2]
   end
   terms=ARGV[11]..'@'..o..(terms and ' '..terms or '')
@@ -101,8 +101,8 @@ return call('VERB',ARGV[10],'h'..position..' '..ARGV[1])..' '..position
 static APPEND: LazyLock<Script> = LazyLock::new(|| append("PUBLISH"));
 static APPEND_SHARDED: LazyLock<Script> = LazyLock::new(|| append("SPUBLISH"));
 
-/// Keys: meta, log. Arguments: the first offset, most messages, most bytes, of which the last message may have more; the log's size; the largest
-/// message that is read.
+/// Keys: meta, log. Arguments: the first offset, most messages, most bytes (the last message may have more), the log's size, the
+/// largest message that is read.
 ///
 /// Returns the meta, `1` if there are no more, and offset and message in turn, nothing instead of a message that is too large.
 static READ: LazyLock<Script> = LazyLock::new(|| {

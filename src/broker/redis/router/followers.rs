@@ -171,13 +171,13 @@ impl Subscriptions {
         }
     }
 
-    /// Topics of a partition may have messages that did not come.
-    pub(crate) fn doubt(&self, partition: usize, link: &Arc<Link>) {
+    /// Topics of a partition may have messages that did not come: each asks how far it is.
+    pub(crate) fn recheck(&self, partition: usize, link: &Arc<Link>) {
         let mut guard = self.partitions.all[partition].lock();
         if guard.is_of(link) {
             for (name, topic) in &mut guard.topics {
                 let follower = topic.follower.as_mut().filter(|_| topic.confirmed);
-                if let Some(ask) = follower.and_then(|follower| follower.on_doubt()) {
+                if let Some(ask) = follower.and_then(|follower| follower.recheck()) {
                     link.ask(partition, name, ask);
                 }
             }

@@ -64,14 +64,14 @@ impl Subscription {
     }
 
     /// It may not be there any more.
-    pub(crate) fn doubt(&mut self) {
+    pub(crate) fn invalidate(&mut self) {
         self.confirmed = false;
         self.listening = false;
     }
 
     /// Its link is down.
     pub(crate) fn unconfirm(&mut self) {
-        self.doubt();
+        self.invalidate();
         self.waiters.retain(|waiter| matches!(waiter, Waiter::Ticket(_)));
     }
 }

@@ -247,7 +247,7 @@ impl Routes {
         }
         let mut awaited = Vec::new();
         for topic in guard.topics.values_mut() {
-            topic.doubt();
+            topic.invalidate();
             awaited.push(topic.task());
         }
         let Partition { topics, link, .. } = &mut *guard;

@@ -261,7 +261,7 @@ impl Subscriptions {
             return Vec::new();
         }
         let channels = guard.topics.iter_mut().map(|(name, topic)| {
-            topic.doubt();
+            topic.invalidate();
             topic.take = 0;
             let is_first = [FORMAT_CHANNEL, CONTROL_CHANNEL].contains(&&**name);
             (is_first, (index as u16, self.partitions.channel(index, name)))
@@ -308,7 +308,7 @@ impl Subscriptions {
         if !guard.is_of(link) {
             return;
         }
-        guard.topics.values_mut().for_each(Subscription::doubt);
+        guard.topics.values_mut().for_each(Subscription::invalidate);
         guard.revoked = true;
         guard.begin_gap(self.proven(link).saturating_sub(NEWS));
         self.partitions.stale.notify_one();

@@ -320,7 +320,7 @@ impl World {
     fn doubt(&mut self, server: usize) {
         let Server { link: Some(link), watches, .. } = &mut self.servers[server] else { return };
         for (topic, watch) in watches.iter_mut().enumerate() {
-            let ask = watch.follower.on_doubt();
+            let ask = watch.follower.recheck();
             link.requests.extend(ask.map(|ask| Request::Ask(topic, ask)));
         }
     }

@@ -29,7 +29,7 @@ const MESSAGES: u32 = 500;
 /// The cost of a topic that is asked about, and of a message that is read, as [`charge`] counts.
 const TOPIC: u64 = 4;
 /// Partitions whose topics are asked about with a probe, although nothing says that a message was missed.
-const DOUBTS: usize = 4;
+const RECHECKED: usize = 4;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -145,10 +145,10 @@ impl Session {
     }
 
     /// Topics may have messages that did not come, although nothing says so: a few are asked about.
-    pub(super) fn doubt(&mut self) {
+    pub(super) fn recheck_some(&mut self) {
         if self.router.subscriptions.has_histories() {
-            for _ in 0..DOUBTS {
-                self.router.subscriptions.doubt(self.repair.next, &self.link);
+            for _ in 0..RECHECKED {
+                self.router.subscriptions.recheck(self.repair.next, &self.link);
                 self.repair.next = (self.repair.next + 1) % PARTITIONS;
             }
         }

@@ -12,7 +12,7 @@ use super::{LATE, Session};
 impl Session {
     /// Publishes to itself, and asks whether the server is still a master.
     pub(super) fn send_probe(&mut self) {
-        self.doubt();
+        self.recheck_some();
         let mut batch = Batch::default();
         if self.probe.channel == ProbeChannel::Unknown
             && let Some((partition, channel)) =
