@@ -1,12 +1,15 @@
-//! Which topics have a history, and how much of it is kept.
+//! Which topics have a history, and how much of it is kept; what a page of one says.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use codes::error::{Code, ConfigError, Error, quote};
 use history::log::Bounds;
+use history::meta::{Meta, Reason, Resume};
 use history::pattern::Pattern;
-use history::position::{Epoch, NAME_BYTES};
+use history::position::{Epoch, NAME_BYTES, Position};
+use history::seen::Seen;
 
+use crate::outcome::{HistoryPage, KeptMessage};
 use crate::registry::recipients::Topic;
 
 /// Messages that are kept of a topic where the embedder doesn't say.
@@ -87,6 +90,37 @@ impl HistoryConfig {
             return Err(ConfigError::new(Code::OptionOutOfRange, "history.rooms", text));
         }
         Ok(())
+    }
+}
+
+/// The place from which somebody reads who has come to a position, or nowhere yet; and why he has missed something before it.
+pub(super) fn resume(meta: &Meta, after: Option<Position>, trust_failover: bool) -> Resume {
+    let beginning = Resume { from: 1, lost: None };
+    after.map_or(beginning, |after| meta.resume(&Seen::from(after), trust_failover))
+}
+
+/// The page of a topic that the store knows nothing of.
+pub(super) fn no_page(after: Option<Position>) -> HistoryPage {
+    let lost = after.map(|_| Reason::Emptied);
+    HistoryPage { messages: Vec::new(), position: None, lost, has_more: false }
+}
+
+/// The page that the store gives who [resumes](resume) after a position. `found`: the first and the last offset of what it has from there on.
+pub(super) fn page(
+    meta: &Meta,
+    after: Option<Position>,
+    resume: Resume,
+    found: Option<(u64, u64)>,
+    messages: Vec<KeptMessage>,
+    has_more: bool,
+) -> HistoryPage {
+    let first = found.map_or(meta.offset + 1, |(first, _)| first);
+    let is_trimmed = after.is_some() && first > resume.from;
+    HistoryPage {
+        messages,
+        position: Some(found.map_or(meta.last(), |(_, last)| meta.at(last))),
+        lost: resume.lost.or(is_trimmed.then_some(Reason::Trimmed)),
+        has_more,
     }
 }
 

@@ -7,13 +7,11 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use history::log::{Appended, Bounds, Log};
-use history::meta::Reason;
 use history::position::{Position, Term};
-use history::seen::Seen;
 use parking_lot::Mutex;
 use protocol::frame::Message;
 
-use crate::broker::history::{Epochs, MAX_READ_BYTES};
+use crate::broker::history::{Epochs, MAX_READ_BYTES, no_page, page, resume};
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::registry::recipients::{Topic, TopicName};
 use crate::time_of_day::unix_ms;
@@ -81,37 +79,25 @@ impl Logs {
     /// Reads at most `limit` messages of a topic, at least one, those after a position, or else the oldest.
     pub(super) fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> HistoryPage {
         let mut shard = self.shard(topic).lock();
-        let Some(log) = shard.get_mut(&topic) else {
-            let lost = after.map(|_| Reason::Emptied);
-            return HistoryPage { messages: Vec::new(), position: None, lost, has_more: false };
-        };
+        let Some(log) = shard.get_mut(&topic) else { return no_page(after) };
         log.expire(unix_ms());
         let meta = log.meta();
-        let resume = after.map(|after| meta.resume(&Seen::from(after), false));
-        let from = resume.map_or(1, |resume| resume.from);
-        let mut rest = log.read(from).peekable();
+        // Its term never changes.
+        let resume = resume(meta, after, false);
+        let mut rest = log.read(resume.from).peekable();
         let mut bytes = 0;
-        let mut messages = Vec::new();
+        let mut messages: Vec<KeptMessage> = Vec::new();
         while messages.len() < limit.max(1) as usize
             && bytes < MAX_READ_BYTES
             && let Some((offset, (is_text, payload))) = rest.next()
         {
             bytes += payload.len();
-            messages.push(KeptMessage {
-                position: meta.at(offset),
-                is_text: *is_text,
-                payload: payload.clone(),
-            });
+            let (position, is_text, payload) = (meta.at(offset), *is_text, payload.clone());
+            messages.push(KeptMessage { position, is_text, payload });
         }
-        let next = messages.first().map_or(meta.offset + 1, |first| first.position.offset);
-        let is_trimmed = after.is_some() && next > from;
-        let lost = resume.and_then(|resume| resume.lost);
-        HistoryPage {
-            position: Some(messages.last().map_or(meta.last(), |last| last.position)),
-            has_more: rest.peek().is_some(),
-            lost: lost.or(is_trimmed.then_some(Reason::Trimmed)),
-            messages,
-        }
+        let ends = messages.first().zip(messages.last());
+        let found = ends.map(|(first, last)| (first.position.offset, last.position.offset));
+        page(meta, after, resume, found, messages, rest.peek().is_some())
     }
 
     /// Drops what is too old in a part. `now`: Unix milliseconds.

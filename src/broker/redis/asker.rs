@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use history::meta::Reason;
 use history::position::Position;
-use history::seen::Seen;
 
 use super::connection::script::LogPart;
+use crate::broker::history::{no_page, page, resume};
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::worker::handle::Handle;
 
@@ -91,37 +91,24 @@ impl HistoryQuestion {
     /// The page that these messages are, or the question for others.
     pub(crate) fn answer(mut self: Box<Self>, part: LogPart, trust: bool) -> Result<HistoryPage, Box<Self>> {
         let Some(meta) = part.meta.as_ref().map(|meta| meta.continued(part.term)) else {
-            let lost = self.after.map(|_| Reason::Emptied);
-            return Ok(HistoryPage { messages: Vec::new(), position: None, lost, has_more: false });
+            return Ok(no_page(self.after));
         };
-        let resume = self.after.map(|after| meta.resume(&Seen::from(after), trust));
-        if let Some(from) = resume.map(|resume| resume.from).filter(|from| *from != self.from) {
-            self.from = from;
+        let resume = resume(&meta, self.after, trust);
+        if resume.from != self.from {
+            self.from = resume.from;
             return Err(self);
         }
-        let from = resume.map_or(1, |resume| resume.from);
-        let messages = part.messages.iter().filter(|(offset, _)| *offset >= from);
-        let messages: Vec<KeptMessage> = messages
-            .filter_map(|(offset, message)| {
-                let (kind, payload) = message.as_deref()?.split_first()?;
-                Some(KeptMessage {
-                    position: meta.at(*offset),
-                    is_text: *kind == b't',
-                    payload: payload.into(),
-                })
-            })
-            .collect();
-        let next = part.messages.iter().map(|(offset, _)| *offset).find(|offset| *offset >= from);
-        let next = next.unwrap_or(meta.offset + 1);
-        let is_trimmed = self.after.is_some() && next > from;
-        let is_unreadable = part.messages.iter().any(|(_, message)| message.is_none());
-        let lost = resume.and_then(|resume| resume.lost).or(is_trimmed.then_some(Reason::Trimmed));
-        let lost = lost.or(is_unreadable.then_some(Reason::Unreadable));
-        Ok(HistoryPage {
-            position: Some(part.messages.last().map_or(meta.last(), |(last, _)| meta.at(*last))),
-            messages,
-            lost,
-            has_more: !part.is_all && part.messages.last().is_some_and(|(last, _)| *last < meta.offset),
-        })
+        let messages = part.messages.iter().filter_map(|(offset, message)| {
+            let (kind, payload) = message.as_deref()?.split_first()?;
+            Some(KeptMessage { position: meta.at(*offset), is_text: *kind == b't', payload: payload.into() })
+        });
+        let ends = part.messages.first().zip(part.messages.last());
+        let found = ends.map(|((first, _), (last, _))| (*first, *last));
+        let has_more = !part.is_all && found.is_some_and(|(_, last)| last < meta.offset);
+        let mut page = page(&meta, self.after, resume, found, messages.collect(), has_more);
+        if part.messages.iter().any(|(_, message)| message.is_none()) {
+            page.lost.get_or_insert(Reason::Unreadable);
+        }
+        Ok(page)
     }
 }

@@ -1,5 +1,7 @@
 use std::sync::Barrier;
 
+use history::meta::Reason;
+
 use super::*;
 
 const BOUNDS: Bounds = Bounds { size: 5, ttl_ms: 60_000 };

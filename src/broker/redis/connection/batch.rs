@@ -1,5 +1,8 @@
 //! Commands that go out together.
 
+use std::borrow::Borrow;
+use std::ops::Range;
+
 use history::position::Term;
 use tokio::time::Instant;
 
@@ -37,13 +40,10 @@ impl Batch {
 
     /// Writes the term of the master that gets it into the publishes that need one.
     pub(super) fn place_term(&mut self, term: Term) {
-        let mut begin = 0;
-        for pending in &self.pending {
-            let end = begin + pending.len;
+        for (pending, range) in with_ranges(&self.pending) {
             if pending.command.asker().is_some_and(Asker::is_kept) {
-                script::place_term(&mut self.bytes[begin..end], term);
+                script::place_term(&mut self.bytes[range], term);
             }
-            begin = end;
         }
     }
 
@@ -56,10 +56,8 @@ impl Batch {
     /// Takes out those for which that is true. Answers them, and the rest.
     pub(super) fn split(self, mut is_out: impl FnMut(&Pending, &[u8]) -> bool) -> (Batch, Batch) {
         let (mut out, mut rest) = (Batch::default(), Batch::default());
-        let mut begin = 0;
-        for pending in self.pending {
-            let bytes = &self.bytes[begin..begin + pending.len];
-            begin += pending.len;
+        for (pending, range) in with_ranges(self.pending) {
+            let bytes = &self.bytes[range];
             let batch = if is_out(&pending, bytes) { &mut out } else { &mut rest };
             batch.add_again(pending, bytes);
         }
@@ -68,14 +66,16 @@ impl Batch {
 
     /// Gives its publishes and questions to `fail`, with their bytes.
     pub(super) fn give_up(self, mut fail: impl FnMut(Asked, &[u8])) {
-        let mut begin = 0;
-        for pending in self.pending {
-            let end = begin + pending.len;
+        for (pending, range) in with_ranges(self.pending) {
             if let Some(asked) = pending.into_asked() {
-                fail(asked, &self.bytes[begin..end]);
+                fail(asked, &self.bytes[range]);
             }
-            begin = end;
         }
+    }
+
+    /// Bytes of it that the pipeline counts.
+    pub(super) fn counted(&self) -> usize {
+        self.pending.iter().map(Pending::counted).sum()
     }
 
     /// Adds subscriptions. `take`: see `Pipeline::subscribe`.
@@ -96,6 +96,16 @@ impl Batch {
             self.add(chunk[0].0, command, None, |out| command::unsubscribe(out, chunk));
         }
     }
+}
+
+/// Commands, and where each has its bytes.
+fn with_ranges<P: Borrow<Pending>>(
+    pending: impl IntoIterator<Item = P>,
+) -> impl Iterator<Item = (P, Range<usize>)> {
+    pending.into_iter().scan(0, |end, pending| {
+        let begin = std::mem::replace(end, *end + pending.borrow().len);
+        Some((pending, begin..*end))
+    })
 }
 
 /// Channels in as few commands as may be: sharded ones of different slots can't share one.

@@ -305,6 +305,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Bytes of it that the pipeline counts: those of the commands that came by it.
+    pub(crate) fn counted(&self) -> usize {
+        if self.command.asker().is_some() && !self.command.is_read() { self.len } else { 0 }
+    }
+
     /// A publish or a question. None: it is the session's own.
     pub(crate) fn into_asked(self) -> Option<Asked> {
         let Command::Ask(asker) = self.command else { return None };

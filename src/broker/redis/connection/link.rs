@@ -84,6 +84,12 @@ impl Link {
         }
     }
 
+    /// True if anybody has a question.
+    pub(super) fn is_asked(&self) -> bool {
+        let asks = self.asks.lock();
+        !asks.metas.is_empty() || !asks.messages.is_empty() || !asks.histories.is_empty()
+    }
+
     /// The topics whose followers ask how far they are.
     pub(super) fn take_metas(&self) -> Vec<(u16, Box<str>)> {
         std::mem::take(&mut self.asks.lock().metas)

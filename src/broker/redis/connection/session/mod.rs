@@ -171,14 +171,13 @@ impl Session {
         }
         // Redis did not know the script: they were not executed.
         if let Some(again) = repair.again.take() {
-            *settled += again.bytes.len();
+            *settled += again.counted();
             again.give_up(|asked, bytes| fail(router, asked, bytes, false));
             return true;
         }
         let given_up = in_flight.give_up(|pending, bytes, written| {
-            let len = if pending.command.is_read() { 0 } else { pending.len };
+            *settled += pending.counted();
             if let Some(asked) = pending.into_asked() {
-                *settled += len;
                 fail(router, asked, bytes, written);
             }
         });

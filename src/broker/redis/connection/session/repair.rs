@@ -67,7 +67,7 @@ impl Repair {
 impl Session {
     /// Asks what followers want to know.
     pub(super) fn ask(&mut self) {
-        if !self.router.subscriptions.has_histories() {
+        if !self.router.subscriptions.has_histories() || !self.link.is_asked() {
             return;
         }
         let mut batch = Batch::default();
@@ -259,7 +259,7 @@ impl Session {
             is_kept(pending) && script::read_publish(bytes).map(|(channel, _)| channel) == channel
         });
         *again = rest;
-        self.settled += overtaken.bytes.len();
+        self.settled += overtaken.counted();
         let routes = &self.router.routes;
         overtaken.give_up(|asked, bytes| routes.settle(asked, bytes, CommandOutcome::Unsent));
     }

@@ -195,9 +195,7 @@ impl Session {
     /// Takes the oldest command off, a publish or a question. Gives it to `with`, and its bytes.
     fn end<T>(&mut self, with: impl FnOnce(&Routes, Asked, &[u8]) -> T) -> Option<T> {
         let (len, outcome) = self.answer_with(|routes, pending, bytes| {
-            // A question of the embedder's did not come by the pipeline.
-            let len = if pending.command.is_read() { 0 } else { pending.len };
-            (len, pending.into_asked().map(|asked| with(routes, asked, bytes)))
+            (pending.counted(), pending.into_asked().map(|asked| with(routes, asked, bytes)))
         })?;
         self.settled += len;
         outcome
