@@ -231,7 +231,7 @@ const MUTANTS = [
     'a refusal is not told',
     [
       FOLLOWER,
-      '} else if !waiting.first().is_some_and(is_hole) {',
+      '} else if may_lack && !waiting.first().is_some_and(is_hole) {',
       '} else if false && !waiting.first().is_some_and(is_hole) {',
     ],
   ],
@@ -239,7 +239,10 @@ const MUTANTS = [
     'the newest of what waits is older than every answer',
     [WAITING, 'self.answered.saturating_sub(1)', 'self.answered'],
   ],
-  ['a doubt is ignored', [FOLLOWER, '(self.state == State::Following).then(|| self.ask(Ask::Meta))', 'None']],
+  [
+    'a recheck is ignored',
+    [FOLLOWER, '(self.state == State::Following).then(|| self.ask(Ask::Meta))', 'None'],
+  ],
 ];
 
 /** Replaces what is there once. */

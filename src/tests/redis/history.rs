@@ -45,6 +45,12 @@ fn count(server: &Server, user: &str, numbers: std::ops::Range<u32>) -> Vec<Posi
     numbers.map(|number| position(server.tell(user, &number.to_string()))).collect()
 }
 
+/// Publishes with an idempotency key.
+fn keyed(server: &Server, channel: Channel<'_>, key: &str, text: &str) -> Answer {
+    let options = PublishOptions { idempotency_key: Some(key), ..PublishOptions::default() };
+    server.settled(server.engine.publish(channel, Message::Text(text), options)).unwrap()
+}
+
 fn expect_numbers(client: &mut Client, numbers: std::ops::Range<u32>) {
     for number in numbers {
         assert_eq!(client.next_text(), number.to_string());
@@ -242,10 +248,7 @@ fn of_messages_with_one_idempotency_key_the_first_is_published_and_the_others_ge
     let redis = RedisServer::start();
     let [one, two] = [(); 2].map(|()| on(&redis.url()));
     let mut ada = two.connect_as("ada");
-    let keyed = |server: &Server, key, text: &str| {
-        let options = PublishOptions { idempotency_key: Some(key), ..PublishOptions::default() };
-        server.settled(server.engine.publish(Channel::User("ada"), Message::Text(text), options)).unwrap()
-    };
+    let keyed = |server, key, text| keyed(server, Channel::User("ada"), key, text);
     let Answer::Delivery(delivery) = keyed(&one, "order 1", "0") else { panic!("it is the first") };
     let first = position(delivery);
     for server in [&one, &two, &one] {
