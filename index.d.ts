@@ -1419,13 +1419,13 @@ export interface HistoryPage {
   /** The messages, in their order. */
   messages: HistoryMessage[];
   /**
-   * Where to read on: pass it as `after`. It is the position of the last of `messages`, or without any that of the topic's last
+   * The position to read on from: pass it as `after`. It is the position of the last of `messages`, or without any that of the topic's last
    * one. `null` if the topic has no message.
    */
   position: string | null;
   /** False if messages between `after` and the first of `messages` are missing, or may be. Always true without `after`. */
   recovered: boolean;
-  /** Why it is not `recovered`. */
+  /** The reason for which it is not `recovered`. */
   reason?: MissedReason;
   /** True if there are more messages behind `position`. */
   hasMore: boolean;

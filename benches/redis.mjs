@@ -82,7 +82,7 @@ return out`;
   return { code, encodeAll };
 }
 
-/** What is measured: a name, and the encoded batch for some users, with the number of its answers. */
+/** The subjects of a measurement: a name, and the encoded batch for some users, with the number of its answers. */
 async function kindsOf(commands, control, { together, scripts }) {
   const each = (of) => (users) => [Buffer.concat(users.map(of)), users.length];
   const kinds = [

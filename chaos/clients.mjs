@@ -22,9 +22,9 @@ const AWAY_MS = [0, 500];
 /** How long the last message of each stream may take. */
 const PATIENCE_MS = 10_000;
 
-/** How often clients look whether a server that was killed is back. */
+/** Clients look so often for a server that was killed. */
 const COME_BACK_MS = 50;
-/** What a server that was killed had so shortly before, its clients may not have got. */
+/** Clients may not have got the messages that their server had so shortly before it was killed. */
 const MARGIN_MS = 1500;
 
 /** Device, stream, number, when it came. */

@@ -1,4 +1,4 @@
-// What is done besides, if servers keep histories: what Redis has stored counts then, and so does who else listens.
+// Faults of servers with histories: the stored data counts then, and so does who else listens.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SERVERS } from './faults.mjs';
 import { Newcomer } from './newcomer.mjs';
@@ -47,7 +47,7 @@ export const HISTORY_FAULTS = {
   /** Comes back with everything that it has acknowledged. */
   async 'restart with data'({ redis, random }) {
     const ms = random.between(0, 1500);
-    // What is acknowledged is written then. The disk's own cache outlives the process.
+    // An acknowledged message is written then. The disk's own cache outlives the process.
     await redis.command('CONFIG', 'SET', 'appendfsync', 'no');
     await redis.command('CONFIG', 'SET', 'appendonly', 'yes');
     await persisted(redis, 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0', 'aof_enabled:1');
@@ -69,7 +69,7 @@ export const HISTORY_FAULTS = {
     const deaf = deafen(run);
     await sleep(older);
     await redis.kill();
-    // What they were not told yet they never are.
+    // They never get the messages that they have not got yet.
     for (const tap of taps) tap.cut();
     for (const tap of taps) tap.release();
     await sleep(ms);
@@ -196,7 +196,7 @@ export const REASONS = {
   'restart with data': ['failover'],
   'restart with older data': RESTARTED,
   demotion: ['failover'],
-  // What a replica didn't have yet may be a topic's first message.
+  // The replica may lack a topic's first message.
   'dead master': RESTARTED,
   'frozen master': RESTARTED,
   'two masters': RESTARTED,

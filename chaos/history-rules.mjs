@@ -1,10 +1,10 @@
-// What servers with histories promise: what was acknowledged arrives, in the order of positions, or a gap of its topic tells.
+// The promise of servers with histories: acknowledged messages arrive, in the order of positions, or a gap of their topic tells.
 import { KEEPING } from './history-faults.mjs';
 import { Kind, Status } from './ledger.mjs';
 import { mayBeIn, parsePosition } from './positions.mjs';
 import { Rules } from './rules.mjs';
 
-/** Why messages may be missing. */
+/** Reasons for which messages may be missing. */
 export const REASONS = ['failover', 'emptied', 'trimmed', 'unreadable'];
 /** Times of a fault reach that far beyond it: for whoever leaves then, and for messages that were under way when it began. */
 const AROUND_MS = [1000, 2000];
@@ -17,7 +17,7 @@ const UNKNOWN = 20;
 export class HistoryRules extends Rules {
   reported = ['repaired', 'local', 'uncertain', 'refused', 'gap', ...REASONS, 'apart', 'again'];
   broken = ['lost', 'hole', 'twice', 'order', 'ghost', 'placeless', 'stray'];
-  /** What was missed is read first. */
+  /** Missed messages are read first. */
   backMs = 2000;
   #plan;
   #faults;
@@ -25,7 +25,7 @@ export class HistoryRules extends Rules {
   #missed;
   /** Target and order -> the places that are known, and when their messages were sent. */
   #places = new Map();
-  /** What is wrong with places, in words. */
+  /** Faults of places, in words. */
   findings = [];
 
   /** `faults` are those of the run, `over` when all was done, with the `reasons` for which messages may be missed. */
@@ -87,7 +87,7 @@ export class HistoryRules extends Rules {
   }
 
   laneOf({ status, kind, tries, position }) {
-    // What was sent several times has the place of one of them.
+    // A message that was sent several times has the place of one of them.
     if (status === Status.UNCERTAIN || tries > 1) return undefined;
     if (status === Status.LOCAL) return 'local';
     if (position !== null && position !== undefined) return 'placed';
@@ -106,7 +106,7 @@ export class HistoryRules extends Rules {
     const { kind, position, at, settled } = message;
     const hasPlace = position !== null || kind === Kind.RELAYED;
     const reason = hasPlace ? this.#reason(message, device.server) : undefined;
-    // Where Redis has lost messages, it has lost all that follow in their order.
+    // If Redis has lost a message, it has lost all that follow in its order.
     const isThere = reason !== 'trimmed' && (isBeforeOthers || (position !== null && this.#isSafe(at)));
     if (reason !== undefined) return isThere ? 'hole' : reason;
     // There was nobody yet who could have known that it was missed.
@@ -117,14 +117,14 @@ export class HistoryRules extends Rules {
     return excuse === 'gap' && mayBePlaceless ? 'gap' : 'lost';
   }
 
-  /** Whether Redis still has what it has acknowledged at this time. */
+  /** True if Redis still has what it acknowledged at this time. */
   #isSafe(at) {
     const since = this.#faults.findLastIndex(({ start }) => start <= at);
     const later = this.#faults.slice(Math.max(since, 0)).find(({ reasons }) => reasons.length > 0);
     return later === undefined || KEEPING.includes(later.name);
   }
 
-  /** Why a server has told that a message may be missing. */
+  /** The reason for which a server told that a message may be missing. */
   #reason(message, server) {
     const { stream, position } = message;
     const told = this.#missed[server].get(this.#plan.target(stream)) ?? [];
@@ -132,7 +132,7 @@ export class HistoryRules extends Rules {
       const isIn = position === null ? undefined : mayBeIn(missed, position);
       return isIn ?? this.#isOfTime(missed, message);
     });
-    // What Redis still had may have been trimmed.
+    // Redis may have trimmed the messages that it still had.
     return (fitting.find(({ reason }) => reason === 'trimmed') ?? fitting[0])?.reason;
   }
 
@@ -144,7 +144,7 @@ export class HistoryRules extends Rules {
     return `; gaps told of its topic: ${gaps.slice(-5).join(', ')}`;
   }
 
-  /** Whether the time of a message that nobody knows the place of is that of a gap. */
+  /** True if a message whose place nobody knows was sent in the time of a gap. */
   #isOfTime({ at, target, after, reason }, message) {
     if (message.settled < this.#sentAt(target, after)) return false;
     if (reason === 'trimmed' || reason === 'unreadable') return message.at <= at;
@@ -155,14 +155,14 @@ export class HistoryRules extends Rules {
     });
   }
 
-  /** Whether a message that is kept was published without a place, although everybody can read those. */
+  /** True if a kept message was published without a place, although everybody can read those. */
   isPlaceless({ kind, status, position, tries, at, settled }) {
     const isKept = kind === Kind.KEPT || (kind === Kind.KEYED && tries === 1);
     if (!isKept || status !== Status.PUBLISHED || position !== null) return false;
     return !this.#duringFault(at, settled, isOfOldVersion);
   }
 
-  /** Whether this message of a topic was followed by as many as are kept. */
+  /** True if as many messages followed this one as its topic keeps. */
   #isTrimmed(target, position) {
     if (!this.#plan.isSmall(target)) return false;
     const { order, offset } = parsePosition(position);
@@ -170,7 +170,7 @@ export class HistoryRules extends Rules {
     return Math.max(...known) + UNKNOWN >= offset + SMALL_SIZE;
   }
 
-  /** Whether a server told of a gap without a reason. */
+  /** True if a server told of a gap without a reason. */
   isStray({ target, reason, after, position, at }) {
     if (reason === 'trimmed') return !this.#isTrimmed(target, position);
     const known = this.#sentAt(target, after);

@@ -1,4 +1,4 @@
-// What a process of the run did, in a file: it outlives the process, however that ends.
+// The deeds of a process of the run, in a file: it outlives the process, however that ends.
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 
 /** A file of entries. Each is written at once. */

@@ -136,7 +136,7 @@ export class Ledger {
   #judgePlaces(visit) {
     forEachRow(this.#received, 4, (number, stream, n, arrived) => {
       const message = this.#streams[stream].get(n);
-      // What was published twice has two places, of which one is known.
+      // A message that was published twice has two places, of which one is known.
       if (message.position === null || this.#rules.again(message) === 'again') return;
       const device = this.#devices[number];
       const { key, offset } = this.#placeAt(number, message);
@@ -155,7 +155,7 @@ export class Ledger {
     return { key: `${number} ${this.#plan.target(stream)} ${order}`, offset };
   }
 
-  /** Whether a message with a later place in the same order came to this device. */
+  /** True if a message with a later place in the same order came to this device. */
   #isBeforeOthers(number, message) {
     if (message.position === null) return false;
     const { key, offset } = this.#placeAt(number, message);

@@ -26,7 +26,7 @@ function sent(n, at, position, came, { kind = Kind.KEPT, status = Status.PUBLISH
   return { journal, arrivals: [[HERE.device, STREAM, n, at + 1], ...arrivals] };
 }
 
-/** What of these messages is anything but delivered, as `outcome number`, and which gaps have no reason. */
+/** Those of these messages that are anything but delivered, as `outcome number`, and which gaps have no reason. */
 function judge(faults, messages, missed = []) {
   const journals = [[], []];
   journals[HERE.server] = messages.flatMap(({ journal }) => journal);

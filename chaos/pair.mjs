@@ -4,7 +4,7 @@ import { RedisServer } from '../__test__/support/redis-server.js';
 import { Tap } from './tap.mjs';
 
 const LOOK_MS = 20;
-/** How long the second one may take to have what the first one has. */
+/** The second one may take so long to have what the first one has. */
 const PATIENCE_MS = 10_000;
 /** A replica gets its master's data at once, and not a few seconds later. */
 const LINES = ['repl-diskless-sync-delay 0'];

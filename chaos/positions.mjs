@@ -6,13 +6,13 @@ export function parsePosition(text) {
   return { order: `${epoch}.${term}`, offset: Number(offset) };
 }
 
-/** Whether messages with this position may be in a gap; `undefined` if its order is that of neither end. */
+/** True if messages with this position may be in a gap; `undefined` if its order is that of neither end. */
 export function mayBeIn({ reason, after, position: to }, position) {
   const { order, offset } = parsePosition(position);
   const low = after && parsePosition(after);
   const high = to && parsePosition(to);
   if (low?.order === order) {
-    // Where Redis went back, `to` may be a place before `after`.
+    // `to` may be a place before `after`, if Redis went back.
     return offset > low.offset && (reason !== 'trimmed' || high?.order !== order || offset <= high.offset);
   }
   return high?.order === order ? offset <= high.offset : undefined;

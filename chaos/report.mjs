@@ -1,5 +1,5 @@
 // What came of the run: a row per fault, and what broke a promise.
-/** What is sent so shortly before the next fault may meet that. */
+/** A message that is sent so shortly before the next fault may meet it. */
 const MARGIN_MS = 500;
 /** A link that looks alive and is dead is found within so long. */
 const FOUND_MS = 5000;

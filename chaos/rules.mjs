@@ -1,4 +1,4 @@
-// What servers without histories promise.
+// The promise of servers without histories.
 import { Status } from './ledger.mjs';
 
 /**
@@ -6,7 +6,7 @@ import { Status } from './ledger.mjs';
  * (`local`, `uncertain`, `refused`), the error frame of a relayed one (`uncertain`), or the recipient's server (`gap`).
  */
 const REPORTED = ['local', 'uncertain', 'refused', 'gap'];
-/** What must not: nobody said a word; it came twice; it came after a later one; it came although it was refused. */
+/** Fates that must not be: nobody said a word; it came twice; it came after a later one; it came although it was refused. */
 const BROKEN = ['lost', 'twice', 'order', 'ghost'];
 
 /** Clocks of two processes differ by less. */
@@ -36,12 +36,12 @@ export class Rules {
     return status === Status.UNCERTAIN ? undefined : 'all';
   }
 
-  /** What a second arrival is. */
+  /** The name of a second arrival. */
   again() {
     return 'twice';
   }
 
-  /** Why a message of a server did not arrive at a device of another one, or the same. */
+  /** The reason for which a message of a server did not arrive at a device of another one, or the same. */
   excuse(message, from, device) {
     if (message.status === Status.REFUSED) return 'refused';
     if (message.status === Status.UNCERTAIN) return 'uncertain';
@@ -50,17 +50,17 @@ export class Rules {
     return this.isInGap(message, device.server) ? 'gap' : 'lost';
   }
 
-  /** What else there is to say of a message that came wrongly to a server, in words. */
+  /** More about a message that came wrongly to a server, in words. */
   remark() {
     return '';
   }
 
-  /** Whether a message lies in a time that a server told of. */
+  /** True if a message lies in a time that a server told of. */
   isInGap({ at, settled }, server) {
     return this.#gaps[server].some(({ since, until }) => at <= until && settled >= since);
   }
 
-  /** Whether a server told of a time in which somebody came. */
+  /** True if a server told of a time in which somebody came. */
   cameInGap({ at }, { server, opened }) {
     return this.#gaps[server].some(
       ({ since, until }) => opened >= since - SLACK_MS && opened <= until && at <= until,

@@ -68,7 +68,7 @@ function check(number, { connections: open, closed, broker }) {
   if (broker.pending !== 0) failures.push(`server ${number} waits for ${broker.pending} answers`);
 }
 
-/** What concerns places in histories, and gaps in them. */
+/** Events that concern places in histories, and gaps in them. */
 function judgeHistories(rules, ledger, report) {
   ledger.forEachMessage((message) => {
     const { stream, n, at, position } = message;

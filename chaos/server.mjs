@@ -27,7 +27,7 @@ const KEYED_EVERY = 5;
 const AGAIN_MS = 100;
 /** Answers after which a message is sent again with its key. */
 const OPEN_CODES = ['ERR_UNCERTAIN', 'ERR_BROKER_UNAVAILABLE', 'ERR_BROKER_FULL', 'ERR_BROKER_OVERLOADED'];
-/** What is kept. Ordinary faults last less long than it takes for so much to come, but for the small rooms. */
+/** The option `history`. Ordinary faults last less long than it takes for so much to come, but for the small rooms. */
 const LARGE = { size: 5000, ttlMs: 600_000 };
 const SMALL = { size: SMALL_SIZE, ttlMs: 600_000 };
 

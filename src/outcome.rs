@@ -45,9 +45,9 @@ pub struct KeptMessage {
 pub struct HistoryPage {
     /// In their order.
     pub messages: Vec<KeptMessage>,
-    /// Where to read on: the last of them, or else of the topic. None if the topic has none.
+    /// The position to read on from: the last of them, or else of the topic. None if the topic has none.
     pub position: Option<Position>,
-    /// Why messages between the position that was asked for and the first of these may be missing. None: none is.
+    /// The reason for which messages between the position that was asked for and the first of these may be missing. None: none is.
     pub lost: Option<Reason>,
     /// There are more.
     pub has_more: bool,

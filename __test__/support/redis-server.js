@@ -15,7 +15,7 @@ const { promisify } = require('node:util');
  */
 const PORTS = { first: 20_000, last: 32_000 };
 const ATTEMPTS = 3;
-/** What it saves, and reads when it starts. */
+/** The file that it saves to, and reads when it starts. */
 const SAVED = ['dump.rdb', 'appendonlydir'];
 
 /** A `redis-server` of one's own on a port that stays the same. It dies with this process, however that ends. */

@@ -8,7 +8,7 @@ import { root, run } from '../../scripts/run.mjs';
 
 const execute = promisify(execFile);
 
-/** What was built stays here: crates of the registry take most of the time, and versions have most of them in common. */
+/** Builds stay here: crates of the registry take most of the time, and versions have most of them in common. */
 const cache = join(root, 'target', 'versions');
 
 /** The parts that the tests need: what is required, and the client code in the README. */

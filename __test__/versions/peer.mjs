@@ -16,7 +16,7 @@ export class Peer {
   #last = 0;
   /** Of what it was told to do and has not done: what takes the answer. */
   #asked = new Map();
-  /** What it complained of. */
+  /** Its complaints. */
   problems = [];
 
   /**

@@ -30,7 +30,7 @@ class Stream {
   }
 }
 
-/** What a client got, in its order, by the name of the stream. */
+/** The messages that a client got, in their order, by the name of the stream. */
 class Receiver {
   constructor(client, { user, room, server }) {
     Object.assign(this, { client, user, room, server });

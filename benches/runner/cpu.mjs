@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const LOOK_MS = 50;
-/** What a process takes anyway, as a share of a core. */
+/** The share of a core that a process takes anyway. */
 const IDLE = 0.02;
 const LIMIT_MS = 20_000;
 

@@ -5,7 +5,7 @@ import { startRedis } from './redis.mjs';
 
 const START_MS = 20_000;
 const RUN_MS = 200_000;
-/** How long a server has its turn, in seconds, if the work doesn't say: see `measureInTurns`. */
+/** Seconds of a server's turn, if the work doesn't say: see `measureInTurns`. */
 const WINDOW_S = 0.3;
 
 const children = new Set();
@@ -120,7 +120,7 @@ export async function measureInTurns(tools, work, servers, { seconds, warmup }) 
   }
 }
 
-/** What Redis still has of a turn's messages would come to the same users' connections of the next. */
+/** Messages of a turn that Redis still has would come to the same users' connections of the next. */
 async function rest({ redis, servers }) {
   if (redis) await atRest([redis.pid, ...servers.map(({ pid }) => Number(pid))]);
 }

@@ -37,11 +37,11 @@ impl From<KeptMessage> for NativeKeptMessage {
 pub struct NativeHistoryPage {
     /// In their order.
     pub messages: Vec<NativeKeptMessage>,
-    /// Where to read on; null if the topic has no message.
+    /// The position to read on from; null if the topic has no message.
     pub position: Either<String, Null>,
     /// True if nothing that was asked for is missing.
     pub recovered: bool,
-    /// Why something may be.
+    /// The reason for which something may be missing.
     pub reason: Option<&'static str>,
     /// There are more.
     pub has_more: bool,

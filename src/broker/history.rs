@@ -30,9 +30,9 @@ pub const MAX_READ: u32 = 1000;
 /// The option `history`.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryConfig {
-    /// What is kept of each user. Default none.
+    /// The bounds of each user's history. Default none.
     pub users: Option<Bounds>,
-    /// What is kept of each room: the first pattern that its name fits counts. Default none.
+    /// The bounds of rooms' histories: the first pattern that its name fits counts. Default none.
     pub rooms: Vec<(Pattern, Option<Bounds>)>,
     /// True if the store loses no acknowledged message when a replica takes over or when it restarts. Default false.
     pub trust_failover: bool,
@@ -44,12 +44,12 @@ impl HistoryConfig {
         self.users.is_some() || self.rooms.iter().any(|(_, bounds)| bounds.is_some())
     }
 
-    /// What is kept of any topics.
+    /// The bounds of all topics.
     pub(super) fn bounds(&self) -> impl Iterator<Item = Bounds> {
         self.users.into_iter().chain(self.rooms.iter().filter_map(|(_, bounds)| *bounds))
     }
 
-    /// What is kept of a topic, if anything is.
+    /// The bounds of a topic's history, if it has one.
     pub fn bounds_of(&self, topic: Topic<'_>) -> Option<Bounds> {
         match topic {
             Topic::User(_) => self.users,

@@ -95,7 +95,7 @@ impl Confirmations {
     }
 }
 
-/// How a message is published.
+/// The options of a publish.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PublishOptions<'a> {
     /// Nobody gets it unless every server can.

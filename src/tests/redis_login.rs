@@ -44,7 +44,7 @@ fn missed(redis: &RedisServer) -> Vec<Value> {
     log.unwrap()
 }
 
-/// How often the server was asked whether it is a master.
+/// The number of times that the server was asked whether it is a master.
 fn probes(redis: &RedisServer) -> Option<u64> {
     let stats: String = redis.ask(&["INFO", "commandstats"]);
     let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_role:calls="))?;
@@ -73,7 +73,7 @@ fn use_all(one: &Server, two: &Server, users: &[String]) {
         here.expect_close(4002);
         there.expect_close(4002);
         drop((here, there));
-        // What nobody is there for any more is left.
+        // Keys of those who are gone are left.
         let online = || one.settled(one.engine.is_online(user)) == Ok(Answer::Number(0));
         eventually("the user's channel to be left", online);
     }

@@ -1,4 +1,4 @@
-//! What a server knows of a topic that it subscribes to: which message it has handed on last, and whether it has missed one.
+//! A server's knowledge of a topic that it subscribes to: which message it has handed on last, and whether it has missed one.
 //!
 //! | what happens | what it does |
 //! |---|---|
@@ -26,13 +26,13 @@ use crate::waiting::Waiting;
 /// A question to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// How far is the topic? [`Follower::on_meta`] takes the answer.
+    /// For how far the topic is. [`Follower::on_meta`] takes the answer.
     Meta,
-    /// Which messages are there from this offset on? [`Follower::on_messages`] takes the answer.
+    /// For the messages from this offset on. [`Follower::on_messages`] takes the answer.
     Messages { from: u64 },
 }
 
-/// What becomes of a message that came.
+/// The fate of a message that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is handed on.
@@ -137,7 +137,7 @@ impl Follower {
     /// The subscription is confirmed: what is published from here on comes. `term`: the term that the link publishes under, as
     /// its store told it. None: the link does not know it; what a store has lost is noticed with its next message then.
     pub fn on_subscribed(&mut self, term: Option<Term>) -> Ask {
-        // Whoever is subscribed again was cut, whether that was noticed or not.
+        // A subscription that is confirmed again was cut, noticed or not.
         self.on_cut();
         self.term = term;
         self.ask(Ask::Meta)
@@ -227,7 +227,7 @@ impl Follower {
         match self.compare(meta.as_deref(), outlet) {
             Some(from) => Some(self.ask(Ask::Messages { from })),
             None => {
-                // What was too much to wait is older than the answer, too.
+                // Messages that were too many to wait are older than the answer, too.
                 if let Some(waiting) = &mut self.waiting {
                     waiting.overflowed = false;
                 }
@@ -312,7 +312,7 @@ impl Follower {
         None
     }
 
-    /// What the store says, with the term that it has now.
+    /// The store's answer, with the term that it has now.
     fn continued<'a>(&self, meta: Option<&'a Meta>) -> Option<Cow<'a, Meta>> {
         meta.map(|meta| meta.continued(self.term))
     }
@@ -345,7 +345,7 @@ impl Follower {
             return None;
         };
         let seen = match known {
-            // What came before the subscription is not this server's.
+            // Messages from before the subscription are not this server's.
             Known::Nothing => Seen::all(meta),
             Known::Refused => {
                 let mut seen = Seen::all(meta);
@@ -388,7 +388,7 @@ impl Follower {
         self.may_lack.then_some(from)
     }
 
-    /// Where to go on if the store lacks something that was handed on, or a term of it, and why.
+    /// The place to go on from if the store lacks something that was handed on, or a term of it, and the reason.
     fn diverged(&self, seen: &Seen, meta: &Meta) -> Option<(Reason, Position)> {
         let last = seen.position();
         let age = meta.age_of(last);

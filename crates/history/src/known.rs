@@ -1,4 +1,4 @@
-//! What a follower knows of its topic.
+//! The knowledge that a follower has of its topic.
 
 use crate::position::{Position, Term};
 use crate::seen::Seen;
@@ -25,7 +25,7 @@ impl Known {
         }
     }
 
-    /// How far it came.
+    /// Its progress.
     pub(crate) fn into_seen(self) -> Option<Seen> {
         match self {
             Known::Up(seen) | Known::Empty(_, Some(seen)) => Some(seen),

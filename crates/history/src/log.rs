@@ -7,12 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use crate::meta::{MAX_TERMS, Meta};
 use crate::position::{Epoch, Position, Term};
 
-/// How much of a topic is kept.
+/// The bounds of what is kept of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Messages. At least 1.
     pub size: u32,
-    /// How long after the last one all of them are kept, in milliseconds.
+    /// Milliseconds for which all of them are kept after the last one.
     pub ttl_ms: u64,
 }
 
@@ -25,18 +25,18 @@ const KEY_MS: u64 = 5 * 60 * 1000;
 const MAX_KEYS: usize = 65_536;
 
 impl Bounds {
-    /// How long the topic's epoch and offset are kept after its last message, in milliseconds.
+    /// Milliseconds for which the topic's epoch and offset are kept after its last message.
     pub fn meta_ms(self) -> u64 {
         self.ttl_ms.saturating_mul(8).max(META_MS)
     }
 
-    /// How long an idempotency key is kept, in milliseconds.
+    /// Milliseconds for which an idempotency key is kept.
     pub fn key_ms(self) -> u64 {
         self.ttl_ms.max(KEY_MS)
     }
 }
 
-/// What became of a message.
+/// The outcome of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// It is new, and to be handed on.

@@ -1,4 +1,4 @@
-//! What a store says of a topic: how far it is, and under which terms it got there.
+//! A store's word on a topic: how far it is, and under which terms it got there.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Meta {
     pub terms: Vec<(Term, u64)>,
 }
 
-/// Why a follower may have missed messages.
+/// The reason for which a follower may have missed messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The store was restarted, or a replica took its place: it may lack messages that were acknowledged.
@@ -34,7 +34,7 @@ pub enum Reason {
     Unreadable,
 }
 
-/// Where to read on.
+/// The place to read on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
     /// The offset of the first message that is new to the follower.
@@ -103,7 +103,7 @@ impl Meta {
         age.map_or(at, |age| self.under(age - 1, at.offset))
     }
 
-    /// Where somebody reads on who has [`Seen`] so much. `trust`: no acknowledged message gets lost when the term changes.
+    /// The place from which somebody reads on who has [`Seen`] so much. `trust`: no acknowledged message gets lost when the term changes.
     pub fn resume(&self, seen: &Seen, trust: bool) -> Resume {
         let from = self.branch(seen).offset + 1;
         let last = seen.position();

@@ -1,4 +1,4 @@
-//! How far somebody has come in a topic.
+//! Somebody's progress in a topic.
 
 use crate::meta::Meta;
 use crate::position::{Epoch, Position, Term};

@@ -42,7 +42,7 @@ pub(crate) struct HistoryQuestion {
     /// The offset that is asked for, which may turn out to be another one.
     pub from: u64,
     pub limit: u32,
-    /// How many messages are kept of the topic.
+    /// Messages that are kept of the topic.
     pub size: u32,
 }
 

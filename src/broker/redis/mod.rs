@@ -128,7 +128,7 @@ impl RedisBroker {
         }
     }
 
-    /// What is kept of a channel's messages.
+    /// The common arguments of messages for a channel that has a history.
     fn kept_of(&self, channel: Channel<'_>) -> Option<&CommonArguments> {
         let bounds = self.router.config.history.bounds_of(channel.topic()?)?;
         self.kept.iter().find(|common| common.bounds == bounds)

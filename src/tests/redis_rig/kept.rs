@@ -1,4 +1,4 @@
-//! What must hold of numbered messages of a topic with a history, after something happened.
+//! The promise to numbered messages of a topic with a history, after something happened.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(crate) fn misses(server: &Server) -> Vec<Missed> {
 }
 
 impl Traffic {
-    /// What was acknowledged has come to both servers once and in its order, but for what lies in the gaps that these have told.
+    /// Every acknowledged message has come to both servers once and in its order, but for what lies in the gaps that these have told.
     pub(crate) fn expect_kept(&self, missed_here: &[Missed], missed_there: &[Missed]) {
         let places: HashSet<Position> = self.sent.iter().filter_map(|sent| sent.delivery.position).collect();
         assert_eq!(places.len(), self.count(Status::Published), "each has a place of its own");

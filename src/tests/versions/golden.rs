@@ -28,7 +28,7 @@ pub(crate) struct Envelope {
     pub means: Meaning,
 }
 
-/// What a payload tells a server to do.
+/// The meaning of a payload for a server.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) enum Meaning {

@@ -4,7 +4,7 @@ use crate::meta::Meta;
 use crate::position::Position;
 use crate::waiting::{MAX_WAITING, WAITING};
 
-/// What was handed on, as text: `ea5`, `!trimmed ea2 ea4`.
+/// The messages that were handed on, as text: `ea5`, `!trimmed ea2 ea4`.
 #[derive(Default)]
 struct Told(Vec<String>);
 

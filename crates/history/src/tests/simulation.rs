@@ -34,7 +34,7 @@ fn run(world: &mut World, ops: &[Op]) -> Result<(), String> {
     catch_unwind(all).unwrap_or_else(|_| Err("it panics".to_owned()))
 }
 
-/// What fails, made short, and its story.
+/// A failing run, made short, and its story.
 fn explain(setup: Setup, ops: &[Op]) -> (usize, String) {
     let ops = shrink::shrink(ops, |ops| run(&mut World::new(setup), ops).is_err());
     let mut world = World::new(setup);

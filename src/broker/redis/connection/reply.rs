@@ -58,11 +58,11 @@ pub(crate) enum ReplyStep<'a> {
     Verified,
     /// Some servers can't read positions, or all can.
     Formats { has_old: bool },
-    /// How far a topic is.
+    /// The meta of a topic.
     Meta(Option<Meta>),
     /// Messages of a topic.
     Messages(LogPart),
-    /// What a topic's follower asked for is refused.
+    /// The question of a topic's follower is refused.
     Unread(RefusalKind),
     /// The script is not there: it is loaded, and the command sent again.
     Reload(Error),

@@ -207,7 +207,7 @@ pub(crate) fn run(info: &Value) -> Option<Term> {
 /// for an hour (redis.conf, `repl-backlog-ttl`): then nothing is lost.
 ///
 /// # Errors
-/// Why it can't give positions: it is no master, or doesn't say which one.
+/// The reason for which it can't give positions: it is no master, or doesn't say which one.
 pub(crate) fn term(info: &Value, run: Option<Term>) -> Result<Term, String> {
     if let Some(role) = field(info, "role").filter(|role| *role != "master") {
         return Err(format!("the server is a {role}"));
@@ -275,7 +275,7 @@ impl CommonArguments {
     }
 }
 
-/// What is to be kept of a message, and how it is told from others.
+/// The bounds of a message's history, and the means by which it is told from others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keep<'a> {
     pub common: &'a CommonArguments,
@@ -384,7 +384,7 @@ pub(crate) fn read(out: &mut Vec<u8>, topic: TopicKeys<'_>, part: Part) {
     }
 }
 
-/// What is to be read of a log.
+/// A part of a log, to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     /// The first offset.
@@ -393,7 +393,7 @@ pub(crate) struct Part {
     pub most: u32,
     /// Most bytes, of which the last message may have more.
     pub bytes: usize,
-    /// What the log has at most.
+    /// Most messages that the log has.
     pub size: u32,
     /// The largest message that is read.
     pub largest: usize,

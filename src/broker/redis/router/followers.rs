@@ -51,7 +51,7 @@ impl Subscriptions {
         self.history.is_on()
     }
 
-    /// How many messages are kept of a topic.
+    /// Messages that are kept of a topic.
     pub(crate) fn size_of(&self, name: &str) -> u32 {
         topic_of(name).and_then(|topic| self.history.bounds_of(topic)).map_or(1, |bounds| bounds.size)
     }

@@ -42,7 +42,7 @@ pub(crate) struct Subscription {
     /// Since when it is wanted, until it is confirmed for the first time.
     pub asked: Option<u64>,
     pub waiters: Vec<Waiter>,
-    /// What was handed on, if the topic has a history.
+    /// The progress of what was handed on, if the topic has a history.
     pub follower: Option<Box<Follower>>,
     /// Control messages that came while messages before them may still have to be read.
     pub held: Vec<Box<[u8]>>,

@@ -23,7 +23,7 @@ pub(crate) struct Partitions {
     pub prefix: String,
     /// Set when a server has said whether it belongs to a cluster.
     sharded: OnceLock<bool>,
-    /// How often in a row a cluster has had servers that can't read positions; `u8::MAX`: it was not asked yet.
+    /// The number of times in a row that a cluster had servers that can't read positions; `u8::MAX`: it was not asked yet.
     old_servers: AtomicU8,
     /// Notified when links and partitions should be looked at again.
     pub stale: Notify,

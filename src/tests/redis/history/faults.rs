@@ -6,7 +6,7 @@ use super::*;
 use crate::broker::redis::RedisConfig;
 use crate::events::broker_status::State;
 
-/// How often a command was given.
+/// The number of times that a command was given.
 fn calls(redis: &RedisServer, command: &str) -> Option<u64> {
     let info = redis.ask::<String>(&["INFO", "commandstats"]);
     let line = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")))?;

@@ -4,7 +4,7 @@ use crate::meta::Reason;
 
 macro_rules! counts {
     ($($name:ident: $text:literal,)+) => {
-        /// How often what happened.
+        /// Numbers of events.
         #[derive(Default)]
         pub(super) struct Counts {
             $(pub(super) $name: u64,)+

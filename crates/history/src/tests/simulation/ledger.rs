@@ -4,7 +4,7 @@ use crate::position::Position;
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
     pub(super) topic: usize,
-    /// What its publisher takes for one message: the same for a retry.
+    /// The number of a message for its publisher: the same for a retry.
     pub(super) logical: u32,
     /// None: an old server was there.
     pub(super) position: Option<Position>,

@@ -14,7 +14,7 @@ pub(super) enum Role {
     Down,
 }
 
-/// What is written: the same on a replica.
+/// The data: the same on a replica.
 #[derive(Clone)]
 pub(super) enum Effect {
     Append {
@@ -74,7 +74,7 @@ pub(super) struct Node {
     pub(super) saved: Stored,
     /// Old servers that subscribe here.
     pub(super) olds: usize,
-    /// What its replica does not have yet.
+    /// Writes that its replica does not have yet.
     pub(super) behind: VecDeque<Effect>,
 }
 
@@ -177,7 +177,7 @@ impl Stored {
         Stamp { next, epoch: Some(topic.epoch), tip: topic.ids.last().copied(), kept, terms: topic.terms.1 }
     }
 
-    /// How far a topic should be.
+    /// The offset at which a topic should be.
     pub(super) fn end(&self, topic: usize) -> Option<(Epoch, u64)> {
         self.topics[topic].as_ref().map(|topic| (topic.epoch, topic.ids.len() as u64))
     }

@@ -2,7 +2,7 @@ use crate::log::Bounds;
 
 use super::random::Random;
 
-/// What may go wrong in a run.
+/// The faults of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Links are cut, servers crash, messages get lost on their way; the store is left alone, and keeps everything.
@@ -36,7 +36,7 @@ pub(super) struct Setup {
     pub(super) payload: usize,
 }
 
-/// How a publish ends.
+/// The end of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Acknowledged,
@@ -48,7 +48,7 @@ pub(super) enum Ending {
     Refused,
 }
 
-/// What a node has when it comes back.
+/// The data that a node has when it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Data {
     All,
@@ -189,7 +189,7 @@ fn ending(random: &mut Random) -> Ending {
     }
 }
 
-/// What happens to the store.
+/// Faults of the store.
 fn op_of_store(kind: Kind, random: &mut Random) -> Op {
     let replicate = Op::Replicate { effects: 1 + random.below(4) };
     let pass = Op::Pass { ms: random.of(&[1, 1000]) };

@@ -6,14 +6,14 @@ use crate::position::{Position, Term};
 
 use super::witness::{Stamp, Witness};
 
-/// What a server sends over its link.
+/// Items that a server sends over its link.
 #[derive(Clone, Copy)]
 pub(super) enum Request {
     Subscribe(usize),
     Ask(usize, Ask),
 }
 
-/// What the store sends.
+/// Items that the store sends.
 pub(super) enum Item {
     Confirmed(usize),
     Message(usize, u32),
@@ -66,7 +66,7 @@ impl Server {
     }
 }
 
-/// What a follower hands on, in its order.
+/// The messages that a follower hands on, in their order.
 #[derive(Default)]
 pub(super) struct Handed(pub(super) Vec<Given>);
 

@@ -13,7 +13,7 @@ pub(super) fn shrink<T: Clone>(all: &[T], fails: impl Fn(&[T]) -> bool) -> Vec<T
                 at = end;
             }
         }
-        // What could not be left out before may be now.
+        // An operation that was needed before may not be needed now.
         if part > 1 || list.len() == before {
             part /= 2;
         }

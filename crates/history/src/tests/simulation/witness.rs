@@ -41,7 +41,7 @@ pub(super) struct Witness {
     topic: usize,
     /// The number of the first message that is due.
     from: Option<u32>,
-    /// What the store had by then.
+    /// The messages that the store had by then.
     early: Option<u32>,
     /// The store had not said how far the topic was.
     is_by_message: bool,

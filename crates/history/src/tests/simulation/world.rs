@@ -25,7 +25,7 @@ pub(super) struct World {
     logicals: u32,
     payload: Vec<u8>,
     pub(super) counts: Counts,
-    /// What happens, if it is to be told.
+    /// The story, if it is to be told.
     pub(super) story: Option<Vec<String>>,
 }
 
@@ -170,7 +170,7 @@ impl World {
         Ok(())
     }
 
-    /// What the store does in one step. Answers the message's number.
+    /// A step of the store's. Answers the message's number.
     fn append(
         &mut self,
         node: usize,

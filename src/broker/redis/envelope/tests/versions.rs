@@ -163,7 +163,7 @@ fn version_0_1_skips_a_message_with_a_position() {
     }
 }
 
-/// What follows the position is an envelope of before, so that a server can keep one form and publish either.
+/// An envelope of before follows the position, so that a server can keep one form and publish either.
 #[test]
 fn a_message_with_a_position_is_that_position_and_the_message_without_one() {
     for envelope in envelopes(POSITIONED) {

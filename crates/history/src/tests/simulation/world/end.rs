@@ -48,7 +48,7 @@ impl World {
         Ok(())
     }
 
-    /// What is under way arrives.
+    /// Items under way arrive.
     fn rest(&mut self) -> Result<(), String> {
         for _ in 0..MAX_STEPS {
             for server in 0..self.servers.len() {
