@@ -412,6 +412,10 @@ impl Sink for Dispatcher {
         topic_of(name).is_none_or(|topic| self.registry.has(topic))
     }
 
+    fn largest_message(&self) -> usize {
+        envelope::KIND_BYTES + self.outbox_limit
+    }
+
     fn largest(&self) -> usize {
         envelope::largest(self.outbox_limit)
     }

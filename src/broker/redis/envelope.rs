@@ -28,6 +28,9 @@ const MAX_POSITION: usize = 40;
 /// Before a [`ControlMessage`] on a user's channel.
 pub(super) const CONTROL: &[u8] = b"x";
 
+/// Bytes of [`frame_kind`].
+pub(super) const KIND_BYTES: usize = 1;
+
 /// Channel of a user, a room or everyone: a letter, then the frame's payload.
 pub(super) fn frame_kind(message: Message<'_>) -> &'static [u8] {
     match message {

@@ -51,6 +51,10 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     fn missed(&self, _name: &str, _missed: Missed) {}
     /// True if anybody is interested in a channel.
     fn in_use(&self, name: &str) -> bool;
+    /// Largest message that is taken, as it is published.
+    fn largest_message(&self) -> usize {
+        self.largest()
+    }
     /// Largest payload that is taken, as it is on the wire.
     fn largest(&self) -> usize;
     /// True while messages are not taken because the embedder is behind. `SubscriptionRouter::resume` ends it.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use history::follower::{Ask, Follower, Missed, Outlet, Verdict};
-use history::meta::Meta;
+use history::meta::{Meta, Reason};
 use history::position::Position;
 
 use super::partition::{Partition, Subscription};
@@ -28,7 +28,10 @@ struct ToSink<'a> {
 }
 
 impl Outlet for ToSink<'_> {
-    fn deliver(&mut self, _: Position, payload: &[u8]) {
+    fn deliver(&mut self, position: Position, payload: &[u8]) {
+        if payload.len() > self.sink.largest_message() {
+            return self.missed(too_large(position));
+        }
         self.sink.repaired(self.name, payload, self.gathered);
     }
 
@@ -37,6 +40,13 @@ impl Outlet for ToSink<'_> {
         self.sink.deliver(self.gathered);
         self.sink.missed(self.name, missed);
     }
+}
+
+/// A message that no connection here can take.
+fn too_large(position: Position) -> Missed {
+    let before = Position { offset: position.offset.saturating_sub(1), ..position };
+    let after = Some(before).filter(|before| before.offset > 0);
+    Missed { reason: Reason::Unreadable, after, to: Some(position) }
 }
 
 /// The topic of a channel's name.
@@ -83,9 +93,13 @@ impl Subscriptions {
             return;
         }
         let follower = guard.topics.get_mut(name).and_then(|topic| topic.follower.as_mut());
+        let is_kept = follower.is_some();
         // Other servers may keep what this one doesn't.
         let verdict = follower.map_or(Verdict::Deliver, |follower| follower.on_message(position, payload));
         match verdict {
+            Verdict::Deliver if is_kept && payload.len() > self.sink.largest_message() => {
+                ToSink { sink: &*self.sink, name, gathered }.missed(too_large(position));
+            }
             Verdict::Deliver => {
                 // In a cluster another link, on another thread, may be given the topic, and must not overtake.
                 let guard = self.partitions.is_sharded().then_some(guard);

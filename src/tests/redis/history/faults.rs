@@ -107,21 +107,27 @@ fn a_message_that_is_too_large_for_a_server_is_missed_there_and_those_behind_it_
     let (one, two) = (on(&redis.url()), Server::start_up(narrow));
     let mut ada = two.connect_as("ada");
     count(&one, "ada", 0..1);
-    let large = position(one.tell("ada", &"x".repeat(900_000)));
-    count(&one, "ada", 1..3);
-    expect_numbers(&mut ada, 0..3);
-    let (_, found) = missed(&two);
-    assert_eq!((found.reason, found.to), (Reason::Unreadable, Some(large)));
-    // The same from the history alone.
-    tap.cut();
-    let large = position(one.tell("ada", &"x".repeat(900_000)));
-    count(&one, "ada", 3..5);
-    tap.open();
-    expect_numbers(&mut ada, 3..5);
-    let (_, found) = missed(&two);
-    assert_eq!((found.reason, found.to), (Reason::Unreadable, Some(large)));
+    expect_numbers(&mut ada, 0..1);
+    let mut next = 1;
+    // Just too large for its connections, and too large to be read from Redis at all; live, and from the history alone.
+    for (size, is_cut) in [(65_537, false), (900_000, false), (65_537, true), (900_000, true)] {
+        if is_cut {
+            tap.cut();
+        }
+        let large = position(one.tell("ada", &"x".repeat(size)));
+        count(&one, "ada", next..next + 2);
+        tap.open();
+        expect_numbers(&mut ada, next..next + 2);
+        next += 2;
+        let (_, found) = missed(&two);
+        assert_eq!((found.reason, found.to), (Reason::Unreadable, Some(large)), "{size} {is_cut}");
+    }
+    // The largest that is taken.
+    position(one.tell("ada", &"x".repeat(32 << 10)));
+    assert_eq!(ada.next_text().len(), 32 << 10);
+    expect_nothing_missed(&two);
     // Its links were lost once each, and not again and again.
-    assert!(two.engine.stats().broker.counts.gaps <= 4);
+    assert!(two.engine.stats().broker.counts.gaps <= 8);
 }
 
 #[test]
@@ -255,4 +261,25 @@ fn entries_that_no_meta_knows_of_are_not_asked_for_without_end() {
     });
     let after = calls(&redis, "evalsha").unwrap();
     assert!(after < before + 20, "{before} {after}");
+}
+
+#[test]
+fn a_lost_link_makes_one_gap_with_histories_too() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    let mut config = kept(&tap.url(), SIZE);
+    config.redis.connections = 1;
+    let server = Server::start_up(config);
+    let clients: Vec<Client> = (0..20).map(|user| server.connect_as(&format!("user {user}"))).collect();
+    for round in 1..=5 {
+        tap.cut();
+        server.broker("the link to be lost", |status| status.state == State::Down);
+        tap.open();
+        server.broker("a gap", |status| status.gap.is_some());
+        // Whatever else is told comes before the answer to this.
+        server.tell("user 0", "x");
+        assert_eq!(server.gaps(), []);
+        assert_eq!(server.engine.stats().broker.counts.gaps, round);
+    }
+    drop(clients);
 }

@@ -86,7 +86,7 @@ impl Session {
 
     /// Asks for messages, for a follower and for the embedder in turn. False if nobody wants any.
     fn ask_for_messages(&mut self, batch: &mut Batch) -> bool {
-        let largest = self.router.sink.largest();
+        let largest = self.router.sink.largest_message();
         // A connection may be in several rooms that are repaired.
         let bytes = MAX_READ_BYTES.min(self.router.sink.portion());
         self.repair.is_embedders_turn = !self.repair.is_embedders_turn;

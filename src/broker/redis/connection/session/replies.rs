@@ -57,6 +57,10 @@ impl Session {
             ReplyStep::Confirm { channel, take, last } => {
                 charge(MESSAGE);
                 self.router.subscriptions.confirmed(channel, &self.link, take);
+                // The link is up when it is known how far its topics are, too: another probe goes behind those questions.
+                if self.link.is_asked() {
+                    self.phase.go(SessionPhase::Subscribing, SessionPhase::SubscribingAgain);
+                }
                 if last {
                     self.answer();
                 }

@@ -43,6 +43,7 @@ impl Session {
             return Err(self.fail(Code::BrokerConnect, "the connection answers but delivers no messages"));
         }
         if self.phase.go(SessionPhase::SubscribingAgain, SessionPhase::Subscribing) {
+            self.ask();
             self.send_probe();
         } else if self.phase.go(SessionPhase::Subscribing, SessionPhase::Open) {
             // Everything is confirmed, for the probe was sent after the subscriptions.
