@@ -1371,13 +1371,13 @@ export interface Delivery {
   /**
    * The place of the message in the history of its user or room, such as `'k3f9x2ab.7c1d09aa.1042'`, for
    * {@link HistoryPageOptions.after}. Positions can be compared for equality only. `null` if it has none: nothing is kept of
-   * the topic, the call had `history: false`, `status` is not `'published'`, or a server of version 0.1 shares the Redis, which can't
-   * read positions.
+   * the topic, the call had `history: false`, `status` is not `'published'`, or a server from before histories shares the Redis, which
+   * can't read positions.
    */
   position: string | null;
   /**
    * `true` if a message with the same `idempotencyKey` was published before: this one was not. `position` is then the earlier
-   * one's, `nodes` is `null` and `local` 0, because nobody was handed anything now. Left out otherwise.
+   * one's, or `null` if the history has been lost since, `nodes` is `null` and `local` 0, because nobody was handed anything now. Left out otherwise.
    */
   repeated?: true;
 }
@@ -1442,10 +1442,11 @@ export interface HistoryMessage {
 /**
  * Why messages are missing, or may be:
  *
- * - `'failover'`: Redis restarted, or a replica took its place, and may have lost messages that it had acknowledged.
+ * - `'failover'`: Redis restarted, or a replica took its place, and may have lost messages that it had acknowledged, or the whole
+ *   history, where this server knew no message of it.
  * - `'emptied'`: the history is another one. Redis has lost the former, or, without Redis, the process was restarted.
  * - `'trimmed'`: they were not kept for so long: there were more than `size`, or `ttlMs` has passed.
- * - `'unreadable'`: Redis refuses to have them read.
+ * - `'unreadable'`: Redis refuses to have them read, or one is larger than this server's `limits.outboxBytes`.
  */
 export type MissedReason = 'failover' | 'emptied' | 'trimmed' | 'unreadable';
 

@@ -223,8 +223,8 @@ impl Dispatcher {
     fn note_old_server(&self) {
         if let Some(times) = self.without_history.note(Instant::now()) {
             let text = format!(
-                "{times} messages were published without history: a server of version 0.1 is there, which can't read \
-                 positions, or somebody subscribes to the channel control"
+                "{times} messages were published without history: a server from before histories is there, which \
+                 can't read positions, or somebody subscribes to the channel control"
             );
             tracing::warn!(times, "messages published without history");
             self.events.push(Event::Problem(Error::new(Code::NoHistory, text)));
