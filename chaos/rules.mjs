@@ -45,7 +45,7 @@ export class Rules {
   excuse(message, from, device) {
     if (message.status === Status.REFUSED) return 'refused';
     if (message.status === Status.UNCERTAIN) return 'uncertain';
-    // Who is on the same server was served.
+    // Connections of the same server were served.
     if (message.status === Status.LOCAL) return from === device.server ? 'lost' : 'local';
     return this.isInGap(message, device.server) ? 'gap' : 'lost';
   }

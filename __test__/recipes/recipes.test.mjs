@@ -12,7 +12,7 @@ import { root } from '../../scripts/run.mjs';
 import { Kitchen, SECRET } from './kitchen.mjs';
 
 const require = createRequire(import.meta.url);
-globalThis.afterEach = afterEach; // What supports jest's tests takes it from there.
+globalThis.afterEach = afterEach; // The support of jest's tests takes it from there.
 const { connect } = require('../support/client.js');
 const { RedisServer } = require('../support/redis-server.js');
 const { sign } = require('../support/token.js');

@@ -9,7 +9,7 @@ import { build } from './build.mjs';
 import { Page } from './page.mjs';
 import { VERSIONS } from './versions.mjs';
 
-globalThis.afterEach = afterEach; // What supports jest's tests takes it from there.
+globalThis.afterEach = afterEach; // The support of jest's tests takes it from there.
 const { closeAfterwards } = (await import('../support/cleanup.js')).default;
 const { startRedis } = (await import('../support/redis.js')).default;
 const { SECRET, sign } = (await import('../support/token.js')).default;

@@ -8,7 +8,7 @@ import { root } from '../../scripts/run.mjs';
 import { build } from './build.mjs';
 import { VERSIONS } from './versions.mjs';
 
-globalThis.afterEach = afterEach; // What supports jest's tests takes it from there.
+globalThis.afterEach = afterEach; // The support of jest's tests takes it from there.
 const { closeAfterwards } = (await import('../support/cleanup.js')).default;
 const { Inbox } = (await import('../support/client.js')).default;
 const { startRedis } = (await import('../support/redis.js')).default;

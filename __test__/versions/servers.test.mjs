@@ -5,7 +5,7 @@ import { root } from '../../scripts/run.mjs';
 import { build } from './build.mjs';
 import { VERSIONS } from './versions.mjs';
 
-globalThis.afterEach = afterEach; // What supports jest's tests takes it from there.
+globalThis.afterEach = afterEach; // The support of jest's tests takes it from there.
 const { startRedis } = (await import('../support/redis.js')).default;
 const { Peer } = await import('./peer.mjs');
 const { exchange } = await import('./traffic.mjs');

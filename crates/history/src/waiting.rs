@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::position::Position;
 
-/// Most bytes and messages that wait. What is more is read from the store as well.
+/// Most bytes and messages that wait. Those beyond are read from the store as well.
 pub(crate) const MAX_WAITING: (usize, usize) = (256 << 10, 1024);
 /// Bytes of a message that waits, beside its payload.
 pub(crate) const WAITING: usize = 64;

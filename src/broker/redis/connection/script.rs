@@ -21,7 +21,7 @@ use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::wire::resp;
 use crate::broker::redis::wire::text;
 
-/// The log is trimmed with each so manieth message, for that is the dearest part. What is beyond its size meanwhile is not read.
+/// The log is trimmed with each so manieth message, for that is the dearest part. Messages beyond its size are not read meanwhile.
 const TRIM: u32 = 8;
 /// Up to this size it is trimmed exactly. Beyond, Redis drops whole nodes of the stream, which is cheaper.
 const EXACT: u32 = 1000;

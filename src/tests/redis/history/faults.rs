@@ -276,7 +276,7 @@ fn a_lost_link_makes_one_gap_with_histories_too() {
         server.broker("the link to be lost", |status| status.state == State::Down);
         tap.open();
         server.broker("a gap", |status| status.gap.is_some());
-        // Whatever else is told comes before the answer to this.
+        // All other news comes before the answer to this.
         server.tell("user 0", "x");
         assert_eq!(server.gaps(), []);
         assert_eq!(server.engine.stats().broker.counts.gaps, round);
