@@ -632,7 +632,7 @@ export type HandshakeHeaders =
   | Readonly<Record<string, string | readonly string[]>>
   | Iterable<readonly [name: string, value: string]>;
 
-/** Why an upgrade was refused. */
+/** The refusal of an upgrade. */
 export interface Refusal {
   /** See {@link ErrorCode}; or the application's own code, of an {@link UpgradeRefusal}. */
   code: ErrorCode | (string & {});
@@ -1440,7 +1440,7 @@ export interface HistoryMessage {
 }
 
 /**
- * Why messages are missing, or may be:
+ * The reason that messages are missing, or may be:
  *
  * - `'failover'`: Redis restarted, or a replica took its place, and may have lost messages that it had acknowledged, or the whole
  *   history, where this server knew no message of it.
@@ -1714,7 +1714,7 @@ export interface BrokerStatus {
   state: BrokerState;
   /** Since when, in Unix milliseconds. */
   since: number;
-  /** Why it isn't up. */
+  /** The reason, if it isn't up. */
   error?: WebSocketError;
   /**
    * The beginning of a gap. It is given when a lost link is back, or when a connection that was opened unconfirmed gets
@@ -1821,7 +1821,7 @@ export interface BrokerStats {
   state: BrokerState;
   /** Since when, in Unix milliseconds. */
   since: number;
-  /** Why it isn't up; `null` if it is. */
+  /** The code of the reason; `null` if it is up. */
   code: ErrorCode | null;
   /** The reason in words; `null` if it is up. */
   reason: string | null;

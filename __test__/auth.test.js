@@ -302,7 +302,7 @@ describe('auth.authenticate', () => {
   ])('that answers with %s gets 500 and an error event', async (what, identity) => {
     const context = await asking(() => identity);
     const failed = nextError(context.manager);
-    // What can't even be looked at for a `then` counts as thrown.
+    // A value that can't be looked at for a `then` counts as thrown.
     const code = what === 'a revoked proxy' ? 'ERR_AUTH_FAILED' : 'ERR_INVALID_IDENTITY';
     expect(await context.refused()).toMatchObject({ status: 500, body: { code } });
     expect(await failed).toMatchObject({ code, cause: expect.anything() });

@@ -14,7 +14,7 @@ async function fill(connection, bytes) {
   }
 }
 
-/** Whether the connection is among the open ones, whoever is asked. */
+/** True if the connection is among the open ones, whoever is asked. */
 function isListed(manager, connection) {
   const { connections } = manager;
   const answers = [

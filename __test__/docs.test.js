@@ -20,7 +20,7 @@ const interfaces = new Map(
 
 const textOf = (comment) => ts.getTextOfJSDocComment(comment) ?? '';
 
-/** What the doc comment of a node says: its text, and its tags by name. */
+/** The doc comment of a node: its text, and its tags by name. */
 function docOf(node) {
   const [doc] = node.jsDoc ?? [];
   const tags = new Map((doc?.tags ?? []).map((tag) => [tag.tagName.text, textOf(tag.comment)]));
@@ -71,7 +71,7 @@ function constantOf(name) {
   );
 }
 
-/** What the class inherits from EventEmitter as it is. */
+/** Methods that the class inherits from EventEmitter as they are. */
 const EMITTER = ['on', 'addListener', 'off', 'removeListener'];
 
 const options = optionsOf(interfaces.get('WebSocketManagerOptions'));
@@ -221,7 +221,7 @@ describe('index.d.ts', () => {
 const root = join(__dirname, '..');
 const FENCED = /^```.*\n[\s\S]*?^```$/gm;
 
-/** What is in backticks. */
+/** The texts in backticks. */
 const quoted = (text) => [...text.matchAll(/`([^`]+)`/g)].map(([, each]) => each);
 
 /** A README: its headings, code blocks, and tables as rows of cells, each with the heading that it is under. */

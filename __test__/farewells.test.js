@@ -12,7 +12,7 @@ const CLIENTS = 30;
 /** A text frame with `question`, masked with zeros. */
 const QUESTION = Buffer.concat([Buffer.from([0x81, 0x88, 0, 0, 0, 0]), Buffer.from('question')]);
 
-/** How many of some clients that ask and close at once are answered. */
+/** The number of clients that are answered, of some that ask and close at once. */
 async function answered(url, options = {}) {
   let count = 0;
   for (let i = 0; i < CLIENTS; i += 1) {

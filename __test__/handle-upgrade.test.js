@@ -254,7 +254,7 @@ describe('handleUpgrade', () => {
     expect(await refusal).toMatchObject({ status: 503, body: { code: 'ERR_SHUTTING_DOWN' } });
     expect(await client.ended).toMatch(/^HTTP\/1\.1 503 .*ERR_SHUTTING_DOWN/s);
     await closed;
-    // Also once that is done; what is no upgrade is left alone.
+    // Also once that is done; plain requests are left alone.
     await expect(waiting[0]()).rejects.toMatchObject({ code: 'ERR_CLOSED' });
     const late = new RawClient({ port, host: '127.0.0.1' });
     late.write(upgradeRequest('/mine'));

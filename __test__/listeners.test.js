@@ -197,7 +197,7 @@ describe('interest', () => {
     const pass = async (text) => {
       client.send(text);
       await client.ping();
-      // What was read before the pong is in the queue: a turn of the loop brings it.
+      // Messages read before the pong are in the queue: a turn of the loop brings them.
       const other = await open();
       const gone = once(manager, 'disconnect');
       other.close();
@@ -286,7 +286,7 @@ describe('events', () => {
     });
     await storage.run('client', () => visit(url));
     await gone;
-    // Where contexts are frames (Node 24), jest gives each upgrade one, in which the storage has no value.
+    // Jest gives each upgrade a context where those are frames (Node 24); the storage has no value in it.
     const own = process.versions.node.split('.')[0] < 24 ? 'construction' : undefined;
     expect(stores).toEqual([own, own, own]);
   });

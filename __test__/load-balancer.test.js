@@ -15,7 +15,7 @@ async function start(name, env) {
   return { name, port: Number(await line()), kill: (signal) => child.kill(signal), exit };
 }
 
-/** What a browser is for a load balancer: an address, and a cookie, once there is one. */
+/** A browser, as a load balancer sees it: an address, and a cookie, once there is one. */
 class Browser {
   #balancer;
   #address;

@@ -131,7 +131,7 @@ describe.each(Object.entries(KINDS))('on a server of %s', (_kind, { make, scheme
       expect(await client.said('GET /api/websocket.')).toContain(`X-Upgrade: ${upgrade}\r\n`);
       ask('POST', 'a=1');
       await client.said('POST /api/websocket.');
-      // What others make of it is their business elsewhere, not here.
+      // Others may make of it what they like elsewhere, not here.
       const heard = [];
       server.on('upgrade', (req, socket) => {
         heard.push(req.url);

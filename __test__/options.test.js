@@ -231,7 +231,7 @@ function withOption(path, value, { alone = false } = {}) {
 
 const server = http.createServer();
 
-/** What the constructor throws. */
+/** The constructor's error. */
 function thrownBy(options) {
   try {
     new WebSocketManager(server, options);

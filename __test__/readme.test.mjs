@@ -17,7 +17,7 @@ import { blocks, Shell, section } from './support/readme.mjs';
 /** Of nginx and the servers, as the README has them. */
 const PORTS = [3000, 3001, 3002];
 
-/** Whether nobody listens on a port; with 0, which one is free. */
+/** The port, if nobody listens on it; with 0, a free one. */
 async function freePort(port) {
   const server = createServer();
   const listening = new Promise((resolve, reject) =>
@@ -67,7 +67,7 @@ before(async () => {
     mode: 0o600,
   });
   const env = { ...process.env, npm_config_userconfig: npmrc, npm_config_cache: join(folder, 'cache') };
-  // What `npm run` sets is for its own package.
+  // The variables of `npm run` are for its own package.
   for (const name of Object.keys(env))
     if (/^npm_(package|lifecycle|config_local)/.test(name)) delete env[name];
   mkdirSync(join(folder, 'home'));

@@ -246,7 +246,7 @@ describe('while Redis is away', () => {
     const sends = [one.manager.sendToUser('ada', '1'), one.manager.broadcast('2')];
     const strictly = one.manager.sendToUser('ada', '3', strict);
     const published = one.manager.publish('orders', 4);
-    // What is late was written.
+    // The late messages were written.
     await degraded;
     const down = one.statuses.down();
     await redis.kill();

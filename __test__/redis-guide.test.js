@@ -52,7 +52,7 @@ describe("servers of the guide, and ours with routing 'shared'", () => {
       await another.connect('user=ada'),
     ];
     const delivery = await ours.manager.sendToUser('ada', { text: 'ä"\n', list: [1, null] });
-    // How many servers listen says nothing about the user.
+    // The number of listening servers says nothing about the user.
     expect(delivery).toEqual({ status: 'published', nodes: null, local: 1, position: null });
     await ours.manager.sendToUser('ada', '[1,  2]');
     await ours.manager.sendToUser('ada', 'no JSON');

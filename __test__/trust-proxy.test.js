@@ -11,7 +11,7 @@ const { closeAfterwards } = require('./support/cleanup');
 const { connect } = require('./support/client');
 const { host, listening, manage } = require('./support/host');
 
-/** What a client says that wants to be somebody else, and what a proxy adds to it. */
+/** Headers of a client that wants to be somebody else, with a proxy's additions. */
 const headers = {
   'X-Forwarded-For': '198.51.100.7, 192.0.2.1',
   Forwarded: 'for=198.51.100.8, for="[2001:db8::1]:80"',

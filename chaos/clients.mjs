@@ -19,7 +19,7 @@ const AT_ONCE = 50;
 const VISITORS = 20;
 const VISIT_MS = [50, 2500];
 const AWAY_MS = [0, 500];
-/** How long the last message of each stream may take. */
+/** The last message of each stream may take so long. */
 const PATIENCE_MS = 10_000;
 
 /** Clients look so often for a server that was killed. */

@@ -1,7 +1,7 @@
-// What is done to Redis and to the network before it. Each answers when Redis is back for those who look for it.
+// Faults of Redis and of the network before it. Each answers when Redis is back for those who look for it.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** What a subscriber's output buffer may hold, as Redis comes; and so little that a burst overruns it. */
+/** The limit of a subscriber's output buffer, as Redis comes; and so little that a burst overruns it. */
 const ROOMY = 'pubsub 33554432 8388608 60';
 const NARROW = 'pubsub 262144 0 0';
 /** A message of 16 KiB for nobody, so often, in one go: Redis writes none before it has them all. */
@@ -9,7 +9,7 @@ const BURST = `
   local noise = '{"userId":"nobody","data":"' .. string.rep('x', 16384) .. '"}'
   for i = 1, tonumber(ARGV[1]) do redis.call('PUBLISH', 'actory:messages', noise) end`;
 
-/** What servers are called in the table. */
+/** The servers' names in the table. */
 export const SERVERS = ['one', 'two'];
 
 /** The taps of those servers that a fault of the network is for: one of them, or both. */

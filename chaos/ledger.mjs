@@ -1,8 +1,8 @@
-// What was sent, what came, and what was said about the difference.
+// Messages sent, messages come, and words about the difference.
 import { forEachRow } from './log.mjs';
 import { parsePosition } from './positions.mjs';
 
-/** What the promise of a message said. `REFUSED`: nobody got it. */
+/** The word of a message's promise. `REFUSED`: nobody got it. */
 export const Status = { PENDING: 0, PUBLISHED: 1, LOCAL: 2, UNCERTAIN: 3, REFUSED: 4 };
 /** `KEPT`: in a history; `FLEETING`: in none; `KEYED`: in one, and sent until it is known to be there. */
 export const Kind = { PLAIN: 0, KEPT: 1, FLEETING: 2, KEYED: 3, RELAYED: 4 };
@@ -163,8 +163,8 @@ export class Ledger {
   }
 
   /**
-   * An error frame doesn't say which message it is about, but they come in the order of the messages: whatever went wrong
-   * with one takes a frame of its own that came in time.
+   * An error frame doesn't say which message it is about, but they come in the order of the messages: each fault
+   * of one takes a frame of its own that came in time.
    */
   #settleRelayed(stream, messages) {
     let told = this.#refusals.get(this.#plan.sender(stream)) ?? [];

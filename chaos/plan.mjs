@@ -1,9 +1,9 @@
-// Who is connected where, and who is sent what: all processes of the run work it out from the same few numbers.
+// The plan of connections and messages: all processes of the run work it out from the same few numbers.
 
 /** Users that share a room. */
 const USERS_PER_ROOM = 10;
 
-/** Where a stream of numbered messages comes from: each server's own calls, and the relay of what a client says. */
+/** The sources of streams of numbered messages: each server's own calls, and the relay of what a client says. */
 const SOURCES = ['one', 'two', 'relay'];
 const RELAY = 2;
 

@@ -1,4 +1,4 @@
-// What came of the run: a row per fault, and what broke a promise.
+// The result of the run: a row per fault, and the broken promises.
 /** A message that is sent so shortly before the next fault may meet it. */
 const MARGIN_MS = 500;
 /** A link that looks alive and is dead is found within so long. */
@@ -12,7 +12,7 @@ export class Report {
   #rules;
   #counts;
   #stalls;
-  /** What broke a promise, in words. */
+  /** The broken promises, in words. */
   violations = [];
 
   /**
@@ -75,7 +75,7 @@ export class Report {
     return this.#faults.findLast(({ start }) => start <= time) ?? this.#faults[0];
   }
 
-  /** Whether it was sent while all was well, and didn't arrive as if all were. */
+  /** True if it was sent while all was well, and didn't arrive as if all were. */
   #isLate(outcome, { at, arrived }, { back, end }) {
     const isCalm = at >= back + this.#rules.backMs && at <= end - MARGIN_MS;
     if (!isCalm || (outcome === 'delivered' && arrived - at <= this.#rules.backMs)) return false;

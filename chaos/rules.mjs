@@ -2,7 +2,7 @@
 import { Status } from './ledger.mjs';
 
 /**
- * What may become of a message for one of its recipients. It arrived, or somebody said that it might not: its promise
+ * Fates that a message may have with one of its recipients. It arrived, or somebody said that it might not: its promise
  * (`local`, `uncertain`, `refused`), the error frame of a relayed one (`uncertain`), or the recipient's server (`gap`).
  */
 const REPORTED = ['local', 'uncertain', 'refused', 'gap'];

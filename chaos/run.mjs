@@ -22,7 +22,7 @@ import { Stage } from './stage.mjs';
 
 /** Without a fault: before the first one, and after each. */
 const CALM_MS = [1800, 2200];
-/** How long a server may take to find out that a link is dead, before the run goes on without. */
+/** A server may take so long to find out that a link is dead, before the run goes on without. */
 const FOUND_MS = 7000;
 const LIMIT_MS = 60_000 + deck.length * 15_000;
 
@@ -33,7 +33,7 @@ const { failures } = stage;
 /** When a server has found out that all its links are dead, in Unix milliseconds. */
 function foundBy({ worker }) {
   const found = new Promise((resolve) => {
-    // Where the network works again, a link is back before the last one is found dead.
+    // A link is back before the last one is found dead if the network works again.
     let left = redisOptions.connections;
     worker.on('broker', function look({ at, state, gapSince }) {
       if (gapSince !== undefined) left -= 1;
@@ -59,7 +59,7 @@ async function strike(name) {
   return { name, detail, reasons: REASONS[name] ?? [], start, back, over: Date.now(), found: times };
 }
 
-/** What a server says of itself at the end. */
+/** Checks a server's own figures at the end. */
 function check(number, { connections: open, closed, broker }) {
   const expected = plan.devices.filter(({ server }) => server === number).length;
   if (open !== expected) {

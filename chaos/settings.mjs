@@ -1,4 +1,4 @@
-// What the command line says, and what the seed deals.
+// The settings of the command line, and those that the seed deals.
 import { parseArgs } from 'node:util';
 import { FAULTS } from './faults.mjs';
 import { HISTORY_FAULTS } from './history-faults.mjs';
@@ -32,7 +32,7 @@ export const faults = history ? { ...FAULTS, ...HISTORY_FAULTS } : FAULTS;
 /** The names of the faults, in their order: each once, before one comes again. */
 export const deck = deal(Number(values.faults ?? (short ? 6 : history ? 40 : 30)));
 
-/** How the servers use Redis in this run. */
+/** The servers' use of Redis in this run. */
 export const redisOptions = {
   routing: random.choice(history ? ['user'] : ['user', 'user', 'shared']),
   connections: random.choice([1, 1, 2, 3]),

@@ -14,7 +14,7 @@ import { Worker } from './worker.mjs';
 export class Stage {
   #opened = [];
   #dir;
-  /** What went wrong, in words. */
+  /** The failures, in words. */
   failures = [];
 
   async open() {

@@ -1,4 +1,4 @@
-// When the machine itself stood still: whoever is late then is not to blame.
+// Times in which the machine itself stood still: nobody who is late then is to blame.
 
 const LOOK_MS = 50;
 /** This process was not run for longer than that. */
@@ -19,7 +19,7 @@ export class Stalls {
     return this;
   }
 
-  /** Whether there was one between these times, in Unix milliseconds. */
+  /** True if there was one between these times, in Unix milliseconds. */
   within(from, to) {
     return this.#periods.some(({ since, until }) => since <= to && until >= from);
   }

@@ -28,7 +28,7 @@ class ConnectionManager {
 
   get(id) {
     if (typeof id !== 'string') throw invalidArg('id', 'a string', id);
-    // The public id ends in the addon's number; what comes before names the server, and is compared as a whole.
+    // The public id ends in the addon's number; the part before names the server, and is compared as a whole.
     const number = Number(id.slice(id.lastIndexOf('-') + 1));
     if (!Number.isSafeInteger(number) || number < 1) return undefined;
     const connection = this.#directory.get(number);

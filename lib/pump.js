@@ -135,7 +135,7 @@ class Pump {
         count += 1;
         const units = batch[0];
         const at = (next - 1) * UNITS;
-        // Ticks and microtasks have contexts of their own, and run outside: what a tick throws has to reach Node with its
+        // Ticks and microtasks have contexts of their own, and run outside: the error of a tick has to reach Node with its
         // stack of contexts as it is at that moment.
         context.runInAsyncScope(
           dispatch,

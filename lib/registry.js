@@ -14,7 +14,7 @@ const VERSION = 4;
  * - `managers`: name -> WebSocketManager, from construction until closed
  * - `claimed`: sockets that a manager has taken
  * - `warned`: codes of warnings that were given
- * - `ending`: what ends the process
+ * - `ending`: the `Ending` of the process
  */
 function registry() {
   const found = globalThis[KEY];

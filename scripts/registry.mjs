@@ -14,7 +14,7 @@ import { root } from './run.mjs';
 const PORT = 4873;
 
 /**
- * When everything here was published: what npm gives as the time of all files in a tarball. Package managers that leave out what was
+ * The time at which everything here was published: npm's for all files in a tarball. Package managers that leave out what was
  * published lately need a time, and mean other people's packages.
  */
 const PUBLISHED = '1985-10-26T08:15:00.000Z';

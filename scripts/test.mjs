@@ -29,7 +29,7 @@ const fuzzTargets = ['--manifest-path', 'fuzz/Cargo.toml'];
 const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
 
 /**
- * In this order: what fails fast comes first. One after the other, for several of them watch the clock and would
+ * In this order: fast failures come first. One after the other, for several of them watch the clock and would
  * not do with half a machine. Those with `tests` count each test, the others count as one.
  */
 const checks = [

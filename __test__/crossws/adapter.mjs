@@ -64,7 +64,7 @@ class ActoryPeer extends Peer {
   }
 }
 
-/** What crossws shows as `peer.websocket`. */
+/** The `peer.websocket` of crossws. */
 const websocketOf = (connection) => ({
   get readyState() {
     return connection.isOpen ? 1 : 3;

@@ -1,4 +1,4 @@
-// What crossws promises of an adapter, asked of the one over this package (adapter.mjs).
+// The promises of crossws about adapters, asked of the one over this package (adapter.mjs).
 //
 // Never: permessage-deflate, which this package doesn't speak.
 

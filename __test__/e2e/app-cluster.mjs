@@ -11,7 +11,7 @@ export class AppCluster {
   #app;
   #redis;
   #nginx;
-  /** Where each server listens, by its name. */
+  /** The port of each server, by its name. */
   ports = {};
   /** The running servers, by their names. */
   servers = {};

@@ -16,7 +16,7 @@ const END_MS = 10_000;
 /** All that it takes to use the package: neither cargo nor rustc, nor any other compiler. */
 const TOOLS = ['node', 'npm', 'npx', 'sh'];
 
-/** How npm reaches its registry; nothing else of what a developer of this repository has set. */
+/** npm's way to its registry; nothing else that a developer of this repository has set. */
 const ofNpm = Object.entries(process.env).filter(([name]) =>
   /^(npm_config_(registry|cafile|.*proxy)|(https?|no)_proxy|NODE_EXTRA_CA_CERTS)$/i.test(name),
 );

@@ -35,7 +35,7 @@ const isOn = (page, server) => page.locator('#server', { hasText: `Server ${serv
 const personOn = (page, name, server) => person(page, name).filter({ hasText: `server ${server}` });
 const redisIs = (page, words) => page.locator('#broker', { hasText: words }).waitFor();
 
-/** Whether there is a process of this id. */
+/** True if there is a process of this id. */
 function isAlive(pid) {
   try {
     process.kill(pid, 0);

@@ -122,7 +122,7 @@ const arrivalOf = (page, text) =>
 test('messages keep flowing while Node’s thread is blocked', async () => {
   const arrival = arrivalOf(grace, 'Still here?');
   const answer = arrivalOf(ada, 'Still here.');
-  // Where the test fails before it gets to them, they fail with it.
+  // They fail with the test if it fails before it gets to them.
   for (const promise of [arrival, answer]) promise.catch(() => {});
   await ada.getByRole('button', { name: /^Block Node/ }).click();
   await grace.locator('html[data-blocked]').waitFor();

@@ -1,4 +1,4 @@
-// What a person does and sees on the page of the Actory app.
+// The page of the Actory app, as a person uses it.
 
 /** Signs in through the form, and waits until the page is connected. */
 export async function signIn(page, name) {

@@ -25,7 +25,7 @@ import { openPage, startBrowser } from './stage.mjs';
 
 const { freePort } = redisServer;
 
-/** What the issue asks of an echo while Node is blocked. */
+/** An echo may take so long while Node is blocked. */
 const ECHO_MS = 50;
 /** The example renders its slow page so long. */
 const RENDER_MS = 2000;

@@ -109,7 +109,7 @@ async function inBox(name, app, server, use) {
   }
 }
 
-/** What every app has to do, wherever it was built. */
+/** Every app has to do this, wherever it was built. */
 async function check(url, program, edgePaths) {
   const bearer = await (await fetch(`${url}/token`)).text();
   const socket = new WebSocket(`${url.replace('http', 'ws')}/api/websocket`, ['bearer', bearer]);
@@ -190,7 +190,7 @@ test('the Dockerfile of the example makes a server that ends in order', async ()
   const ignored = (await readFile(join(source, '.dockerignore'), 'utf8')).trim().split('\n');
   assert.ok(ignored.includes('node_modules') && ignored.includes('.next'));
 
-  // What Docker would do, each stage a folder.
+  // Docker's work, each stage a folder.
   const stages = [];
   let command;
   for (const line of (await readFile(join(source, 'Dockerfile'), 'utf8')).split('\n')) {

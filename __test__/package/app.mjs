@@ -11,7 +11,7 @@ import { start } from '../../scripts/registry.mjs';
 
 const execute = promisify(execFile);
 
-/** What a user may do first with the package: each program prints `echoed`, and ends by itself. */
+/** A user's first steps with the package: each program prints `echoed`, and ends by itself. */
 export const programs = ['require.cjs', 'import.mjs', 'worker.cjs'];
 
 /** The environment without a `PATH`: no compiler, and nothing else either, is found. */

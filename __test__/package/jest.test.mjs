@@ -1,4 +1,4 @@
-// What meets Node itself, in the versions that are supported beside the one that runs all tests.
+// The tests that meet Node itself, in the versions that are supported beside the one that runs all tests.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';

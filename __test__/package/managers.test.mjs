@@ -42,7 +42,7 @@ function application(name) {
     const env = {
       ...Object.fromEntries(clean),
       PATH: [dirname(process.execPath), process.env.PATH].join(delimiter),
-      // What was installed from here is nothing for the caches of this machine.
+      // Packages installed from here are nothing for the caches of this machine.
       YARN_CACHE_FOLDER: join(home, 'cache'),
       YARN_ENABLE_GLOBAL_CACHE: 'false',
       YARN_ENABLE_TELEMETRY: 'false',

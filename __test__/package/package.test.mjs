@@ -260,7 +260,7 @@ describe('the release workflow', () => {
       npm_config_userconfig: join(runner, '.npmrc'),
       npm_config_registry: registry.url,
       npm_config_dry_run: 'true',
-      // Whatever this test was started with.
+      // This test may have another one.
       npm_config_loglevel: 'notice',
     };
     const step = workflow.split('run: |\n').at(-1);

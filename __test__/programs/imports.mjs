@@ -14,7 +14,7 @@ assert.equal(required.getWebSocketManager, getWebSocketManager);
 assert.equal(CloseCode.SLOW_CONSUMER, 4004);
 assert.equal(ErrorCode.ERR_CLOSED, 'ERR_CLOSED');
 
-// What a browser gets is the same.
+// A browser gets the same.
 assert.deepEqual(browser.CloseCode, CloseCode);
 for (let code = 0; code < 5100; code += 1)
   for (const opened of [undefined, true, false])

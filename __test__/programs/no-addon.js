@@ -1,6 +1,6 @@
 'use strict';
 
-// What loading the package says where there is no addon.
+// The error of loading the package where there is no addon.
 
 const assert = require('node:assert');
 const Module = require('node:module');

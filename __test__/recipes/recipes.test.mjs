@@ -50,7 +50,7 @@ async function statusOfUpgrade(url) {
   return response.statusCode;
 }
 
-/** What every server of the recipes does. */
+/** Every server of the recipes does this. */
 async function tryOut({ child, exit, url }, options) {
   const hello = async () => (await fetch(url)).text();
   const client = await connect(`${url.replace('http', 'ws')}/api/websocket`, options);

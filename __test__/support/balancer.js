@@ -47,7 +47,7 @@ async function configure({ file, listen }, port, servers) {
 async function startBalancer(name, servers) {
   const balancer = BALANCERS[name];
   const folder = await mkdtemp(join(tmpdir(), `actory-${name}-`));
-  // Where root starts nginx, its workers are someone else, and have to get at their folders in there.
+  // The workers of an nginx that root starts are someone else, and have to get at their folders in there.
   await chmod(folder, 0o711);
   const port = await freePort();
   await writeFile(join(folder, balancer.file), await configure(balancer, port, servers));

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What a test opened, to be closed after it. */
+/** Closers of all that a test opened. */
 const opened = [];
 
 afterEach(async () => {

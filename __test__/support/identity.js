@@ -1,6 +1,6 @@
 'use strict';
 
-/** Who a client is, and where, it says itself: `?user=ada&room=tea`. */
+/** A client says itself who it is, and where: `?user=ada&room=tea`. */
 const byQuery = {
   authenticate({ url }) {
     const query = new URL(url, 'http://localhost').searchParams;

@@ -30,7 +30,7 @@ function run(command, args, env = process.env) {
     },
     /** Writes a line to its standard input. */
     say: (text) => child.stdin.write(`${text}\n`),
-    /** How it ended, and what it complained of. */
+    /** Its end, and its complaints. */
     exit,
   };
 }

@@ -23,7 +23,7 @@ export function blocks(text) {
 }
 
 /**
- * A bash that is handed one block after another, as if they were typed into one terminal. What runs in its background ends
+ * A bash that is handed one block after another, as if they were typed into one terminal. Its background jobs end
  * with it, and it ends with this process.
  */
 export class Shell {
@@ -48,7 +48,7 @@ export class Shell {
         this.#said.emit('line');
       });
     }
-    // A pipe of their own: what runs in the background may print half a line in between, as Redis does at SIGTERM.
+    // A pipe of their own: a background job may print half a line in between, as Redis does at SIGTERM.
     createInterface(marks).on('line', (mark) => this.#waiting.get(mark)?.());
     this.#ended = new Promise((resolve) => this.#bash.on('close', resolve));
     this.#bash.stdin.on('error', () => {}); // It has ended, which run() tells.

@@ -113,7 +113,7 @@ class RedisServer {
     return stdout.trimEnd();
   }
 
-  /** How many subscribers a channel has. */
+  /** The number of a channel's subscribers. */
   async subscribers(channel) {
     return Number((await this.command('PUBSUB', 'NUMSUB', channel)).split('\n')[1]);
   }

@@ -12,7 +12,7 @@ function pass(ms) {
 }
 
 /**
- * What `process.emitWarning` is given until the end of the test: a list that grows. The second in which the process is not
+ * The warnings of `process.emitWarning` until the end of the test: a list that grows. The second in which the process is not
  * warned again is over.
  */
 function warnings() {

@@ -21,7 +21,7 @@ const plain = formats.find(({ format }) => format === 1);
 const bytesOf = ({ payload, payloadHex }) =>
   Buffer.from(payload ?? payloadHex, payload === undefined ? 'hex' : 'utf8');
 
-/** Who asks, and by which number, is not the file's. */
+/** The question's number and asker are not the file's. */
 const ASKER = /"id":\d+,"node":"([\w-]{12})"/;
 
 /** Has one of two servers write an envelope: `user` with that routing, or `shared`. */

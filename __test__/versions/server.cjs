@@ -13,7 +13,7 @@ let manager;
 let sending = false;
 let number = 0;
 
-/** What the manager's own methods don't do. */
+/** Tasks beyond the manager's own methods. */
 const tasks = {
   /** Answers each message as the README's ten minutes do: it is for another user. */
   serveReadme() {

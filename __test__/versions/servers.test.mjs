@@ -163,7 +163,7 @@ for (const { name, hash } of VERSIONS) {
     for (let round = 0; round < 3; round += 1) {
       const old = await startOld();
       const far = await old.connect('user=ada');
-      // All that is sent from here on has to reach it; what was under way may.
+      // All messages from here on have to reach it; those under way may.
       const from = (await reached()) + 1;
       await eventually(async () => (await reached()) > from + 200);
       const until = await reached();

@@ -93,7 +93,7 @@ export async function exchange(servers, { routing = 'user' } = {}) {
     }
   });
   const [deliveries] = await Promise.all([Promise.all(streams.map((stream) => stream.sendAll())), ...taken]);
-  // Whatever came twice would come before these.
+  // A message that came twice would come before these.
   await Promise.all(streams.map((stream) => stream.send(-1)));
   for (const receiver of receivers) {
     const mine = streams.filter((stream) => stream.isFor(receiver));

@@ -7,11 +7,11 @@ const ALL = ['actory', 'floor', 'ws', 'uws'];
 const OWN = ['actory', 'floor'];
 const SHARED = { server: '0,1', generator: '0,1' };
 
-/** How many attack at once. */
+/** Numbers of attackers at once. */
 export const ATTACKERS = [1, 64, 256, 1000];
 /** Of so many attackers the targets are. */
 export const JUDGED = 256;
-/** Where messages go. */
+/** The ways of messages. */
 export const WAYS = ['alone', 'redis'];
 
 const inRooms = (count) => ['--path', `/api/websocket?user={n}&rooms=${count}`];

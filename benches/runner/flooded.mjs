@@ -6,7 +6,7 @@ const START_MS = 60_000;
 const RUN_MS = 200_000;
 /** The longest that a flood lasts beyond the measurement, if nobody ends it. */
 const BEYOND_S = 60;
-/** How much the attackers stand back for the others on their cores. */
+/** The attackers stand back so much for the others on their cores. */
 const NICE = '5';
 
 /** One run of each server, one after the other: `[server, report or { error }]`. */

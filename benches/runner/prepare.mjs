@@ -1,4 +1,4 @@
-// What has to be there before the first run: the generator, the other servers, and this package, built for release.
+// The requirements of the first run: the generator, the other servers, and this package, built for release.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -33,7 +33,7 @@ export function prepare(works, servers, anyBuild) {
     load: bin('load'),
     versions: versions(),
     build,
-    // What the guide's server imports is installed in the root. `ws` looks here too for bufferutil, which makes it faster.
+    // The imports of the guide's server are installed in the root. `ws` looks here too for bufferutil, which makes it faster.
     env: { guide: { NODE_PATH: join(benches, 'node_modules') } },
     servers: {
       floor: [bin('floor')],
@@ -53,7 +53,7 @@ function run(command, args, cwd) {
   if (status !== 0) throw new Error(`${command} ${args[0]} failed${error ? `: ${error.message}` : ''}`);
 }
 
-/** Whether the other servers are here, in the versions that the lock names. */
+/** True if the other servers are here, in the versions that the lock names. */
 function isInstalled() {
   const changed = (...path) =>
     statSync(join(benches, ...path), { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;

@@ -15,7 +15,7 @@ export function endAll() {
   for (const child of children) child.kill('SIGKILL');
 }
 
-/** How a server is started; Node takes the work's own flags first. */
+/** The command of a server; Node takes the work's own flags first. */
 function command(tools, work, server) {
   const [program, ...rest] = tools.servers[server];
   return program === process.execPath ? [program, ...(work.node ?? []), ...rest] : [program, ...rest];
@@ -88,7 +88,7 @@ export async function measureEach(tools, work, servers, times) {
 
 /**
  * One run of each server, all at once: they take turns, forwards and backwards, so that a machine whose speed
- * drifts from one second to the next is equally fast for all. Who is not driven sleeps.
+ * drifts from one second to the next is equally fast for all. A server that is not driven sleeps.
  */
 export async function measureInTurns(tools, work, servers, { seconds, warmup }) {
   const turnS = work.turnS ?? WINDOW_S;
@@ -101,7 +101,7 @@ export async function measureInTurns(tools, work, servers, { seconds, warmup }) 
       contestants.push(contestant);
       await attempt(contestant, async () => {
         contestant.running = await startServer(tools, work, server);
-        // What JavaScript needs to become fast.
+        // JavaScript needs this to become fast.
         await drive(tools, work, contestant.running, { seconds: Math.max(0.1, turnS / 3), warmup });
         await rest(contestant.running);
       });

@@ -167,7 +167,7 @@ function markdown(heads, rows, texts) {
     .join('\n');
 }
 
-/** What is promised, and whether this run holds it. A target whose figures are missing is left out. */
+/** The targets, and whether this run meets them. A target whose figures are missing is left out. */
 export function targets(works, figures) {
   const of = (work, field) => figures[work]?.actory?.[field];
   const against = (work, other, field) => ratio(figures[work]?.actory, figures[work]?.[other], field);

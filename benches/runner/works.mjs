@@ -1,4 +1,4 @@
-// What is measured: each work says how the server is started, how it is driven, and on which cores.
+// The works: each says how the server is started, how it is driven, and on which cores.
 
 export const SERVERS = ['floor', 'ws', 'uws', 'bun', 'actory', 'guide', 'socketio', 'without'];
 

@@ -44,7 +44,7 @@ export async function collect() {
   gc();
 }
 
-/** What `GET` of a path does: what it answers, or a promise of it. */
+/** The answer to `GET` of each path, or a promise of it. */
 export const routes = {
   '/gc': () => collect().then(() => 'ok'),
   '/block': (query) => {

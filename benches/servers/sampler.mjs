@@ -1,4 +1,4 @@
-// How long a call of the application takes, at regular times, whatever the calls before it do.
+// The time that a call of the application takes, at regular times, whatever the calls before it do.
 const EVERY_MS = 20;
 
 /**

@@ -11,7 +11,7 @@ const app = next({ dev, port });
 await app.prepare(); // also reads the .env files
 const server = createServer(app.getRequestHandler());
 
-// What a page sends goes to all tabs of its user, in Rust. The JWT comes in the cookie that api/session sets.
+// A page's messages go to all tabs of its user, in Rust. The JWT comes in the cookie that api/session sets.
 const manager = new WebSocketManager<{ name: string }>(server, {
   auth: { jwt: { secret: process.env.JWT_SECRET, cookie: 'session' } },
   rejectWith: 'close', // so that a page can tell that it has to sign in

@@ -5,7 +5,7 @@ const MAX_TEXT_CHARS = 2000;
 const MAX_ROOM_CHARS = 32;
 
 /**
- * What the server says goes out in binary frames; what clients say to each other stays in text frames. The relay
+ * The server's messages go out in binary frames; clients' messages to each other stay in text frames. The relay
  * passes on text alone, so no client can pass itself off as the server.
  */
 export const fromServer = (message) => Buffer.from(JSON.stringify(message));

@@ -114,7 +114,7 @@ async function toggle(part) {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'actory-demo-'));
-// Where root starts nginx, its worker is someone else, and has to get at its folders in there.
+// The worker of an nginx that root starts is someone else, and has to get at its folders in there.
 chmodSync(folder, 0o711);
 try {
   const how = await run(await assemble(folder));

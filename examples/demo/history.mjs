@@ -1,7 +1,7 @@
 /** Messages of a room that whoever joins gets to see. */
 const LENGTH = 50;
 
-/** What was said, room by room, oldest first. */
+/** The messages of each room, oldest first. */
 export class History {
   /** Room -> messages. */
   #rooms = new Map();

@@ -61,7 +61,7 @@ export class Part {
         resolve();
       };
       child.on('error', (error) => end(error.message));
-      // What it leaves behind would go on without it, and hold its output open.
+      // Its children would go on without it, and hold its output open.
       child.on('exit', () => kill(child, 'SIGKILL'));
       child.on('close', (code, signal) => end(signal ?? `exit code ${code}`));
     });
@@ -97,7 +97,7 @@ function kill({ pid }, signal) {
   }
 }
 
-/** Whether someone takes connections there. */
+/** True if someone takes connections there. */
 async function isListening(at) {
   const socket = connect(at);
   try {

@@ -3,14 +3,14 @@ import { RedisPubSub } from '@actory/websocket';
 
 const CHANNEL = 'demo:servers';
 
-/** How often a server says who is on it, changed or not. */
+/** A server says so often who is on it, changed or not. */
 const PULSE_MS = 1000;
 
 /** A server that has said nothing for so long is gone, or out of reach. One whose thread is blocked for 2 s is not. */
 const GONE_MS = 3500;
 
 /**
- * What the servers of the demo tell each other: who is on them, and what was said. Messages between clients need none
+ * The news among the servers of the demo: who is on them, and what was said. Messages between clients need none
  * of it: they go through the manager, in Rust.
  *
  * Events: `members` (somebody came or went elsewhere), `missed` (room, messages: what was said elsewhere while it could

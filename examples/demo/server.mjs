@@ -71,7 +71,7 @@ const routes = {
 
   'GET /api/stats': (_req, res) => sendJson(res, 200, manager.stats()),
 
-  /** How many connections there are on all servers together. */
+  /** The number of connections on all servers together. */
   'GET /api/count': async (_req, res) => sendJson(res, 200, await manager.countConnections()),
 
   /** From a route handler to all connections of one user. */
@@ -128,7 +128,7 @@ function sendJson(res, status, body) {
   res.end(JSON.stringify(body));
 }
 
-/** What is served of the package itself. */
+/** The package's own file for browsers. */
 const BROWSER = new URL(import.meta.resolve('@actory/websocket/browser.mjs'));
 
 const files = {

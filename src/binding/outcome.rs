@@ -40,7 +40,7 @@ impl From<Delivery> for NativeDelivery {
 }
 
 impl NativeDelivery {
-    /// Of a message that was published before. Who got it then is not known.
+    /// Of a message that was published before. Its recipients are not known.
     pub(super) fn repeated(position: Option<Position>) -> Self {
         NativeDelivery {
             repeated: Some(true),

@@ -1,4 +1,4 @@
-//! Which topics have a history, and how much of it is kept; what a page of one says.
+//! The topics that have a history, and how much of it is kept; a page of one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -39,7 +39,7 @@ pub struct BrokerStats {
     pub since: u64,
     /// Code of the error for which it isn't up.
     pub code: Option<&'static str>,
-    /// What that error said.
+    /// That error, in words.
     pub reason: Option<String>,
     /// Numbers.
     #[serde(flatten)]

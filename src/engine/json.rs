@@ -8,7 +8,7 @@ use serde_json::Deserializer;
 /// out of stack some thousand levels deeper.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// Why a text is not relayed.
+/// The fault of a refused text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonFault {
     /// It is not JSON.
@@ -20,7 +20,7 @@ pub(super) enum JsonFault {
 /// Checks that a text is JSON, and nested at most [`MAX_DEPTH`] deep.
 ///
 /// # Errors
-/// Why not.
+/// The fault.
 #[inline]
 pub(super) fn check(text: &str) -> Result<(), JsonFault> {
     // As `serde_json::from_str` does it, which the compiler may leave as a call that costs as much as a short text.

@@ -74,8 +74,8 @@ impl Shared {
             let message = format!("the connection is in limits.roomsPerConnection ({limit}) rooms already");
             return Err(Error::new(Code::TooManyRooms, message));
         }
-        // Nobody waits: what this server publishes from here on comes after the subscription in any case, and of what others
-        // publish the broker tells a gap if the confirmation takes long.
+        // Nobody waits: this server's messages come after the subscription from here on in any case, and the broker tells a
+        // gap for those of others if the confirmation takes long.
         drop(self.broker.subscribe(&[Topic::Room(room)]));
         // It may have ended meanwhile, before there was a subscription to drop.
         if !self.registry.has(Topic::Room(room)) {

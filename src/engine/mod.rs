@@ -1,7 +1,7 @@
 //! The engine: sockets in, messages out. It knows nothing of Node.
 //!
 //! [`Engine`] is the façade. A socket comes in through [`Engine::upgrade`] and runs from then on on a worker
-//! thread; what happens comes out of [`Engine::drain`].
+//! thread; its events come out of [`Engine::drain`].
 
 pub mod config;
 mod json;

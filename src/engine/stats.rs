@@ -121,7 +121,7 @@ pub struct ByteStats {
 }
 
 impl Stats {
-    /// Adds the counters up; what is not counted but measured is filled in by the caller.
+    /// Adds the counters up; the caller fills in figures that are measured, not counted.
     pub fn collect<'a>(
         workers: impl Iterator<Item = &'a WorkerCounters> + Clone,
         shared: &SharedCounters,

@@ -258,8 +258,8 @@ impl Attempt {
         };
         // From here on it ends before the socket does, as in a connection.
         let mut registration = registration;
-        // Registered before the client can know that it is connected: whatever is sent to its user from the
-        // moment it sees the connection open reaches it.
+        // Registered before the client can know that it is connected: all messages to its user from the
+        // moment it sees the connection open reach it.
         shared.enroll(&handle, &identity.rooms, deadline).await;
         // The way to the client may be full of answers to earlier requests that it doesn't read.
         match tokio::time::timeout_at(deadline, socket.write_all(&response)).await {

@@ -22,7 +22,7 @@ pub struct BrokerStatus {
     pub state: State,
     /// Since when, in Unix milliseconds.
     pub since: u64,
-    /// Why it isn't up.
+    /// The reason, if it isn't up.
     pub error: Option<Error>,
     /// A link that was lost is back, or a subscription that a connection was accepted without is there: messages
     /// whose publishing, from the call to its answer, touches the time between these, in Unix milliseconds, may not have

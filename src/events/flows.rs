@@ -26,7 +26,7 @@ pub(super) const MAX_MESSAGES: usize = 512;
 const RESERVE_SHARE: usize = 2048;
 /// Bytes that a waiting message counts beyond its payload, so that a flood of empty ones is bounded over all connections too.
 const MESSAGE_OVERHEAD: usize = 64;
-/// Events of a turn, at most: what is answered to all of them goes out in one write. Shorter ones would cost a write for
+/// Events of a turn, at most: the answers to all of them go out in one write. Shorter ones would cost a write for
 /// fewer, so turns get shorter only where a round would last for more batches than this.
 const TURN: usize = 16;
 const ROUND_BATCHES: usize = 4;

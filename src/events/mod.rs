@@ -143,7 +143,7 @@ pub struct Events {
     /// [`Flows::bytes`], to be read without the queue's lock.
     bytes: AtomicUsize,
     limit: usize,
-    /// Locked once for each time that the embedder is woken. Nothing once it has [`Event::Closed`]: what it needs to be woken is
+    /// Locked once for each time that the embedder is woken. Nothing once it has [`Event::Closed`]: the means to wake it are
     /// let go of then, for a test runner counts that as an open handle.
     notify: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
 }
@@ -161,7 +161,7 @@ struct Queue {
     refusals: usize,
     /// Connections that wait to add a message, none of theirs being in the queue: in this order, each once.
     line: VecDeque<Arc<Handle>>,
-    /// Number of the last turn whose events the embedder has dealt with: what it sent in return is in the send queues.
+    /// Number of the last turn whose events the embedder has dealt with: its messages in return are in the send queues.
     settled: u64,
     /// Connections whose beginning is among those events.
     opened: Vec<ConnectionId>,

@@ -16,11 +16,11 @@ use crate::worker::bridge::{Bridge, BridgeId, Signal};
 use crate::worker::handle::Handle;
 use crate::worker::heartbeat::Heartbeat;
 
-/// What Node does for a bridge: it carries bytes when it is told to.
+/// Node's work for a bridge: it carries bytes when it is told to.
 struct Carrier<'a> {
     server: &'a Server,
     bridge: Arc<Bridge>,
-    /// What came out and was not yet looked at.
+    /// Bytes that came out, not yet looked at.
     out: Vec<u8>,
 }
 

@@ -50,7 +50,7 @@ pub(super) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
 }
 
-/// What came from the server.
+/// Input from the server.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Got {
     /// A frame: its first byte and its payload.
@@ -108,7 +108,7 @@ impl Response {
 /// See the module.
 pub(crate) struct Client {
     pub socket: Socket,
-    /// What was read and not yet looked at.
+    /// Bytes read and not yet looked at.
     buffer: Vec<u8>,
     /// A call has failed: a socket tells of a reset only once, to whichever call comes first.
     reset: bool,

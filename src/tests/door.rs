@@ -1,4 +1,4 @@
-//! What a client costs that was refused, or was not let in yet: descriptors, memory and time, all of them bounded.
+//! The cost of a client that was refused, or was not let in yet: descriptors, memory and time, all of them bounded.
 
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
@@ -134,7 +134,7 @@ fn node_is_told_at_once_to_close_a_bridge_of_a_refused_client_that_takes_nothing
     drop(seated);
 }
 
-/// Writes until the other side takes no more for a while. How many bytes went out.
+/// Writes until the other side takes no more for a while. Answers the number of bytes that went out.
 fn flood(mut socket: Socket) -> usize {
     socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut sent = 0;
@@ -148,7 +148,7 @@ fn flood(mut socket: Socket) -> usize {
     sent
 }
 
-/// What the kernel keeps of a Unix-domain socket, and some.
+/// The kernel's buffer of a Unix-domain socket, and some.
 const KEPT: usize = 2 << 20;
 
 #[test]
@@ -255,7 +255,7 @@ fn junk(peer: &'static str) -> Request {
     bearer(&format!("{}A.{signature}", &signed[..signed.len() - 1]), peer)
 }
 
-/// How many upgrades were refused before the event that is looked for.
+/// The number of upgrades refused before the event that is looked for.
 fn refused_before(server: &Server, mut is_it: impl FnMut(&Event) -> bool) -> usize {
     let mut refused = 0;
     server.event("the event", |event| {
@@ -300,7 +300,7 @@ fn a_system_that_gives_no_thread_costs_the_tokens_that_come_meanwhile_and_no_oth
     });
 }
 
-/// How nice the threads are that verify tokens.
+/// The niceness of the threads that verify tokens.
 #[cfg(target_os = "linux")]
 fn niceness() -> Vec<i32> {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();

@@ -1,4 +1,4 @@
-//! What the embedder is told, and what happens when it does not listen, or not fast enough.
+//! Events to the embedder, also to one that does not listen, or not fast enough.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::worker::handle::ConnectionId;
 
 const PER_CONNECTION: usize = 16 * 1024;
 const READ: usize = 4096;
-/// What a message of one byte counts.
+/// A message of one byte counts so much.
 const TINY: usize = 65;
 
 fn server(total: usize) -> Server {
@@ -221,7 +221,7 @@ fn a_quiet_clients_message_comes_before_those_that_others_have_flooded_the_queue
     floods.iter_mut().for_each(|flood| flood.send(&tiny));
     let queued = || server.engine.stats().event_bytes / TINY;
     eventually("each flood's share to be used up", || queued() == FLOODS * 512);
-    // What the embedder is busy with when the quiet client comes.
+    // The embedder is busy with these when the quiet client comes.
     assert_eq!(server.engine.drain(256).len(), 256);
     server.engine.flush();
     let before = queued();

@@ -19,7 +19,7 @@ fn server(read_buffer_bytes: usize) -> Server {
     Server::start(config)
 }
 
-/// What is sent, and what comes back under the relay to oneself.
+/// Bytes to send, and their answers under the relay to oneself.
 struct Script {
     bytes: Vec<u8>,
     answers: Vec<(u8, String)>,

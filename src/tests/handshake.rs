@@ -191,7 +191,7 @@ fn refusals_become_close_codes_where_the_config_says_so() {
         server.expect_empty();
         assert_eq!(server.engine.stats().opened, 0);
     }
-    // What no script could act on is refused by HTTP all the same.
+    // A request that no script sends is refused by HTTP all the same.
     let server = close(config());
     let (mut client, _) = server.request(Request::default().without("Sec-WebSocket-Key"));
     client.response().expect_refusal(400, "ERR_BAD_KEY");

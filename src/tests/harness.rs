@@ -1,7 +1,7 @@
 //! A server without Node: an engine, a listener on a free port, and the events, taken when a test asks for them.
 //!
-//! What Node does before the hand-over is done here: accept, read the request's head, give the descriptor away.
-//! Nothing sleeps; whoever waits for something waits on a condition with a generous deadline.
+//! Node's work before the hand-over is done here: accept, read the request's head, give the descriptor away.
+//! Nothing sleeps; all waits are for a condition, with a generous deadline.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -38,7 +38,7 @@ pub(super) use request::{ACCEPT, KEY, Request};
 
 /// Longest wait for something that has to come. Only a test that fails waits so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long is looked on to see that something does not come. It would come within a millisecond.
+/// A look for something that does not come lasts so long. It would come within a millisecond.
 pub(super) const GLANCE: Duration = Duration::from_millis(60);
 
 /// Events that all tests want; those of messages are for tests about events.
@@ -189,12 +189,12 @@ impl Server {
         self.open(Request::of(user, &[]))
     }
 
-    /// How often the embedder was told that there are events, or told itself in [`Server::event`].
+    /// The times that the embedder was told that there are events, or told itself in [`Server::event`].
     pub(crate) fn rings(&self) -> usize {
         self.inbox.bell.rings()
     }
 
-    /// Waits for an event, and takes it. What comes before it is kept for who asks later.
+    /// Waits for an event, and takes it. Events before it are kept for who asks later.
     pub(crate) fn event<T>(&self, what: &str, pick: impl FnMut(&Event) -> Option<T>) -> T {
         self.event_within(PATIENCE, pick).unwrap_or_else(|| panic!("waited in vain for {what}"))
     }
@@ -220,7 +220,7 @@ impl Server {
         self.inbox.event_within(drain, patience, pick)
     }
 
-    /// How a connection ended, as the embedder is told.
+    /// The end of a connection, as the embedder is told.
     pub(crate) fn ended(&self, id: ConnectionId) -> (u16, String) {
         self.event("the connection's end", |event| match event {
             Event::Close { handle, code, reason, .. } if handle.id == id => Some((*code, reason.to_string())),

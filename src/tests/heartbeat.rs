@@ -164,7 +164,7 @@ fn a_client_whose_messages_keep_us_busy_is_not_taken_for_dead() {
     let rooms: Vec<String> = (0..ROOMS).map(|n| format!("room {n}")).collect();
     let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
     let mut client = server.open(Request::of("ada", &rooms));
-    // All of it comes in one read, and nothing after it: what it asks for takes much longer than a client has for an answer.
+    // All of it comes in one read, and nothing after it: its work takes much longer than a client has for an answer.
     client.send(&frame(TEXT, b"1").repeat(MESSAGES));
     let mut texts = 0;
     while texts < ROOMS * MESSAGES {

@@ -195,7 +195,7 @@ fn a_name_that_leads_nowhere_is_passed_over_where_another_sentinel_has_one_that_
         ..RedisConfig::new(servers.into())
     };
     let server = Server::start(with(config));
-    // Where it tries the other address first, the gap of its start is told after it is up.
+    // The gap of its start is told after it is up if it tries the other address first.
     let (mut refused, mut told) = (false, false);
     server.broker("it to be up", |status| {
         refused |= status.error.is_some();
@@ -213,7 +213,7 @@ fn a_name_that_leads_nowhere_is_passed_over_where_another_sentinel_has_one_that_
     assert!(since > up, "it begins when they were last asked, not with the process: {since} {up}");
 }
 
-/// What a Sentinel says, and how often it was asked.
+/// A Sentinel's word, and the number of questions.
 struct Mouth {
     word: Mutex<Option<Word>>,
     asked: AtomicUsize,

@@ -1,4 +1,4 @@
-//! Who gets what: the relays, and what the embedder sends.
+//! The recipients of relayed messages and of the embedder's.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,7 +165,7 @@ fn what_a_client_does_not_take_of_its_own_echoes_waits_and_comes_in_order() {
     eventually("nothing to be left", || client.handle().buffered() == 0);
 }
 
-/// What one of many clients says in one round, beginning with a number of its own, and what it gets for that.
+/// The frames of one of many clients in one round, beginning with a number of its own, and their answers.
 fn monologue(n: usize, round: usize) -> (Vec<u8>, Vec<Got>) {
     let said = format!("[{n},{round},\"{}\"]", "x".repeat((n * 7 + round * 13) % 300)).into_bytes();
     let mut frames = frame(TEXT, &said).repeat(1 + n % 3);
@@ -209,7 +209,7 @@ fn what_many_clients_say_to_themselves_at_once_comes_back_to_each_as_it_was_said
                         for (n, client) in clients.iter_mut() {
                             for answer in monologue(*n, round).1 {
                                 let mut got = client.next_said();
-                                // What the embedder sends meanwhile comes in between, in its own order.
+                                // The embedder's messages come in between, in their own order.
                                 while let Got::Frame(BINARY, number) = &got {
                                     let number = u32::from_be_bytes(number[..].try_into().unwrap());
                                     assert!(number > std::mem::replace(&mut pushed[*n], number));

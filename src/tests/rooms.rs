@@ -1,4 +1,4 @@
-//! How many rooms a connection can be in, and that many are no burden.
+//! The limit of a connection's rooms, and that many are no burden.
 
 use std::sync::Arc;
 

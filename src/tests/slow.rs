@@ -185,7 +185,7 @@ fn a_client_that_floods_with_what_must_be_answered_and_reads_nothing_is_cut_off(
             while client.try_send(&flood) {
                 most = most.max(handle.buffered());
             }
-            // What one read brings may be answered before the limit is looked at.
+            // The messages of one read may be answered before the limit is looked at.
             assert!(most <= limits.outbox_bytes + 20 * limits.read_buffer_bytes, "{most} bytes wait");
         });
         assert!(longest < NO_DELAY, "{longest:?}");
@@ -218,7 +218,7 @@ fn what_a_client_does_not_read_waits_in_its_outbox_and_not_in_the_kernel() {
     let mut config = Config { relay: Relay::Off, ..config() };
     config.limits.outbox_bytes = 16 << 20;
     let server = Server::start(config);
-    // How much the client's side takes is the kernel's choice else.
+    // The kernel chooses the client's window otherwise.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(WINDOW).unwrap();
@@ -311,7 +311,7 @@ fn a_flood_for_many_leaves_others_their_turns() {
     let mut crowd: Vec<Client> =
         (0..200).map(|n| server.open(Request::of(&format!("{n}"), &["crowd"]))).collect();
     let mut other = server.open(Request::of("ada", &[]));
-    // What one read brings: two million deliveries.
+    // One read brings two million deliveries.
     let flood = frame(0x81, b"1").repeat(9000);
     sender.send(&flood);
     let relayed = || server.engine.stats().messages.relayed;

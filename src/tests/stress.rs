@@ -131,7 +131,7 @@ fn live_over_a_bridge(server: &Server, bridges: &Bridges, dice: &mut Dice) {
     }
 }
 
-/// What Node does for bridges.
+/// Node's work for bridges.
 fn carry(bridges: &Bridges, event: &Event) {
     match event {
         Event::Bridge { id, signal: Signal::Readable } => {
@@ -163,7 +163,7 @@ fn read_out(mut client: Client) {
     }
 }
 
-/// What an embedder may do to any connection at any time.
+/// Does a thing that an embedder may do at any time.
 fn meddle(server: &Server, dice: &mut Dice) {
     let engine = &server.engine;
     let text = "x".repeat(dice.pick(&[1, 100, 1024, 1025, 50_000]));

@@ -1,5 +1,5 @@
-//! Servers of this version beside those of others, as far as one process can show it: whatever goes over a real Redis is read and
-//! written by a frozen copy of version 0.1. `__test__/versions/` runs the versions themselves.
+//! Servers of this version beside those of others, as far as one process can show it: a frozen copy of version 0.1 reads
+//! and writes all that goes over a real Redis. `__test__/versions/` runs the versions themselves.
 
 pub(crate) mod golden;
 pub(crate) mod v0_1;

@@ -33,7 +33,7 @@ fn fails(bytes: &[u8], code: u16) {
             client.expect_end();
             assert!(!reason.is_empty());
             assert!(server.engine.is_empty() && server.engine.users().is_empty(), "{reads}");
-            // What it says now goes nowhere, and disturbs nobody.
+            // Its words now go nowhere, and disturb nobody.
             client.try_send(&frame(TEXT, b"2"));
             client.finish();
             assert_eq!(server.ended(client.id()), (code, reason));

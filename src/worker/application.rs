@@ -55,7 +55,7 @@ pub(crate) trait Application: fmt::Debug + Send + Sync {
     fn on_end(&self, handle: &Arc<Handle>, end: Option<End>, announced: bool);
 }
 
-/// Why a connection ended, as told to JavaScript.
+/// A connection's end, as told to JavaScript.
 #[derive(Debug)]
 pub(crate) struct End {
     pub code: u16,

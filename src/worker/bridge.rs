@@ -2,7 +2,7 @@
 //! `Duplex`, a platform without descriptors). Two bounded buffers with backpressure both ways.
 //!
 //! Node feeds what its socket reads and takes what the socket shall write; the connection sees
-//! a socket like any other. What passes here passes through Node's thread, so a blocked loop delays it. The heartbeat
+//! a socket like any other. All bytes here pass through Node's thread, so a blocked loop delays them. The heartbeat
 //! must not take that for a client's silence: it asks Node along with each ping, and once more before it gives a client
 //! up, and its clock stands still for as long as Node takes to answer.
 

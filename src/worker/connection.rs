@@ -202,7 +202,7 @@ impl Connection {
                     }
                     self.registration.handle.writer().unblock();
                 }
-                // In another turn: what the peer said before it left is read first.
+                // In another turn: the peer's words before it left are read first.
                 Flushed::Lost => {
                     self.registration.handle.declare_lost();
                     return false;
@@ -334,7 +334,7 @@ impl Connection {
             self.tell(budget, worker, |endpoint, host| endpoint.on_overdue(host));
         }
         if commands.has(Commands::LOST) && self.endpoint.phase() != Phase::Over {
-            // After the read: what the peer said before it left is heard.
+            // After the read: the peer's words before it left are heard.
             let is_unread = self.endpoint.phase() == Phase::Open
                 && self.unread.is_some()
                 && !self.registration.handle.is_stopped();
@@ -344,7 +344,7 @@ impl Connection {
                 self.tell(budget, worker, |endpoint, host| endpoint.on_failure(host));
             }
         }
-        // Asked once: what is pushed from here on is for the flusher, which comes after what is sent back.
+        // Asked once: messages pushed from here on are for the flusher, which comes after those sent back.
         let is_clear = self.registration.handle.writer().is_clear();
         if !is_clear || self.endpoint.phase() != Phase::Open {
             self.send_back_own(worker);

@@ -97,7 +97,7 @@ impl Connections {
         drop(homeless);
     }
 
-    /// Reads a little of connections that are about to have their turns: what has to come from memory for that comes for all of
+    /// Reads a little of connections that are about to have their turns: the memory for that is fetched for all of
     /// them at once, where each would wait for its own.
     pub(super) fn look_ahead<'a>(&self, tokens: impl Iterator<Item = &'a Token>) {
         let table = self.table.borrow();
@@ -109,8 +109,8 @@ impl Connections {
 
     /// Gives a connection its turn, which is charged to it. One that has ended meanwhile, or has not begun, has none.
     pub(super) fn take_turn(&self, token: Token, budget: &Budget, worker: &Worker) {
-        // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: what that
-        // one said in its first turn goes out before it has the second.
+        // A number is twice in the queue if it was woken for a connection that then ended, and again for its successor: the answers
+        // of that one's first turn go out before it has the second.
         if worker.buffer.holds(token) {
             self.send_back(worker);
         }
@@ -198,7 +198,7 @@ impl Connections {
     /// Writes what others pushed to connections. A number may be of one that has ended, or of its successor
     /// with nothing to write: both do no harm.
     ///
-    /// All send queues are taken first: what has to come from memory for that comes for many at once, where a system call
+    /// All send queues are taken first: the memory for that is fetched for many at once, where a system call
     /// between two of them would have each wait for its own. Those that would be too much for one go stay in `tokens`.
     pub(super) fn flush(
         &self,

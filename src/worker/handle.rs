@@ -141,7 +141,7 @@ impl Handle {
         Handle { encoding, ..self }
     }
 
-    /// Queues encoded control frames, past the limit: whoever provokes many is found slow.
+    /// Queues encoded control frames, past the limit: a client that provokes many is found slow.
     pub fn push_control(self: &Arc<Self>, frames: &[u8]) {
         if self.writer.push_control(frames, &self.inbox.memory) {
             self.inbox.flush(self);
@@ -238,7 +238,7 @@ impl Handle {
         self.command_end(Commands::CLOSE);
     }
 
-    /// Ends it at once, without a close handshake, whether or not it is closing already. What waits is dropped.
+    /// Ends it at once, without a close handshake, whether or not it is closing already. Waiting frames are dropped.
     pub fn terminate(self: &Arc<Self>) {
         self.writer.shut();
         self.command_end(Commands::TERMINATE);

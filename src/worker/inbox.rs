@@ -78,7 +78,7 @@ impl Inbox {
         }
     }
 
-    /// Sets the worker's runtime. None: it has ended. Whoever keeps the inbox then keeps none of its descriptors.
+    /// Sets the worker's runtime. None: it has ended. An inbox that is kept then keeps none of its descriptors.
     pub(super) fn set_runtime(&self, runtime: Option<runtime::Handle>) {
         *self.runtime.lock() = runtime;
     }

@@ -2,7 +2,7 @@
 //!
 //! Each socket holds a place from the hand-over until it is closed: one of `limits.maxConnections`, or one of the few for
 //! clients that were refused. A socket that gets neither is closed on the spot, so the number of descriptors is bounded.
-//! Clients that have left hold their seats until what they sent is dealt with. Where seats run short, they hold a quarter at most.
+//! Clients that have left hold their seats until what they sent is dealt with. They hold a quarter at most where seats run short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,8 @@
 //! Workers. Each is a thread with a single-threaded runtime, and owns the connections that were given to it.
 //!
 //! One runtime per thread, first in, first out, so that a busy connection can't starve another: tokio's shared
-//! scheduler looks at its global queue only now and then, and its tail latency shows that. What other threads
-//! push to a worker's connections goes through its inbox, which wakes it once per batch.
+//! scheduler looks at its global queue only now and then, and its tail latency shows that. Messages that other
+//! threads push to a worker's connections go through its inbox, which wakes it once per batch.
 //!
 //! A [`Worker`] is an object, whose parts own what they have. A function that is called without it, such as a push from wherever,
 //! asks for [the one of its thread](with).

@@ -30,7 +30,7 @@ impl RelayRefusal {
     }
 }
 
-/// Why a message was not relayed.
+/// The refusal of a message.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// For a reason of its own.

@@ -24,7 +24,7 @@ impl<M: Default> RemoteQueue<M> {
     /// Puts something in and wakes the owner, unless that is to be held back until [`RemoteQueue::let_out`].
     pub(super) fn post(&self, put: impl FnOnce(&mut M), is_held_back: impl FnOnce() -> bool) {
         self.wake_if(|state| {
-            // Nobody reads it any more once it is stopped: what it holds would be kept for ever.
+            // Nobody reads it any more once it is stopped: its content would be kept for ever.
             if !state.stop {
                 put(&mut state.mail);
                 state.posted = true;

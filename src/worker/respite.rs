@@ -4,7 +4,7 @@
 //! and then. It does so with a worker that serves floods without a pause, and quiet connections wait with it. A thread that
 //! sleeps now and then is run soon after it is woken. So while rounds take longer than the CPU time that they use, busy
 //! connections wait after each millisecond of theirs: for a millisecond, and for twice as long if that was not enough. Quiet ones
-//! are served meanwhile. Where cores are free, nobody rests.
+//! are served meanwhile. Nobody rests where cores are free.
 
 use std::time::{Duration, Instant};
 

@@ -311,7 +311,7 @@ impl SendQueue {
         self.mark = (0, 0);
     }
 
-    /// Drops every frame of which no byte is written yet; what is half out stays, so that the stream of frames
+    /// Drops every frame of which no byte is written yet; one that is half out stays, so that the stream of frames
     /// stays whole.
     pub(crate) fn cut(&mut self) -> Dropped {
         let (len, is_message) = self.move_mark();

@@ -10,7 +10,7 @@ use protocol::reflected::Reflected;
 
 use super::token::Token;
 
-/// Bytes that may be read while something is kept, by all: what would take longer would make it wait.
+/// Bytes that may be read while something is kept, by all: longer reads would make it wait.
 const MAX_READ: usize = 16 * 1024;
 /// The same as a share of the buffer, of which the rest is free for a long read: one part in so many.
 const SHARE: usize = 4;

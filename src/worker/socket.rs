@@ -68,7 +68,7 @@ pub(super) fn watch_poll(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn watch(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
-    // SAFETY: what is borrowed stays open, and nobody here puts another one in its place.
+    // SAFETY: the descriptor stays open while borrowed, and nobody here puts another one in its place.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
@@ -116,8 +116,8 @@ impl Native {
         self.ready.store(ready.0, Ordering::Relaxed);
     }
 
-    /// Reads until the kernel says that there is no more, or could say so: what did not fill the buffer has emptied the socket
-    /// (edge-triggered epoll(7) permits that conclusion), and the next read would block.
+    /// Reads until the kernel says that there is no more, or could say so: a read that did not fill the buffer has emptied the
+    /// socket (edge-triggered epoll(7) permits that conclusion), and the next read would block.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let ready = self.ready();
         if !ready.may_read() {
@@ -303,7 +303,7 @@ impl Socket {
         matches!(self, Socket::Bridge(_))
     }
 
-    /// Makes the coming drop a reset (RST): what the kernel still holds for the peer is thrown away, its memory
+    /// Makes the coming drop a reset (RST): the kernel throws away the bytes that it still holds for the peer, their memory
     /// is free at once, and the peer learns that it did not get everything. A Unix-domain socket knows no such thing, and
     /// loses nothing by it.
     pub(super) fn reset_on_drop(&self) {

@@ -18,8 +18,8 @@ use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 const MAX_ROUNDS: usize = 4;
 /// Bytes that are written in one go to a client that takes them as fast: others wait meanwhile.
 const MAX_BYTES: usize = 256 * 1024;
-/// The number of times its limit that a send queue may take before the kernel has refused anything: what has not been offered to a
-/// client says nothing about how it reads.
+/// The number of times its limit that a send queue may take before the kernel has refused anything: bytes that were not offered to a
+/// client say nothing about how it reads.
 const UNOFFERED: usize = 8;
 /// Bytes of control frames that may wait beyond the limit of the messages.
 const MAX_CONTROL_BYTES: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub(super) const LEFTOVER: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Writer {
     state: Mutex<WriterState>,
-    /// Nothing waits here, and messages are taken: what its worker writes now overtakes none of them. Changed under the lock,
+    /// Nothing waits here, and messages are taken: its worker's writes overtake none of them now. Changed under the lock,
     /// and set by the worker alone.
     clear: AtomicBool,
     /// The connection is its user's only one. Changed under the lock of the user's group.
@@ -176,7 +176,7 @@ impl Writer {
 
     /// For the connection's own turn, with a message that is for its user: whether it may be written past the send queue, by
     /// [`Writer::write_directly`] before anything else is written. Nobody else is to get it, and nothing waits that it would
-    /// overtake; what others push from here on comes behind.
+    /// overtake; messages that others push from here on come behind.
     pub(crate) fn may_write_directly(&self) -> bool {
         self.sole.load(Ordering::Acquire) && self.is_clear()
     }
@@ -188,7 +188,7 @@ impl Writer {
         self.clear.store(false, Ordering::Release);
     }
 
-    /// Queues encoded control frames, past the limit: whoever provokes many is found slow. Answers whether to wake.
+    /// Queues encoded control frames, past the limit: a client that provokes many is found slow. Answers whether to wake.
     pub(super) fn push_control(&self, frames: &[u8], memory: &Arc<Memory>) -> bool {
         self.queue_control(&mut self.state.lock(), frames, memory)
     }

@@ -1,6 +1,6 @@
-//! What a server speaks on top of the WebSocket. Pure: no socket, no clock.
+//! A server's dialect on top of the WebSocket. Pure: no socket, no clock.
 
-/// How messages are framed inside WebSocket messages.
+/// The framing of messages inside WebSocket messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
     /// Not at all: a message is what was sent.
@@ -10,7 +10,7 @@ pub enum Dialect {
     SocketIo,
 }
 
-/// What a message of the server is for.
+/// The addressee of a server's message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Packet {
     /// The application.
@@ -22,7 +22,7 @@ pub enum Packet {
 }
 
 impl Dialect {
-    /// Whether the server has something to say before messages may be sent.
+    /// True if the server has something to say before messages may be sent.
     pub fn has_prelude(self) -> bool {
         self != Dialect::Plain
     }

@@ -16,7 +16,7 @@ pub const PONG: u8 = 0xa;
 /// The mask of every frame the generator sends. Any fixed value but zero costs the server the same work as a random one.
 pub const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What the first bytes of a frame say.
+/// The first bytes of a frame, parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// FIN, the reserved bits and the opcode, as they came.
@@ -61,7 +61,7 @@ impl Header {
         self.first & 0x08 != 0
     }
 
-    /// Whether this ends a message.
+    /// True if this ends a message.
     #[inline]
     pub fn is_final(&self) -> bool {
         self.first & 0x80 != 0

@@ -1,7 +1,7 @@
-//! What the load generator (`load`) and the floor (`floor`) share.
+//! The common parts of the load generator (`load`) and the floor (`floor`).
 //!
 //! - [`frame`]: RFC 6455 frames, pure.
-//! - [`dialect`]: what a server speaks on top of them, pure.
+//! - [`dialect`]: a server's dialect on top of them, pure.
 //! - [`net`]: sockets and epoll, thin.
 //! - [`peer`]: one client connection.
 //! - [`meter`]: the measured window: latency, CPU time, memory.

@@ -41,10 +41,10 @@ pub struct Report {
     /// Share of one core that the servers took in the window which no message was for, all of them together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bystanders_cpu: Option<f64>,
-    /// What they took before, while there was no message at all.
+    /// The same before, while there was no message at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bystanders_idle_cpu: Option<f64>,
-    /// CPU microseconds that they took for each message: what they took more than before, if anything.
+    /// CPU microseconds that they took for each message: the excess over before, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bystanders_us_per_message: Option<f64>,
     /// Median latency, microseconds.
@@ -123,7 +123,7 @@ struct Cpu {
     machine: u64,
 }
 
-/// Counts between the end of the warm-up and the end of the window; what happens outside is not counted.
+/// Counts between the end of the warm-up and the end of the window; events outside are not counted.
 pub struct Meter {
     base: Instant,
     watched: Watched,
@@ -167,7 +167,7 @@ impl Meter {
         Ok(now < self.end_at)
     }
 
-    /// Whether this moment was before the window opened.
+    /// True if this moment was before the window opened.
     pub fn is_before_window(&self, at: u64) -> bool {
         self.started.is_none_or(|(start, _)| at < start)
     }

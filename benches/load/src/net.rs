@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, 
 use nix::sys::socket::{bind, connect, recv, send, setsockopt, socket};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-/// How many events one wait takes at most.
+/// Most events that one wait takes.
 pub const EVENTS: usize = 1024;
 
 /// See [`Poll::wait_awake`].

@@ -8,14 +8,14 @@ use crate::dialect::{Dialect, Packet};
 use crate::frame::{CLOSE, Header, PING, PONG, TEXT, client_frame};
 use crate::net::{Poll, dial, read_now, write_now};
 
-/// How much one `recv` takes at most.
+/// Most bytes that one `recv` takes.
 pub const READ: usize = 256 * 1024;
 
 /// Key and answer are those of RFC 6455 section 1.3: no server may care, and the generator need not hash.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// How many upgrades are under way at once; below every server's listen backlog, so that `connect` never waits.
+/// Most upgrades under way at once; below every server's listen backlog, so that `connect` never waits.
 const OPENING: usize = 128;
 
 /// The server under test.
@@ -25,7 +25,7 @@ pub struct Target {
     pub port: u16,
     /// Process id.
     pub pid: i32,
-    /// What it speaks on top of the WebSocket.
+    /// Its dialect on top of the WebSocket.
     pub dialect: Dialect,
     /// The upgrade request, cut where the number of the connection goes.
     request: Vec<String>,
@@ -48,7 +48,7 @@ impl Target {
     }
 }
 
-/// How a connection stands after a read.
+/// The state of a connection after a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Goes on.
@@ -69,7 +69,7 @@ pub struct Peer {
     unsent: Vec<u8>,
     dialect: Dialect,
     upgraded: bool,
-    /// Whether messages may be sent.
+    /// True if messages may be sent.
     connected: bool,
     /// Pings answered.
     pub pings: u64,
@@ -150,7 +150,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether bytes wait for the socket to take them.
+    /// True if bytes wait for the socket to take them.
     #[inline]
     pub fn is_blocked(&self) -> bool {
         !self.unsent.is_empty()

@@ -5,7 +5,7 @@ const MAX_SAFE: u64 = (1 << 53) - 1;
 /// As many digits as that has.
 const MAX_DIGITS: i64 = 16;
 
-/// Why a number is not taken.
+/// The fault of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IntegerFault {
     /// It has a fraction.

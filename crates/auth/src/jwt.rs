@@ -184,7 +184,7 @@ impl Verifier {
         if !self.options.algorithms.contains(&algorithm) {
             return Err(invalid("the token is signed with an algorithm that is not permitted"));
         }
-        // Section 4.1.11: what is listed must be understood, and a list that is empty, or none, must not be there.
+        // Section 4.1.11: listed names must be understood, and a list that is empty, or none, must not be there.
         if header.get("crit").is_some() {
             return Err(invalid("the token's header needs an extension that is not supported"));
         }

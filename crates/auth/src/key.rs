@@ -114,7 +114,7 @@ fn scheme(algorithm: Algorithm) -> Option<&'static dyn VerificationAlgorithm> {
     })
 }
 
-/// The key of an HMAC. Refuses public keys: whoever takes one for a secret lets everybody sign.
+/// The key of an HMAC. Refuses public keys: a server with one for a secret lets everybody sign.
 pub(super) fn secret(secret: &[u8]) -> Result<VerifyingKey, ConfigError> {
     let refuse = |got| Err(ConfigError::out_of_range("auth.jwt.secret", "a non-empty secret", got));
     if secret.is_empty() {
@@ -198,7 +198,7 @@ fn point(
     if matches!(bytes.first(), Some(2 | 3)) {
         return Err("an EC key whose point is compressed");
     }
-    // A key exchange with a key of our own looks at whether the point is one of the curve; what it agrees on is dropped.
+    // A key exchange with a key of our own looks at whether the point is one of the curve; its result is dropped.
     let own = EphemeralPrivateKey::generate(exchange, &SystemRandom::new())
         .map_err(|_| "a system without randomness")?;
     agreement::agree_ephemeral(own, &agreement::UnparsedPublicKey::new(exchange, bytes), |_| ())

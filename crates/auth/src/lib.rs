@@ -27,7 +27,7 @@ pub struct Identity {
     pub expires_at: Option<u64>,
 }
 
-/// Why a text is no user id or room name.
+/// The fault of a user id or room name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdError {
     /// It is empty.

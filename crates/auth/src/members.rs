@@ -16,7 +16,7 @@ pub(super) struct JsonMembers<'a>(HashMap<Vec<u8>, Member<'a>>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member<'a>(&'a str);
 
-/// Why a text is not the object that it should be.
+/// The fault of a text that should be an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MemberFault {
     /// It is not JSON, or no object.

@@ -40,7 +40,7 @@ impl fmt::Debug for BearerToken {
 }
 
 /// The token of the first source that has one: header, subprotocol, query, cookie. A source that names a token
-/// but holds none that could be read refuses the request: what is invalid is never skipped for the next source.
+/// but holds none that could be read refuses the request: an invalid token is never skipped for the next source.
 pub fn find(head: &RequestHead, sources: &Sources) -> Result<Option<BearerToken>, Refusal> {
     let places = [
         in_authorization(head),

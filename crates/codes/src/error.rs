@@ -155,7 +155,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why options do not make a `Config`.
+/// The fault of options for a `Config`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// `InvalidOption`, `OptionOutOfRange`, `UnknownOption` or `AuthRequired`.

@@ -8,7 +8,7 @@
 //! | the subscription is confirmed | asks the store how far the topic is; reads what came meanwhile |
 //! | the store may lack messages, or keeps them no more | says so, and goes on with those it has |
 //!
-//! A question is asked after the subscription is confirmed, never before: what is published between an answer and the
+//! A question is asked after the subscription is confirmed, never before: messages published between an answer and the
 //! subscription would be missed. The answer to [`Ask::Meta`] comes in order with the messages, over the same link. Messages may be
 //! read over another one from the same store.
 //!
@@ -122,7 +122,7 @@ impl Follower {
         self.state == State::Reading { from }
     }
 
-    /// True if nothing can be missed unnoticed from here on. What is published before that may be, if the link is cut.
+    /// True if nothing can be missed unnoticed from here on. Messages before that may be, if the link is cut.
     pub fn is_placed(&self) -> bool {
         self.state == State::Following || self.state != State::Cut && self.known != Known::Nothing
     }
@@ -134,8 +134,8 @@ impl Follower {
         self.waiting = None;
     }
 
-    /// The subscription is confirmed: what is published from here on comes. `term`: the term that the link publishes under, as
-    /// its store told it. None: the link does not know it; what a store has lost is noticed with its next message then.
+    /// The subscription is confirmed: all messages from here on come. `term`: the term that the link publishes under, as
+    /// its store told it. None: the link does not know it; a store's loss is noticed with its next message then.
     pub fn on_subscribed(&mut self, term: Option<Term>) -> Ask {
         // A subscription that is confirmed again was cut, noticed or not.
         self.on_cut();

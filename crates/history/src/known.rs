@@ -10,7 +10,7 @@ pub(crate) enum Known {
     Nothing,
     /// The same, and the store refused to say.
     Refused,
-    /// The topic had no messages, under this term of the store. What was handed on before.
+    /// The topic had no messages, under this term of the store. The last one handed on before.
     Empty(Option<Term>, Option<Seen>),
     /// These were handed on.
     Up(Seen),

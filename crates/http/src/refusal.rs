@@ -5,7 +5,7 @@ use codes::error::Code;
 
 use crate::header_lines::HeaderLines;
 
-/// Why an upgrade was refused.
+/// The refusal of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status of the answer.

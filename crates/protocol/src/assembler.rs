@@ -94,7 +94,7 @@ pub enum Step<T> {
     Message(usize, Assembled<T>),
     /// So many were taken, and a control frame that a read had cut is complete.
     Control(usize, Control),
-    /// The peer broke the rules. What follows has no meaning.
+    /// The peer broke the rules. Bytes behind that have no meaning.
     Broken(Violation),
 }
 
@@ -235,7 +235,7 @@ impl<T: Default, E: Extension> Assembler<T, E> {
         }
     }
 
-    /// True if its clock runs: what is unfinished now already was at the last look.
+    /// True if its clock runs: the message was already unfinished at the last look.
     pub fn is_timed(&self) -> bool {
         self.0.as_ref().is_some_and(|unfinished| unfinished.since.get().is_some())
     }

@@ -119,7 +119,7 @@ pub struct CloseRequest {
     pub reason: Box<str>,
 }
 
-/// The surroundings of an endpoint: whoever runs it. `K` is kept with each unfinished message.
+/// The surroundings of an endpoint: its runner. `K` is kept with each unfinished message.
 pub trait Host<K> {
     /// Does what the endpoint asks for.
     fn on_effect(&mut self, effect: Effect<'_>);

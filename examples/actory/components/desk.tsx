@@ -13,7 +13,7 @@ type Message = Extract<ToPage, { type: 'message' }>;
 
 const STATES = { connecting: 'Connecting', open: 'Connected', waiting: 'Coming back', closed: 'Closed' };
 
-/** What somebody sees who is signed in. */
+/** The page of a user who is signed in. */
 export function Desk({ name }: { name: string }) {
   const router = useRouter();
   const [server, setServer] = useState('');

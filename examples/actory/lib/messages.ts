@@ -1,21 +1,21 @@
-/** What a page wants delivered; to everyone, if `to` is empty. */
+/** A message to deliver; to everyone, if `to` is empty. */
 export interface Draft {
   to: string;
   text: string;
 }
 
-/** How a draft came to the server. */
+/** The way of a draft to the server. */
 export type Via = 'socket' | 'route handler' | 'server action';
 
-/** What the server sends. */
+/** A message of the server. */
 export type ToPage =
   | { type: 'welcome'; server: string }
   | { type: 'message'; id: string; from: string; to: string; text: string; via: Via; server: string };
 
-/** What a page sends. Either goes to all tabs of its user, in Rust; a draft is for server.ts as well. */
+/** A message of a page. Either kind goes to all tabs of its user, in Rust; a draft is for server.ts as well. */
 export type FromPage = ({ type: 'draft' } & Draft) | { type: 'echo'; tab: string; sentAt: number };
 
-/** What this server is called. */
+/** This server's name. */
 export const SERVER = process.env.SERVER_NAME ?? 'this server';
 
 /** The id of the user of that name. */

@@ -55,7 +55,7 @@ export function useSocket(onMessage: (message: ToPage | FromPage) => void, onExp
     };
   }, []);
 
-  /** Whether it went out. */
+  /** True if it went out. */
   const send = useCallback((message: FromPage) => {
     if (socket.current?.readyState !== WebSocket.OPEN) return false;
     socket.current.send(JSON.stringify(message));

@@ -8,7 +8,7 @@ import { $, clearLog, digits, pulse, showMessage, showNote, showPeople, showRoom
 const PING_MS = 250;
 const PROBE_MS = 250;
 
-/** Who this tab is, once signed in: { name, userId, token }. */
+/** The user of this tab, once signed in: { name, userId, token }. */
 let me = null;
 /** This tab's connection, as the server names it. */
 let connectionId = null;
@@ -95,7 +95,7 @@ link.addEventListener('state', ({ detail: { state, code, pauseMs } }) => {
   }
 });
 
-/** What the server says. */
+/** The server's messages, by type. */
 const fromServer = {
   welcome({ id, server, broker }) {
     connectionId = id;
@@ -163,7 +163,7 @@ const fromServer = {
 
 link.addEventListener('server', ({ detail }) => fromServer[detail.type]?.(detail));
 
-/** What other clients of the room say, and this one's own words, on the same way round. */
+/** Messages of the room's other clients, and this one's own, on the same way round. */
 link.addEventListener('peer', ({ detail: message }) => {
   if (message.type === 'ping') {
     if (message.from === connectionId) messages.end(message.n);

@@ -1,4 +1,4 @@
-// What the page shows where there are several servers.
+// The part of the page for several servers.
 import { onThisServer, stayOn, thisServer } from './session.mjs';
 import { $, element, showNote, toast } from './view.mjs';
 
@@ -75,7 +75,7 @@ async function count() {
   setTimeout(count, COUNT_MS);
 }
 
-/** What the server says about a message to one user, or to all: never more than is known. */
+/** The reach of a message to one user, or to all, in words: never more than is known. */
 export function reach({ status, nodes, local }) {
   const here = `on ${local} ${local === 1 ? 'connection' : 'connections'}`;
   if (last === null) return here;

@@ -1,4 +1,4 @@
-/** How far back the figures and the chart go. */
+/** The figures and the chart go back so far. */
 export const KEEP_MS = 30_000;
 
 const now = () => performance.now();
@@ -30,7 +30,7 @@ export class Trips {
     this.#pending.clear();
   }
 
-  /** How long it takes now: the median of the last five, or longer if one has been under way for longer. */
+  /** The round trip now: the median of the last five, or longer if one has been under way for longer. */
   get current() {
     const [oldest] = this.#pending.values();
     const waiting = oldest === undefined ? 0 : now() - oldest;

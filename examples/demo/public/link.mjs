@@ -72,7 +72,7 @@ export class Link extends EventTarget {
     this.#tell('state', { state: 'waiting', code, pauseMs });
   }
 
-  /** Whether it went out. */
+  /** True if it went out. */
   send(message) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(message));

@@ -1,5 +1,5 @@
 // Sticky sessions, one per tab: the server that a tab is on stands in its URL, and goes along with all that it asks
-// for. The load balancer reads it there. Where there is one server, there is none of this.
+// for. The load balancer reads it there. With one server there is none of this.
 
 const PARAMETER = 'server';
 

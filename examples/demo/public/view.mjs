@@ -1,4 +1,4 @@
-// What the page shows. All that people write goes in as text, never as HTML.
+// The elements of the page. All that people write goes in as text, never as HTML.
 
 export const $ = (id) => document.getElementById(id);
 

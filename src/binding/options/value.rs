@@ -25,7 +25,7 @@ pub(super) enum Value {
     Other(&'static str),
 }
 
-/// Why an option does not take a value.
+/// The fault of a refused value.
 #[derive(Debug)]
 pub(super) enum Wrong {
     /// It has another type.

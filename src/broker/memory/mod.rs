@@ -1,4 +1,4 @@
-//! The broker of a single server: what is published is delivered here, at once, on the caller's thread.
+//! The broker of a single server: it delivers messages at once, on the caller's thread.
 
 mod logs;
 

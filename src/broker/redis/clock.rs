@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(at(1_000_500, 500), (1_000_500, 1_000_500));
         // An hour of sleep, or forwards.
         assert_eq!(at(4_600_600, 600), (4_600_600, 4_600_600));
-        // A minute back, after a second: what was before it is a second ago.
+        // A minute back, after a second: the time before it is a second ago.
         assert_eq!(at(4_541_600, 1600), (4_601_600, 4_541_600));
         assert_eq!(at(4_542_600, 2600), (4_602_600, 4_542_600));
         // Slewed.

@@ -1,4 +1,4 @@
-//! Where Redis is and how it is used.
+//! The Redis servers and their use.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use crate::broker::history::HistoryConfig;
 
 /// Most bytes of a prefix.
 pub const MAX_PREFIX_BYTES: usize = 64;
-/// What comes behind the prefix in the names of channels. A prefix with one of these between its colons would lie among
+/// The words behind the prefix in the names of channels. A prefix with one of these between its colons would lie among
 /// the channels of another app: under `shop`, `shop:user:messages` is the channel of the user `messages`.
 pub(super) const RESERVED: [&str; 7] = ["all", "control", "messages", "node", "probe", "room", "user"];
 /// Most URLs of one option.
 pub const MAX_URLS: usize = 64;
 
-/// How servers reach each other. Off unless it has a server.
+/// The servers' way to each other. Off unless it has a server.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// One server; some nodes of a Redis Cluster; or the Sentinels. Which of these it is the servers say themselves.
@@ -29,12 +29,12 @@ pub struct RedisConfig {
     pub password: Option<String>,
     /// The master that Sentinels are asked for. Default `mymaster`.
     pub master_name: String,
-    /// What all channels begin with, to tell apps apart: Pub/Sub knows no database number. Default `actory`;
+    /// The beginning of all channels, to tell apps apart: Pub/Sub knows no database number. Default `actory`;
     /// 1 to 64 bytes without braces, and none of [`RESERVED`] between its colons.
     pub prefix: String,
     /// The topics that have a history: the engine's `history`. A [`PubSub`](super::PubSub) has none.
     pub history: HistoryConfig,
-    /// Where messages for users go. Default [`Routing::User`].
+    /// The route of messages for users. Default [`Routing::User`].
     pub routing: Routing,
     /// Connections per Redis server. Default 1; 1 to 16. Each carries the channels of a share of all users.
     pub connections: usize,
@@ -43,9 +43,9 @@ pub struct RedisConfig {
     /// A connection that owes answers and gives none for so long is given up. Default 3 s; 100 ms to 1 min. Below the time
     /// after which a cluster or Sentinels replace a master, or one that stood still would be believed when it wakes.
     pub command_timeout: Duration,
-    /// How often a message is sent from each connection to itself. Default 1 s; 100 ms to 1 min.
+    /// The time between messages of each connection to itself. Default 1 s; 100 ms to 1 min.
     pub probe_interval: Duration,
-    /// How long a subscription outlives its last connection. Default 5 s; up to 1 h.
+    /// A subscription outlives its last connection by so long. Default 5 s; up to 1 h.
     pub grace: Duration,
     /// Most bytes of publishes that wait for Redis. Default 64 MiB; 64 KiB to 4 GiB.
     pub pending_bytes: usize,
@@ -53,7 +53,7 @@ pub struct RedisConfig {
     pub tls: TlsOptions,
 }
 
-/// Where messages for users go.
+/// The route of messages for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routing {
     /// To a channel of each user's own, which only servers that have the user subscribe to.
@@ -63,7 +63,7 @@ pub enum Routing {
     Shared,
 }
 
-/// What a TLS connection trusts and shows. PEM each.
+/// The certificates and the key of TLS. PEM each.
 #[derive(Clone, Default)]
 pub struct TlsOptions {
     /// Trusted instead of the system's certificate authorities.
@@ -74,7 +74,7 @@ pub struct TlsOptions {
     pub key: Option<Vec<u8>>,
     /// Name in the server's certificate, if it isn't the URL's host.
     pub servername: Option<String>,
-    /// Takes any certificate: whoever is on the way can read and change everything.
+    /// Takes any certificate: anybody on the way can read and change everything.
     pub insecure: bool,
 }
 
@@ -89,7 +89,7 @@ pub struct Server {
     pub password: Option<String>,
 }
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
     /// Host, port, and whether by TLS.
@@ -161,7 +161,7 @@ impl Server {
     /// The database number is accepted and means nothing: Pub/Sub knows none.
     ///
     /// # Errors
-    /// What is wrong with it; never repeats the URL, which may hold a password.
+    /// The fault, in words; never repeats the URL, which may hold a password.
     pub fn parse(url: &str) -> Result<Server, String> {
         let scheme = url.split_once("://").map(|(scheme, _)| scheme);
         if !matches!(

@@ -54,7 +54,7 @@ pub(super) fn read_position(payload: &[u8]) -> Option<(Position, &[u8])> {
 /// The message of such a payload.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault, in words.
 pub(super) fn read_frame(payload: &[u8]) -> Result<Message<'_>, &'static str> {
     match payload.split_first() {
         Some((b't', text)) => {
@@ -102,7 +102,7 @@ enum UserId<'a> {
 /// User and text of a payload on the shared channel.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault, in words.
 pub(super) fn read_shared(payload: &[u8]) -> Result<(String, Cow<'_, str>), &'static str> {
     const WRONG: &str = "a message on the shared channel is not {\"userId\":…,\"data\":…}";
     let shared: SharedMessage<'_> = serde_json::from_slice(payload).map_err(|_| WRONG)?;
@@ -155,7 +155,7 @@ pub(super) fn write_control(control: &ControlMessage) -> String {
 /// From JSON.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault, in words.
 pub(super) fn read_control(payload: &[u8]) -> Result<ControlMessage, &'static str> {
     #[derive(Deserialize)]
     struct Version {

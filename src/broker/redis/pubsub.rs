@@ -199,7 +199,7 @@ impl Drop for PubSub {
     }
 }
 
-/// What an event counts towards [`MAX_WAITING`].
+/// An event's bytes towards [`MAX_WAITING`].
 fn size(event: &Event) -> usize {
     match event {
         Event::Channel { channel, payload } => channel.len() + payload.len() + 64,

@@ -1,4 +1,4 @@
-//! Reports of what may happen ever so often: whoever floods a channel must not flood the embedder.
+//! Reports of what may happen ever so often: a client that floods a channel must not flood the embedder.
 
 use std::time::{Duration, Instant};
 

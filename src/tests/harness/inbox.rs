@@ -19,7 +19,7 @@ pub(super) struct Bell {
     pub(super) broken: AtomicBool,
     /// Workers that ring wait here while a test has it.
     pub(super) gate: Mutex<()>,
-    /// How many do.
+    /// Their number.
     pub(super) held: AtomicUsize,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// What is to be called when there are events.
+    /// The function to call when there are events.
     pub(crate) fn notify(&self) -> Box<dyn Fn() + Send + Sync> {
         let bell = self.bell.clone();
         Box::new(move || bell.ring())
@@ -79,7 +79,7 @@ impl Inbox {
         self.seen.lock().events.clear();
     }
 
-    /// Waits for an event, and takes it. What comes before it is kept for who asks later. `drain` takes what there is.
+    /// Waits for an event, and takes it. Events before it are kept for who asks later. `drain` takes what there is.
     pub(crate) fn event_within<T>(
         &self,
         drain: impl Fn() -> VecDeque<Event>,

@@ -12,11 +12,11 @@ pub(crate) struct Request {
     pub line: String,
     /// Header lines.
     pub headers: Vec<String>,
-    /// What the client sends right after its head.
+    /// Bytes of the client right after its head.
     pub early: Vec<u8>,
-    /// How many bytes of that Node read along with the head.
+    /// The number of these that Node read along with the head.
     pub taken: usize,
-    /// Who it is, if that is known.
+    /// The identity, if it is known.
     pub identity: Option<Identity>,
     /// True if the outcome is to be reported.
     pub report: bool,

@@ -26,7 +26,7 @@ fn a_shutdown_tells_everybody_waits_for_the_answers_and_is_over() {
         matches!(event, Event::Closed).then_some(())
     });
     assert!(begin.elapsed() < Duration::from_secs(5), "nobody was waited for in vain");
-    // What comes now is refused, and a second shutdown does nothing.
+    // Upgrades and messages are refused now, and a second shutdown does nothing.
     server.engine.shutdown(Duration::ZERO, 1000, "");
     assert_eq!(server.request(Request::default()).1.unwrap_err().code(), "ERR_CLOSED");
     for channel in [Channel::Everyone, Channel::User("user 1")] {
@@ -155,7 +155,7 @@ fn a_shutdown_during_sends_and_upgrades_ends_cleanly() {
                 || while server.engine.publish(Channel::Everyone, Message::Text("1"), false).is_ok() {},
             );
             scope.spawn(|| {
-                // Whoever comes in the middle is either refused or told to go.
+                // A client in the middle of it is either refused or told to go.
                 while let (mut client, Ok(_)) = server.request(Request::default()) {
                     match client.response().status {
                         101 => drop(client.expect_close(1001)),

@@ -1,4 +1,4 @@
-//! What is asked of all servers together: who is where, how many there are, and to see somebody out.
+//! Calls to all servers together: who is where, how many there are, and to see somebody out.
 
 use std::time::{Duration, Instant};
 
@@ -245,7 +245,7 @@ fn a_subscription_outlives_its_last_member_by_the_grace_and_not_much_more() {
     drop(server.connect_as("ada"));
     server.expect_empty();
     let left = Instant::now();
-    // Who returns in time finds it as it was.
+    // A user back in time finds it as it was.
     std::thread::park_timeout(Duration::from_millis(300));
     assert!(subscribed());
     let ada = server.connect_as("ada");

@@ -17,7 +17,7 @@ use crate::tests::redis_rig::{RedisServer, Tap, with, with_redis};
 
 mod leavers;
 
-/// What one client may have unanswered while nobody else has anything, and what all may, in units: see `intake`.
+/// Units that one client may have unanswered while nobody else has anything, and that all may: see `intake`.
 const ALONE: u64 = 227;
 const ROOM: u64 = 2048;
 

@@ -1,4 +1,4 @@
-//! What Redis does to us, one thing at a time: outcomes of publishes never claim more than is known, no connection drops,
+//! Faults of Redis, one at a time: outcomes of publishes never claim more than is known, no connection drops,
 //! and gaps are told.
 
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::tests::client::Client;
 use crate::tests::harness::{Server, eventually};
 use crate::tests::redis_rig::{RedisServer, Tap, TlsRedis, traffic, with, with_redis};
 
-/// How long Redis may be back before messages flow again.
+/// Messages flow again so soon after Redis is back.
 const BACK: Duration = Duration::from_secs(1);
 
 /// A configuration that gives up on a silent Redis sooner than the default does.
@@ -64,7 +64,7 @@ fn a_killed_redis_leaves_local_delivery_and_is_found_again_when_it_is_back_and_e
         expect_gap(&one);
         gaps.push(expect_gap(&two));
         assert!(back.elapsed() < BACK, "{:?}", back.elapsed());
-        // Whoever was accepted without a subscription has one now.
+        // A connection accepted without a subscription has one now.
         assert_eq!(two.tell("ada", "together").nodes, Some(1));
         ada.expect_text("together");
     });
@@ -220,7 +220,7 @@ fn overrun(setting: [&str; 2]) {
             let _ = redis.try_ask::<u64>(&["PUBLISH", "actory:user:bob", &flood]);
             clients(&redis) == 1
         });
-        // What was held back arrives, and then the end.
+        // The held-back bytes arrive, and then the end.
         tap.open();
         gaps.push(expect_gap(&two));
         assert_eq!(one.tell("bob", "back").nodes, Some(1));

@@ -60,7 +60,7 @@ fn a_reply_that_breaks_off_in_the_middle_proves_nothing() {
 
 #[test]
 fn an_answer_that_nobody_waits_for_is_no_answer_to_another_question() {
-    // The first is taken for the answer, the second has no question; what follows can't be trusted.
+    // The first is taken for the answer, the second has no question; those that follow can't be trusted.
     let (_fake, server, sent) = once(|| Line::Before(":7\r\n".to_owned()));
     assert!(matches!(sent, Status::Published | Status::Uncertain));
     assert_eq!(server.engine.stats().broker.counts.gaps, 1);

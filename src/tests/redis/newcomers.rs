@@ -1,4 +1,4 @@
-//! Who connects while Redis is away or slow is let in, gets everything once it answers, and misses nothing in silence.
+//! Clients that connect while Redis is away or slow are let in, get everything once it answers, and miss nothing in silence.
 
 use protocol::frame::Message;
 

@@ -1,4 +1,4 @@
-//! More than Redis takes: what waits is bounded, handshakes don't wait long, and a shutdown waits for nobody.
+//! More than Redis takes: the queue is bounded, handshakes don't wait long, and a shutdown waits for nobody.
 
 use std::time::{Duration, Instant};
 

@@ -78,7 +78,7 @@ impl Subject {
         assert_eq!((got.0.as_str(), got.1.as_str()), (channel, payload));
     }
 
-    /// Waits for it to tell of this. What it told before is dropped.
+    /// Waits for it to tell of this. Its words before are dropped.
     fn status(&self, pick: impl Fn(&BrokerStatus) -> bool) -> BrokerStatus {
         let next = || {
             self.event_within(PATIENCE, |event| match event {
@@ -219,7 +219,7 @@ fn a_subscription_is_not_taken_for_confirmed_by_one_that_was_dropped_before_it()
     let fake =
         FakeRedis::start(move |command| match (command[0].as_str(), command.get(1).map(String::as_str)) {
             ("SUBSCRIBE", Some("news")) if ends.lock().is_some() => {
-                // What follows the confirmation tells the test that it has come to it.
+                // The message behind the confirmation tells the test that it was read.
                 Line::Instead(format!(
                     ">3\r\n{}{}:1\r\n{}",
                     bulk("subscribe"),

@@ -160,7 +160,7 @@ fn a_link_that_is_away_does_not_keep_others_from_confirming() {
     for number in 0..8 {
         let (user, rooms) = (format!("u{number}"), [0, 1, 2, 3].map(|room| format!("r{number}{room}")));
         let client = server.open(Request::of(&user, &rooms.each_ref().map(String::as_str)));
-        // At this moment: what is confirmed later was not waited for.
+        // At this moment: a later confirmation was not waited for.
         served += usize::from(confirmed.lock().contains(&format!("actory:user:{user}")));
         drop(client);
     }
@@ -409,7 +409,7 @@ fn a_certificate_that_is_its_own_authority_is_trusted_where_it_is_named() {
     // The second has the same names, and another key.
     let [redis, other] = [(); 2].map(|()| own(named));
     expect_only_its_own(&redis, &other);
-    // What says that it is no authority is one for itself.
+    // A certificate that says it is no authority is one for itself.
     expect_company(&own(&format!("{named} -addext basicConstraints=critical,CA:FALSE")).config());
     expect_company(&own(&format!("{named} -addext extendedKeyUsage=serverAuth")).config());
     // It is over.

@@ -1,4 +1,4 @@
-//! What goes over Redis: channels and payloads that others read and write, the guide's servers among them.
+//! The traffic over Redis: channels and payloads that others read and write, the guide's servers among them.
 
 use std::time::{Duration, Instant};
 

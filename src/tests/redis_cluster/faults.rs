@@ -1,4 +1,4 @@
-//! What happens to a cluster, with numbered traffic under each fault.
+//! Faults of a cluster, with numbered traffic under each.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -201,7 +201,7 @@ fn the_shared_channel_crosses_a_cluster_and_does_not_move_with_its_slots() {
     let (one, two) = (shared(), shared());
     let traffic = traffic::during_for("ada", &one, &two, || {
         let mut cluster = cluster.borrow_mut();
-        // What the guide's servers publish, on any node.
+        // The guide's servers publish so, on any node.
         for node in 0..MASTERS {
             let mut bob = two.connect_as("bob");
             cluster.nodes[node].run(&["PUBLISH", "actory:messages", r#"{"userId":"bob","data":{"n":1}}"#]);
@@ -295,7 +295,7 @@ fn any_faults_in_any_order_leave_nothing_unaccounted_for() {
         cluster.await_subscribers(&user, 2);
         await_up(&[&one, &two]);
     });
-    // What is said last is said after half a second.
+    // The last word comes after half a second.
     let gaps = [&one, &two].map(|server| {
         let mut gaps = Vec::new();
         while let Some(more) = server.event_within(Duration::from_millis(700), |event| match event {

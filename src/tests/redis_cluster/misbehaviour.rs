@@ -19,7 +19,7 @@ use crate::tests::redis_rig::{FakeRedis, MASTERS, RedisCluster, with, with_redis
 
 type Outcome = Result<Answer, Error>;
 
-/// What became of publishes, by their texts.
+/// The outcomes of publishes, by their texts.
 fn outcomes(server: &Server, asked: Vec<(String, Result<Reply, Error>)>) -> Vec<(String, Outcome)> {
     let mut outcomes = Vec::new();
     let mut tickets = Vec::new();

@@ -65,7 +65,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// What node `me` knows when it starts.
+    /// The layout that node `me` starts with.
     fn layout(&self, addresses: &[(u16, u16)], me: usize) -> String {
         let mut layout = String::new();
         for (index, (port, bus)) in addresses.iter().enumerate() {
@@ -122,7 +122,7 @@ impl RedisCluster {
             .unwrap()
     }
 
-    /// Who is subscribed at each master that it began with: the numbers of their connections.
+    /// The subscribers at each master that it began with: the numbers of their connections.
     pub(crate) fn links(&self) -> Vec<Vec<String>> {
         let of = |node: &RedisServer| {
             let clients: String = node.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]);

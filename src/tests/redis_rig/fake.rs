@@ -1,4 +1,4 @@
-//! What is no Redis, or one that behaves as no real one can be made to.
+//! A server that is no Redis, or one that behaves as no real one can be made to.
 
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use redis::{Parser, Value};
 /// A command's name and arguments.
 pub(crate) type Command = Vec<String>;
 
-/// What a script decides about a command.
+/// A script's decision about a command.
 pub(crate) enum Line {
     /// A healthy server's answer.
     Usual,
@@ -26,7 +26,7 @@ pub(crate) enum Line {
     Forever(String),
 }
 
-/// What a Sentinel calls the master, and since which failover.
+/// A Sentinel's name for the master, and the failover that made it.
 #[derive(Clone, Copy)]
 pub(crate) struct Word {
     pub epoch: u64,
@@ -94,7 +94,7 @@ impl FakeRedis {
         })
     }
 
-    /// A healthy one that is slow of speech: what it says comes byte by byte.
+    /// A healthy one that is slow of speech: its words come byte by byte.
     pub(crate) fn dribbling() -> FakeRedis {
         let script: Arc<Script> = Arc::new(|_: &Command| Line::Usual);
         FakeRedis::serve(move |stream| {

@@ -58,7 +58,7 @@ impl Server {
         self.broker("the broker to be up", |status| status.state == State::Up);
     }
 
-    /// Waits for the broker to tell of this, unless it has told and was not asked. What it told before is dropped.
+    /// Waits for the broker to tell of this, unless it has told and was not asked. Its words before are dropped.
     pub(crate) fn broker(&self, what: &str, mut pick: impl FnMut(&BrokerStatus) -> bool) -> BrokerStatus {
         loop {
             let status = self.event(what, |event| match event {
@@ -71,7 +71,7 @@ impl Server {
         }
     }
 
-    /// What the broker told since it was last asked, without waiting.
+    /// The broker's news since it was last asked, without waiting.
     pub(crate) fn broker_events(&self) -> Vec<BrokerStatus> {
         let next = || {
             self.event_within(Duration::ZERO, |event| match event {
@@ -98,7 +98,7 @@ impl Server {
         }
     }
 
-    /// What becomes of a publish that must not fail.
+    /// The outcome of a publish that must not fail.
     pub(crate) fn delivery(&self, reply: Result<Reply, Error>) -> Delivery {
         match self.settled(reply) {
             Ok(Answer::Delivery(delivery)) => delivery,

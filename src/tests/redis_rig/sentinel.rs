@@ -48,7 +48,7 @@ impl Sentinels {
             lines.extend((0..SENTINELS).filter(|peer| *peer != index).map(|peer| peers[peer].clone()));
             let lines: Vec<&str> = lines.iter().map(String::as_str).chain(sentinel.iter().copied()).collect();
             let sentinel = RedisServer::on_port(port, private_dir(), &lines);
-            // What takes seconds otherwise. A replica is good if it was heard of within five pings.
+            // Periods of seconds otherwise. A replica is good if it was heard of within five pings.
             for (period, ms) in [("ping", 300), ("ask", 100), ("info", 200), ("publish", 500)] {
                 sentinel.run(&["SENTINEL", "DEBUG", &format!("{period}-period"), &ms.to_string()]);
             }
@@ -95,7 +95,7 @@ impl Sentinels {
         }
     }
 
-    /// How many servers of ours are connected to a Redis. None in the moment in which its Sentinels cut everybody off.
+    /// The number of our servers that are connected to a Redis. None in the moment in which its Sentinels cut everybody off.
     pub(crate) fn subscribers(&self, index: usize) -> Option<u64> {
         let asked = self.redis[index].try_ask::<(String, u64)>(&["PUBSUB", "NUMSUB", "actory:all"]);
         asked.ok().map(|(_, number)| number)

@@ -67,12 +67,11 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Where its files are.
+    /// The folder of its files.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -133,12 +132,12 @@ impl RedisServer {
         self.try_command(redis::cmd(name).arg(arguments))
     }
 
-    /// Tells it to do something; what it answers doesn't matter.
+    /// Tells it to do something; its answer doesn't matter.
     pub(crate) fn run(&self, command: &[&str]) {
         self.ask::<redis::Value>(command);
     }
 
-    /// How many subscribers a channel has.
+    /// The number of a channel's subscribers.
     pub(crate) fn subscribers(&self, channel: &str) -> u64 {
         self.ask::<(String, u64)>(&["PUBSUB", "NUMSUB", channel]).1
     }

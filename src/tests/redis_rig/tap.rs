@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 enum Flow {
     /// Everything passes.
     Open,
-    /// Connections are taken and live, and nothing passes. What was sent meanwhile passes afterwards.
+    /// Connections are taken and live, and nothing passes. Bytes sent meanwhile pass afterwards.
     Stalled,
     /// Connections are closed, and new ones are as soon as they come.
     Cut,
@@ -66,7 +66,7 @@ impl Tap {
         self.shared.set(Flow::Stalled);
     }
 
-    /// How many bytes it holds back.
+    /// Bytes that it holds back.
     pub(crate) fn held(&self) -> usize {
         self.shared.held.load(Ordering::SeqCst)
     }

@@ -10,7 +10,7 @@ use super::server::{RedisServer, private_dir, reserve_port};
 use super::with_redis;
 use crate::broker::redis::{RedisConfig, TlsOptions};
 
-/// How openssl is told to make a key.
+/// The arguments of openssl for a key.
 pub(crate) const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 
 /// See the module.
@@ -56,12 +56,12 @@ impl TlsRedis {
         TlsRedis { server, port, options, _reservation: reservation }
     }
 
-    /// What is in one of its files.
+    /// The bytes of one of its files.
     pub(crate) fn file(&self, name: &str) -> Vec<u8> {
         fs::read(self.server.dir().join(name)).unwrap()
     }
 
-    /// How it is reached.
+    /// The way to it.
     pub(crate) fn config(&self) -> RedisConfig {
         let config = with_redis(&format!("rediss://localhost:{}", self.port)).redis;
         RedisConfig { tls: self.options.clone(), ..config }

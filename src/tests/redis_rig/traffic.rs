@@ -23,7 +23,7 @@ pub(crate) struct Sent {
     pub delivery: Delivery,
 }
 
-/// What was sent from one server to a user on two, and what came.
+/// Messages from one server to a user on two, and their arrivals.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     pub sent: Vec<Sent>,
@@ -33,7 +33,7 @@ pub(crate) struct Traffic {
     pub there: Vec<usize>,
 }
 
-/// What began then, in Unix milliseconds, took a fraction of a second, or a little longer on a machine that is busy.
+/// It began then, in Unix milliseconds, and took a fraction of a second, or a little longer on a machine that is busy.
 pub(crate) fn expect_soon(begun: u64) {
     let took = unix_ms() - begun;
     assert!(took < 2000, "{took} ms");
@@ -97,7 +97,7 @@ fn until_end(client: &mut Client) -> Vec<usize> {
 }
 
 impl Traffic {
-    /// How many messages had this outcome.
+    /// The number of messages with this outcome.
     pub(crate) fn count(&self, status: Status) -> usize {
         self.sent.iter().filter(|sent| sent.delivery.status == status).count()
     }
@@ -126,8 +126,7 @@ impl Traffic {
         }
     }
 
-    /// What was said of each message is true; only what lies in `gaps`, which the other server told of, may be missing
-    /// there.
+    /// The outcome of each message is true; only those in `gaps`, which the other server told of, may be missing there.
     pub(crate) fn expect_true(&self, gaps: &[(u64, u64)]) {
         self.expect_true_but_for(&[], gaps);
     }

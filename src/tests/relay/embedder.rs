@@ -1,4 +1,4 @@
-//! What the embedder sends: to whom it goes, in which order, and up to which close.
+//! The embedder's messages: to whom they go, in which order, and up to which close.
 
 use super::*;
 

@@ -7,7 +7,7 @@ use super::Handle;
 use super::flags::{CALLED, HALTED, HELD, PAUSED};
 
 impl Handle {
-    /// Has it not read until [`Handle::go_on`]. What is read already is routed.
+    /// Has it not read until [`Handle::go_on`]. Messages read already are routed.
     pub fn halt(&self) {
         self.flags.fetch_or(HALTED, Ordering::SeqCst);
     }

@@ -3,8 +3,8 @@
 //! A little is little beside what the others relay. A crowd of which each waits for an answer before it sends on may keep
 //! Redis busy as well as a few that flood, and only those that relay less than it should go first. The bound is found as TCP
 //! finds its rate (RFC 5681): it is lowered while more goes first than Redis answers quickly, and rises slowly otherwise. Each
-//! time that it is lowered an epoch begins, and only what was let go first since then may lower it again: what came before
-//! shows nothing of what the last time has brought, however long it waits for its answers.
+//! time that it is lowered an epoch begins, and only messages let go first since then may lower it again: those before
+//! show nothing of what the last time has brought, however long they wait for their answers.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Instant;

@@ -104,7 +104,7 @@ impl Taken {
         }
     }
 
-    /// Writes what the socket takes of a refusal at once, and closes it. What has come from the peer by then is dropped first,
+    /// Writes what the socket takes of a refusal at once, and closes it. Bytes that came from the peer by then are dropped first,
     /// or closing would send a reset that overtakes the answer.
     pub(crate) fn dismiss(self, answer: &[u8]) {
         match self {

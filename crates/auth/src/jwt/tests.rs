@@ -98,7 +98,7 @@ fn options_outside_their_range_are_config_errors() {
     }
 }
 
-/// Why a token with this header is refused; empty if it isn't.
+/// The fault of a token with this header; empty if it has none.
 fn header_reason(header: &str) -> String {
     let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let signed = format!("{}.{}", encode(header), encode(&claims().to_string()));

@@ -42,7 +42,7 @@ fn all_of(reads: &[&[u8]], max: usize) -> Vec<Heard> {
     all
 }
 
-/// Where an empty assembler sees a violation if it is fed byte by byte behind `before`.
+/// The violation that an empty assembler sees, fed byte by byte behind `before`, and its place.
 fn breaks_at(before: &[u8], bytes: &[u8], max: usize) -> Option<(usize, Violation)> {
     let mut assembler = Assembler::IDLE;
     let mut all = Vec::new();

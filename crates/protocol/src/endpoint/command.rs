@@ -18,7 +18,7 @@ impl Commands {
     /// The unfinished message takes too long: close with 1008, if it is still unfinished after a read.
     pub const OVERDUE: u32 = 1 << 5;
     /// All connections together hold too much: close with 4004 as if too much waited, or with 1013 if the unfinished message is
-    /// more than that. What would be held for long goes too.
+    /// more than that. Memory that would be held for long goes too.
     pub const EVICT: u32 = 1 << 6;
     /// Go, without a close handshake.
     pub const TERMINATE: u32 = 1 << 7;

@@ -102,7 +102,7 @@ impl<K: Default> Endpoint<K> {
         self.conclude(code, reason, ClosedBy::Server, host);
     }
 
-    /// The peer ended its direction. What it said before is still answered, in case that it reads on.
+    /// The peer ended its direction. Its messages before are still answered, in case that it reads on.
     pub fn on_end(&mut self, host: &mut impl Host<K>) {
         self.conclude(close::ABNORMAL, "", ClosedBy::Network, host);
     }
@@ -114,8 +114,8 @@ impl<K: Default> Endpoint<K> {
         self.over(false, host);
     }
 
-    /// Nothing of the peer's counts any more: it began the close handshake or answered ours, left, or broke the rules. What it
-    /// said before is answered first: if the application has yet to deal with messages, the end waits for that.
+    /// Nothing of the peer's counts any more: it began the close handshake or answered ours, left, or broke the rules. Its
+    /// messages before are answered first: if the application has yet to deal with messages, the end waits for that.
     pub(super) fn conclude(&mut self, code: u16, reason: &str, by: ClosedBy, host: &mut impl Host<K>) {
         self.forget(host);
         if self.phase == Phase::Open && host.must_settle() {

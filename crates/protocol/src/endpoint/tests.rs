@@ -53,7 +53,7 @@ fn every_phase_meets_every_set_of_commands_every_input_and_every_way_and_keeps_i
             assert_ne!(after, Phase::Open, "{}", at());
         }
         assert!(!world.circumstances.unfinished, "a message on its way is given up: {}", at());
-        // Whatever comes, its end is near: once its peer stands still, two deadlines are enough.
+        // Its end is near, whatever comes: once its peer stands still, two deadlines are enough.
         if after != Phase::Open {
             for _ in 0..2 {
                 if endpoint.phase() != Phase::Over {

@@ -28,7 +28,7 @@ pub(crate) const PACE: usize = 4 << 20;
 /// others publish too, and clients wait in line. The others' commands wait in Redis for no more than that. It is for a Redis whose answers come within
 /// `NEAR`; one that is farther away gets as much more, or it would have nothing to do for most of the time.
 const SHORT_PORTION: Portion = Portion { commands: 32, bytes: 16 << 10 };
-/// How much longer it is for a crowd of which each waits for answers: that keeps Redis busy all the time, and short portions cost it.
+/// It is so many times longer for a crowd of which each waits for answers: that keeps Redis busy all the time, and short portions cost it.
 const CROWD: usize = 4;
 const NEAR: Duration = Duration::from_micros(500);
 /// Clients may have so much unanswered that goes first, in units of `Intake::begin`, and as much more for a Redis farther away.
@@ -48,7 +48,7 @@ struct TakenBatch {
 /// Bytes that were handed to the kernel at once.
 #[derive(Debug)]
 struct Write {
-    /// How many bytes were written with it and before it.
+    /// Bytes written with it and before it.
     end: u64,
     at: Instant,
     /// The same, as a time of [`clock`].
@@ -63,7 +63,7 @@ pub(crate) struct InFlight {
     pending: VecDeque<Pending>,
     /// Those with bytes of commands that are not answered, oldest first.
     writes: VecDeque<Write>,
-    /// How many bytes were written, and how many bytes of commands are answered.
+    /// Bytes written, and bytes of commands that are answered.
     written: u64,
     answered: u64,
     /// Commands that went behind others since the last that went first.
@@ -144,7 +144,7 @@ impl InFlight {
         self.first > FIRST * self.distance()
     }
 
-    /// How much may be taken of what goes behind others, if Redis has so little to do that something may. As long as clients demand
+    /// The portion of the rest that may be taken, if Redis has so little to do that something may. As long as clients demand
     /// little, longer portions cost less and keep nobody waiting.
     pub(crate) fn room_for_rest(&mut self, demand: Demand) -> Option<Portion> {
         if demand != Demand::Little {
@@ -155,7 +155,7 @@ impl InFlight {
         (!portion.is_reached(self.behind, self.behind_bytes)).then_some(portion)
     }
 
-    /// How much farther away Redis is than `NEAR`.
+    /// The distance of Redis, as a multiple of `NEAR`.
     fn distance(&self) -> u32 {
         let times = self.round_trip.map_or(1, |time| (time.as_micros() / NEAR.as_micros()) as u32);
         times.clamp(1, (PORTION.commands / SHORT_PORTION.commands) as u32)

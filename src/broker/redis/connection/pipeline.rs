@@ -55,13 +55,13 @@ struct PipelineState {
     /// Commands that drop channels and are not answered. Others follow then: Redis takes a while for many, and publishes
     /// would wait.
     dropping: usize,
-    /// How often the session has taken changes.
+    /// The times that the session took changes.
     takes: u64,
     /// Commands of the embedder, and of clients that [go first](Asker::goes_first).
     first: CommandLane,
     /// Those of the other clients. They are taken while Redis has little to do.
     rest: CommandLane,
-    /// How much of `rest` is taken at once.
+    /// The part of `rest` taken at once.
     portion: Portion,
     /// Bytes of all publishes without an answer.
     in_flight: usize,

@@ -1,7 +1,7 @@
-//! Subscriptions to topics that have a history: what was handed on, and what has to be read because it was missed.
+//! Subscriptions to topics that have a history: messages handed on, and those to be read because they were missed.
 //!
-//! A topic's messages, and the answers to what its [`Follower`] asks, come over one link. What comes over another, which had the
-//! topic before, counts for nothing.
+//! A topic's messages, and the answers to what its [`Follower`] asks, come over one link. Those of another, which had the
+//! topic before, count for nothing.
 
 use std::sync::Arc;
 

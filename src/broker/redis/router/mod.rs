@@ -45,7 +45,7 @@ use partitions::Partitions;
 use routes::Routes;
 use subscriptions::Subscriptions;
 
-/// See the module. Its parts share the partitions; what concerns several of them is here.
+/// See the module. Its parts share the partitions; matters of several of them are here.
 #[derive(Debug)]
 pub(crate) struct SubscriptionRouter {
     pub config: RedisConfig,

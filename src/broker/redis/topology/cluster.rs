@@ -23,8 +23,8 @@ const BUSY: Duration = Duration::from_millis(50);
 const SIGN: Duration = Duration::from_millis(10);
 /// The same after an answer that the signs have not changed.
 const UNHEEDED: Duration = Duration::from_millis(100);
-/// How long after a master was lost other masters may still hear on the cluster's bus what it had handed to its own
-/// clients: who subscribed there at once would get it twice. No longer than the next look at what ails.
+/// The echo of a lost master: other masters may still hear so long on the cluster's bus of messages that it had handed to
+/// its own clients. A link that subscribed there at once would get them twice. No longer than the next look at what ails.
 const ECHO: Duration = AILING;
 
 /// The masters of a cluster and the links to them.
@@ -263,7 +263,7 @@ mod tests {
                 workers,
             ))
         };
-        // What it is called when the node `host` is asked.
+        // The node as the node `host` tells of it.
         let node = |host: &str, port, borrowed| Node {
             id: "id".into(),
             address: Address::Tcp(host.into(), port, false),

@@ -13,7 +13,7 @@ use crate::broker::redis::wire::{Wire, text, unexpected};
 /// A node of a cluster, as one of them told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// What it calls itself, whoever is asked. Empty if the cluster doesn't say.
+    /// Its own name, whoever is asked. Empty if the cluster doesn't say.
     pub(super) id: String,
     pub(super) address: Address,
     /// True if it names no host, so that its own is that of the node that was asked.
@@ -40,7 +40,7 @@ pub(super) fn have_moved(before: &[Option<Node>], now: &[Option<Node>]) -> bool 
     !before.iter().zip(now).all(same)
 }
 
-/// What a node told of its cluster.
+/// A cluster, as a node told of it.
 #[derive(Debug, Default)]
 pub(super) struct Map {
     /// The master of each partition.

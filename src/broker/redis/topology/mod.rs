@@ -1,4 +1,4 @@
-//! Where Redis is: one server, the master that Sentinels name, or the masters of a cluster.
+//! The topology of Redis: one server, the master that Sentinels name, or the masters of a cluster.
 //!
 //! Which of these it is the servers say themselves, in their answer to `HELLO`. A cluster is asked for its slots
 //! (`CLUSTER SLOTS`) at the start, from time to time, and whenever a link sees a sign that they have moved.
@@ -42,7 +42,7 @@ pub(crate) enum Finder {
 }
 
 impl Finder {
-    /// Where to connect to, and the Sentinels' epoch in which that is so; 0 without Sentinels.
+    /// The server to use, and the Sentinels' epoch in which that is so; 0 without Sentinels.
     ///
     /// # Errors
     /// That no Sentinel knows a master.
@@ -108,7 +108,7 @@ fn run(router: &Arc<SubscriptionRouter>, (link, worker): Made, finder: Finder) {
 /// that stands still must not hold up the question.
 ///
 /// # Errors
-/// What one of them said.
+/// The error of one of them.
 async fn ask_in_turn<T, F>(servers: Vec<Server>, ask: impl Fn(Server) -> F) -> Result<T, Error>
 where
     T: Send + 'static,

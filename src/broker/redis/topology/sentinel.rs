@@ -25,7 +25,7 @@ use crate::time_of_day::unix_ms;
 
 /// Between two questions to a Sentinel.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long the slower Sentinels are waited for once one has answered: one of them may know better.
+/// The wait for the slower Sentinels once one has answered: one of them may know better.
 const HESITATION: Duration = Duration::from_millis(50);
 
 /// Asks all Sentinels where the master is, and in which epoch.
@@ -61,7 +61,7 @@ pub(crate) async fn find_master(router: &Arc<SubscriptionRouter>) -> Result<(Ser
     if best.is_empty() {
         return Err(trouble);
     }
-    // Another one each time: what one of them calls the master may lead nowhere from here.
+    // Another one each time: the master's name with one of them may lead nowhere from here.
     let Word { epoch, master } = best.swap_remove((unix_ms() / 50) as usize % best.len());
     Ok((router.config.with_login(&Server { address: master, username: None, password: None }), epoch))
 }
@@ -184,7 +184,7 @@ fn compare(router: &SubscriptionRouter, words: &[Option<Said>]) {
     }
 }
 
-/// What the words come to for a link.
+/// The verdict of the words on a link.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// It is connected to the master.
@@ -222,7 +222,7 @@ mod tests {
         Word { epoch, master: Address::Tcp(host.to_owned(), 6379, false) }
     }
 
-    /// What Sentinels have said, one after the other the same question.
+    /// Each Sentinel's answers to one question, asked time and again.
     fn said(words: &[&[Word]]) -> Vec<Option<Said>> {
         let of = |words: &&[Word]| {
             let after =

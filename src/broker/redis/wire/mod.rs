@@ -173,7 +173,7 @@ impl Wire {
     /// Sends a command and waits for its reply. Only for a connection without subscriptions.
     ///
     /// # Errors
-    /// What the server says, as one of our codes; or that the connection is lost.
+    /// The server's error, as one of our codes; or that the connection is lost.
     pub(crate) async fn ask(&mut self, command: &[u8], server: &Server) -> Result<Value, Error> {
         let lost = |error: io::Error| server.error(Code::BrokerConnect, error);
         self.write_all(command).await.map_err(lost)?;

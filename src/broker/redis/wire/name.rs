@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long an address has before the next one is tried beside it (RFC 8305, section 8).
+/// The time of an address before the next one is tried beside it (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// What a look-up comes to. None: it is under way.
+/// A look-up's outcome. None: it is under way.
 type Found = Option<Result<Vec<SocketAddr>, Arc<io::Error>>>;
 type LookUps = HashMap<(String, u16), watch::Receiver<Found>>;
 
@@ -27,7 +27,7 @@ static UNDER_WAY: LazyLock<Mutex<LookUps>> = LazyLock::new(Mutex::default);
 /// Looks a server's name up.
 ///
 /// # Errors
-/// What the system says of the name, or that it gives no thread.
+/// The system's error for the name, or that it gives no thread.
 pub(crate) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
@@ -67,7 +67,7 @@ where
 /// nothing for a while (RFC 8305, section 5): a dead one must not use up the time of the others.
 ///
 /// # Errors
-/// What became of the one that was tried last.
+/// The error of the one that was tried last.
 pub(crate) async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut trouble = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut addresses = in_turn(addresses).into_iter();
@@ -184,7 +184,7 @@ mod tests {
             let both = async { tokio::join!(biased; first, second) };
             let (both, _) = tokio::join!(biased; both, async { answer.send(Ok(vec![address])) });
             assert_eq!((both.0.unwrap(), both.1.unwrap()), (vec![address], vec![address]));
-            // What it came to is not kept.
+            // Its outcome is not kept.
             let refused = |_: &(&str, u16)| Err(io::ErrorKind::PermissionDenied.into());
             let again = look_up_by("one-thread.invalid", port, refused).await.unwrap_err();
             assert_eq!(again.kind(), io::ErrorKind::PermissionDenied);

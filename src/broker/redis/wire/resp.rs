@@ -37,7 +37,7 @@ pub(crate) enum Incoming<'a> {
     Ignored,
 }
 
-/// What the beginning of a buffer holds.
+/// The beginning of a buffer, parsed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Parsed<'a> {
     /// More bytes are needed.
@@ -76,12 +76,12 @@ fn length(text: &[u8]) -> Result<usize, Malformed> {
     }
 }
 
-/// Where the value that begins at `at` ends.
+/// The end of the value that begins at `at`.
 fn end_of_value(buf: &[u8], at: usize, depth: usize) -> Result<Option<usize>, Malformed> {
     if depth > MAX_DEPTH {
         return Err(Malformed);
     }
-    // Before the line is complete: what is no Redis may never complete it.
+    // Before the line is complete: a peer that is no Redis may never complete it.
     if buf.get(at).is_some_and(|kind| !b"+-:_,#($=!*~>%|".contains(kind)) {
         return Err(Malformed);
     }

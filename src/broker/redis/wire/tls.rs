@@ -28,7 +28,7 @@ impl Tls {
     /// The configuration.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The fault, in words.
     pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, String> {
         self.0.clone()
     }
@@ -37,7 +37,7 @@ impl Tls {
 /// A client's configuration. Trusts `others` where the options name nobody.
 ///
 /// # Errors
-/// What is wrong with the certificates or the key.
+/// The fault of the certificates or the key.
 pub(crate) fn client_config(
     options: &TlsOptions,
     others: impl FnOnce() -> Arc<Authorities>,

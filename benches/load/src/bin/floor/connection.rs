@@ -9,7 +9,7 @@ use load::net::{Poll, read_now, write_now};
 
 use crate::http::{self, Answer};
 
-/// How much one `recv` takes at most.
+/// Most bytes that one `recv` takes.
 pub(crate) const READ: usize = 64 * 1024;
 /// Room before it in the shared buffer for what the connection kept of a cut frame.
 pub(crate) const ROOM: usize = 64 * 1024;
@@ -27,13 +27,13 @@ pub(crate) struct Connection {
 struct Rest {
     /// The beginning of a frame or of a request's head.
     cut: Vec<u8>,
-    /// What the socket would not take.
+    /// Bytes that the socket would not take.
     unsent: Vec<u8>,
 }
 
-/// What one `recv` brought.
+/// The yield of one `recv`.
 pub(crate) struct Turn {
-    /// Where in the shared buffer the data frames lie, ready to be sent.
+    /// The data frames' place in the shared buffer, ready to be sent.
     pub(crate) frames: Range<usize>,
     /// This was the upgrade.
     pub(crate) opened: bool,
@@ -151,7 +151,7 @@ impl Connection {
         Ok(())
     }
 
-    /// One `send`; what does not go is kept until the socket has room.
+    /// One `send`; bytes that do not go are kept until the socket has room.
     #[inline]
     pub(crate) fn send(&mut self, poll: &Poll, token: u64, bytes: &[u8]) -> io::Result<()> {
         let stuck = self.rest.as_ref().is_some_and(|rest| !rest.unsent.is_empty());

@@ -5,7 +5,7 @@ use load::frame::{BINARY, CONTINUATION, PING, PONG, TEXT, client_fragment, clien
 /// A flood's writes are about this long, so that the generator's own system calls are few.
 const BLOCK: usize = 64 * 1024;
 
-/// What [`Attack::Waits`] sends at once.
+/// Messages of [`Attack::Waits`] at once.
 const AT_ONCE: usize = 7;
 
 /// The attack that every connection of a flood makes.

@@ -15,7 +15,7 @@ impl Attended {
             io::stdin().read_line(&mut String::new())?;
             let told = Arc::clone(&over);
             std::thread::spawn(move || {
-                // Whatever ends the input, nobody is there any more.
+                // Nobody is there any more, whatever ends the input.
                 let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
                 told.store(true, Ordering::Relaxed);
             });

@@ -13,7 +13,7 @@ use load::peer::{self, Peer, State};
 use crate::attended::Attended;
 use crate::options::Options;
 
-/// How long the last echoes may take once the window is over.
+/// The last echoes may take so long once the window is over.
 const GRACE: Duration = Duration::from_secs(1);
 const TICK: u64 = u64::MAX;
 

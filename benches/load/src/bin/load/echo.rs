@@ -1,4 +1,4 @@
-//! Echo, closed loop: what comes back is counted and replaced.
+//! Echo, closed loop: each echo is counted and replaced.
 
 use std::io;
 
@@ -91,7 +91,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
     })
 }
 
-/// What the servers that no message is for take anyway, once they have settled after their start.
+/// The CPU that servers without messages take anyway, once they have settled after their start.
 fn idle_bystanders(options: &Options) -> io::Result<Option<f64>> {
     if options.watched.bystanders.is_empty() {
         return Ok(None);

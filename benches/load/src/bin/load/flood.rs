@@ -15,7 +15,7 @@ use crate::options::Options;
 
 /// Number of the first connection. All numbers of a flood have eight digits, so that one can stand in a token.
 const FIRST: usize = 10_000_000;
-/// How much one `recv` takes at most.
+/// Most bytes that one `recv` takes.
 const READ: usize = 256 * 1024;
 
 /// The harm that was done to the server.
@@ -44,7 +44,7 @@ struct Attacker {
     open: bool,
     /// The opening has gone out.
     begun: bool,
-    /// How much of the block has gone out.
+    /// Bytes of the block that went out.
     at: usize,
     /// Bytes that are to come back before the next block.
     owed: usize,
@@ -58,7 +58,7 @@ impl Attacker {
     }
 }
 
-/// How an attacker stands after it was served.
+/// The state of an attacker after it was served.
 enum Step {
     /// Has nothing to do until its socket says so.
     Waits,

@@ -43,7 +43,7 @@ load WORK --port PORT --pid PID [options]      drives the WebSocket server on 12
 
 {n} in the path and the header stands for the number of the connection.";
 
-/// What to do.
+/// The work to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Echo,

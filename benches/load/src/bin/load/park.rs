@@ -16,7 +16,7 @@ struct Park {
     poll: Poll,
     peers: Vec<Option<Peer>>,
     answered: usize,
-    /// How those that are gone ended, and how many did so.
+    /// The ends of those that are gone, and their numbers.
     ends: BTreeMap<String, usize>,
     buf: Vec<u8>,
     ready: Vec<(u64, bool)>,
@@ -89,7 +89,7 @@ impl Park {
     }
 }
 
-/// Opens and closes connections, a few at a time: what the server's runtime grows by once, it grows by now.
+/// Opens and closes connections, a few at a time: the one-time growth of the server's runtime is over by then.
 fn churn(options: &Options) -> io::Result<()> {
     const AT_ONCE: usize = 100;
     let close = client_frame(CLOSE, &1000u16.to_be_bytes());

@@ -140,7 +140,7 @@ fn raw_outcome(members: &str) -> Result<String, &'static str> {
     verified.map(|identity| identity.user_id.to_string()).map_err(|refusal| refusal.code)
 }
 
-/// Why that token is refused.
+/// The fault of that token.
 fn raw_reason(members: &str) -> String {
     let token = forge(&json!({ "alg": "HS256" }), &format!(r#"{{"exp":{},{members}}}"#, NOW + 60));
     verifier(|_| {}).verify(&token, NOW).unwrap_err().message

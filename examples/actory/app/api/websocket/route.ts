@@ -1,6 +1,6 @@
 import { getWebSocketManager, type WebSocketError } from '@actory/websocket';
 
-/** What this endpoint is, and how it is. A WebSocket of the same path never comes here. */
+/** Describes this endpoint and its state. A WebSocket of the same path never comes here. */
 export async function GET() {
   try {
     const manager = getWebSocketManager();

@@ -137,7 +137,7 @@ impl Session {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Gives up what is under way, in its order, and then closes the pipeline: what is published meanwhile is added to it, and
+    /// Gives up what is under way, in its order, and then closes the pipeline: messages published meanwhile are added to it, and
     /// given up too. A turn's work at a time, for this may be all that `redis.pendingBytes` allows.
     pub(super) async fn give_up(mut self) {
         self.link.pipeline.end();

@@ -53,7 +53,7 @@ pub(super) struct Repair {
 }
 
 impl Repair {
-    /// True if loading scripts has not helped for so long. What answers may be several servers, of which each knows what it was told.
+    /// True if loading scripts has not helped for so long. Several servers may answer, of which each knows what it was told.
     pub(super) fn is_futile(&self, patience: Duration) -> bool {
         self.again.is_none() && self.unknown_since.is_some_and(|since| since.elapsed() > patience)
     }
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// The server does not know the script of the oldest command: it is loaded, and the command goes out again behind that. So do
-    /// those after it that were written already, which come back the same way; what is published meanwhile waits for them.
+    /// those after it that were written already, which come back the same way; messages published meanwhile wait for them.
     pub(super) fn reload(&mut self) {
         let taken: Option<(Pending, Vec<u8>)> =
             self.answer_with(|_, pending, bytes| (pending, bytes.to_vec()));

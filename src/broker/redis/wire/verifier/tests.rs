@@ -49,7 +49,7 @@ impl Folder {
         names.iter().map(|name| CertificateDer::from_pem_file(path(name)).unwrap()).collect()
     }
 
-    /// What is said of a server of this name that shows `localhost` and those below its authority.
+    /// The verdict on a server of this name that shows `localhost` and those below its authority.
     fn ask(&self, authorities: Authorities, name: &str, between: &[&str]) -> Result<(), String> {
         let verifier = CertificateVerifier::new(Some(authorities.into()), &ring::default_provider());
         let (name, now) = (ServerName::try_from(name).unwrap(), UnixTime::now());
