@@ -62,6 +62,14 @@ const history = (name, connections, inFlight) => ({
   turnS: 1,
 });
 
+/** The same at so many messages a second, however long they take: a Redis that takes longer can't make batches smaller. */
+const paced = (rate) => ({
+  ...history('history', 200, 1),
+  name: `paced-${rate / 1000}`,
+  title: `200 connections, ${rate / 1000},000 messages a second, with a history`,
+  load: ['blocked', '--size', '128', '--rate', String(rate), '--connections', '200'],
+});
+
 /**
  * name: for `--only`; title: in the table; servers: those that can do it; cores: for `taskset`;
  * mode, flags: of the server; own: more of those, by server; node: flags of Node itself, where the server runs on it; load: of the generator; client: more of
@@ -182,6 +190,9 @@ export const WORKS = [
   relay(8),
   history('history', 200, 1),
   history('history', 200, 8),
+  paced(5000),
+  paced(20_000),
+  paced(50_000),
   history('batch', 1, 1),
   history('batch', 1, 8),
   history('batch', 1, 64),
