@@ -1345,7 +1345,7 @@ export interface SendOptions extends DeliveryOptions {
   /**
    * Names the message among those of its user or room: of several with the same name only the first is published. Give it one,
    * such as the id of an order and its state, to send a message again whose call rejected or was `'uncertain'`. The name is
-   * kept for `ttlMs` of the history, at least for five minutes. 1 to 256 bytes of UTF-8.
+   * kept for `ttlMs` of the history, at least for five minutes, unless Redis is emptied or evicts it. 1 to 256 bytes of UTF-8.
    *
    * @defaultValue none
    */

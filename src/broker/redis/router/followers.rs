@@ -4,10 +4,12 @@
 //! topic before, count for nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use history::follower::{Ask, Follower, Missed, Outlet, Verdict};
 use history::meta::{Meta, Reason};
 use history::position::Position;
+use tokio::time::Instant;
 
 use super::partition::{Partition, Subscription};
 use super::subscriptions::Subscriptions;
@@ -19,6 +21,8 @@ use crate::registry::recipients::Topic;
 
 /// Control messages that wait for one topic. Others are obeyed at once.
 const MOST_HELD: usize = 16;
+/// A control message waits so long, for a client must not decide when it is disconnected.
+const HELD_FOR: Duration = Duration::from_secs(1);
 
 /// Hands on what a follower lets go.
 struct ToSink<'a> {
@@ -121,9 +125,31 @@ impl Subscriptions {
         let is_behind = topic.follower.as_ref().is_some_and(|follower| !follower.is_settled());
         let waits = is_behind && topic.held.len() < MOST_HELD;
         if waits {
-            topic.held.push(control.into());
+            let now = Instant::now();
+            topic.held.push((now, control.into()));
+            self.holding.lock().push_back((now, name.into()));
         }
         waits
+    }
+
+    /// Applies the control messages that have waited for [`HELD_FOR`].
+    pub(super) fn release_held(&self, now: Instant) {
+        while let Some(name) = self.next_to_release(now) {
+            let mut guard = self.partitions.all[self.partitions.home(&name)].lock();
+            let Some(topic) = guard.topics.get_mut(&*name) else { continue };
+            let mut gathered = Gathered::default();
+            while topic.held.first().is_some_and(|(since, _)| now.duration_since(*since) >= HELD_FOR) {
+                let (_, control) = topic.held.remove(0);
+                self.sink.message(&name, &control, &mut gathered);
+            }
+            self.sink.deliver(&mut gathered);
+        }
+    }
+
+    fn next_to_release(&self, now: Instant) -> Option<Box<str>> {
+        let mut holding = self.holding.lock();
+        holding.front().filter(|(since, _)| now.duration_since(*since) >= HELD_FOR)?;
+        holding.pop_front().map(|(_, name)| name)
     }
 
     /// The server of a link says how far a topic is.
@@ -174,7 +200,7 @@ impl Subscriptions {
             link.ask(partition, name, ask);
         }
         if follower.is_settled() {
-            for control in std::mem::take(&mut topic.held) {
+            for (_, control) in std::mem::take(&mut topic.held) {
                 self.sink.message(name, &control, outlet.gathered);
             }
         }

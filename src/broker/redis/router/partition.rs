@@ -44,8 +44,8 @@ pub(crate) struct Subscription {
     pub waiters: Vec<Waiter>,
     /// The progress of what was handed on, if the topic has a history.
     pub follower: Option<Box<Follower>>,
-    /// Control messages that came while messages before them may still have to be read.
-    pub held: Vec<Box<[u8]>>,
+    /// Control messages that came while messages before them may still have to be read, and when each came.
+    pub held: Vec<(Instant, Box<[u8]>)>,
     /// When it is dropped if nobody is interested then; it is in the router's queue for that.
     pub expires: Option<Instant>,
 }

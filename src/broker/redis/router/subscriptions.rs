@@ -42,6 +42,8 @@ pub(crate) struct Subscriptions {
     grace: Duration,
     /// Those that nobody needs, and until when.
     expiries: Mutex<VecDeque<(Instant, Box<str>)>>,
+    /// Those that control messages wait in, one entry for each, in the order in which they came.
+    pub(super) holding: Mutex<VecDeque<(Instant, Box<str>)>>,
     /// Its beginning. Times are of [`clock`].
     pub began: u64,
     /// Up to then the Sentinels named the master that the links are connected to.
@@ -63,6 +65,7 @@ impl Subscriptions {
             history,
             grace,
             expiries: Mutex::default(),
+            holding: Mutex::default(),
             began: clock::now(),
             agreed: AtomicU64::new(u64::MAX),
             stragglers: AtomicU64::new(0),
@@ -207,8 +210,10 @@ impl Subscriptions {
         }
     }
 
-    /// Drops the subscriptions whose time has come, and those beyond [`UNUSED`]. A turn's work at a time.
+    /// Drops the subscriptions whose time has come, and those beyond [`UNUSED`], and applies control messages that have waited
+    /// long enough. A turn's work at a time.
     pub(crate) async fn expire(&self, now: Instant) {
+        self.release_held(now);
         let mut budget = Budget::begin();
         while self.expire_next(now) {
             charge(EXPIRY);

@@ -1,10 +1,13 @@
 //! Histories beside other faults: of Redis, of other servers, of callers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use super::*;
 use crate::broker::redis::RedisConfig;
 use crate::events::broker_status::State;
+use crate::tests::harness::Request;
 
 /// The number of times that a command was given.
 fn calls(redis: &RedisServer, command: &str) -> Option<u64> {
@@ -171,27 +174,93 @@ fn a_user_is_disconnected_after_the_messages_that_were_published_before_also_if_
     expect_nothing_missed(&two);
 }
 
+/// Messages of a kilobyte: more than a client's outbox and the kernel take in.
+const MANY: u32 = 3000;
+
+/// A configuration with small outboxes, so that much has to be read for a client that is slow.
+fn narrow(url: &str) -> Config {
+    let mut config = kept(url, MANY);
+    config.limits.outbox_bytes = 128 << 10;
+    config.limits.max_payload = 64 << 10;
+    config
+}
+
+fn kilobyte(number: u32) -> String {
+    format!("{number:01000}")
+}
+
+/// Reads a message now and then, until the connection is closed or this is dropped.
+fn trickle(mut client: Client, is_over: Arc<AtomicBool>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        while !is_over.load(Ordering::Relaxed) && client.handle().is_open() {
+            client.next_within(Duration::from_millis(60));
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    })
+}
+
 #[test]
-fn a_repair_waits_for_a_client_that_reads_slowly_and_does_not_close_it() {
-    const MESSAGES: u32 = 3000;
+fn a_member_that_hardly_reads_does_not_keep_a_rooms_repair_from_the_others() {
     let redis = RedisServer::start();
     let tap = Tap::before(redis.address());
-    let narrow = |url: &str| {
-        let mut config = kept(url, MESSAGES);
-        config.limits.outbox_bytes = 128 << 10;
-        config.limits.max_payload = 64 << 10;
-        config
-    };
     let (one, two) = (Server::start_up(narrow(&redis.url())), Server::start_up(narrow(&tap.url())));
-    let mut ada = two.connect_as("ada");
-    let text = |number: u32| format!("{number:01000}");
+    let [mut ada, slow] = ["ada", "slow"].map(|user| two.open(Request::of(user, &["tea"])));
+    let (handle, is_over) = (slow.handle().clone(), Arc::new(AtomicBool::new(false)));
+    let trickle = trickle(slow, is_over.clone());
     tap.cut();
-    for number in 0..MESSAGES {
-        position(one.tell("ada", &text(number)));
+    for number in 0..MANY {
+        let publish = one.engine.publish(Channel::Room("tea"), Message::Text(&kilobyte(number)), false);
+        position(one.delivery(publish));
     }
     tap.open();
-    for number in 0..MESSAGES {
-        assert_eq!(ada.next_text(), text(number));
+    for number in 0..MANY {
+        assert_eq!(ada.next_text(), kilobyte(number));
+    }
+    assert!(!handle.is_open(), "it was found too slow");
+    is_over.store(true, Ordering::Relaxed);
+    trickle.join().unwrap();
+    expect_nothing_missed(&two);
+}
+
+#[test]
+fn a_client_can_not_put_off_its_disconnection_by_reading_slowly_during_a_repair() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    let (one, two) = (Server::start_up(narrow(&redis.url())), Server::start_up(narrow(&tap.url())));
+    let eve = two.connect_as("eve");
+    let (handle, is_over) = (eve.handle().clone(), Arc::new(AtomicBool::new(false)));
+    let trickle = trickle(eve, is_over.clone());
+    tap.cut();
+    for number in 0..MANY {
+        position(one.tell("eve", &kilobyte(number)));
+    }
+    tap.open();
+    eventually("the repair to begin", || two.engine.stats().broker.counts.repaired > 0);
+    let delivery = one.delivery(one.engine.disconnect_user("eve", 4777, "", true));
+    assert_eq!(delivery.nodes, Some(1), "hers");
+    eventually("her connection to be closed", || !handle.is_open());
+    let code = two.event("her end", |event| match event {
+        Event::Close { code, .. } => Some(*code),
+        _ => None,
+    });
+    assert_eq!(code, 4777);
+    is_over.store(true, Ordering::Relaxed);
+    trickle.join().unwrap();
+}
+
+#[test]
+fn a_repair_waits_for_a_client_that_reads_slowly_and_does_not_close_it() {
+    let redis = RedisServer::start();
+    let tap = Tap::before(redis.address());
+    let (one, two) = (Server::start_up(narrow(&redis.url())), Server::start_up(narrow(&tap.url())));
+    let mut ada = two.connect_as("ada");
+    tap.cut();
+    for number in 0..MANY {
+        position(one.tell("ada", &kilobyte(number)));
+    }
+    tap.open();
+    for number in 0..MANY {
+        assert_eq!(ada.next_text(), kilobyte(number));
         // The client's pace, which is what is tried: slower than the repair.
         if number % 50 == 0 {
             std::thread::sleep(Duration::from_millis(5));

@@ -22,8 +22,10 @@ use crate::worker::scheduler::charge;
 
 /// Questions for messages that may be under way at once: the answers come between messages that others wait for.
 const READS: usize = 4;
-/// A topic is held back for so many ticks. Then connections that are too slow are, and the others go on.
-const HOLDS: u32 = 40;
+/// A topic is held back for so long in all, within [`HOLDS`]. After that its slow connections are found too slow, and the others go on.
+const HOLD: Duration = Duration::from_secs(3);
+/// See [`HOLD`].
+const HOLDS: Duration = Duration::from_secs(60);
 /// Most messages of one answer.
 const MESSAGES: u32 = 500;
 /// The cost of a topic that is asked about, and of a message that is read, as [`charge`] counts.
@@ -45,14 +47,43 @@ pub(super) struct Repair {
     pub again: Option<Batch>,
     /// Since when scripts are loaded and none is known.
     pub unknown_since: Option<Instant>,
-    /// Topics whose messages are not asked for because a connection has yet to take those that came, and how often that was.
-    held_back: HashMap<Box<str>, u32>,
+    /// Topics whose messages are not asked for, or lately were not, because a connection has yet to take those that came.
+    held_back: HashMap<Box<str>, HeldBack>,
     /// The server is a master no more: the session ends once all commands are answered, for each of them is refused alike, and may
     /// go to the next master. A server that becomes a master anew has another term.
     pub demoted: Option<Error>,
 }
 
+/// The time for which a topic was held back.
+#[derive(Debug)]
+struct HeldBack {
+    began: Instant,
+    spent: Duration,
+    /// Since when it is held back now.
+    since: Option<Instant>,
+}
+
 impl Repair {
+    /// A topic is to be held back, if its time for that is not spent. Answers whether it is.
+    fn hold_back(&mut self, name: &str) -> bool {
+        let now = Instant::now();
+        let fresh = || HeldBack { began: now, spent: Duration::ZERO, since: None };
+        let held = self.held_back.entry_ref(name).or_insert_with(fresh);
+        held.spent += held.since.take().map_or(Duration::ZERO, |since| now - since);
+        let holds = held.spent < HOLD;
+        held.since = holds.then_some(now);
+        holds
+    }
+
+    /// A topic is held back no longer.
+    fn go_on(&mut self, name: &str) {
+        if let Some(held) = self.held_back.get_mut(name)
+            && let Some(since) = held.since.take()
+        {
+            held.spent += since.elapsed();
+        }
+    }
+
     /// True if loading scripts has not helped for so long. Several servers may answer, of which each knows what it was told.
     pub(super) fn is_futile(&self, patience: Duration) -> bool {
         self.again.is_none() && self.unknown_since.is_some_and(|since| since.elapsed() > patience)
@@ -119,16 +150,10 @@ impl Session {
     /// True if messages of a topic are to be asked for later: a connection would have to take more than it can.
     fn hold_back(&mut self, name: &str) -> bool {
         if self.router.sink.has_room(name) {
-            self.repair.held_back.remove(name);
+            self.repair.go_on(name);
             return false;
         }
-        let times = self.repair.held_back.entry_ref(name).or_insert(0);
-        *times += 1;
-        let holds = *times <= HOLDS;
-        if !holds {
-            self.repair.held_back.remove(name);
-        }
-        holds
+        self.repair.hold_back(name)
     }
 
     /// Answers the embedder's questions that were not asked: the server is gone.
@@ -208,6 +233,7 @@ impl Session {
 
     /// Asks again what could not be answered.
     pub(super) fn ask_again(&mut self) {
+        self.repair.held_back.retain(|_, held| held.began.elapsed() < HOLDS);
         for (partition, name, ask) in std::mem::take(&mut self.repair.later) {
             if self.router.subscriptions.is_asking(&name, &self.link) {
                 self.link.ask(partition.into(), &name, ask);
