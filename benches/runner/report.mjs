@@ -220,6 +220,12 @@ export function targets(works, figures) {
 
 /** A history's price; Redis' by the size of its batches, which one connection decides. */
 const historyTargets = (against) => [
+  ...[5, 20, 50].map((thousands) => [
+    `with a history, ${thousands},000 a second: CPU per message, of that without`,
+    against(`paced-${thousands}`, 'without', 'cost'),
+    'at most',
+    1.3,
+  ]),
   ...[1, 8].map((inFlight) => [
     `with a history, ${inFlight} in flight: CPU per message, of that without`,
     against(`history-${inFlight}`, 'without', 'cost'),
