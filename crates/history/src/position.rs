@@ -75,6 +75,24 @@ impl fmt::Display for Position {
     }
 }
 
+/// Somebody's place in a topic, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// It is not known, or the topic has no history.
+    #[default]
+    Unknown,
+    /// Before the topic's first message.
+    Beginning,
+    /// Behind a message.
+    After(Position),
+}
+
+impl From<Option<Position>> for Place {
+    fn from(last: Option<Position>) -> Place {
+        last.map_or(Place::Beginning, Place::After)
+    }
+}
+
 /// A text that is no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoPosition;

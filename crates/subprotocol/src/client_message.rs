@@ -1,0 +1,227 @@
+//! The messages of clients.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use history::position::{Place, Position};
+use protocol::frame::Message;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::binary_frame;
+use super::stream::Stream;
+
+/// Most characters of the `id` of a message.
+pub const MAX_ID: usize = 64;
+/// Most topics of one `resume`.
+pub const MAX_TOPICS: usize = 1000;
+
+/// A message of a client.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ClientMessage<'a> {
+    /// It asks for what it has missed.
+    Resume(Vec<Resumption>),
+    /// It has something for the application.
+    Send { id: Option<Box<str>>, data: Message<'a> },
+    /// It wants a sign of life.
+    Ping,
+}
+
+/// A topic that a client resumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The topic's name, which [`Stream::parse`] takes.
+    pub topic: Box<str>,
+    /// The progress of the client.
+    pub place: Place,
+}
+
+/// Why a frame is no message of a client.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The `id` of the message, as far as it could be read.
+    pub id: Option<Box<str>>,
+    /// The kind of fault.
+    pub kind: FaultKind,
+}
+
+/// See [`Fault`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Its form is wrong in this way.
+    Malformed(&'static str),
+    /// Its type, of which this is the beginning, is unknown.
+    UnknownType(Box<str>),
+}
+
+/// All members of all types. Members of other types are read as what they are, and not looked at.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    topics: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct TopicMembers<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    /// None: left out. `null` is the beginning.
+    #[serde(borrow, default, deserialize_with = "present")]
+    position: Option<&'a RawValue>,
+}
+
+/// A member that is there, be it `null`.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// Reads a frame.
+///
+/// # Errors
+/// It is no message of a client.
+pub fn read<'a>(frame: Message<'a>) -> Result<ClientMessage<'a>, Fault> {
+    let malformed = |id, why| Fault { id, kind: FaultKind::Malformed(why) };
+    let (head, bytes) = match frame {
+        Message::Text(text) => (text, None),
+        Message::Binary(frame) => {
+            let split = binary_frame::split(frame);
+            let (head, bytes) =
+                split.ok_or_else(|| malformed(None, "the binary frame ends before its head does"))?;
+            (head, Some(bytes))
+        }
+    };
+    let members: Members<'a> = serde_json::from_str(head)
+        .map_err(|_| malformed(None, "the frame is no JSON object with a string `type`"))?;
+    let id = match members.id.map(|id| serde_json::from_str::<Box<str>>(id.get())) {
+        None => None,
+        Some(Ok(id)) if (1..=MAX_ID).contains(&id.chars().count()) => Some(id),
+        Some(_) => return Err(malformed(None, "`id` is no string of 1 to 64 characters")),
+    };
+    match &*members.kind {
+        "send" => match (members.data, bytes) {
+            (Some(data), None) => Ok(ClientMessage::Send { id, data: Message::Text(data.get()) }),
+            (None, Some(bytes)) => Ok(ClientMessage::Send { id, data: Message::Binary(bytes) }),
+            (None, None) => Err(malformed(id, "`data` is missing")),
+            (Some(_), Some(_)) => Err(malformed(id, "a binary frame has its `data` behind the head")),
+        },
+        "resume" => {
+            let topics =
+                members.topics.map(|topics| serde_json::from_str::<Vec<TopicMembers<'_>>>(topics.get()));
+            let Some(Ok(topics)) = topics else {
+                return Err(malformed(id, "`topics` is no array of objects with a string `topic`"));
+            };
+            if topics.len() > MAX_TOPICS {
+                return Err(malformed(id, "`topics` has more than 1,000 elements"));
+            }
+            let topics = topics.into_iter().map(resumption).collect::<Result<_, _>>();
+            topics.map(ClientMessage::Resume).map_err(|why| malformed(id, why))
+        }
+        "ping" => Ok(ClientMessage::Ping),
+        other => {
+            let kind = FaultKind::UnknownType(other.chars().take(MAX_ID).collect());
+            Err(Fault { id, kind })
+        }
+    }
+}
+
+fn resumption(members: TopicMembers<'_>) -> Result<Resumption, &'static str> {
+    if Stream::parse(&members.topic).is_none() {
+        return Err("a `topic` is neither `user` nor `all` nor `room:` with a name");
+    }
+    let position =
+        members.position.map(|position| serde_json::from_str::<Option<Cow<'_, str>>>(position.get()));
+    let place = match position {
+        None => Place::Unknown,
+        Some(Ok(None)) => Place::Beginning,
+        Some(Ok(Some(text))) => {
+            Place::After(Position::from_str(&text).map_err(|_| "a `position` is none of the server's")?)
+        }
+        Some(Err(_)) => return Err("a `position` is neither a string nor null"),
+    };
+    Ok(Resumption { topic: members.topic.into(), place })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> Fault {
+        read(Message::Text(text)).unwrap_err()
+    }
+
+    #[test]
+    fn data_is_taken_as_it_was_written_whatever_it_is() {
+        for data in ["1", "null", "\"a\\u0000\"", "[ 1,\n2 ]", "{\"type\":\"ping\"}", "1e400"] {
+            let text = format!(r#" {{"more":[{{}}],"data":{data},"type":"send","id":"é1"}} "#);
+            let sent = ClientMessage::Send { id: Some("é1".into()), data: Message::Text(data) };
+            assert_eq!(read(Message::Text(&text)), Ok(sent));
+        }
+        let sent = ClientMessage::Send { id: None, data: Message::Binary(b"\xff") };
+        assert_eq!(read(Message::Binary(b"\0\x0f{\"type\":\"send\"}\xff")), Ok(sent));
+        assert_eq!(read(Message::Text(r#"{"type":"p\u0069ng","data":1}"#)), Ok(ClientMessage::Ping));
+    }
+
+    #[test]
+    fn a_resumption_tells_the_beginning_from_what_is_unknown() {
+        let text = r#"{"type":"resume","topics":[{"topic":"user","position":"k3f9x2ab.7c1d09aa.7"},
+            {"topic":"room:é","position":null,"x":1},{"position":null,"topic":"room:a:b"},{"topic":"all"}]}"#;
+        let Ok(ClientMessage::Resume(topics)) = read(Message::Text(text)) else { panic!("{text}") };
+        let topics: Vec<_> = topics.iter().map(|each| (&*each.topic, each.place)).collect();
+        let seventh = Place::After("k3f9x2ab.7c1d09aa.7".parse().unwrap());
+        let [e, ab] = ["room:é", "room:a:b"].map(|room| (room, Place::Beginning));
+        assert_eq!(topics, [("user", seventh), e, ab, ("all", Place::Unknown)]);
+    }
+
+    #[test]
+    fn a_fault_names_what_is_wrong_and_the_message_that_has_it() {
+        let malformed = |text: &str| match fault(text) {
+            Fault { id, kind: FaultKind::Malformed(why) } => (id.unwrap_or_default(), why),
+            other => panic!("{text}: {other:?}"),
+        };
+        for text in [
+            "",
+            "x",
+            "1",
+            "[]",
+            "{}",
+            r#"{"type":1}"#,
+            r#"{"type":"ping"} x"#,
+            r#"{"type":"ping","type":"ping"}"#,
+        ] {
+            assert!(malformed(text).1.contains("string `type`"), "{text}");
+        }
+        for text in [r#"{"type":"send","id":1,"data":1}"#, r#"{"type":"send","id":"","data":1}"#] {
+            assert!(malformed(text).1.contains("`id`"), "{text}");
+        }
+        assert_eq!(malformed(r#"{"type":"send","id":"7"}"#), ("7".into(), "`data` is missing"));
+        for (topics, why) in [
+            ("1", "`topics`"),
+            ("[1]", "`topics`"),
+            (r#"[{"topic":"x"}]"#, "`topic`"),
+            (r#"[{"topic":"room:","position":null}]"#, "`topic`"),
+            (r#"[{"topic":"user","position":"x"}]"#, "`position`"),
+            (r#"[{"topic":"user","position":1}]"#, "`position`"),
+        ] {
+            assert!(
+                malformed(&format!(r#"{{"type":"resume","topics":{topics}}}"#)).1.contains(why),
+                "{topics}"
+            );
+        }
+        let many = r#"{"topic":"user"},"#.repeat(MAX_TOPICS) + r#"{"topic":"user"}"#;
+        assert!(malformed(&format!(r#"{{"type":"resume","topics":[{many}]}}"#)).1.contains("1,000"));
+        let long = format!(r#"{{"type":"{}","id":"a"}}"#, "é".repeat(100_000));
+        assert_eq!(
+            fault(&long),
+            Fault { id: Some("a".into()), kind: FaultKind::UnknownType("é".repeat(MAX_ID).into()) }
+        );
+        let binary = read(Message::Binary(b"\0\x19{\"type\":\"send\",\"data\":1}x"));
+        assert!(binary.is_err(), "data twice");
+    }
+}
