@@ -16,6 +16,8 @@ function warnOfListener(thrown) {
   warn(listenerError('error', thrown));
 }
 
+const NONE = Object.freeze([]);
+
 /**
  * Calls the listeners of a manager, each on its own: one that throws or rejects keeps neither the next one nor the
  * next event from its turn. Keeps the lists of the frequent events ready, so that a message costs no look-up.
@@ -32,6 +34,8 @@ class Listeners {
   #refused = [];
   #pong = [];
   #drain = [];
+  /** Promises of the listeners of 'connection' that are being called. */
+  #answers = NONE;
   #unheard = new UnheardGaps();
   /** One function per event for rejections, so that a message allocates none. */
   #rejected = {};
@@ -83,8 +87,14 @@ class Listeners {
     else this.#refused = list;
   }
 
-  connection(connection) {
+  /** `settled` is called once all listeners have returned, and what they returned is settled. */
+  connection(connection, settled) {
+    this.#answers = [];
     this.#callFor(connection, 'connection', this.#connection, 1);
+    const answers = this.#answers;
+    this.#answers = NONE;
+    if (answers.length === 0) settled();
+    else Promise.allSettled(answers).then(settled);
   }
 
   message(connection, data, isBinary) {
@@ -170,6 +180,7 @@ class Listeners {
                 : listener.call(manager, a, b, c, d);
         if (typeof answer === 'object' && answer !== null && typeof answer.then === 'function') {
           answer.then(undefined, this.#rejected[name]);
+          if (name === 'connection') this.#answers.push(answer);
         }
       } catch (thrown) {
         this.failed(name, thrown);

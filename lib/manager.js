@@ -1,5 +1,6 @@
 'use strict';
 
+const { setImmediate } = require('node:timers'); // not the global one, which tests fake
 const { EventEmitter } = require('node:events');
 const { Answers } = require('./answers');
 const {
@@ -259,7 +260,7 @@ class WebSocketManager extends EventEmitter {
         break;
       }
       case Kind.OPEN:
-        this.#listeners.connection(this.#directory.adopt(id, payload));
+        this.#listeners.connection(this.#directory.adopt(id, payload), () => this.#native?.greeted(id));
         break;
       case Kind.CLOSE: {
         const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
@@ -287,6 +288,8 @@ class WebSocketManager extends EventEmitter {
       }
       case Kind.UPGRADED:
         this.#handshakes.upgraded(id, this.#directory.adopt(id, payload));
+        // Otherwise the listeners are called next. Whoever has asked for the connection may put it into rooms at once.
+        if (this.listenerCount('connection') === 0) setImmediate(() => this.#native?.greeted(id));
         break;
       case Kind.REFUSED:
         this.#handshakes.refused(number, payload);

@@ -53,7 +53,7 @@ impl From<HistoryPage> for NativeHistoryPage {
             messages: page.messages.into_iter().map(NativeKeptMessage::from).collect(),
             position: text(page.position).map_or(Either::B(Null), Either::A),
             recovered: page.lost.is_none(),
-            reason: page.lost.map(name),
+            reason: page.lost.map(Reason::as_str),
             has_more: page.has_more,
         }
     }
@@ -66,19 +66,10 @@ pub(super) fn missed(topic: TopicName, missed: Missed) -> Vec<Option<String>> {
         TopicName::User(user) => ("userId", user),
         TopicName::Room(room) => ("room", room),
     };
-    let why = name(missed.reason).to_owned();
+    let why = missed.reason.as_str().to_owned();
     vec![Some(kind.to_owned()), Some(topic.into()), Some(why), text(missed.after), text(missed.to)]
 }
 
 fn text(position: Option<Position>) -> Option<String> {
     position.map(|position| position.to_string())
-}
-
-fn name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Failover => "failover",
-        Reason::Emptied => "emptied",
-        Reason::Trimmed => "trimmed",
-        Reason::Unreadable => "unreadable",
-    }
 }

@@ -6,13 +6,14 @@
 
 pub mod history;
 mod memory;
+pub mod page_reader;
 pub mod redis;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::history::position::Position;
+use ::history::position::{Place, Position};
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 use serde::Serialize;
@@ -24,6 +25,7 @@ use crate::outcome::Reply;
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
 
 use self::history::HistoryConfig;
+use self::page_reader::PageCallback;
 
 pub use memory::MemoryBroker;
 
@@ -79,17 +81,22 @@ pub struct BrokerCounts {
 /// The confirmations that a new connection's subscriptions wait for.
 #[derive(Debug, Default)]
 pub struct Confirmations {
-    confirmations: Vec<oneshot::Receiver<()>>,
+    /// Each with its topic's number among those that were asked for.
+    confirmations: Vec<(usize, oneshot::Receiver<Place>)>,
     /// There are others, which can't be expected soon.
     incomplete: bool,
 }
 
 impl Confirmations {
-    /// Waits for those that can be expected, or until `deadline`. Answers whether all there are came.
-    pub async fn wait(self, deadline: Instant) -> bool {
+    /// Waits for those that can be expected, or until `deadline`. `found` gets the place of each topic behind which all messages
+    /// come, by its number. Answers whether all there are came.
+    pub async fn wait(self, deadline: Instant, mut found: impl FnMut(usize, Place)) -> bool {
         let mut complete = !self.incomplete;
-        for confirmed in self.confirmations {
-            complete &= matches!(tokio::time::timeout_at(deadline, confirmed).await, Ok(Ok(())));
+        for (index, confirmed) in self.confirmations {
+            match tokio::time::timeout_at(deadline, confirmed).await {
+                Ok(Ok(place)) => found(index, place),
+                _ => complete = false,
+            }
         }
         complete
     }
@@ -203,6 +210,19 @@ pub trait History {
     /// # Errors
     /// `ERR_NO_HISTORY`, `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`.
     fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error>;
+
+    /// The same for the engine. `bytes`: of messages, of which the last may have more.
+    fn read_for(
+        &self,
+        topic: Topic<'_>,
+        after: Option<Position>,
+        limit: u32,
+        bytes: usize,
+        take: PageCallback,
+    );
+
+    /// The place in a topic behind which all messages come to connections here from now on.
+    fn place(&self, topic: Topic<'_>) -> Place;
 }
 
 /// All that an engine asks of a broker.

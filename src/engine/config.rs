@@ -125,6 +125,7 @@ impl Config {
             max_url_bytes: self.limits.max_url_bytes,
             max_header_bytes: self.limits.max_header_bytes,
             protocols: &self.protocols,
+            own_protocol: Some(subprotocol::NAME),
             closes: self.reject_with == RejectWith::Close,
         }
     }

@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codes::error::{Code, Error};
+use history::position::Place;
+use subprotocol::server_message;
+use subprotocol::stream::Stream;
 use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 
 use super::Shared;
 use crate::broker::Confirmations;
+use crate::registry::delivery::tell;
 use crate::registry::recipients::Topic;
 use crate::worker::handle::Handle;
+use crate::worker::outgoing::Encoding;
 use crate::worker::scheduler;
 
 /// Longest wait of a handshake for its subscriptions. After it the connection is accepted without.
@@ -25,32 +30,52 @@ const SLICE: usize = 64;
 const ROOM: u64 = 4;
 
 impl Shared {
-    /// Registers a connection, and waits until messages for it are sure to come here, or it is clear that they can't be.
-    pub(super) async fn enroll(&self, handle: &Arc<Handle>, rooms: &[Arc<str>], deadline: Instant) {
+    /// Registers a connection, and waits until messages for it are sure to come here, or it is clear that they can't be. Answers
+    /// the places behind which all of them come: of its user, and then of its rooms.
+    pub(super) async fn enroll(
+        &self,
+        handle: &Arc<Handle>,
+        rooms: &[Arc<str>],
+        deadline: Instant,
+    ) -> Vec<Place> {
+        let is_told = handle.encoding() == Encoding::Enveloped;
+        let place = |topic: Topic<'_>| if is_told { self.broker.place(topic) } else { Place::Unknown };
+        // Before it is registered: what comes between the two, it gets besides.
+        let mut places = vec![place(Topic::User(&handle.user))];
         self.registry.add(handle);
         let topics: Vec<Topic<'_>> = std::iter::once(Topic::User(&handle.user))
             .chain(rooms.iter().map(|room| Topic::Room(room)))
             .collect();
         let (user, topics_of_rooms) = topics.split_at(1);
-        let mut covered: Vec<Confirmations> = self.broker.subscribe(user).into_iter().collect();
+        let mut covered: Vec<(usize, Confirmations)> =
+            self.broker.subscribe(user).into_iter().map(|covered| (0, covered)).collect();
         for (number, (rooms, topics)) in rooms.chunks(SLICE).zip(topics_of_rooms.chunks(SLICE)).enumerate() {
             if number > 0 {
                 tokio::task::yield_now().await;
             }
+            let first = places.len();
             for room in rooms {
+                places.push(place(Topic::Room(room)));
                 self.registry.join(handle, room, usize::MAX);
             }
-            covered.extend(self.broker.subscribe(topics));
+            covered.extend(self.broker.subscribe(topics).map(|covered| (first, covered)));
             scheduler::charge(ROOM * rooms.len() as u64);
         }
         let deadline = deadline.min(Instant::now() + CONFIRMATION);
         let mut is_confirmed = true;
-        for slice in covered {
-            is_confirmed &= slice.wait(deadline).await;
+        for (first, slice) in covered {
+            let found = |index: usize, found| {
+                let place = &mut places[first + index];
+                if *place == Place::Unknown {
+                    *place = found;
+                }
+            };
+            is_confirmed &= slice.wait(deadline, found).await;
         }
         if !is_confirmed {
             self.broker.note_unconfirmed(&topics);
         }
+        places
     }
 
     /// Removes a connection, which is open no more, from everything.
@@ -70,13 +95,18 @@ impl Shared {
     /// `ERR_TOO_MANY_ROOMS`
     pub(super) fn join(&self, handle: &Arc<Handle>, room: &Arc<str>) -> Result<(), Error> {
         let limit = self.config.limits.rooms_per_connection;
+        let is_told = handle.encoding() == Encoding::Enveloped && !handle.rooms().lock().contains(room);
+        let place = if is_told { self.broker.place(Topic::Room(room)) } else { Place::Unknown };
         if !self.registry.join(handle, room, limit) {
             let message = format!("the connection is in limits.roomsPerConnection ({limit}) rooms already");
             return Err(Error::new(Code::TooManyRooms, message));
         }
         // Nobody waits: this server's messages come after the subscription from here on in any case, and the broker tells a
         // gap for those of others if the confirmation takes long.
-        drop(self.broker.subscribe(&[Topic::Room(room)]));
+        let confirmations = self.broker.subscribe(&[Topic::Room(room)]);
+        if is_told {
+            self.tell_joined(handle, room, place, confirmations);
+        }
         // It may have ended meanwhile, before there was a subscription to drop.
         if !self.registry.has(Topic::Room(room)) {
             self.broker.unsubscribe(Topic::Room(room));
@@ -84,10 +114,36 @@ impl Shared {
         Ok(())
     }
 
+    /// Tells a client that it is in a room, once the place behind which all messages come is known, if that is soon.
+    fn tell_joined(
+        &self,
+        handle: &Arc<Handle>,
+        room: &Arc<str>,
+        place: Place,
+        confirmations: Option<Confirmations>,
+    ) {
+        let limit = self.config.limits.outbox_bytes;
+        let Some(confirmations) = confirmations.filter(|_| place == Place::Unknown) else {
+            return tell(handle, &server_message::joined(Stream::Room(room), place), limit);
+        };
+        let (member, room) = (handle.clone(), room.clone());
+        handle.inbox().spawn(async move {
+            let mut place = Place::Unknown;
+            confirmations.wait(Instant::now() + CONFIRMATION, |_, found| place = found).await;
+            if member.rooms().lock().contains(&room) {
+                tell(&member, &server_message::joined(Stream::Room(&room), place), limit);
+            }
+        });
+    }
+
     /// Takes a connection out of a room.
     pub(super) fn leave(&self, handle: &Arc<Handle>, room: &str) {
+        let is_told = handle.encoding() == Encoding::Enveloped && handle.rooms().lock().contains(room);
         if self.registry.leave(handle, room) {
             self.broker.unsubscribe(Topic::Room(room));
+        }
+        if is_told {
+            tell(handle, &server_message::left(Stream::Room(room)), self.config.limits.outbox_bytes);
         }
     }
 }

@@ -4,9 +4,11 @@
 //! thread; its events come out of [`Engine::drain`].
 
 pub mod config;
+mod conversation;
 mod json;
 mod membership;
 mod request;
+mod resume;
 mod router;
 mod shared;
 mod shutdown;
@@ -37,9 +39,10 @@ use crate::worker::inbox::Inbox;
 use crate::worker::limiter::Limiter;
 use crate::worker::memory;
 use crate::worker::memory::Memory;
-use crate::worker::outgoing::Outgoing;
+use crate::worker::outgoing::{Outgoing, Stamps};
 use crate::worker::thread::WorkerThread;
 use config::{Config, Relay};
+use resume::Resumes;
 use shared::Shared;
 use stats::{SharedCounters, Stats};
 
@@ -66,8 +69,6 @@ struct Inner {
     shutting_down: AtomicBool,
     /// Nothing is sent or asked any more. Behind `shutting_down` by the drain: pages and clients are served during it.
     over: AtomicBool,
-    /// Random name of this engine, the first part of its connections' public ids.
-    node: String,
 }
 
 impl Engine {
@@ -121,7 +122,10 @@ impl Engine {
                 Box::new(broker)
             }
         };
-        let shared = Shared {
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: me.clone(),
+            node: node.clone(),
+            resumes: Resumes::default(),
             registry,
             events,
             broker,
@@ -133,17 +137,16 @@ impl Engine {
             closing: watch::Sender::new(false),
             last_id: AtomicU64::new(0),
             config,
-        };
+        });
         let inner = Inner {
             number,
-            shared: Arc::new(shared),
+            shared,
             inboxes: workers.iter().map(|worker| worker.inbox.clone()).collect(),
             workers: Mutex::new(workers),
             next_worker: AtomicUsize::new(0),
             last_ticket: AtomicU64::new(0),
             shutting_down: AtomicBool::new(false),
             over: AtomicBool::new(false),
-            node,
         };
         let Config { threads, relay, redis, .. } = &inner.shared.config;
         tracing::info!(threads, ?relay, redis = redis.is_on(), "engine started");
@@ -161,7 +164,7 @@ impl Engine {
 
     /// A connection's public id: unique over servers.
     pub fn public_id(&self, id: ConnectionId) -> String {
-        format!("{}-{id}", self.inner.node)
+        self.shared().public_id(id)
     }
 
     /// Sets which kinds of events are queued.
@@ -231,7 +234,7 @@ impl Engine {
             return Ok(0);
         }
         let limit = self.check_size(message)?;
-        Ok(delivery::deliver(&self.shared().registry, channel, message, limit))
+        Ok(delivery::deliver(&self.shared().registry, channel, message, None, limit))
     }
 
     /// Queues a message to one connection. Answers whether it was queued.
@@ -241,7 +244,8 @@ impl Engine {
     pub fn send(&self, id: ConnectionId, message: Message<'_>) -> Result<bool, Error> {
         let limit = self.check_size(message)?;
         let Some(handle) = self.get(id) else { return Ok(false) };
-        Ok(handle.push(Outgoing::new(message).frames(handle.encoding()), limit) == Pushed::Queued)
+        let message = Outgoing::new(message, Stamps::default());
+        Ok(handle.push(message.frames(handle.encoding()), limit) == Pushed::Queued)
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -284,6 +288,14 @@ impl Engine {
     /// `ERR_TOO_MANY_ROOMS` if it is in `limits.roomsPerConnection` others.
     pub fn join(&self, id: ConnectionId, room: &Arc<str>) -> Result<(), Error> {
         self.get(id).map_or(Ok(()), |handle| self.shared().join(&handle, room))
+    }
+
+    /// The embedder has dealt with a connection's beginning: rooms that it resumes and is not in by now, it won't be in.
+    pub fn greeted(&self, id: ConnectionId) {
+        if let Some(handle) = self.get(id) {
+            handle.mark_greeted();
+            self.shared().resumes.call(self.shared(), &handle);
+        }
     }
 
     /// Takes a connection out of a room.

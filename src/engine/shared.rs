@@ -1,7 +1,7 @@
 //! The state that all connections of an engine share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use codes::error::shorten;
 use hashbrown::HashMap;
@@ -12,9 +12,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
 use super::config::Config;
-use super::router;
+use super::resume::Resumes;
 use super::stats::SharedCounters;
 use super::upgrade::Answer;
+use super::{conversation, router};
 use crate::broker::Broker;
 use crate::events::{Event, Events, Interest};
 use crate::registry::Registry;
@@ -22,6 +23,7 @@ use crate::worker::application::{Application, End};
 use crate::worker::handle::Handle;
 use crate::worker::limiter::Limiter;
 use crate::worker::memory::Memory;
+use crate::worker::outgoing::Encoding;
 use crate::worker::relaying::Relaying;
 use crate::worker::scheduler::Budget;
 use crate::worker::send_queue::Dropped;
@@ -29,6 +31,11 @@ use crate::worker::send_queue::Dropped;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Itself, for tasks.
+    pub(super) me: Weak<Shared>,
+    /// Random name of the engine, the first part of its connections' public ids.
+    pub(super) node: String,
+    pub(super) resumes: Resumes,
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
     pub(super) events: Arc<Events>,
@@ -47,6 +54,11 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A connection's public id: unique over servers.
+    pub(super) fn public_id(&self, id: u64) -> String {
+        format!("{}-{id}", self.node)
     }
 
     /// Counts a refused upgrade by its error code, and tells of it. `remote` is the client's address, empty where it isn't known.
@@ -71,7 +83,10 @@ impl Application for Shared {
         rest: &mut Option<Box<Relaying>>,
         budget: &Budget,
     ) -> Routed {
-        router::on_message(self, handle, message, may_reflect, rest, budget)
+        match handle.encoding() {
+            Encoding::Enveloped => conversation::on_message(self, handle, message, rest, budget),
+            _ => router::on_message(self, handle, message, may_reflect, rest, budget),
+        }
     }
 
     fn relay_on(&self, handle: &Arc<Handle>, relaying: &mut Relaying, budget: &Budget) -> bool {
@@ -100,6 +115,7 @@ impl Application for Shared {
 
     fn on_leave(self: Arc<Self>, handle: &Arc<Handle>) {
         self.withdraw(handle);
+        self.resumes.forget(handle);
         if let Some(intake) = handle.inbox().intake() {
             intake.leave(handle);
         }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::config::Auth;
-use super::{Engine, closed};
+use super::{Engine, closed, conversation};
 use crate::events::{Event, Interest};
 use crate::random_name::random_name;
 use crate::time_of_day::unix_ms;
@@ -23,6 +23,7 @@ use crate::worker::connection::Connection;
 use crate::worker::handle::{Handle, Peer};
 use crate::worker::inbox::Inbox;
 use crate::worker::limiter::Permit;
+use crate::worker::outgoing::Encoding;
 use crate::worker::registration::Registration;
 use crate::worker::socket::{LINGER, Taken};
 use crate::worker::turnstile;
@@ -239,7 +240,7 @@ impl Attempt {
         let Admission { identity, protocol, headers } = admission;
         let Visitor { shared, ticket: id, report, remote, accept, request, .. } = self.visitor;
         let protocol = protocol.or_else(|| accept.as_ref().and_then(Accept::answer).map(Into::into));
-        let response =
+        let mut response =
             accept.map_or_else(Vec::new, |accept| http::response_101(&accept, protocol.as_deref(), &headers));
         let protocol = protocol.unwrap_or_default();
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
@@ -260,7 +261,10 @@ impl Attempt {
         let mut registration = registration;
         // Registered before the client can know that it is connected: all messages to its user from the
         // moment it sees the connection open reach it.
-        shared.enroll(&handle, &identity.rooms, deadline).await;
+        let places = shared.enroll(&handle, &identity.rooms, deadline).await;
+        if handle.encoding() == Encoding::Enveloped {
+            response.extend(conversation::hello(&shared, &handle, &identity.rooms, &places));
+        }
         // The way to the client may be full of answers to earlier requests that it doesn't read.
         match tokio::time::timeout_at(deadline, socket.write_all(&response)).await {
             Ok(Ok(())) => {}
@@ -277,6 +281,9 @@ impl Attempt {
         if let Some(ticket) = report {
             handle.mark_seen();
             shared.events.push(Event::Upgraded { handle: handle.clone(), ticket });
+        }
+        if report.is_none() && !shared.events.wants(Interest::CONNECTION) {
+            handle.mark_greeted();
         }
         if shared.events.wants(Interest::CONNECTION) {
             handle.mark_seen();

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use protocol::frame::Message;
+use history::position::Position;
+use protocol::frame::{Message, append};
 
 use super::Registry;
+use subprotocol::stream::Stream;
+
 use crate::registry::recipients::{Channel, RelayTarget};
 use crate::worker::group::Group;
 use crate::worker::handle::{Handle, Pushed};
-use crate::worker::outgoing::Outgoing;
+use crate::worker::outgoing::{Encoding, Frames, Outgoing, Stamps};
 use crate::worker::scheduler;
 
 /// Cost of a push, as [`scheduler::charge`] counts, beside the bytes that it copies.
@@ -20,9 +23,11 @@ pub(crate) fn deliver(
     registry: &Registry,
     channel: Channel<'_>,
     message: Message<'_>,
+    position: Option<Position>,
     outbox_limit: usize,
 ) -> u32 {
-    let message = Outgoing::new(message);
+    let stamps = Stamps { stream: Some(channel.stream()), positions: position.into() };
+    let message = Outgoing::new(message, stamps);
     let push = |group: &Group| push_to(group, &message, outbox_limit);
     match channel {
         Channel::User(user) => registry.user(user).map_or(0, |group| push(&group)),
@@ -36,6 +41,7 @@ pub(crate) fn relay(
     registry: &Registry,
     to: RelayTarget<'_>,
     message: Message<'_>,
+    position: Option<Position>,
     sender: &Handle,
     outbox_limit: usize,
 ) -> u32 {
@@ -43,9 +49,10 @@ pub(crate) fn relay(
         // Without a lookup.
         RelayTarget::OwnUser => {
             let group = sender.user_group().get();
-            group.map_or(0, |group| push_to(group, &Outgoing::new(message), outbox_limit))
+            let stamps = Stamps { stream: Some(Stream::User), positions: position.into() };
+            group.map_or(0, |group| push_to(group, &Outgoing::new(message, stamps), outbox_limit))
         }
-        RelayTarget::Room(room) => deliver(registry, Channel::Room(room), message, outbox_limit),
+        RelayTarget::Room(room) => deliver(registry, Channel::Room(room), message, position, outbox_limit),
     }
 }
 
@@ -59,6 +66,29 @@ pub(crate) fn push_to(group: &Group, messages: &Outgoing<'_>, outbox_limit: usiz
     });
     scheduler::charge(cost);
     queued
+}
+
+/// Tells members that speak the subprotocol something that is no message for the others.
+pub(crate) fn notify(group: &Group, body: &str, outbox_limit: usize) {
+    let mut frame = Vec::new();
+    append(&mut frame, Message::Text(body));
+    let frames = Frames::of(frame, 1);
+    let mut cost = 0;
+    group.for_each(|handle: &Arc<Handle>| {
+        cost += PUSH;
+        if handle.encoding() == Encoding::Enveloped {
+            handle.push(&frames, outbox_limit);
+        }
+    });
+    scheduler::charge(cost);
+}
+
+/// The same to one connection, whatever it speaks.
+pub(crate) fn tell(handle: &Arc<Handle>, body: &str, outbox_limit: usize) {
+    let mut frame = Vec::new();
+    append(&mut frame, Message::Text(body));
+    scheduler::charge(PUSH + scheduler::bytes(frame.len()));
+    handle.push(&Frames::of(frame, 1), outbox_limit);
 }
 
 /// Number of connections here that a channel names.
@@ -90,7 +120,7 @@ mod tests {
             handle
         };
         let plain = [1, 2].map(|id| add(id, "plain", Encoding::Plain));
-        let send = |channel: Channel<'_>| deliver(&registry, channel, Message::Text("abc"), 1 << 20);
+        let send = |channel: Channel<'_>| deliver(&registry, channel, Message::Text("abc"), None, 1 << 20);
         assert_eq!((send(Channel::Everyone), take_fragmented()), (2, 0), "nobody is of that kind");
         let fragmented = [3, 4, 5].map(|id| add(id, "other", Encoding::Fragmented));
         assert_eq!((send(Channel::User("plain")), take_fragmented()), (2, 0), "none of them is meant");

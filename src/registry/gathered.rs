@@ -7,11 +7,14 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use history::position::Position;
 use protocol::frame::{self, Message};
+use subprotocol::stream::Stream;
 
 use super::delivery::push_to;
+use super::recipients::Topic;
 use crate::worker::group::Group;
-use crate::worker::outgoing::Outgoing;
+use crate::worker::outgoing::{Outgoing, Positions, Stamps};
 
 /// Smaller groups get their messages one by one.
 const MANY: usize = 8;
@@ -33,41 +36,62 @@ pub(crate) struct Gathered {
 #[derive(Debug)]
 struct Block {
     group: Arc<Group>,
+    /// The room's name. None: it is a user's.
+    room: Option<Box<str>>,
     frames: Vec<u8>,
     messages: u32,
+    positions: Vec<Option<Position>>,
 }
 
 impl Block {
     fn deliver(&mut self, outbox_limit: usize) {
         if self.messages > 0 {
-            push_to(&self.group, &Outgoing::of(&mut self.frames, self.messages), outbox_limit);
+            let stream = self.room.as_deref().map_or(Stream::User, Stream::Room);
+            let stamps = Stamps { stream: Some(stream), positions: Positions::Each(&self.positions) };
+            push_to(&self.group, &Outgoing::of(&mut self.frames, self.messages, stamps), outbox_limit);
             self.frames.clear();
+            self.positions.clear();
             self.messages = 0;
         }
     }
 }
 
 impl Gathered {
-    /// Takes a message for a group in, and delivers what is too much to wait, or not worth it.
-    pub(crate) fn add(&mut self, group: Arc<Group>, message: Message<'_>, outbox_limit: usize) {
+    /// Takes a message for a topic's group in, and delivers what is too much to wait, or not worth it.
+    pub(crate) fn add(
+        &mut self,
+        topic: Topic<'_>,
+        group: Arc<Group>,
+        message: Message<'_>,
+        position: Option<Position>,
+        outbox_limit: usize,
+    ) {
         let address = Arc::as_ptr(&group) as usize;
         let place = match self.places.get(&address) {
             Some(place) => *place,
             None => {
                 let members = group.len();
                 if members < MANY {
-                    push_to(&group, &Outgoing::new(message), outbox_limit);
+                    let stream = Some(topic.channel().stream());
+                    let stamps = Stamps { stream, positions: position.into() };
+                    push_to(&group, &Outgoing::new(message, stamps), outbox_limit);
                     return;
                 }
                 self.pushes += members;
                 self.places.insert(address, self.blocks.len());
-                self.blocks.push(Block { group, frames: Vec::new(), messages: 0 });
+                let room = match topic {
+                    Topic::User(_) => None,
+                    Topic::Room(room) => Some(room.into()),
+                };
+                let (frames, positions) = (Vec::new(), Vec::new());
+                self.blocks.push(Block { group, room, frames, messages: 0, positions });
                 self.blocks.len() - 1
             }
         };
         let block = &mut self.blocks[place];
         frame::append(&mut block.frames, message);
         block.messages += 1;
+        block.positions.push(position);
         if block.frames.len() >= BLOCK.min(outbox_limit / 8) {
             block.deliver(outbox_limit);
         }
@@ -115,9 +139,9 @@ mod tests {
         let mut gathered = Gathered::default();
         for number in 0..10 {
             let text = number.to_string();
-            gathered.add(registry.user("0").unwrap(), Message::Text(&text), LIMIT);
+            gathered.add(Topic::User("0"), registry.user("0").unwrap(), Message::Text(&text), None, LIMIT);
         }
-        gathered.add(registry.user("1").unwrap(), Message::Text("x"), LIMIT);
+        gathered.add(Topic::User("1"), registry.user("1").unwrap(), Message::Text("x"), None, LIMIT);
         assert_eq!(
             (handles[0].buffered(), handles[MANY].buffered()),
             (0, 3),
@@ -142,11 +166,12 @@ mod tests {
         let (registry, handles) = crowd(PUSHES);
         let mut gathered = Gathered::default();
         let large = "x".repeat(BLOCK);
-        gathered.add(registry.user("0").unwrap(), Message::Text(&large), LIMIT);
+        gathered.add(Topic::User("0"), registry.user("0").unwrap(), Message::Text(&large), None, LIMIT);
         assert_eq!(handles[0].buffered(), BLOCK + 4, "a block is full");
         for n in 1..PUSHES / MANY {
             assert_eq!(handles[MANY].buffered(), 0);
-            gathered.add(registry.user(&n.to_string()).unwrap(), Message::Text("x"), LIMIT);
+            let user = n.to_string();
+            gathered.add(Topic::User(&user), registry.user(&user).unwrap(), Message::Text("x"), None, LIMIT);
         }
         assert!(handles[MANY..].iter().all(|handle| handle.buffered() == 3));
     }

@@ -1,6 +1,7 @@
 //! Whom a message is for.
 
 use hashbrown::Equivalent;
+use subprotocol::stream::Stream;
 
 use crate::worker::handle::Handle;
 
@@ -69,12 +70,31 @@ pub enum Topic<'a> {
 }
 
 impl<'a> Channel<'a> {
+    /// Its name for clients.
+    pub(crate) fn stream(self) -> Stream<'a> {
+        match self {
+            Channel::User(_) => Stream::User,
+            Channel::Room(room) => Stream::Room(room),
+            Channel::Everyone => Stream::All,
+        }
+    }
+
     /// The topic whose members it names. None: everyone.
     pub fn topic(self) -> Option<Topic<'a>> {
         match self {
             Channel::User(user) => Some(Topic::User(user)),
             Channel::Room(room) => Some(Topic::Room(room)),
             Channel::Everyone => None,
+        }
+    }
+}
+
+impl<'a> Topic<'a> {
+    /// The channel whose members they are.
+    pub(crate) fn channel(self) -> Channel<'a> {
+        match self {
+            Topic::User(user) => Channel::User(user),
+            Topic::Room(room) => Channel::Room(room),
         }
     }
 }

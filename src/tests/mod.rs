@@ -26,5 +26,6 @@ mod relay;
 mod rooms;
 mod slow;
 mod stress;
+mod subprotocol;
 pub(crate) mod versions;
 mod violations;

@@ -21,7 +21,7 @@ use super::rooms::Rooms;
 use super::scheduler::Scheduler;
 use super::token::Token;
 use super::writer::{Push, Writer};
-use flags::{ENDING, LEFT, OPEN, SEEN};
+use flags::{ENDING, GREETED, LEFT, OPEN, SEEN};
 
 mod flags;
 mod peer;
@@ -86,6 +86,10 @@ impl Handle {
     /// A handle of a connection that is about to be registered.
     pub fn new(id: ConnectionId, user: Arc<str>, peer: Peer, inbox: Arc<Inbox>) -> Self {
         inbox.open.fetch_add(1, Ordering::Relaxed);
+        let encoding = match &*peer.protocol {
+            subprotocol::NAME => Encoding::Enveloped,
+            _ => Encoding::default(),
+        };
         Handle {
             id,
             user,
@@ -94,7 +98,7 @@ impl Handle {
             flags: AtomicU32::new(OPEN),
             writer: Writer::new(),
             woken: AtomicBool::new(false),
-            encoding: Encoding::default(),
+            encoding,
             token: AtomicUsize::new(usize::MAX),
             account: Account::default(),
             user_group: OnceLock::new(),
@@ -269,6 +273,16 @@ impl Handle {
     /// See [`Handle::mark_seen`].
     pub fn is_seen(&self) -> bool {
         self.flags.load(Ordering::Acquire) & SEEN != 0
+    }
+
+    /// Notes that the application has dealt with its beginning.
+    pub(crate) fn mark_greeted(&self) {
+        self.flags.fetch_or(GREETED, Ordering::AcqRel);
+    }
+
+    /// See [`Handle::mark_greeted`].
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & GREETED != 0
     }
 
     /// The connections of its user. Set by the registry, when the connection is registered.

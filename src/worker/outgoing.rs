@@ -1,10 +1,12 @@
 //! Messages on their way out: encoded once for each kind of recipient, however many there are of it.
 
-#[cfg(test)]
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use protocol::frame::{Message, encode_head};
+use history::position::Position;
+use protocol::frame::{Head, Message, append, encode_head};
+use subprotocol::server_message;
+use subprotocol::stream::Stream;
 
 use super::memory::SharedFrame;
 
@@ -18,9 +20,43 @@ pub(crate) enum Encoding {
     /// Each message is one frame, without extensions and envelope.
     #[default]
     Plain,
+    /// Each message is one of the subprotocol `actory.v1`, with its topic and its position.
+    Enveloped,
     /// Each message is two frames, of which the first is empty.
     #[cfg(test)]
     Fragmented,
+}
+
+/// The topic of messages, and their places in it. `None`: they are for one connection, or have none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stamps<'a> {
+    pub stream: Option<Stream<'a>>,
+    pub positions: Positions<'a>,
+}
+
+/// The positions of messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Positions<'a> {
+    #[default]
+    None,
+    One(Position),
+    Each(&'a [Option<Position>]),
+}
+
+impl From<Option<Position>> for Positions<'_> {
+    fn from(position: Option<Position>) -> Self {
+        position.map_or(Positions::None, Positions::One)
+    }
+}
+
+impl Positions<'_> {
+    fn of(&self, index: usize) -> Option<Position> {
+        match self {
+            Positions::None => None,
+            Positions::One(position) => Some(*position),
+            Positions::Each(positions) => positions.get(index).copied().flatten(),
+        }
+    }
 }
 
 /// One message, or a few, for all its recipients.
@@ -28,6 +64,8 @@ pub(crate) enum Encoding {
 pub(crate) struct Outgoing<'a> {
     /// Encoded at once, before a group is locked. Other kinds are made of these frames, when the first recipient of a kind asks.
     plain: Frames<'a>,
+    stamps: Stamps<'a>,
+    enveloped: OnceCell<Frames<'static>>,
     #[cfg(test)]
     fragmented: OnceCell<Frames<'static>>,
 }
@@ -35,23 +73,25 @@ pub(crate) struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// A message.
     #[inline]
-    pub(crate) fn new(message: Message<'a>) -> Self {
-        Outgoing::plain(Frames::plain(message))
+    pub(crate) fn new(message: Message<'a>, stamps: Stamps<'a>) -> Self {
+        Outgoing::plain(Frames::plain(message), stamps)
     }
 
     /// Messages whose plain frames follow each other in `frames`, see [`append`](protocol::frame::append). Takes them if they are
     /// many bytes.
-    pub(crate) fn of(frames: &'a mut Vec<u8>, messages: u32) -> Self {
+    pub(crate) fn of(frames: &'a mut Vec<u8>, messages: u32, stamps: Stamps<'a>) -> Self {
         let body = match frames.len() {
             ..=COPY_LIMIT => Payload::Copied(frames),
             _ => Payload::Shared(SharedFrame::new(std::mem::take(frames))),
         };
-        Outgoing::plain(Frames { head: [0; 10], head_len: 0, messages, body })
+        Outgoing::plain(Frames { head: [0; 10], head_len: 0, messages, body }, stamps)
     }
 
-    fn plain(plain: Frames<'a>) -> Self {
+    fn plain(plain: Frames<'a>, stamps: Stamps<'a>) -> Self {
         Outgoing {
             plain,
+            stamps,
+            enveloped: OnceCell::new(),
             #[cfg(test)]
             fragmented: OnceCell::new(),
         }
@@ -62,6 +102,7 @@ impl<'a> Outgoing<'a> {
     pub(crate) fn frames(&self, encoding: Encoding) -> &Frames<'a> {
         match encoding {
             Encoding::Plain => &self.plain,
+            Encoding::Enveloped => self.enveloped.get_or_init(|| self.plain.envelope(&self.stamps)),
             #[cfg(test)]
             Encoding::Fragmented => self.fragmented.get_or_init(|| tests::fragment(&self.plain)),
         }
@@ -80,11 +121,45 @@ pub(crate) struct Frames<'a> {
 #[derive(Debug)]
 enum Payload<'a> {
     Copied(&'a [u8]),
+    /// Whole frames that each send queue copies.
+    Own(Box<[u8]>),
     /// The whole frame, head included.
     Shared(Arc<SharedFrame>),
 }
 
+impl Frames<'static> {
+    /// Messages whose frames follow each other, for one recipient.
+    pub(crate) fn of(frames: Vec<u8>, messages: u32) -> Self {
+        let body = match frames.len() {
+            ..=COPY_LIMIT => Payload::Own(frames.into()),
+            _ => Payload::Shared(SharedFrame::new(frames)),
+        };
+        Frames { head: [0; 10], head_len: 0, messages, body }
+    }
+}
+
 impl<'a> Frames<'a> {
+    /// The same messages for recipients that speak the subprotocol.
+    fn envelope(&self, stamps: &Stamps<'_>) -> Frames<'static> {
+        let mut frames = Vec::with_capacity(self.wire_len() + 64 * self.messages as usize);
+        let mut add = |index: usize, first: u8, payload: &[u8]| {
+            let message = match first & 0x0F {
+                0x1 => std::str::from_utf8(payload).map_or(Message::Binary(payload), Message::Text),
+                _ => Message::Binary(payload),
+            };
+            let position = stamps.positions.of(index);
+            if let Some(body) = server_message::message(stamps.stream, position, false, message) {
+                append(&mut frames, body.as_message());
+            }
+        };
+        match self.encoded() {
+            Encoded::Copied(head, payload) if !head.is_empty() => add(0, head[0], payload),
+            Encoded::Copied(_, mut rest) => walk(&mut rest, add),
+            Encoded::Shared(whole) => walk(&mut &whole[..], add),
+        }
+        Frames::of(frames, self.messages)
+    }
+
     /// A message as a single unfragmented frame.
     #[inline]
     fn plain(message: Message<'a>) -> Self {
@@ -106,6 +181,7 @@ impl<'a> Frames<'a> {
     pub(crate) fn wire_len(&self) -> usize {
         match &self.body {
             Payload::Copied(payload) => usize::from(self.head_len) + payload.len(),
+            Payload::Own(frames) => frames.len(),
             Payload::Shared(whole) => whole.len(),
         }
     }
@@ -114,6 +190,7 @@ impl<'a> Frames<'a> {
     pub(crate) fn copied_len(&self) -> usize {
         match &self.body {
             Payload::Copied(payload) => payload.len(),
+            Payload::Own(frames) => frames.len(),
             Payload::Shared(_) => 0,
         }
     }
@@ -122,6 +199,7 @@ impl<'a> Frames<'a> {
     pub(crate) fn encoded(&self) -> Encoded<'_> {
         match &self.body {
             Payload::Copied(payload) => Encoded::Copied(&self.head[..usize::from(self.head_len)], payload),
+            Payload::Own(frames) => Encoded::Copied(&[], frames),
             Payload::Shared(whole) => Encoded::Shared(whole),
         }
     }
@@ -133,6 +211,17 @@ impl<'a> Frames<'a> {
             Encoded::Copied(head, payload) => [head, payload].concat(),
             Encoded::Shared(whole) => whole.to_vec(),
         }
+    }
+}
+
+/// Visits frames of ours that follow each other: number, first byte and payload of each.
+fn walk(rest: &mut &[u8], mut visit: impl FnMut(usize, u8, &[u8])) {
+    for index in 0.. {
+        let Some(head) = Head::parse(rest) else { return };
+        let payload = rest.get(head.head_len..).and_then(|rest| rest.get(..head.payload_len as usize));
+        let Some(payload) = payload else { return };
+        visit(index, head.first, payload);
+        *rest = &rest[head.head_len + payload.len()..];
     }
 }
 
@@ -149,7 +238,7 @@ pub(crate) enum Encoded<'a> {
 pub(crate) mod tests {
     use std::cell::Cell;
 
-    use protocol::frame::{append, first_frame};
+    use protocol::frame::first_frame;
 
     use super::*;
 
@@ -183,7 +272,7 @@ pub(crate) mod tests {
         [Message::Text("abc"), Message::Binary(b""), Message::Text("de")]
             .into_iter()
             .for_each(|message| append(&mut plain, message));
-        let outgoing = Outgoing::of(&mut plain, 3);
+        let outgoing = Outgoing::of(&mut plain, 3, Stamps::default());
         assert_eq!((outgoing.frames(Encoding::Plain).messages(), take_fragmented()), (3, 0));
         let other = outgoing.frames(Encoding::Fragmented);
         assert_eq!((other.messages(), take_fragmented()), (3, 1));
@@ -194,7 +283,7 @@ pub(crate) mod tests {
     fn a_small_message_is_copied_a_large_one_shared_and_both_are_as_long_as_they_say() {
         for (len, is_shared) in [(0, false), (COPY_LIMIT, false), (COPY_LIMIT + 1, true), (65_536, true)] {
             let text = "y".repeat(len);
-            let outgoing = Outgoing::new(Message::Text(&text));
+            let outgoing = Outgoing::new(Message::Text(&text), Stamps::default());
             let frames = outgoing.frames(Encoding::Plain);
             let mut expected = Vec::new();
             append(&mut expected, Message::Text(&text));

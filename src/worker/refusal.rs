@@ -4,9 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use codes::error::{Code, Error};
 use protocol::frame::Message;
+use subprotocol::server_message;
 
 use super::handle::Handle;
-use super::outgoing::Outgoing;
+use super::outgoing::{Encoding, Outgoing, Stamps};
 use super::scheduler;
 
 /// The cost of telling a client of one, as [`scheduler::charge`] counts: a lock and a copy.
@@ -54,9 +55,16 @@ impl From<Error> for Refused {
 impl Refused {
     /// Tells the sender, in a frame of its own. The connection stays open.
     pub(crate) fn tell(&self, sender: &Arc<Handle>, outbox_limit: usize) {
+        let (code, message) = match self {
+            Refused::Fixed(refusal) => (refusal.code, refusal.message),
+            Refused::Error(error) => (error.kind, &*error.message),
+        };
         match self {
+            _ if sender.encoding() == Encoding::Enveloped => {
+                push(sender, &server_message::error(None, code.as_str(), message), outbox_limit);
+            }
             Refused::Fixed(refusal) => push(sender, refusal.body(), outbox_limit),
-            Refused::Error(error) => push(sender, &body(error.kind, &error.message), outbox_limit),
+            Refused::Error(_) => push(sender, &body(code, message), outbox_limit),
         }
     }
 }
@@ -67,7 +75,8 @@ fn body(code: Code, message: &str) -> String {
 
 fn push(sender: &Arc<Handle>, body: &str, outbox_limit: usize) {
     scheduler::charge(REFUSAL);
-    sender.push(Outgoing::new(Message::Text(body)).frames(sender.encoding()), outbox_limit);
+    let message = Outgoing::new(Message::Text(body), Stamps::default());
+    sender.push(message.frames(Encoding::Plain), outbox_limit);
 }
 
 #[cfg(test)]

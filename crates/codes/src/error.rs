@@ -117,6 +117,8 @@ catalogue! {
     // Error frames to clients (and ERR_TOO_LARGE above).
     InvalidJson, "ERR_INVALID_JSON", Error, 0, "A text message under a relay is not JSON, or nested deeper than 128 levels; it was not relayed.";
     BinaryNotRelayed, "ERR_BINARY_NOT_RELAYED", Error, 0, "A binary message came under a relay; only text is relayed.";
+    InvalidMessage, "ERR_INVALID_MESSAGE", Error, 0, "A frame of a client that speaks `actory.v1` is no message of it, or asks for too much at once.";
+    UnknownType, "ERR_UNKNOWN_TYPE", Error, 0, "A message of a client that speaks `actory.v1` has a type that this server does not know.";
     NotInRoom, "ERR_NOT_IN_ROOM", Error, 0, "relay is 'rooms' and the connection is in none; the message was not relayed.";
 }
 

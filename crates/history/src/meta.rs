@@ -34,6 +34,18 @@ pub enum Reason {
     Unreadable,
 }
 
+impl Reason {
+    /// Its name for the embedder and for clients.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Failover => "failover",
+            Reason::Emptied => "emptied",
+            Reason::Trimmed => "trimmed",
+            Reason::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// The place to read on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {

@@ -37,6 +37,8 @@ pub struct Rules<'a> {
     pub max_header_bytes: usize,
     /// Subprotocols of the app, most wanted first.
     pub protocols: &'a [String],
+    /// A subprotocol beside those, less wanted than any of them.
+    pub own_protocol: Option<&'a str>,
     /// True if a refusal may be a close frame behind a 101.
     pub closes: bool,
 }
@@ -75,7 +77,7 @@ pub fn accept(head: &RequestHead, rules: &Rules<'_>) -> Result<Accept, Refusal> 
     check_sizes(head, rules)?;
     check_request(head)?;
     let accept_key = accept_key(head)?;
-    let (protocol, bearer) = choose_protocol(head, rules.protocols)?;
+    let (protocol, bearer) = choose_protocol(head, rules)?;
     // Without `bearer` none of them is a token.
     let may_close = rules.closes && protocol.is_none() && !bearer;
     let first = head.list("sec-websocket-protocol").next().filter(|_| may_close).map(str::to_owned);
@@ -151,7 +153,7 @@ fn accept_key(head: &RequestHead) -> Result<String, Refusal> {
 }
 
 /// The app's subprotocol that was offered, and whether `bearer` was (RFC 6455 section 4.2.2 item 5.5).
-fn choose_protocol(head: &RequestHead, wanted: &[String]) -> Result<(Option<String>, bool), Refusal> {
+fn choose_protocol(head: &RequestHead, rules: &Rules<'_>) -> Result<(Option<String>, bool), Refusal> {
     let mut offered = HashSet::new();
     let mut secret = None;
     let mut previous = "";
@@ -168,6 +170,7 @@ fn choose_protocol(head: &RequestHead, wanted: &[String]) -> Result<(Option<Stri
         previous = protocol;
     }
     // A token follows `bearer`; to choose it would echo it.
-    let choice = wanted.iter().find(|name| offered.contains(name.as_str()) && secret != Some(name.as_str()));
-    Ok((choice.cloned(), offered.contains(BEARER)))
+    let mut wanted = rules.protocols.iter().map(String::as_str).chain(rules.own_protocol);
+    let choice = wanted.find(|name| offered.contains(name) && secret != Some(*name));
+    Ok((choice.map(str::to_owned), offered.contains(BEARER)))
 }

@@ -4,8 +4,13 @@ use codes::error::Code;
 
 use super::*;
 
-const RULES: Rules<'_> =
-    Rules { max_url_bytes: 8192, max_header_bytes: 16_384, protocols: &[], closes: false };
+const RULES: Rules<'_> = Rules {
+    max_url_bytes: 8192,
+    max_header_bytes: 16_384,
+    protocols: &[],
+    own_protocol: None,
+    closes: false,
+};
 
 /// The example of RFC 6455 section 1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

@@ -73,6 +73,12 @@ impl NativeManager {
         }
     }
 
+    /// Notes that the application has dealt with a connection's beginning: see `Engine::greeted`.
+    #[napi(catch_unwind)]
+    pub fn greeted(&self, id: f64) {
+        self.engine.greeted(id as u64);
+    }
+
     /// True if a connection is open: registered, and not asked to close.
     #[napi(catch_unwind)]
     pub fn is_open(&self, id: f64) -> bool {

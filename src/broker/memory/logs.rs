@@ -11,7 +11,7 @@ use history::position::{Position, Term};
 use parking_lot::Mutex;
 use protocol::frame::Message;
 
-use crate::broker::history::{Epochs, MAX_READ_BYTES, no_page, page, resume};
+use crate::broker::history::{Epochs, no_page, page, resume};
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::registry::recipients::{Topic, TopicName};
 use crate::time_of_day::unix_ms;
@@ -61,7 +61,7 @@ impl Logs {
         bounds: Bounds,
         key: Option<&str>,
         message: Message<'_>,
-        deliver: impl FnOnce() -> T,
+        deliver: impl FnOnce(Position) -> T,
     ) -> Option<(Position, Option<T>)> {
         let term = self.term?;
         let mut shard = self.shard(topic).lock();
@@ -71,13 +71,19 @@ impl Logs {
         };
         let kept = (matches!(message, Message::Text(_)), message.payload().into());
         Some(match log.append(term, bounds, unix_ms(), key, kept) {
-            Appended::New(position) => (position, Some(deliver())),
+            Appended::New(position) => (position, Some(deliver(position))),
             Appended::Known(position) => (position, None),
         })
     }
 
     /// Reads at most `limit` messages of a topic, at least one, those after a position, or else the oldest.
-    pub(super) fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> HistoryPage {
+    pub(super) fn read(
+        &self,
+        topic: Topic<'_>,
+        after: Option<Position>,
+        limit: u32,
+        most_bytes: usize,
+    ) -> HistoryPage {
         let mut shard = self.shard(topic).lock();
         let Some(log) = shard.get_mut(&topic) else { return no_page(after) };
         log.expire(unix_ms());
@@ -88,7 +94,7 @@ impl Logs {
         let mut bytes = 0;
         let mut messages: Vec<KeptMessage> = Vec::new();
         while messages.len() < limit.max(1) as usize
-            && bytes < MAX_READ_BYTES
+            && bytes < most_bytes
             && let Some((offset, (is_text, payload))) = rest.next()
         {
             bytes += payload.len();
@@ -98,6 +104,12 @@ impl Logs {
         let ends = messages.first().zip(messages.last());
         let found = ends.map(|(first, last)| (first.position.offset, last.position.offset));
         page(meta, after, resume, found, messages, rest.peek().is_some())
+    }
+
+    /// The position of a topic's last message, be it kept or not.
+    pub(super) fn last(&self, topic: Topic<'_>) -> Option<Position> {
+        let shard = self.shard(topic).lock();
+        shard.get(&topic).map(|log| log.meta().last()).filter(|last| last.offset > 0)
     }
 
     /// Drops what is too old in a part. `now`: Unix milliseconds.

@@ -5,12 +5,13 @@ mod logs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::history::position::Position;
+use ::history::position::{Place, Position};
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 
 use self::logs::Logs;
-use super::history::HistoryConfig;
+use super::history::{HistoryConfig, MAX_READ_BYTES};
+use super::page_reader::PageCallback;
 use super::{
     Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels,
 };
@@ -50,11 +51,11 @@ impl MemoryBroker {
         channel: Channel<'_>,
         message: Message<'_>,
         key: Option<&str>,
-        deliver: impl Fn() -> u32,
+        deliver: impl Fn(Option<Position>) -> u32,
     ) -> Option<(Position, Option<u32>)> {
         let topic = channel.topic()?;
         let bounds = self.history.bounds_of(topic)?;
-        self.logs.publish(topic, bounds, key, message, deliver)
+        self.logs.publish(topic, bounds, key, message, |position| deliver(Some(position)))
     }
 }
 
@@ -65,7 +66,7 @@ impl Fanout<Handle> for MemoryBroker {
         message: Message<'_>,
         options: PublishOptions<'_>,
     ) -> Result<Reply, Error> {
-        let deliver = || deliver(&self.registry, channel, message, self.outbox_limit);
+        let deliver = |position| deliver(&self.registry, channel, message, position, self.outbox_limit);
         options.check(&self.history, channel)?;
         if !options.is_fleeting
             && let Some((position, local)) = self.log(channel, message, options.idempotency_key, deliver)
@@ -75,13 +76,13 @@ impl Fanout<Handle> for MemoryBroker {
                 None => Reply::Now(Answer::Repeated(Some(position))),
             });
         }
-        Ok(served(deliver(), None))
+        Ok(served(deliver(None), None))
     }
 
     fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, producer: &Arc<Handle>) -> Result<(), Error> {
-        let relay = || relay(&self.registry, to, message, producer, self.outbox_limit);
+        let relay = |position| relay(&self.registry, to, message, position, producer, self.outbox_limit);
         if !self.history.is_on() || self.log(to.channel(producer), message, None, relay).is_none() {
-            relay();
+            relay(None);
         }
         Ok(())
     }
@@ -130,7 +131,26 @@ impl RawChannels for MemoryBroker {
 impl History for MemoryBroker {
     fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
         self.history.check(topic)?;
-        Ok(Reply::Now(Answer::History(Box::new(self.logs.read(topic, after, limit)))))
+        Ok(Reply::Now(Answer::History(Box::new(self.logs.read(topic, after, limit, MAX_READ_BYTES)))))
+    }
+
+    fn read_for(
+        &self,
+        topic: Topic<'_>,
+        after: Option<Position>,
+        limit: u32,
+        bytes: usize,
+        take: PageCallback,
+    ) {
+        let page = self.history.check(topic).map(|_| self.logs.read(topic, after, limit, bytes));
+        take.take(page);
+    }
+
+    fn place(&self, topic: Topic<'_>) -> Place {
+        match self.history.bounds_of(topic) {
+            Some(_) => self.logs.last(topic).into(),
+            None => Place::Unknown,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use history::position::Position;
 
 use super::connection::script::LogPart;
 use crate::broker::history::{no_page, page, resume};
+use crate::broker::page_reader::PageReader;
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::worker::handle::Handle;
 
@@ -35,13 +36,15 @@ pub(crate) enum Asker {
 /// A question for messages of a topic.
 #[derive(Debug)]
 pub(crate) struct HistoryQuestion {
-    pub ticket: u64,
+    pub reader: PageReader,
     /// The channel's, without prefix and hash tag.
     pub name: Box<str>,
     pub after: Option<Position>,
     /// The offset that is asked for, which may turn out to be another one.
     pub from: u64,
     pub limit: u32,
+    /// Bytes of them, of which the last message may have more.
+    pub bytes: usize,
     /// Messages that are kept of the topic.
     pub size: u32,
 }
@@ -88,10 +91,14 @@ impl Asker {
 }
 
 impl HistoryQuestion {
-    /// The page that these messages are, or the question for others.
-    pub(crate) fn answer(mut self: Box<Self>, part: LogPart, trust: bool) -> Result<HistoryPage, Box<Self>> {
+    /// The page that these messages are, and who gets it; or the question for others.
+    pub(crate) fn answer(
+        mut self: Box<Self>,
+        part: LogPart,
+        trust: bool,
+    ) -> Result<(HistoryPage, PageReader), Box<Self>> {
         let Some(meta) = part.meta.as_ref().map(|meta| meta.continued(part.term)) else {
-            return Ok(no_page(self.after));
+            return Ok((no_page(self.after), self.reader));
         };
         let resume = resume(&meta, self.after, trust);
         if resume.from != self.from {
@@ -109,6 +116,6 @@ impl HistoryQuestion {
         if part.messages.iter().any(|(_, message)| message.is_none()) {
             page.lost.get_or_insert(Reason::Unreadable);
         }
-        Ok(page)
+        Ok((page, self.reader))
     }
 }

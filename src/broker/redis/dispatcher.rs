@@ -9,10 +9,13 @@ use codes::close;
 use codes::error::{Code, Error};
 use hashbrown::HashMap;
 use history::follower::Missed;
+use history::position::Position;
 use parking_lot::Mutex;
 use protocol::frame::{MAX_REASON, Message};
+use subprotocol::server_message;
 
 use super::asker::{Asker, HistoryQuestion};
+use super::connection::pipeline::NotAdded;
 use super::connection::reply::CommandOutcome;
 use super::envelope::{self, ControlMessage};
 use super::failure::{lost, only_local, uncertain};
@@ -22,11 +25,12 @@ use super::router::counts::{Counts, count};
 use super::router::followers::topic_of;
 use super::router::partitions::SHARED;
 use super::sink::Sink;
+use crate::broker::page_reader::PageReader;
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
-use crate::outcome::{Answer, ConnectionCount, Delivery, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Status};
 use crate::registry::Registry;
-use crate::registry::delivery::deliver;
+use crate::registry::delivery::{deliver, notify};
 use crate::registry::gathered::Gathered;
 use crate::registry::recipients::Channel;
 use crate::worker::intake::Intake;
@@ -155,24 +159,36 @@ impl Dispatcher {
 
     // Messages.
 
-    fn take_frame(&self, channel: Channel<'_>, payload: &[u8], gathered: &mut Gathered) {
+    fn take_frame(
+        &self,
+        channel: Channel<'_>,
+        payload: &[u8],
+        position: Option<Position>,
+        gathered: &mut Gathered,
+    ) {
         match envelope::read_frame(payload) {
-            Ok(message) => self.take(channel, message, gathered),
+            Ok(message) => self.take(channel, message, position, gathered),
             Err(why) => self.ignored(why),
         }
     }
 
-    fn take(&self, channel: Channel<'_>, message: Message<'_>, gathered: &mut Gathered) {
+    fn take(
+        &self,
+        channel: Channel<'_>,
+        message: Message<'_>,
+        position: Option<Position>,
+        gathered: &mut Gathered,
+    ) {
         if message.payload().len() > self.outbox_limit {
             self.ignored("a message is larger than an outbox");
             return;
         }
         let Some(topic) = channel.topic() else {
-            deliver(&self.registry, channel, message, self.outbox_limit);
+            deliver(&self.registry, channel, message, position, self.outbox_limit);
             return;
         };
         if let Some(group) = self.registry.group(topic) {
-            gathered.add(group, message, self.outbox_limit);
+            gathered.add(topic, group, message, position, self.outbox_limit);
         }
     }
 
@@ -181,7 +197,7 @@ impl Dispatcher {
             Ok((user, _)) if user.is_empty() || user.len() > MAX_ID_BYTES => {
                 self.ignored("a message on the shared channel has an impossible userId");
             }
-            Ok((user, text)) => self.take(Channel::User(&user), Message::Text(&text), gathered),
+            Ok((user, text)) => self.take(Channel::User(&user), Message::Text(&text), None, gathered),
             Err(why) => self.ignored(why),
         }
     }
@@ -236,7 +252,7 @@ impl Dispatcher {
         count(&self.counts.local);
         if let Some((name, payload)) = publish {
             let mut gathered = Gathered::default();
-            self.message(name, payload, &mut gathered);
+            self.message(name, payload, None, &mut gathered);
             self.deliver(&mut gathered);
         }
     }
@@ -266,30 +282,38 @@ impl Dispatcher {
 
     /// Messages of a topic are here, or won't come. Asks again where others were needed.
     fn settle_history(&self, question: Box<HistoryQuestion>, outcome: CommandOutcome) {
-        let ticket = question.ticket;
-        let part = match outcome {
-            CommandOutcome::Log(part) => part,
+        match outcome {
+            CommandOutcome::Log(part) => match question.answer(*part, self.trust_failover) {
+                Ok((page, reader)) => self.answer_page(reader, Ok(page)),
+                Err(question) => {
+                    let refused = match self.router() {
+                        Some(router) => router.routes.read(question).err().and_then(NotAdded::into_question),
+                        None => Some(question),
+                    };
+                    if let Some(question) = refused {
+                        self.answer_page(question.reader, Err(lost()));
+                    }
+                }
+            },
             other => {
                 let error = other.number().err().unwrap_or_else(uncertain);
-                return self.settled(ticket, Err(error));
+                self.answer_page(question.reader, Err(error));
             }
-        };
-        let page = match question.answer(*part, self.trust_failover) {
-            Ok(page) => page,
-            Err(question) => {
-                let asked = self.router().map(|router| router.routes.read(question));
-                if !matches!(asked, Some(Ok(()))) {
-                    self.settled(ticket, Err(lost()));
-                }
-                return;
+        }
+    }
+
+    fn answer_page(&self, reader: PageReader, page: Result<HistoryPage, Error>) {
+        match reader {
+            PageReader::Embedder(ticket) => {
+                self.settled(ticket, page.map(|page| Answer::History(Box::new(page))));
             }
-        };
-        self.settled(ticket, Ok(Answer::History(Box::new(page))));
+            PageReader::Engine(reader) => reader.take(page),
+        }
     }
 }
 
 impl Sink for Dispatcher {
-    fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
+    fn message(&self, name: &str, payload: &[u8], position: Option<Position>, gathered: &mut Gathered) {
         if let Some(user) = name.strip_prefix("user:") {
             match payload.strip_prefix(envelope::CONTROL) {
                 Some(control) => {
@@ -297,12 +321,12 @@ impl Sink for Dispatcher {
                     self.deliver(gathered);
                     self.apply(control, Some(user));
                 }
-                None => self.take_frame(Channel::User(user), payload, gathered),
+                None => self.take_frame(Channel::User(user), payload, position, gathered),
             }
         } else if let Some(room) = name.strip_prefix("room:") {
-            self.take_frame(Channel::Room(room), payload, gathered);
+            self.take_frame(Channel::Room(room), payload, position, gathered);
         } else if name == "all" {
-            self.take_frame(Channel::Everyone, payload, gathered);
+            self.take_frame(Channel::Everyone, payload, position, gathered);
         } else if name == SHARED {
             self.take_shared(payload, gathered);
         } else if name == "control" || name.strip_prefix("node:") == Some(&self.node) {
@@ -366,9 +390,9 @@ impl Sink for Dispatcher {
         }
     }
 
-    fn repaired(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
+    fn repaired(&self, name: &str, payload: &[u8], position: Position, gathered: &mut Gathered) {
         count(&self.counts.repaired);
-        self.message(name, payload, gathered);
+        self.message(name, payload, Some(position), gathered);
     }
 
     fn portion(&self) -> usize {
@@ -386,6 +410,11 @@ impl Sink for Dispatcher {
     fn missed(&self, name: &str, missed: Missed) {
         count(&self.counts.missed);
         if let Some(topic) = topic_of(name) {
+            if let Some(group) = self.registry.group(topic) {
+                let stream = Some(topic.channel().stream());
+                let told = server_message::missed(stream, missed.reason.as_str(), missed.to);
+                notify(&group, &told, self.outbox_limit);
+            }
             self.events.push(Event::Missed { topic: topic.into(), missed });
         }
     }
@@ -399,6 +428,10 @@ impl Sink for Dispatcher {
     }
 
     fn status(&self, status: BrokerStatus) {
+        if status.gap.is_some() {
+            let told = server_message::missed(None, "gap", None);
+            self.registry.everyone().iter().for_each(|group| notify(group, &told, self.outbox_limit));
+        }
         self.events.push(Event::Broker(status));
     }
 

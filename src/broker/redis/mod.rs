@@ -34,7 +34,8 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
-use super::history::{Epochs, HistoryConfig};
+use super::history::{Epochs, HistoryConfig, MAX_READ_BYTES};
+use super::page_reader::{PageCallback, PageReader};
 use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels};
 use crate::events::Events;
 use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
@@ -48,7 +49,7 @@ use crate::worker::quota::Quota;
 use crate::worker::scheduler::charge;
 use crate::worker::thread::WorkerThread;
 use ::history::log::Bounds;
-use ::history::position::Position;
+use ::history::position::{Place, Position};
 use asker::{Asker, HistoryQuestion};
 use claim::Claim;
 use codes::error::Error;
@@ -252,7 +253,7 @@ impl Fanout<Handle> for RedisBroker {
             return Ok(Reply::Later(ticket));
         }
         let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
-        self.serve_here(strict, || deliver(registry, channel, message, *outbox_limit))
+        self.serve_here(strict, || deliver(registry, channel, message, None, *outbox_limit))
     }
 
     fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
@@ -272,7 +273,7 @@ impl Fanout<Handle> for RedisBroker {
         sent?;
         count(&self.router.counts.local);
         let Dispatcher { registry, outbox_limit, .. } = &*self.dispatcher;
-        delivery::relay(registry, to, message, sender, *outbox_limit);
+        delivery::relay(registry, to, message, None, sender, *outbox_limit);
         Err(failure::only_local())
     }
 
@@ -303,9 +304,9 @@ impl Fanout<Handle> for RedisBroker {
 
     fn subscribe(&self, topics: &[Topic<'_>]) -> Option<Confirmations> {
         let mut covered = Confirmations::default();
-        for topic in topics {
+        for (index, topic) in topics.iter().enumerate() {
             match self.router.subscribe(&name_of(*topic)) {
-                Ok(Some(confirmed)) => covered.confirmations.push(confirmed),
+                Ok(Some(confirmed)) => covered.confirmations.push((index, confirmed)),
                 Ok(None) => {}
                 // Nothing to wait for: the link asks for it when it is back.
                 Err(()) => covered.incomplete = true,
@@ -366,10 +367,48 @@ impl History for RedisBroker {
     fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
         let Bounds { size, .. } = self.router.config.history.check(topic)?;
         let ticket = self.dispatcher.ticket();
-        let from = after.map_or(1, |after| after.offset.saturating_add(1));
-        let question = HistoryQuestion { ticket, name: name_of(topic).into(), after, from, limit, size };
-        self.later(ticket, self.router.routes.read(Box::new(question)))
+        let reader = PageReader::Embedder(ticket);
+        self.later(
+            ticket,
+            self.router.routes.read(question(topic, after, limit, MAX_READ_BYTES, size, reader)),
+        )
     }
+
+    fn read_for(
+        &self,
+        topic: Topic<'_>,
+        after: Option<Position>,
+        limit: u32,
+        bytes: usize,
+        take: PageCallback,
+    ) {
+        let size = match self.router.config.history.check(topic) {
+            Ok(bounds) => bounds.size,
+            Err(error) => return take.take(Err(error)),
+        };
+        let question = question(topic, after, limit, bytes, size, PageReader::Engine(take));
+        if let Some(question) = self.router.routes.read(question).err().and_then(NotAdded::into_question)
+            && let PageReader::Engine(take) = question.reader
+        {
+            take.take(Err(self.away()));
+        }
+    }
+
+    fn place(&self, topic: Topic<'_>) -> Place {
+        self.router.subscriptions.place(&name_of(topic))
+    }
+}
+
+fn question(
+    topic: Topic<'_>,
+    after: Option<Position>,
+    limit: u32,
+    bytes: usize,
+    size: u32,
+    reader: PageReader,
+) -> Box<HistoryQuestion> {
+    let from = after.map_or(1, |after| after.offset.saturating_add(1));
+    Box::new(HistoryQuestion { reader, name: name_of(topic).into(), after, from, limit, bytes, size })
 }
 
 impl Broker<Handle> for RedisBroker {

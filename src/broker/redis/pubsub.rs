@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use codes::error::{Code, Error, quote};
 use hashbrown::HashSet;
+use history::position::Position;
 use parking_lot::Mutex;
 
 use super::asker::Asker;
@@ -208,7 +209,7 @@ fn size(event: &Event) -> usize {
 }
 
 impl Sink for Listener {
-    fn message(&self, name: &str, payload: &[u8], _: &mut Gathered) {
+    fn message(&self, name: &str, payload: &[u8], _: Option<Position>, _: &mut Gathered) {
         if !self.channels.lock().contains(name) {
             return;
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use codes::error::Error;
 use history::follower::Missed;
+use history::position::Position;
 
 use super::asker::Asker;
 use super::connection::reply::CommandOutcome;
@@ -13,8 +14,8 @@ use crate::worker::intake::Intake;
 
 /// Gets the messages that come, and what became of commands.
 pub(crate) trait Sink: fmt::Debug + Send + Sync {
-    /// A message came. `name` is the channel's, without prefix and hash tag.
-    fn message(&self, name: &str, payload: &[u8], gathered: &mut Gathered);
+    /// A message came. `name` is the channel's, without prefix and hash tag; `position` its place, if it has one.
+    fn message(&self, name: &str, payload: &[u8], position: Option<Position>, gathered: &mut Gathered);
 
     /// Lets clients publish, as far as there is room.
     fn intake(&self) -> Option<&Intake> {
@@ -36,8 +37,8 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     /// A subscription that was confirmed once has ended, for Redis forbids it.
     fn forbidden(&self, _name: &str, _error: Error) {}
     /// A message came, but for the subscription: it was read from a history, or has waited for others.
-    fn repaired(&self, name: &str, payload: &[u8], gathered: &mut Gathered) {
-        self.message(name, payload, gathered);
+    fn repaired(&self, name: &str, payload: &[u8], position: Position, gathered: &mut Gathered) {
+        self.message(name, payload, Some(position), gathered);
     }
     /// Bytes that whoever listens can take at once, in any case.
     fn portion(&self) -> usize {

@@ -15,7 +15,7 @@ use crate::events::{Event, Interest};
 use crate::worker::application::Application as _;
 use crate::worker::connections::Care;
 use crate::worker::handle::{Peer, Pushed};
-use crate::worker::outgoing::{Encoding, Outgoing};
+use crate::worker::outgoing::{Encoding, Outgoing, Stamps};
 use crate::worker::poller::{Poller, Readiness};
 use crate::worker::scheduler;
 use crate::worker::socket::Taken;
@@ -71,7 +71,7 @@ fn text() -> String {
 }
 
 fn frame() -> usize {
-    Outgoing::new(Message::Text(&text())).frames(Encoding::Plain).wire_len()
+    Outgoing::new(Message::Text(&text()), Stamps::default()).frames(Encoding::Plain).wire_len()
 }
 
 impl Connection {
@@ -329,7 +329,10 @@ fn a_client_that_is_sent_too_much_after_its_last_word_is_told_of_as_slow_and_end
         let handle = scene.connection.handle().clone();
         let text = text();
         let pushes = [(); 3].map(|()| {
-            handle.push(Outgoing::new(Message::Text(&text)).frames(Encoding::Plain), frame() / 4 + 1)
+            handle.push(
+                Outgoing::new(Message::Text(&text), Stamps::default()).frames(Encoding::Plain),
+                frame() / 4 + 1,
+            )
         });
         assert_eq!(pushes, [Pushed::Queued, Pushed::Queued, Pushed::Full]);
         assert!(scene.turn(&Budget::begin()));

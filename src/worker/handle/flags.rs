@@ -16,7 +16,11 @@ pub(super) const HALTED: u32 = 1 << 13;
 pub(super) const ENDING: u32 = 1 << 14;
 /// Its client left before it had its place in the table.
 pub(super) const LEFT: u32 = 1 << 15;
+/// The application has dealt with its beginning, and so has put it into rooms if it wants to.
+pub(super) const GREETED: u32 = 1 << 16;
 
 const _: () = assert!(
-    (OPEN | PAUSED | SEEN | HELD | CALLED | HALTED | ENDING | LEFT) & protocol::endpoint::Commands::MASK == 0
+    (OPEN | PAUSED | SEEN | HELD | CALLED | HALTED | ENDING | LEFT | GREETED)
+        & protocol::endpoint::Commands::MASK
+        == 0
 );

@@ -4,7 +4,7 @@ use protocol::endpoint::Commands;
 use protocol::frame::Message;
 
 use super::*;
-use crate::worker::outgoing::{Encoding, Outgoing};
+use crate::worker::outgoing::{Encoding, Outgoing, Stamps};
 
 #[test]
 fn a_connection_that_waits_for_the_broker_is_not_overdue_and_is_read_only_if_javascript_keeps_up() {
@@ -88,7 +88,9 @@ fn a_ping_among_what_the_client_was_not_yet_offered_finds_it_no_slower_than_a_me
     let inbox = Arc::new(Inbox::of_test(1));
     let handle = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     let text = "x".repeat(100_000);
-    let push = || handle.push(Outgoing::new(Message::Text(&text)).frames(Encoding::Plain), 1 << 20);
+    let push = || {
+        handle.push(Outgoing::new(Message::Text(&text), Stamps::default()).frames(Encoding::Plain), 1 << 20)
+    };
     assert!((0..20).all(|_| push() == Pushed::Queued && handle.ping(b"", 1 << 20)));
     assert!(handle.is_open() && !handle.commands().has(Commands::SLOW));
     let pings = (0..1 << 20).take_while(|_| handle.ping(&[0; 125], 1 << 20)).count();

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use protocol::frame::Message;
 
 use super::*;
-use crate::worker::outgoing::{Encoding, Outgoing};
+use crate::worker::outgoing::{Encoding, Outgoing, Stamps};
 
 thread_local! {
     /// Frames that were walked over.
@@ -17,7 +17,7 @@ fn text(len: usize, fill: char) -> String {
 }
 
 fn push(send_queue: &mut SendQueue, text: &str) -> Vec<u8> {
-    let message = Outgoing::new(Message::Text(text));
+    let message = Outgoing::new(Message::Text(text), Stamps::default());
     let frame = message.frames(Encoding::Plain);
     send_queue.push(frame);
     frame.to_vec()
@@ -30,9 +30,13 @@ fn push_all(send_queue: &mut SendQueue, sizes: &[usize], as_block: bool) -> Vec<
     }
     let frames = sizes
         .iter()
-        .map(|len| Outgoing::new(Message::Text(&text(*len, 'x'))).frames(Encoding::Plain).to_vec())
+        .map(|len| {
+            Outgoing::new(Message::Text(&text(*len, 'x')), Stamps::default()).frames(Encoding::Plain).to_vec()
+        })
         .collect::<Vec<_>>();
-    send_queue.push(Outgoing::of(&mut frames.concat(), sizes.len() as u32).frames(Encoding::Plain));
+    send_queue.push(
+        Outgoing::of(&mut frames.concat(), sizes.len() as u32, Stamps::default()).frames(Encoding::Plain),
+    );
     frames
 }
 
@@ -171,7 +175,7 @@ fn memory_of_what_is_written_is_free_even_if_the_outbox_is_never_empty() {
 fn only_large_frames_of_those_who_are_behind_are_counted_and_each_once() {
     let memory = Memory::new(usize::MAX);
     let large = text(2000, 'x');
-    let message = Outgoing::new(Message::Text(&large));
+    let message = Outgoing::new(Message::Text(&large), Stamps::default());
     let frame = message.frames(Encoding::Plain);
     let mut outboxes = [SendQueue::default(), SendQueue::default()];
     for send_queue in &mut outboxes {

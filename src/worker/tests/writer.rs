@@ -5,7 +5,7 @@ use protocol::frame::Message;
 
 use crate::worker::Worker;
 use crate::worker::inbox::Inbox;
-use crate::worker::outgoing::{Encoding, Outgoing};
+use crate::worker::outgoing::{Encoding, Outgoing, Stamps};
 use crate::worker::poller::Poller;
 use crate::worker::scheduler;
 use crate::worker::socket::{Socket, Taken};
@@ -30,7 +30,11 @@ fn what_is_written_past_the_outbox_or_taken_twice_goes_out_in_order() {
         let writer = Writer::new();
         let inbox = Inbox::of_test(1);
         let push = |text| {
-            writer.push(Outgoing::new(Message::Text(text)).frames(Encoding::Plain), usize::MAX, &inbox.memory)
+            writer.push(
+                Outgoing::new(Message::Text(text), Stamps::default()).frames(Encoding::Plain),
+                usize::MAX,
+                &inbox.memory,
+            )
         };
         assert!(!writer.may_write_directly(), "it gathers");
         writer.unblock();
@@ -70,7 +74,11 @@ fn that_all_is_written_is_told_if_something_was_seen_to_wait_or_the_client_was_b
         let writer = Writer::new();
         let inbox = Inbox::of_test(1);
         let push = |text: &str| {
-            writer.push(Outgoing::new(Message::Text(text)).frames(Encoding::Plain), usize::MAX, &inbox.memory)
+            writer.push(
+                Outgoing::new(Message::Text(text), Stamps::default()).frames(Encoding::Plain),
+                usize::MAX,
+                &inbox.memory,
+            )
         };
         writer.unblock();
         assert_eq!(writer.watch(), 0);
@@ -109,7 +117,7 @@ fn what_waits_is_stuck_if_the_kernel_takes_none_of_it_for_a_second() {
         let inbox = Inbox::of_test(1);
         let message = "x".repeat(4 << 20);
         writer.push(
-            Outgoing::new(Message::Text(&message)).frames(Encoding::Plain),
+            Outgoing::new(Message::Text(&message), Stamps::default()).frames(Encoding::Plain),
             usize::MAX,
             &inbox.memory,
         );

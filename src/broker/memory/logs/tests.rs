@@ -3,13 +3,14 @@ use std::sync::Barrier;
 use history::meta::Reason;
 
 use super::*;
+use crate::broker::history::MAX_READ_BYTES;
 
 const BOUNDS: Bounds = Bounds { size: 5, ttl_ms: 60_000 };
 const ROOM: Topic<'_> = Topic::Room("lobby");
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 fn publish(logs: &Logs, bounds: Bounds, text: &str) -> Position {
-    logs.publish(ROOM, bounds, None, Message::Text(text), || ()).unwrap().0
+    logs.publish(ROOM, bounds, None, Message::Text(text), |_| ()).unwrap().0
 }
 
 /// Publishes the numbers from 1 on.
@@ -37,7 +38,7 @@ fn threads_publish_and_deliver_in_the_order_that_is_kept() {
                     start.wait();
                     let publish = |n| {
                         let text = format!("{thread}.{n}");
-                        let deliver = || delivered.lock().push(text.clone());
+                        let deliver = |_| delivered.lock().push(text.clone());
                         let (position, _) =
                             logs.publish(ROOM, bounds, None, Message::Text(&text), deliver).unwrap();
                         position.offset
@@ -52,7 +53,7 @@ fn threads_publish_and_deliver_in_the_order_that_is_kept() {
     let mut all = positions.concat();
     all.sort_unstable();
     assert!(all.into_iter().eq(1..=(THREADS * EACH) as u64), "each offset is given once");
-    let page = logs.read(ROOM, None, u32::MAX);
+    let page = logs.read(ROOM, None, u32::MAX, MAX_READ_BYTES);
     assert_eq!(texts(&page), *delivered.lock());
 }
 
@@ -60,7 +61,7 @@ fn threads_publish_and_deliver_in_the_order_that_is_kept() {
 fn a_key_is_published_once_also_by_threads_at_once() {
     let logs = Logs::new();
     let start = Barrier::new(4);
-    let publish = |topic, key| logs.publish(topic, BOUNDS, Some(key), Message::Binary(b"x"), || ()).unwrap();
+    let publish = |topic, key| logs.publish(topic, BOUNDS, Some(key), Message::Binary(b"x"), |_| ()).unwrap();
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let threads = [(); 4].map(|()| {
             scope.spawn(|| {
@@ -74,7 +75,8 @@ fn a_key_is_published_once_also_by_threads_at_once() {
     assert_eq!(outcomes.iter().filter(|(_, delivered)| delivered.is_some()).count(), 1);
     assert!(publish(ROOM, "other").1.is_some());
     assert!(publish(Topic::User("lobby"), "key").1.is_some(), "a key is its topic's own");
-    let kinds: Vec<bool> = logs.read(ROOM, None, 10).messages.iter().map(|kept| kept.is_text).collect();
+    let kinds: Vec<bool> =
+        logs.read(ROOM, None, 10, MAX_READ_BYTES).messages.iter().map(|kept| kept.is_text).collect();
     assert_eq!(kinds, [false, false]);
 }
 
@@ -82,17 +84,17 @@ fn a_key_is_published_once_also_by_threads_at_once() {
 fn pages_follow_each_other_without_a_gap() {
     let logs = Logs::new();
     let positions = publish_all(&logs, 5);
-    let first = logs.read(ROOM, None, 2);
+    let first = logs.read(ROOM, None, 2, MAX_READ_BYTES);
     assert_eq!((texts(&first), first.has_more, first.lost), (vec!["1", "2"], true, None));
     assert_eq!(first.position, Some(positions[1]));
-    let second = logs.read(ROOM, first.position, 3);
+    let second = logs.read(ROOM, first.position, 3, MAX_READ_BYTES);
     assert_eq!((texts(&second), second.has_more, second.lost), (vec!["3", "4", "5"], false, None));
     assert_eq!(second.position, Some(positions[4]));
-    let third = logs.read(ROOM, second.position, 3);
+    let third = logs.read(ROOM, second.position, 3, MAX_READ_BYTES);
     assert_eq!((texts(&third), third.has_more, third.lost), (vec![], false, None));
     assert_eq!(third.position, Some(positions[4]));
     assert_eq!(
-        texts(&logs.read(ROOM, first.position, 0)),
+        texts(&logs.read(ROOM, first.position, 0, MAX_READ_BYTES)),
         ["3"],
         "a page is never empty while there is more"
     );
@@ -103,26 +105,26 @@ fn a_page_tells_what_is_not_kept_any_more() {
     let logs = Logs::new();
     let positions = publish_all(&logs, 8);
     let all = ["4", "5", "6", "7", "8"];
-    let page = logs.read(ROOM, Some(positions[1]), 10);
+    let page = logs.read(ROOM, Some(positions[1]), 10, MAX_READ_BYTES);
     assert_eq!((texts(&page), page.lost), (all.to_vec(), Some(Reason::Trimmed)));
-    let page = logs.read(ROOM, Some(positions[2]), 10);
+    let page = logs.read(ROOM, Some(positions[2]), 10, MAX_READ_BYTES);
     assert_eq!((texts(&page), page.lost), (all.to_vec(), None));
-    let page = logs.read(ROOM, None, 10);
+    let page = logs.read(ROOM, None, 10, MAX_READ_BYTES);
     assert_eq!((texts(&page), page.lost), (all.to_vec(), None), "nobody missed anything");
     let stranger = Position { epoch: logs.epochs.next_epoch().unwrap(), ..positions[7] };
-    let page = logs.read(ROOM, Some(stranger), 10);
+    let page = logs.read(ROOM, Some(stranger), 10, MAX_READ_BYTES);
     assert_eq!((texts(&page), page.lost), (all.to_vec(), Some(Reason::Emptied)));
     let future = Position { offset: 9, ..positions[7] };
-    assert_eq!(logs.read(ROOM, Some(future), 10).lost, Some(Reason::Failover));
+    assert_eq!(logs.read(ROOM, Some(future), 10, MAX_READ_BYTES).lost, Some(Reason::Failover));
 }
 
 #[test]
 fn a_topic_without_messages_has_no_position() {
     let logs = Logs::new();
-    let page = logs.read(ROOM, None, 10);
+    let page = logs.read(ROOM, None, 10, MAX_READ_BYTES);
     assert_eq!((page.messages.len(), page.position, page.lost, page.has_more), (0, None, None, false));
     let after = publish(&Logs::new(), BOUNDS, "elsewhere");
-    assert_eq!(logs.read(ROOM, Some(after), 10).lost, Some(Reason::Emptied));
+    assert_eq!(logs.read(ROOM, Some(after), 10, MAX_READ_BYTES).lost, Some(Reason::Emptied));
 }
 
 #[test]
@@ -130,10 +132,10 @@ fn messages_that_passed_their_time_are_not_read_and_their_offsets_not_given_agai
     let logs = Logs::new();
     let at_once = Bounds { ttl_ms: 0, ..BOUNDS };
     let positions = [publish(&logs, at_once, "1"), publish(&logs, at_once, "2")];
-    let page = logs.read(ROOM, Some(positions[0]), 10);
+    let page = logs.read(ROOM, Some(positions[0]), 10, MAX_READ_BYTES);
     assert_eq!((texts(&page), page.lost, page.has_more), (vec![], Some(Reason::Trimmed), false));
     assert_eq!(page.position, Some(positions[1]));
-    assert_eq!(logs.read(ROOM, Some(positions[1]), 10).lost, None);
+    assert_eq!(logs.read(ROOM, Some(positions[1]), 10, MAX_READ_BYTES).lost, None);
     assert_eq!(publish(&logs, BOUNDS, "3"), Position { offset: 3, ..positions[0] });
 }
 
@@ -142,13 +144,17 @@ fn a_sweep_frees_what_is_too_old() {
     let logs = Logs::new();
     let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     for name in &names {
-        logs.publish(Topic::User(name), BOUNDS, Some("key"), Message::Text(name), || ()).unwrap();
+        logs.publish(Topic::User(name), BOUNDS, Some("key"), Message::Text(name), |_| ()).unwrap();
     }
     let sweep = |now| (0..SHARDS).for_each(|shard| logs.sweep(shard, now));
     let count = || logs.shards.iter().map(|shard| shard.lock().len()).sum::<usize>();
     let room = || logs.shards.iter().map(|shard| shard.lock().capacity()).sum::<usize>();
-    let kept =
-        || names.iter().filter(|name| !logs.read(Topic::User(name), None, 1).messages.is_empty()).count();
+    let kept = || {
+        names
+            .iter()
+            .filter(|name| !logs.read(Topic::User(name), None, 1, MAX_READ_BYTES).messages.is_empty())
+            .count()
+    };
     assert!(room() >= 1000);
     let now = unix_ms();
     sweep(now);

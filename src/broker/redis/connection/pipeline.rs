@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::batch::{Batch, CHANNELS_PER_COMMAND};
 use super::command::{Command, RedisChannel};
 use super::lane::{CommandLane, LITTLE, PORTION, Portion};
-use crate::broker::redis::asker::Asker;
+use crate::broker::redis::asker::{Asker, HistoryQuestion};
 use crate::worker::inbox::Inbox;
 use crate::worker::quota::Quota;
 
@@ -27,6 +27,17 @@ pub(crate) enum NotAdded {
     Down(Asker),
     /// Too much waits already.
     Full(Asker),
+}
+
+impl NotAdded {
+    /// The question for a history, if it was one.
+    pub(crate) fn into_question(self) -> Option<Box<HistoryQuestion>> {
+        let (NotAdded::Down(asker) | NotAdded::Full(asker)) = self;
+        match asker {
+            Asker::History(question) => Some(question),
+            _ => None,
+        }
+    }
 }
 
 /// The stage that a session is at.

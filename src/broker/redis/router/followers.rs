@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use history::follower::{Ask, Follower, Missed, Outlet, Verdict};
 use history::meta::{Meta, Reason};
-use history::position::Position;
+use history::position::{Place, Position};
 use tokio::time::Instant;
 
 use super::partition::{Partition, Subscription};
@@ -36,7 +36,7 @@ impl Outlet for ToSink<'_> {
         if payload.len() > self.sink.largest_message() {
             return self.missed(too_large(position));
         }
-        self.sink.repaired(self.name, payload, self.gathered);
+        self.sink.repaired(self.name, payload, position, self.gathered);
     }
 
     fn missed(&mut self, missed: Missed) {
@@ -107,7 +107,7 @@ impl Subscriptions {
             Verdict::Deliver => {
                 // In a cluster another link, on another thread, may be given the topic, and must not overtake.
                 let guard = self.partitions.is_sharded().then_some(guard);
-                self.sink.message(name, payload, gathered);
+                self.sink.message(name, payload, is_kept.then_some(position), gathered);
                 if guard.is_some() {
                     self.sink.deliver(gathered);
                 }
@@ -132,6 +132,14 @@ impl Subscriptions {
         waits
     }
 
+    /// The place behind which all messages of a topic are handed on from now on.
+    pub(crate) fn place(&self, name: &str) -> Place {
+        let guard = self.partitions.all[self.partitions.home(name)].lock();
+        let topic = guard.topics.get(name).filter(|topic| topic.confirmed);
+        let follower = topic.and_then(|topic| topic.follower.as_ref());
+        follower.map_or(Place::Unknown, |follower| follower.position().into())
+    }
+
     /// Applies the control messages that have waited for [`HELD_FOR`].
     pub(super) fn release_held(&self, now: Instant) {
         while let Some(name) = self.next_to_release(now) {
@@ -140,7 +148,7 @@ impl Subscriptions {
             let mut gathered = Gathered::default();
             while topic.held.first().is_some_and(|(since, _)| now.duration_since(*since) >= HELD_FOR) {
                 let (_, control) = topic.held.remove(0);
-                self.sink.message(&name, &control, &mut gathered);
+                self.sink.message(&name, &control, None, &mut gathered);
             }
             self.sink.deliver(&mut gathered);
         }
@@ -201,13 +209,14 @@ impl Subscriptions {
         }
         if follower.is_settled() {
             for (_, control) in std::mem::take(&mut topic.held) {
-                self.sink.message(name, &control, outlet.gathered);
+                self.sink.message(name, &control, None, outlet.gathered);
             }
         }
         if follower.is_placed() && topic.listening && !topic.confirmed {
+            let place = Place::from(follower.position());
             let waiters = guard.confirm(name);
             drop(guard);
-            self.answer(waiters, &Ok(()));
+            self.answer(waiters, &Ok(place));
         }
     }
 

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use codes::error::Error;
+use history::position::Place;
 use tokio::sync::{Notify, oneshot};
 
 use crate::broker::BrokerCounts;
@@ -110,12 +111,12 @@ impl SubscriptionRouter {
     }
 
     /// See [`Subscriptions::subscribe`].
-    pub(crate) fn subscribe(&self, name: &str) -> Result<Option<oneshot::Receiver<()>>, ()> {
+    pub(crate) fn subscribe(&self, name: &str) -> Result<Option<oneshot::Receiver<Place>>, ()> {
         self.subscriptions.subscribe(name, || !self.links.is_in_trouble())
     }
 
     /// See [`Routes::assign`].
-    pub(crate) fn assign(&self, index: usize, link: Option<Arc<Link>>) -> Vec<oneshot::Receiver<()>> {
+    pub(crate) fn assign(&self, index: usize, link: Option<Arc<Link>>) -> Vec<oneshot::Receiver<Place>> {
         self.routes.assign(index, link, &self.subscriptions)
     }
 
@@ -144,7 +145,7 @@ impl SubscriptionRouter {
                 None if payload.starts_with(envelope::CONTROL)
                     && self.subscriptions.has_histories()
                     && self.subscriptions.hold(name, payload, link) => {}
-                _ => self.sink.message(name, payload, gathered),
+                _ => self.sink.message(name, payload, None, gathered),
             },
             None => self.sink.ignored("a channel's name is not UTF-8"),
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use history::follower::Follower;
+use history::position::Place;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ const PERSISTENCE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) enum Waiter {
     /// A task, for as long as the link lives.
-    Task(oneshot::Sender<()>),
+    Task(oneshot::Sender<Place>),
     /// The embedder, for as long as it takes.
     Ticket(u64),
 }
@@ -52,7 +53,7 @@ pub(crate) struct Subscription {
 
 impl Subscription {
     /// Something to wait for.
-    pub(crate) fn task(&mut self) -> oneshot::Receiver<()> {
+    pub(crate) fn task(&mut self) -> oneshot::Receiver<Place> {
         let (confirm, confirmed) = oneshot::channel();
         self.waiters.push(Waiter::Task(confirm));
         confirmed

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use history::position::Place;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -229,7 +230,7 @@ impl Routes {
         index: usize,
         link: Option<Arc<Link>>,
         subscriptions: &Subscriptions,
-    ) -> Vec<oneshot::Receiver<()>> {
+    ) -> Vec<oneshot::Receiver<Place>> {
         let mut guard = self.partitions.all[index].lock();
         let same = guard.link.as_ref().map(Arc::as_ptr) == link.as_ref().map(Arc::as_ptr);
         let revoked = std::mem::replace(&mut guard.revoked, false);

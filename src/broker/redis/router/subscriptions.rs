@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use codes::error::{Code, Error, quote};
+use history::position::Place;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
@@ -95,7 +96,7 @@ impl Subscriptions {
         &self,
         name: &str,
         is_hopeful: impl FnOnce() -> bool,
-    ) -> Result<Option<oneshot::Receiver<()>>, ()> {
+    ) -> Result<Option<oneshot::Receiver<Place>>, ()> {
         let partition = self.partitions.home(name);
         let mut guard = self.partitions.all[partition].lock();
         let Partition { topics, link, .. } = &mut *guard;
@@ -188,13 +189,13 @@ impl Subscriptions {
         Ok(())
     }
 
-    pub(crate) fn answer(&self, waiters: Vec<Waiter>, outcome: &Result<(), Error>) {
+    pub(crate) fn answer(&self, waiters: Vec<Waiter>, outcome: &Result<Place, Error>) {
         for waiter in waiters {
-            match waiter {
-                Waiter::Ticket(ticket) => self.sink.ready(vec![ticket], outcome.clone()),
+            match (waiter, outcome) {
+                (Waiter::Ticket(ticket), outcome) => self.sink.ready(vec![ticket], outcome.clone().map(drop)),
                 // The others see that nobody is left to tell them.
-                Waiter::Task(confirm) if outcome.is_ok() => drop(confirm.send(())),
-                Waiter::Task(_) => {}
+                (Waiter::Task(confirm), Ok(place)) => drop(confirm.send(*place)),
+                (Waiter::Task(_), Err(_)) => {}
             }
         }
     }
@@ -304,7 +305,7 @@ impl Subscriptions {
             }
             guard.confirm(name)
         };
-        self.answer(waiters, &Ok(()));
+        self.answer(waiters, &Ok(Place::Unknown));
     }
 
     /// The server of a link has ended a subscription, or does not take one.

@@ -204,6 +204,8 @@ impl Cluster {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use history::position::Position;
+
     use super::*;
     use crate::broker::redis::asker::Asker;
     use crate::broker::redis::config::RedisConfig;
@@ -222,7 +224,7 @@ mod tests {
     struct Deaf;
 
     impl Sink for Deaf {
-        fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
+        fn message(&self, _: &str, _: &[u8], _: Option<Position>, _: &mut Gathered) {}
         fn ignored(&self, _: &str) {}
         fn settle(&self, _: Asker, _: CommandOutcome, _: Option<(&str, &[u8])>) {}
         fn status(&self, _: BrokerStatus) {}

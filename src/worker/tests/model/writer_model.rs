@@ -9,7 +9,7 @@ use protocol::frame::{self, Message};
 use super::inbox::Inbox;
 use super::memory::Memory;
 use super::model;
-use super::outgoing::{Encoding, Outgoing};
+use super::outgoing::{Encoding, Outgoing, Stamps};
 use super::remote_queue::RemoteQueue;
 use super::socket::Socket;
 use super::writer::{Flushed, Push, Writer};
@@ -37,7 +37,7 @@ impl Recipient {
     /// Returns whether the worker has to be told.
     fn push_own(&self, text: &str) -> bool {
         match self.writer.push(
-            Outgoing::new(Message::Text(text)).frames(Encoding::Plain),
+            Outgoing::new(Message::Text(text), Stamps::default()).frames(Encoding::Plain),
             usize::MAX,
             &self.memory,
         ) {

@@ -137,8 +137,8 @@ impl Session {
             return true;
         }
         let Some((partition, question)) = first.or_else(|| self.link.take_history()) else { return false };
-        let HistoryQuestion { from, limit, size, .. } = *question;
-        let part = Part { from, most: limit, bytes: MAX_READ_BYTES, size, largest };
+        let HistoryQuestion { from, limit, size, bytes, .. } = *question;
+        let part = Part { from, most: limit, bytes, size, largest };
         let mut command = Vec::new();
         script::read(&mut command, self.keys(partition, &question.name), part);
         batch.add(partition, Command::Ask(Asker::History(question)), None, |out| {

@@ -16,13 +16,14 @@ use crate::worker::memory::Memory;
 use crate::worker::quota::Quota;
 use crate::worker::thread::WorkerThread;
 use codes::error::Error;
+use history::position::Position;
 
 /// Remembers which publishes came to what.
 #[derive(Debug, Default)]
 struct Statuses(Mutex<Vec<(u64, bool)>>);
 
 impl Sink for Statuses {
-    fn message(&self, _: &str, _: &[u8], _: &mut Gathered) {}
+    fn message(&self, _: &str, _: &[u8], _: Option<Position>, _: &mut Gathered) {}
     fn ignored(&self, _: &str) {}
     fn settle(&self, asker: Asker, outcome: CommandOutcome, publish: Option<(&str, &[u8])>) {
         let Asker::Receivers { ticket } = asker else { return };
