@@ -98,7 +98,7 @@ impl Engine {
             first.runtime.spawn(memory::guard(memory.clone(), runtimes));
         }
         let events = Arc::new(Events::new(notify, limits.event_bytes, limits.event_bytes_per_connection));
-        let broker: Box<dyn Broker<Handle>> = match &config.redis {
+        let broker: Arc<dyn Broker<Handle>> = match &config.redis {
             redis if redis.is_on() => {
                 let broker = RedisBroker::start(
                     redis,
@@ -112,20 +112,19 @@ impl Engine {
                 if config.relay != Relay::Off {
                     workers.iter().for_each(|worker| worker.inbox.set_intake(broker.intake().clone()));
                 }
-                Box::new(broker)
+                Arc::new(broker)
             }
             _ => {
                 let broker = MemoryBroker::new(registry.clone(), limits.outbox_bytes, config.history.clone());
                 if let (Some(first), true) = (workers.first(), config.history.is_on()) {
                     first.runtime.spawn(broker.sweeper());
                 }
-                Box::new(broker)
+                Arc::new(broker)
             }
         };
-        let shared = Arc::new_cyclic(|me| Shared {
-            me: me.clone(),
+        let shared = Shared {
             node: node.clone(),
-            resumes: Resumes::default(),
+            resumes: Resumes::new(broker.clone(), config.history.clone(), limits.outbox_bytes),
             registry,
             events,
             broker,
@@ -137,10 +136,10 @@ impl Engine {
             closing: watch::Sender::new(false),
             last_id: AtomicU64::new(0),
             config,
-        });
+        };
         let inner = Inner {
             number,
-            shared,
+            shared: Arc::new(shared),
             inboxes: workers.iter().map(|worker| worker.inbox.clone()).collect(),
             workers: Mutex::new(workers),
             next_worker: AtomicUsize::new(0),
@@ -294,7 +293,7 @@ impl Engine {
     pub fn greeted(&self, id: ConnectionId) {
         if let Some(handle) = self.get(id) {
             handle.mark_greeted();
-            self.shared().resumes.call(self.shared(), &handle);
+            self.shared().resumes.call(&handle);
         }
     }
 

@@ -4,7 +4,7 @@
 //! The client puts the two together, see docs/protocol.md.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use codes::error::Error;
@@ -17,7 +17,8 @@ use subprotocol::client_message::{MAX_TOPICS, Resumption};
 use subprotocol::server_message::{self, Resumed};
 use subprotocol::stream::Stream;
 
-use super::shared::Shared;
+use crate::broker::Broker;
+use crate::broker::history::HistoryConfig;
 use crate::broker::page_reader::PageCallback;
 use crate::outcome::HistoryPage;
 use crate::registry::delivery::tell;
@@ -36,8 +37,13 @@ const PAGE: u32 = 200;
 const SLICE: usize = 32;
 
 /// The resumptions that are under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Resumes {
+    /// Itself, for tasks.
+    me: Weak<Resumes>,
+    broker: Arc<dyn Broker<Handle>>,
+    history: HistoryConfig,
+    outbox_limit: usize,
     all: Mutex<HashMap<ConnectionId, UnderWay>>,
 }
 
@@ -59,8 +65,16 @@ enum Step {
 }
 
 impl Resumes {
+    pub(super) fn new(
+        broker: Arc<dyn Broker<Handle>>,
+        history: HistoryConfig,
+        outbox_limit: usize,
+    ) -> Arc<Resumes> {
+        Arc::new_cyclic(|me| Resumes { me: me.clone(), broker, history, outbox_limit, all: Mutex::default() })
+    }
+
     /// A client wants to resume these topics. False if it wants too many at once.
-    pub(super) fn begin(&self, shared: &Shared, handle: &Arc<Handle>, topics: Vec<Resumption>) -> bool {
+    pub(super) fn begin(&self, handle: &Arc<Handle>, topics: Vec<Resumption>) -> bool {
         let mut all = self.all.lock();
         if let Some(under_way) = all.get_mut(&handle.id) {
             let fits = under_way.topics.len() + topics.len() <= MAX_TOPICS;
@@ -72,17 +86,17 @@ impl Resumes {
         let topics = topics.into();
         all.insert(handle.id, UnderWay { topics, is_parked: false, is_impatient: false });
         drop(all);
-        spawn(shared, handle);
+        self.spawn(handle);
         true
     }
 
     /// The application has dealt with a connection.
-    pub(super) fn call(&self, shared: &Shared, handle: &Arc<Handle>) {
+    pub(super) fn call(&self, handle: &Arc<Handle>) {
         let mut all = self.all.lock();
         let Some(under_way) = all.get_mut(&handle.id) else { return };
         if std::mem::take(&mut under_way.is_parked) {
             drop(all);
-            spawn(shared, handle);
+            self.spawn(handle);
         }
     }
 
@@ -91,7 +105,7 @@ impl Resumes {
         self.all.lock().remove(&handle.id);
     }
 
-    fn next(&self, shared: &Shared, handle: &Arc<Handle>) -> Step {
+    fn next(&self, handle: &Arc<Handle>) -> Step {
         let mut all = self.all.lock();
         let Some(under_way) = all.get_mut(&handle.id) else { return Step::Rest };
         let Some(next) = under_way.topics.front() else {
@@ -102,16 +116,12 @@ impl Resumes {
         if waits {
             under_way.is_parked = true;
             drop(all);
-            let (shared, handle) = (shared.me.clone(), handle.clone());
-            let inbox = handle.inbox();
-            inbox.spawn({
-                let handle = handle.clone();
-                async move {
-                    tokio::time::sleep(GREETING).await;
-                    if let Some(shared) = shared.upgrade() {
-                        shared.resumes.lose_patience(&handle);
-                        shared.resumes.call(&shared, &handle);
-                    }
+            let (me, waiting) = (self.me.clone(), handle.clone());
+            handle.inbox().spawn(async move {
+                tokio::time::sleep(GREETING).await;
+                if let Some(me) = me.upgrade() {
+                    me.lose_patience(&waiting);
+                    me.call(&waiting);
                 }
             });
             return Step::Rest;
@@ -124,6 +134,115 @@ impl Resumes {
             under_way.is_impatient = true;
         }
     }
+
+    /// Goes on with a connection's resumption, on its worker.
+    fn spawn(&self, handle: &Arc<Handle>) {
+        let (me, task) = (self.me.clone(), handle.clone());
+        handle.inbox().spawn(async move {
+            let mut topics = 0;
+            while let Some(resumes) = me.upgrade() {
+                if !task.is_open() {
+                    return resumes.forget(&task);
+                }
+                // A page must not be more than the client can take.
+                if task.buffered() > resumes.outbox_limit / 2 {
+                    drop(resumes);
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                let Step::Topic(next) = resumes.next(&task) else { return };
+                if !resumes.resume(&task, next) {
+                    return;
+                }
+                topics += 1;
+                if topics % SLICE == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+    }
+
+    /// Answers for a topic. False if that takes a while: then it goes on by itself.
+    fn resume(&self, handle: &Arc<Handle>, next: Resumption) -> bool {
+        let Some(stream) = Stream::parse(&next.topic) else { return true };
+        let limit = self.outbox_limit;
+        let answer = |place, lost| {
+            let resumed = Resumed { stream, place, has_more: false, lost };
+            tell(handle, &server_message::resumed(&resumed), limit);
+        };
+        let topic = match stream {
+            Stream::User => Topic::User(&handle.user),
+            Stream::Room(room) => Topic::Room(room),
+            Stream::All => {
+                answer(Place::Unknown, Some("no-history"));
+                return true;
+            }
+        };
+        if !is_member(handle, &next.topic) {
+            answer(Place::Unknown, Some("not-member"));
+            return true;
+        }
+        if self.history.bounds_of(topic).is_none() {
+            answer(Place::Unknown, Some("no-history"));
+            return true;
+        }
+        let after = match next.place {
+            Place::Unknown => {
+                answer(Place::Unknown, Some("no-position"));
+                return true;
+            }
+            // Everything behind it comes by itself.
+            Place::After(_) if self.broker.place(topic) == next.place => {
+                answer(next.place, None);
+                return true;
+            }
+            Place::Beginning => None,
+            Place::After(position) => Some(position),
+        };
+        let (me, reader) = (self.me.clone(), handle.clone());
+        let name = next.topic.clone();
+        let take = PageCallback::new(move |page| {
+            let Some(me) = me.upgrade() else { return };
+            me.deliver(&reader, &name, after, page);
+            me.spawn(&reader);
+        });
+        self.broker.read_for(topic, after, PAGE, limit / 4, take);
+        false
+    }
+
+    /// Sends a page, and says what it is.
+    fn deliver(
+        &self,
+        handle: &Arc<Handle>,
+        topic: &str,
+        after: Option<Position>,
+        page: Result<HistoryPage, Error>,
+    ) {
+        let Some(stream) = Stream::parse(topic) else { return };
+        let mut frames = Vec::new();
+        let mut messages = 1;
+        let resumed = match &page {
+            Ok(page) => {
+                for kept in &page.messages {
+                    let text = kept.is_text.then(|| std::str::from_utf8(&kept.payload).ok()).flatten();
+                    let message = text.map_or(Message::Binary(&kept.payload), Message::Text);
+                    if let Some(body) =
+                        server_message::message(Some(stream), Some(kept.position), true, message)
+                    {
+                        append(&mut frames, body.as_message());
+                        messages += 1;
+                    }
+                }
+                let lost = page.lost.or_else(|| cut_off(after, page));
+                let place = page.position.into();
+                Resumed { stream, place, has_more: page.has_more, lost: lost.map(Reason::as_str) }
+            }
+            Err(_) => Resumed { stream, place: Place::Unknown, has_more: false, lost: Some("unavailable") },
+        };
+        append(&mut frames, Message::Text(&server_message::resumed(&resumed)));
+        scheduler::charge(scheduler::bytes(frames.len()));
+        handle.push(&Frames::of(frames, messages), self.outbox_limit);
+    }
 }
 
 /// True if a connection is in a topic.
@@ -133,114 +252,6 @@ fn is_member(handle: &Handle, topic: &str) -> bool {
         Some(Stream::Room(room)) => handle.rooms().lock().contains(room),
         None => false,
     }
-}
-
-/// Goes on with a connection's resumption, on its worker.
-fn spawn(shared: &Shared, handle: &Arc<Handle>) {
-    let (shared, task) = (shared.me.clone(), handle.clone());
-    handle.inbox().spawn(async move {
-        let mut topics = 0;
-        while let Some(shared) = shared.upgrade() {
-            if !task.is_open() {
-                return shared.resumes.forget(&task);
-            }
-            // A page must not be more than the client can take.
-            if task.buffered() > shared.config.limits.outbox_bytes / 2 {
-                drop(shared);
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-            let Step::Topic(next) = shared.resumes.next(&shared, &task) else { return };
-            if !resume(&shared, &task, next) {
-                return;
-            }
-            topics += 1;
-            if topics % SLICE == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-    });
-}
-
-/// Answers for a topic. False if that takes a while: then it goes on by itself.
-fn resume(shared: &Arc<Shared>, handle: &Arc<Handle>, next: Resumption) -> bool {
-    let Some(stream) = Stream::parse(&next.topic) else { return true };
-    let limit = shared.config.limits.outbox_bytes;
-    let answer = |place, lost| {
-        let resumed = Resumed { stream, place, has_more: false, lost };
-        tell(handle, &server_message::resumed(&resumed), limit);
-    };
-    let topic = match stream {
-        Stream::User => Topic::User(&handle.user),
-        Stream::Room(room) => Topic::Room(room),
-        Stream::All => {
-            answer(Place::Unknown, Some("no-history"));
-            return true;
-        }
-    };
-    if !is_member(handle, &next.topic) {
-        answer(Place::Unknown, Some("not-member"));
-        return true;
-    }
-    if shared.config.history.bounds_of(topic).is_none() {
-        answer(Place::Unknown, Some("no-history"));
-        return true;
-    }
-    let after = match next.place {
-        Place::Unknown => {
-            answer(Place::Unknown, Some("no-position"));
-            return true;
-        }
-        // Everything behind it comes by itself.
-        Place::After(_) if shared.broker.place(topic) == next.place => {
-            answer(next.place, None);
-            return true;
-        }
-        Place::Beginning => None,
-        Place::After(position) => Some(position),
-    };
-    let (me, reader) = (shared.me.clone(), handle.clone());
-    let name = next.topic.clone();
-    let take = PageCallback::new(move |page| {
-        let Some(shared) = me.upgrade() else { return };
-        deliver(&shared, &reader, &name, after, page);
-        spawn(&shared, &reader);
-    });
-    shared.broker.read_for(topic, after, PAGE, limit / 4, take);
-    false
-}
-
-/// Sends a page, and says what it is.
-fn deliver(
-    shared: &Shared,
-    handle: &Arc<Handle>,
-    topic: &str,
-    after: Option<Position>,
-    page: Result<HistoryPage, Error>,
-) {
-    let Some(stream) = Stream::parse(topic) else { return };
-    let mut frames = Vec::new();
-    let mut messages = 1;
-    let resumed = match &page {
-        Ok(page) => {
-            for kept in &page.messages {
-                let text = kept.is_text.then(|| std::str::from_utf8(&kept.payload).ok()).flatten();
-                let message = text.map_or(Message::Binary(&kept.payload), Message::Text);
-                if let Some(body) = server_message::message(Some(stream), Some(kept.position), true, message)
-                {
-                    append(&mut frames, body.as_message());
-                    messages += 1;
-                }
-            }
-            let lost = page.lost.or_else(|| cut_off(after, page));
-            let place = page.position.into();
-            Resumed { stream, place, has_more: page.has_more, lost: lost.map(Reason::as_str) }
-        }
-        Err(_) => Resumed { stream, place: Place::Unknown, has_more: false, lost: Some("unavailable") },
-    };
-    append(&mut frames, Message::Text(&server_message::resumed(&resumed)));
-    scheduler::charge(scheduler::bytes(frames.len()));
-    handle.push(&Frames::of(frames, messages), shared.config.limits.outbox_bytes);
 }
 
 /// The reason for which a client that knew the topic before its first message has missed some.

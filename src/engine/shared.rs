@@ -1,7 +1,7 @@
 //! The state that all connections of an engine share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use codes::error::shorten;
 use hashbrown::HashMap;
@@ -31,15 +31,13 @@ use crate::worker::send_queue::Dropped;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Itself, for tasks.
-    pub(super) me: Weak<Shared>,
     /// Random name of the engine, the first part of its connections' public ids.
     pub(super) node: String,
-    pub(super) resumes: Resumes,
+    pub(super) resumes: Arc<Resumes>,
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
     pub(super) events: Arc<Events>,
-    pub(super) broker: Box<dyn Broker<Handle>>,
+    pub(super) broker: Arc<dyn Broker<Handle>>,
     pub(super) counters: SharedCounters,
     /// The engine's, for what is told of it.
     pub(super) span: Span,
@@ -84,7 +82,13 @@ impl Application for Shared {
         budget: &Budget,
     ) -> Routed {
         match handle.encoding() {
-            Encoding::Enveloped => conversation::on_message(self, handle, message, rest, budget),
+            Encoding::Enveloped => {
+                let limit = self.config.limits.outbox_bytes;
+                match conversation::on_message(&self.resumes, handle, message, limit) {
+                    Some(data) => router::on_message(self, handle, data, false, rest, budget),
+                    None => Routed::Done,
+                }
+            }
             _ => router::on_message(self, handle, message, may_reflect, rest, budget),
         }
     }

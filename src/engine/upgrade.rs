@@ -263,7 +263,13 @@ impl Attempt {
         // moment it sees the connection open reach it.
         let places = shared.enroll(&handle, &identity.rooms, deadline).await;
         if handle.encoding() == Encoding::Enveloped {
-            response.extend(conversation::hello(&shared, &handle, &identity.rooms, &places));
+            response.extend(conversation::hello(
+                &handle,
+                &shared.public_id(id),
+                shared.config.heartbeat,
+                &identity.rooms,
+                &places,
+            ));
         }
         // The way to the client may be full of answers to earlier requests that it doesn't read.
         match tokio::time::timeout_at(deadline, socket.write_all(&response)).await {

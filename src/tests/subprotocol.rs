@@ -306,8 +306,7 @@ fn a_client_resumes_on_another_server_and_hears_what_that_server_has_missed() {
         assert_eq!((&told["type"], &told["reason"]), (&json!("missed"), &json!("gap")));
     };
     assert_eq!((&told["type"], &told["reason"]), (&json!("missed"), &json!("trimmed")), "{told}");
-    let mut numbers = 8..8 + SIZE;
-    while let Some(number) = numbers.next() {
+    for number in 8..8 + SIZE {
         let message = loop {
             let message = next(&mut ada);
             if message["reason"] != json!("gap") {
