@@ -67,6 +67,12 @@ const checks = [
     needsAddon: true,
   },
   {
+    name: 'client',
+    command: ['npm', 'run', '--silent', 'test:client'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
     name: 'package',
     command: ['npm', 'run', '--silent', 'test:package'],
     tests: nodeTests,

@@ -31,8 +31,8 @@ use crate::worker::scheduler;
 const GREETING: Duration = Duration::from_secs(5);
 /// Between two looks whether a client has taken enough of what waits for it.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Most messages of a page.
-const PAGE: u32 = 200;
+/// Most messages of a page, which a client has to get in one piece.
+const PAGE: u32 = 100;
 /// Topics that are answered in one go.
 const SLICE: usize = 32;
 

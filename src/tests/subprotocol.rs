@@ -178,7 +178,7 @@ fn a_long_absence_is_made_up_for_in_pages() {
             break;
         }
     }
-    assert_eq!((got, pages), (MESSAGES, 5));
+    assert_eq!((got, pages), (MESSAGES, 10));
 }
 
 #[test]

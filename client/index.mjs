@@ -1,0 +1,2 @@
+export { WebSocketClient } from './client.mjs';
+export { closeAdvice } from './close.mjs';
