@@ -70,7 +70,7 @@ test(
     const { got, missed, tunnel } = await visit(
       () => port,
       'user=ada&room=tea',
-      () => 3_000 + Math.floor(Math.random() * 30_000),
+      () => 14_000 + Math.floor(Math.random() * 6_000),
     );
     for (let number = 0; number < COUNT; number += 1) {
       await Promise.all([manager.sendToUser('ada', number), manager.sendToRoom('tea', number)]);
@@ -79,7 +79,7 @@ test(
     await Promise.all([arrived(got.user, COUNT), arrived(got['room:tea'], COUNT)]);
     assert.deepEqual(got, { user: numbers(COUNT), 'room:tea': numbers(COUNT) });
     assert.deepEqual(missed, []);
-    assert.ok(tunnel.cuts > 5, `${tunnel.cuts} cuts`);
+    assert.ok(tunnel.cuts > 3, `${tunnel.cuts} cuts`);
   },
 );
 
