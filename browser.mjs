@@ -100,6 +100,8 @@ const ErrorCode = Object.freeze(
       'ERR_SHUTTING_DOWN',
       'ERR_INVALID_JSON',
       'ERR_BINARY_NOT_RELAYED',
+      'ERR_INVALID_MESSAGE',
+      'ERR_UNKNOWN_TYPE',
       'ERR_NOT_IN_ROOM',
     ].map((code) => [code, code]),
   ),

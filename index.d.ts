@@ -2000,6 +2000,8 @@ export const ErrorCode: {
   /** In an error frame to a client: only text is relayed. */
   readonly ERR_BINARY_NOT_RELAYED: 'ERR_BINARY_NOT_RELAYED';
   /** In an error frame to a client: `relay` is `'rooms'`, and the connection is in no room. */
+  readonly ERR_INVALID_MESSAGE: 'ERR_INVALID_MESSAGE';
+  readonly ERR_UNKNOWN_TYPE: 'ERR_UNKNOWN_TYPE';
   readonly ERR_NOT_IN_ROOM: 'ERR_NOT_IN_ROOM';
 };
 
