@@ -55,7 +55,10 @@ for (const { name, hash } of VERSIONS) {
       assert.deepEqual(old.problems, []);
       assert.equal(here.problems.length, history ? 1 : 0, here.problems);
       if (history)
-        assert.match(here.problems[0], /messages were published without history: a server from before histories/);
+        assert.match(
+          here.problems[0],
+          /messages were published without history: a server from before histories/,
+        );
     });
   }
 
