@@ -1999,9 +1999,11 @@ export const ErrorCode: {
   readonly ERR_INVALID_JSON: 'ERR_INVALID_JSON';
   /** In an error frame to a client: only text is relayed. */
   readonly ERR_BINARY_NOT_RELAYED: 'ERR_BINARY_NOT_RELAYED';
-  /** In an error frame to a client: `relay` is `'rooms'`, and the connection is in no room. */
+  /** Told to a client that speaks `actory.v1`: its frame is no message, or it asks for too much at once. */
   readonly ERR_INVALID_MESSAGE: 'ERR_INVALID_MESSAGE';
+  /** Told to a client that speaks `actory.v1`: this server doesn't know the message's type. */
   readonly ERR_UNKNOWN_TYPE: 'ERR_UNKNOWN_TYPE';
+  /** In an error frame to a client: `relay` is `'rooms'`, and the connection is in no room. */
   readonly ERR_NOT_IN_ROOM: 'ERR_NOT_IN_ROOM';
 };
 
