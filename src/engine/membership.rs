@@ -31,7 +31,7 @@ const ROOM: u64 = 4;
 
 impl Shared {
     /// Registers a connection, and waits until messages for it are sure to come here, or it is clear that they can't be. Answers
-    /// the places behind which all of them come: of its user, and then of its rooms.
+    /// the places behind which all of them come, if it is told: of its user, and then of its rooms.
     pub(super) async fn enroll(
         &self,
         handle: &Arc<Handle>,
@@ -39,9 +39,11 @@ impl Shared {
         deadline: Instant,
     ) -> Vec<Place> {
         let is_told = handle.encoding() == Encoding::Enveloped;
-        let place = |topic: Topic<'_>| if is_told { self.broker.place(topic) } else { Place::Unknown };
         // Before it is registered: what comes between the two, it gets besides.
-        let mut places = vec![place(Topic::User(&handle.user))];
+        let mut places = Vec::new();
+        if is_told {
+            places.push(self.broker.place(Topic::User(&handle.user)));
+        }
         self.registry.add(handle);
         let topics: Vec<Topic<'_>> = std::iter::once(Topic::User(&handle.user))
             .chain(rooms.iter().map(|room| Topic::Room(room)))
@@ -53,9 +55,11 @@ impl Shared {
             if number > 0 {
                 tokio::task::yield_now().await;
             }
-            let first = places.len();
+            let first = 1 + number * SLICE;
             for room in rooms {
-                places.push(place(Topic::Room(room)));
+                if is_told {
+                    places.push(self.broker.place(Topic::Room(room)));
+                }
                 self.registry.join(handle, room, usize::MAX);
             }
             covered.extend(self.broker.subscribe(topics).map(|covered| (first, covered)));
@@ -65,8 +69,9 @@ impl Shared {
         let mut is_confirmed = true;
         for (first, slice) in covered {
             let found = |index: usize, found| {
-                let place = &mut places[first + index];
-                if *place == Place::Unknown {
+                if let Some(place) = places.get_mut(first + index)
+                    && *place == Place::Unknown
+                {
                     *place = found;
                 }
             };
