@@ -77,7 +77,7 @@ impl<'a> Outgoing<'a> {
         Outgoing::plain(Frames::plain(message), stamps)
     }
 
-    /// Messages whose plain frames follow each other in `frames`, see [`append`](protocol::frame::append). Takes them if they are
+    /// Messages whose plain frames follow each other in `frames`, see [`append`]. Takes them if they are
     /// many bytes.
     pub(crate) fn of(frames: &'a mut Vec<u8>, messages: u32, stamps: Stamps<'a>) -> Self {
         let body = match frames.len() {

@@ -94,15 +94,28 @@ impl Meta {
     }
 
     /// The last message of the store's that somebody has seen. None: they have no term in common.
+    ///
+    /// A place before a term's first message says nothing of that term: somebody may have waited for its first message when the
+    /// topic, in a cluster, went on to another master, and came back later.
     fn meet(&self, seen: &Seen) -> Option<(usize, u64)> {
-        let lasts = self.terms.iter().map(|(term, _)| seen.last_of(self.epoch, *term));
+        let lasts = self
+            .terms
+            .iter()
+            .map(|(term, first)| seen.last_of(self.epoch, *term).filter(|last| last + 1 >= *first));
         lasts.enumerate().find_map(|(age, last)| Some((age, last?.min(self.end(age)))))
+    }
+
+    /// True if an offset, or the one before a term's first, is among the offsets of that term.
+    fn has_begun(&self, age: usize, offset: u64) -> bool {
+        self.terms[age].1 <= offset + 1 && offset <= self.end(age)
     }
 
     /// The place after which the store's messages are new to somebody.
     pub(crate) fn branch(&self, seen: &Seen) -> Position {
-        match self.meet(seen) {
-            Some((age, last)) => self.under(age, last),
+        let waited = || self.terms.iter().find_map(|(term, _)| seen.last_of(self.epoch, *term));
+        let met = self.meet(seen).map(|(age, last)| self.under(age, last));
+        match met.or_else(|| Some(self.at(waited()?))) {
+            Some(place) => place,
             // Its terms are older, or a replica's that the store knows nothing of: all but the newest term may have been seen.
             None if seen.knows(self.epoch) => self.under(0, self.terms[0].1 - 1),
             None => self.at(0),
@@ -120,7 +133,7 @@ impl Meta {
         let from = self.branch(seen).offset + 1;
         let last = seen.position();
         let lost = match self.age_of(last) {
-            Some(age) if last.offset <= self.end(age) && (age == 0 || trust) => None,
+            Some(age) if self.has_begun(age, last.offset) && (age == 0 || trust) => None,
             None if !seen.knows(self.epoch) => Some(Reason::Emptied),
             _ => Some(Reason::Failover),
         };
@@ -233,6 +246,19 @@ mod tests {
             let resume = meta(now).resume(&Seen::from(at(after)), trust);
             assert_eq!(resume, Resume { from, lost }, "{now}, after {after}");
         }
+    }
+
+    #[test]
+    fn a_term_that_was_waited_for_and_began_later_says_nothing_of_what_came_before_it() {
+        let mut seen = Seen::from(at("ea9"));
+        // The topic went to another master, and back before that gave a place.
+        seen.go(at("eb9"));
+        (10..=12).for_each(|offset| seen.advance(Position { offset, ..at("ea9") }));
+        let later = meta("e 20 b@15 a@1");
+        assert_eq!(later.resume(&seen, false), Resume { from: 13, lost: Some(Reason::Failover) });
+        let waiting = later.resume(&Seen::from(at("eb9")), false);
+        assert_eq!(waiting, Resume { from: 10, lost: Some(Reason::Failover) }, "all that came meanwhile");
+        assert_eq!(later.resume(&Seen::from(at("eb14")), false), Resume { from: 15, lost: None });
     }
 
     #[test]

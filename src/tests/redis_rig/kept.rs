@@ -51,7 +51,17 @@ impl Traffic {
         assert_eq!(places.len(), self.count(Status::Published), "each has a place of its own");
         for (got, missed) in [(&self.here, missed_here), (&self.there, missed_there)] {
             let came: HashSet<usize> = got.iter().copied().collect();
-            assert_eq!(came.len(), got.len(), "twice");
+            let mut seen = HashSet::new();
+            let again: Vec<String> = got
+                .iter()
+                .enumerate()
+                .filter(|(_, number)| !seen.insert(**number))
+                .map(|(at, number)| {
+                    let place = self.sent[*number].delivery.position.map(|place| place.to_string());
+                    format!("{at}: {number} {place:?}")
+                })
+                .collect();
+            assert_eq!(came.len(), got.len(), "twice: {again:?}, missed {missed:?}, order {got:?}");
             let mut last = HashMap::new();
             for number in got {
                 let Some(place) = self.sent[*number].delivery.position else { continue };
