@@ -87,8 +87,12 @@ class Listeners {
     else this.#refused = list;
   }
 
-  /** `settled` is called once all listeners have returned, and what they returned is settled. */
+  /** `settled`, if it is given, is called once all listeners have returned, and what they returned is settled. */
   connection(connection, settled) {
+    if (settled === undefined) {
+      this.#callFor(connection, 'connection', this.#connection, 1);
+      return;
+    }
     this.#answers = [];
     this.#callFor(connection, 'connection', this.#connection, 1);
     const answers = this.#answers;
@@ -180,7 +184,7 @@ class Listeners {
                 : listener.call(manager, a, b, c, d);
         if (typeof answer === 'object' && answer !== null && typeof answer.then === 'function') {
           answer.then(undefined, this.#rejected[name]);
-          if (name === 'connection') this.#answers.push(answer);
+          if (this.#answers !== NONE) this.#answers.push(answer);
         }
       } catch (thrown) {
         this.failed(name, thrown);

@@ -38,6 +38,8 @@ const { notify } = require('./warning');
 
 /** Code of the warning that a manager without Redis gives. */
 const SINGLE_SERVER = 'ACTORY_WS_SINGLE_SERVER';
+/** The subprotocol of clients that resume. */
+const PROTOCOL = 'actory.v1';
 
 const nothing = () => {};
 
@@ -250,6 +252,12 @@ class WebSocketManager extends EventEmitter {
   }
 
   /** Hands one event of the addon's to whom it concerns. */
+  /** A client that resumes rooms waits until the listeners have put it into them. */
+  #open(id, connection) {
+    const settled = connection.protocol === PROTOCOL ? () => this.#native.greeted(id) : undefined;
+    this.#listeners.connection(connection, settled);
+  }
+
   #dispatch = (kind, id, number, payload) => {
     switch (kind) {
       case Kind.TEXT:
@@ -260,7 +268,7 @@ class WebSocketManager extends EventEmitter {
         break;
       }
       case Kind.OPEN:
-        this.#listeners.connection(this.#directory.adopt(id, payload), () => this.#native?.greeted(id));
+        this.#open(id, this.#directory.adopt(id, payload));
         break;
       case Kind.CLOSE: {
         const connection = this.#directory.forget(id, this.listenerCount('disconnect') > 0);
@@ -289,7 +297,7 @@ class WebSocketManager extends EventEmitter {
       case Kind.UPGRADED:
         this.#handshakes.upgraded(id, this.#directory.adopt(id, payload));
         // Otherwise the listeners are called next. Whoever has asked for the connection may put it into rooms at once.
-        if (this.listenerCount('connection') === 0) setImmediate(() => this.#native?.greeted(id));
+        if (this.listenerCount('connection') === 0) setImmediate(() => this.#native.greeted(id));
         break;
       case Kind.REFUSED:
         this.#handshakes.refused(number, payload);
