@@ -186,16 +186,23 @@ impl Resumes {
             answer(Place::Unknown, Some("no-history"));
             return true;
         }
+        if next.place == Place::Unknown {
+            answer(Place::Unknown, Some("no-position"));
+            return true;
+        }
+        let known = self.broker.place(topic);
+        // What is read before the subscription is there may lack a message that does not come by itself either.
+        if known == Place::Unknown {
+            answer(Place::Unknown, Some("unavailable"));
+            return true;
+        }
         let after = match next.place {
-            Place::Unknown => {
-                answer(Place::Unknown, Some("no-position"));
-                return true;
-            }
             // Everything behind it comes by itself.
-            Place::After(_) if self.broker.place(topic) == next.place => {
+            Place::After(_) if known == next.place => {
                 answer(next.place, None);
                 return true;
             }
+            Place::Unknown => None,
             Place::Beginning => None,
             Place::After(position) => Some(position),
         };

@@ -340,3 +340,30 @@ fn a_resumption_while_redis_is_away_is_to_be_asked_for_again() {
         }
     });
 }
+
+#[test]
+fn a_room_is_not_read_before_its_messages_are_sure_to_come() {
+    let redis = RedisServer::start();
+    let server = Server::start_up(kept(with_redis(&redis.url()), SIZE));
+    publish(&server, Channel::Room("tea"), "0");
+    let (mut ada, _) = greeted(&server, "ada", &[]);
+    redis.stop();
+    server.engine.join(ada.id(), &"tea".into()).unwrap();
+    resume(&mut ada, &[("room:tea", Some(&Value::Null))]);
+    expect_resumed(&mut ada, "room:tea", Some("unavailable"));
+    redis.resume();
+    assert_eq!(next(&mut ada)["type"], json!("joined"));
+    let mut got = Vec::new();
+    eventually("the room to be recovered", || {
+        resume(&mut ada, &[("room:tea", Some(&Value::Null))]);
+        loop {
+            let message = next(&mut ada);
+            match message["type"].as_str() {
+                Some("message") => got.push(message["data"].clone()),
+                Some("resumed") => break message["recovered"] == json!(true),
+                _ => {}
+            }
+        }
+    });
+    assert_eq!(got, [json!(0)]);
+}

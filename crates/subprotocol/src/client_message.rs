@@ -13,6 +13,8 @@ use super::stream::Stream;
 
 /// Most characters of the `id` of a message.
 pub const MAX_ID: usize = 64;
+/// Most bytes of a topic's name: the longest room's, with what comes before it.
+const MAX_TOPIC_BYTES: usize = "room:".len() + 256;
 /// Most topics of one `resume`.
 pub const MAX_TOPICS: usize = 1000;
 
@@ -131,6 +133,9 @@ pub fn read<'a>(frame: Message<'a>) -> Result<ClientMessage<'a>, Fault> {
 }
 
 fn resumption(members: TopicMembers<'_>) -> Result<Resumption, &'static str> {
+    if members.topic.len() > MAX_TOPIC_BYTES {
+        return Err("a `topic` is longer than that of any room");
+    }
     if Stream::parse(&members.topic).is_none() {
         return Err("a `topic` is neither `user` nor `all` nor `room:` with a name");
     }
@@ -214,6 +219,9 @@ mod tests {
                 "{topics}"
             );
         }
+        let long = "x".repeat(257);
+        let topics = format!(r#"[{{"topic":"room:{long}"}}]"#);
+        assert!(malformed(&format!(r#"{{"type":"resume","topics":{topics}}}"#)).1.contains("longer"));
         let many = r#"{"topic":"user"},"#.repeat(MAX_TOPICS) + r#"{"topic":"user"}"#;
         assert!(malformed(&format!(r#"{{"type":"resume","topics":[{many}]}}"#)).1.contains("1,000"));
         let long = format!(r#"{{"type":"{}","id":"a"}}"#, "é".repeat(100_000));
