@@ -170,7 +170,7 @@ export class WebSocketClient {
     if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'The server sent a frame that is no message'));
     else if (type === 'error') this.#fail(failure(message.code, message.message, { id: message.id }));
     else if (type === 'hello') this.#onHello(message);
-    // What comes before hello can't be placed.
+    // Messages before hello can't be placed.
     else if (this.#helloAt !== undefined && TYPES.includes(type)) {
       if (type === 'resumed' && message.reason !== 'unavailable') this.#delays.reset();
       this.#topics.receive(message, frame.length ?? frame.byteLength);

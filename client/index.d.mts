@@ -206,7 +206,7 @@ export interface ClientError extends Error {
   closeCode?: number;
   /** Reason of the server, with `ERR_CLOSED`. */
   reason?: string;
-  /** What `token`, `WebSocket` or `JSON.stringify` threw. */
+  /** The error of `token`, `WebSocket` or `JSON.stringify`. */
   cause?: unknown;
 }
 

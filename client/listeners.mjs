@@ -1,4 +1,4 @@
-// What a listener throws goes where the uncaught go, and to nobody else.
+// A listener's error goes where uncaught errors go, and to nobody else.
 function report(error) {
   if (globalThis.reportError) return globalThis.reportError(error);
   queueMicrotask(() => {

@@ -1,4 +1,4 @@
-// What a page knows of its network. In Node there is nothing of it, and nothing happens.
+// The page's knowledge of its network. Node has none, and nothing happens.
 export const isOffline = () => globalThis.navigator?.onLine === false;
 
 // Calls `wake` when the network is back, and when a hidden page is shown. Answers with what ends that.

@@ -52,7 +52,7 @@ class Topic {
   }
 }
 
-// What a client knows of its topics, and what to hand on of that which comes: `out` has message(message), missed(topic, reason),
+// The client's topics, and the messages to hand on: `out` has message(message), missed(topic, reason),
 // joined(topic), left(topic), ask(topics) and postpone(). No timers and no sockets. Each of `out` may call cut().
 export class Topics {
   #topics = new Map();
@@ -74,7 +74,7 @@ export class Topics {
     return [...this.#topics.keys()];
   }
 
-  // The connection ended. What was held will be replayed to the next one.
+  // The connection ended. Held messages will be replayed to the next one.
   cut() {
     this.#connection += 1;
     this.#count = 0;
@@ -261,7 +261,7 @@ export class Topics {
   #take(topic, message) {
     const { type, position, reason } = message;
     if (type === 'missed') {
-      // What the server has missed may have been replayed meanwhile.
+      // The messages may have been replayed meanwhile.
       if (topic && position !== undefined) {
         const [generation, offset] = parse(position);
         if (offset <= topic.seen.get(generation)) return;

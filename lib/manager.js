@@ -251,13 +251,21 @@ class WebSocketManager extends EventEmitter {
     this.#handover.refused(req, socket, refuse(req, socket, { code: 'ERR_SHUTTING_DOWN' }));
   }
 
-  /** Hands one event of the addon's to whom it concerns. */
   /** A client that resumes rooms waits until the listeners have put it into them. */
   #open(id, connection) {
     const settled = connection.protocol === PROTOCOL ? () => this.#native.greeted(id) : undefined;
     this.#listeners.connection(connection, settled);
   }
 
+  /** The caller of `handleUpgrade` may put the connection into rooms at once. If there are listeners, they are called next. */
+  #upgraded(id, connection) {
+    this.#handshakes.upgraded(id, connection);
+    if (connection.protocol === PROTOCOL && this.listenerCount('connection') === 0) {
+      setImmediate(() => this.#native.greeted(id));
+    }
+  }
+
+  /** Hands one event of the addon's to whom it concerns. */
   #dispatch = (kind, id, number, payload) => {
     switch (kind) {
       case Kind.TEXT:
@@ -295,9 +303,7 @@ class WebSocketManager extends EventEmitter {
         break;
       }
       case Kind.UPGRADED:
-        this.#handshakes.upgraded(id, this.#directory.adopt(id, payload));
-        // Otherwise the listeners are called next. Whoever has asked for the connection may put it into rooms at once.
-        if (this.listenerCount('connection') === 0) setImmediate(() => this.#native.greeted(id));
+        this.#upgraded(id, this.#directory.adopt(id, payload));
         break;
       case Kind.REFUSED:
         this.#handshakes.refused(number, payload);

@@ -1,4 +1,4 @@
-// What ends up in a page: how large it is, and that it asks for nothing of Node.
+// The client's bundle for a page: its size, and that it asks for nothing of Node.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// What the client hands on and sends, over real sockets.
+// Messages of the client, both ways, over real sockets.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

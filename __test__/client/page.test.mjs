@@ -37,7 +37,7 @@ afterEach(() => {
   }
 });
 
-/** So long that only an event can end it within the test. */
+/** Longer than the test: only an event can end it. */
 const LONG = { reconnect: { minMs: 2 ** 30, maxMs: 2 ** 30 } };
 
 describe('a page', TIMEOUT, () => {

@@ -190,7 +190,7 @@ describe('what is installed', () => {
     ];
     for (const { stdout } of await Promise.all(checks)) assert.match(stdout, /All good!\s*$/);
     // Those two are for pages and for servers that send them: an ES module can't suit `require`, nor a subpath TypeScript's "node10".
-    // So is the client, which is nothing but an ES module.
+    // The client is an ES module, too.
     const pages = ['--exclude-entrypoints', 'browser.mjs', 'browser.js', 'client'];
     const { stdout } = await execute(join(bin, 'attw'), [main, ...pages], { env });
     // It exits with a code if it finds one.

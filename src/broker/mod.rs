@@ -6,14 +6,14 @@
 
 pub mod history;
 mod memory;
-pub mod page_reader;
+pub mod page_request;
 pub mod redis;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::history::position::{Place, Position};
+use ::history::position::Place;
 use codes::error::{Code, Error};
 use protocol::frame::Message;
 use serde::Serialize;
@@ -21,11 +21,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::events::broker_status::State;
-use crate::outcome::Reply;
+use crate::outcome::{HistoryPage, Reply};
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
 
 use self::history::HistoryConfig;
-use self::page_reader::PageCallback;
+use self::page_request::PageRequest;
 
 pub use memory::MemoryBroker;
 
@@ -205,21 +205,14 @@ pub trait RawChannels {
 
 /// Keeps the last messages of topics. Apart from [`Fanout`]: a broker may have nothing to keep them in.
 pub trait History {
-    /// Reads at most `limit` messages of a topic, those after a position, or else the oldest that are kept.
+    /// Reads messages of a topic.
     ///
     /// # Errors
     /// `ERR_NO_HISTORY`, `ERR_BROKER_UNAVAILABLE`, `ERR_BROKER_OVERLOADED`.
-    fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error>;
+    fn read(&self, topic: Topic<'_>, request: PageRequest) -> Result<Reply, Error>;
 
-    /// The same for the engine. `bytes`: of messages, of which the last may have more.
-    fn read_for(
-        &self,
-        topic: Topic<'_>,
-        after: Option<Position>,
-        limit: u32,
-        bytes: usize,
-        take: PageCallback,
-    );
+    /// The same for a client. Nothing comes if the broker ends.
+    fn page(&self, topic: Topic<'_>, request: PageRequest) -> oneshot::Receiver<Result<HistoryPage, Error>>;
 
     /// The place in a topic behind which all messages come to connections here from now on.
     fn place(&self, topic: Topic<'_>) -> Place;

@@ -10,7 +10,6 @@ use subprotocol::server_message::{self, Hello};
 use subprotocol::stream::Stream;
 
 use super::resume::Resumes;
-use crate::registry::delivery::tell;
 use crate::time_of_day::unix_ms;
 use crate::worker::handle::Handle;
 use crate::worker::heartbeat::Heartbeat;
@@ -44,7 +43,7 @@ pub(super) fn on_message<'m>(
             server_message::error(fault.id.as_deref(), code.as_str(), &message)
         }
     };
-    tell(handle, &answer, outbox_limit);
+    handle.push_text(&answer, outbox_limit);
     None
 }
 

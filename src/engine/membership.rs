@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::broker::Confirmations;
-use crate::registry::delivery::tell;
 use crate::registry::recipients::Topic;
 use crate::worker::handle::Handle;
 use crate::worker::outgoing::Encoding;
@@ -129,15 +128,13 @@ impl Shared {
     ) {
         let limit = self.config.limits.outbox_bytes;
         let Some(confirmations) = confirmations.filter(|_| place == Place::Unknown) else {
-            return tell(handle, &server_message::joined(Stream::Room(room), place), limit);
+            return tell_joined(handle, room, place, limit);
         };
         let (member, room) = (handle.clone(), room.clone());
         handle.inbox().spawn(async move {
             let mut place = Place::Unknown;
             confirmations.wait(Instant::now() + CONFIRMATION, |_, found| place = found).await;
-            if member.rooms().lock().contains(&room) {
-                tell(&member, &server_message::joined(Stream::Room(&room), place), limit);
-            }
+            tell_joined(&member, &room, place, limit);
         });
     }
 
@@ -148,8 +145,19 @@ impl Shared {
             self.broker.unsubscribe(Topic::Room(room));
         }
         if is_told {
-            tell(handle, &server_message::left(Stream::Room(room)), self.config.limits.outbox_bytes);
+            // Locked until it is said, as in `tell_joined`: the last of these words is true.
+            let rooms = handle.rooms().lock();
+            if !rooms.contains(room) {
+                handle.push_text(&server_message::left(Stream::Room(room)), self.config.limits.outbox_bytes);
+            }
         }
+    }
+}
+
+fn tell_joined(handle: &Arc<Handle>, room: &str, place: Place, limit: usize) {
+    let rooms = handle.rooms().lock();
+    if rooms.contains(room) {
+        handle.push_text(&server_message::joined(Stream::Room(room), place), limit);
     }
 }
 

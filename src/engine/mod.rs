@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 use tokio::sync::watch;
 
+use crate::broker::page_request::PageRequest;
 use crate::broker::redis::RedisBroker;
 use crate::broker::{Broker, MemoryBroker, PublishOptions};
 use crate::events::{Event, Events, Interest};
@@ -211,7 +212,7 @@ impl Engine {
     /// `ERR_CLOSED` after a shutdown's drain; see [`History::read`](crate::broker::History::read).
     pub fn history(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
         self.check_open()?;
-        self.shared().broker.read(topic, after, limit)
+        self.shared().broker.read(topic, PageRequest::new(after, limit))
     }
 
     /// Publishes a payload on a channel of the embedder's own.

@@ -16,12 +16,13 @@ use protocol::frame::{Message, append};
 use subprotocol::client_message::{MAX_TOPICS, Resumption};
 use subprotocol::server_message::{self, Resumed};
 use subprotocol::stream::Stream;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::broker::history::HistoryConfig;
-use crate::broker::page_reader::PageCallback;
+use crate::broker::page_request::PageRequest;
 use crate::outcome::HistoryPage;
-use crate::registry::delivery::tell;
 use crate::registry::recipients::Topic;
 use crate::worker::handle::{ConnectionId, Handle};
 use crate::worker::outgoing::Frames;
@@ -29,8 +30,10 @@ use crate::worker::scheduler;
 
 /// Longest wait for the application to deal with a new connection, which it may put into rooms.
 const GREETING: Duration = Duration::from_secs(5);
-/// Between two looks whether a client has taken enough of what waits for it.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Longest wait for a topic's subscription.
+const CONFIRMATION: Duration = Duration::from_secs(1);
+/// Shortest and longest pause between two looks whether a client has taken enough of what waits for it.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Most messages of a page, which a client has to get in one piece.
 const PAGE: u32 = 100;
 /// Topics that are answered in one go.
@@ -39,29 +42,20 @@ const SLICE: usize = 32;
 /// The resumptions that are under way.
 #[derive(Debug)]
 pub(super) struct Resumes {
-    /// Itself, for tasks.
-    me: Weak<Resumes>,
     broker: Arc<dyn Broker<Handle>>,
     history: HistoryConfig,
     outbox_limit: usize,
+    /// Itself, for tasks.
+    me: Weak<Resumes>,
     all: Mutex<HashMap<ConnectionId, UnderWay>>,
 }
 
+/// The topics that one connection resumes, the one that is being answered included.
 #[derive(Debug)]
 struct UnderWay {
     topics: VecDeque<Resumption>,
-    /// It waits for the application.
-    is_parked: bool,
-    /// It has waited long enough.
-    is_impatient: bool,
-}
-
-/// The next thing to do.
-enum Step {
-    /// Nothing is left, or the application has yet to say more.
-    Rest,
-    /// This topic is next.
-    Topic(Resumption),
+    /// The application has dealt with the connection, or the connection has left.
+    changed: Arc<Notify>,
 }
 
 impl Resumes {
@@ -70,7 +64,7 @@ impl Resumes {
         history: HistoryConfig,
         outbox_limit: usize,
     ) -> Arc<Resumes> {
-        Arc::new_cyclic(|me| Resumes { me: me.clone(), broker, history, outbox_limit, all: Mutex::default() })
+        Arc::new_cyclic(|me| Resumes { broker, history, outbox_limit, me: me.clone(), all: Mutex::default() })
     }
 
     /// A client wants to resume these topics. False if it wants too many at once.
@@ -83,172 +77,153 @@ impl Resumes {
             }
             return fits;
         }
-        let topics = topics.into();
-        all.insert(handle.id, UnderWay { topics, is_parked: false, is_impatient: false });
+        all.insert(handle.id, UnderWay { topics: topics.into(), changed: Arc::default() });
         drop(all);
-        self.spawn(handle);
+        handle.inbox().spawn(run(self.me.clone(), handle.clone()));
         true
     }
 
     /// The application has dealt with a connection.
-    pub(super) fn call(&self, handle: &Arc<Handle>) {
-        let mut all = self.all.lock();
-        let Some(under_way) = all.get_mut(&handle.id) else { return };
-        if std::mem::take(&mut under_way.is_parked) {
-            drop(all);
-            self.spawn(handle);
+    pub(super) fn call(&self, handle: &Handle) {
+        if let Some(under_way) = self.all.lock().get(&handle.id) {
+            under_way.changed.notify_one();
         }
     }
 
     /// A connection has left.
     pub(super) fn forget(&self, handle: &Handle) {
-        self.all.lock().remove(&handle.id);
+        if let Some(under_way) = self.all.lock().remove(&handle.id) {
+            under_way.changed.notify_one();
+        }
     }
 
-    fn next(&self, handle: &Arc<Handle>) -> Step {
+    /// The topic to be answered next. None: there is none, and the resumption is over.
+    fn next(&self, handle: &Handle) -> Option<(Resumption, Arc<Notify>)> {
         let mut all = self.all.lock();
-        let Some(under_way) = all.get_mut(&handle.id) else { return Step::Rest };
-        let Some(next) = under_way.topics.front() else {
+        let under_way = all.get(&handle.id)?;
+        let next = under_way.topics.front().cloned().map(|next| (next, under_way.changed.clone()));
+        if next.is_none() {
             all.remove(&handle.id);
-            return Step::Rest;
-        };
-        let waits = !under_way.is_impatient && !handle.is_greeted() && !is_member(handle, &next.topic);
-        if waits {
-            under_way.is_parked = true;
-            drop(all);
-            let (me, waiting) = (self.me.clone(), handle.clone());
-            handle.inbox().spawn(async move {
-                tokio::time::sleep(GREETING).await;
-                if let Some(me) = me.upgrade() {
-                    me.lose_patience(&waiting);
-                    me.call(&waiting);
-                }
-            });
-            return Step::Rest;
         }
-        under_way.topics.pop_front().map_or(Step::Rest, Step::Topic)
+        next
     }
 
-    fn lose_patience(&self, handle: &Handle) {
+    /// It is answered.
+    fn pop(&self, handle: &Handle) {
         if let Some(under_way) = self.all.lock().get_mut(&handle.id) {
-            under_way.is_impatient = true;
+            under_way.topics.pop_front();
         }
     }
 
-    /// Goes on with a connection's resumption, on its worker.
-    fn spawn(&self, handle: &Arc<Handle>) {
-        let (me, task) = (self.me.clone(), handle.clone());
-        handle.inbox().spawn(async move {
-            let mut topics = 0;
-            while let Some(resumes) = me.upgrade() {
-                if !task.is_open() {
-                    return resumes.forget(&task);
-                }
-                // A page must not be more than the client can take.
-                if task.buffered() > resumes.outbox_limit / 2 {
-                    drop(resumes);
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                let Step::Topic(next) = resumes.next(&task) else { return };
-                if !resumes.resume(&task, next) {
-                    return;
-                }
-                topics += 1;
-                if topics % SLICE == 0 {
-                    tokio::task::yield_now().await;
-                }
-            }
-        });
-    }
-
-    /// Answers for a topic. False if that takes a while: then it goes on by itself.
-    fn resume(&self, handle: &Arc<Handle>, next: Resumption) -> bool {
-        let Some(stream) = Stream::parse(&next.topic) else { return true };
-        let limit = self.outbox_limit;
+    async fn resume(&self, handle: &Arc<Handle>, next: &Resumption) {
+        let Some(stream) = Stream::parse(&next.topic) else { return };
         let answer = |place, lost| {
             let resumed = Resumed { stream, place, has_more: false, lost };
-            tell(handle, &server_message::resumed(&resumed), limit);
+            handle.push_text(&server_message::resumed(&resumed), self.outbox_limit);
         };
         let topic = match stream {
             Stream::User => Topic::User(&handle.user),
             Stream::Room(room) => Topic::Room(room),
-            Stream::All => {
-                answer(Place::Unknown, Some("no-history"));
-                return true;
-            }
+            Stream::All => return answer(Place::Unknown, Some("no-history")),
         };
         if !is_member(handle, &next.topic) {
-            answer(Place::Unknown, Some("not-member"));
-            return true;
+            return answer(Place::Unknown, Some("not-member"));
         }
         if self.history.bounds_of(topic).is_none() {
-            answer(Place::Unknown, Some("no-history"));
-            return true;
-        }
-        if next.place == Place::Unknown {
-            answer(Place::Unknown, Some("no-position"));
-            return true;
-        }
-        let known = self.broker.place(topic);
-        // What is read before the subscription is there may lack a message that does not come by itself either.
-        if known == Place::Unknown {
-            answer(Place::Unknown, Some("unavailable"));
-            return true;
+            return answer(Place::Unknown, Some("no-history"));
         }
         let after = match next.place {
-            // Everything behind it comes by itself.
-            Place::After(_) if known == next.place => {
-                answer(next.place, None);
-                return true;
-            }
-            Place::Unknown => None,
+            Place::Unknown => return answer(Place::Unknown, Some("no-position")),
             Place::Beginning => None,
             Place::After(position) => Some(position),
         };
-        let (me, reader) = (self.me.clone(), handle.clone());
-        let name = next.topic.clone();
-        let take = PageCallback::new(move |page| {
-            let Some(me) = me.upgrade() else { return };
-            me.deliver(&reader, &name, after, page);
-            me.spawn(&reader);
-        });
-        self.broker.read_for(topic, after, PAGE, limit / 4, take);
-        false
+        match self.await_place(handle, next, topic).await {
+            // A page that is read before the subscription is there may lack a message that does not come by itself either.
+            Place::Unknown => answer(Place::Unknown, Some("unavailable")),
+            // Everything behind it comes by itself.
+            known if after.is_some() && known == next.place => answer(known, None),
+            _ => {
+                let request = PageRequest { after, limit: PAGE, bytes: self.outbox_limit / 4 };
+                match self.broker.page(topic, request).await {
+                    Ok(Ok(page)) => self.send(handle, stream, after, &page).await,
+                    Ok(Err(Error { .. })) | Err(_) => answer(Place::Unknown, Some("unavailable")),
+                }
+            }
+        }
+    }
+
+    /// The place in a topic behind which all messages come, once its subscription is there, if that is soon.
+    async fn await_place(&self, handle: &Handle, next: &Resumption, topic: Topic<'_>) -> Place {
+        let place = self.broker.place(topic);
+        if place != Place::Unknown {
+            return place;
+        }
+        if let Some(confirmations) = self.broker.subscribe(&[topic]) {
+            confirmations.wait(Instant::now() + CONFIRMATION, |_, _| {}).await;
+        }
+        // It may have left meanwhile, before there was a subscription to drop.
+        if !handle.is_open() || !is_member(handle, &next.topic) {
+            self.broker.unsubscribe(topic);
+        }
+        self.broker.place(topic)
     }
 
     /// Sends a page, and says what it is.
-    fn deliver(
+    async fn send(
         &self,
         handle: &Arc<Handle>,
-        topic: &str,
+        stream: Stream<'_>,
         after: Option<Position>,
-        page: Result<HistoryPage, Error>,
+        page: &HistoryPage,
     ) {
-        let Some(stream) = Stream::parse(topic) else { return };
         let mut frames = Vec::new();
         let mut messages = 1;
-        let resumed = match &page {
-            Ok(page) => {
-                for kept in &page.messages {
-                    let text = kept.is_text.then(|| std::str::from_utf8(&kept.payload).ok()).flatten();
-                    let message = text.map_or(Message::Binary(&kept.payload), Message::Text);
-                    if let Some(body) =
-                        server_message::message(Some(stream), Some(kept.position), true, message)
-                    {
-                        append(&mut frames, body.as_message());
-                        messages += 1;
-                    }
-                }
-                let lost = page.lost.or_else(|| cut_off(after, page));
-                let place = page.position.into();
-                Resumed { stream, place, has_more: page.has_more, lost: lost.map(Reason::as_str) }
+        for kept in &page.messages {
+            let text = kept.is_text.then(|| std::str::from_utf8(&kept.payload).ok()).flatten();
+            let message = text.map_or(Message::Binary(&kept.payload), Message::Text);
+            if let Some(body) = server_message::message(Some(stream), Some(kept.position), true, message) {
+                append(&mut frames, body.as_message());
+                messages += 1;
             }
-            Err(_) => Resumed { stream, place: Place::Unknown, has_more: false, lost: Some("unavailable") },
-        };
+        }
+        let lost = page.lost.or_else(|| cut_off(after, page)).map(Reason::as_str);
+        let resumed = Resumed { stream, place: page.position.into(), has_more: page.has_more, lost };
         append(&mut frames, Message::Text(&server_message::resumed(&resumed)));
         scheduler::charge(scheduler::bytes(frames.len()));
+        // A large page must not make a client that is behind count as too slow.
+        let rest = self.outbox_limit.saturating_sub(frames.len());
+        await_room(handle, rest).await;
         handle.push(&Frames::of(frames, messages), self.outbox_limit);
+    }
+}
+
+/// Answers a connection's topics until none is left, on its worker.
+async fn run(me: Weak<Resumes>, handle: Arc<Handle>) {
+    for number in 1.. {
+        let Some(resumes) = me.upgrade() else { return };
+        let Some((next, changed)) = resumes.next(&handle) else { return };
+        if !handle.is_greeted() && !is_member(&handle, &next.topic) {
+            let _ = tokio::time::timeout(GREETING, changed.notified()).await;
+            handle.mark_greeted();
+        }
+        await_room(&handle, resumes.outbox_limit / 8).await;
+        if !handle.is_open() {
+            return resumes.forget(&handle);
+        }
+        resumes.resume(&handle, &next).await;
+        resumes.pop(&handle);
+        if number % SLICE == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Waits until no more than so many bytes wait for a client, or it has left.
+async fn await_room(handle: &Handle, most: usize) {
+    let mut pause = PAUSES.0;
+    while handle.is_open() && handle.buffered() > most {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
     }
 }
 

@@ -119,7 +119,9 @@ impl Application for Shared {
 
     fn on_leave(self: Arc<Self>, handle: &Arc<Handle>) {
         self.withdraw(handle);
-        self.resumes.forget(handle);
+        if handle.encoding() == Encoding::Enveloped {
+            self.resumes.forget(handle);
+        }
         if let Some(intake) = handle.inbox().intake() {
             intake.leave(handle);
         }

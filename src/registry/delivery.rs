@@ -1,9 +1,10 @@
 //! Fan-out on this server: from a channel to the send queues of its connections.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use history::position::Position;
-use protocol::frame::{Message, append};
+use protocol::frame::Message;
 
 use super::Registry;
 use subprotocol::stream::Stream;
@@ -26,7 +27,7 @@ pub(crate) fn deliver(
     position: Option<Position>,
     outbox_limit: usize,
 ) -> u32 {
-    let stamps = Stamps { stream: Some(channel.stream()), positions: position.into() };
+    let stamps = Stamps { stream: Some(channel.stream()), positions: from_ref(&position) };
     let message = Outgoing::new(message, stamps);
     let push = |group: &Group| push_to(group, &message, outbox_limit);
     match channel {
@@ -49,7 +50,7 @@ pub(crate) fn relay(
         // Without a lookup.
         RelayTarget::OwnUser => {
             let group = sender.user_group().get();
-            let stamps = Stamps { stream: Some(Stream::User), positions: position.into() };
+            let stamps = Stamps { stream: Some(Stream::User), positions: from_ref(&position) };
             group.map_or(0, |group| push_to(group, &Outgoing::new(message, stamps), outbox_limit))
         }
         RelayTarget::Room(room) => deliver(registry, Channel::Room(room), message, position, outbox_limit),
@@ -70,10 +71,7 @@ pub(crate) fn push_to(group: &Group, messages: &Outgoing<'_>, outbox_limit: usiz
 
 /// Tells members that speak the subprotocol something that is no message for the others.
 pub(crate) fn notify(group: &Group, body: &str, outbox_limit: usize) {
-    let mut frame = Vec::new();
-    append(&mut frame, Message::Text(body));
-    let frames = Frames::of(frame, 1);
-    let mut cost = 0;
+    let (frames, mut cost) = (Frames::text(body), 0);
     group.for_each(|handle: &Arc<Handle>| {
         cost += PUSH;
         if handle.encoding() == Encoding::Enveloped {
@@ -81,14 +79,6 @@ pub(crate) fn notify(group: &Group, body: &str, outbox_limit: usize) {
         }
     });
     scheduler::charge(cost);
-}
-
-/// The same to one connection, whatever it speaks.
-pub(crate) fn tell(handle: &Arc<Handle>, body: &str, outbox_limit: usize) {
-    let mut frame = Vec::new();
-    append(&mut frame, Message::Text(body));
-    scheduler::charge(PUSH + scheduler::bytes(frame.len()));
-    handle.push(&Frames::of(frame, 1), outbox_limit);
 }
 
 /// Number of connections here that a channel names.

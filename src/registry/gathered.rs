@@ -4,6 +4,7 @@
 //! a user with hundreds of connections here, from a client of another server, would fill Redis' output buffer for this one, and
 //! Redis would cut the link (redis.conf, `client-output-buffer-limit pubsub`). A group's messages keep their order.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -14,7 +15,7 @@ use subprotocol::stream::Stream;
 use super::delivery::push_to;
 use super::recipients::Topic;
 use crate::worker::group::Group;
-use crate::worker::outgoing::{Outgoing, Positions, Stamps};
+use crate::worker::outgoing::{Outgoing, Stamps};
 
 /// Smaller groups get their messages one by one.
 const MANY: usize = 8;
@@ -47,7 +48,7 @@ impl Block {
     fn deliver(&mut self, outbox_limit: usize) {
         if self.messages > 0 {
             let stream = self.room.as_deref().map_or(Stream::User, Stream::Room);
-            let stamps = Stamps { stream: Some(stream), positions: Positions::Each(&self.positions) };
+            let stamps = Stamps { stream: Some(stream), positions: &self.positions };
             push_to(&self.group, &Outgoing::of(&mut self.frames, self.messages, stamps), outbox_limit);
             self.frames.clear();
             self.positions.clear();
@@ -73,7 +74,7 @@ impl Gathered {
                 let members = group.len();
                 if members < MANY {
                     let stream = Some(topic.channel().stream());
-                    let stamps = Stamps { stream, positions: position.into() };
+                    let stamps = Stamps { stream, positions: from_ref(&position) };
                     push_to(&group, &Outgoing::new(message, stamps), outbox_limit);
                     return;
                 }

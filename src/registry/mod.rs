@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use crate::registry::recipients::Topic;
 use crate::worker::group::Group;
 use crate::worker::handle::{ConnectionId, Handle};
+use crate::worker::outgoing::Encoding;
 
 /// A power of two; enough that threads rarely meet on one.
 const SHARDS: usize = 32;
@@ -104,6 +105,8 @@ pub struct Registry {
     connections: ById,
     users: Index,
     rooms: Index,
+    /// Number of connections that speak the subprotocol.
+    enveloped: AtomicUsize,
     /// Connections that were removed while JavaScript had objects for them, until they are over.
     ending: ById,
 }
@@ -114,6 +117,7 @@ impl Default for Registry {
             connections: ById::default(),
             users: Index::new(true),
             rooms: Index::new(false),
+            enveloped: AtomicUsize::new(0),
             ending: ById::default(),
         }
     }
@@ -137,11 +141,16 @@ impl ById {
     }
 }
 
+fn is_enveloped(handle: &Handle) -> usize {
+    usize::from(handle.encoding() == Encoding::Enveloped)
+}
+
 impl Registry {
     /// Adds a connection under its id and its user.
     pub fn add(&self, handle: &Arc<Handle>) {
         self.connections.shard(handle.id).members.lock().insert(handle.clone());
         self.connections.len.fetch_add(1, Ordering::Relaxed);
+        self.enveloped.fetch_add(is_enveloped(handle), Ordering::Relaxed);
         let group = self.users.join(&handle.user, handle);
         let _ = handle.user_group().set(group);
     }
@@ -159,6 +168,7 @@ impl Registry {
         }
         drop(members);
         self.connections.len.fetch_sub(1, Ordering::Relaxed);
+        self.enveloped.fetch_sub(is_enveloped(handle), Ordering::Relaxed);
         self.users.leave(&handle.user, handle.id)
     }
 
@@ -250,6 +260,11 @@ impl Registry {
     /// All connections, in parts. One order holds per part and so per connection.
     pub fn everyone(&self) -> &[Group] {
         &self.connections.shards
+    }
+
+    /// True if a connection speaks the subprotocol.
+    pub(crate) fn has_enveloped(&self) -> bool {
+        self.enveloped.load(Ordering::Relaxed) > 0
     }
 
     /// Number of connections.

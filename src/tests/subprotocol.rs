@@ -8,7 +8,7 @@ use protocol::frame::Message;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::harness::{Request, Server, config, eventually};
+use super::harness::{GLANCE, Request, Server, config, eventually};
 use super::redis_rig::{RedisServer, Tap, with_redis};
 use crate::broker::PublishOptions;
 use crate::broker::history::HistoryConfig;
@@ -350,9 +350,12 @@ fn a_room_is_not_read_before_its_messages_are_sure_to_come() {
     redis.stop();
     server.engine.join(ada.id(), &"tea".into()).unwrap();
     resume(&mut ada, &[("room:tea", Some(&Value::Null))]);
-    expect_resumed(&mut ada, "room:tea", Some("unavailable"));
+    // Both wait for the same confirmation.
+    let mut told =
+        [next(&mut ada), next(&mut ada)].map(|told| (told["type"].clone(), told["reason"].clone()));
+    told.sort_by_key(|(kind, _)| kind.to_string());
+    assert_eq!(told, [(json!("joined"), Value::Null), (json!("resumed"), json!("unavailable"))]);
     redis.resume();
-    assert_eq!(next(&mut ada)["type"], json!("joined"));
     let mut got = Vec::new();
     eventually("the room to be recovered", || {
         resume(&mut ada, &[("room:tea", Some(&Value::Null))]);
@@ -366,4 +369,31 @@ fn a_room_is_not_read_before_its_messages_are_sure_to_come() {
         }
     });
     assert_eq!(got, [json!(0)]);
+}
+
+#[test]
+fn a_page_waits_for_a_client_that_is_behind_and_does_not_find_it_slow() {
+    const OUTBOX: usize = 128 << 10;
+    let mut config = kept(config(), SIZE);
+    config.limits.outbox_bytes = OUTBOX;
+    config.limits.max_payload = 64 << 10;
+    let server = Server::start(config);
+    publish(&server, Channel::User("ada"), &format!("\"{}\"", "x".repeat(100 << 10)));
+    let (mut ada, _) = greeted(&server, "ada", &[]);
+    let (small, mut sent) = (format!("\"{}\"", "y".repeat(10 << 10)), 0);
+    // More than a page leaves of the outbox, and less than half of it.
+    while ada.handle().buffered() < OUTBOX * 3 / 8 {
+        assert_eq!(server.engine.send(ada.id(), Message::Text(&small)), Ok(true));
+        sent += 1;
+    }
+    resume(&mut ada, &[("user", Some(&Value::Null))]);
+    // The server had time to send it.
+    std::thread::park_timeout(GLANCE);
+    assert!(ada.handle().is_open());
+    for _ in 0..sent {
+        assert_eq!(next(&mut ada)["data"].as_str().map(str::len), Some(10 << 10));
+    }
+    assert_eq!(next(&mut ada)["data"].as_str().map(str::len), Some(100 << 10));
+    expect_resumed(&mut ada, "user", None);
+    ada.expect_alive();
 }

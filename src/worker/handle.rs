@@ -18,7 +18,7 @@ use super::inbox::Inbox;
 use super::intake::Window;
 use super::outgoing::{Encoding, Frames};
 use super::rooms::Rooms;
-use super::scheduler::Scheduler;
+use super::scheduler::{Scheduler, bytes, charge};
 use super::token::Token;
 use super::writer::{Push, Writer};
 use flags::{ENDING, GREETED, LEFT, OPEN, SEEN};
@@ -33,6 +33,9 @@ pub(crate) use peer::Peer;
 
 /// Number of a connection, never used twice by its engine.
 pub(crate) type ConnectionId = u64;
+
+/// The cost of a text for one connection beside its bytes, as [`charge`] counts: a lock and a copy.
+const TEXT: u64 = 2;
 
 /// The result of pushing a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,12 @@ impl Handle {
                 Pushed::Full
             }
         }
+    }
+
+    /// Queues a text as it is, whatever its client speaks. `limit` as in [`Handle::push`].
+    pub(crate) fn push_text(self: &Arc<Self>, text: &str, limit: usize) {
+        charge(TEXT + bytes(text.len()));
+        self.push(&Frames::text(text), limit);
     }
 
     /// The encoding of the messages that it gets.

@@ -9,6 +9,7 @@ use subprotocol::server_message;
 use subprotocol::stream::Stream;
 
 use super::memory::SharedFrame;
+use super::scheduler::{bytes, charge};
 
 /// Bodies up to this size are copied into each recipient's send queue; longer ones are encoded once and shared.
 /// A copy of this size costs less than the reference count and the extra slice of a vectored write.
@@ -27,36 +28,11 @@ pub(crate) enum Encoding {
     Fragmented,
 }
 
-/// The topic of messages, and their places in it. `None`: they are for one connection, or have none.
+/// The topic of messages, and the position of each. Nothing, if they are for one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stamps<'a> {
     pub stream: Option<Stream<'a>>,
-    pub positions: Positions<'a>,
-}
-
-/// The positions of messages.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Positions<'a> {
-    #[default]
-    None,
-    One(Position),
-    Each(&'a [Option<Position>]),
-}
-
-impl From<Option<Position>> for Positions<'_> {
-    fn from(position: Option<Position>) -> Self {
-        position.map_or(Positions::None, Positions::One)
-    }
-}
-
-impl Positions<'_> {
-    fn of(&self, index: usize) -> Option<Position> {
-        match self {
-            Positions::None => None,
-            Positions::One(position) => Some(*position),
-            Positions::Each(positions) => positions.get(index).copied().flatten(),
-        }
-    }
+    pub positions: &'a [Option<Position>],
 }
 
 /// One message, or a few, for all its recipients.
@@ -139,6 +115,11 @@ impl Frames<'static> {
 }
 
 impl<'a> Frames<'a> {
+    /// A text as it is, whatever its recipients speak.
+    pub(crate) fn text(text: &'a str) -> Self {
+        Frames::plain(Message::Text(text))
+    }
+
     /// The same messages for recipients that speak the subprotocol.
     fn envelope(&self, stamps: &Stamps<'_>) -> Frames<'static> {
         let mut frames = Vec::with_capacity(self.wire_len() + 64 * self.messages as usize);
@@ -147,7 +128,7 @@ impl<'a> Frames<'a> {
                 0x1 => std::str::from_utf8(payload).map_or(Message::Binary(payload), Message::Text),
                 _ => Message::Binary(payload),
             };
-            let position = stamps.positions.of(index);
+            let position = stamps.positions.get(index).copied().flatten();
             if let Some(body) = server_message::message(stamps.stream, position, false, message) {
                 append(&mut frames, body.as_message());
             }
@@ -157,6 +138,8 @@ impl<'a> Frames<'a> {
             Encoded::Copied(_, mut rest) => walk(&mut rest, add),
             Encoded::Shared(whole) => walk(&mut &whole[..], add),
         }
+        // Each text was read as JSON for it.
+        charge(2 * bytes(frames.len()));
         Frames::of(frames, self.messages)
     }
 

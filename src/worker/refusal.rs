@@ -3,15 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use codes::error::{Code, Error};
-use protocol::frame::Message;
 use subprotocol::server_message;
 
 use super::handle::Handle;
-use super::outgoing::{Encoding, Outgoing, Stamps};
-use super::scheduler;
-
-/// The cost of telling a client of one, as [`scheduler::charge`] counts: a lock and a copy.
-const REFUSAL: u64 = 2;
+use super::outgoing::Encoding;
 
 /// A refusal whose text never changes: it is made once, so that a flood of them costs a copy each.
 #[derive(Debug)]
@@ -61,22 +56,16 @@ impl Refused {
         };
         match self {
             _ if sender.encoding() == Encoding::Enveloped => {
-                push(sender, &server_message::error(None, code.as_str(), message), outbox_limit);
+                sender.push_text(&server_message::error(None, code.as_str(), message), outbox_limit);
             }
-            Refused::Fixed(refusal) => push(sender, refusal.body(), outbox_limit),
-            Refused::Error(_) => push(sender, &body(code, message), outbox_limit),
+            Refused::Fixed(refusal) => sender.push_text(refusal.body(), outbox_limit),
+            Refused::Error(_) => sender.push_text(&body(code, message), outbox_limit),
         }
     }
 }
 
 fn body(code: Code, message: &str) -> String {
     serde_json::json!({ "error": { "code": code.as_str(), "message": message } }).to_string()
-}
-
-fn push(sender: &Arc<Handle>, body: &str, outbox_limit: usize) {
-    scheduler::charge(REFUSAL);
-    let message = Outgoing::new(Message::Text(body), Stamps::default());
-    sender.push(message.frames(Encoding::Plain), outbox_limit);
 }
 
 #[cfg(test)]

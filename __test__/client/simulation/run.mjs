@@ -1,6 +1,6 @@
 import { World } from './world.mjs';
 
-/** How often each happens, beside the others. */
+/** The frequency of each, beside the others. */
 const WEIGHTS = {
   append: 14,
   flow: 12,
@@ -47,7 +47,7 @@ function plan(seed) {
   return { setup, operations };
 }
 
-/** What went wrong, if something did. */
+/** The fault, if there is one. */
 function fault(Topics, setup, operations) {
   try {
     const world = new World(Topics, setup);

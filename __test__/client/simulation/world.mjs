@@ -66,7 +66,7 @@ export class World {
     if (this.#cutAfter > 0 && --this.#cutAfter === 0) this.cut();
   }
 
-  // What may happen. Each takes two numbers, and makes of them what it needs.
+  // The faults and the traffic. Each takes two numbers, and makes of them what it needs.
 
   append(a, b) {
     for (let i = 0; i <= b % 3; i += 1) {

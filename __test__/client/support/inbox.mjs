@@ -1,4 +1,4 @@
-/** What came, in order, for those who wait for it. */
+/** Items in the order in which they came, for those who wait for them. */
 export class Inbox {
   #items = [];
   #waiting = [];

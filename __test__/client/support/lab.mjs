@@ -9,7 +9,7 @@ afterEach(async () => {
   for (const each of opened.splice(0).reverse()) await each.close();
 });
 
-/** Whatever it is, it is closed after the test. */
+/** Closes something after the test. */
 export function keep(something) {
   opened.push(something);
   return something;

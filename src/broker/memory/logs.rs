@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use protocol::frame::Message;
 
 use crate::broker::history::{Epochs, no_page, page, resume};
+use crate::broker::page_request::PageRequest;
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::registry::recipients::{Topic, TopicName};
 use crate::time_of_day::unix_ms;
@@ -76,14 +77,9 @@ impl Logs {
         })
     }
 
-    /// Reads at most `limit` messages of a topic, at least one, those after a position, or else the oldest.
-    pub(super) fn read(
-        &self,
-        topic: Topic<'_>,
-        after: Option<Position>,
-        limit: u32,
-        most_bytes: usize,
-    ) -> HistoryPage {
+    /// Reads messages of a topic, at least one.
+    pub(super) fn read(&self, topic: Topic<'_>, request: PageRequest) -> HistoryPage {
+        let PageRequest { after, limit, bytes: most_bytes } = request;
         let mut shard = self.shard(topic).lock();
         let Some(log) = shard.get_mut(&topic) else { return no_page(after) };
         log.expire(unix_ms());

@@ -8,15 +8,16 @@ use std::time::Duration;
 use ::history::position::{Place, Position};
 use codes::error::{Code, Error};
 use protocol::frame::Message;
+use tokio::sync::oneshot;
 
 use self::logs::Logs;
-use super::history::{HistoryConfig, MAX_READ_BYTES};
-use super::page_reader::PageCallback;
+use super::history::HistoryConfig;
+use super::page_request::PageRequest;
 use super::{
     Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels,
 };
 use crate::events::broker_status::State;
-use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Reply, Status};
 use crate::registry::Registry;
 use crate::registry::delivery::{deliver, relay};
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
@@ -129,21 +130,15 @@ impl RawChannels for MemoryBroker {
 }
 
 impl History for MemoryBroker {
-    fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
+    fn read(&self, topic: Topic<'_>, request: PageRequest) -> Result<Reply, Error> {
         self.history.check(topic)?;
-        Ok(Reply::Now(Answer::History(Box::new(self.logs.read(topic, after, limit, MAX_READ_BYTES)))))
+        Ok(Reply::Now(Answer::History(Box::new(self.logs.read(topic, request)))))
     }
 
-    fn read_for(
-        &self,
-        topic: Topic<'_>,
-        after: Option<Position>,
-        limit: u32,
-        bytes: usize,
-        take: PageCallback,
-    ) {
-        let page = self.history.check(topic).map(|_| self.logs.read(topic, after, limit, bytes));
-        take.take(page);
+    fn page(&self, topic: Topic<'_>, request: PageRequest) -> oneshot::Receiver<Result<HistoryPage, Error>> {
+        let (answer, page) = oneshot::channel();
+        let _ = answer.send(self.history.check(topic).map(|_| self.logs.read(topic, request)));
+        page
     }
 
     fn place(&self, topic: Topic<'_>) -> Place {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use codes::error::Error;
 use history::meta::Reason;
-use history::position::Position;
+use tokio::sync::oneshot;
 
 use super::connection::script::LogPart;
 use crate::broker::history::{no_page, page, resume};
-use crate::broker::page_reader::PageReader;
+use crate::broker::page_request::PageRequest;
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::worker::handle::Handle;
 
@@ -33,18 +34,24 @@ pub(crate) enum Asker {
     Nobody,
 }
 
+/// Whoever gets a page of a history.
+#[derive(Debug)]
+pub(crate) enum PageReader {
+    /// The embedder, by an event with this ticket.
+    Embedder(u64),
+    /// A client, by a task of its own.
+    Client(oneshot::Sender<Result<HistoryPage, Error>>),
+}
+
 /// A question for messages of a topic.
 #[derive(Debug)]
 pub(crate) struct HistoryQuestion {
     pub reader: PageReader,
     /// The channel's, without prefix and hash tag.
     pub name: Box<str>,
-    pub after: Option<Position>,
+    pub request: PageRequest,
     /// The offset that is asked for, which may turn out to be another one.
     pub from: u64,
-    pub limit: u32,
-    /// Bytes of them, of which the last message may have more.
-    pub bytes: usize,
     /// Messages that are kept of the topic.
     pub size: u32,
 }
@@ -91,6 +98,12 @@ impl Asker {
 }
 
 impl HistoryQuestion {
+    /// `size`: messages that are kept of the topic.
+    pub(crate) fn new(name: String, request: PageRequest, size: u32, reader: PageReader) -> Box<Self> {
+        let from = request.after.map_or(1, |after| after.offset.saturating_add(1));
+        Box::new(HistoryQuestion { reader, name: name.into(), request, from, size })
+    }
+
     /// The page that these messages are, and who gets it; or the question for others.
     pub(crate) fn answer(
         mut self: Box<Self>,
@@ -98,9 +111,9 @@ impl HistoryQuestion {
         trust: bool,
     ) -> Result<(HistoryPage, PageReader), Box<Self>> {
         let Some(meta) = part.meta.as_ref().map(|meta| meta.continued(part.term)) else {
-            return Ok((no_page(self.after), self.reader));
+            return Ok((no_page(self.request.after), self.reader));
         };
-        let resume = resume(&meta, self.after, trust);
+        let resume = resume(&meta, self.request.after, trust);
         if resume.from != self.from {
             self.from = resume.from;
             return Err(self);
@@ -112,7 +125,7 @@ impl HistoryQuestion {
         let ends = part.messages.first().zip(part.messages.last());
         let found = ends.map(|((first, _), (last, _))| (*first, *last));
         let has_more = !part.is_all && found.is_some_and(|(_, last)| last < meta.offset);
-        let mut page = page(&meta, self.after, resume, found, messages.collect(), has_more);
+        let mut page = page(&meta, self.request.after, resume, found, messages.collect(), has_more);
         if part.messages.iter().any(|(_, message)| message.is_none()) {
             page.lost.get_or_insert(Reason::Unreadable);
         }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use protocol::frame::{MAX_REASON, Message};
 use subprotocol::server_message;
 
-use super::asker::{Asker, HistoryQuestion};
+use super::asker::{Asker, HistoryQuestion, PageReader};
 use super::connection::pipeline::NotAdded;
 use super::connection::reply::CommandOutcome;
 use super::envelope::{self, ControlMessage};
@@ -25,7 +25,6 @@ use super::router::counts::{Counts, count};
 use super::router::followers::topic_of;
 use super::router::partitions::SHARED;
 use super::sink::Sink;
-use crate::broker::page_reader::PageReader;
 use crate::events::broker_status::BrokerStatus;
 use crate::events::{Event, Events};
 use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Status};
@@ -302,12 +301,25 @@ impl Dispatcher {
         }
     }
 
+    /// Tells clients that speak the subprotocol of a gap, a part of them at a time: this server may have any number.
+    fn tell_gap(&self) {
+        let Some(router) = self.router() else { return };
+        let (registry, limit) = (self.registry.clone(), self.outbox_limit);
+        router.next_worker().spawn(async move {
+            let told = server_message::missed(None, "gap", None);
+            for group in registry.everyone() {
+                notify(group, &told, limit);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
     fn answer_page(&self, reader: PageReader, page: Result<HistoryPage, Error>) {
         match reader {
             PageReader::Embedder(ticket) => {
                 self.settled(ticket, page.map(|page| Answer::History(Box::new(page))));
             }
-            PageReader::Engine(reader) => reader.take(page),
+            PageReader::Client(reader) => drop(reader.send(page)),
         }
     }
 }
@@ -428,9 +440,8 @@ impl Sink for Dispatcher {
     }
 
     fn status(&self, status: BrokerStatus) {
-        if status.gap.is_some() {
-            let told = server_message::missed(None, "gap", None);
-            self.registry.everyone().iter().for_each(|group| notify(group, &told, self.outbox_limit));
+        if status.gap.is_some() && self.registry.has_enveloped() {
+            self.tell_gap();
         }
         self.events.push(Event::Broker(status));
     }

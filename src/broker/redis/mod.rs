@@ -34,11 +34,11 @@ pub use pubsub::PubSub;
 
 pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Server, TlsOptions};
 
-use super::history::{Epochs, HistoryConfig, MAX_READ_BYTES};
-use super::page_reader::{PageCallback, PageReader};
+use super::history::{Epochs, HistoryConfig};
+use super::page_request::PageRequest;
 use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels};
 use crate::events::Events;
-use crate::outcome::{Answer, ConnectionCount, Delivery, Reply, Status};
+use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Reply, Status};
 use crate::random_name::random_name;
 use crate::registry::Registry;
 use crate::registry::delivery::{self, deliver};
@@ -49,8 +49,8 @@ use crate::worker::quota::Quota;
 use crate::worker::scheduler::charge;
 use crate::worker::thread::WorkerThread;
 use ::history::log::Bounds;
-use ::history::position::{Place, Position};
-use asker::{Asker, HistoryQuestion};
+use ::history::position::Place;
+use asker::{Asker, HistoryQuestion, PageReader};
 use claim::Claim;
 use codes::error::Error;
 use connection::pipeline::NotAdded;
@@ -62,6 +62,7 @@ use protocol::frame::Message;
 use router::SubscriptionRouter;
 use router::counts::count;
 use router::partitions::SHARED;
+use tokio::sync::oneshot;
 
 /// The cost of a relayed message, as [`charge`] counts, beside its payload.
 const RELAY: u64 = 4;
@@ -364,51 +365,29 @@ impl RawChannels for RedisBroker {
 }
 
 impl History for RedisBroker {
-    fn read(&self, topic: Topic<'_>, after: Option<Position>, limit: u32) -> Result<Reply, Error> {
+    fn read(&self, topic: Topic<'_>, request: PageRequest) -> Result<Reply, Error> {
         let Bounds { size, .. } = self.router.config.history.check(topic)?;
         let ticket = self.dispatcher.ticket();
-        let reader = PageReader::Embedder(ticket);
-        self.later(
-            ticket,
-            self.router.routes.read(question(topic, after, limit, MAX_READ_BYTES, size, reader)),
-        )
+        let question = HistoryQuestion::new(name_of(topic), request, size, PageReader::Embedder(ticket));
+        self.later(ticket, self.router.routes.read(question))
     }
 
-    fn read_for(
-        &self,
-        topic: Topic<'_>,
-        after: Option<Position>,
-        limit: u32,
-        bytes: usize,
-        take: PageCallback,
-    ) {
-        let size = match self.router.config.history.check(topic) {
-            Ok(bounds) => bounds.size,
-            Err(error) => return take.take(Err(error)),
-        };
-        let question = question(topic, after, limit, bytes, size, PageReader::Engine(take));
-        if let Some(question) = self.router.routes.read(question).err().and_then(NotAdded::into_question)
-            && let PageReader::Engine(take) = question.reader
-        {
-            take.take(Err(self.away()));
+    fn page(&self, topic: Topic<'_>, request: PageRequest) -> oneshot::Receiver<Result<HistoryPage, Error>> {
+        let (answer, page) = oneshot::channel();
+        match self.router.config.history.check(topic) {
+            Ok(Bounds { size, .. }) => {
+                let reader = PageReader::Client(answer);
+                // One that is not added is dropped, and so is the sender.
+                let _ = self.router.routes.read(HistoryQuestion::new(name_of(topic), request, size, reader));
+            }
+            Err(error) => drop(answer.send(Err(error))),
         }
+        page
     }
 
     fn place(&self, topic: Topic<'_>) -> Place {
         self.router.subscriptions.place(&name_of(topic))
     }
-}
-
-fn question(
-    topic: Topic<'_>,
-    after: Option<Position>,
-    limit: u32,
-    bytes: usize,
-    size: u32,
-    reader: PageReader,
-) -> Box<HistoryQuestion> {
-    let from = after.map_or(1, |after| after.offset.saturating_add(1));
-    Box::new(HistoryQuestion { reader, name: name_of(topic).into(), after, from, limit, bytes, size })
 }
 
 impl Broker<Handle> for RedisBroker {

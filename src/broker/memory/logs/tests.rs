@@ -3,7 +3,6 @@ use std::sync::Barrier;
 use history::meta::Reason;
 
 use super::*;
-use crate::broker::history::MAX_READ_BYTES;
 
 const BOUNDS: Bounds = Bounds { size: 5, ttl_ms: 60_000 };
 const ROOM: Topic<'_> = Topic::Room("lobby");
@@ -53,7 +52,7 @@ fn threads_publish_and_deliver_in_the_order_that_is_kept() {
     let mut all = positions.concat();
     all.sort_unstable();
     assert!(all.into_iter().eq(1..=(THREADS * EACH) as u64), "each offset is given once");
-    let page = logs.read(ROOM, None, u32::MAX, MAX_READ_BYTES);
+    let page = logs.read(ROOM, PageRequest::new(None, u32::MAX));
     assert_eq!(texts(&page), *delivered.lock());
 }
 
@@ -76,7 +75,7 @@ fn a_key_is_published_once_also_by_threads_at_once() {
     assert!(publish(ROOM, "other").1.is_some());
     assert!(publish(Topic::User("lobby"), "key").1.is_some(), "a key is its topic's own");
     let kinds: Vec<bool> =
-        logs.read(ROOM, None, 10, MAX_READ_BYTES).messages.iter().map(|kept| kept.is_text).collect();
+        logs.read(ROOM, PageRequest::new(None, 10)).messages.iter().map(|kept| kept.is_text).collect();
     assert_eq!(kinds, [false, false]);
 }
 
@@ -84,17 +83,17 @@ fn a_key_is_published_once_also_by_threads_at_once() {
 fn pages_follow_each_other_without_a_gap() {
     let logs = Logs::new();
     let positions = publish_all(&logs, 5);
-    let first = logs.read(ROOM, None, 2, MAX_READ_BYTES);
+    let first = logs.read(ROOM, PageRequest::new(None, 2));
     assert_eq!((texts(&first), first.has_more, first.lost), (vec!["1", "2"], true, None));
     assert_eq!(first.position, Some(positions[1]));
-    let second = logs.read(ROOM, first.position, 3, MAX_READ_BYTES);
+    let second = logs.read(ROOM, PageRequest::new(first.position, 3));
     assert_eq!((texts(&second), second.has_more, second.lost), (vec!["3", "4", "5"], false, None));
     assert_eq!(second.position, Some(positions[4]));
-    let third = logs.read(ROOM, second.position, 3, MAX_READ_BYTES);
+    let third = logs.read(ROOM, PageRequest::new(second.position, 3));
     assert_eq!((texts(&third), third.has_more, third.lost), (vec![], false, None));
     assert_eq!(third.position, Some(positions[4]));
     assert_eq!(
-        texts(&logs.read(ROOM, first.position, 0, MAX_READ_BYTES)),
+        texts(&logs.read(ROOM, PageRequest::new(first.position, 0))),
         ["3"],
         "a page is never empty while there is more"
     );
@@ -105,26 +104,26 @@ fn a_page_tells_what_is_not_kept_any_more() {
     let logs = Logs::new();
     let positions = publish_all(&logs, 8);
     let all = ["4", "5", "6", "7", "8"];
-    let page = logs.read(ROOM, Some(positions[1]), 10, MAX_READ_BYTES);
+    let page = logs.read(ROOM, PageRequest::new(Some(positions[1]), 10));
     assert_eq!((texts(&page), page.lost), (all.to_vec(), Some(Reason::Trimmed)));
-    let page = logs.read(ROOM, Some(positions[2]), 10, MAX_READ_BYTES);
+    let page = logs.read(ROOM, PageRequest::new(Some(positions[2]), 10));
     assert_eq!((texts(&page), page.lost), (all.to_vec(), None));
-    let page = logs.read(ROOM, None, 10, MAX_READ_BYTES);
+    let page = logs.read(ROOM, PageRequest::new(None, 10));
     assert_eq!((texts(&page), page.lost), (all.to_vec(), None), "nobody missed anything");
     let stranger = Position { epoch: logs.epochs.next_epoch().unwrap(), ..positions[7] };
-    let page = logs.read(ROOM, Some(stranger), 10, MAX_READ_BYTES);
+    let page = logs.read(ROOM, PageRequest::new(Some(stranger), 10));
     assert_eq!((texts(&page), page.lost), (all.to_vec(), Some(Reason::Emptied)));
     let future = Position { offset: 9, ..positions[7] };
-    assert_eq!(logs.read(ROOM, Some(future), 10, MAX_READ_BYTES).lost, Some(Reason::Failover));
+    assert_eq!(logs.read(ROOM, PageRequest::new(Some(future), 10)).lost, Some(Reason::Failover));
 }
 
 #[test]
 fn a_topic_without_messages_has_no_position() {
     let logs = Logs::new();
-    let page = logs.read(ROOM, None, 10, MAX_READ_BYTES);
+    let page = logs.read(ROOM, PageRequest::new(None, 10));
     assert_eq!((page.messages.len(), page.position, page.lost, page.has_more), (0, None, None, false));
     let after = publish(&Logs::new(), BOUNDS, "elsewhere");
-    assert_eq!(logs.read(ROOM, Some(after), 10, MAX_READ_BYTES).lost, Some(Reason::Emptied));
+    assert_eq!(logs.read(ROOM, PageRequest::new(Some(after), 10)).lost, Some(Reason::Emptied));
 }
 
 #[test]
@@ -132,10 +131,10 @@ fn messages_that_passed_their_time_are_not_read_and_their_offsets_not_given_agai
     let logs = Logs::new();
     let at_once = Bounds { ttl_ms: 0, ..BOUNDS };
     let positions = [publish(&logs, at_once, "1"), publish(&logs, at_once, "2")];
-    let page = logs.read(ROOM, Some(positions[0]), 10, MAX_READ_BYTES);
+    let page = logs.read(ROOM, PageRequest::new(Some(positions[0]), 10));
     assert_eq!((texts(&page), page.lost, page.has_more), (vec![], Some(Reason::Trimmed), false));
     assert_eq!(page.position, Some(positions[1]));
-    assert_eq!(logs.read(ROOM, Some(positions[1]), 10, MAX_READ_BYTES).lost, None);
+    assert_eq!(logs.read(ROOM, PageRequest::new(Some(positions[1]), 10)).lost, None);
     assert_eq!(publish(&logs, BOUNDS, "3"), Position { offset: 3, ..positions[0] });
 }
 
@@ -152,7 +151,7 @@ fn a_sweep_frees_what_is_too_old() {
     let kept = || {
         names
             .iter()
-            .filter(|name| !logs.read(Topic::User(name), None, 1, MAX_READ_BYTES).messages.is_empty())
+            .filter(|name| !logs.read(Topic::User(name), PageRequest::new(None, 1)).messages.is_empty())
             .count()
     };
     assert!(room() >= 1000);

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::health::Health;
 use super::pipeline::Pipeline;
-use crate::broker::redis::asker::HistoryQuestion;
+use crate::broker::redis::asker::{HistoryQuestion, PageReader};
 use crate::broker::redis::clock;
 use crate::broker::redis::config::{Address, Server};
 use crate::worker::inbox::Inbox;
@@ -100,7 +100,7 @@ impl Link {
         self.asks.lock().messages.pop_front()
     }
 
-    /// The embedder asks for messages.
+    /// The embedder or a client asks for messages. Clients leave half of the room to the embedder.
     ///
     /// # Errors
     /// Gives the question back if too many wait.
@@ -110,7 +110,11 @@ impl Link {
         question: Box<HistoryQuestion>,
     ) -> Result<(), Box<HistoryQuestion>> {
         let mut asks = self.asks.lock();
-        if asks.histories.len() >= MAX_QUESTIONS {
+        let most = match question.reader {
+            PageReader::Embedder(_) => MAX_QUESTIONS,
+            PageReader::Client(_) => MAX_QUESTIONS / 2,
+        };
+        if asks.histories.len() >= most {
             return Err(question);
         }
         asks.histories.push_back((partition as u16, question));

@@ -189,7 +189,7 @@ fn kilobyte(number: u32) -> String {
     format!("{number:01000}")
 }
 
-/// Reads a message now and then, until the connection is closed or this is dropped.
+/// Reads a message now and then, until the connection is closed or this is over. The sleep is the client's pace, which is tried.
 fn trickle(mut client: Client, is_over: Arc<AtomicBool>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         while !is_over.load(Ordering::Relaxed) && client.handle().is_open() {

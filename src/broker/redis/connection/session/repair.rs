@@ -15,6 +15,7 @@ use super::super::reply::{CommandOutcome, RefusalKind};
 use super::super::script::{self, LogPart, Part, TopicKeys};
 use super::Session;
 use crate::broker::history::MAX_READ_BYTES;
+use crate::broker::page_request::PageRequest;
 use crate::broker::redis::asker::{Asker, HistoryQuestion};
 use crate::broker::redis::envelope::{CONTROL_CHANNEL, FORMAT_CHANNEL};
 use crate::broker::redis::router::slots::PARTITIONS;
@@ -137,7 +138,7 @@ impl Session {
             return true;
         }
         let Some((partition, question)) = first.or_else(|| self.link.take_history()) else { return false };
-        let HistoryQuestion { from, limit, size, bytes, .. } = *question;
+        let HistoryQuestion { from, size, request: PageRequest { limit, bytes, .. }, .. } = *question;
         let part = Part { from, most: limit, bytes, size, largest };
         let mut command = Vec::new();
         script::read(&mut command, self.keys(partition, &question.name), part);
