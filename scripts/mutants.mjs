@@ -57,6 +57,10 @@ const MUTANTS = [
       '(topic, None, None)',
     ],
   ],
+  [
+    'a place that was waited at is taken for a message of its term',
+    [META, '.filter(|last| last + 1 >= *first)', '.filter(|_| *first > 0)'],
+  ],
   ['epoch ignored', [META, 'age.filter(|_| position.epoch == self.epoch)', 'age']],
   [
     'epoch ignored in what was seen',

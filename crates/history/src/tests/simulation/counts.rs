@@ -46,6 +46,7 @@ counts! {
     crashes: "crashes",
     lost: "lost on the way",
     promotions: "promotions",
+    moves: "moves to another master",
     switched: "links to another master",
     whole: "restarts with all data",
     older: "restarts with older data",

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use crate::log::{Appended, Bounds, Log};
-use crate::meta::Meta;
+use crate::meta::{MAX_TERMS, Meta};
 use crate::position::{Epoch, Position, Term};
 
 use super::plan::KEY_MS;
@@ -43,8 +43,9 @@ pub(super) struct Topic {
     /// All messages of the epoch.
     pub(super) ids: Vec<u32>,
     last: u64,
-    /// The term of the last message, and how many terms there were.
-    terms: (Option<Term>, usize),
+    /// The terms that the store knows, the newest last, and how many there were.
+    known_terms: VecDeque<Term>,
+    terms: usize,
     /// So many of them passed their time.
     expired: u64,
 }
@@ -72,6 +73,8 @@ pub(super) struct Node {
     pub(super) term: Term,
     pub(super) stored: Stored,
     pub(super) saved: Stored,
+    /// The data went elsewhere, and it is a master still.
+    pub(super) is_idle: bool,
     /// Old servers that subscribe here.
     pub(super) olds: usize,
     /// Writes that its replica does not have yet.
@@ -127,15 +130,20 @@ impl Stored {
                     epoch,
                     ids: Vec::new(),
                     last: now,
-                    terms: (None, 0),
+                    known_terms: VecDeque::new(),
+                    terms: 0,
                     expired: 0,
                 });
                 let appended = known.log.append(term, bounds, now, text.as_deref(), id);
                 if let Appended::New(_) = appended {
                     known.expired = known.expired(now, bounds);
                     known.ids.push(id);
-                    if known.terms.0 != Some(term) {
-                        known.terms = (Some(term), known.terms.1 + 1);
+                    // One that it knows is that of a master which it has come back to: the newest goes on.
+                    if !known.known_terms.contains(&term) {
+                        known.known_terms.push_back(term);
+                        let forgotten = known.known_terms.len().saturating_sub(MAX_TERMS);
+                        known.known_terms.drain(..forgotten);
+                        known.terms += 1;
                     }
                     known.last = now;
                     self.keys.extend(key.map(|key| Key { topic, key, since: now, id, is_apart: false }));
@@ -174,7 +182,7 @@ impl Stored {
         };
         let count = topic.ids.len() as u64;
         let kept = count.saturating_sub(bounds.size.into()).max(topic.expired(now, bounds)) + 1;
-        Stamp { next, epoch: Some(topic.epoch), tip: topic.ids.last().copied(), kept, terms: topic.terms.1 }
+        Stamp { next, epoch: Some(topic.epoch), tip: topic.ids.last().copied(), kept, terms: topic.terms }
     }
 
     /// The offset at which a topic should be.
@@ -184,6 +192,8 @@ impl Stored {
 }
 
 /// The offset that a position should have: one more than there were messages.
-pub(super) fn is_place_of(position: Position, topic: &Topic, term: Term) -> bool {
-    position == Position { epoch: topic.epoch, term, offset: topic.ids.len() as u64 }
+pub(super) fn is_place_of(position: Position, topic: &Topic) -> bool {
+    let term = topic.known_terms.back().copied();
+    let place = term.map(|term| Position { epoch: topic.epoch, term, offset: topic.ids.len() as u64 });
+    place == Some(position)
 }

@@ -114,6 +114,8 @@ pub(super) enum Op {
     },
     /// The node that is not the master becomes its replica.
     Rejoin,
+    /// All data go to the other node, a master with a term of its own, as a slot does in a cluster.
+    Move,
     Restart {
         node: usize,
         data: Data,
@@ -200,6 +202,8 @@ fn op_of_store(kind: Kind, random: &mut Random) -> Op {
         Op::Promote { kills },
         Op::Rejoin,
         Op::Rejoin,
+        Op::Move,
+        Op::Move,
         Op::Save,
         Op::Restart { node, data: Data::Saved },
         Op::Restart { node, data: Data::All },

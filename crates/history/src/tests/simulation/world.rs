@@ -36,6 +36,7 @@ impl World {
             term: Term::new(term).unwrap(),
             stored: Stored::new(setup.topics),
             saved: Stored::new(setup.topics),
+            is_idle: false,
             olds: 0,
             behind: VecDeque::new(),
         };
@@ -106,6 +107,7 @@ impl World {
             Op::Replicate { effects } => self.replicate(effects),
             Op::Promote { kills } => self.promote(kills),
             Op::Rejoin => self.rejoin(),
+            Op::Move => self.move_data(),
             Op::Restart { node, data } => self.restart(node, data),
             Op::Save => {
                 let node = &mut self.nodes[self.master];
@@ -215,7 +217,7 @@ impl World {
             (None, None) => None,
         };
         if let (Some(position), Some(stored)) = (position, &self.nodes[node].stored.topics[topic])
-            && !is_place_of(position, stored, self.nodes[node].term)
+            && !is_place_of(position, stored)
         {
             return Err(format!("m{id} got {position} as number {} of {}", stored.ids.len(), stored.epoch));
         }
@@ -357,8 +359,29 @@ impl World {
             return;
         }
         self.cut_all(other);
-        self.nodes[other].role = Role::Replica;
+        (self.nodes[other].role, self.nodes[other].is_idle) = (Role::Replica, false);
         self.synchronize();
+    }
+
+    fn move_data(&mut self) {
+        let (old, new) = (self.master, 1 - self.master);
+        if self.nodes[new].role == Role::Master {
+            return;
+        }
+        self.counts.moves += 1;
+        (0..2).for_each(|node| self.cut_all(node));
+        if !self.nodes[new].is_idle {
+            let name = self.name('T');
+            self.nodes[new].term = Term::new(&name).unwrap();
+        }
+        let empty = || Stored::new(self.setup.topics);
+        let (empty, saved) = (empty(), empty());
+        let stored = std::mem::replace(&mut self.nodes[old].stored, empty);
+        self.nodes[old].behind.clear();
+        (self.nodes[old].role, self.nodes[old].is_idle) = (Role::Down, true);
+        let target = &mut self.nodes[new];
+        (target.stored, target.saved, target.role, target.is_idle) = (stored, saved, Role::Master, false);
+        self.master = new;
     }
 
     /// The replica gets all that the master has.
@@ -391,6 +414,10 @@ impl World {
             }
         }
         restarted.stored.expire(self.now);
+        if data != Data::All {
+            // Nobody can know what it lost if a former master gets the data before a message has its new term.
+            self.nodes[1 - node].is_idle = false;
+        }
         if node == self.master {
             self.synchronize();
         }
