@@ -15,6 +15,11 @@ use crate::worker::handle::Handle;
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::scheduler;
 
+/// Cost of a frame, as [`scheduler::charge`] counts.
+const MESSAGE: u64 = 4;
+/// Cost of reading it, as a multiple of [`scheduler::bytes`].
+const PARSE: u64 = 4;
+
 /// Deals with a frame of the client. Answers what it has for the application.
 pub(super) fn on_message<'m>(
     resumes: &Resumes,
@@ -22,7 +27,7 @@ pub(super) fn on_message<'m>(
     frame: Message<'m>,
     outbox_limit: usize,
 ) -> Option<Message<'m>> {
-    scheduler::charge(scheduler::bytes(frame.payload().len()));
+    scheduler::charge(MESSAGE + PARSE * scheduler::bytes(frame.payload().len()));
     let answer = match client_message::read(frame) {
         Ok(ClientMessage::Send { data, .. }) => return Some(data),
         Ok(ClientMessage::Ping) => server_message::pong(unix_ms()),

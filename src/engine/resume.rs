@@ -16,7 +16,7 @@ use protocol::frame::{Message, append};
 use subprotocol::client_message::{MAX_TOPICS, Resumption};
 use subprotocol::server_message::{self, Resumed};
 use subprotocol::stream::Stream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
@@ -36,8 +36,17 @@ const CONFIRMATION: Duration = Duration::from_secs(1);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Most messages of a page, which a client has to get in one piece.
 const PAGE: u32 = 100;
+/// Most bytes of a page.
+const PAGE_BYTES: usize = 64 << 10;
+/// A page of more bytes takes its time: so many of these are written, and then the worker looks at its sockets.
+const LARGE: usize = 8 << 10;
+const LARGE_PAGES: usize = 4;
+/// The shortest time of tokio's clock, which passes only when a worker has looked at its sockets.
+const LOOK: Duration = Duration::from_millis(1);
 /// Topics that are answered in one go.
-const SLICE: usize = 32;
+const SLICE: usize = 4;
+/// The cost of a topic that a client names, as [`scheduler::charge`] counts.
+const TOPIC: u64 = 2;
 
 /// The resumptions that are under way.
 #[derive(Debug)]
@@ -45,6 +54,7 @@ pub(super) struct Resumes {
     broker: Arc<dyn Broker<Handle>>,
     history: HistoryConfig,
     outbox_limit: usize,
+    large_pages: Semaphore,
     /// Itself, for tasks.
     me: Weak<Resumes>,
     all: Mutex<HashMap<ConnectionId, UnderWay>>,
@@ -64,11 +74,19 @@ impl Resumes {
         history: HistoryConfig,
         outbox_limit: usize,
     ) -> Arc<Resumes> {
-        Arc::new_cyclic(|me| Resumes { broker, history, outbox_limit, me: me.clone(), all: Mutex::default() })
+        Arc::new_cyclic(|me| Resumes {
+            broker,
+            history,
+            outbox_limit,
+            large_pages: Semaphore::new(LARGE_PAGES),
+            me: me.clone(),
+            all: Mutex::default(),
+        })
     }
 
     /// A client wants to resume these topics. False if it wants too many at once.
     pub(super) fn begin(&self, handle: &Arc<Handle>, topics: Vec<Resumption>) -> bool {
+        scheduler::charge(TOPIC * topics.len() as u64);
         let mut all = self.all.lock();
         if let Some(under_way) = all.get_mut(&handle.id) {
             let fits = under_way.topics.len() + topics.len() <= MAX_TOPICS;
@@ -143,7 +161,8 @@ impl Resumes {
             // Everything behind it comes by itself.
             known if after.is_some() && known == next.place => answer(known, None),
             _ => {
-                let request = PageRequest { after, limit: PAGE, bytes: self.outbox_limit / 4 };
+                let request =
+                    PageRequest { after, limit: PAGE, bytes: PAGE_BYTES.min(self.outbox_limit / 4) };
                 match self.broker.page(topic, request).await {
                     Ok(Ok(page)) => self.send(handle, stream, after, &page).await,
                     Ok(Err(Error { .. })) | Err(_) => answer(Place::Unknown, Some("unavailable")),
@@ -176,6 +195,11 @@ impl Resumes {
         after: Option<Position>,
         page: &HistoryPage,
     ) {
+        let bytes: usize = page.messages.iter().map(|kept| kept.payload.len()).sum();
+        let turn = match bytes {
+            ..=LARGE => None,
+            _ => self.large_pages.acquire().await.ok(),
+        };
         let mut frames = Vec::new();
         let mut messages = 1;
         for kept in &page.messages {
@@ -190,6 +214,10 @@ impl Resumes {
         let resumed = Resumed { stream, place: page.position.into(), has_more: page.has_more, lost };
         append(&mut frames, Message::Text(&server_message::resumed(&resumed)));
         scheduler::charge(scheduler::bytes(frames.len()));
+        if turn.is_some() {
+            tokio::time::sleep(LOOK).await;
+        }
+        drop(turn);
         // A large page must not make a client that is behind count as too slow.
         let rest = self.outbox_limit.saturating_sub(frames.len());
         await_room(handle, rest).await;

@@ -87,7 +87,10 @@ impl Link {
     /// True if anybody has a question.
     pub(super) fn is_asked(&self) -> bool {
         let asks = self.asks.lock();
-        !asks.metas.is_empty() || !asks.messages.is_empty() || !asks.histories.is_empty()
+        !asks.metas.is_empty()
+            || !asks.messages.is_empty()
+            || !asks.histories.is_empty()
+            || !asks.pages.is_empty()
     }
 
     /// The topics whose followers ask how far they are.
@@ -100,7 +103,7 @@ impl Link {
         self.asks.lock().messages.pop_front()
     }
 
-    /// The embedder or a client asks for messages. Clients leave half of the room to the embedder.
+    /// The embedder or a client asks for messages.
     ///
     /// # Errors
     /// Gives the question back if too many wait.
@@ -110,20 +113,24 @@ impl Link {
         question: Box<HistoryQuestion>,
     ) -> Result<(), Box<HistoryQuestion>> {
         let mut asks = self.asks.lock();
-        let most = match question.reader {
-            PageReader::Embedder(_) => MAX_QUESTIONS,
-            PageReader::Client(_) => MAX_QUESTIONS / 2,
+        let line = match question.reader {
+            PageReader::Embedder(_) => &mut asks.histories,
+            PageReader::Client(_) => &mut asks.pages,
         };
-        if asks.histories.len() >= most {
+        if line.len() >= MAX_QUESTIONS {
             return Err(question);
         }
-        asks.histories.push_back((partition as u16, question));
+        line.push_back((partition as u16, question));
         Ok(())
     }
 
-    /// The oldest question of the embedder's.
+    /// The oldest question of the embedder's and the oldest of a client's, in turn: many clients must not make the embedder wait.
     pub(super) fn take_history(&self) -> Option<(u16, Box<HistoryQuestion>)> {
-        self.asks.lock().histories.pop_front()
+        let mut asks = self.asks.lock();
+        let Asks { histories, pages, is_clients_turn, .. } = &mut *asks;
+        *is_clients_turn = !*is_clients_turn;
+        let (first, second) = if *is_clients_turn { (pages, histories) } else { (histories, pages) };
+        first.pop_front().or_else(|| second.pop_front())
     }
 
     /// Followers are to ask no more: all will have new questions.
@@ -190,6 +197,9 @@ struct Asks {
     messages: VecDeque<(u16, Box<str>, u64)>,
     /// The embedder's.
     histories: VecDeque<(u16, Box<HistoryQuestion>)>,
+    /// The same of clients.
+    pages: VecDeque<(u16, Box<HistoryQuestion>)>,
+    is_clients_turn: bool,
 }
 
 /// A Sentinel's word on the master.
