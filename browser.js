@@ -58,6 +58,7 @@ const ErrorCode = Object.freeze(
       'ERR_NOT_SERIALIZABLE',
       'ERR_CLOSED',
       'ERR_NAME_TAKEN',
+      'ERR_HANDLER_TAKEN',
       'ERR_NO_MANAGER',
       'ERR_BROKER_UNAVAILABLE',
       'ERR_UNCERTAIN',
@@ -102,6 +103,9 @@ const ErrorCode = Object.freeze(
       'ERR_SHUTTING_DOWN',
       'ERR_INVALID_JSON',
       'ERR_BINARY_NOT_RELAYED',
+      'ERR_NO_LISTENER',
+      'ERR_REQUEST_FAILED',
+      'ERR_TOO_MANY_UNANSWERED',
       'ERR_INVALID_MESSAGE',
       'ERR_UNKNOWN_TYPE',
       'ERR_NOT_IN_ROOM',
@@ -136,6 +140,13 @@ class RedisPubSub {
 }
 
 /** Needs Node: throws ERR_WRONG_RUNTIME. */
+class RequestError {
+  constructor() {
+    throw wrongRuntime('RequestError');
+  }
+}
+
+/** Needs Node: throws ERR_WRONG_RUNTIME. */
 class UpgradeRefusal {
   constructor() {
     throw wrongRuntime('UpgradeRefusal');
@@ -158,6 +169,7 @@ module.exports = {
   ErrorCode,
   getWebSocketManager,
   RedisPubSub,
+  RequestError,
   shutdownOnSignals,
   UpgradeRefusal,
   WebSocketManager,

@@ -118,6 +118,29 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   history(topic: HistoryTopic, options?: HistoryPageOptions): Promise<HistoryPage>;
 
   /**
+   * Answers the requests of clients that speak `actory.v1`, such as `client.request(data)` of `@actory/websocket/client`.
+   *
+   * The handler runs in the `AsyncLocalStorage` context of the connection's upgrade. What it returns, or resolves with, is the reply: a
+   * value that `JSON.stringify` has a text for, `undefined` for `null`, or bytes. A {@link RequestError} refuses the request with its
+   * code and message. Anything else that it throws becomes an `error` event (`ERR_LISTENER`), and the client gets
+   * `ERR_REQUEST_FAILED`, without the reason. A request is not repeated: if the connection breaks before the reply arrives, the
+   * client's promise rejects with `ERR_UNCERTAIN`.
+   *
+   * @returns takes the handler off; requests are refused with `ERR_NO_LISTENER` then
+   * @throws TypeError `ERR_INVALID_ARG` if `handler` is no function
+   * @throws Error `ERR_HANDLER_TAKEN` if there is a handler
+   *
+   * @example
+   * ```js
+   * manager.onRequest(async (connection, { seat }) => {
+   *   if (!(await reserve(seat, connection.userId))) throw new RequestError('SEAT_TAKEN');
+   *   return { seat };
+   * });
+   * ```
+   */
+  onRequest(handler: RequestHandler<Data>): () => void;
+
+  /**
    * Publishes JSON on a channel of the application's own, for any subscriber of Redis: see {@link RedisPubSub}. Without Redis
    * it rejects.
    *
@@ -507,8 +530,12 @@ export interface WebSocketManagerEvents<Data = unknown> {
    * option `relay` passes on, and for text that isn't JSON. Under a flood, the server stops reading a connection whose messages
    * the listeners have not taken: see `limits.eventBytesPerConnection`. Messages of one connection come in their order; those
    * of several come in turn.
+   *
+   * A message that `@actory/websocket/client` has sent has an `info`, too, whose type a listener has to name (`info?: MessageInfo`). The
+   * promise of the client's `send()` resolves once all listeners have returned, and what they returned is fulfilled; if one fails, it
+   * rejects with `ERR_LISTENER`.
    */
-  message: [connection: Connection<Data>, data: string | Buffer, isBinary: boolean];
+  message: [connection: Connection<Data>, data: string | Buffer, isBinary: boolean, info?: MessageInfo];
   /**
    * A connection has ended, after all its messages. `code` is the client's, or the one with which the connection was closed,
    * see {@link CloseCode}. It is 1002 if the client's may not be sent (1000-1003, 1007-1013, 3000-4999); the server also
@@ -658,7 +685,43 @@ export type WebSocketManagerListener<E extends keyof WebSocketManagerEvents<Data
   ...args: WebSocketManagerEvents<Data>[E]
 ) => unknown;
 
-/** A listener of `message` with all three parameters, in which `isBinary` determines the type of `data`. */
+/** More about a message whose client waits for its being taken. */
+export interface MessageInfo {
+  /**
+   * Its name, at most 330 bytes: no other message has it, and the client sends the message under the same one again if its
+   * connection breaks before it has heard of it. A manager gives listeners no message twice within two minutes after the connection
+   * has broken. But a client may come back to another server, or to one that was started anew: store the name with what the message
+   * does, and leave out what is done.
+   */
+  id: string;
+}
+
+/** Handler of {@link WebSocketManager.onRequest}. */
+export type RequestHandler<Data = unknown> = (
+  connection: Connection<Data>,
+  // biome-ignore lint/suspicious/noExplicitAny: the JSON of a client, which is to be checked
+  data: any,
+  info: MessageInfo,
+) => unknown;
+
+/**
+ * Refuses a request of a client in the application's own words: thrown by the handler of {@link WebSocketManager.onRequest}. The
+ * promise of the client's `request()` rejects with an error of this `code` and `message`.
+ */
+export class RequestError extends Error {
+  /**
+   * @param code - 1 to 64 characters
+   * @param message - at most 1,024 characters, for the client
+   * @defaultValue message: `''`
+   * @throws TypeError `ERR_INVALID_ARG`
+   * @throws RangeError `ERR_ARG_OUT_OF_RANGE`
+   */
+  constructor(code: string, message?: string);
+  /** The code that the client gets. */
+  readonly code: string;
+}
+
+/** A listener of `message` with exactly three parameters, in which `isBinary` determines the type of `data`. */
 export type MessageListener<Data = unknown> = (
   ...args:
     | [connection: Connection<Data>, data: string, isBinary: false]
@@ -1885,6 +1948,8 @@ export const ErrorCode: {
   readonly ERR_CLOSED: 'ERR_CLOSED';
   /** This process has a manager of that name. The name is free again once `close()` of that one has resolved. */
   readonly ERR_NAME_TAKEN: 'ERR_NAME_TAKEN';
+  /** {@link WebSocketManager.onRequest} was called while there was a handler. */
+  readonly ERR_HANDLER_TAKEN: 'ERR_HANDLER_TAKEN';
   /** This process has no manager of that name. */
   readonly ERR_NO_MANAGER: 'ERR_NO_MANAGER';
   /**
@@ -1999,6 +2064,15 @@ export const ErrorCode: {
   readonly ERR_INVALID_JSON: 'ERR_INVALID_JSON';
   /** In an error frame to a client: only text is relayed. */
   readonly ERR_BINARY_NOT_RELAYED: 'ERR_BINARY_NOT_RELAYED';
+  /**
+   * Told to a client that speaks `actory.v1`: nobody takes its message, for there is neither a listener of `message` nor a relay, or
+   * no handler for a request.
+   */
+  readonly ERR_NO_LISTENER: 'ERR_NO_LISTENER';
+  /** Told to a client that speaks `actory.v1`: the handler of {@link WebSocketManager.onRequest} failed. */
+  readonly ERR_REQUEST_FAILED: 'ERR_REQUEST_FAILED';
+  /** Told to a client that speaks `actory.v1`: 256 of its messages and requests wait for an answer already. */
+  readonly ERR_TOO_MANY_UNANSWERED: 'ERR_TOO_MANY_UNANSWERED';
   /** Told to a client that speaks `actory.v1`: its frame is no message, or it asks for too much at once. */
   readonly ERR_INVALID_MESSAGE: 'ERR_INVALID_MESSAGE';
   /** Told to a client that speaks `actory.v1`: this server doesn't know the message's type. */

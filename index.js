@@ -5,6 +5,7 @@ const { CloseCode, closeAdvice, ErrorCode } = require('./lib/catalogue');
 const { WebSocketManager } = require('./lib/manager');
 const { RedisPubSub } = require('./lib/pubsub');
 const { findManager } = require('./lib/registry');
+const { RequestError } = require('./lib/request-error');
 const { UpgradeRefusal } = require('./lib/upgrade-refusal');
 const { shutdownOnSignals } = require('./lib/shutdown');
 
@@ -18,6 +19,7 @@ function getWebSocketManager(name = 'default') {
 module.exports = {
   WebSocketManager,
   RedisPubSub,
+  RequestError,
   UpgradeRefusal,
   getWebSocketManager,
   shutdownOnSignals,

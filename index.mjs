@@ -4,6 +4,7 @@ import module from './index.js';
 export const {
   WebSocketManager,
   RedisPubSub,
+  RequestError,
   UpgradeRefusal,
   getWebSocketManager,
   shutdownOnSignals,

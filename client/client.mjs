@@ -1,234 +1,25 @@
-import { Backoff } from './backoff.mjs';
-import { closeAdvice } from './close.mjs';
+import { ASK, GIVE_UP } from './ask.mjs';
+import { CoreClient } from './core.mjs';
 import { failure } from './error.mjs';
-import { decode, encode } from './frame.mjs';
-import { Listeners } from './listeners.mjs';
-import { optionsOf, urlOf } from './options.mjs';
-import { isOffline, onWake } from './page.mjs';
-import { Pulse } from './pulse.mjs';
-import { Queue } from './queue.mjs';
-import { roomOf, Topics } from './topics.mjs';
 
-const PROTOCOL = 'actory.v1';
-// A server that takes clients and loses them at once gets pauses that grow on.
-const STEADY_MS = 5_000;
-const OPEN = 1;
-const TYPES = ['joined', 'left', 'message', 'missed', 'resumed'];
+const ANSWER_MS = 10_000;
 
-const nothing = () => {};
-
-export class WebSocketClient {
-  #url;
-  #options;
-  #listeners = new Listeners();
-  #queue;
-  #pauses;
-  #delays;
-  #topics;
-  #pulse;
-  #status = 'connecting';
-  #userId;
-  #clockOffset = 0;
-  #socket;
-  // Changes with each attempt and each end: what belongs to one before is void.
-  #attempt = 0;
-  #pause;
-  #delay;
-  #helloAt;
-  #unwatch;
-
-  constructor(url, options) {
-    this.#url = urlOf(url);
-    this.#options = optionsOf(options);
-    const { queueBytes, silenceMs, reconnect } = this.#options;
-    this.#queue = new Queue(queueBytes);
-    this.#pauses = new Backoff(reconnect.minMs, reconnect.maxMs);
-    this.#delays = new Backoff(reconnect.minMs, reconnect.maxMs);
-    this.#pulse = new Pulse(
-      silenceMs,
-      () => (this.#helloAt === undefined ? this.#retry() : this.#socket.send('{"type":"ping"}')),
-      () => this.#retry(),
+export class WebSocketClient extends CoreClient {
+  request(data, { timeoutMs = ANSWER_MS, signal } = {}) {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const { id, promise } = this[ASK]('request', data);
+    const giveUp = (error) => this[GIVE_UP](id, error);
+    const abort = () => giveUp(signal.reason);
+    const timer = setTimeout(
+      () => giveUp(failure('ERR_TIMEOUT', `No answer within ${timeoutMs} ms`)),
+      timeoutMs,
     );
-    const emitRoom = (name) => (topic) => {
-      const room = roomOf(topic);
-      if (room !== undefined) this.#listeners.emit(name, { room });
+    signal?.addEventListener('abort', abort);
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
     };
-    this.#topics = new Topics({
-      message: ({ topic, position, replayed = false, text, data = text }) => {
-        const event = { data, topic, room: roomOf(topic), position, replayed };
-        this.#listeners.emit('message', text === undefined ? event : { ...event, text });
-      },
-      missed: (topic, reason) => this.#listeners.emit('missed', { topic, room: roomOf(topic), reason }),
-      joined: emitRoom('joined'),
-      left: emitRoom('left'),
-      ask: (topics) => this.#socket.send(JSON.stringify({ type: 'resume', topics })),
-      postpone: () => {
-        this.#delay ??= setTimeout(() => {
-          this.#delay = undefined;
-          this.#topics.again();
-        }, this.#delays.next());
-      },
-    });
-    this.#connect();
-  }
-
-  get status() {
-    return this.#status;
-  }
-
-  get userId() {
-    return this.#userId;
-  }
-
-  get clockOffset() {
-    return this.#clockOffset;
-  }
-
-  get rooms() {
-    return this.#topics.names.map(roomOf).filter((room) => room !== undefined);
-  }
-
-  on(name, listener) {
-    return this.#listeners.on(name, listener);
-  }
-
-  send(data) {
-    if (this.#status === 'closed') throw failure('ERR_CLOSED', 'The client is closed');
-    const frame = encode({ type: 'send' }, data);
-    const socket = this.#socket;
-    // One that is about to close would drop it without a word.
-    if (this.#status !== 'open' || socket.readyState !== OPEN) return this.#queue.push(frame);
-    if (socket.bufferedAmount > 0) this.#queue.check(frame, socket.bufferedAmount);
-    socket.send(frame);
-  }
-
-  close() {
-    this.#queue.take();
-    this.#end(1000);
-  }
-
-  reconnect() {
-    this.#connect(true);
-  }
-
-  async #connect(force) {
-    this.#unwatch ??= onWake(() => {
-      if (this.#status === 'waiting') this.#connect();
-      else if (this.#status === 'open') this.#pulse.doubt();
-    });
-    this.#drop();
-    const attempt = this.#attempt;
-    if (isOffline() && !force) return this.#setStatus('waiting');
-    this.#setStatus('connecting');
-    const { token, WebSocket } = this.#options;
-    const protocols = [PROTOCOL];
-    try {
-      // Listeners can be added before anything happens.
-      await undefined;
-      if (attempt !== this.#attempt) return;
-      const secret = await (typeof token === 'function' ? token() : token);
-      if (attempt !== this.#attempt) return;
-      if (secret !== undefined) protocols.push('bearer', secret);
-    } catch (cause) {
-      if (attempt === this.#attempt) this.#retry(failure('ERR_TOKEN', 'token() failed', { cause }));
-      return;
-    }
-    let socket;
-    try {
-      socket = new WebSocket(this.#url, protocols);
-    } catch (cause) {
-      this.#end(1000, failure('ERR_INVALID_ARG', 'WebSocket refuses the url or the token', { cause }));
-      return;
-    }
-    this.#socket = socket;
-    socket.binaryType = 'arraybuffer';
-    // Its end says the rest; `ws` throws where nobody listens.
-    socket.onerror = nothing;
-    socket.onopen = () => {
-      if (socket.protocol === PROTOCOL) return;
-      this.#end(1000, failure('ERR_PROTOCOL_UNSUPPORTED', `The server does not speak ${PROTOCOL}`));
-    };
-    socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
-    this.#pulse.start();
-  }
-
-  #onClose(code, reason) {
-    const advice = closeAdvice(code);
-    if (advice === 'reconnect' || (advice === 'refresh' && typeof this.#options.token === 'function')) {
-      this.#retry();
-    } else {
-      const message = `The server closed the connection: ${code} ${reason}`;
-      this.#end(1000, failure('ERR_CLOSED', message, { closeCode: code, reason }));
-    }
-  }
-
-  #receive(frame) {
-    this.#pulse.hear();
-    const message = decode(frame);
-    const type = message?.type;
-    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'The server sent a frame that is no message'));
-    else if (type === 'error') this.#fail(failure(message.code, message.message, { id: message.id }));
-    else if (type === 'hello') this.#onHello(message);
-    // Messages before hello can't be placed.
-    else if (this.#helloAt !== undefined && TYPES.includes(type)) {
-      if (type === 'resumed' && message.reason !== 'unavailable') this.#delays.reset();
-      this.#topics.receive(message, frame.length ?? frame.byteLength);
-    }
-  }
-
-  #onHello(message) {
-    if (this.#helloAt !== undefined) return;
-    const attempt = this.#attempt;
-    this.#helloAt = performance.now();
-    this.#userId = message.userId;
-    this.#clockOffset = message.now - Date.now();
-    this.#topics.receive(message);
-    if (attempt !== this.#attempt) return;
-    for (const frame of this.#queue.take()) this.#socket.send(frame);
-    this.#setStatus('open');
-  }
-
-  // Comes back after a pause.
-  #retry(error) {
-    if (performance.now() - this.#helloAt >= STEADY_MS) this.#pauses.reset();
-    this.#drop();
-    this.#pause = setTimeout(() => this.#connect(), this.#pauses.next());
-    this.#setStatus('waiting');
-    if (error) this.#fail(error);
-  }
-
-  #end(code, error) {
-    this.#drop(code);
-    this.#unwatch?.();
-    this.#unwatch = undefined;
-    this.#setStatus('closed');
-    if (error) this.#fail(error);
-  }
-
-  #drop(code) {
-    this.#attempt += 1;
-    clearTimeout(this.#pause);
-    clearTimeout(this.#delay);
-    this.#delay = undefined;
-    this.#delays.reset();
-    this.#pulse.stop();
-    this.#helloAt = undefined;
-    this.#topics.cut();
-    const socket = this.#socket;
-    if (!socket) return;
-    this.#socket = undefined;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(code);
-  }
-
-  #setStatus(status) {
-    if (status === this.#status) return;
-    this.#status = status;
-    this.#listeners.emit('status', status);
-  }
-
-  #fail(error) {
-    this.#listeners.emit('error', error);
+    promise.then(end, end);
+    return promise;
   }
 }

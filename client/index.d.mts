@@ -2,7 +2,7 @@
  * A client of a `WebSocketManager` that comes back by itself and gets what it missed meanwhile, in order and once, or says what it
  * can't get (`missed`). It speaks `actory.v1` (docs/protocol.md). For browsers and Node from 22 on.
  *
- * It connects at once. Positions of topics are kept as long as the object is, also through {@link WebSocketClient.close}.
+ * It connects at once. Positions of topics are kept as long as the object is, also through `close()`.
  *
  * @example
  * ```js
@@ -12,7 +12,35 @@
  * client.on('status', (status) => (badge.textContent = status));
  * ```
  */
-export class WebSocketClient {
+export class WebSocketClient extends CoreClient {
+  /**
+   * Asks the application, whose `manager.onRequest` answers. A request waits for the connection, for at most `timeoutMs`. It is written
+   * once: if the connection breaks before the reply comes, nobody knows whether it was served.
+   *
+   * @param data - as {@link CoreClient.send} takes it
+   * @returns the reply: a JSON value, or a `Uint8Array`. No rejection of it is an unhandled one
+   * @throws (rejects) Error with the code of the server's `RequestError`; `ERR_REQUEST_FAILED`, `ERR_NO_LISTENER`,
+   * `ERR_TOO_MANY_UNANSWERED`, `ERR_TOO_LARGE`
+   * @throws (rejects) Error `ERR_TIMEOUT` without a reply in time, `ERR_UNCERTAIN` if the connection broke first
+   * @throws (rejects) the reason of `signal`, once that aborts
+   * @throws (rejects) as {@link CoreClient.send}
+   */
+  request<Reply = unknown>(data: unknown, options?: RequestOptions): Promise<Reply>;
+}
+
+/** Options of {@link WebSocketClient.request}. */
+export interface RequestOptions {
+  /**
+   * Milliseconds until it is given up.
+   * @defaultValue 10,000
+   */
+  timeoutMs?: number | undefined;
+  /** Gives the request up. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The part of {@link WebSocketClient} that receives, resumes and sends, for pages that count bytes: 5 kB gzipped. */
+export class CoreClient {
   /**
    * Connects at once. Listeners that are added before the caller awaits anything miss nothing.
    *
@@ -40,17 +68,23 @@ export class WebSocketClient {
   on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void;
 
   /**
-   * Sends to the application, or keeps it until the connection is open. Nothing tells whether a message arrived that was sent
-   * just before the connection broke.
+   * Sends to the application, or keeps it until the connection is open. What the server has not confirmed when the connection breaks
+   * goes again to the next one, under the same name. Messages go in their order.
    *
    * @param data - a value that `JSON.stringify` has a text for, or bytes, which go as a binary frame
-   * @throws Error `ERR_QUEUE_FULL` if more than `queueBytes` would wait; what waits already stays
-   * @throws Error `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or makes nothing
-   * @throws Error `ERR_CLOSED` while the status is `closed`
+   * @returns resolves once the server has taken it: all listeners of `message` have dealt with it, and it is relayed, as the server has
+   * it. Nobody has to wait for that: a rejection is no unhandled one, but for `ERR_NOT_SERIALIZABLE`
+   * @throws (rejects) Error `ERR_QUEUE_FULL` if more than `queueBytes` would wait; what waits already stays. A message of any size goes
+   * while the connection is open and nothing waits
+   * @throws (rejects) Error `ERR_NOT_SERIALIZABLE` if `JSON.stringify` throws or makes nothing
+   * @throws (rejects) Error `ERR_CLOSED` while the status is `closed`, or if it becomes that first; `ERR_UNCERTAIN` if the message was
+   * written by then
+   * @throws (rejects) Error `ERR_USER_CHANGED` if the client is another user when it is back
+   * @throws (rejects) Error `ERR_LISTENER`, `ERR_NO_LISTENER`, `ERR_TOO_MANY_UNANSWERED`, or a code of the relay, as the server says
    */
-  send(data: unknown): void;
+  send(data: unknown): Promise<void>;
 
-  /** Ends the connection, forgets what waits to be sent, and stays away until {@link WebSocketClient.reconnect}. */
+  /** Ends the connection, gives up what waits, and stays away until {@link CoreClient.reconnect}. */
   close(): void;
 
   /** Connects anew without a pause, whatever the status. */
@@ -68,7 +102,7 @@ export interface WebSocketClientOptions {
   /** Pauses before it connects again: a random part of `minMs`, doubled with each failure up to `maxMs`. */
   reconnect?: ReconnectOptions | undefined;
   /**
-   * Bytes that may wait to be sent.
+   * Bytes that may wait to be sent, or to be confirmed.
    * @defaultValue 1,048,576
    */
   queueBytes?: number | undefined;
@@ -135,7 +169,7 @@ export interface WebSocketLike {
  * - `connecting`: on its way
  * - `open`: the server has greeted
  * - `waiting`: pauses before it connects again, or for the network
- * - `closed`: by {@link WebSocketClient.close}, or because the server said to stay away (`error`)
+ * - `closed`: by {@link CoreClient.close}, or because the server said to stay away (`error`)
  */
 export type ClientStatus = 'connecting' | 'open' | 'waiting' | 'closed';
 

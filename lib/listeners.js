@@ -17,6 +17,10 @@ function warnOfListener(thrown) {
 }
 
 const NONE = Object.freeze([]);
+/** In the place of a promise: a listener threw. */
+const THREW = Object.freeze({});
+/** Events of which the addon is told whether they have listeners. */
+const NAMES = Object.keys(Interest).filter((name) => name !== 'request');
 
 /**
  * Calls the listeners of a manager, each on its own: one that throws or rejects keeps neither the next one nor the
@@ -34,7 +38,9 @@ class Listeners {
   #refused = [];
   #pong = [];
   #drain = [];
-  /** Promises of the listeners of 'connection' that are being called. */
+  /** A handler answers requests. */
+  #answersRequests = false;
+  /** Promises of the listeners that are being called, if somebody waits for them. */
   #answers = NONE;
   #unheard = new UnheardGaps();
   /** One function per event for rejections, so that a message allocates none. */
@@ -48,7 +54,7 @@ class Listeners {
     this.#manager = manager;
     this.#consequences = consequences;
     this.#onInterest = onInterest;
-    for (const name of [...Object.keys(Interest), 'broker', 'missed']) {
+    for (const name of [...NAMES, 'broker', 'missed']) {
       this.#rejected[name] = (thrown) => this.failed(name, thrown);
     }
   }
@@ -56,13 +62,23 @@ class Listeners {
   /** Listeners of `name` came or went; of any event, if `name` is undefined. */
   refresh(name) {
     if (name === undefined) {
-      for (const each of Object.keys(Interest)) this.#reload(each);
-    } else if (Object.hasOwn(Interest, name)) {
+      for (const each of NAMES) this.#reload(each);
+    } else if (NAMES.includes(name)) {
       this.#reload(name);
     } else {
       return;
     }
-    let interest = 0;
+    this.#tell();
+  }
+
+  /** A handler of requests came or went. */
+  answerRequests(isOn) {
+    this.#answersRequests = isOn;
+    this.#tell();
+  }
+
+  #tell() {
+    let interest = this.#answersRequests ? Interest.request : 0;
     if (this.#connection.length > 0) interest |= Interest.connection;
     if (this.#message.length > 0) interest |= Interest.message;
     if (this.#disconnect.length > 0) interest |= Interest.disconnect;
@@ -93,16 +109,41 @@ class Listeners {
       this.#callFor(connection, 'connection', this.#connection, 1);
       return;
     }
-    this.#answers = [];
-    this.#callFor(connection, 'connection', this.#connection, 1);
-    const answers = this.#answers;
-    this.#answers = NONE;
+    const answers = this.#gather(() => this.#callFor(connection, 'connection', this.#connection, 1));
     if (answers.length === 0) settled();
     else Promise.allSettled(answers).then(settled);
   }
 
   message(connection, data, isBinary) {
     this.#callFor(connection, 'message', this.#message, 3, data, isBinary);
+  }
+
+  /** A message whose client waits for `settled`: called with whether all listeners have taken it. */
+  sent(connection, data, isBinary, info, settled) {
+    const list = this.#message;
+    const answers = this.#gather(() => this.#callFor(connection, 'message', list, 4, data, isBinary, info));
+    // The last one was taken off when the message was on its way.
+    if (list.length === 0 || answers.includes(THREW)) settled(false);
+    else if (answers.length === 0) settled(true);
+    else {
+      Promise.all(answers).then(
+        () => settled(true),
+        () => settled(false),
+      );
+    }
+  }
+
+  /** What the listeners that `call` calls return. */
+  #gather(call) {
+    const before = this.#answers;
+    const answers = [];
+    this.#answers = answers;
+    try {
+      call();
+    } finally {
+      this.#answers = before;
+    }
+    return answers;
   }
 
   disconnect(connection, code, reason, by) {
@@ -187,6 +228,7 @@ class Listeners {
           if (this.#answers !== NONE) this.#answers.push(answer);
         }
       } catch (thrown) {
+        if (this.#answers !== NONE) this.#answers.push(THREW);
         this.failed(name, thrown);
       }
     }

@@ -30,6 +30,7 @@ const { NativeManager } = require('./native');
 const { toJson, toPayload } = require('./payload');
 const { promised } = require('./promise');
 const { Pump } = require('./pump');
+const { Requests } = require('./requests');
 const { checkNameIsFree, registry } = require('./registry');
 const { checkPathIsFree, hookOf } = require('./server-hook');
 const { ServerWatch } = require('./server-watch');
@@ -51,6 +52,7 @@ class WebSocketManager extends EventEmitter {
   #handover;
   #handshakes;
   #listeners;
+  #requests;
   #pump;
   #hold = new Hold();
   #answers = new Answers(this.#hold);
@@ -91,6 +93,8 @@ class WebSocketManager extends EventEmitter {
     if (!native.hasRedis && options?.redis !== false) warnOfSingleServer();
     this.#pump.start(native);
     this.#listeners = new Listeners(this, MANAGER, (bits) => native.setInterest(bits));
+    const onError = (error) => this.#listeners.error(error);
+    this.#requests = new Requests(native, (isOn) => this.#listeners.answerRequests(isOn), onError);
     this.#directory = new Directory(native, (number) => this.#handshakes.beginningOf(number));
     this.#connections = new ConnectionManager(native, this.#directory);
     const close = () => this.close({ code: 1001 });
@@ -100,7 +104,7 @@ class WebSocketManager extends EventEmitter {
       native,
       this.#handover,
       native.authMode === 'authenticate' ? options.auth : undefined,
-      (error) => this.#listeners.error(error),
+      onError,
     );
 
     if (server !== null) this.#listen(server, watch, close);
@@ -161,6 +165,10 @@ class WebSocketManager extends EventEmitter {
       const native = this.#native;
       return isRoom ? native.historyOfRoom(name, after, limit) : native.historyOfUser(name, after, limit);
     });
+  }
+
+  onRequest(handler) {
+    return this.#requests.handle(handler);
   }
 
   publish(channel, message) {
@@ -257,6 +265,26 @@ class WebSocketManager extends EventEmitter {
     this.#listeners.connection(connection, settled);
   }
 
+  /** A message whose client wants to hear that it was taken. */
+  #sent(id, ticket, [data, messageId], isBinary) {
+    const native = this.#native;
+    const connection = this.#directory.ofEvent(id);
+    if (connection === undefined || isGone(connection)) {
+      native.dropped(ticket);
+      return;
+    }
+    this.#listeners.sent(connection, data, isBinary, { id: messageId }, (isTaken) => {
+      if (isTaken) native.taken(ticket);
+      else native.refuse(ticket, 'ERR_LISTENER', 'the application failed to take the message');
+    });
+  }
+
+  #request(id, ticket, [data, messageId], isBinary) {
+    const connection = this.#directory.ofEvent(id);
+    if (connection === undefined || isGone(connection)) this.#native.dropped(ticket);
+    else this.#requests.serve(connection, ticket, data, isBinary, messageId);
+  }
+
   /** The caller of `handleUpgrade` may put the connection into rooms at once. If there are listeners, they are called next. */
   #upgraded(id, connection) {
     this.#handshakes.upgraded(id, connection);
@@ -275,6 +303,14 @@ class WebSocketManager extends EventEmitter {
           this.#listeners.message(connection, payload, kind === Kind.BINARY);
         break;
       }
+      case Kind.SEND_TEXT:
+      case Kind.SEND_BINARY:
+        this.#sent(id, number, payload, kind === Kind.SEND_BINARY);
+        break;
+      case Kind.REQUEST_TEXT:
+      case Kind.REQUEST_BINARY:
+        this.#request(id, number, payload, kind === Kind.REQUEST_BINARY);
+        break;
       case Kind.OPEN:
         this.#open(id, this.#directory.adopt(id, payload));
         break;

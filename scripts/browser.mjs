@@ -14,6 +14,7 @@ const NAMES = [
   'ErrorCode',
   'getWebSocketManager',
   'RedisPubSub',
+  'RequestError',
   'shutdownOnSignals',
   'UpgradeRefusal',
   'WebSocketManager',
@@ -78,6 +79,13 @@ class WebSocketManager {
 class RedisPubSub {
   constructor() {
     throw wrongRuntime('RedisPubSub');
+  }
+}
+
+/** Needs Node: throws ERR_WRONG_RUNTIME. */
+class RequestError {
+  constructor() {
+    throw wrongRuntime('RequestError');
   }
 }
 

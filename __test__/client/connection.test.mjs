@@ -125,7 +125,7 @@ describe('close codes', TIMEOUT, () => {
         assert.equal(made.status, 'closed');
         return;
       }
-      assert.deepEqual((await server.next()).offered, ['actory.v1', 'bearer', 't2']);
+      assert.deepEqual((await server.next()).offered, ['actory.v1', 'session.s-1', 'bearer', 't2']);
     });
   }
 
@@ -212,7 +212,7 @@ describe('ending and coming back', TIMEOUT, () => {
     const [code] = await connection.closed;
     assert.equal(code, 1000);
     assert.deepEqual(events.drain(), [['status', 'closed']]);
-    assert.throws(() => made.send(1), { code: 'ERR_CLOSED' });
+    await assert.rejects(made.send(1), { code: 'ERR_CLOSED' });
     assert.deepEqual(server.connections.drain(), []);
   });
 

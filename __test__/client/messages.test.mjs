@@ -220,7 +220,7 @@ describe('resuming', TIMEOUT, () => {
     again.send({ type: 'hello', userId: '43', connectionId: 'd', now: 0, heartbeatMs: 0, topics: [] });
     assert.deepEqual(await next('left'), { room: 'tea' });
     made.send('first');
-    assert.deepEqual(await again.next(), { type: 'send', data: 'first' });
+    assert.deepEqual(await again.next(), { type: 'send', id: '1', data: 'first' });
   });
 
   test('cut at random bytes, it hands on every message once and in order', async () => {
@@ -280,43 +280,183 @@ describe('sending', TIMEOUT, () => {
     made.send({ a: 1 });
     made.send('two');
     const connection = (await server.next()).hello();
-    assert.deepEqual(await connection.next(), { type: 'send', data: { a: 1 } });
+    assert.deepEqual(await connection.next(), { type: 'send', id: '1', data: { a: 1 } });
     made.send(null);
-    assert.deepEqual(await connection.next(), { type: 'send', data: 'two' });
-    assert.deepEqual(await connection.next(), { type: 'send', data: null });
+    assert.deepEqual(await connection.next(), { type: 'send', id: '2', data: 'two' });
+    assert.deepEqual(await connection.next(), { type: 'send', id: '3', data: null });
   });
 
-  test('what does not fit into the queue throws, and what waits stays', async () => {
+  test('it resolves once the server has taken it, and rejects if that refuses', async () => {
+    const { connection, client: made } = await pair();
+    const sent = [made.send(1), made.send(2), made.send(Uint8Array.of(3))];
+    assert.equal((await connection.next()).id, '1');
+    assert.equal((await connection.next()).id, '2');
+    assert.deepEqual(await connection.next(), Buffer.from('\0\x18{"type":"send","id":"3"}\x03', 'latin1'));
+    connection.send({ type: 'ack', id: '2' });
+    assert.equal(await sent[1], undefined);
+    connection.send({ type: 'error', id: '1', code: 'ERR_NO', message: 'no' });
+    await assert.rejects(sent[0], { code: 'ERR_NO', message: 'no' });
+    connection.send({ type: 'ack', id: '3' });
+    await sent[2];
+  });
+
+  test('what has no answer when the connection breaks is sent again in the same session, in order', async () => {
+    const { server, connection, client: made } = await pair();
+    const sent = [1, 2, 3].map((number) => made.send(number));
+    for (let i = 0; i < 3; i += 1) await connection.next();
+    connection.send({ type: 'ack', id: '2' });
+    await sent[1];
+    connection.socket.terminate();
+    const again = await server.next();
+    assert.deepEqual(again.offered, ['actory.v1', 'session.s-1']);
+    again.hello();
+    assert.deepEqual(await again.next(), { type: 'send', id: '1', data: 1 });
+    assert.deepEqual(await again.next(), { type: 'send', id: '3', data: 3 });
+    again.send({ type: 'ack', id: '1' }).send({ type: 'ack', id: '3' });
+    await Promise.all(sent);
+  });
+
+  test('no more than 256 are on their way without an answer', async () => {
+    const { connection, client: made } = await pair();
+    const sent = Array.from({ length: 300 }, (_, number) => made.send(number));
+    for (let i = 0; i < 256; i += 1) assert.equal((await connection.next()).data, i);
+    connection.send({ type: 'ack', id: '7' });
+    assert.equal((await connection.next()).data, 256);
+    for (let id = 1; id <= 300; id += 1) connection.send({ type: 'ack', id: String(id) });
+    for (let i = 257; i < 300; i += 1) {
+      assert.equal((await connection.next()).data, i);
+      connection.send({ type: 'ack', id: String(i + 1) });
+    }
+    await Promise.all(sent);
+  });
+
+  test('what was meant to be said by another user is not sent', async () => {
+    const { server, connection, client: made, status } = await pair();
+    connection.socket.terminate();
+    await status('waiting');
+    const sent = made.send('secret');
+    const other = { type: 'hello', userId: '43', connectionId: 'd', now: 0, heartbeatMs: 0, topics: [] };
+    const again = await server.next();
+    again.send(other);
+    await assert.rejects(sent, { code: 'ERR_USER_CHANGED' });
+    again.socket.terminate();
+    await status('waiting');
+    made.send('of nobody');
+    const third = await server.next();
+    third.send({ ...other, userId: '44', anonymous: true });
+    assert.equal((await third.next()).data, 'of nobody');
+  });
+
+  test('what does not fit into the queue is rejected, and what waits stays', async () => {
     const server = await peer();
-    const { client: made } = client(server.url, { queueBytes: 60 });
+    const { client: made } = client(server.url, { queueBytes: 80 });
     made.send('first');
     made.send('é');
-    assert.throws(() => made.send('third'), { code: 'ERR_QUEUE_FULL' });
+    await assert.rejects(made.send('third'), { code: 'ERR_QUEUE_FULL' });
     const connection = (await server.next()).hello();
     assert.deepEqual((await connection.next()).data, 'first');
     assert.deepEqual((await connection.next()).data, 'é');
-    made.send('fourth');
-    assert.deepEqual((await connection.next()).data, 'fourth');
+    connection.send({ type: 'ack', id: '1' }).send({ type: 'ack', id: '2' });
+    connection.send({ type: 'message', data: 'done' });
+    await made.send('fourth').then(assert.fail, ({ code }) => assert.equal(code, 'ERR_QUEUE_FULL'));
+  });
+
+  test('one message of any size goes while the connection is open and nothing else waits', async () => {
+    const { connection, client: made } = await pair({ queueBytes: 80 });
+    const sent = made.send('x'.repeat(1_000));
+    await assert.rejects(made.send(1), { code: 'ERR_QUEUE_FULL' });
+    assert.equal((await connection.next()).id, '1');
+    connection.send({ type: 'ack', id: '1' });
+    await sent;
+    made.send(2);
+    assert.equal((await connection.next()).data, 2);
   });
 
   test('a peer that does not read fills the queue as well', async () => {
     const { connection, client: made } = await pair();
     connection.socket._socket.pause();
     const much = 'x'.repeat(200_000);
-    assert.throws(
-      () => {
-        for (let i = 0; i < 1_000; i += 1) made.send(much);
-      },
-      { code: 'ERR_QUEUE_FULL' },
-    );
+    const sent = Array.from({ length: 7 }, () => made.send(much));
+    await assert.rejects(sent[6], { code: 'ERR_QUEUE_FULL' });
   });
 
-  test('what JSON has no text for throws', async () => {
+  test('what JSON has no text for is rejected', async () => {
     const { client: made } = await pair();
     const circle = {};
     circle.circle = circle;
     for (const data of [undefined, () => {}, 1n, circle]) {
-      assert.throws(() => made.send(data), { code: 'ERR_NOT_SERIALIZABLE' });
+      await assert.rejects(made.send(data), { code: 'ERR_NOT_SERIALIZABLE' });
     }
+  });
+
+  test('a rejection that nobody waits for harms nothing', async () => {
+    const { client: made } = await pair();
+    made.send(1);
+    made.close();
+    made.send(2);
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+});
+
+describe('requests', TIMEOUT, () => {
+  test('each gets its own reply, in whatever order those come', async () => {
+    const { connection, client: made } = await pair();
+    const asked = [made.request({ a: 1 }), made.request(2), made.request(3)];
+    assert.deepEqual(await connection.next(), { type: 'request', id: '1', data: { a: 1 } });
+    await connection.next();
+    await connection.next();
+    connection.send({ type: 'reply', id: '2', data: null }).send({ type: 'reply', id: '1', data: [1] });
+    connection.send(Buffer.from('\0\x19{"type":"reply","id":"3"}\x07', 'latin1'));
+    assert.deepEqual(await Promise.all(asked), [[1], null, Uint8Array.of(7)]);
+  });
+
+  test('one that is refused rejects with the code', async () => {
+    const { connection, client: made } = await pair();
+    const asked = made.request(1);
+    await connection.next();
+    connection.send({ type: 'error', id: '1', code: 'SOLD_OUT', message: 'no more' });
+    await assert.rejects(asked, { code: 'SOLD_OUT', message: 'no more' });
+  });
+
+  test('one that was written is not made again, and one that was not is made by the next connection', async () => {
+    const { server, connection, client: made, status } = await pair();
+    const written = made.request(1);
+    await connection.next();
+    connection.socket.terminate();
+    await status('waiting');
+    await assert.rejects(written, { code: 'ERR_UNCERTAIN' });
+    const waiting = made.request(2);
+    const again = (await server.next()).hello();
+    assert.equal((await again.next()).data, 2);
+    again.send({ type: 'reply', id: '2', data: 'yes' });
+    assert.equal(await waiting, 'yes');
+  });
+
+  test('one without an answer in time, or that is given up, rejects, and a late reply is nothing', async () => {
+    const { connection, client: made, events } = await pair();
+    await assert.rejects(made.request(1, { timeoutMs: 1 }), { code: 'ERR_TIMEOUT' });
+    const giveUp = new AbortController();
+    const asked = made.request(2, { signal: giveUp.signal });
+    giveUp.abort(new Error('unmounted'));
+    await assert.rejects(asked, { message: 'unmounted' });
+    await assert.rejects(made.request(3, { signal: giveUp.signal }), { message: 'unmounted' });
+    connection.send({ type: 'reply', id: '1', data: 1 }).send({ type: 'reply', id: '2', data: 1 });
+    const last = made.request(4);
+    await connection.received.find(({ data }) => data === 4);
+    connection.send({ type: 'reply', id: '3', data: 'last' });
+    assert.equal(await last, 'last');
+    assert.deepEqual(events.drain(), []);
+  });
+
+  test('close() ends the wait for all, also for what may have been taken', async () => {
+    const { client: made } = await pair();
+    const written = [made.request(1), made.send(1)];
+    made.close();
+    for (const each of written) await assert.rejects(each, { code: 'ERR_UNCERTAIN' });
+    made.reconnect();
+    const waiting = made.send(1);
+    made.close();
+    await assert.rejects(waiting, { code: 'ERR_CLOSED' });
+    await assert.rejects(made.request(1), { code: 'ERR_CLOSED' });
   });
 });

@@ -1,64 +1,19 @@
 // The client with the server of this package: what is published while a page is away comes when it is back.
 import assert from 'node:assert/strict';
-import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import { root } from '../../scripts/run.mjs';
-import { client, keep } from './support/lab.mjs';
-import { Tunnel } from './support/tunnel.mjs';
+import { keep } from './support/lab.mjs';
+import { arrived, serve, serveApart, visit } from './support/server.mjs';
 
 const require = createRequire(import.meta.url);
 const { WebSocketManager } = require('../..');
 const { byQuery } = require('../support/identity');
 const { RedisServer } = require('../support/redis-server');
 const TIMEOUT = { timeout: 60_000 };
-
-/** A manager with its server: `port`. */
-async function serve(options) {
-  const server = createServer();
-  const manager = new WebSocketManager(server, { auth: byQuery, redis: false, history: true, ...options });
-  keep({ close: () => manager.close().then(() => server.close()) });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return { manager, port: server.address().port };
-}
-
-/** A process with a manager. */
-async function serveApart(redis) {
-  const child = fork(join(root, '__test__/client/programs/server.mjs'), [redis.url]);
-  keep({
-    close: async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    },
-  });
-  const [{ port }] = await once(child, 'message');
-  return { child, port };
-}
-
-/** A client behind a network: its messages by topic, and its other events. */
-async function visit(portOf, query, cutAfter) {
-  const tunnel = keep(await new Tunnel(portOf, cutAfter).listen());
-  const made = client(new URL(`/api/websocket?${query}`, tunnel.url));
-  const got = { user: [], 'room:tea': [] };
-  const missed = [];
-  made.client.on('message', ({ topic, data }) => got[topic]?.push(data));
-  made.client.on('missed', (event) => missed.push(event));
-  await made.status('open');
-  return { ...made, tunnel, got, missed };
-}
-
-/** Waits until the last of so many has come. */
-async function arrived(list, count) {
-  while (list.at(-1) !== count - 1) await setTimeout(5);
-}
-
 const numbers = (count) => Array.from({ length: count }, (_, number) => number);
 
 test('a page whose network breaks again and again gets each message once and in order', TIMEOUT, async () => {

@@ -1,6 +1,11 @@
 // Holds client/index.d.mts to how the client is used.
 
-import { type ClientMessage, type closeAdvice, WebSocketClient } from '@actory/websocket/client';
+import {
+  type ClientMessage,
+  type CoreClient,
+  type closeAdvice,
+  WebSocketClient,
+} from '@actory/websocket/client';
 import { WebSocket } from 'ws';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -49,6 +54,14 @@ client.on('open', () => {});
 client.send({ hello: 'world' });
 client.send(new Uint8Array(1));
 client.send(new ArrayBuffer(1));
+same<Promise<void>, ReturnType<typeof client.send>>();
+client.request<{ seat: number }>({ op: 'reserve' }, { timeoutMs: 5 }).then(({ seat }) => seat.toFixed());
+client.request(1, { signal: new AbortController().signal });
+// @ts-expect-error no such option
+client.request(1, { timeout: 5 });
+const core: CoreClient = client;
+// @ts-expect-error the core makes no requests
+core.request(1);
 same<typeof client.rooms, string[]>();
 same<typeof client.userId, string | undefined>();
 same<ReturnType<typeof closeAdvice>, 'reconnect' | 'refresh' | 'stop'>();

@@ -21,10 +21,12 @@ import {
   type HistoryPage,
   type HistoryTopic,
   type Identity,
+  type MessageInfo,
   type MessageListener,
   type Missed,
   type MissedReason,
   RedisPubSub,
+  RequestError,
   type Sendable,
   type Shutdown,
   type ShutdownOptions,
@@ -214,6 +216,26 @@ manager
     connection.send(data);
   })
   .on('message', async (_connection, data, isBinary) => (isBinary ? data.byteLength : data.trim()));
+manager.on('message', (_connection, data, isBinary, info?: MessageInfo) => {
+  if (isBinary) same<typeof data, Buffer>();
+  else same<typeof data, string>();
+  same<typeof info, MessageInfo | undefined>();
+});
+manager.off(
+  'message',
+  (connection: Connection<Session>, _data: string | Buffer, _: boolean, info?: MessageInfo) =>
+    connection.send(info?.id ?? ''),
+);
+const off = manager.onRequest(async (connection, data, { id }) => {
+  same<[typeof connection, typeof id], [Connection<Session>, string]>();
+  if (data.op !== 'x') throw new RequestError('UNKNOWN_OP', 'no such operation');
+  return { seat: 1 };
+});
+same<typeof off, () => void>();
+// @ts-expect-error a code is needed
+new RequestError();
+// @ts-expect-error a function
+manager.onRequest(1);
 const written = (connection: Connection<Session>, data: string | Buffer) => connection.send(data);
 const flagged = async (_connection: Connection<Session>, _data: string | Buffer, _isBinary: boolean) => {};
 const named: WebSocketManagerListener<'message', Session> = (connection, data) => connection.send(data);

@@ -15,7 +15,7 @@ use super::constants::kind::*;
 use super::history::{NativeHistoryPage, missed};
 use super::outcome::{NativeBrokerStatus, NativeConnectionCount, NativeDelivery};
 use crate::engine::Engine;
-use crate::events::{Event, RefusedUpgrade};
+use crate::events::{Asked, Event, RefusedUpgrade};
 use crate::outcome::Answer;
 use crate::worker::bridge::Signal;
 use crate::worker::handle::Handle;
@@ -112,6 +112,30 @@ impl BatchWriter<'_> {
         Ok(())
     }
 
+    /// The message, and its name.
+    fn put_asked(
+        &mut self,
+        id: u64,
+        ticket: u64,
+        is_request: bool,
+        payload: Vec<u8>,
+        is_text: bool,
+        message_id: String,
+    ) -> Result<()> {
+        let name = message_id.into_unknown(self.env)?;
+        match String::from_utf8(payload) {
+            Ok(text) if is_text => {
+                let kind = if is_request { REQUEST_TEXT } else { SEND_TEXT };
+                self.put(kind, id, ticket, vec![text.into_unknown(self.env)?, name])
+            }
+            other => {
+                let bytes = other.map_or_else(|error| error.into_bytes(), String::into_bytes);
+                let kind = if is_request { REQUEST_BINARY } else { SEND_BINARY };
+                self.put(kind, id, ticket, vec![Buffer::from(bytes).into_unknown(self.env)?, name])
+            }
+        }
+    }
+
     /// The code and, behind a space, the message.
     fn put_error(&mut self, kind: u16, number: u64, error: &Error) -> Result<()> {
         self.put(kind, 0, number, format!("{} {}", error.code(), error.message))
@@ -162,6 +186,7 @@ impl BatchWriter<'_> {
             Event::Open { .. }
             | Event::Text { .. }
             | Event::Binary { .. }
+            | Event::Asked { .. }
             | Event::Pong { .. }
             | Event::Drain { .. }
             | Event::Close { .. }
@@ -203,6 +228,12 @@ pub(super) fn write<'env>(
             }
             Event::Binary { handle, bytes } => {
                 out.put(BINARY, handle.id, 0, Buffer::from(bytes))?;
+                out.about(handle);
+            }
+            Event::Asked { handle, asked } => {
+                let Asked { is_request, is_text, payload, message_id, receipt } = *asked;
+                let ticket = engine.hold(receipt);
+                out.put_asked(handle.id, ticket, is_request, payload, is_text, message_id)?;
                 out.about(handle);
             }
             Event::Pong { handle, bytes } => {

@@ -23,6 +23,8 @@ use tokio::time::Instant;
 use crate::events::broker_status::State;
 use crate::outcome::{HistoryPage, Reply};
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
+use crate::worker::handle::Handle;
+use crate::worker::receipts::Receipt;
 
 use self::history::HistoryConfig;
 use self::page_request::PageRequest;
@@ -102,6 +104,12 @@ impl Confirmations {
     }
 }
 
+/// The idempotency key of a client's message. Another user's is another one, whatever its client calls it.
+fn receipt_key(sender: &Handle, receipt: &Receipt) -> String {
+    let user = if sender.session().is_some_and(|session| session.is_anonymous) { "" } else { &sender.user };
+    format!("client:{}:{user}{}", user.len(), receipt.message_id())
+}
+
 /// The options of a publish.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PublishOptions<'a> {
@@ -152,12 +160,18 @@ pub trait Fanout<Producer> {
         options: PublishOptions<'_>,
     ) -> Result<Reply, Error>;
 
-    /// The same for a message of a client, which is told of what goes wrong later.
+    /// The same for a message of a client, which is told of what goes wrong later. With a `receipt` it is told by that, and a message
+    /// that comes again is published once if its topic has a history.
     ///
     /// # Errors
     /// As above; and `ERR_BROKER_UNAVAILABLE` if only connections here got it.
-    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, producer: &Arc<Producer>)
-    -> Result<(), Error>;
+    fn relay(
+        &self,
+        to: RelayTarget<'_>,
+        message: Message<'_>,
+        producer: &Arc<Producer>,
+        receipt: Option<&Receipt>,
+    ) -> Result<(), Error>;
 
     /// Closes a user's connections on all servers. With `strict`, none unless all can be.
     ///

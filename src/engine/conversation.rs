@@ -10,9 +10,12 @@ use subprotocol::server_message::{self, Hello};
 use subprotocol::stream::Stream;
 
 use super::resume::Resumes;
+use super::sessions::Sessions;
+use crate::events::{Events, Interest};
 use crate::time_of_day::unix_ms;
 use crate::worker::handle::Handle;
 use crate::worker::heartbeat::Heartbeat;
+use crate::worker::receipts::{Begun, Kind, MAX_UNANSWERED, Receipt};
 use crate::worker::scheduler;
 
 /// Cost of a frame, as [`scheduler::charge`] counts.
@@ -20,36 +23,92 @@ const MESSAGE: u64 = 4;
 /// Cost of reading it, as a multiple of [`scheduler::bytes`].
 const PARSE: u64 = 4;
 
-/// Deals with a frame of the client. Answers what it has for the application.
-pub(super) fn on_message<'m>(
-    resumes: &Resumes,
-    handle: &Arc<Handle>,
-    frame: Message<'m>,
+/// All conversations of an engine.
+#[derive(Debug)]
+pub(super) struct Conversations {
+    pub(super) resumes: Arc<Resumes>,
+    sessions: Sessions,
+    events: Arc<Events>,
     outbox_limit: usize,
-) -> Option<Message<'m>> {
-    scheduler::charge(MESSAGE + PARSE * scheduler::bytes(frame.payload().len()));
-    let answer = match client_message::read(frame) {
-        Ok(ClientMessage::Send { data, .. }) => return Some(data),
-        Ok(ClientMessage::Ping) => server_message::pong(unix_ms()),
-        Ok(ClientMessage::Resume(topics)) => {
-            if resumes.begin(handle, topics) {
+}
+
+impl Conversations {
+    pub(super) fn new(resumes: Arc<Resumes>, events: Arc<Events>, outbox_limit: usize) -> Self {
+        Conversations { resumes, sessions: Sessions::new(outbox_limit), events, outbox_limit }
+    }
+
+    /// A connection has left.
+    pub(super) fn leave(&self, handle: &Handle) {
+        self.resumes.forget(handle);
+        self.sessions.leave(handle);
+    }
+
+    /// Deals with a frame of the client. Answers what it has for the listeners and the relay, with a receipt if the client wants to hear
+    /// of it.
+    pub(super) fn on_message<'m>(
+        &self,
+        handle: &Arc<Handle>,
+        frame: Message<'m>,
+    ) -> Option<(Message<'m>, Option<Receipt>)> {
+        scheduler::charge(MESSAGE + PARSE * scheduler::bytes(frame.payload().len()));
+        let answer = match client_message::read(frame) {
+            Ok(ClientMessage::Send { id: None, data }) => return Some((data, None)),
+            Ok(ClientMessage::Send { id: Some(id), data }) => {
+                return self.begin(handle, id, Kind::Ack).map(|receipt| (data, Some(receipt)));
+            }
+            Ok(ClientMessage::Request { id, data }) => {
+                if let Some(receipt) = self.begin(handle, id, Kind::Reply) {
+                    self.request(handle, data, receipt);
+                }
                 return None;
             }
-            let message = "more topics are being resumed than one message may name";
-            server_message::error(None, Code::InvalidMessage.as_str(), message)
-        }
-        Err(fault) => {
-            let (code, message) = match fault.kind {
-                FaultKind::Malformed(why) => (Code::InvalidMessage, why.to_owned()),
-                FaultKind::UnknownType(name) => {
-                    (Code::UnknownType, format!("no message of a client has the type {}", quote(&name)))
+            Ok(ClientMessage::Ping) => server_message::pong(unix_ms()),
+            Ok(ClientMessage::Resume(topics)) => {
+                if self.resumes.begin(handle, topics) {
+                    return None;
                 }
-            };
-            server_message::error(fault.id.as_deref(), code.as_str(), &message)
+                let message = "more topics are being resumed than one message may name";
+                server_message::error(None, Code::InvalidMessage.as_str(), message)
+            }
+            Err(fault) => {
+                let (code, message) = match fault.kind {
+                    FaultKind::Malformed(why) => (Code::InvalidMessage, why.to_owned()),
+                    FaultKind::UnknownType(name) => {
+                        (Code::UnknownType, format!("no message of a client has the type {}", quote(&name)))
+                    }
+                };
+                server_message::error(fault.id.as_deref(), code.as_str(), &message)
+            }
+        };
+        handle.push_text(&answer, self.outbox_limit);
+        None
+    }
+
+    /// Begins a message that the client wants to hear of. None: it came before, or can't be taken.
+    fn begin(&self, handle: &Arc<Handle>, id: Box<str>, kind: Kind) -> Option<Receipt> {
+        match self.sessions.receipts(handle)?.begin(handle, id, kind) {
+            Begun::New(receipt) => Some(receipt),
+            Begun::Known => None,
+            Begun::Full(id) => {
+                let code = Code::TooManyUnanswered.as_str();
+                let message = format!("{MAX_UNANSWERED} messages wait for an answer already");
+                let text = server_message::error(Some(&id), code, &message);
+                handle.push_text(&text, self.outbox_limit);
+                None
+            }
         }
-    };
-    handle.push_text(&answer, outbox_limit);
-    None
+    }
+
+    fn request(&self, handle: &Arc<Handle>, data: Message<'_>, receipt: Receipt) {
+        let counters = &handle.inbox().counters;
+        counters.messages_in.add(1);
+        counters.bytes_in.add(data.payload().len() as u64);
+        if !self.events.wants(Interest::REQUEST) {
+            let why = "the application answers no requests";
+            return receipt.refuse(Code::NoListener.as_str(), why);
+        }
+        self.events.push_asked(handle, data, true, receipt);
+    }
 }
 
 /// The frame of the first message to a client. `places`: of its user, and then of these rooms.
@@ -66,6 +125,8 @@ pub(super) fn hello(
     let hello = server_message::hello(&Hello {
         user_id: &handle.user,
         connection_id,
+        session: handle.session().map_or("", |session| &session.name),
+        is_anonymous: handle.session().is_some_and(|session| session.is_anonymous),
         now: unix_ms(),
         heartbeat_ms: heartbeat.interval.as_millis().try_into().unwrap_or(u64::MAX),
         topics: &topics,

@@ -10,6 +10,7 @@ mod membership;
 mod request;
 mod resume;
 mod router;
+mod sessions;
 mod shared;
 mod shutdown;
 pub mod stats;
@@ -41,8 +42,10 @@ use crate::worker::limiter::Limiter;
 use crate::worker::memory;
 use crate::worker::memory::Memory;
 use crate::worker::outgoing::{Outgoing, Stamps};
+use crate::worker::receipts::Receipt;
 use crate::worker::thread::WorkerThread;
 use config::{Config, Relay};
+use conversation::Conversations;
 use resume::Resumes;
 use shared::Shared;
 use stats::{SharedCounters, Stats};
@@ -50,6 +53,19 @@ use stats::{SharedCounters, Stats};
 pub use crate::worker::send_queue::Dropped;
 pub use crate::worker::socket::Taken;
 pub use upgrade::{Admission, Answer, Ticket, Upgrade, denial};
+
+/// The embedder's answer to a client's message.
+#[derive(Clone, Copy, Debug)]
+pub enum Answered<'a> {
+    /// It is taken.
+    Taken,
+    /// It is answered with data.
+    Reply(Message<'a>),
+    /// It is refused, with a code that may be the embedder's own.
+    Refused { code: &'a str, message: &'a str },
+    /// Its connection has ended before anybody took it.
+    Dropped,
+}
 
 /// A running engine. Dropping it ends everything at once; [`Engine::shutdown`] does it politely.
 #[derive(Debug)]
@@ -123,9 +139,12 @@ impl Engine {
                 Arc::new(broker)
             }
         };
+        let resumes = Resumes::new(broker.clone(), config.history.clone(), limits.outbox_bytes);
+        let conversations = Conversations::new(resumes, events.clone(), limits.outbox_bytes);
         let shared = Shared {
             node: node.clone(),
-            resumes: Resumes::new(broker.clone(), config.history.clone(), limits.outbox_bytes),
+            conversations,
+            asked: Mutex::default(),
             registry,
             events,
             broker,
@@ -248,6 +267,34 @@ impl Engine {
         Ok(handle.push(message.frames(handle.encoding()), limit) == Pushed::Queued)
     }
 
+    /// The embedder has a message that is to be answered. Answers the ticket for that.
+    pub fn hold(&self, receipt: Receipt) -> u64 {
+        let ticket = self.shared().next_id();
+        self.shared().asked.lock().insert(ticket, receipt);
+        ticket
+    }
+
+    /// The embedder has dealt with the message of this ticket: taken it, answered it with data, or neither. Once; later it is nothing.
+    ///
+    /// # Errors
+    /// `ERR_TOO_LARGE` for data that no send queue could take: the client gets an error.
+    pub fn answer(&self, ticket: u64, answer: Answered<'_>) -> Result<(), Error> {
+        let Some(receipt) = self.shared().asked.lock().remove(&ticket) else { return Ok(()) };
+        match answer {
+            Answered::Taken => receipt.take(),
+            Answered::Refused { code, message } => receipt.refuse(code, message),
+            Answered::Reply(message) => {
+                if let Err(error) = self.check_size(message) {
+                    receipt.refuse(error.code(), &error.message);
+                    return Err(error);
+                }
+                receipt.reply(message);
+            }
+            Answered::Dropped => drop(receipt),
+        }
+        Ok(())
+    }
+
     fn check_open(&self) -> Result<(), Error> {
         if self.is_over() { Err(closed()) } else { Ok(()) }
     }
@@ -294,7 +341,7 @@ impl Engine {
     pub fn greeted(&self, id: ConnectionId) {
         if let Some(handle) = self.get(id) {
             handle.mark_greeted();
-            self.shared().resumes.call(&handle);
+            self.shared().conversations.resumes.call(&handle);
         }
     }
 

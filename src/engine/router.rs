@@ -9,9 +9,11 @@ use protocol::frame::Message;
 use super::config::Relay;
 use super::json::{self, JsonFault};
 use super::shared::Shared;
+use crate::events::Interest;
 use crate::registry::recipients::RelayTarget;
 use crate::worker::handle::Handle;
 use crate::worker::memory::Count;
+use crate::worker::receipts::Receipt;
 use crate::worker::refusal::{Refused, RelayRefusal};
 use crate::worker::relaying::Relaying;
 use crate::worker::scheduler::{self, Budget};
@@ -39,21 +41,25 @@ pub(super) fn relay_on(
         return false;
     }
     let rooms = &relaying.rooms[relaying.done..];
-    relaying.done +=
-        relay_to(rooms, shared, handle, Message::Text(&relaying.text), budget, &mut relaying.outcome);
+    let receipt = relaying.receipt.as_ref();
+    let text = Message::Text(&relaying.text);
+    relaying.done += relay_to(rooms, shared, handle, text, receipt, budget, &mut relaying.outcome);
     relaying.count.move_on();
     let is_done = relaying.done == relaying.rooms.len();
     if is_done {
-        conclude(shared, handle, std::mem::replace(&mut relaying.outcome, Ok(())));
+        let outcome = std::mem::replace(&mut relaying.outcome, Ok(()));
+        conclude(shared, handle, outcome, relaying.receipt.take());
     }
     is_done
 }
 
-/// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text.
+/// Routes one message. Listeners get every message as it came; the relay passes on what is JSON text. With a `receipt` the client
+/// hears of it.
 pub(super) fn on_message(
     shared: &Shared,
     handle: &Arc<Handle>,
     message: Message<'_>,
+    receipt: Option<Receipt>,
     may_reflect: bool,
     rest: &mut Option<Box<Relaying>>,
     budget: &Budget,
@@ -64,9 +70,25 @@ pub(super) fn on_message(
     scheduler::charge(MESSAGE + passes * scheduler::bytes(message.payload().len()));
     counters.messages_in.add(1);
     counters.bytes_in.add(message.payload().len() as u64);
-    shared.events.push_message(handle, message);
+    match &receipt {
+        None => shared.events.push_message(handle, message),
+        Some(receipt) if shared.events.wants(Interest::MESSAGE) => {
+            shared.events.push_asked(handle, message, false, receipt.another());
+        }
+        Some(_) => {}
+    }
     let relayed = match shared.config.relay {
-        Relay::Off => return Routed::Done,
+        Relay::Off => {
+            match receipt {
+                Some(receipt) if !shared.events.wants(Interest::MESSAGE) => {
+                    let why = "the application neither listens for messages nor relays them";
+                    receipt.refuse(Code::NoListener.as_str(), why);
+                }
+                Some(receipt) => receipt.take(),
+                None => {}
+            }
+            return Routed::Done;
+        }
         Relay::User => match check(shared, message) {
             Ok(_)
                 if may_reflect
@@ -77,18 +99,21 @@ pub(super) fn on_message(
                 counters.messages_relayed.add(1);
                 return Routed::Reflect;
             }
-            Ok(_) => shared.broker.relay(RelayTarget::OwnUser, message, handle).map_err(Refused::from),
+            Ok(_) => {
+                let relayed = shared.broker.relay(RelayTarget::OwnUser, message, handle, receipt.as_ref());
+                relayed.map_err(Refused::from)
+            }
             Err(refusal) => Err(refusal.into()),
         },
         Relay::Rooms => match check(shared, message).and_then(|text| Ok((text, rooms_of(handle)?))) {
             Ok((text, rooms)) => {
                 let mut outcome = Ok(());
-                let done = relay_to(&rooms, shared, handle, message, budget, &mut outcome);
+                let done = relay_to(&rooms, shared, handle, message, receipt.as_ref(), budget, &mut outcome);
                 if done < rooms.len() {
                     let mut count = Count::new(&shared.memory);
                     count.grow(text.len());
                     let text = text.into();
-                    *rest = Some(Box::new(Relaying { text, count, rooms, done, outcome }));
+                    *rest = Some(Box::new(Relaying { text, count, rooms, done, outcome, receipt }));
                     return Routed::Done;
                 }
                 outcome
@@ -96,17 +121,25 @@ pub(super) fn on_message(
             Err(refusal) => Err(refusal.into()),
         },
     };
-    conclude(shared, handle, relayed);
+    conclude(shared, handle, relayed, receipt);
     Routed::Done
 }
 
-fn conclude(shared: &Shared, handle: &Arc<Handle>, relayed: Result<(), Refused>) {
+fn conclude(shared: &Shared, handle: &Arc<Handle>, relayed: Result<(), Refused>, receipt: Option<Receipt>) {
     let counters = &handle.inbox().counters;
     match relayed {
-        Ok(()) => counters.messages_relayed.add(1),
+        Ok(()) => {
+            counters.messages_relayed.add(1);
+            if let Some(receipt) = receipt {
+                receipt.take();
+            }
+        }
         Err(refused) => {
             counters.messages_not_relayed.add(1);
-            refused.tell(handle, shared.config.limits.outbox_bytes);
+            match receipt {
+                Some(receipt) => refused.refuse(receipt),
+                None => refused.tell(handle, shared.config.limits.outbox_bytes),
+            }
         }
     }
 }
@@ -118,6 +151,7 @@ fn relay_to(
     shared: &Shared,
     handle: &Arc<Handle>,
     message: Message<'_>,
+    receipt: Option<&Receipt>,
     budget: &Budget,
     outcome: &mut Result<(), Refused>,
 ) -> usize {
@@ -126,7 +160,7 @@ fn relay_to(
         if done > 0 && (budget.is_spent() || is_room_used_up()) {
             return done;
         }
-        let relayed = shared.broker.relay(RelayTarget::Room(room), message, handle);
+        let relayed = shared.broker.relay(RelayTarget::Room(room), message, handle, receipt);
         if let (Ok(()), Err(error)) = (&outcome, relayed) {
             *outcome = Err(error.into());
         }
@@ -183,7 +217,7 @@ mod tests {
             // A relay to this room waits until here all members were visited, and ada is the only one.
             shared.registry.room("held").unwrap().for_each(|_| {
                 scope.spawn(|| {
-                    on_message(shared, &ada, Message::Text("1"), false, &mut None, &Budget::begin())
+                    on_message(shared, &ada, Message::Text("1"), None, false, &mut None, &Budget::begin())
                 });
                 let deadline = Instant::now() + Duration::from_secs(30);
                 while bob.buffered() == 0 && Instant::now() < deadline {

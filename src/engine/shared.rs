@@ -12,10 +12,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
 use super::config::Config;
-use super::resume::Resumes;
+use super::conversation::Conversations;
+use super::router;
 use super::stats::SharedCounters;
 use super::upgrade::Answer;
-use super::{conversation, router};
 use crate::broker::Broker;
 use crate::events::{Event, Events, Interest};
 use crate::registry::Registry;
@@ -24,6 +24,7 @@ use crate::worker::handle::Handle;
 use crate::worker::limiter::Limiter;
 use crate::worker::memory::Memory;
 use crate::worker::outgoing::Encoding;
+use crate::worker::receipts::Receipt;
 use crate::worker::relaying::Relaying;
 use crate::worker::scheduler::Budget;
 use crate::worker::send_queue::Dropped;
@@ -33,7 +34,9 @@ use crate::worker::send_queue::Dropped;
 pub(crate) struct Shared {
     /// Random name of the engine, the first part of its connections' public ids.
     pub(super) node: String,
-    pub(super) resumes: Arc<Resumes>,
+    pub(super) conversations: Conversations,
+    /// Messages of clients that the embedder has, by the ticket under which it answers.
+    pub(super) asked: Mutex<HashMap<u64, Receipt>>,
     pub(crate) config: Config,
     pub(crate) registry: Arc<Registry>,
     pub(super) events: Arc<Events>,
@@ -82,14 +85,11 @@ impl Application for Shared {
         budget: &Budget,
     ) -> Routed {
         match handle.encoding() {
-            Encoding::Enveloped => {
-                let limit = self.config.limits.outbox_bytes;
-                match conversation::on_message(&self.resumes, handle, message, limit) {
-                    Some(data) => router::on_message(self, handle, data, false, rest, budget),
-                    None => Routed::Done,
-                }
-            }
-            _ => router::on_message(self, handle, message, may_reflect, rest, budget),
+            Encoding::Enveloped => match self.conversations.on_message(handle, message) {
+                Some((data, receipt)) => router::on_message(self, handle, data, receipt, false, rest, budget),
+                None => Routed::Done,
+            },
+            _ => router::on_message(self, handle, message, None, may_reflect, rest, budget),
         }
     }
 
@@ -120,7 +120,7 @@ impl Application for Shared {
     fn on_leave(self: Arc<Self>, handle: &Arc<Handle>) {
         self.withdraw(handle);
         if handle.encoding() == Encoding::Enveloped {
-            self.resumes.forget(handle);
+            self.conversations.leave(handle);
         }
         if let Some(intake) = handle.inbox().intake() {
             intake.leave(handle);

@@ -19,6 +19,7 @@ use crate::events::{Event, Interest};
 use crate::random_name::random_name;
 use crate::time_of_day::unix_ms;
 use crate::worker::bridge::{Bridge, Carrier};
+use crate::worker::client_session::ClientSession;
 use crate::worker::connection::Connection;
 use crate::worker::handle::{Handle, Peer};
 use crate::worker::inbox::Inbox;
@@ -60,11 +61,13 @@ pub struct Admission {
     pub protocol: Option<Box<str>>,
     /// Further headers.
     pub headers: HeaderLines,
+    /// Its name was made up for this connection.
+    pub is_anonymous: bool,
 }
 
 impl From<Identity> for Admission {
     fn from(identity: Identity) -> Self {
-        Admission { identity, protocol: None, headers: HeaderLines::default() }
+        Admission { identity, protocol: None, headers: HeaderLines::default(), is_anonymous: false }
     }
 }
 
@@ -212,7 +215,7 @@ impl Attempt {
     async fn identify(&self, who: Who) -> Result<Admission, Refusal> {
         match who {
             Who::Known(admission) => Ok(*admission),
-            Who::Anyone => Ok(anonymous().into()),
+            Who::Anyone => Ok(anonymous()),
             Who::Bearer(token) => self.verify(token).await.map(Into::into),
             Who::Asked(answer) => match answer.await {
                 Ok(answer) => answer,
@@ -237,8 +240,8 @@ impl Attempt {
     async fn open(self, socket: Taken, admission: Admission, deadline: Instant) {
         // Given back last.
         let permit = self.permit;
-        let Admission { identity, protocol, headers } = admission;
-        let Visitor { shared, ticket: id, report, remote, accept, request, .. } = self.visitor;
+        let Admission { identity, protocol, headers, is_anonymous } = admission;
+        let Visitor { shared, ticket: id, report, remote, accept, request, session, .. } = self.visitor;
         let protocol = protocol.or_else(|| accept.as_ref().and_then(Accept::answer).map(Into::into));
         let mut response =
             accept.map_or_else(Vec::new, |accept| http::response_101(&accept, protocol.as_deref(), &headers));
@@ -246,7 +249,12 @@ impl Attempt {
         // The ticket's number stays with the connection, so that the embedder can tell at any time which upgrade it
         // came from.
         let peer = Peer::new(protocol, remote, request.as_deref(), identity.data);
-        let handle = Arc::new(Handle::new(id, identity.user_id, peer, self.inbox));
+        let mut handle = Handle::new(id, identity.user_id, peer, self.inbox);
+        if handle.encoding() == Encoding::Enveloped {
+            let name = session.unwrap_or_else(|| random_name().into());
+            handle = handle.in_session(ClientSession::new(&name, is_anonymous));
+        }
+        let handle = Arc::new(handle);
         let report = report.then_some(id);
         let registration = Registration::begin(shared.clone(), handle.clone(), identity.expires_at);
         let socket = match socket.register(registration.token) {
@@ -323,8 +331,10 @@ pub fn denial(code: Code) -> Refusal {
     Refusal::new(code, told)
 }
 
-fn anonymous() -> Identity {
-    Identity { user_id: random_name().into(), rooms: Vec::new(), data: None, expires_at: None }
+fn anonymous() -> Admission {
+    let identity =
+        Identity { user_id: random_name().into(), rooms: Vec::new(), data: None, expires_at: None };
+    Admission { is_anonymous: true, ..identity.into() }
 }
 
 #[cfg(all(test, unix))]

@@ -25,6 +25,7 @@ use crate::outcome::Answer;
 use crate::registry::recipients::TopicName;
 use crate::worker::bridge::{BridgeId, Carrier, Signal};
 use crate::worker::handle::{ConnectionId, Handle};
+use crate::worker::receipts::Receipt;
 use crate::worker::send_queue::Dropped;
 
 /// Refusals that wait for the embedder at most, each of a few hundred bytes or of what the limits of a request are.
@@ -49,6 +50,8 @@ impl Interest {
     pub const PONG: Interest = Interest(32);
     /// Connections for which nothing waits any more.
     pub const DRAIN: Interest = Interest(64);
+    /// Requests of clients that speak the subprotocol.
+    pub const REQUEST: Interest = Interest(128);
     /// Each of them, by the name of JavaScript's event.
     pub const NAMED: &[(&str, Interest)] = &[
         ("connection", Self::CONNECTION),
@@ -58,9 +61,10 @@ impl Interest {
         ("refused", Self::REFUSED),
         ("pong", Self::PONG),
         ("drain", Self::DRAIN),
+        ("request", Self::REQUEST),
     ];
     /// Everything.
-    pub const ALL: Interest = Interest(127);
+    pub const ALL: Interest = Interest(255);
 }
 
 /// Something that happened.
@@ -72,6 +76,8 @@ pub enum Event {
     Text { handle: Arc<Handle>, text: String },
     /// A binary message.
     Binary { handle: Arc<Handle>, bytes: Vec<u8> },
+    /// A message whose client wants to hear of it, or a request.
+    Asked { handle: Arc<Handle>, asked: Box<Asked> },
     /// A pong.
     Pong { handle: Arc<Handle>, bytes: Vec<u8> },
     /// Something waited for a connection's client, and all of it is written.
@@ -104,6 +110,21 @@ pub enum Event {
     Closed,
 }
 
+/// A message that is to be answered.
+#[derive(Debug)]
+pub struct Asked {
+    /// True if a request: the answer has data.
+    pub is_request: bool,
+    /// True if it came as text.
+    pub is_text: bool,
+    /// The message.
+    pub payload: Vec<u8>,
+    /// Its name, which is the same each time that it is sent.
+    pub message_id: String,
+    /// To be held by [`Engine::hold`](crate::engine::Engine::hold).
+    pub receipt: Receipt,
+}
+
 /// An upgrade that was refused, and why. For whoever looks for what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedUpgrade {
@@ -126,6 +147,7 @@ impl Event {
             Event::Open { handle, .. }
             | Event::Text { handle, .. }
             | Event::Binary { handle, .. }
+            | Event::Asked { handle, .. }
             | Event::Pong { handle, .. }
             | Event::Drain { handle }
             | Event::Close { handle, .. }
@@ -269,6 +291,25 @@ impl Events {
         };
         handle.mark_seen();
         self.push(event);
+    }
+
+    /// Queues a message that is to be answered, whatever the interest. Copies the payload.
+    pub(super) fn push_asked(
+        &self,
+        handle: &Arc<Handle>,
+        message: Message<'_>,
+        is_request: bool,
+        receipt: Receipt,
+    ) {
+        handle.mark_seen();
+        let asked = Asked {
+            is_request,
+            is_text: matches!(message, Message::Text(_)),
+            payload: message.payload().into(),
+            message_id: receipt.message_id(),
+            receipt,
+        };
+        self.push(Event::Asked { handle: handle.clone(), asked: Box::new(asked) });
     }
 
     /// Queues a pong, if someone listens. It counts as a message, for a client may send any number.

@@ -1,6 +1,6 @@
 //! Clients that speak `actory.v1`: envelopes, resumption, and news of their topics.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use history::log::Bounds;
 use history::pattern::Pattern;
@@ -8,11 +8,13 @@ use protocol::frame::Message;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::harness::{GLANCE, Request, Server, config, eventually};
+use super::harness::{GLANCE, PATIENCE, Request, Server, config, eventually};
 use super::redis_rig::{RedisServer, Tap, with_redis};
 use crate::broker::PublishOptions;
 use crate::broker::history::HistoryConfig;
+use crate::engine::Answered;
 use crate::engine::config::{Config, Relay};
+use crate::events::{Event, Interest};
 use crate::registry::recipients::Channel;
 
 const SIZE: u32 = 20;
@@ -396,4 +398,96 @@ fn a_page_waits_for_a_client_that_is_behind_and_does_not_find_it_slow() {
     assert_eq!(next(&mut ada)["data"].as_str().map(str::len), Some(100 << 10));
     expect_resumed(&mut ada, "user", None);
     ada.expect_alive();
+}
+
+/// The next message that is to be answered, and the ticket under which it is.
+fn asked(server: &Server) -> (bool, String, String, u64) {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        let batch = server.engine.drain(16);
+        server.engine.flush();
+        for event in batch {
+            if let Event::Asked { asked, .. } = event {
+                let text = String::from_utf8_lossy(&asked.payload).into_owned();
+                return (asked.is_request, text, asked.message_id, server.engine.hold(asked.receipt));
+            }
+        }
+        std::thread::yield_now();
+    }
+    panic!("nothing is to be answered");
+}
+
+#[test]
+fn a_message_with_an_id_is_answered_when_the_embedder_has_taken_it_and_the_relay_too() {
+    let redis = RedisServer::start();
+    let server = Server::start_up(Config { relay: Relay::User, ..kept(with_redis(&redis.url()), SIZE) });
+    server.engine.set_interest(Interest::ALL);
+    let (mut ada, hello) = greeted(&server, "ada", &[]);
+    let session = hello["session"].as_str().unwrap();
+    ada.text(r#"{"type":"send","id":"a","data":[1]}"#);
+    let (is_request, text, name, ticket) = asked(&server);
+    assert_eq!((is_request, &*text, name), (false, "[1]", format!("{session}.a")));
+    assert_eq!(next(&mut ada)["data"], json!([1]), "it is relayed");
+    ada.expect_silence(GLANCE);
+    server.engine.answer(ticket, Answered::Taken).unwrap();
+    assert_eq!(next(&mut ada), json!({ "type": "ack", "id": "a" }));
+    ada.text(r#"{"type":"request","id":"b","data":2}"#);
+    let (is_request, text, _, ticket) = asked(&server);
+    assert_eq!((is_request, &*text), (true, "2"));
+    server.engine.answer(ticket, Answered::Reply(Message::Text("3"))).unwrap();
+    assert_eq!(next(&mut ada), json!({ "type": "reply", "id": "b", "data": 3 }));
+}
+
+#[test]
+fn a_session_goes_on_with_the_connection_that_offers_its_name_and_for_nobody_else() {
+    let server = Server::start(Config { relay: Relay::Off, ..config() });
+    server.engine.set_interest(Interest::ALL);
+    let offering = |user: &str, session: &Value| {
+        let protocols = format!("Sec-WebSocket-Protocol: actory.v1, session.{}", session.as_str().unwrap());
+        let mut client = server.open(Request::of(user, &[]).with(&protocols));
+        let hello = next(&mut client);
+        assert_eq!(&hello["session"], session);
+        client
+    };
+    let (mut ada, hello) = greeted(&server, "ada", &[]);
+    let session = &hello["session"];
+    let send = r#"{"type":"send","id":"a","data":1}"#;
+    let ack = json!({ "type": "ack", "id": "a" });
+    ada.text(send);
+    let (_, _, name, ticket) = asked(&server);
+    // Another connection of the session is told, also if the first is still there.
+    let mut back = offering("ada", session);
+    back.text(send);
+    back.text(r#"{"type":"ping"}"#);
+    assert_eq!(next(&mut back)["type"], json!("pong"));
+    server.engine.answer(ticket, Answered::Taken).unwrap();
+    assert_eq!(next(&mut back), ack);
+    drop((ada, back));
+    let mut late = offering("ada", session);
+    late.text(send);
+    assert_eq!(next(&mut late), ack);
+    let mut bob = offering("bob", session);
+    bob.text(send);
+    let (_, _, same_name, ticket) = asked(&server);
+    assert_eq!(same_name, name);
+    server.engine.answer(ticket, Answered::Refused { code: "MINE", message: "no" }).unwrap();
+    let refusal = json!({ "type": "error", "code": "MINE", "message": "no", "id": "a" });
+    assert_eq!(next(&mut bob), refusal);
+    late.text(send);
+    assert_eq!(next(&mut late), ack);
+}
+
+#[test]
+fn a_message_that_nobody_takes_is_refused() {
+    let server = Server::start(Config { relay: Relay::Off, ..config() });
+    let (mut ada, _) = open(&server, "ada", &[]);
+    server.engine.set_interest(Interest(0));
+    for kind in ["send", "request"] {
+        ada.text(&format!(r#"{{"type":"{kind}","id":"é","data":1}}"#));
+        let told = next(&mut ada);
+        assert_eq!((&told["code"], &told["id"]), (&json!("ERR_NO_LISTENER"), &json!("é")), "{told}");
+    }
+    // One without an id wants no answer.
+    ada.text(r#"{"type":"send","data":1}"#);
+    ada.expect_silence(GLANCE);
 }

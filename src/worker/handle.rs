@@ -10,13 +10,16 @@ use std::task::Wake;
 use parking_lot::Mutex;
 use protocol::endpoint::{CloseRequest, Commands};
 use protocol::frame::{self, Opcode};
+use subprotocol::server_message::Body;
 
 use super::Worker;
 use super::account::Account;
+use super::client_session::ClientSession;
 use super::group::Group;
 use super::inbox::Inbox;
 use super::intake::Window;
 use super::outgoing::{Encoding, Frames};
+use super::receipts::Correspondent;
 use super::rooms::Rooms;
 use super::scheduler::{Scheduler, bytes, charge};
 use super::token::Token;
@@ -81,8 +84,17 @@ pub struct Handle {
     pub user: Arc<str>,
     /// See [`Peer`].
     pub peer: Peer,
+    session: Option<Box<ClientSession>>,
     closing: Mutex<Option<Box<CloseRequest>>>,
     rooms: Mutex<Rooms>,
+}
+
+impl Correspondent for Handle {
+    fn tell(self: Arc<Self>, body: &Body, outbox_limit: usize) {
+        let message = body.as_message();
+        charge(TEXT + bytes(message.payload().len()));
+        self.push(&Frames::one(message), outbox_limit);
+    }
 }
 
 impl Handle {
@@ -97,6 +109,7 @@ impl Handle {
             id,
             user,
             peer,
+            session: None,
             inbox,
             flags: AtomicU32::new(OPEN),
             writer: Writer::new(),
@@ -142,6 +155,16 @@ impl Handle {
     pub(crate) fn push_text(self: &Arc<Self>, text: &str, limit: usize) {
         charge(TEXT + bytes(text.len()));
         self.push(&Frames::text(text), limit);
+    }
+
+    /// The same with a session.
+    pub(crate) fn in_session(self, session: ClientSession) -> Self {
+        Handle { session: Some(Box::new(session)), ..self }
+    }
+
+    /// The session of its client, if that speaks the subprotocol.
+    pub(crate) fn session(&self) -> Option<&ClientSession> {
+        self.session.as_deref()
     }
 
     /// The encoding of the messages that it gets.

@@ -10,6 +10,7 @@
 pub(crate) mod account;
 pub(crate) mod application;
 pub(crate) mod bridge;
+pub(crate) mod client_session;
 pub(crate) mod connection;
 pub(crate) mod connections;
 pub(crate) mod counters;
@@ -28,6 +29,7 @@ pub(crate) mod outgoing;
 pub(crate) mod poller;
 pub(crate) mod progress;
 pub(crate) mod quota;
+pub(crate) mod receipts;
 pub(crate) mod refusal;
 pub(crate) mod registration;
 pub(crate) mod relaying;

@@ -114,6 +114,15 @@ impl Frames<'static> {
     }
 }
 
+impl Frames<'static> {
+    /// A message of its own for one recipient, as it is.
+    pub(crate) fn one(message: Message<'_>) -> Self {
+        let mut frame = Vec::new();
+        append(&mut frame, message);
+        Frames::of(frame, 1)
+    }
+}
+
 impl<'a> Frames<'a> {
     /// A text as it is, whatever its recipients speak.
     pub(crate) fn text(text: &'a str) -> Self {

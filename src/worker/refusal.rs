@@ -7,6 +7,7 @@ use subprotocol::server_message;
 
 use super::handle::Handle;
 use super::outgoing::Encoding;
+use super::receipts::Receipt;
 
 /// A refusal whose text never changes: it is made once, so that a flood of them costs a copy each.
 #[derive(Debug)]
@@ -48,6 +49,14 @@ impl From<Error> for Refused {
 }
 
 impl Refused {
+    /// Tells the sender by the receipt of the message.
+    pub(crate) fn refuse(&self, receipt: Receipt) {
+        match self {
+            Refused::Fixed(refusal) => receipt.refuse(refusal.code.as_str(), refusal.message),
+            Refused::Error(error) => receipt.refuse(error.code(), &error.message),
+        }
+    }
+
     /// Tells the sender, in a frame of its own. The connection stays open.
     pub(crate) fn tell(&self, sender: &Arc<Handle>, outbox_limit: usize) {
         let (code, message) = match self {

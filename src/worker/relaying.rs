@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::Count;
+use super::receipts::Receipt;
 use super::refusal::Refused;
 
 /// See the module.
@@ -14,6 +15,7 @@ pub(crate) struct Relaying {
     /// Rooms that have had it.
     pub done: usize,
     pub outcome: Result<(), Refused>,
+    pub receipt: Option<Receipt>,
 }
 
 impl Relaying {

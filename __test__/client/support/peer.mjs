@@ -3,7 +3,15 @@ import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { Inbox } from './inbox.mjs';
 
-const HELLO = { type: 'hello', userId: '42', connectionId: 'c', now: 0, heartbeatMs: 0, topics: [] };
+const HELLO = {
+  type: 'hello',
+  userId: '42',
+  connectionId: 'c',
+  session: 's-1',
+  now: 0,
+  heartbeatMs: 0,
+  topics: [],
+};
 
 /** A server's end of a connection, which says what the test has it say. */
 export class PeerConnection {

@@ -70,6 +70,7 @@ catalogue! {
     NotSerializable, "ERR_NOT_SERIALIZABLE", Type, 0, "JSON.stringify threw or gave nothing for the data.";
     Closed, "ERR_CLOSED", Error, 0, "The manager was closed, or is closing.";
     NameTaken, "ERR_NAME_TAKEN", Error, 0, "Another manager of this process has the name already.";
+    HandlerTaken, "ERR_HANDLER_TAKEN", Error, 0, "onRequest was called while another handler answers requests.";
     NoManager, "ERR_NO_MANAGER", Error, 0, "No manager of this name was constructed in this process.";
     // Servers and how they reach each other.
     BrokerUnavailable, "ERR_BROKER_UNAVAILABLE", Error, 0, "Redis is away; other servers were not reached.";
@@ -117,6 +118,9 @@ catalogue! {
     // Error frames to clients (and ERR_TOO_LARGE above).
     InvalidJson, "ERR_INVALID_JSON", Error, 0, "A text message under a relay is not JSON, or nested deeper than 128 levels; it was not relayed.";
     BinaryNotRelayed, "ERR_BINARY_NOT_RELAYED", Error, 0, "A binary message came under a relay; only text is relayed.";
+    NoListener, "ERR_NO_LISTENER", Error, 0, "A client that speaks `actory.v1` wants to hear that its message was taken, and nobody takes it: there is neither a listener of `message` nor a relay, or no `onRequest` for a request.";
+    RequestFailed, "ERR_REQUEST_FAILED", Error, 0, "The handler of `onRequest` threw or rejected with something other than a RequestError.";
+    TooManyUnanswered, "ERR_TOO_MANY_UNANSWERED", Error, 0, "256 messages and requests of a client that speaks `actory.v1` wait for an answer; this one was not taken.";
     InvalidMessage, "ERR_INVALID_MESSAGE", Error, 0, "A frame of a client that speaks `actory.v1` is no message of it, or asks for too much at once.";
     UnknownType, "ERR_UNKNOWN_TYPE", Error, 0, "A message of a client that speaks `actory.v1` has a type that this server does not know.";
     NotInRoom, "ERR_NOT_IN_ROOM", Error, 0, "relay is 'rooms' and the connection is in none; the message was not relayed.";

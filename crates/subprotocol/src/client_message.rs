@@ -23,8 +23,10 @@ pub const MAX_TOPICS: usize = 1000;
 pub enum ClientMessage<'a> {
     /// It asks for what it has missed.
     Resume(Vec<Resumption>),
-    /// It has something for the application.
+    /// It has something for the application. With an `id` it wants to know whether that was taken.
     Send { id: Option<Box<str>>, data: Message<'a> },
+    /// It asks the application something.
+    Request { id: Box<str>, data: Message<'a> },
     /// It wants a sign of life.
     Ping,
 }
@@ -106,12 +108,21 @@ pub fn read<'a>(frame: Message<'a>) -> Result<ClientMessage<'a>, Fault> {
         Some(_) => return Err(malformed(None, "`id` is no string of 1 to 64 characters")),
     };
     match &*members.kind {
-        "send" => match (members.data, bytes) {
-            (Some(data), None) => Ok(ClientMessage::Send { id, data: Message::Text(data.get()) }),
-            (None, Some(bytes)) => Ok(ClientMessage::Send { id, data: Message::Binary(bytes) }),
-            (None, None) => Err(malformed(id, "`data` is missing")),
-            (Some(_), Some(_)) => Err(malformed(id, "a binary frame has its `data` behind the head")),
-        },
+        kind @ ("send" | "request") => {
+            let data = match (members.data, bytes) {
+                (Some(data), None) => Message::Text(data.get()),
+                (None, Some(bytes)) => Message::Binary(bytes),
+                (None, None) => return Err(malformed(id, "`data` is missing")),
+                (Some(_), Some(_)) => {
+                    return Err(malformed(id, "a binary frame has its `data` behind the head"));
+                }
+            };
+            match id {
+                id if kind == "send" => Ok(ClientMessage::Send { id, data }),
+                Some(id) => Ok(ClientMessage::Request { id, data }),
+                None => Err(malformed(None, "a request has no `id`")),
+            }
+        }
         "resume" => {
             let topics =
                 members.topics.map(|topics| serde_json::from_str::<Vec<TopicMembers<'_>>>(topics.get()));
@@ -168,6 +179,8 @@ mod tests {
             let sent = ClientMessage::Send { id: Some("é1".into()), data: Message::Text(data) };
             assert_eq!(read(Message::Text(&text)), Ok(sent));
         }
+        let request = ClientMessage::Request { id: "7".into(), data: Message::Text("null") };
+        assert_eq!(read(Message::Text(r#"{"type":"request","id":"7","data":null}"#)), Ok(request));
         let sent = ClientMessage::Send { id: None, data: Message::Binary(b"\xff") };
         assert_eq!(read(Message::Binary(b"\0\x0f{\"type\":\"send\"}\xff")), Ok(sent));
         assert_eq!(read(Message::Text(r#"{"type":"p\u0069ng","data":1}"#)), Ok(ClientMessage::Ping));
@@ -205,7 +218,11 @@ mod tests {
         for text in [r#"{"type":"send","id":1,"data":1}"#, r#"{"type":"send","id":"","data":1}"#] {
             assert!(malformed(text).1.contains("`id`"), "{text}");
         }
-        assert_eq!(malformed(r#"{"type":"send","id":"7"}"#), ("7".into(), "`data` is missing"));
+        for kind in ["send", "request"] {
+            let text = format!(r#"{{"type":"{kind}","id":"7"}}"#);
+            assert_eq!(malformed(&text), ("7".into(), "`data` is missing"));
+        }
+        assert_eq!(malformed(r#"{"type":"request","data":1}"#).1, "a request has no `id`");
         for (topics, why) in [
             ("1", "`topics`"),
             ("[1]", "`topics`"),

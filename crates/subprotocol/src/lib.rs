@@ -4,6 +4,7 @@
 
 pub mod client_message;
 pub mod server_message;
+pub mod session;
 pub mod stream;
 
 mod binary_frame;

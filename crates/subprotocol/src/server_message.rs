@@ -74,6 +74,9 @@ fn quoted(text: &str) -> String {
 pub struct Hello<'a> {
     pub user_id: &'a str,
     pub connection_id: &'a str,
+    pub session: &'a str,
+    /// The user's name is another one for each connection.
+    pub is_anonymous: bool,
     /// Unix milliseconds.
     pub now: u64,
     /// Milliseconds; 0: there is none.
@@ -84,9 +87,11 @@ pub struct Hello<'a> {
 /// `hello`.
 pub fn hello(hello: &Hello<'_>) -> String {
     let topics: Vec<String> = hello.topics.iter().map(|(stream, place)| topic(*stream, *place)).collect();
-    Object::of_type("hello")
-        .string("userId", hello.user_id)
+    let object = Object::of_type("hello").string("userId", hello.user_id);
+    let object = if hello.is_anonymous { object.raw("anonymous", "true") } else { object };
+    object
         .string("connectionId", hello.connection_id)
+        .string("session", hello.session)
         .raw("now", &hello.now.to_string())
         .raw("heartbeatMs", &hello.heartbeat_ms.to_string())
         .raw("topics", &format!("[{}]", topics.join(",")))
@@ -125,6 +130,10 @@ pub fn message(
     if is_replayed {
         object = object.raw("replayed", "true");
     }
+    with_data(object, data)
+}
+
+fn with_data(object: Object, data: Message<'_>) -> Option<Body> {
     match data {
         Message::Binary(bytes) => binary_frame::join(object.end().as_bytes(), bytes).map(Body::Binary),
         Message::Text(text) => Some(Body::Text(match serde_json::from_str::<&RawValue>(text) {
@@ -132,6 +141,16 @@ pub fn message(
             Err(_) => object.string("text", text).end(),
         })),
     }
+}
+
+/// `ack`: what the client sent was taken.
+pub fn ack(id: &str) -> String {
+    Object::of_type("ack").string("id", id).end()
+}
+
+/// `reply`. `None`: its head would be too long for a binary frame, which no `id` is.
+pub fn reply(id: &str, data: Message<'_>) -> Option<Body> {
+    with_data(Object::of_type("reply").string("id", id), data)
 }
 
 /// The answer to a topic's resumption.
@@ -206,6 +225,8 @@ mod tests {
         let first = Hello {
             user_id: "42",
             connection_id: "IhN9TsXn-11",
+            session: "b3VyIHNlc3Npb24",
+            is_anonymous: false,
             now: 1_764_540_000_000,
             heartbeat_ms: 30_000,
             topics: &topics,
@@ -215,7 +236,7 @@ mod tests {
         for (written, expected) in [
             (
                 hello(&first),
-                r#"{"type":"hello","userId":"42","connectionId":"IhN9TsXn-11","now":1764540000000,"heartbeatMs":30000,"topics":[{"topic":"user","position":"k3f9x2ab.7c1d09aa.1042"},{"topic":"room:tea"},{"topic":"all","position":null}]}"#,
+                r#"{"type":"hello","userId":"42","connectionId":"IhN9TsXn-11","session":"b3VyIHNlc3Npb24","now":1764540000000,"heartbeatMs":30000,"topics":[{"topic":"user","position":"k3f9x2ab.7c1d09aa.1042"},{"topic":"room:tea"},{"topic":"all","position":null}]}"#,
             ),
             (
                 joined(Stream::Room("a\"b"), Place::Beginning),
@@ -248,6 +269,18 @@ mod tests {
             (
                 missed(Some(Stream::User), "failover", Some(position)),
                 r#"{"type":"missed","topic":"user","position":"k3f9x2ab.7c1d09aa.1042","reason":"failover"}"#,
+            ),
+            (
+                hello(&Hello { is_anonymous: true, topics: &[], ..first }),
+                r#"{"type":"hello","userId":"42","anonymous":true,"connectionId":"IhN9TsXn-11","session":"b3VyIHNlc3Npb24","now":1764540000000,"heartbeatMs":30000,"topics":[]}"#,
+            ),
+            (ack("7"), r#"{"type":"ack","id":"7"}"#),
+            (
+                match reply("7", Message::Text("[1]")) {
+                    Some(Body::Text(text)) => text,
+                    other => panic!("{other:?}"),
+                },
+                r#"{"type":"reply","id":"7","data":[1]}"#,
             ),
             (pong(7), r#"{"type":"pong","now":7}"#),
             (

@@ -11,6 +11,7 @@ use super::{Data, NativeManager, message};
 use crate::binding::batch::{self, NativeInfo};
 use crate::binding::throw::{throw, throw_error};
 use crate::binding::utf16;
+use crate::engine::Answered;
 
 #[napi]
 impl NativeManager {
@@ -77,6 +78,32 @@ impl NativeManager {
     #[napi(catch_unwind)]
     pub fn greeted(&self, id: f64) {
         self.engine.greeted(id as u64);
+    }
+
+    /// Says of the message with this ticket that it was taken.
+    #[napi(catch_unwind)]
+    pub fn taken(&self, ticket: f64) {
+        // Only data can be too large.
+        let _ = self.engine.answer(ticket as u64, Answered::Taken);
+    }
+
+    /// Says of the message with this ticket that nobody took it, because its connection is gone.
+    #[napi(catch_unwind)]
+    pub fn dropped(&self, ticket: f64) {
+        let _ = self.engine.answer(ticket as u64, Answered::Dropped);
+    }
+
+    /// Refuses the message with this ticket.
+    #[napi(catch_unwind)]
+    pub fn refuse(&self, ticket: f64, code: String, message: String) {
+        let _ = self.engine.answer(ticket as u64, Answered::Refused { code: &code, message: &message });
+    }
+
+    /// Answers the request with this ticket.
+    #[napi(catch_unwind)]
+    pub fn reply(&self, env: Env, ticket: f64, data: Data<'_>) -> Result<()> {
+        let answer = Answered::Reply(message(&data));
+        self.engine.answer(ticket as u64, answer).map_err(|error| throw_error(&env, &error))
     }
 
     /// True if a connection is open: registered, and not asked to close.

@@ -70,7 +70,7 @@ impl NativeIdentity {
             expires_at: self.expires_at.map(|at| at.max(0.0) as u64),
         };
         let headers = lines(&self.headers.unwrap_or_default());
-        Ok(Admission { identity, protocol: self.protocol.map(Into::into), headers })
+        Ok(Admission { identity, protocol: self.protocol.map(Into::into), headers, is_anonymous: false })
     }
 }
 

@@ -15,6 +15,7 @@ use super::history::HistoryConfig;
 use super::page_request::PageRequest;
 use super::{
     Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels,
+    receipt_key,
 };
 use crate::events::broker_status::State;
 use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Reply, Status};
@@ -23,6 +24,7 @@ use crate::registry::delivery::{deliver, relay};
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
 use crate::time_of_day::unix_ms;
 use crate::worker::handle::Handle;
+use crate::worker::receipts::Receipt;
 
 /// See the module.
 #[derive(Debug)]
@@ -80,9 +82,16 @@ impl Fanout<Handle> for MemoryBroker {
         Ok(served(deliver(None), None))
     }
 
-    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, producer: &Arc<Handle>) -> Result<(), Error> {
+    fn relay(
+        &self,
+        to: RelayTarget<'_>,
+        message: Message<'_>,
+        producer: &Arc<Handle>,
+        receipt: Option<&Receipt>,
+    ) -> Result<(), Error> {
+        let key = receipt.map(|receipt| receipt_key(producer, receipt));
         let relay = |position| relay(&self.registry, to, message, position, producer, self.outbox_limit);
-        if !self.history.is_on() || self.log(to.channel(producer), message, None, relay).is_none() {
+        if !self.history.is_on() || self.log(to.channel(producer), message, key.as_deref(), relay).is_none() {
             relay(None);
         }
         Ok(())

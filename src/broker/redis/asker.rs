@@ -11,6 +11,7 @@ use crate::broker::history::{no_page, page, resume};
 use crate::broker::page_request::PageRequest;
 use crate::outcome::{HistoryPage, KeptMessage};
 use crate::worker::handle::Handle;
+use crate::worker::receipts::Receipt;
 
 /// One who waits for the outcome of a publish or a question.
 #[derive(Debug)]
@@ -18,7 +19,14 @@ pub(crate) enum Asker {
     /// The client whose message it relays. `cost`: see [`Intake::begin`](crate::worker::intake::Intake::begin); `first`: see
     /// [`Asker::goes_first`]; `epoch`: see `Pace`.
     /// `kept`: see [`Asker::is_kept`].
-    Sender { sender: Arc<Handle>, cost: u32, first: bool, epoch: u8, kept: bool },
+    Sender {
+        sender: Arc<Handle>,
+        cost: u32,
+        first: bool,
+        epoch: u8,
+        kept: bool,
+        receipt: Option<Box<Receipt>>,
+    },
     /// The embedder, about a publish. `local`: connections here that the message is for; `shared`: the number of
     /// subscribers says nothing about the user.
     Publish { ticket: u64, strict: bool, local: u32, shared: bool, kept: bool },

@@ -372,19 +372,24 @@ impl Sink for Dispatcher {
             _ => {}
         }
         match asker {
-            Asker::Sender { sender, cost, first, .. } => {
+            Asker::Sender { sender, cost, first, receipt, .. } => {
                 self.intake.end(&sender, cost, first);
                 let error = match outcome {
                     CommandOutcome::Number(_)
                     | CommandOutcome::Placed { .. }
                     | CommandOutcome::Repeated(_)
-                    | CommandOutcome::Log(_) => return,
+                    | CommandOutcome::Log(_) => {
+                        return receipt.map(|receipt| receipt.take()).unwrap_or_default();
+                    }
                     // A client gets neither Redis' words nor its address.
                     CommandOutcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
                     CommandOutcome::Uncertain => uncertain(),
                     CommandOutcome::Unsent => only_local(),
                 };
-                Refused::from(error).tell(&sender, self.outbox_limit);
+                match receipt {
+                    Some(receipt) => receipt.refuse(error.code(), &error.message),
+                    None => Refused::from(error).tell(&sender, self.outbox_limit),
+                }
             }
             Asker::Publish { ticket, strict, local, shared, .. } => {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);

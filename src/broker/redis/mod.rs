@@ -36,7 +36,9 @@ pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Serv
 
 use super::history::{Epochs, HistoryConfig};
 use super::page_request::PageRequest;
-use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels};
+use super::{
+    Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels, receipt_key,
+};
 use crate::events::Events;
 use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Reply, Status};
 use crate::random_name::random_name;
@@ -46,6 +48,7 @@ use crate::registry::recipients::{Channel, RelayTarget, Topic};
 use crate::worker::handle::Handle;
 use crate::worker::intake::{self, Intake};
 use crate::worker::quota::Quota;
+use crate::worker::receipts::Receipt;
 use crate::worker::scheduler::charge;
 use crate::worker::thread::WorkerThread;
 use ::history::log::Bounds;
@@ -257,7 +260,13 @@ impl Fanout<Handle> for RedisBroker {
         self.serve_here(strict, || deliver(registry, channel, message, None, *outbox_limit))
     }
 
-    fn relay(&self, to: RelayTarget<'_>, message: Message<'_>, sender: &Arc<Handle>) -> Result<(), Error> {
+    fn relay(
+        &self,
+        to: RelayTarget<'_>,
+        message: Message<'_>,
+        sender: &Arc<Handle>,
+        receipt: Option<&Receipt>,
+    ) -> Result<(), Error> {
         let cost = intake::cost(message.payload().len());
         charge(RELAY + u64::from(cost));
         // Before it can be answered.
@@ -265,8 +274,11 @@ impl Fanout<Handle> for RedisBroker {
         let channel = to.channel(sender);
         let kept = self.kept_of(channel);
         let epoch = self.intake.pace().epoch();
-        let asker = Asker::Sender { sender: sender.clone(), cost, first, epoch, kept: kept.is_some() };
-        let sent = self.send(channel, message, kept.map(|common| (common, None)), asker);
+        let key = receipt.filter(|_| kept.is_some()).map(|receipt| receipt_key(sender, receipt));
+        let receipt = receipt.map(|receipt| Box::new(receipt.another()));
+        let asker =
+            Asker::Sender { sender: sender.clone(), cost, first, epoch, kept: kept.is_some(), receipt };
+        let sent = self.send(channel, message, kept.map(|common| (common, key.as_deref())), asker);
         if matches!(sent, Ok(Sent::Added)) {
             return Ok(());
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use codes::error::Code;
 use http::redact;
-use http::{Accept, Refusal, RequestHead};
+use http::{Accept, BEARER, Refusal, RequestHead};
 use protocol::frame;
+use subprotocol::session;
 use tokio::sync::oneshot;
 
 use super::{Upgrade, Who, denial};
@@ -27,6 +28,8 @@ pub(super) struct Visitor {
     is_head: bool,
     /// The part of the request that the connection keeps.
     pub(super) request: Option<Box<str>>,
+    /// The name of the session that the client goes on with.
+    pub(super) session: Option<Box<str>>,
     /// For the event of a refusal. None if nobody listened when it came.
     seen: Option<Box<Seen>>,
 }
@@ -141,6 +144,7 @@ pub(super) fn examine(
         accept,
         is_head: head.method == "HEAD",
         request: refusal.is_none().then(|| keep(&head, config)).flatten(),
+        session: session::offered(head.list("sec-websocket-protocol"), BEARER).map(Into::into),
         seen: shared.events.wants(Interest::REFUSED).then(|| Box::new(Seen::of(&head))),
     };
     if let Some(refusal) = refusal {

@@ -362,7 +362,14 @@ mod tests {
         let inbox = Arc::new(Inbox::of_test(0));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         let mut serve = |first, commands, demand| {
-            let asker = || Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0, kept: false };
+            let asker = || Asker::Sender {
+                sender: sender.clone(),
+                cost: 1,
+                first,
+                epoch: 0,
+                kept: false,
+                receipt: None,
+            };
             let pending = (0..commands).map(|_| pending(1, asker())).collect();
             in_flight.push(Batch { bytes: vec![b'x'; commands], pending });
             let meanwhile = in_flight.room_for_rest(demand);
@@ -405,8 +412,14 @@ mod tests {
         let inbox = Arc::new(Inbox::of_test(0));
         let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
         for _ in 0..2 * PORTION.commands {
-            let flood =
-                Asker::Sender { sender: sender.clone(), cost: 1, first: false, epoch: 0, kept: false };
+            let flood = Asker::Sender {
+                sender: sender.clone(),
+                cost: 1,
+                first: false,
+                epoch: 0,
+                kept: false,
+                receipt: None,
+            };
             let mut batch = Batch::default();
             let bytes = |len: usize| move |out: &mut Vec<u8>| out.resize(out.len() + len, b'x');
             batch.add(0, Command::Unsubscribe { left: 1 }, None, bytes(PORTION.bytes));

@@ -13,7 +13,14 @@ fn the_embedder_and_quiet_clients_go_before_the_rest_which_waits_while_redis_is_
     pipeline.begin();
     pipeline.open();
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
-    let client = |first| Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0, kept: false };
+    let client = |first| Asker::Sender {
+        sender: sender.clone(),
+        cost: 1,
+        first,
+        epoch: 0,
+        kept: false,
+        receipt: None,
+    };
     let nobody = || Asker::Nobody;
     let add = |byte: u8, asker| pipeline.add(0, asker, None, |out| out.push(byte)).is_ok();
     let take = |also_rest: bool| {
@@ -46,7 +53,8 @@ fn a_backlog_is_given_up_in_the_order_in_which_it_would_have_gone() {
     pipeline.open();
     let sender = Arc::new(Handle::new(1, "ada".into(), Peer::default(), inbox));
     let add = |first, byte: u8, len: usize| {
-        let asker = Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0, kept: false };
+        let asker =
+            Asker::Sender { sender: sender.clone(), cost: 1, first, epoch: 0, kept: false, receipt: None };
         pipeline.add(0, asker, None, |out| out.resize(out.len() + len, byte)).is_ok()
     };
     assert!(add(true, b'a', 1) && add(false, b'b', PORTION.bytes) && add(false, b'c', LITTLE));

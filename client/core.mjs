@@ -1,0 +1,261 @@
+import { ASK, GIVE_UP } from './ask.mjs';
+import { Backoff } from './backoff.mjs';
+import { closeAdvice } from './close.mjs';
+import { failure } from './error.mjs';
+import { decode } from './frame.mjs';
+import { Listeners } from './listeners.mjs';
+import { optionsOf, urlOf } from './options.mjs';
+import { Outbox } from './outbox.mjs';
+import { isOffline, onWake } from './page.mjs';
+import { Pulse } from './pulse.mjs';
+import { roomOf, Topics } from './topics.mjs';
+
+const PROTOCOL = 'actory.v1';
+// A server that takes clients and loses them at once gets pauses that grow on.
+const STEADY_MS = 5_000;
+const OPEN = 1;
+const ANSWERS = ['ack', 'reply', 'error'];
+const TYPES = ['joined', 'left', 'message', 'missed', 'resumed'];
+
+const nothing = () => {};
+
+export class CoreClient {
+  #url;
+  #options;
+  #listeners = new Listeners();
+  #outbox;
+  #pauses;
+  #delays;
+  #topics;
+  #pulse;
+  #status = 'connecting';
+  #userId;
+  #session;
+  #clockOffset = 0;
+  #socket;
+  // Changes with each attempt and each end: what belongs to one before is void.
+  #attempt = 0;
+  #pause;
+  #delay;
+  #helloAt;
+  #unwatch;
+
+  constructor(url, options) {
+    this.#url = urlOf(url);
+    this.#options = optionsOf(options);
+    const { queueBytes, silenceMs, reconnect } = this.#options;
+    this.#outbox = new Outbox(queueBytes);
+    this.#pauses = new Backoff(reconnect.minMs, reconnect.maxMs);
+    this.#delays = new Backoff(reconnect.minMs, reconnect.maxMs);
+    this.#pulse = new Pulse(
+      silenceMs,
+      () => (this.#helloAt === undefined ? this.#retry() : this.#socket.send('{"type":"ping"}')),
+      () => this.#retry(),
+    );
+    const emitRoom = (name) => (topic) => {
+      const room = roomOf(topic);
+      if (room !== undefined) this.#listeners.emit(name, { room });
+    };
+    this.#topics = new Topics({
+      message: ({ topic, position, replayed = false, text, data = text }) => {
+        const event = { data, topic, room: roomOf(topic), position, replayed };
+        this.#listeners.emit('message', text === undefined ? event : { ...event, text });
+      },
+      missed: (topic, reason) => this.#listeners.emit('missed', { topic, room: roomOf(topic), reason }),
+      joined: emitRoom('joined'),
+      left: emitRoom('left'),
+      ask: (topics) => this.#socket.send(JSON.stringify({ type: 'resume', topics })),
+      postpone: () => {
+        this.#delay ??= setTimeout(() => {
+          this.#delay = undefined;
+          this.#topics.again();
+        }, this.#delays.next());
+      },
+    });
+    this.#connect();
+  }
+
+  get status() {
+    return this.#status;
+  }
+
+  get userId() {
+    return this.#userId;
+  }
+
+  get clockOffset() {
+    return this.#clockOffset;
+  }
+
+  get rooms() {
+    return this.#topics.names.map(roomOf).filter((room) => room !== undefined);
+  }
+
+  on(name, listener) {
+    return this.#listeners.on(name, listener);
+  }
+
+  send(data) {
+    return this[ASK]('send', data).promise;
+  }
+
+  close() {
+    this.#end(1000);
+  }
+
+  reconnect() {
+    this.#connect(true);
+  }
+
+  [ASK](kind, data) {
+    try {
+      if (this.#status === 'closed') throw failure('ERR_CLOSED', 'The client is closed');
+      return this.#outbox.add(kind, data, this.#status === 'open');
+    } catch (error) {
+      const promise = Promise.reject(error);
+      // A mistake of the caller's is told in any case.
+      if (error.code !== 'ERR_NOT_SERIALIZABLE') promise.catch(nothing);
+      return { promise };
+    }
+  }
+
+  [GIVE_UP](id, error) {
+    this.#outbox.fail(id, error);
+  }
+
+  async #connect(force) {
+    this.#unwatch ??= onWake(() => {
+      if (this.#status === 'waiting') this.#connect();
+      else if (this.#status === 'open') this.#pulse.doubt();
+    });
+    this.#drop();
+    const attempt = this.#attempt;
+    if (isOffline() && !force) return this.#setStatus('waiting');
+    this.#setStatus('connecting');
+    const { token, WebSocket } = this.#options;
+    const protocols = [PROTOCOL];
+    if (this.#session) protocols.push(`session.${this.#session}`);
+    try {
+      // Listeners can be added before anything happens.
+      await undefined;
+      if (attempt !== this.#attempt) return;
+      const secret = await (typeof token === 'function' ? token() : token);
+      if (attempt !== this.#attempt) return;
+      if (secret !== undefined) protocols.push('bearer', secret);
+    } catch (cause) {
+      if (attempt === this.#attempt) this.#retry(failure('ERR_TOKEN', 'token() failed', { cause }));
+      return;
+    }
+    let socket;
+    try {
+      socket = new WebSocket(this.#url, protocols);
+    } catch (cause) {
+      this.#end(1000, failure('ERR_INVALID_ARG', 'WebSocket refuses the url or the token', { cause }));
+      return;
+    }
+    this.#socket = socket;
+    socket.binaryType = 'arraybuffer';
+    // Its end says the rest; `ws` throws where nobody listens.
+    socket.onerror = nothing;
+    socket.onopen = () => {
+      if (socket.protocol === PROTOCOL) return;
+      this.#end(1000, failure('ERR_PROTOCOL_UNSUPPORTED', `The server does not speak ${PROTOCOL}`));
+    };
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
+    this.#pulse.start();
+  }
+
+  #onClose(code, reason) {
+    const advice = closeAdvice(code);
+    if (advice === 'reconnect' || (advice === 'refresh' && typeof this.#options.token === 'function')) {
+      this.#retry();
+    } else {
+      const message = `The server closed the connection: ${code} ${reason}`;
+      this.#end(1000, failure('ERR_CLOSED', message, { closeCode: code, reason }));
+    }
+  }
+
+  #receive(frame) {
+    this.#pulse.hear();
+    const message = decode(frame);
+    const type = message?.type;
+    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'The server sent no message'));
+    else if (ANSWERS.includes(type) && this.#outbox.settle(message)) return;
+    else if (type === 'error') this.#fail(failure(message.code, message.message, { id: message.id }));
+    else if (type === 'hello') this.#onHello(message);
+    // Messages before hello can't be placed.
+    else if (this.#helloAt !== undefined && TYPES.includes(type)) {
+      if (type === 'resumed' && message.reason !== 'unavailable') this.#delays.reset();
+      this.#topics.receive(message, frame.length ?? frame.byteLength);
+    }
+  }
+
+  #onHello(message) {
+    if (this.#helloAt !== undefined) return;
+    const attempt = this.#attempt;
+    this.#helloAt = performance.now();
+    // What waits was meant to be said by somebody else.
+    if (this.#userId !== undefined && message.userId !== this.#userId && !message.anonymous) {
+      this.#outbox.clear(failure('ERR_USER_CHANGED', 'It is another user now'));
+    }
+    this.#userId = message.userId;
+    this.#session = message.session;
+    this.#clockOffset = message.now - Date.now();
+    this.#topics.receive(message);
+    if (attempt !== this.#attempt) return;
+    const socket = this.#socket;
+    // One that is about to close would drop it without a word.
+    this.#outbox.open((frame) => {
+      if (socket.readyState !== OPEN) return false;
+      socket.send(frame);
+      return true;
+    });
+    this.#setStatus('open');
+  }
+
+  // Comes back after a pause.
+  #retry(error) {
+    if (performance.now() - this.#helloAt >= STEADY_MS) this.#pauses.reset();
+    this.#drop();
+    this.#pause = setTimeout(() => this.#connect(), this.#pauses.next());
+    this.#setStatus('waiting');
+    if (error) this.#fail(error);
+  }
+
+  #end(code, error) {
+    this.#outbox.clear(error ?? failure('ERR_CLOSED', 'The client is closed'));
+    this.#drop(code);
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    this.#setStatus('closed');
+    if (error) this.#fail(error);
+  }
+
+  #drop(code) {
+    this.#attempt += 1;
+    clearTimeout(this.#pause);
+    clearTimeout(this.#delay);
+    this.#delay = undefined;
+    this.#delays.reset();
+    this.#pulse.stop();
+    this.#helloAt = undefined;
+    this.#outbox.cut();
+    this.#topics.cut();
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#socket = undefined;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(code);
+  }
+
+  #setStatus(status) {
+    if (status === this.#status) return;
+    this.#status = status;
+    this.#listeners.emit('status', status);
+  }
+
+  #fail(error) {
+    this.#listeners.emit('error', error);
+  }
+}

@@ -1,0 +1,99 @@
+import { failure } from './error.mjs';
+import { encode, sizeOf } from './frame.mjs';
+
+// As many as the server keeps answers for.
+const MOST_UNANSWERED = 256;
+
+const nothing = () => {};
+const uncertain = () => failure('ERR_UNCERTAIN', 'It may have been taken');
+
+// Messages to the server that have no answer yet. `write(frame)` is there while the connection is open.
+export class Outbox {
+  #most;
+  #entries = new Map();
+  #unanswered = 0;
+  #bytes = 0;
+  #last = 0;
+  #write;
+
+  constructor(most) {
+    this.#most = most;
+  }
+
+  // `kind`: `send`, which goes again to the next connection, or `request`, which does not.
+  add(kind, data, mayFill) {
+    const id = String(++this.#last);
+    const frame = encode({ type: kind, id }, data);
+    const size = sizeOf(frame);
+    if (this.#bytes + size > this.#most && !(mayFill && this.#bytes === 0)) {
+      throw failure('ERR_QUEUE_FULL', `More than ${this.#most} bytes would wait`);
+    }
+    this.#bytes += size;
+    const promise = new Promise((resolve, reject) => {
+      this.#entries.set(id, { kind, frame, size, resolve, reject, written: false });
+    });
+    // Nobody has to wait for an answer.
+    promise.catch(nothing);
+    this.#flush();
+    return { id, promise };
+  }
+
+  open(write) {
+    this.#write = write;
+    this.#flush();
+  }
+
+  // The connection ended. Requests that were written are not made again: they may have been served.
+  cut() {
+    this.#write = undefined;
+    this.#unanswered = 0;
+    for (const [id, entry] of this.#entries) {
+      if (entry.written && entry.kind === 'request') {
+        this.fail(id, uncertain());
+        this.#forget(id);
+      }
+      entry.written = false;
+    }
+  }
+
+  // The answer with this `id` came. False: nobody waits for it.
+  settle({ type, id, code, message, text, data = text }) {
+    const entry = this.#entries.get(id);
+    if (!entry) return false;
+    this.#forget(id);
+    if (entry.written) this.#unanswered -= 1;
+    if (type === 'error') entry.reject(failure(code, message));
+    else entry.resolve(data);
+    this.#flush();
+    return true;
+  }
+
+  // Its caller waits no longer. What was written is still to be answered.
+  fail(id, error) {
+    const entry = this.#entries.get(id);
+    entry?.reject(error);
+    if (entry && !entry.written) this.#forget(id);
+  }
+
+  clear(error) {
+    for (const [id, { written }] of this.#entries) {
+      this.fail(id, written ? uncertain() : error);
+      this.#forget(id);
+    }
+  }
+
+  #forget(id) {
+    this.#bytes -= this.#entries.get(id)?.size ?? 0;
+    this.#entries.delete(id);
+  }
+
+  #flush() {
+    for (const entry of this.#entries.values()) {
+      if (!this.#write || this.#unanswered >= MOST_UNANSWERED) return;
+      if (entry.written) continue;
+      if (!this.#write(entry.frame)) return;
+      entry.written = true;
+      this.#unanswered += 1;
+    }
+  }
+}

@@ -1,0 +1,84 @@
+//! The sessions whose messages have receipts: those of clients that are connected, and of clients that left a short time ago.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::worker::handle::Handle;
+use crate::worker::receipts::Receipts;
+
+/// A session is known for so long after its last connection has left.
+const ABSENCE: Duration = Duration::from_secs(120);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    outbox_limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<Box<str>, Known>,
+    /// Those of which a connection has left, each once, and when they were looked at.
+    left: VecDeque<(Instant, Box<str>)>,
+}
+
+#[derive(Debug)]
+struct Known {
+    receipts: Arc<Receipts>,
+    /// When a connection left last.
+    left: Option<Instant>,
+}
+
+impl Sessions {
+    pub(super) fn new(outbox_limit: usize) -> Self {
+        Sessions { outbox_limit, state: Mutex::default() }
+    }
+
+    /// The receipts of a connection's session. None: it speaks no subprotocol.
+    pub(super) fn receipts<'h>(&self, handle: &'h Handle) -> Option<&'h Arc<Receipts>> {
+        let session = handle.session()?;
+        Some(session.receipts.get_or_init(|| {
+            let mut state = self.state.lock();
+            let known = state.known.entry(session.key(&handle.user)).or_insert_with(|| Known {
+                receipts: Receipts::new(&session.name, self.outbox_limit),
+                left: None,
+            });
+            known.receipts.clone()
+        }))
+    }
+
+    /// A connection has left.
+    pub(super) fn leave(&self, handle: &Handle) {
+        let Some(session) = handle.session().filter(|session| session.receipts.get().is_some()) else {
+            return;
+        };
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let State { known, left } = &mut *state;
+        let key = session.key(&handle.user);
+        if let Some(known) = known.get_mut(&key)
+            && known.left.replace(now).is_none()
+        {
+            left.push_back((now, key));
+        }
+        while left.front().is_some_and(|(since, _)| now - *since > ABSENCE)
+            && let Some((_, key)) = left.pop_front()
+        {
+            match known.get(&key) {
+                // A connection goes on with it, or the application has yet to take a message.
+                Some(Known { receipts, left: Some(last) })
+                    if Arc::strong_count(receipts) > 1 || now - *last <= ABSENCE =>
+                {
+                    left.push_back((now, key));
+                }
+                _ => drop(known.remove(&key)),
+            }
+        }
+    }
+}
