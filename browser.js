@@ -104,6 +104,7 @@ const ErrorCode = Object.freeze(
       'ERR_INVALID_JSON',
       'ERR_BINARY_NOT_RELAYED',
       'ERR_NO_LISTENER',
+      'ERR_JOIN_REFUSED',
       'ERR_REQUEST_FAILED',
       'ERR_TOO_MANY_UNANSWERED',
       'ERR_INVALID_MESSAGE',

@@ -577,7 +577,7 @@ export interface WebSocketManagerEvents<Data = unknown> {
    */
   missed: [missed: Missed];
   /**
-   * Something failed: a listener (`ERR_LISTENER`); `auth.authenticate` (`ERR_AUTH_FAILED`, `ERR_INVALID_IDENTITY`); the
+   * Something failed: a listener (`ERR_LISTENER`); `auth.authenticate` or `authorize.join` (`ERR_AUTH_FAILED`, `ERR_INVALID_IDENTITY`); the
    * takeover of a socket (`ERR_HANDOVER`); or a message from Redis was skipped (`ERR_BAD_MESSAGE`, at most one event a second).
    * Without a listener the event becomes a process warning instead of an exception, because a client can make a listener fail
    * with each of its messages. There is at most one warning a second of each code; the next one gives the number of those left
@@ -847,6 +847,13 @@ export interface WebSocketManagerOptions<Data = unknown> {
    * @defaultValue `false`
    */
   history?: boolean | HistoryOptions | undefined;
+  /**
+   * The rooms that clients may join by themselves, such as by `client.join(room)` of `@actory/websocket/client`. If it is left out,
+   * they may join and leave none.
+   *
+   * @defaultValue none
+   */
+  authorize?: AuthorizeOptions<Data> | undefined;
   /**
    * The Redis through which servers reach each other's connections. `false`: none, without a warning.
    *
@@ -1384,6 +1391,25 @@ export type Sendable = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffe
 
 /** Values for which `JSON.stringify` has a text, as far as a type can say. */
 export type JsonSendable = number | boolean | null | object;
+
+/** Who may join a room by itself: what either of the two permits. A client may leave any room then. */
+export interface AuthorizeOptions<Data = unknown> {
+  /**
+   * Asked for each room that a client wants to join and no claim permits, also when it joins again after a break. `true`, or a promise of
+   * it, permits; anything else refuses with `ERR_JOIN_REFUSED`. A {@link RequestError} refuses with its code and message. Anything
+   * else that it throws refuses with `ERR_AUTH_FAILED`, and becomes an `error` event of that code.
+   *
+   * @defaultValue none
+   */
+  join?: ((connection: Connection<Data>, room: string) => unknown) | undefined;
+  /**
+   * Name of a claim that lists patterns of rooms, or is one, in a client's token. The server decides by it without JavaScript. Segments of
+   * a name lie between colons: `*` is one segment, `**` any number of them, none included. Needs `auth.jwt`.
+   *
+   * @defaultValue none
+   */
+  claim?: string | undefined;
+}
 
 /** Options of a delivery. */
 export interface DeliveryOptions {
@@ -2045,7 +2071,7 @@ export const ErrorCode: {
    * under it.
    */
   readonly ERR_REFUSED: 'ERR_REFUSED';
-  /** 500: `auth.authenticate` threw or rejected. The client doesn't get the reason. */
+  /** 500: `auth.authenticate` threw or rejected, or `authorize.join` did. The client doesn't get the reason. */
   readonly ERR_AUTH_FAILED: 'ERR_AUTH_FAILED';
   /** 500: `auth.authenticate` returned something that is no identity. */
   readonly ERR_INVALID_IDENTITY: 'ERR_INVALID_IDENTITY';
@@ -2069,6 +2095,8 @@ export const ErrorCode: {
    * no handler for a request.
    */
   readonly ERR_NO_LISTENER: 'ERR_NO_LISTENER';
+  /** Told to a client that speaks `actory.v1`: it may not join the room, or leave it. See {@link AuthorizeOptions}. */
+  readonly ERR_JOIN_REFUSED: 'ERR_JOIN_REFUSED';
   /** Told to a client that speaks `actory.v1`: the handler of {@link WebSocketManager.onRequest} failed. */
   readonly ERR_REQUEST_FAILED: 'ERR_REQUEST_FAILED';
   /** Told to a client that speaks `actory.v1`: 256 of its messages and requests wait for an answer already. */

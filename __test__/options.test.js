@@ -184,6 +184,17 @@ const OPTIONS = {
   'limits.eventBytes': integer(65_536, 4_294_967_296),
   'limits.readBufferBytes': integer(1, 16_777_216),
   history: { wrong: notKept, outside: [], right: [true, false, {}, undefined] },
+  authorize: {
+    wrong: [5, true, 'rooms', null, []],
+    outside: [],
+    right: [{}, { join: () => true }, undefined],
+  },
+  'authorize.join': {
+    wrong: [5, true, 'rooms', null, {}],
+    outside: [],
+    right: [() => true, async () => true, undefined],
+  },
+  'authorize.claim': { wrong: [5, true, null, ['rooms'], {}], outside: [''], right: [undefined] },
   'history.size': size,
   'history.ttlMs': ttlMs,
   'history.users': { wrong: notKept, outside: [], right: [true, false, {}, { size: 5 }, undefined] },

@@ -1,8 +1,8 @@
-import { ASK, GIVE_UP } from './ask.mjs';
 import { Backoff } from './backoff.mjs';
 import { closeAdvice } from './close.mjs';
 import { failure } from './error.mjs';
 import { decode } from './frame.mjs';
+import { INSIDE } from './inside.mjs';
 import { Listeners } from './listeners.mjs';
 import { optionsOf, urlOf } from './options.mjs';
 import { Outbox } from './outbox.mjs';
@@ -15,7 +15,6 @@ const PROTOCOL = 'actory.v1';
 const STEADY_MS = 5_000;
 const OPEN = 1;
 const ANSWERS = ['ack', 'reply', 'error'];
-const TYPES = ['joined', 'left', 'message', 'missed', 'resumed'];
 
 const nothing = () => {};
 
@@ -45,8 +44,8 @@ export class CoreClient {
     this.#options = optionsOf(options);
     const { queueBytes, silenceMs, reconnect } = this.#options;
     this.#outbox = new Outbox(queueBytes);
-    this.#pauses = new Backoff(reconnect.minMs, reconnect.maxMs);
-    this.#delays = new Backoff(reconnect.minMs, reconnect.maxMs);
+    this.#pauses = new Backoff(reconnect);
+    this.#delays = new Backoff(reconnect);
     this.#pulse = new Pulse(
       silenceMs,
       () => (this.#helloAt === undefined ? this.#retry() : this.#socket.send('{"type":"ping"}')),
@@ -65,6 +64,7 @@ export class CoreClient {
       joined: emitRoom('joined'),
       left: emitRoom('left'),
       ask: (topics) => this.#socket.send(JSON.stringify({ type: 'resume', topics })),
+      returns: (topic) => this[INSIDE].returns?.(topic),
       postpone: () => {
         this.#delay ??= setTimeout(() => {
           this.#delay = undefined;
@@ -72,6 +72,12 @@ export class CoreClient {
         }, this.#delays.next());
       },
     });
+    this[INSIDE] = {
+      ask: (message) => this.#ask(message),
+      outbox: this.#outbox,
+      topics: this.#topics,
+      fail: (error) => this.#fail(error),
+    };
     this.#connect();
   }
 
@@ -87,30 +93,26 @@ export class CoreClient {
     return this.#clockOffset;
   }
 
-  get rooms() {
-    return this.#topics.names.map(roomOf).filter((room) => room !== undefined);
-  }
-
   on(name, listener) {
     return this.#listeners.on(name, listener);
   }
 
   send(data) {
-    return this[ASK]('send', data).promise;
+    return this.#ask({ type: 'send', data }).promise;
   }
 
   close() {
-    this.#end(1000);
+    this.#end();
   }
 
   reconnect() {
     this.#connect(true);
   }
 
-  [ASK](kind, data) {
+  #ask(message) {
     try {
       if (this.#status === 'closed') throw failure('ERR_CLOSED', 'The client is closed');
-      return this.#outbox.add(kind, data, this.#status === 'open');
+      return this.#outbox.add(message, this.#status === 'open');
     } catch (error) {
       const promise = Promise.reject(error);
       // A mistake of the caller's is told in any case.
@@ -119,8 +121,8 @@ export class CoreClient {
     }
   }
 
-  [GIVE_UP](id, error) {
-    this.#outbox.fail(id, error);
+  #fail(error) {
+    this.#listeners.emit('error', error);
   }
 
   async #connect(force) {
@@ -150,16 +152,18 @@ export class CoreClient {
     try {
       socket = new WebSocket(this.#url, protocols);
     } catch (cause) {
-      this.#end(1000, failure('ERR_INVALID_ARG', 'WebSocket refuses the url or the token', { cause }));
+      this.#end(failure('ERR_INVALID_ARG', 'WebSocket refuses url or token', { cause }));
       return;
     }
     this.#socket = socket;
     socket.binaryType = 'arraybuffer';
-    // Its end says the rest; `ws` throws where nobody listens.
-    socket.onerror = nothing;
+    // `ws` throws where nobody listens. Its end says the rest, but in Node 22 a handshake that fails has none.
+    socket.onerror = () => {
+      if (socket === this.#socket && socket.readyState === 0) this.#retry();
+    };
     socket.onopen = () => {
       if (socket.protocol === PROTOCOL) return;
-      this.#end(1000, failure('ERR_PROTOCOL_UNSUPPORTED', `The server does not speak ${PROTOCOL}`));
+      this.#end(failure('ERR_PROTOCOL_UNSUPPORTED', `The server does not speak ${PROTOCOL}`));
     };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
@@ -171,8 +175,8 @@ export class CoreClient {
     if (advice === 'reconnect' || (advice === 'refresh' && typeof this.#options.token === 'function')) {
       this.#retry();
     } else {
-      const message = `The server closed the connection: ${code} ${reason}`;
-      this.#end(1000, failure('ERR_CLOSED', message, { closeCode: code, reason }));
+      const message = `The server closed: ${code} ${reason}`;
+      this.#end(failure('ERR_CLOSED', message, { closeCode: code, reason }));
     }
   }
 
@@ -180,12 +184,12 @@ export class CoreClient {
     this.#pulse.hear();
     const message = decode(frame);
     const type = message?.type;
-    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'The server sent no message'));
+    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'The server sent nonsense'));
     else if (ANSWERS.includes(type) && this.#outbox.settle(message)) return;
     else if (type === 'error') this.#fail(failure(message.code, message.message, { id: message.id }));
     else if (type === 'hello') this.#onHello(message);
     // Messages before hello can't be placed.
-    else if (this.#helloAt !== undefined && TYPES.includes(type)) {
+    else if (this.#helloAt !== undefined) {
       if (type === 'resumed' && message.reason !== 'unavailable') this.#delays.reset();
       this.#topics.receive(message, frame.length ?? frame.byteLength);
     }
@@ -197,7 +201,7 @@ export class CoreClient {
     this.#helloAt = performance.now();
     // What waits was meant to be said by somebody else.
     if (this.#userId !== undefined && message.userId !== this.#userId && !message.anonymous) {
-      this.#outbox.clear(failure('ERR_USER_CHANGED', 'It is another user now'));
+      this.#outbox.clear(failure('ERR_USER_CHANGED', 'Another user'));
     }
     this.#userId = message.userId;
     this.#session = message.session;
@@ -211,6 +215,7 @@ export class CoreClient {
       socket.send(frame);
       return true;
     });
+    this[INSIDE].greeted?.();
     this.#setStatus('open');
   }
 
@@ -223,16 +228,16 @@ export class CoreClient {
     if (error) this.#fail(error);
   }
 
-  #end(code, error) {
+  #end(error) {
     this.#outbox.clear(error ?? failure('ERR_CLOSED', 'The client is closed'));
-    this.#drop(code);
+    this.#drop();
     this.#unwatch?.();
     this.#unwatch = undefined;
     this.#setStatus('closed');
     if (error) this.#fail(error);
   }
 
-  #drop(code) {
+  #drop() {
     this.#attempt += 1;
     clearTimeout(this.#pause);
     clearTimeout(this.#delay);
@@ -246,16 +251,12 @@ export class CoreClient {
     if (!socket) return;
     this.#socket = undefined;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(code);
+    socket.close(1000);
   }
 
   #setStatus(status) {
     if (status === this.#status) return;
     this.#status = status;
     this.#listeners.emit('status', status);
-  }
-
-  #fail(error) {
-    this.#listeners.emit('error', error);
   }
 }

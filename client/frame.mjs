@@ -10,31 +10,25 @@ export function bytesOf(data) {
 export const sizeOf = (frame) =>
   typeof frame === 'string' ? new TextEncoder().encode(frame).length : frame.byteLength;
 
-export function encode(message, data) {
-  const bytes = bytesOf(data);
+export function encode(message) {
+  const bytes = bytesOf(message.data);
   if (bytes) {
-    const head = new TextEncoder().encode(JSON.stringify(message));
+    const head = new TextEncoder().encode(JSON.stringify({ ...message, data: undefined }));
     const frame = new Uint8Array(HEAD_BYTES + head.length + bytes.length);
     new DataView(frame.buffer).setUint16(0, head.length);
     frame.set(head, HEAD_BYTES);
     frame.set(bytes, HEAD_BYTES + head.length);
     return frame;
   }
-  let text;
   let cause;
   try {
-    text = JSON.stringify(data);
+    if (!('data' in message) || JSON.stringify(message.data) !== undefined) return JSON.stringify(message);
   } catch (error) {
     cause = error;
   }
-  if (text === undefined) {
-    throw failure(
-      'ERR_NOT_SERIALIZABLE',
-      'data has to be bytes, or a value that JSON.stringify has a text for',
-      { cause },
-    );
-  }
-  return JSON.stringify({ ...message, data });
+  throw failure('ERR_NOT_SERIALIZABLE', 'data must be bytes or JSON', {
+    cause,
+  });
 }
 
 // `undefined` for a frame that is no message.

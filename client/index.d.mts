@@ -13,6 +13,9 @@
  * ```
  */
 export class WebSocketClient extends CoreClient {
+  /** The rooms that the client is in; while it is away, those that it was in. */
+  readonly rooms: string[];
+
   /**
    * Asks the application, whose `manager.onRequest` answers. A request waits for the connection, for at most `timeoutMs`. It is written
    * once: if the connection breaks before the reply comes, nobody knows whether it was served.
@@ -26,6 +29,28 @@ export class WebSocketClient extends CoreClient {
    * @throws (rejects) as {@link CoreClient.send}
    */
   request<Reply = unknown>(data: unknown, options?: RequestOptions): Promise<Reply>;
+
+  /**
+   * Joins a room, and joins it again after each break, until {@link WebSocketClient.leave}: the manager's option `authorize` says who may.
+   * While the client is away, it joins when it is back. A room that it may not join again is told by `left` and `error`. If the
+   * application takes the client out of a room, it does not join again.
+   *
+   * @param room - 1 to 256 bytes of UTF-8
+   * @returns resolves once the client is in the room; the same promise until it leaves
+   * @throws (rejects) Error `ERR_JOIN_REFUSED`, `ERR_TOO_MANY_ROOMS`, `ERR_AUTH_FAILED`, `ERR_INVALID_MESSAGE`, or the code of the
+   * application's `RequestError`
+   * @throws (rejects) Error `ERR_LEFT` if `leave()` is called first, `ERR_CLOSED` if the status is `closed`, or becomes that first
+   */
+  join(room: string): Promise<void>;
+
+  /**
+   * Leaves a room, also one that the application has put the client into.
+   *
+   * @returns resolves once it is out of it
+   * @throws (rejects) Error `ERR_JOIN_REFUSED` if the manager has no option `authorize`; `ERR_UNCERTAIN` if the connection broke first: the
+   * client is not in the room afterwards, unless the application puts it there
+   */
+  leave(room: string): Promise<void>;
 }
 
 /** Options of {@link WebSocketClient.request}. */
@@ -54,14 +79,12 @@ export class CoreClient {
   readonly status: ClientStatus;
   /** The user that the server took this client for, from the first connection on. */
   readonly userId: string | undefined;
-  /** The rooms that the client is in; while it is away, those that it was in. */
-  readonly rooms: string[];
   /** Milliseconds that the server's clock was ahead of this one when the connection began, plus the time that took to arrive. */
   readonly clockOffset: number;
 
   /**
-   * Calls `listener` at each such event, in the order of events. One that throws keeps nobody else from it: the error goes to
-   * `reportError`, where there is none, as in Node, to the uncaught exceptions.
+   * Calls `listener` at each such event, in the order of events. One that throws keeps nobody else from it: the error
+   * becomes an uncaught one.
    *
    * @returns takes the listener off
    */

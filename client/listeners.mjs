@@ -1,31 +1,22 @@
-// A listener's error goes where uncaught errors go, and to nobody else.
-function report(error) {
-  if (globalThis.reportError) return globalThis.reportError(error);
-  queueMicrotask(() => {
-    throw error;
-  });
-}
-
 export class Listeners {
-  #lists = new Map();
+  #lists = {};
 
   on(name, listener) {
     const entry = { listener };
-    this.#lists.set(name, [...(this.#lists.get(name) ?? []), entry]);
-    return () => {
-      this.#lists.set(
-        name,
-        this.#lists.get(name).filter((each) => each !== entry),
-      );
-    };
+    this.#lists[name] ??= new Set();
+    this.#lists[name].add(entry);
+    return () => this.#lists[name].delete(entry);
   }
 
   emit(name, event) {
-    for (const { listener } of this.#lists.get(name) ?? []) {
+    for (const { listener } of [...(this.#lists[name] ?? [])]) {
       try {
         listener(event);
       } catch (error) {
-        report(error);
+        // It goes where uncaught errors go, and to no other listener.
+        queueMicrotask(() => {
+          throw error;
+        });
       }
     }
   }

@@ -16,14 +16,14 @@ function merge(defaults, given = {}, path = '') {
     if (!(name in defaults)) throw failure('ERR_UNKNOWN_OPTION', `There is no option ${path}${name}`);
     if (value === undefined) continue;
     if (typeof defaults[name] === 'number' && !(typeof value === 'number' && value > 0 && value < 2 ** 31)) {
-      throw invalid(path + name, 'a number above 0 and below 2^31');
+      throw invalid(path + name, 'above 0 and below 2^31');
     }
     merged[name] = value;
   }
   return merged;
 }
 
-const invalid = (name, what) => failure('ERR_INVALID_OPTION', `${name} has to be ${what}`);
+const invalid = (name, what) => failure('ERR_INVALID_OPTION', `${name} must be ${what}`);
 
 export function optionsOf(given) {
   const options = merge(DEFAULTS, given);
@@ -45,7 +45,6 @@ export function urlOf(url) {
     // The check below says it.
   }
   const address = parsed?.href.replace(/^http/, 'ws').split('#')[0];
-  if (!/^wss?:/.test(address))
-    throw failure('ERR_INVALID_ARG', `url has to be one of ws, wss, http or https: ${url}`);
+  if (!/^wss?:/.test(address)) throw failure('ERR_INVALID_ARG', `url must begin with ws or http: ${url}`);
   return address;
 }

@@ -20,17 +20,17 @@ export class Outbox {
     this.#most = most;
   }
 
-  // `kind`: `send`, which goes again to the next connection, or `request`, which does not.
-  add(kind, data, mayFill) {
+  add(message, mayFill) {
     const id = String(++this.#last);
-    const frame = encode({ type: kind, id }, data);
+    const { type } = message;
+    const frame = encode({ ...message, id });
     const size = sizeOf(frame);
     if (this.#bytes + size > this.#most && !(mayFill && this.#bytes === 0)) {
-      throw failure('ERR_QUEUE_FULL', `More than ${this.#most} bytes would wait`);
+      throw failure('ERR_QUEUE_FULL', `More than ${this.#most} bytes wait`);
     }
     this.#bytes += size;
     const promise = new Promise((resolve, reject) => {
-      this.#entries.set(id, { kind, frame, size, resolve, reject, written: false });
+      this.#entries.set(id, { type, frame, size, resolve, reject, written: false });
     });
     // Nobody has to wait for an answer.
     promise.catch(nothing);
@@ -43,12 +43,13 @@ export class Outbox {
     this.#flush();
   }
 
-  // The connection ended. Requests that were written are not made again: they may have been served.
+  // The connection ended. A `send` goes again to the next one. A `request` that was written may have been served; all else concerns
+  // this connection alone.
   cut() {
     this.#write = undefined;
     this.#unanswered = 0;
     for (const [id, entry] of this.#entries) {
-      if (entry.written && entry.kind === 'request') {
+      if (entry.type !== 'send' && (entry.written || entry.type !== 'request')) {
         this.fail(id, uncertain());
         this.#forget(id);
       }

@@ -6,6 +6,8 @@ const MOST_GENERATIONS = 8;
 
 const ROOM = 'room:';
 
+export const topicOf = (room) => ROOM + room;
+
 export const roomOf = (topic) => (topic?.startsWith(ROOM) ? topic.slice(ROOM.length) : undefined);
 
 // A generation is an epoch and a term: only within one is there an order.
@@ -53,7 +55,7 @@ class Topic {
 }
 
 // The client's topics, and the messages to hand on: `out` has message(message), missed(topic, reason),
-// joined(topic), left(topic), ask(topics) and postpone(). No timers and no sockets. Each of `out` may call cut().
+// joined(topic), left(topic), ask(topics), postpone() and returns(topic): the client joins it again by itself. No timers and no sockets. Each of `out` may call cut().
 export class Topics {
   #topics = new Map();
   #out;
@@ -102,7 +104,7 @@ export class Topics {
       case 'hello':
         return this.#hello(message);
       case 'joined':
-        return this.#ask(this.#join([message]));
+        return this.#ask(this.#join([message], true));
       case 'left':
         return this.#leave(topic);
       case 'resumed':
@@ -110,6 +112,10 @@ export class Topics {
       case 'missed':
         if (message.topic === undefined) return this.#gap(message, size);
         break;
+      case 'message':
+        break;
+      default:
+        return;
     }
     if (message.replayed) {
       // Of a topic that was left, or that too much was kept of, they come too late.
@@ -126,11 +132,13 @@ export class Topics {
     this.#userId = userId;
     const known = [...this.#topics.values()];
     const unknown = this.#join(topics);
-    if (connection === this.#connection) this.#ask([...known, ...unknown]);
+    if (connection !== this.#connection) return;
+    this.#ask([...known.filter(({ joined, name }) => joined || !this.#out.returns(name)), ...unknown]);
   }
 
-  // Answers with those that are new and have no position: the server may not have known it yet.
-  #join(messages) {
+  // Answers with those that are new and have no position: the server may not have known it yet. With `late`, also with those that the
+  // client knew and has come back to.
+  #join(messages, late) {
     const asked = [];
     const connection = this.#connection;
     for (const { topic: name, position } of messages) {
@@ -139,6 +147,7 @@ export class Topics {
         known.joined = true;
         if (known.keeping && position) [known.expected] = parse(position);
         else if (known.position === undefined) known.position = position;
+        if (late && known.keeping && !known.asked) asked.push(known);
         continue;
       }
       const topic = new Topic(name, position);
@@ -148,6 +157,10 @@ export class Topics {
       if (connection !== this.#connection) return [];
     }
     return asked;
+  }
+
+  forget(name) {
+    this.#leave(this.#topics.get(name));
   }
 
   #leave(topic) {

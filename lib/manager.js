@@ -23,6 +23,7 @@ const { Handover, checkUpgrade } = require('./handover');
 const { Handshakes } = require('./handshakes');
 const { Hold } = require('./hold');
 const { CLOSED_BY, Kind } = require('./constants');
+const { JoinRequests } = require('./join-requests');
 const { Listeners } = require('./listeners');
 const { availableMemory } = require('./memory');
 const { toMissed } = require('./missed');
@@ -53,6 +54,7 @@ class WebSocketManager extends EventEmitter {
   #handshakes;
   #listeners;
   #requests;
+  #rooms;
   #pump;
   #hold = new Hold();
   #answers = new Answers(this.#hold);
@@ -95,6 +97,7 @@ class WebSocketManager extends EventEmitter {
     this.#listeners = new Listeners(this, MANAGER, (bits) => native.setInterest(bits));
     const onError = (error) => this.#listeners.error(error);
     this.#requests = new Requests(native, (isOn) => this.#listeners.answerRequests(isOn), onError);
+    this.#rooms = new JoinRequests(native, options?.authorize?.join, onError);
     this.#directory = new Directory(native, (number) => this.#handshakes.beginningOf(number));
     this.#connections = new ConnectionManager(native, this.#directory);
     const close = () => this.close({ code: 1001 });
@@ -310,6 +313,9 @@ class WebSocketManager extends EventEmitter {
       case Kind.REQUEST_TEXT:
       case Kind.REQUEST_BINARY:
         this.#request(id, number, payload, kind === Kind.REQUEST_BINARY);
+        break;
+      case Kind.JOIN:
+        this.#rooms.ask(this.#directory.ofEvent(id), id, number, payload[0]);
         break;
       case Kind.OPEN:
         this.#open(id, this.#directory.adopt(id, payload));

@@ -27,7 +27,7 @@ describe('frames', TIMEOUT, () => {
   test('the bytes of the document mean what it says', () => {
     const bytes = documented();
     assert.deepEqual(decode(bytes.buffer), { type: 'message', data: Uint8Array.of(1, 2) });
-    assert.deepEqual(encode({ type: 'message' }, Uint8Array.of(1, 2)), bytes);
+    assert.deepEqual(encode({ type: 'message', data: Uint8Array.of(1, 2) }), bytes);
   });
 
   test('what is no message is none, whatever it is', () => {

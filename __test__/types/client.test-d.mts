@@ -59,6 +59,7 @@ client.request<{ seat: number }>({ op: 'reserve' }, { timeoutMs: 5 }).then(({ se
 client.request(1, { signal: new AbortController().signal });
 // @ts-expect-error no such option
 client.request(1, { timeout: 5 });
+same<[Promise<void>, Promise<void>], [ReturnType<typeof client.join>, ReturnType<typeof client.leave>]>();
 const core: CoreClient = client;
 // @ts-expect-error the core makes no requests
 core.request(1);

@@ -114,6 +114,7 @@ const complete: Required<WebSocketManagerOptions> = {
   proxyHeader: 'forwarded',
   heartbeat: { intervalMs: 30_000, timeoutMs: 10_000 },
   limits: { maxPayload: 1, eventBytes: 65_536 },
+  authorize: { claim: 'rooms', join: () => true },
   history: { size: 50, ttlMs: 60_000, users: true, rooms: { 'chat:*': true }, trustFailover: false },
   redis: { url: ['redis://a', 'redis://b'] as const, prefix: 'app', routing: 'user', tls: { ca: 'pem' } },
   relay: false,
@@ -226,6 +227,11 @@ manager.off(
   (connection: Connection<Session>, _data: string | Buffer, _: boolean, info?: MessageInfo) =>
     connection.send(info?.id ?? ''),
 );
+new WebSocketManager<Session>(server, {
+  authorize: { claim: 'rooms', join: async ({ userId }, room) => userId === room },
+});
+// @ts-expect-error a function
+new WebSocketManager(server, { authorize: { join: true } });
 const off = manager.onRequest(async (connection, data, { id }) => {
   same<[typeof connection, typeof id], [Connection<Session>, string]>();
   if (data.op !== 'x') throw new RequestError('UNKNOWN_OP', 'no such operation');

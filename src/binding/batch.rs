@@ -15,7 +15,7 @@ use super::constants::kind::*;
 use super::history::{NativeHistoryPage, missed};
 use super::outcome::{NativeBrokerStatus, NativeConnectionCount, NativeDelivery};
 use crate::engine::Engine;
-use crate::events::{Asked, Event, RefusedUpgrade};
+use crate::events::{Asked, AskedKind, Event, RefusedUpgrade};
 use crate::outcome::Answer;
 use crate::worker::bridge::Signal;
 use crate::worker::handle::Handle;
@@ -117,7 +117,7 @@ impl BatchWriter<'_> {
         &mut self,
         id: u64,
         ticket: u64,
-        is_request: bool,
+        kind: AskedKind,
         payload: Vec<u8>,
         is_text: bool,
         message_id: String,
@@ -125,12 +125,16 @@ impl BatchWriter<'_> {
         let name = message_id.into_unknown(self.env)?;
         match String::from_utf8(payload) {
             Ok(text) if is_text => {
-                let kind = if is_request { REQUEST_TEXT } else { SEND_TEXT };
+                let kind = match kind {
+                    AskedKind::Message => SEND_TEXT,
+                    AskedKind::Request => REQUEST_TEXT,
+                    AskedKind::Join => JOIN,
+                };
                 self.put(kind, id, ticket, vec![text.into_unknown(self.env)?, name])
             }
             other => {
                 let bytes = other.map_or_else(|error| error.into_bytes(), String::into_bytes);
-                let kind = if is_request { REQUEST_BINARY } else { SEND_BINARY };
+                let kind = if kind == AskedKind::Request { REQUEST_BINARY } else { SEND_BINARY };
                 self.put(kind, id, ticket, vec![Buffer::from(bytes).into_unknown(self.env)?, name])
             }
         }
@@ -231,9 +235,9 @@ pub(super) fn write<'env>(
                 out.about(handle);
             }
             Event::Asked { handle, asked } => {
-                let Asked { is_request, is_text, payload, message_id, receipt } = *asked;
+                let Asked { kind, is_text, payload, message_id, receipt } = *asked;
                 let ticket = engine.hold(receipt);
-                out.put_asked(handle.id, ticket, is_request, payload, is_text, message_id)?;
+                out.put_asked(handle.id, ticket, kind, payload, is_text, message_id)?;
                 out.about(handle);
             }
             Event::Pong { handle, bytes } => {

@@ -51,6 +51,7 @@ constants! {
         SEND_BINARY = 24,
         REQUEST_TEXT = 25,
         REQUEST_BINARY = 26,
+        JOIN = 27,
     }
 }
 

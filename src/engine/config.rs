@@ -8,6 +8,7 @@ use codes::error::{Code, ConfigError, quote};
 use http::syntax::is_token;
 use http::{BEARER, Origins, ProxyHeader, Rules, TrustProxy};
 
+use super::authorize::Authorize;
 use crate::broker::history::HistoryConfig;
 use crate::broker::redis::{RedisConfig, Routing};
 use crate::worker::heartbeat::Heartbeat;
@@ -59,6 +60,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// The topics whose last messages are kept. Default none. Needs [`Routing::User`].
     pub history: HistoryConfig,
+    /// The rooms that clients may join by themselves. Default none.
+    pub authorize: Authorize,
     /// Worker threads. Default the number of available cores, at most 4; 1 to 64.
     /// Each costs a thread and a read buffer.
     pub threads: usize,
@@ -115,6 +118,7 @@ impl Config {
             relay: Relay::User,
             redis: RedisConfig::default(),
             history: HistoryConfig::default(),
+            authorize: Authorize::default(),
             threads: available_parallelism().map_or(1, |cores| cores.get().min(4)),
         }
     }
@@ -141,6 +145,10 @@ impl Config {
         if self.history.is_on() && self.redis.is_on() && self.redis.routing == Routing::Shared {
             let text = "history needs redis.routing 'user': the shared channel has no place for positions";
             return Err(ConfigError::new(Code::InvalidOption, "history", text));
+        }
+        if self.authorize.claim.is_some() && !matches!(self.auth, Auth::Jwt(_)) {
+            let text = "authorize.claim needs auth.jwt: only a token has claims";
+            return Err(ConfigError::new(Code::InvalidOption, "authorize.claim", text));
         }
         for number in NUMBERS {
             let value = (number.get)(self);

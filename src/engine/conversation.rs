@@ -11,7 +11,7 @@ use subprotocol::stream::Stream;
 
 use super::resume::Resumes;
 use super::sessions::Sessions;
-use crate::events::{Events, Interest};
+use crate::events::{AskedKind, Events, Interest};
 use crate::time_of_day::unix_ms;
 use crate::worker::handle::Handle;
 use crate::worker::heartbeat::Heartbeat;
@@ -22,6 +22,17 @@ use crate::worker::scheduler;
 const MESSAGE: u64 = 4;
 /// Cost of reading it, as a multiple of [`scheduler::bytes`].
 const PARSE: u64 = 4;
+
+/// A message of a client that concerns others than the conversation.
+#[derive(Debug)]
+pub(super) enum Said<'m> {
+    /// It is for listeners and the relay; with a receipt if the client wants to hear of it.
+    Message(Message<'m>, Option<Receipt>),
+    /// The client wants to be in a room.
+    Join(Box<str>, Receipt),
+    /// It wants to be in it no longer.
+    Leave(Box<str>, Receipt),
+}
 
 /// All conversations of an engine.
 #[derive(Debug)]
@@ -43,24 +54,27 @@ impl Conversations {
         self.sessions.leave(handle);
     }
 
-    /// Deals with a frame of the client. Answers what it has for the listeners and the relay, with a receipt if the client wants to hear
-    /// of it.
-    pub(super) fn on_message<'m>(
-        &self,
-        handle: &Arc<Handle>,
-        frame: Message<'m>,
-    ) -> Option<(Message<'m>, Option<Receipt>)> {
+    /// Deals with a frame of the client, as far as others are not concerned.
+    pub(super) fn on_message<'m>(&self, handle: &Arc<Handle>, frame: Message<'m>) -> Option<Said<'m>> {
         scheduler::charge(MESSAGE + PARSE * scheduler::bytes(frame.payload().len()));
         let answer = match client_message::read(frame) {
-            Ok(ClientMessage::Send { id: None, data }) => return Some((data, None)),
+            Ok(ClientMessage::Send { id: None, data }) => return Some(Said::Message(data, None)),
             Ok(ClientMessage::Send { id: Some(id), data }) => {
-                return self.begin(handle, id, Kind::Ack).map(|receipt| (data, Some(receipt)));
+                return self
+                    .begin(handle, id, Kind::Lasting)
+                    .map(|receipt| Said::Message(data, Some(receipt)));
             }
             Ok(ClientMessage::Request { id, data }) => {
-                if let Some(receipt) = self.begin(handle, id, Kind::Reply) {
+                if let Some(receipt) = self.begin(handle, id, Kind::Passing) {
                     self.request(handle, data, receipt);
                 }
                 return None;
+            }
+            Ok(ClientMessage::Join { id, room }) => {
+                return self.begin(handle, id, Kind::Passing).map(|receipt| Said::Join(room, receipt));
+            }
+            Ok(ClientMessage::Leave { id, room }) => {
+                return self.begin(handle, id, Kind::Passing).map(|receipt| Said::Leave(room, receipt));
             }
             Ok(ClientMessage::Ping) => server_message::pong(unix_ms()),
             Ok(ClientMessage::Resume(topics)) => {
@@ -107,7 +121,7 @@ impl Conversations {
             let why = "the application answers no requests";
             return receipt.refuse(Code::NoListener.as_str(), why);
         }
-        self.events.push_asked(handle, data, true, receipt);
+        self.events.push_asked(handle, data, AskedKind::Request, receipt);
     }
 }
 

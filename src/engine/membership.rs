@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use codes::error::{Code, Error};
 use history::position::Place;
+use protocol::frame::Message;
 use subprotocol::server_message;
 use subprotocol::stream::Stream;
 use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::authorize::Permission;
 use crate::broker::Confirmations;
+use crate::events::AskedKind;
 use crate::registry::recipients::Topic;
 use crate::worker::handle::Handle;
 use crate::worker::outgoing::Encoding;
+use crate::worker::receipts::Receipt;
 use crate::worker::scheduler;
 
 /// Longest wait of a handshake for its subscriptions. After it the connection is accepted without.
@@ -116,6 +120,32 @@ impl Shared {
             self.broker.unsubscribe(Topic::Room(room));
         }
         Ok(())
+    }
+
+    /// A client wants to be in a room.
+    pub(super) fn join_by_itself(&self, handle: &Arc<Handle>, room: Box<str>, receipt: Receipt) {
+        let claims = handle.peer.data.as_deref();
+        scheduler::charge(ROOM + scheduler::bytes(claims.map_or(0, str::len)));
+        match self.config.authorize.permission(claims, &room) {
+            Permission::Granted => match self.join(handle, &room.into()) {
+                Ok(()) => receipt.take(),
+                Err(error) => receipt.refuse(error.code(), &error.message),
+            },
+            Permission::Asked => {
+                self.events.push_asked(handle, Message::Text(&room), AskedKind::Join, receipt);
+            }
+            Permission::Refused => receipt.refuse(Code::JoinRefused.as_str(), "not permitted"),
+        }
+    }
+
+    /// A client wants to be in a room no longer.
+    pub(super) fn leave_by_itself(&self, handle: &Arc<Handle>, room: &str, receipt: Receipt) {
+        if !self.config.authorize.is_on() {
+            return receipt.refuse(Code::JoinRefused.as_str(), "not permitted");
+        }
+        scheduler::charge(ROOM);
+        self.leave(handle, room);
+        receipt.take();
     }
 
     /// Tells a client that it is in a room, once the place behind which all messages come is known, if that is soon.

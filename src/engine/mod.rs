@@ -3,6 +3,7 @@
 //! [`Engine`] is the façade. A socket comes in through [`Engine::upgrade`] and runs from then on on a worker
 //! thread; its events come out of [`Engine::drain`].
 
+pub mod authorize;
 pub mod config;
 mod conversation;
 mod json;

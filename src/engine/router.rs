@@ -9,7 +9,7 @@ use protocol::frame::Message;
 use super::config::Relay;
 use super::json::{self, JsonFault};
 use super::shared::Shared;
-use crate::events::Interest;
+use crate::events::{AskedKind, Interest};
 use crate::registry::recipients::RelayTarget;
 use crate::worker::handle::Handle;
 use crate::worker::memory::Count;
@@ -73,7 +73,7 @@ pub(super) fn on_message(
     match &receipt {
         None => shared.events.push_message(handle, message),
         Some(receipt) if shared.events.wants(Interest::MESSAGE) => {
-            shared.events.push_asked(handle, message, false, receipt.another());
+            shared.events.push_asked(handle, message, AskedKind::Message, receipt.another());
         }
         Some(_) => {}
     }

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
 use super::config::Config;
-use super::conversation::Conversations;
+use super::conversation::{Conversations, Said};
 use super::router;
 use super::stats::SharedCounters;
 use super::upgrade::Answer;
@@ -85,10 +85,17 @@ impl Application for Shared {
         budget: &Budget,
     ) -> Routed {
         match handle.encoding() {
-            Encoding::Enveloped => match self.conversations.on_message(handle, message) {
-                Some((data, receipt)) => router::on_message(self, handle, data, receipt, false, rest, budget),
-                None => Routed::Done,
-            },
+            Encoding::Enveloped => {
+                match self.conversations.on_message(handle, message) {
+                    Some(Said::Message(data, receipt)) => {
+                        return router::on_message(self, handle, data, receipt, false, rest, budget);
+                    }
+                    Some(Said::Join(room, receipt)) => self.join_by_itself(handle, room, receipt),
+                    Some(Said::Leave(room, receipt)) => self.leave_by_itself(handle, &room, receipt),
+                    None => {}
+                }
+                Routed::Done
+            }
             _ => router::on_message(self, handle, message, None, may_reflect, rest, budget),
         }
     }

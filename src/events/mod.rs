@@ -110,11 +110,22 @@ pub enum Event {
     Closed,
 }
 
+/// The embedder's part in a message that is to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedKind {
+    /// It takes it.
+    Message,
+    /// It answers with data.
+    Request,
+    /// It says whether the connection may join the room that the message is the name of.
+    Join,
+}
+
 /// A message that is to be answered.
 #[derive(Debug)]
 pub struct Asked {
-    /// True if a request: the answer has data.
-    pub is_request: bool,
+    /// The embedder's part.
+    pub kind: AskedKind,
     /// True if it came as text.
     pub is_text: bool,
     /// The message.
@@ -298,12 +309,12 @@ impl Events {
         &self,
         handle: &Arc<Handle>,
         message: Message<'_>,
-        is_request: bool,
+        kind: AskedKind,
         receipt: Receipt,
     ) {
         handle.mark_seen();
         let asked = Asked {
-            is_request,
+            kind,
             is_text: matches!(message, Message::Text(_)),
             payload: message.payload().into(),
             message_id: receipt.message_id(),

@@ -14,7 +14,7 @@ use crate::broker::PublishOptions;
 use crate::broker::history::HistoryConfig;
 use crate::engine::Answered;
 use crate::engine::config::{Config, Relay};
-use crate::events::{Event, Interest};
+use crate::events::{AskedKind, Event, Interest};
 use crate::registry::recipients::Channel;
 
 const SIZE: u32 = 20;
@@ -401,7 +401,7 @@ fn a_page_waits_for_a_client_that_is_behind_and_does_not_find_it_slow() {
 }
 
 /// The next message that is to be answered, and the ticket under which it is.
-fn asked(server: &Server) -> (bool, String, String, u64) {
+fn asked(server: &Server) -> (AskedKind, String, String, u64) {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         let batch = server.engine.drain(16);
@@ -409,7 +409,7 @@ fn asked(server: &Server) -> (bool, String, String, u64) {
         for event in batch {
             if let Event::Asked { asked, .. } = event {
                 let text = String::from_utf8_lossy(&asked.payload).into_owned();
-                return (asked.is_request, text, asked.message_id, server.engine.hold(asked.receipt));
+                return (asked.kind, text, asked.message_id, server.engine.hold(asked.receipt));
             }
         }
         std::thread::yield_now();
@@ -425,15 +425,15 @@ fn a_message_with_an_id_is_answered_when_the_embedder_has_taken_it_and_the_relay
     let (mut ada, hello) = greeted(&server, "ada", &[]);
     let session = hello["session"].as_str().unwrap();
     ada.text(r#"{"type":"send","id":"a","data":[1]}"#);
-    let (is_request, text, name, ticket) = asked(&server);
-    assert_eq!((is_request, &*text, name), (false, "[1]", format!("{session}.a")));
+    let (kind, text, name, ticket) = asked(&server);
+    assert_eq!((kind, &*text, name), (AskedKind::Message, "[1]", format!("{session}.a")));
     assert_eq!(next(&mut ada)["data"], json!([1]), "it is relayed");
     ada.expect_silence(GLANCE);
     server.engine.answer(ticket, Answered::Taken).unwrap();
     assert_eq!(next(&mut ada), json!({ "type": "ack", "id": "a" }));
     ada.text(r#"{"type":"request","id":"b","data":2}"#);
-    let (is_request, text, _, ticket) = asked(&server);
-    assert_eq!((is_request, &*text), (true, "2"));
+    let (kind, text, _, ticket) = asked(&server);
+    assert_eq!((kind, &*text), (AskedKind::Request, "2"));
     server.engine.answer(ticket, Answered::Reply(Message::Text("3"))).unwrap();
     assert_eq!(next(&mut ada), json!({ "type": "reply", "id": "b", "data": 3 }));
 }

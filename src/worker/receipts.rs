@@ -34,6 +34,8 @@ pub(crate) struct Receipts {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Messages that began.
+    count: u64,
     pending: HashMap<u64, Pending>,
     /// Messages that were dealt with, by the hash of their id, the latest last: taken, or refused for a reason.
     settled: VecDeque<(u64, Option<Box<Fault>>)>,
@@ -51,13 +53,13 @@ struct Pending {
     outcome: Outcome,
 }
 
-/// The kind of answer that a message wants.
+/// What a message is that comes a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `ack`
-    Ack,
-    /// `reply`
-    Reply,
+    /// The same one.
+    Lasting,
+    /// Another one.
+    Passing,
 }
 
 #[derive(Debug, Default)]
@@ -108,8 +110,10 @@ impl Receipts {
         kind: Kind,
     ) -> Begun {
         let connection: Arc<dyn Correspondent> = connection.clone();
-        let key = self.hasher.hash_one(&id);
         let mut state = self.state.lock();
+        state.count += 1;
+        let number = if kind == Kind::Passing { state.count } else { 0 };
+        let key = self.hasher.hash_one((number, &id));
         if let Some(pending) = state.pending.get_mut(&key) {
             pending.connection = Arc::downgrade(&connection);
             return Begun::Known;
@@ -149,7 +153,7 @@ impl Receipts {
             Outcome::Refused(fault) => Some(Box::new(fault.clone())),
             _ => None,
         };
-        if kind == Kind::Ack && !matches!(outcome, Outcome::Dropped) {
+        if kind == Kind::Lasting && !matches!(outcome, Outcome::Dropped) {
             if state.settled.len() >= MAX_UNANSWERED {
                 state.settled.pop_front();
             }
@@ -252,7 +256,7 @@ mod tests {
     }
 
     fn begin(receipts: &Arc<Receipts>, connection: &Arc<Client>, id: &str) -> Receipt {
-        match receipts.begin(connection, id.into(), Kind::Ack) {
+        match receipts.begin(connection, id.into(), Kind::Lasting) {
             Begun::New(receipt) => receipt,
             other => panic!("{other:?}"),
         }
@@ -296,7 +300,8 @@ mod tests {
     #[test]
     fn a_message_that_is_sent_again_is_not_taken_again_and_the_connection_that_sent_it_last_hears_of_it() {
         let (receipts, ada, back) = (Receipts::new("s", 1 << 20), connection(), connection());
-        let again = |id: &str| assert!(matches!(receipts.begin(&back, id.into(), Kind::Ack), Begun::Known));
+        let again =
+            |id: &str| assert!(matches!(receipts.begin(&back, id.into(), Kind::Lasting), Begun::Known));
         let first = begin(&receipts, &ada, "1");
         again("1");
         assert!(told(&ada, || assert_eq!(told(&back, || first.take()), [ACK])).is_empty());
@@ -310,10 +315,10 @@ mod tests {
     fn only_so_many_wait_for_an_answer_and_as_many_are_remembered() {
         let (receipts, ada) = (Receipts::new("s", 1 << 20), connection());
         let waiting: Vec<_> = (0..MAX_UNANSWERED).map(|id| begin(&receipts, &ada, &id.to_string())).collect();
-        assert!(matches!(receipts.begin(&ada, "x".into(), Kind::Reply), Begun::Full(id) if &*id == "x"));
+        assert!(matches!(receipts.begin(&ada, "x".into(), Kind::Passing), Begun::Full(id) if &*id == "x"));
         waiting.into_iter().for_each(Receipt::take);
         for id in 0..MAX_UNANSWERED {
-            assert!(matches!(receipts.begin(&ada, id.to_string().into(), Kind::Ack), Begun::Known));
+            assert!(matches!(receipts.begin(&ada, id.to_string().into(), Kind::Lasting), Begun::Known));
         }
         begin(&receipts, &ada, "x").take();
         begin(&receipts, &ada, "0").take();
@@ -322,7 +327,7 @@ mod tests {
     #[test]
     fn a_reply_is_told_once_and_one_that_is_too_large_is_an_error() {
         let (receipts, ada) = (Receipts::new("s", 100), connection());
-        let ask = || match receipts.begin(&ada, "1".into(), Kind::Reply) {
+        let ask = || match receipts.begin(&ada, "1".into(), Kind::Passing) {
             Begun::New(receipt) => receipt,
             other => panic!("{other:?}"),
         };

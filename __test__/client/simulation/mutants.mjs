@@ -77,5 +77,10 @@ export const MUTANTS = [
   ['an answer to what was asked before it left counts', "if (reason === 'no-position' && topic", 'if (topic'],
   ['a gap of the server is not told', 'return this.#out.missed(message.topic, reason);', 'return;'],
   ['who is no member stays one', 'if (!topic.joined) return this.#leave(topic);', 'return;'],
+  [
+    'what it missed of a room that it has joined again is not asked for',
+    'if (late && known.keeping && !known.asked) asked.push(known);',
+    '',
+  ],
   ['who has joined meanwhile counts as no member', 'if (!topic.joined) return', 'return'],
 ];

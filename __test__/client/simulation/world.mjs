@@ -1,9 +1,13 @@
 import { History } from './history.mjs';
 import { Judge } from './judge.mjs';
 
-/** In each of them from the start; joined by the application's listener; joined now and then; without a history. */
+/**
+ * Topics that the client is in from the start; that the application's listener joins or, in some runs, the client by itself; without a
+ * history.
+ */
 const NAMES = ['user', 'room:early', 'room:late', 'room:bare'];
 const AT_START = ['user', 'room:early', 'room:bare'];
+const LATE = 'room:late';
 const SIZE = 100;
 
 /** A server, its Redis and the network, for one client, that do what a list of operations says. */
@@ -55,6 +59,7 @@ export class World {
       postpone: () => {
         this.#postponed = true;
       },
+      returns: (topic) => this.#setup.byItself && topic === LATE,
     };
     this.#topics = new Topics(out, setup.mostMessages, setup.mostBytes);
   }
@@ -167,6 +172,13 @@ export class World {
     }
     const request = this.#requests.shift();
     if (request) this.#resume(request, a, b);
+    else if (this.#connected && this.#setup.byItself && !this.#live.has(LATE)) this.#decide(a, b);
+  }
+
+  /** The server deals with a client that wants to be in a room again. */
+  #decide(a, b) {
+    if (this.#wanted.has(LATE)) this.#wire.push({ type: 'joined', ...this.#join(LATE, a, b) });
+    else if (!this.#wire.some(({ topic }) => topic === LATE)) this.#topics.forget(LATE);
   }
 
   deliver(_, b) {
@@ -255,7 +267,12 @@ export class World {
   #resume({ topic, position }, a, b) {
     const answer = (more) => this.#answers.push({ type: 'resumed', topic, ...more });
     const history = this.#histories.get(topic);
-    if (this.#wanted.has(topic) && !this.#live.has(topic) && a % 4 !== 0) {
+    if (
+      this.#wanted.has(topic) &&
+      !this.#live.has(topic) &&
+      !(this.#setup.byItself && topic === LATE) &&
+      a % 4 !== 0
+    ) {
       this.#wire.push({ type: 'joined', ...this.#join(topic, a, b) });
     }
     const live = this.#live.get(topic);

@@ -37,9 +37,9 @@ export async function serveApart(redis) {
 }
 
 /** A client behind a network: its messages by topic, and its other events. */
-export async function visit(portOf, query, cutAfter) {
+export async function visit(portOf, query, cutAfter, options) {
   const tunnel = keep(await new Tunnel(portOf, cutAfter).listen());
-  const made = client(new URL(`/api/websocket?${query}`, tunnel.url));
+  const made = client(new URL(`/api/websocket?${query}`, tunnel.url), options);
   const got = { user: [], 'room:tea': [] };
   const missed = [];
   made.client.on('message', ({ topic, data }) => got[topic]?.push(data));

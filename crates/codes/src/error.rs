@@ -109,7 +109,7 @@ catalogue! {
     TokenExpired, "ERR_TOKEN_EXPIRED", Error, 401, "The token has expired.";
     Unauthorized, "ERR_UNAUTHORIZED", Error, 401, "authenticate returned null.";
     Refused, "ERR_REFUSED", Error, 403, "authenticate refused the client by an UpgradeRefusal.";
-    AuthFailed, "ERR_AUTH_FAILED", Error, 500, "authenticate threw or rejected.";
+    AuthFailed, "ERR_AUTH_FAILED", Error, 500, "authenticate or authorize.join threw or rejected.";
     InvalidIdentity, "ERR_INVALID_IDENTITY", Error, 500, "authenticate returned something that is not an identity.";
     HandshakeTimeout, "ERR_HANDSHAKE_TIMEOUT", Error, 408, "The handshake took longer than limits.handshakeTimeoutMs.";
     TooManyConnections, "ERR_TOO_MANY_CONNECTIONS", Error, 503, "limits.maxConnections is reached.";
@@ -119,6 +119,7 @@ catalogue! {
     InvalidJson, "ERR_INVALID_JSON", Error, 0, "A text message under a relay is not JSON, or nested deeper than 128 levels; it was not relayed.";
     BinaryNotRelayed, "ERR_BINARY_NOT_RELAYED", Error, 0, "A binary message came under a relay; only text is relayed.";
     NoListener, "ERR_NO_LISTENER", Error, 0, "A client that speaks `actory.v1` wants to hear that its message was taken, and nobody takes it: there is neither a listener of `message` nor a relay, or no `onRequest` for a request.";
+    JoinRefused, "ERR_JOIN_REFUSED", Error, 0, "A client that speaks `actory.v1` may not join the room: the option authorize does not permit it.";
     RequestFailed, "ERR_REQUEST_FAILED", Error, 0, "The handler of `onRequest` threw or rejected with something other than a RequestError.";
     TooManyUnanswered, "ERR_TOO_MANY_UNANSWERED", Error, 0, "256 messages and requests of a client that speaks `actory.v1` wait for an answer; this one was not taken.";
     InvalidMessage, "ERR_INVALID_MESSAGE", Error, 0, "A frame of a client that speaks `actory.v1` is no message of it, or asks for too much at once.";

@@ -14,7 +14,9 @@ use super::stream::Stream;
 /// Most characters of the `id` of a message.
 pub const MAX_ID: usize = 64;
 /// Most bytes of a topic's name: the longest room's, with what comes before it.
-const MAX_TOPIC_BYTES: usize = "room:".len() + 256;
+const MAX_TOPIC_BYTES: usize = "room:".len() + MAX_ROOM_BYTES;
+/// Most bytes of a room's name.
+const MAX_ROOM_BYTES: usize = 256;
 /// Most topics of one `resume`.
 pub const MAX_TOPICS: usize = 1000;
 
@@ -27,6 +29,10 @@ pub enum ClientMessage<'a> {
     Send { id: Option<Box<str>>, data: Message<'a> },
     /// It asks the application something.
     Request { id: Box<str>, data: Message<'a> },
+    /// It wants to be in a room.
+    Join { id: Box<str>, room: Box<str> },
+    /// It wants to be in a room no longer.
+    Leave { id: Box<str>, room: Box<str> },
     /// It wants a sign of life.
     Ping,
 }
@@ -69,6 +75,8 @@ struct Members<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     topics: Option<&'a RawValue>,
+    #[serde(borrow)]
+    room: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +143,17 @@ pub fn read<'a>(frame: Message<'a>) -> Result<ClientMessage<'a>, Fault> {
             let topics = topics.into_iter().map(resumption).collect::<Result<_, _>>();
             topics.map(ClientMessage::Resume).map_err(|why| malformed(id, why))
         }
+        kind @ ("join" | "leave") => {
+            let room = members.room.map(|room| serde_json::from_str::<Box<str>>(room.get()));
+            match (id, room) {
+                (Some(id), Some(Ok(room))) if (1..=MAX_ROOM_BYTES).contains(&room.len()) => Ok(match kind {
+                    "join" => ClientMessage::Join { id, room },
+                    _ => ClientMessage::Leave { id, room },
+                }),
+                (None, _) => Err(malformed(None, "a message to join or leave has no `id`")),
+                (id, _) => Err(malformed(id, "`room` is no string of 1 to 256 bytes")),
+            }
+        }
         "ping" => Ok(ClientMessage::Ping),
         other => {
             let kind = FaultKind::UnknownType(other.chars().take(MAX_ID).collect());
@@ -181,6 +200,10 @@ mod tests {
         }
         let request = ClientMessage::Request { id: "7".into(), data: Message::Text("null") };
         assert_eq!(read(Message::Text(r#"{"type":"request","id":"7","data":null}"#)), Ok(request));
+        let join = ClientMessage::Join { id: "7".into(), room: "a\nb".into() };
+        assert_eq!(read(Message::Text(r#"{"type":"join","id":"7","room":"a\nb"}"#)), Ok(join));
+        let leave = ClientMessage::Leave { id: "7".into(), room: "é".into() };
+        assert_eq!(read(Message::Text(r#"{"type":"leave","id":"7","room":"é"}"#)), Ok(leave));
         let sent = ClientMessage::Send { id: None, data: Message::Binary(b"\xff") };
         assert_eq!(read(Message::Binary(b"\0\x0f{\"type\":\"send\"}\xff")), Ok(sent));
         assert_eq!(read(Message::Text(r#"{"type":"p\u0069ng","data":1}"#)), Ok(ClientMessage::Ping));
@@ -223,6 +246,13 @@ mod tests {
             assert_eq!(malformed(&text), ("7".into(), "`data` is missing"));
         }
         assert_eq!(malformed(r#"{"type":"request","data":1}"#).1, "a request has no `id`");
+        for kind in ["join", "leave"] {
+            assert!(malformed(&format!(r#"{{"type":"{kind}","room":"a"}}"#)).1.contains("`id`"));
+            for room in ["1".to_owned(), "\"\"".to_owned(), format!("\"{}\"", "é".repeat(129))] {
+                let (id, why) = malformed(&format!(r#"{{"type":"{kind}","id":"7","room":{room}}}"#));
+                assert_eq!((&*id, why), ("7", "`room` is no string of 1 to 256 bytes"), "{room}");
+            }
+        }
         for (topics, why) in [
             ("1", "`topics`"),
             ("[1]", "`topics`"),

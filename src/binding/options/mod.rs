@@ -286,6 +286,16 @@ const OPTIONS: &[Opt] = &[
         draft.config.redis.tls.insecure = !value.flag()?;
         Ok(())
     }),
+    opt("authorize", "an object", |_, value| value.object()),
+    opt("authorize.join", "a function", |draft, value| {
+        value.function()?;
+        draft.config.authorize.asks = true;
+        Ok(())
+    }),
+    opt("authorize.claim", "a non-empty string", |draft, value| {
+        draft.config.authorize.claim = Some(value.non_empty()?);
+        Ok(())
+    }),
     opt("history", "true, false or an object", |draft, value| {
         draft.history = HistoryDraft::new(value)?;
         Ok(())

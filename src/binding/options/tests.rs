@@ -93,7 +93,9 @@ fn wrong(path: &str) -> (Value, Option<Value>) {
         "trustProxy" => (Value::Flag(true), Some(text("nonsense"))),
         "proxyHeader" => (Value::Flag(true), Some(text("x-real-ip"))),
         "relay" => (Value::Flag(true), Some(text("all"))),
-        "auth.authenticate" | "auth.jwt" | "heartbeat" | "limits" | "redis.tls" => (text("x"), None),
+        "auth.authenticate" | "auth.jwt" | "heartbeat" | "limits" | "redis.tls" | "authorize"
+        | "authorize.join" => (text("x"), None),
+        "authorize.claim" => (Value::Number(1.0), Some(text(""))),
         "redis" => (Value::Flag(true), None),
         "redis.url" => (Value::Number(6379.0), Some(text("http://localhost"))),
         "redis.routing" => (Value::Flag(true), Some(text("room"))),
