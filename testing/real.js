@@ -1,0 +1,21 @@
+'use strict';
+
+const { performance } = require('node:perf_hooks');
+const { clearTimeout, setTimeout } = require('node:timers');
+const { runInThisContext } = require('node:vm');
+
+// Runners may give each test file globals of its own, and have faked them before this file is loaded: these are Node's.
+const { queueMicrotask, WebSocket } = runInThisContext('globalThis');
+const { now } = runInThisContext('Date');
+
+/** What tests fake, as it was. */
+module.exports = {
+  clearTimeout,
+  /** `Date.now`. */
+  now,
+  performance,
+  queueMicrotask,
+  setTimeout,
+  /** Node's own class, from 22 on. */
+  WebSocket,
+};
