@@ -37,7 +37,10 @@ export function createTestServer<Data = unknown>(
  * - `name`: `'default'`, which `getWebSocketManager()` finds; if this process has such a manager already, a name of its own
  * - `redis`: `false`, also if `REDIS_URL` is set
  */
-export interface TestServerOptions<Data = unknown> extends WebSocketManagerOptions<Data> {
+export type TestServerOptions<Data = unknown> = WebSocketManagerOptions<Data> & TestHostOptions;
+
+/** Options of {@link createTestServer} that a manager does not have. */
+export interface TestHostOptions {
   /**
    * HTTP server of the application. It listens on a free port, unless it listens already. {@link TestServer.close} closes it.
    *

@@ -5,6 +5,7 @@ const { WebSocketManager } = require('../index');
 const { toId } = require('../lib/argument');
 const { closedError, invalidArg } = require('../lib/error');
 const { registry } = require('../lib/registry');
+const { checkServer } = require('../lib/upgrade');
 const { Host } = require('./host');
 const { Refusals } = require('./refusals');
 const { Signer } = require('./signer');
@@ -30,6 +31,7 @@ function freeName() {
 async function createTestServer(options = {}) {
   if (typeof options !== 'object' || options === null) throw invalidArg('options', 'an object', options);
   const { server, timeoutMs: timeout = TIMEOUT_MS, ...others } = options;
+  if (server !== undefined) checkServer(server);
   const timeoutMs = toTimeout(timeout, 'timeoutMs');
   const auth = others.auth ?? { jwt: { secret: randomBytes(32).toString('hex') } };
   const host = new Host(server);

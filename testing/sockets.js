@@ -1,6 +1,5 @@
 'use strict';
 
-const { createRequire } = require('node:module');
 const { join } = require('node:path');
 const { failure } = require('../lib/error');
 const real = require('./real');
@@ -11,9 +10,9 @@ const OPEN = 1;
 /** Node's class; before Node 22, that of npm's `ws`, of this package's surroundings or of the application's. */
 function defaultClass() {
   if (real.WebSocket !== undefined) return real.WebSocket;
-  for (const find of [require, createRequire(join(process.cwd(), 'package.json'))]) {
+  for (const file of [__filename, join(process.cwd(), 'package.json')]) {
     try {
-      return find('ws').WebSocket;
+      return real.createRequire(file)('ws').WebSocket;
     } catch (error) {
       if (error.code !== 'MODULE_NOT_FOUND') throw error;
     }

@@ -31,7 +31,7 @@ class TestClient extends WebSocketClient {
 
   next(predicate, options) {
     const taken =
-      typeof predicate === 'object' && options === undefined
+      typeof predicate === 'object' && predicate !== null && options === undefined
         ? this.#take(undefined, predicate)
         : this.#take(predicate, options);
     // A test that failed before leaves it behind, and close() ends it.
