@@ -81,7 +81,8 @@ export interface TestServer<Data = unknown> {
    *
    * @param userId - the user; `undefined`: no token
    * @param options - those of the client. The class `WebSocket` is by default Node's, and before Node 22 that of npm's `ws`
-   * @throws (rejects) Error with the code of the refusal, such as `ERR_TOKEN_INVALID`, if the manager refuses the client
+   * @throws (rejects) Error with the code of the refusal, such as `ERR_TOKEN_INVALID`, if the manager refuses the
+   * client. Of several that it refuses at the same time, one may get the code of another
    * @throws (rejects) Error `ERR_CLOSED` if the connection ended before it was open, or the server is closed
    * @throws (rejects) Error `ERR_TIMEOUT` if it is not open within `timeoutMs`
    * @throws (rejects) as {@link TestServer.tokenFor}, unless `options.token` is given, and as the constructor of the client

@@ -61,7 +61,7 @@ async function createTestServer(options = {}) {
     };
     const client = new TestClient(url, all, timeoutMs);
     clients.add(client);
-    await refusals.during(() => opened(client, timeoutMs, () => refusals.next()));
+    await opened(client, timeoutMs, refusals.watch());
     return client;
   }
 

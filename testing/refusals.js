@@ -6,48 +6,46 @@ const { clearTimeout, setTimeout } = require('./real');
 /** Longest wait for a reason. It comes with the answer to the client, which this process has got already. */
 const WAIT_MS = 1000;
 
-/** Reasons of a manager to refuse clients. The first client that fails gets the first one. */
+/** Reasons of a manager to refuse clients. */
 class Refusals {
-  #reasons = [];
-  #waiting = [];
-  #attempts = 0;
+  #count = 0;
+  #last;
+  #waiting = new Set();
+  #isClosed = false;
 
   constructor(manager) {
     manager.on('refused', ({ code, message }) => {
-      const error = failure(Error, code, `The server refuses the client: ${message}`);
-      const waiter = this.#waiting.shift();
-      if (waiter !== undefined) waiter(error);
-      else if (this.#attempts > 0) this.#reasons.push(error);
+      this.#count += 1;
+      this.#last = failure(Error, code, `The server refuses the client: ${message}`);
+      for (const settle of this.#waiting) settle(this.#last);
     });
   }
 
-  /** Reasons are kept while somebody tries to connect. */
-  async during(attempt) {
-    this.#attempts += 1;
-    try {
-      return await attempt();
-    } finally {
-      this.#attempts -= 1;
-      if (this.#attempts === 0) this.#reasons = [];
-    }
+  /**
+   * Begins to look, and answers with a function for the reason, or `undefined` if there is none. Nothing says whose a reason is:
+   * of clients that are refused at the same time, one may get another's. Node's own client asks twice from 24 on.
+   */
+  watch() {
+    const before = this.#count;
+    return () => (this.#count > before ? Promise.resolve(this.#last) : this.#next());
   }
 
-  /** The next reason, or `undefined` if there is none. */
-  next() {
-    if (this.#reasons.length > 0) return Promise.resolve(this.#reasons.shift());
+  #next() {
+    if (this.#isClosed) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const settle = (reason) => {
         clearTimeout(timer);
-        this.#waiting = this.#waiting.filter((each) => each !== settle);
+        this.#waiting.delete(settle);
         resolve(reason);
       };
       const timer = setTimeout(settle, WAIT_MS);
-      this.#waiting.push(settle);
+      this.#waiting.add(settle);
     });
   }
 
   /** Nobody waits any longer. */
   close() {
+    this.#isClosed = true;
     for (const settle of this.#waiting) settle();
   }
 }

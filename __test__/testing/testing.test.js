@@ -32,7 +32,7 @@ describe('connect', () => {
       code: 'ERR_TOKEN_MISSING',
       message: expect.stringContaining('carries no token'),
     });
-    expect(manager.stats().refused).toEqual({ ERR_TOKEN_MISSING: 1 });
+    expect(Object.keys(manager.stats().refused)).toEqual(['ERR_TOKEN_MISSING']);
   });
 
   test.each(['http', 'close'])(

@@ -27,11 +27,9 @@ test('faked timers, and a time long ago', async () => {
   await expect(app.connect()).rejects.toMatchObject({ code: 'ERR_TOKEN_MISSING' });
 });
 
-test('await using', async () => {
-  {
-    await using second = await createTestServer();
-    app = second;
-    await app.connect('ada');
-  }
+test('the end of await using, whose syntax Node 20 does not know', async () => {
+  app = await createTestServer();
+  await app.connect('ada');
+  await app[Symbol.asyncDispose]();
   expect(app.server.listening).toBe(false);
 });
