@@ -14,20 +14,24 @@ class Refusals {
   #isClosed = false;
 
   constructor(manager) {
-    manager.on('refused', ({ code, message }) => {
+    manager.on('refused', (refusal) => {
       this.#count += 1;
-      this.#last = failure(Error, code, `The server refuses the client: ${message}`);
-      for (const settle of this.#waiting) settle(this.#last);
+      this.#last = refusal;
+      for (const settle of this.#waiting) settle(refusal);
     });
   }
 
   /**
-   * Begins to look, and answers with a function for the reason, or `undefined` if there is none. Nothing says whose a reason is:
+   * Begins to look, and answers with a function for the reason as an error, or `undefined` if there is none. Nothing says whose a reason is:
    * of clients that are refused at the same time, one may get another's. Node's own client asks twice from 24 on.
    */
   watch() {
     const before = this.#count;
-    return () => (this.#count > before ? Promise.resolve(this.#last) : this.#next());
+    return async () => {
+      const refusal = this.#count > before ? this.#last : await this.#next();
+      if (refusal === undefined) return undefined;
+      return failure(Error, refusal.code, `The server refuses the client: ${refusal.message}`);
+    };
   }
 
   #next() {
