@@ -2,6 +2,7 @@
 
 const { createServer } = require('node:http');
 const { join } = require('node:path');
+const { WebSocket } = require('ws');
 const { createTestServer } = require('../../testing');
 const { getWebSocketManager } = require('../..');
 const { closeAfterwards } = require('../support/cleanup');
@@ -307,6 +308,28 @@ describe('close', () => {
     expect([own.status, app.server.listening]).toEqual(['closed', false]);
     await plain.closed;
     await expect(app.manager.ready()).rejects.toMatchObject({ code: 'ERR_CLOSED' });
+  });
+
+  test('waits until connections have ended on their side, too', async () => {
+    const { connect, close } = await createTestServer();
+    const sockets = [];
+    class Slow extends WebSocket {
+      constructor(...args) {
+        super(...args);
+        sockets.push(this);
+        // Ends later than the server's side, as under load.
+        const emit = this.emit;
+        this.emit = (name, ...rest) => {
+          if (name !== 'close') return emit.call(this, name, ...rest);
+          return setTimeout(() => emit.call(this, name, ...rest), 50);
+        };
+        this.on('close', () => sockets.splice(sockets.indexOf(this), 1));
+      }
+    }
+    await Promise.all([connect('ada', { WebSocket: Slow }), connect('bob', { WebSocket: Slow })]);
+    expect(sockets).toHaveLength(2);
+    await close();
+    expect(sockets).toEqual([]);
   });
 
   test('does no harm after the application has closed both itself', async () => {
