@@ -73,6 +73,12 @@ const checks = [
     needsAddon: true,
   },
   {
+    name: 'testing',
+    command: ['npm', 'run', '--silent', 'test:testing'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
     name: 'package',
     command: ['npm', 'run', '--silent', 'test:package'],
     tests: nodeTests,

@@ -55,10 +55,16 @@ export class Kitchen {
     this.#folder = await install();
   }
 
-  /** Writes the blocks of a section into a folder of their own, and answers with it. */
-  lay(heading) {
+  /** An empty folder, beside what is installed. */
+  folder() {
     const folder = mkdtempSync(join(this.#folder, 'recipe-'));
     this.#dishes.push(() => rmSync(folder, { recursive: true }));
+    return folder;
+  }
+
+  /** Writes the blocks of a section into a folder of their own, and answers with it. */
+  lay(heading) {
+    const folder = this.folder();
     for (const { file, code } of blocks(section(join(root, 'docs', 'recipes.md'), heading))) {
       writeFileSync(join(folder, file), code);
     }
