@@ -31,6 +31,7 @@ var __toCommonJS = (mod) => __copyProps(__defProp({}, "__esModule", { value: tru
 // client/index.mjs
 var index_exports = {};
 __export(index_exports, {
+  CoreClient: () => CoreClient,
   WebSocketClient: () => WebSocketClient,
   closeAdvice: () => closeAdvice
 });
@@ -38,17 +39,9 @@ module.exports = __toCommonJS(index_exports);
 
 // client/backoff.mjs
 var Backoff = class {
-  #minMs;
-  #maxMs;
-  #random;
   #failures = 0;
-  constructor(minMs, maxMs, random = Math.random) {
-    this.#minMs = minMs;
-    this.#maxMs = maxMs;
-    this.#random = random;
-  }
-  next() {
-    return this.#random() * Math.min(this.#maxMs, this.#minMs * 2 ** this.#failures++);
+  constructor({ minMs, maxMs }, random = Math.random) {
+    this.next = () => random() * Math.min(maxMs, minMs * 2 ** this.#failures++);
   }
   reset() {
     this.#failures = 0;
@@ -75,31 +68,25 @@ function bytesOf(data) {
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 var sizeOf = (frame) => typeof frame === "string" ? new TextEncoder().encode(frame).length : frame.byteLength;
-function encode(message, data) {
-  const bytes = bytesOf(data);
+function encode(message) {
+  const bytes = bytesOf(message.data);
   if (bytes) {
-    const head = new TextEncoder().encode(JSON.stringify(message));
+    const head = new TextEncoder().encode(JSON.stringify({ ...message, data: void 0 }));
     const frame = new Uint8Array(HEAD_BYTES + head.length + bytes.length);
     new DataView(frame.buffer).setUint16(0, head.length);
     frame.set(head, HEAD_BYTES);
     frame.set(bytes, HEAD_BYTES + head.length);
     return frame;
   }
-  let text;
   let cause;
   try {
-    text = JSON.stringify(data);
+    if (!("data" in message) || JSON.stringify(message.data) !== void 0) return JSON.stringify(message);
   } catch (error) {
     cause = error;
   }
-  if (text === void 0) {
-    throw failure(
-      "ERR_NOT_SERIALIZABLE",
-      "data has to be bytes, or a value that JSON.stringify has a text for",
-      { cause }
-    );
-  }
-  return JSON.stringify({ ...message, data });
+  throw failure("ERR_NOT_SERIALIZABLE", "data must be bytes or JSON", {
+    cause
+  });
 }
 function decode(frame) {
   try {
@@ -121,31 +108,26 @@ function decode(frame) {
   }
 }
 
+// client/inside.mjs
+var INSIDE = /* @__PURE__ */ Symbol();
+
 // client/listeners.mjs
-function report(error) {
-  if (globalThis.reportError) return globalThis.reportError(error);
-  realQueueMicrotask(() => {
-    throw error;
-  });
-}
 var Listeners = class {
-  #lists = /* @__PURE__ */ new Map();
+  #lists = {};
   on(name, listener) {
     const entry = { listener };
-    this.#lists.set(name, [...this.#lists.get(name) ?? [], entry]);
-    return () => {
-      this.#lists.set(
-        name,
-        this.#lists.get(name).filter((each) => each !== entry)
-      );
-    };
+    this.#lists[name] ??= /* @__PURE__ */ new Set();
+    this.#lists[name].add(entry);
+    return () => this.#lists[name].delete(entry);
   }
   emit(name, event) {
-    for (const { listener } of this.#lists.get(name) ?? []) {
+    for (const { listener } of [...this.#lists[name] ?? []]) {
       try {
         listener(event);
       } catch (error) {
-        report(error);
+        realQueueMicrotask(() => {
+          throw error;
+        });
       }
     }
   }
@@ -167,13 +149,13 @@ function merge(defaults, given = {}, path = "") {
     if (!(name in defaults)) throw failure("ERR_UNKNOWN_OPTION", `There is no option ${path}${name}`);
     if (value === void 0) continue;
     if (typeof defaults[name] === "number" && !(typeof value === "number" && value > 0 && value < 2 ** 31)) {
-      throw invalid(path + name, "a number above 0 and below 2^31");
+      throw invalid(path + name, "above 0 and below 2^31");
     }
     merged[name] = value;
   }
   return merged;
 }
-var invalid = (name, what) => failure("ERR_INVALID_OPTION", `${name} has to be ${what}`);
+var invalid = (name, what) => failure("ERR_INVALID_OPTION", `${name} must be ${what}`);
 function optionsOf(given) {
   const options = merge(DEFAULTS, given);
   options.reconnect = merge(PAUSES, options.reconnect, "reconnect.");
@@ -181,7 +163,8 @@ function optionsOf(given) {
   if (!["undefined", "string", "function"].includes(typeof options.token)) {
     throw invalid("token", "a string or a function");
   }
-  if (typeof options.WebSocket !== "function") throw invalid("WebSocket", "a class: Node has one from 22 on");
+  if (typeof options.WebSocket !== "function")
+    throw invalid("WebSocket", "a class (Node has one from 22 on)");
   return options;
 }
 function urlOf(url) {
@@ -191,10 +174,95 @@ function urlOf(url) {
   } catch {
   }
   const address = parsed?.href.replace(/^http/, "ws").split("#")[0];
-  if (!/^wss?:/.test(address))
-    throw failure("ERR_INVALID_ARG", `url has to be one of ws, wss, http or https: ${url}`);
+  if (!/^wss?:/.test(address)) throw failure("ERR_INVALID_ARG", `url must begin with ws or http: ${url}`);
   return address;
 }
+
+// client/outbox.mjs
+var MOST_UNANSWERED = 256;
+var nothing = () => {
+};
+var uncertain = () => failure("ERR_UNCERTAIN", "It may have been taken");
+var Outbox = class {
+  #most;
+  #entries = /* @__PURE__ */ new Map();
+  #unanswered = 0;
+  #bytes = 0;
+  #last = 0;
+  #write;
+  constructor(most) {
+    this.#most = most;
+  }
+  add(message, mayFill) {
+    const id = String(++this.#last);
+    const { type } = message;
+    const frame = encode({ ...message, id });
+    const size = sizeOf(frame);
+    if (this.#bytes + size > this.#most && !(mayFill && this.#bytes === 0)) {
+      throw failure("ERR_QUEUE_FULL", `More than ${this.#most} bytes wait`);
+    }
+    this.#bytes += size;
+    const promise = new Promise((resolve, reject) => {
+      this.#entries.set(id, { type, frame, size, resolve, reject, written: false });
+    });
+    promise.catch(nothing);
+    this.#flush();
+    return { id, promise };
+  }
+  open(write) {
+    this.#write = write;
+    this.#flush();
+  }
+  // The connection ended. A `send` goes again to the next one. A `request` that was written may have been served; all else concerns
+  // this connection alone.
+  cut() {
+    this.#write = void 0;
+    this.#unanswered = 0;
+    for (const [id, entry] of this.#entries) {
+      if (entry.type !== "send" && (entry.written || entry.type !== "request")) {
+        this.fail(id, uncertain());
+        this.#forget(id);
+      }
+      entry.written = false;
+    }
+  }
+  // The answer with this `id` came. False: nobody waits for it.
+  settle({ type, id, code, message, text, data = text }) {
+    const entry = this.#entries.get(id);
+    if (!entry) return false;
+    this.#forget(id);
+    if (entry.written) this.#unanswered -= 1;
+    if (type === "error") entry.reject(failure(code, message));
+    else entry.resolve(data);
+    this.#flush();
+    return true;
+  }
+  // Its caller waits no longer. What was written is still to be answered.
+  fail(id, error) {
+    const entry = this.#entries.get(id);
+    entry?.reject(error);
+    if (entry && !entry.written) this.#forget(id);
+  }
+  clear(error) {
+    for (const [id, { written }] of this.#entries) {
+      this.fail(id, written ? uncertain() : error);
+      this.#forget(id);
+    }
+  }
+  #forget(id) {
+    this.#bytes -= this.#entries.get(id)?.size ?? 0;
+    this.#entries.delete(id);
+  }
+  #flush() {
+    for (const entry of this.#entries.values()) {
+      if (!this.#write || this.#unanswered >= MOST_UNANSWERED) return;
+      if (entry.written) continue;
+      if (!this.#write(entry.frame)) return;
+      entry.written = true;
+      this.#unanswered += 1;
+    }
+  }
+};
 
 // client/page.mjs
 var isOffline = () => globalThis.navigator?.onLine === false;
@@ -252,42 +320,13 @@ var Pulse = class {
   }
 };
 
-// client/queue.mjs
-var Queue = class {
-  #most;
-  #frames = [];
-  #bytes = 0;
-  constructor(most) {
-    this.#most = most;
-  }
-  // `waiting`: bytes that the socket holds already.
-  check(frame, waiting = 0) {
-    if (waiting + this.#bytes + sizeOf(frame) > this.#most) {
-      throw failure(
-        "ERR_QUEUE_FULL",
-        `More than ${this.#most} bytes would wait: nothing of this message was kept`
-      );
-    }
-  }
-  push(frame) {
-    this.check(frame);
-    this.#frames.push(frame);
-    this.#bytes += sizeOf(frame);
-  }
-  take() {
-    const frames = this.#frames;
-    this.#frames = [];
-    this.#bytes = 0;
-    return frames;
-  }
-};
-
 // client/topics.mjs
 var MOST_MESSAGES = 1e4;
 var MOST_BYTES = 8 * 1024 * 1024;
 var MOST_ASKED = 1e3;
 var MOST_GENERATIONS = 8;
 var ROOM = "room:";
+var topicOf = (room) => ROOM + room;
 var roomOf = (topic) => topic?.startsWith(ROOM) ? topic.slice(ROOM.length) : void 0;
 function parse(position) {
   const dot = position.lastIndexOf(".");
@@ -370,7 +409,7 @@ var Topics = class {
       case "hello":
         return this.#hello(message);
       case "joined":
-        return this.#ask(this.#join([message]));
+        return this.#ask(this.#join([message], true));
       case "left":
         return this.#leave(topic);
       case "resumed":
@@ -378,6 +417,10 @@ var Topics = class {
       case "missed":
         if (message.topic === void 0) return this.#gap(message, size);
         break;
+      case "message":
+        break;
+      default:
+        return;
     }
     if (message.replayed) {
       if (topic?.keeping && topic.asked) this.#hold(topic, topic.page, message, size);
@@ -391,10 +434,12 @@ var Topics = class {
     this.#userId = userId;
     const known = [...this.#topics.values()];
     const unknown = this.#join(topics);
-    if (connection === this.#connection) this.#ask([...known, ...unknown]);
+    if (connection !== this.#connection) return;
+    this.#ask([...known.filter(({ joined, name }) => joined || !this.#out.returns(name)), ...unknown]);
   }
-  // Answers with those that are new and have no position: the server may not have known it yet.
-  #join(messages) {
+  // Answers with those that are new and have no position: the server may not have known it yet. With `late`, also with those that the
+  // client knew and has come back to.
+  #join(messages, late) {
     const asked = [];
     const connection = this.#connection;
     for (const { topic: name, position } of messages) {
@@ -403,6 +448,7 @@ var Topics = class {
         known.joined = true;
         if (known.keeping && position) [known.expected] = parse(position);
         else if (known.position === void 0) known.position = position;
+        if (late && known.keeping && !known.asked) asked.push(known);
         continue;
       }
       const topic = new Topic(name, position);
@@ -412,6 +458,9 @@ var Topics = class {
       if (connection !== this.#connection) return [];
     }
     return asked;
+  }
+  forget(name) {
+    this.#leave(this.#topics.get(name));
   }
   #leave(topic) {
     if (!topic) return;
@@ -538,24 +587,25 @@ var Topics = class {
   }
 };
 
-// client/client.mjs
+// client/core.mjs
 var PROTOCOL = "actory.v1";
 var STEADY_MS = 5e3;
 var OPEN = 1;
-var TYPES = ["joined", "left", "message", "missed", "resumed"];
-var nothing = () => {
+var ANSWERS = ["ack", "reply", "error"];
+var nothing2 = () => {
 };
-var WebSocketClient = class {
+var CoreClient = class {
   #url;
   #options;
   #listeners = new Listeners();
-  #queue;
+  #outbox;
   #pauses;
   #delays;
   #topics;
   #pulse;
   #status = "connecting";
   #userId;
+  #session;
   #clockOffset = 0;
   #socket;
   // Changes with each attempt and each end: what belongs to one before is void.
@@ -568,9 +618,9 @@ var WebSocketClient = class {
     this.#url = urlOf(url);
     this.#options = optionsOf(options);
     const { queueBytes, silenceMs, reconnect } = this.#options;
-    this.#queue = new Queue(queueBytes);
-    this.#pauses = new Backoff(reconnect.minMs, reconnect.maxMs);
-    this.#delays = new Backoff(reconnect.minMs, reconnect.maxMs);
+    this.#outbox = new Outbox(queueBytes);
+    this.#pauses = new Backoff(reconnect);
+    this.#delays = new Backoff(reconnect);
     this.#pulse = new Pulse(
       silenceMs,
       () => this.#helloAt === void 0 ? this.#retry() : this.#socket.send('{"type":"ping"}'),
@@ -589,6 +639,7 @@ var WebSocketClient = class {
       joined: emitRoom("joined"),
       left: emitRoom("left"),
       ask: (topics) => this.#socket.send(JSON.stringify({ type: "resume", topics })),
+      returns: (topic) => this[INSIDE].returns?.(topic),
       postpone: () => {
         this.#delay ??= realSetTimeout(() => {
           this.#delay = void 0;
@@ -596,6 +647,12 @@ var WebSocketClient = class {
         }, this.#delays.next());
       }
     });
+    this[INSIDE] = {
+      ask: (message) => this.#ask(message),
+      outbox: this.#outbox,
+      topics: this.#topics,
+      fail: (error) => this.#fail(error)
+    };
     this.#connect();
   }
   get status() {
@@ -607,26 +664,30 @@ var WebSocketClient = class {
   get clockOffset() {
     return this.#clockOffset;
   }
-  get rooms() {
-    return this.#topics.names.map(roomOf).filter((room) => room !== void 0);
-  }
   on(name, listener) {
     return this.#listeners.on(name, listener);
   }
   send(data) {
-    if (this.#status === "closed") throw failure("ERR_CLOSED", "The client is closed");
-    const frame = encode({ type: "send" }, data);
-    const socket = this.#socket;
-    if (this.#status !== "open" || socket.readyState !== OPEN) return this.#queue.push(frame);
-    if (socket.bufferedAmount > 0) this.#queue.check(frame, socket.bufferedAmount);
-    socket.send(frame);
+    return this.#ask({ type: "send", data }).promise;
   }
   close() {
-    this.#queue.take();
-    this.#end(1e3);
+    this.#end();
   }
   reconnect() {
     this.#connect(true);
+  }
+  #ask(message) {
+    try {
+      if (this.#status === "closed") throw failure("ERR_CLOSED", "The client is closed");
+      return this.#outbox.add(message, this.#status === "open");
+    } catch (error) {
+      const promise = Promise.reject(error);
+      if (error.code !== "ERR_NOT_SERIALIZABLE") promise.catch(nothing2);
+      return { promise };
+    }
+  }
+  #fail(error) {
+    this.#listeners.emit("error", error);
   }
   async #connect(force) {
     this.#unwatch ??= onWake(() => {
@@ -639,6 +700,7 @@ var WebSocketClient = class {
     this.#setStatus("connecting");
     const { token, WebSocket } = this.#options;
     const protocols = [PROTOCOL];
+    if (this.#session) protocols.push(`session.${this.#session}`);
     try {
       await void 0;
       if (attempt !== this.#attempt) return;
@@ -653,15 +715,17 @@ var WebSocketClient = class {
     try {
       socket = new WebSocket(this.#url, protocols);
     } catch (cause) {
-      this.#end(1e3, failure("ERR_INVALID_ARG", "WebSocket refuses the url or the token", { cause }));
+      this.#end(failure("ERR_INVALID_ARG", "WebSocket refuses url or token", { cause }));
       return;
     }
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onerror = nothing;
+    socket.onerror = () => {
+      if (socket === this.#socket && socket.readyState === 0) this.#retry();
+    };
     socket.onopen = () => {
       if (socket.protocol === PROTOCOL) return;
-      this.#end(1e3, failure("ERR_PROTOCOL_UNSUPPORTED", `The server does not speak ${PROTOCOL}`));
+      this.#end(failure("ERR_PROTOCOL_UNSUPPORTED", `The server does not speak ${PROTOCOL}`));
     };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
@@ -672,18 +736,19 @@ var WebSocketClient = class {
     if (advice === "reconnect" || advice === "refresh" && typeof this.#options.token === "function") {
       this.#retry();
     } else {
-      const message = `The server closed the connection: ${code} ${reason}`;
-      this.#end(1e3, failure("ERR_CLOSED", message, { closeCode: code, reason }));
+      const message = `The server closed: ${code} ${reason}`;
+      this.#end(failure("ERR_CLOSED", message, { closeCode: code, reason }));
     }
   }
   #receive(frame) {
     this.#pulse.hear();
     const message = decode(frame);
     const type = message?.type;
-    if (!message) this.#fail(failure("ERR_INVALID_MESSAGE", "The server sent a frame that is no message"));
+    if (!message) this.#fail(failure("ERR_INVALID_MESSAGE", "The server sent nonsense"));
+    else if (ANSWERS.includes(type) && this.#outbox.settle(message)) return;
     else if (type === "error") this.#fail(failure(message.code, message.message, { id: message.id }));
     else if (type === "hello") this.#onHello(message);
-    else if (this.#helloAt !== void 0 && TYPES.includes(type)) {
+    else if (this.#helloAt !== void 0) {
       if (type === "resumed" && message.reason !== "unavailable") this.#delays.reset();
       this.#topics.receive(message, frame.length ?? frame.byteLength);
     }
@@ -692,11 +757,21 @@ var WebSocketClient = class {
     if (this.#helloAt !== void 0) return;
     const attempt = this.#attempt;
     this.#helloAt = realPerformance.now();
+    if (this.#userId !== void 0 && message.userId !== this.#userId && !message.anonymous) {
+      this.#outbox.clear(failure("ERR_USER_CHANGED", "Another user"));
+    }
     this.#userId = message.userId;
+    this.#session = message.session;
     this.#clockOffset = message.now - Date.now();
     this.#topics.receive(message);
     if (attempt !== this.#attempt) return;
-    for (const frame of this.#queue.take()) this.#socket.send(frame);
+    const socket = this.#socket;
+    this.#outbox.open((frame) => {
+      if (socket.readyState !== OPEN) return false;
+      socket.send(frame);
+      return true;
+    });
+    this[INSIDE].greeted?.();
     this.#setStatus("open");
   }
   // Comes back after a pause.
@@ -707,14 +782,15 @@ var WebSocketClient = class {
     this.#setStatus("waiting");
     if (error) this.#fail(error);
   }
-  #end(code, error) {
-    this.#drop(code);
+  #end(error) {
+    this.#outbox.clear(error ?? failure("ERR_CLOSED", "The client is closed"));
+    this.#drop();
     this.#unwatch?.();
     this.#unwatch = void 0;
     this.#setStatus("closed");
     if (error) this.#fail(error);
   }
-  #drop(code) {
+  #drop() {
     this.#attempt += 1;
     realClearTimeout(this.#pause);
     realClearTimeout(this.#delay);
@@ -722,24 +798,114 @@ var WebSocketClient = class {
     this.#delays.reset();
     this.#pulse.stop();
     this.#helloAt = void 0;
+    this.#outbox.cut();
     this.#topics.cut();
     const socket = this.#socket;
     if (!socket) return;
     this.#socket = void 0;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(code);
+    socket.close(1e3);
   }
   #setStatus(status) {
     if (status === this.#status) return;
     this.#status = status;
     this.#listeners.emit("status", status);
   }
-  #fail(error) {
-    this.#listeners.emit("error", error);
+};
+
+// client/client.mjs
+var ANSWER_MS = 1e4;
+var AGAIN_MS = 1e4;
+var UNKNOWN = ["ERR_AUTH_FAILED", "ERR_TOO_MANY_UNANSWERED"];
+var nothing3 = () => {
+};
+var WebSocketClient = class extends CoreClient {
+  // The rooms that the client joins by itself, and the promises of that.
+  #rooms = /* @__PURE__ */ new Map();
+  constructor(url, options) {
+    super(url, options);
+    this.#inside.greeted = () => {
+      for (const room of this.#rooms.keys()) this.#ask(room);
+    };
+    this.#inside.returns = (topic) => this.#rooms.has(roomOf(topic));
+    this.on("left", ({ room }) => this.#rooms.delete(room));
+    this.on("status", (status) => {
+      if (status !== "closed") return;
+      for (const [room, { isIn }] of this.#rooms) if (!isIn) this.#giveUp(room, this.#closed());
+    });
+  }
+  get rooms() {
+    return this.#inside.topics.names.map(roomOf).filter((room) => room !== void 0);
+  }
+  request(data, { timeoutMs = ANSWER_MS, signal } = {}) {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const { id, promise } = this.#inside.ask({ type: "request", data });
+    const giveUp = (error) => this.#inside.outbox.fail(id, error);
+    const abort = () => giveUp(signal.reason);
+    const timer = realSetTimeout(
+      () => giveUp(failure("ERR_TIMEOUT", `No answer within ${timeoutMs} ms`)),
+      timeoutMs
+    );
+    signal?.addEventListener("abort", abort);
+    const end = () => {
+      realClearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    };
+    promise.then(end, end);
+    return promise;
+  }
+  join(room) {
+    const known = this.#rooms.get(room);
+    if (known) return known.promise;
+    const wish = { isIn: false };
+    wish.promise = new Promise((resolve, reject) => Object.assign(wish, { resolve, reject }));
+    wish.promise.catch(nothing3);
+    this.#rooms.set(room, wish);
+    if (this.status === "closed") this.#giveUp(room, this.#closed());
+    else if (this.status === "open") this.#ask(room);
+    return wish.promise;
+  }
+  leave(room) {
+    this.#giveUp(room, failure("ERR_LEFT", "leave() was called"));
+    if (this.status === "open") return this.#inside.ask({ type: "leave", room }).promise;
+    this.#inside.topics.forget(topicOf(room));
+    return Promise.resolve();
+  }
+  async #ask(room) {
+    const wish = this.#rooms.get(room);
+    try {
+      await this.#inside.ask({ type: "join", room }).promise;
+      wish.isIn = true;
+      wish.resolve();
+    } catch (error) {
+      if (this.#rooms.get(room) !== wish || error.code === "ERR_UNCERTAIN" || error.code === "ERR_CLOSED")
+        return;
+      if (wish.isIn && UNKNOWN.includes(error.code)) {
+        const again = () => this.#rooms.get(room) === wish && this.status === "open" && this.#ask(room);
+        realSetTimeout(again, Math.random() * AGAIN_MS);
+        return;
+      }
+      this.#giveUp(room, error);
+      if (!wish.isIn) return;
+      this.#inside.topics.forget(topicOf(room));
+      this.#inside.fail(Object.assign(error, { room }));
+    }
+  }
+  #giveUp(room, error) {
+    const wish = this.#rooms.get(room);
+    this.#rooms.delete(room);
+    wish?.reject(error);
+  }
+  get #inside() {
+    return this[INSIDE];
+  }
+  #closed() {
+    return failure("ERR_CLOSED", "The client is closed");
   }
 };
 // Annotate the CommonJS export names for ESM import in node:
 0 && (module.exports = {
+  CoreClient,
   WebSocketClient,
   closeAdvice
 });

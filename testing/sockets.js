@@ -4,7 +4,6 @@ const { join } = require('node:path');
 const { failure } = require('../lib/error');
 const real = require('./real');
 
-const CONNECTING = 0;
 const OPEN = 1;
 
 /** Node's class; before Node 22, that of npm's `ws`, of this package's surroundings or of the application's. */
@@ -33,7 +32,6 @@ function endOf(socket) {
     socket.addEventListener('error', () => {
       // That of Node 22 says no `close` when the server refuses it or is away, nor when it is closed before it is open.
       if (socket.readyState !== OPEN) resolve();
-      if (socket.readyState === CONNECTING) socket.onclose?.({ code: 1006, reason: '' });
     });
   });
 }

@@ -45,9 +45,10 @@ test('who takes closeAdvice alone gets nothing else', async () => {
 for (const major of ['22', '24']) {
   test(`it works with the WebSocket of Node ${major}`, { timeout: 120_000 }, async () => {
     const binary = await nodeBinary(major);
-    const server = await peer();
+    const server = await peer({ refuse: [503] });
     const program = join(root, '__test__/client/programs/native.mjs');
     const ended = promisify(execFile)(binary, [program, server.url], { timeout: 60_000 });
+    // A handshake that is refused is no end.
     const first = (await server.next()).hello({ topic: 'user', position: null });
     assert.deepEqual(first.offered, ['actory.v1', 'bearer', 'abc']);
     const message = { type: 'message', topic: 'user' };
