@@ -6,6 +6,10 @@ import { roomOf, topicOf } from './topics.mjs';
 const ANSWER_MS = 10_000;
 // The longest pause before it is asked again what the server could not find out.
 const AGAIN_MS = 10_000;
+// It is renewed in the last quarter of its time, not all clients' at once.
+const RENEW_AT = 0.75;
+const RENEW_SPREAD = 0.15;
+const MOST_MS = 2 ** 31;
 const UNKNOWN = ['ERR_AUTH_FAILED', 'ERR_TOO_MANY_UNANSWERED'];
 
 const nothing = () => {};
@@ -13,15 +17,18 @@ const nothing = () => {};
 export class WebSocketClient extends CoreClient {
   // The rooms that the client joins by itself, and the promises of that.
   #rooms = new Map();
+  #renewal;
 
   constructor(url, options) {
     super(url, options);
-    this.#inside.greeted = () => {
+    this.#inside.greeted = ({ now, expiresAt }) => {
+      this.#renewIn(expiresAt - now);
       for (const room of this.#rooms.keys()) this.#ask(room);
     };
     this.#inside.returns = (topic) => this.#rooms.has(roomOf(topic));
     this.on('left', ({ room }) => this.#rooms.delete(room));
     this.on('status', (status) => {
+      if (status !== 'open') clearTimeout(this.#renewal);
       if (status !== 'closed') return;
       for (const [room, { isIn }] of this.#rooms) if (!isIn) this.#giveUp(room, this.#closed());
     });
@@ -66,6 +73,30 @@ export class WebSocketClient extends CoreClient {
     if (this.status === 'open') return this.#inside.ask({ type: 'leave', room }).promise;
     this.#inside.topics.forget(topicOf(room));
     return Promise.resolve();
+  }
+
+  // Milliseconds that the token is still good for; not a number: for ever.
+  #renewIn(ms) {
+    clearTimeout(this.#renewal);
+    const pause = ms * (RENEW_AT + Math.random() * RENEW_SPREAD);
+    if (typeof this.#inside.options.token !== 'function' || !(pause < MOST_MS)) return;
+    this.#renewal = setTimeout(() => this.#renew(), pause);
+  }
+
+  // A renewal that fails leaves it at the end of the token: the server closes then, and the next connection has another one.
+  async #renew() {
+    const timer = this.#renewal;
+    try {
+      const token = await this.#inside.options.token();
+      // The connection has ended meanwhile.
+      if (timer !== this.#renewal || this.status !== 'open') return;
+      const askedAt = Date.now() + this.clockOffset;
+      const { expiresAt } = await this.#inside.ask({ type: 'renew', token }).promise;
+      if (timer === this.#renewal && this.status === 'open') this.#renewIn(expiresAt - askedAt);
+    } catch (cause) {
+      if (timer !== this.#renewal || this.status !== 'open') return;
+      this.#inside.fail(failure('ERR_TOKEN', 'The token could not be renewed', { cause }));
+    }
   }
 
   async #ask(room) {

@@ -76,6 +76,7 @@ export class CoreClient {
       ask: (message) => this.#ask(message),
       outbox: this.#outbox,
       topics: this.#topics,
+      options: this.#options,
       fail: (error) => this.#fail(error),
     };
     this.#connect();
@@ -145,7 +146,7 @@ export class CoreClient {
       if (attempt !== this.#attempt) return;
       if (secret !== undefined) protocols.push('bearer', secret);
     } catch (cause) {
-      if (attempt === this.#attempt) this.#retry(failure('ERR_TOKEN', 'token() failed', { cause }));
+      if (attempt === this.#attempt) this.#retry(failure('ERR_TOKEN', 'token failed', { cause }));
       return;
     }
     let socket;
@@ -184,7 +185,7 @@ export class CoreClient {
     this.#pulse.hear();
     const message = decode(frame);
     const type = message?.type;
-    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'The server sent nonsense'));
+    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'That is no message'));
     else if (ANSWERS.includes(type) && this.#outbox.settle(message)) return;
     else if (type === 'error') this.#fail(failure(message.code, message.message, { id: message.id }));
     else if (type === 'hello') this.#onHello(message);
@@ -215,7 +216,7 @@ export class CoreClient {
       socket.send(frame);
       return true;
     });
-    this[INSIDE].greeted?.();
+    this[INSIDE].greeted?.(message);
     this.#setStatus('open');
   }
 

@@ -117,7 +117,10 @@ export class CoreClient {
 /** Options of a {@link WebSocketClient}. */
 export interface WebSocketClientOptions {
   /**
-   * The token, or a function that is asked for it before each connection. If that throws or rejects, `error` tells `ERR_TOKEN`, and
+   * The token, or a function that is asked for it before each connection, and in the last quarter of its time: {@link WebSocketClient}
+   * renews it on the open connection, {@link CoreClient} does not. A failure of that is told by `error` (`ERR_TOKEN`), and the connection
+   * goes on to the end of the old token.
+   * If that throws or rejects, `error` tells `ERR_TOKEN`, and
    * the client asks again after a pause. Without a function, the client gives up when the server wants a fresh token.
    * @defaultValue none: cookies, or nobody
    */

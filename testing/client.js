@@ -651,6 +651,7 @@ var CoreClient = class {
       ask: (message) => this.#ask(message),
       outbox: this.#outbox,
       topics: this.#topics,
+      options: this.#options,
       fail: (error) => this.#fail(error)
     };
     this.#connect();
@@ -708,7 +709,7 @@ var CoreClient = class {
       if (attempt !== this.#attempt) return;
       if (secret !== void 0) protocols.push("bearer", secret);
     } catch (cause) {
-      if (attempt === this.#attempt) this.#retry(failure("ERR_TOKEN", "token() failed", { cause }));
+      if (attempt === this.#attempt) this.#retry(failure("ERR_TOKEN", "token failed", { cause }));
       return;
     }
     let socket;
@@ -744,7 +745,7 @@ var CoreClient = class {
     this.#pulse.hear();
     const message = decode(frame);
     const type = message?.type;
-    if (!message) this.#fail(failure("ERR_INVALID_MESSAGE", "The server sent nonsense"));
+    if (!message) this.#fail(failure("ERR_INVALID_MESSAGE", "That is no message"));
     else if (ANSWERS.includes(type) && this.#outbox.settle(message)) return;
     else if (type === "error") this.#fail(failure(message.code, message.message, { id: message.id }));
     else if (type === "hello") this.#onHello(message);
@@ -771,7 +772,7 @@ var CoreClient = class {
       socket.send(frame);
       return true;
     });
-    this[INSIDE].greeted?.();
+    this[INSIDE].greeted?.(message);
     this.#setStatus("open");
   }
   // Comes back after a pause.
@@ -816,20 +817,26 @@ var CoreClient = class {
 // client/client.mjs
 var ANSWER_MS = 1e4;
 var AGAIN_MS = 1e4;
+var RENEW_AT = 0.75;
+var RENEW_SPREAD = 0.15;
+var MOST_MS = 2 ** 31;
 var UNKNOWN = ["ERR_AUTH_FAILED", "ERR_TOO_MANY_UNANSWERED"];
 var nothing3 = () => {
 };
 var WebSocketClient = class extends CoreClient {
   // The rooms that the client joins by itself, and the promises of that.
   #rooms = /* @__PURE__ */ new Map();
+  #renewal;
   constructor(url, options) {
     super(url, options);
-    this.#inside.greeted = () => {
+    this.#inside.greeted = ({ now: now2, expiresAt }) => {
+      this.#renewIn(expiresAt - now2);
       for (const room of this.#rooms.keys()) this.#ask(room);
     };
     this.#inside.returns = (topic) => this.#rooms.has(roomOf(topic));
     this.on("left", ({ room }) => this.#rooms.delete(room));
     this.on("status", (status) => {
+      if (status !== "open") realClearTimeout(this.#renewal);
       if (status !== "closed") return;
       for (const [room, { isIn }] of this.#rooms) if (!isIn) this.#giveUp(room, this.#closed());
     });
@@ -870,6 +877,27 @@ var WebSocketClient = class extends CoreClient {
     if (this.status === "open") return this.#inside.ask({ type: "leave", room }).promise;
     this.#inside.topics.forget(topicOf(room));
     return Promise.resolve();
+  }
+  // Milliseconds that the token is still good for; not a number: for ever.
+  #renewIn(ms) {
+    realClearTimeout(this.#renewal);
+    const pause = ms * (RENEW_AT + Math.random() * RENEW_SPREAD);
+    if (typeof this.#inside.options.token !== "function" || !(pause < MOST_MS)) return;
+    this.#renewal = realSetTimeout(() => this.#renew(), pause);
+  }
+  // A renewal that fails leaves it at the end of the token: the server closes then, and the next connection has another one.
+  async #renew() {
+    const timer = this.#renewal;
+    try {
+      const token = await this.#inside.options.token();
+      if (timer !== this.#renewal || this.status !== "open") return;
+      const askedAt = Date.now() + this.clockOffset;
+      const { expiresAt } = await this.#inside.ask({ type: "renew", token }).promise;
+      if (timer === this.#renewal && this.status === "open") this.#renewIn(expiresAt - askedAt);
+    } catch (cause) {
+      if (timer !== this.#renewal || this.status !== "open") return;
+      this.#inside.fail(failure("ERR_TOKEN", "The token could not be renewed", { cause }));
+    }
   }
   async #ask(room) {
     const wish = this.#rooms.get(room);

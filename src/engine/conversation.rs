@@ -32,6 +32,8 @@ pub(super) enum Said<'m> {
     Join(Box<str>, Receipt),
     /// It wants to be in it no longer.
     Leave(Box<str>, Receipt),
+    /// It has a fresh token.
+    Renew(Box<str>, Receipt),
 }
 
 /// All conversations of an engine.
@@ -75,6 +77,9 @@ impl Conversations {
             }
             Ok(ClientMessage::Leave { id, room }) => {
                 return self.begin(handle, id, Kind::Passing).map(|receipt| Said::Leave(room, receipt));
+            }
+            Ok(ClientMessage::Renew { id, token }) => {
+                return self.begin(handle, id, Kind::Passing).map(|receipt| Said::Renew(token, receipt));
             }
             Ok(ClientMessage::Ping) => server_message::pong(unix_ms()),
             Ok(ClientMessage::Resume(topics)) => {
@@ -132,6 +137,7 @@ pub(super) fn hello(
     heartbeat: Heartbeat,
     rooms: &[Arc<str>],
     places: &[Place],
+    expires_at: Option<u64>,
 ) -> Vec<u8> {
     let streams = std::iter::once(Stream::User).chain(rooms.iter().map(|room| Stream::Room(room)));
     let place = |index: usize| places.get(index).copied().unwrap_or_default();
@@ -142,6 +148,7 @@ pub(super) fn hello(
         session: handle.session().map_or("", |session| &session.name),
         is_anonymous: handle.session().is_some_and(|session| session.is_anonymous),
         now: unix_ms(),
+        expires_at,
         heartbeat_ms: heartbeat.interval.as_millis().try_into().unwrap_or(u64::MAX),
         topics: &topics,
     });

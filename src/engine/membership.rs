@@ -124,7 +124,8 @@ impl Shared {
 
     /// A client wants to be in a room.
     pub(super) fn join_by_itself(&self, handle: &Arc<Handle>, room: Box<str>, receipt: Receipt) {
-        let claims = handle.peer.data.as_deref();
+        let renewed = handle.session().and_then(|session| session.renewed.lock().clone());
+        let claims = renewed.as_deref().or(handle.peer.data.as_deref());
         scheduler::charge(ROOM + scheduler::bytes(claims.map_or(0, str::len)));
         match self.config.authorize.permission(claims, &room) {
             Permission::Granted => match self.join(handle, &room.into()) {

@@ -8,6 +8,7 @@ pub mod config;
 mod conversation;
 mod json;
 mod membership;
+mod renewal;
 mod request;
 mod resume;
 mod router;
@@ -16,6 +17,7 @@ mod shared;
 mod shutdown;
 pub mod stats;
 mod upgrade;
+mod verification;
 
 use std::collections::VecDeque;
 use std::io;

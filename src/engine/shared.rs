@@ -92,6 +92,7 @@ impl Application for Shared {
                     }
                     Some(Said::Join(room, receipt)) => self.join_by_itself(handle, room, receipt),
                     Some(Said::Leave(room, receipt)) => self.leave_by_itself(handle, &room, receipt),
+                    Some(Said::Renew(token, receipt)) => self.renew(handle, token, receipt),
                     None => {}
                 }
                 Routed::Done

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::config::Auth;
+use super::verification::verify;
 use super::{Engine, closed, conversation};
 use crate::events::{Event, Interest};
 use crate::random_name::random_name;
-use crate::time_of_day::unix_ms;
 use crate::worker::bridge::{Bridge, Carrier};
 use crate::worker::client_session::ClientSession;
 use crate::worker::connection::Connection;
@@ -27,7 +27,6 @@ use crate::worker::limiter::Permit;
 use crate::worker::outgoing::Encoding;
 use crate::worker::registration::Registration;
 use crate::worker::socket::{LINGER, Taken};
-use crate::worker::turnstile;
 use visitor::{Visitor, examine, refusal_of, report_refusal};
 
 mod visitor;
@@ -228,13 +227,7 @@ impl Attempt {
         let Auth::Jwt(verifier) = &self.visitor.shared.config.auth else {
             return Err(Refusal::new(Code::Internal, "no verifier"));
         };
-        if token.is_none() || !verifier.is_dear() {
-            return verifier.authenticate(token.as_ref(), unix_ms() / 1000);
-        }
-        let verifier = verifier.clone();
-        let verify = move || verifier.authenticate(token.as_ref(), unix_ms() / 1000);
-        let turned_away = |(code, reason)| Err(Refusal::new(code, reason));
-        turnstile::pass(&self.visitor.remote, verify).await.unwrap_or_else(turned_away)
+        verify(verifier, token, &self.visitor.remote).await
     }
 
     async fn open(self, socket: Taken, admission: Admission, deadline: Instant) {
@@ -277,6 +270,7 @@ impl Attempt {
                 shared.config.heartbeat,
                 &identity.rooms,
                 &places,
+                identity.expires_at,
             ));
         }
         // The way to the client may be full of answers to earlier requests that it doesn't read.

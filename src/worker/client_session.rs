@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
+
 use super::receipts::Receipts;
 
 /// A connection's part of it.
@@ -13,11 +15,18 @@ pub(crate) struct ClientSession {
     pub is_anonymous: bool,
     /// Set with the first message whose client wants to hear of it.
     pub receipts: OnceLock<Arc<Receipts>>,
+    /// The claims of a fresh token, once there was one.
+    pub renewed: Mutex<Option<Box<str>>>,
 }
 
 impl ClientSession {
     pub(crate) fn new(name: &str, is_anonymous: bool) -> Self {
-        ClientSession { name: name.into(), is_anonymous, receipts: OnceLock::new() }
+        ClientSession {
+            name: name.into(),
+            is_anonymous,
+            receipts: OnceLock::new(),
+            renewed: Mutex::default(),
+        }
     }
 
     /// Its name among all sessions: nobody goes on with one of another user's.

@@ -42,6 +42,8 @@ struct Slot {
     handle: Arc<Handle>,
     /// None before its client was told that it is connected, and while it has its turn.
     connection: Option<Box<Connection>>,
+    /// When its token expires, in Unix milliseconds.
+    expires_at: Option<u64>,
 }
 
 /// See the module.
@@ -67,7 +69,7 @@ impl Connections {
     /// Gives a connection a place, and with it the care that all get.
     pub(super) fn adopt(&self, handle: &Arc<Handle>, expires_at: Option<u64>) -> Token {
         let table = &mut *self.table.borrow_mut();
-        let token = table.slots.insert(Slot { handle: handle.clone(), connection: None });
+        let token = table.slots.insert(Slot { handle: handle.clone(), connection: None, expires_at });
         handle.set_token(token);
         if let Some(at) = expires_at {
             table.expiries.insert((at, token));
@@ -161,17 +163,32 @@ impl Connections {
     }
 
     /// Takes back what [`Connections::adopt`] gave. The last that is heard of a connection.
-    pub(super) fn release(&self, token: Token, expires_at: Option<u64>) {
+    pub(super) fn release(&self, token: Token) {
         let table = &mut *self.table.borrow_mut();
         if let Some(slot) = table.slots.try_remove(token) {
             // Those that still hold its handle must not wake a successor.
             slot.handle.set_token(Token::MAX);
-        }
-        if let Some(at) = expires_at {
-            table.expiries.remove(&(at, token));
+            if let Some(at) = slot.expires_at {
+                table.expiries.remove(&(at, token));
+            }
         }
         if table.slots.is_empty() && table.slots.capacity() > 1024 {
             table.slots = Slab::new();
+        }
+    }
+
+    /// A connection has a fresh token.
+    fn renew(&self, handle: &Handle, expires_at: Option<u64>) {
+        let table = &mut *self.table.borrow_mut();
+        let token = handle.token();
+        let Some(slot) = table.slots.get_mut(token).filter(|slot| slot.handle.id == handle.id) else {
+            return;
+        };
+        if let Some(at) = std::mem::replace(&mut slot.expires_at, expires_at) {
+            table.expiries.remove(&(at, token));
+        }
+        if let Some(at) = expires_at {
+            table.expiries.insert((at, token));
         }
     }
 
@@ -286,6 +303,11 @@ fn write(token: Token, connection: &Connection, scheduler: &Scheduler, write: im
         Ok(Flushed::More) => scheduler.flush(token, handle.account()),
         Ok(Flushed::Lost) | Err(_) => handle.declare_lost(),
     }
+}
+
+/// A connection of this worker has a fresh token, which expires then, in Unix milliseconds.
+pub(crate) fn renew(handle: &Handle, expires_at: Option<u64>) {
+    super::with(|worker| worker.connections.renew(handle, expires_at));
 }
 
 /// The connections of this worker whose clients are behind, or whose message is unfinished, but for those that are closing

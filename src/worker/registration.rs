@@ -15,7 +15,6 @@ pub(crate) struct Registration {
     pub app: Arc<dyn Application>,
     pub handle: Arc<Handle>,
     pub token: Token,
-    expires_at: Option<u64>,
     end: Option<Box<End>>,
     /// Its beginning was told, so its end has to be.
     announced: bool,
@@ -26,7 +25,7 @@ impl Registration {
     pub(crate) fn begin(app: Arc<dyn Application>, handle: Arc<Handle>, expires_at: Option<u64>) -> Self {
         // Nobody begins one elsewhere than on a worker.
         let token = super::with(|worker| worker.connections.adopt(&handle, expires_at)).unwrap_or(Token::MAX);
-        Registration { app, handle, token, expires_at, end: None, announced: false }
+        Registration { app, handle, token, end: None, announced: false }
     }
 
     /// Notes that the connection's beginning was told to the embedder.
@@ -61,7 +60,7 @@ impl Drop for Registration {
         // Without a reason so far its worker was stopped, or failed, or its client never got the 101.
         let by = if self.announced { ClosedBy::Server } else { ClosedBy::Network };
         self.leave(close::ABNORMAL, "", by);
-        super::with(|worker| worker.connections.release(self.token, self.expires_at));
+        super::with(|worker| worker.connections.release(self.token));
         let inbox = self.handle.inbox();
         inbox.counters.messages_dropped.add(self.handle.writer().abandon(&inbox.memory));
         self.app.on_end(&self.handle, self.end.take().map(|end| *end), self.announced);

@@ -33,6 +33,8 @@ pub enum ClientMessage<'a> {
     Join { id: Box<str>, room: Box<str> },
     /// It wants to be in a room no longer.
     Leave { id: Box<str>, room: Box<str> },
+    /// It has a fresh token.
+    Renew { id: Box<str>, token: Box<str> },
     /// It wants a sign of life.
     Ping,
 }
@@ -77,6 +79,8 @@ struct Members<'a> {
     topics: Option<&'a RawValue>,
     #[serde(borrow)]
     room: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -154,6 +158,11 @@ pub fn read<'a>(frame: Message<'a>) -> Result<ClientMessage<'a>, Fault> {
                 (id, _) => Err(malformed(id, "`room` is no string of 1 to 256 bytes")),
             }
         }
+        "renew" => match (id, members.token.map(|token| serde_json::from_str::<Box<str>>(token.get()))) {
+            (Some(id), Some(Ok(token))) => Ok(ClientMessage::Renew { id, token }),
+            (None, _) => Err(malformed(None, "a renewal has no `id`")),
+            (id, _) => Err(malformed(id, "`token` is no string")),
+        },
         "ping" => Ok(ClientMessage::Ping),
         other => {
             let kind = FaultKind::UnknownType(other.chars().take(MAX_ID).collect());
@@ -202,6 +211,8 @@ mod tests {
         assert_eq!(read(Message::Text(r#"{"type":"request","id":"7","data":null}"#)), Ok(request));
         let join = ClientMessage::Join { id: "7".into(), room: "a\nb".into() };
         assert_eq!(read(Message::Text(r#"{"type":"join","id":"7","room":"a\nb"}"#)), Ok(join));
+        let renew = ClientMessage::Renew { id: "7".into(), token: "a.b".into() };
+        assert_eq!(read(Message::Text(r#"{"type":"renew","id":"7","token":"a.b"}"#)), Ok(renew));
         let leave = ClientMessage::Leave { id: "7".into(), room: "é".into() };
         assert_eq!(read(Message::Text(r#"{"type":"leave","id":"7","room":"é"}"#)), Ok(leave));
         let sent = ClientMessage::Send { id: None, data: Message::Binary(b"\xff") };
@@ -246,6 +257,8 @@ mod tests {
             assert_eq!(malformed(&text), ("7".into(), "`data` is missing"));
         }
         assert_eq!(malformed(r#"{"type":"request","data":1}"#).1, "a request has no `id`");
+        assert_eq!(malformed(r#"{"type":"renew","token":"a"}"#).1, "a renewal has no `id`");
+        assert_eq!(malformed(r#"{"type":"renew","id":"7","token":1}"#), ("7".into(), "`token` is no string"));
         for kind in ["join", "leave"] {
             assert!(malformed(&format!(r#"{{"type":"{kind}","room":"a"}}"#)).1.contains("`id`"));
             for room in ["1".to_owned(), "\"\"".to_owned(), format!("\"{}\"", "é".repeat(129))] {

@@ -79,6 +79,8 @@ pub struct Hello<'a> {
     pub is_anonymous: bool,
     /// Unix milliseconds.
     pub now: u64,
+    /// When the token expires, in Unix milliseconds. None: never.
+    pub expires_at: Option<u64>,
     /// Milliseconds; 0: there is none.
     pub heartbeat_ms: u64,
     pub topics: &'a [(Stream<'a>, Place)],
@@ -89,10 +91,15 @@ pub fn hello(hello: &Hello<'_>) -> String {
     let topics: Vec<String> = hello.topics.iter().map(|(stream, place)| topic(*stream, *place)).collect();
     let object = Object::of_type("hello").string("userId", hello.user_id);
     let object = if hello.is_anonymous { object.raw("anonymous", "true") } else { object };
-    object
+    let object = object
         .string("connectionId", hello.connection_id)
         .string("session", hello.session)
-        .raw("now", &hello.now.to_string())
+        .raw("now", &hello.now.to_string());
+    let object = match hello.expires_at {
+        Some(at) => object.raw("expiresAt", &at.to_string()),
+        None => object,
+    };
+    object
         .raw("heartbeatMs", &hello.heartbeat_ms.to_string())
         .raw("topics", &format!("[{}]", topics.join(",")))
         .end()
@@ -228,6 +235,7 @@ mod tests {
             session: "b3VyIHNlc3Npb24",
             is_anonymous: false,
             now: 1_764_540_000_000,
+            expires_at: None,
             heartbeat_ms: 30_000,
             topics: &topics,
         };
@@ -271,8 +279,8 @@ mod tests {
                 r#"{"type":"missed","topic":"user","position":"k3f9x2ab.7c1d09aa.1042","reason":"failover"}"#,
             ),
             (
-                hello(&Hello { is_anonymous: true, topics: &[], ..first }),
-                r#"{"type":"hello","userId":"42","anonymous":true,"connectionId":"IhN9TsXn-11","session":"b3VyIHNlc3Npb24","now":1764540000000,"heartbeatMs":30000,"topics":[]}"#,
+                hello(&Hello { is_anonymous: true, topics: &[], expires_at: Some(7), ..first }),
+                r#"{"type":"hello","userId":"42","anonymous":true,"connectionId":"IhN9TsXn-11","session":"b3VyIHNlc3Npb24","now":1764540000000,"expiresAt":7,"heartbeatMs":30000,"topics":[]}"#,
             ),
             (ack("7"), r#"{"type":"ack","id":"7"}"#),
             (
