@@ -23,7 +23,7 @@ export class WebSocketClient extends CoreClient {
     super(url, options);
     this.#inside.greeted = ({ now, expiresAt }) => {
       this.#renewIn(expiresAt - now);
-      for (const room of this.#rooms.keys()) this.#ask(room);
+      for (const room of this.#rooms.keys()) this.#wish(room);
     };
     this.#inside.returns = (topic) => this.#rooms.has(roomOf(topic));
     this.on('left', ({ room }) => this.#rooms.delete(room));
@@ -64,15 +64,24 @@ export class WebSocketClient extends CoreClient {
     wish.promise.catch(nothing);
     this.#rooms.set(room, wish);
     if (this.status === 'closed') this.#giveUp(room, this.#closed());
-    else if (this.status === 'open') this.#ask(room);
+    else if (this.status === 'open') this.#wish(room);
     return wish.promise;
   }
 
   leave(room) {
+    const asked = this.#rooms.get(room)?.asked;
     this.#giveUp(room, failure('ERR_LEFT', 'leave() was called'));
-    if (this.status === 'open') return this.#inside.ask({ type: 'leave', room }).promise;
-    this.#inside.topics.forget(topicOf(room));
-    return Promise.resolve();
+    const promise = this.#leave(room, asked);
+    promise.catch(nothing);
+    return promise;
+  }
+
+  // The server may deal with a `leave` before a `join` that it still thinks about.
+  async #leave(room, asked) {
+    await asked;
+    if (this.#rooms.has(room)) return;
+    if (this.status === 'open') await this.#inside.ask({ type: 'leave', room }).promise;
+    else this.#inside.topics.forget(topicOf(room));
   }
 
   // Milliseconds that the token is still good for; not a number: for ever.
@@ -99,8 +108,12 @@ export class WebSocketClient extends CoreClient {
     }
   }
 
-  async #ask(room) {
+  #wish(room) {
     const wish = this.#rooms.get(room);
+    wish.asked = this.#ask(room, wish);
+  }
+
+  async #ask(room, wish) {
     try {
       await this.#inside.ask({ type: 'join', room }).promise;
       wish.isIn = true;
@@ -110,7 +123,7 @@ export class WebSocketClient extends CoreClient {
       if (this.#rooms.get(room) !== wish || error.code === 'ERR_UNCERTAIN' || error.code === 'ERR_CLOSED')
         return;
       if (wish.isIn && UNKNOWN.includes(error.code)) {
-        const again = () => this.#rooms.get(room) === wish && this.status === 'open' && this.#ask(room);
+        const again = () => this.#rooms.get(room) === wish && this.status === 'open' && this.#wish(room);
         setTimeout(again, Math.random() * AGAIN_MS);
         return;
       }

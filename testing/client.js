@@ -831,7 +831,7 @@ var WebSocketClient = class extends CoreClient {
     super(url, options);
     this.#inside.greeted = ({ now: now2, expiresAt }) => {
       this.#renewIn(expiresAt - now2);
-      for (const room of this.#rooms.keys()) this.#ask(room);
+      for (const room of this.#rooms.keys()) this.#wish(room);
     };
     this.#inside.returns = (topic) => this.#rooms.has(roomOf(topic));
     this.on("left", ({ room }) => this.#rooms.delete(room));
@@ -869,14 +869,22 @@ var WebSocketClient = class extends CoreClient {
     wish.promise.catch(nothing3);
     this.#rooms.set(room, wish);
     if (this.status === "closed") this.#giveUp(room, this.#closed());
-    else if (this.status === "open") this.#ask(room);
+    else if (this.status === "open") this.#wish(room);
     return wish.promise;
   }
   leave(room) {
+    const asked = this.#rooms.get(room)?.asked;
     this.#giveUp(room, failure("ERR_LEFT", "leave() was called"));
-    if (this.status === "open") return this.#inside.ask({ type: "leave", room }).promise;
-    this.#inside.topics.forget(topicOf(room));
-    return Promise.resolve();
+    const promise = this.#leave(room, asked);
+    promise.catch(nothing3);
+    return promise;
+  }
+  // The server may deal with a `leave` before a `join` that it still thinks about.
+  async #leave(room, asked) {
+    await asked;
+    if (this.#rooms.has(room)) return;
+    if (this.status === "open") await this.#inside.ask({ type: "leave", room }).promise;
+    else this.#inside.topics.forget(topicOf(room));
   }
   // Milliseconds that the token is still good for; not a number: for ever.
   #renewIn(ms) {
@@ -899,8 +907,11 @@ var WebSocketClient = class extends CoreClient {
       this.#inside.fail(failure("ERR_TOKEN", "The token could not be renewed", { cause }));
     }
   }
-  async #ask(room) {
+  #wish(room) {
     const wish = this.#rooms.get(room);
+    wish.asked = this.#ask(room, wish);
+  }
+  async #ask(room, wish) {
     try {
       await this.#inside.ask({ type: "join", room }).promise;
       wish.isIn = true;
@@ -909,7 +920,7 @@ var WebSocketClient = class extends CoreClient {
       if (this.#rooms.get(room) !== wish || error.code === "ERR_UNCERTAIN" || error.code === "ERR_CLOSED")
         return;
       if (wish.isIn && UNKNOWN.includes(error.code)) {
-        const again = () => this.#rooms.get(room) === wish && this.status === "open" && this.#ask(room);
+        const again = () => this.#rooms.get(room) === wish && this.status === "open" && this.#wish(room);
         realSetTimeout(again, Math.random() * AGAIN_MS);
         return;
       }

@@ -115,6 +115,17 @@ describe('a message', TIMEOUT, () => {
     assert.equal(new Set(heard.map(([, id]) => id)).size, 3);
   });
 
+  test('whose connection the application ends before it came to it is sent again', async () => {
+    const { manager, made } = await meet();
+    const heard = [];
+    manager.on('message', (connection, data) => {
+      heard.push(data);
+      if (heard.length === 1) connection.terminate();
+    });
+    await Promise.all([made.send(1), made.send(2), made.send(3)]);
+    assert.deepEqual(heard, ['1', '2', '3']);
+  });
+
   for (const over of ['one server', 'Redis']) {
     test(`is relayed once over ${over}, however often it is sent`, async () => {
       const redis = over === 'Redis' ? { url: keep(await RedisServer.start()).url } : false;

@@ -168,6 +168,21 @@ describe('a client that comes back', TIMEOUT, () => {
     assert.deepEqual(made.rooms.sort(), ['coffee', 'tea']);
   });
 
+  test('is not in a room that it has left before the application had decided', async () => {
+    const { manager, made } = await meet(async () => {
+      await setImmediate();
+      return true;
+    });
+    const joined = made.join('tea');
+    const left = made.leave('tea');
+    await assert.rejects(joined, { code: 'ERR_LEFT' });
+    await left;
+    assert.deepEqual([made.rooms, manager.connections.inRoom('tea')], [[], []]);
+    const [again] = [made.join('tea'), made.leave('tea'), made.join('tea')].reverse();
+    await again;
+    assert.equal(manager.connections.inRoom('tea').length, 1);
+  });
+
   test('gives up a wish that it takes back, and all of them when it is closed', async () => {
     const { connection, client: made } = await pair();
     const [tea, coffee] = [made.join('tea'), made.join('coffee')];
