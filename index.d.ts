@@ -688,7 +688,7 @@ export type WebSocketManagerListener<E extends keyof WebSocketManagerEvents<Data
 /** More about a message whose client waits for its being taken. */
 export interface MessageInfo {
   /**
-   * Its name, at most 330 bytes: no other message has it, and the client sends the message under the same one again if its
+   * Its name, 22 characters: no other message has it, and the client sends the message under the same one again if its
    * connection breaks before it has heard of it. A manager gives listeners no message twice within two minutes after the connection
    * has broken. But a client may come back to another server, or to one that was started anew: store the name with what the message
    * does, and leave out what is done.

@@ -9,7 +9,11 @@ const AGAIN_MS = 10_000;
 // It is renewed in the last quarter of its time, not all clients' at once.
 const RENEW_AT = 0.75;
 const RENEW_SPREAD = 0.15;
+// A token that is renewed by itself, or lives for a moment, is renewed by the next connection.
+const LEAST_MS = 100;
 const MOST_MS = 2 ** 31;
+// Messages wait no longer for the rooms that are joined again.
+const HOLD_MS = 5_000;
 const UNKNOWN = ['ERR_AUTH_FAILED', 'ERR_TOO_MANY_UNANSWERED'];
 
 const nothing = () => {};
@@ -18,20 +22,28 @@ export class WebSocketClient extends CoreClient {
   // The rooms that the client joins by itself, and the promises of that.
   #rooms = new Map();
   #renewal;
+  #clockOffset = 0;
+  #known;
 
   constructor(url, options) {
     super(url, options);
-    this.#inside.greeted = ({ now, expiresAt }) => {
-      this.#renewIn(expiresAt - now);
-      for (const room of this.#rooms.keys()) this.#wish(room);
-    };
+    this.#inside.greeted = (hello) => this.#greet(hello);
     this.#inside.returns = (topic) => this.#rooms.has(roomOf(topic));
-    this.on('left', ({ room }) => this.#rooms.delete(room));
-    this.on('status', (status) => {
-      if (status !== 'open') clearTimeout(this.#renewal);
-      if (status !== 'closed') return;
-      for (const [room, { isIn }] of this.#rooms) if (!isIn) this.#giveUp(room, this.#closed());
+    this.on('left', ({ room }) => {
+      if (this.#rooms.get(room)?.isIn) this.#rooms.delete(room);
     });
+    this.on('status', (status) => {
+      if (status === 'open') return;
+      clearTimeout(this.#renewal);
+      for (const [room, wish] of this.#rooms) {
+        clearTimeout(wish.again);
+        if (status === 'closed' && !wish.isIn) this.#giveUp(room, this.#closed());
+      }
+    });
+  }
+
+  get clockOffset() {
+    return this.#clockOffset;
   }
 
   get rooms() {
@@ -39,6 +51,9 @@ export class WebSocketClient extends CoreClient {
   }
 
   request(data, { timeoutMs = ANSWER_MS, signal } = {}) {
+    if (!(timeoutMs > 0 && timeoutMs < MOST_MS)) {
+      return Promise.reject(failure('ERR_INVALID_ARG', 'timeoutMs must be above 0 and below 2^31'));
+    }
     if (signal?.aborted) return Promise.reject(signal.reason);
     const { id, promise } = this.#inside.ask({ type: 'request', data });
     const giveUp = (error) => this.#inside.outbox.fail(id, error);
@@ -84,11 +99,33 @@ export class WebSocketClient extends CoreClient {
     else this.#inside.topics.forget(topicOf(room));
   }
 
+  #greet({ now, expiresAt, userId, anonymous }) {
+    this.#clockOffset = now - Date.now();
+    // Somebody else did not wish to be there.
+    if (this.#known !== undefined && this.#known !== userId && !anonymous) {
+      for (const room of this.#rooms.keys()) this.#giveUp(room, failure('ERR_USER_CHANGED', 'Another user'));
+    }
+    this.#known = userId;
+    this.#renewIn(expiresAt - now);
+    const { outbox } = this.#inside;
+    const asked = [...this.#rooms.keys()].map((room) => this.#wish(room));
+    outbox.held = asked.length > 0 && asked;
+    // What is sent may be for the rooms.
+    const release = () => {
+      clearTimeout(timer);
+      if (outbox.held !== asked) return;
+      outbox.held = false;
+      outbox.flush();
+    };
+    const timer = setTimeout(release, asked.length > 0 ? HOLD_MS : 0);
+    Promise.all(asked).then(release);
+  }
+
   // Milliseconds that the token is still good for; not a number: for ever.
   #renewIn(ms) {
     clearTimeout(this.#renewal);
     const pause = ms * (RENEW_AT + Math.random() * RENEW_SPREAD);
-    if (typeof this.#inside.options.token !== 'function' || !(pause < MOST_MS)) return;
+    if (typeof this.#inside.options.token !== 'function' || !(pause > LEAST_MS && pause < MOST_MS)) return;
     this.#renewal = setTimeout(() => this.#renew(), pause);
   }
 
@@ -104,13 +141,15 @@ export class WebSocketClient extends CoreClient {
       if (timer === this.#renewal && this.status === 'open') this.#renewIn(expiresAt - askedAt);
     } catch (cause) {
       if (timer !== this.#renewal || this.status !== 'open') return;
-      this.#inside.fail(failure('ERR_TOKEN', 'The token could not be renewed', { cause }));
+      this.#inside.listeners.emit('error', failure('ERR_TOKEN', 'The token could not be renewed', { cause }));
     }
   }
 
   #wish(room) {
     const wish = this.#rooms.get(room);
+    clearTimeout(wish.again);
     wish.asked = this.#ask(room, wish);
+    return wish.asked;
   }
 
   async #ask(room, wish) {
@@ -123,19 +162,19 @@ export class WebSocketClient extends CoreClient {
       if (this.#rooms.get(room) !== wish || error.code === 'ERR_UNCERTAIN' || error.code === 'ERR_CLOSED')
         return;
       if (wish.isIn && UNKNOWN.includes(error.code)) {
-        const again = () => this.#rooms.get(room) === wish && this.status === 'open' && this.#wish(room);
-        setTimeout(again, Math.random() * AGAIN_MS);
+        wish.again = setTimeout(() => this.#wish(room), Math.random() * AGAIN_MS);
         return;
       }
       this.#giveUp(room, error);
       if (!wish.isIn) return;
       this.#inside.topics.forget(topicOf(room));
-      this.#inside.fail(Object.assign(error, { room }));
+      this.#inside.listeners.emit('error', Object.assign(error, { room }));
     }
   }
 
   #giveUp(room, error) {
     const wish = this.#rooms.get(room);
+    clearTimeout(wish?.again);
     this.#rooms.delete(room);
     wish?.reject(error);
   }

@@ -30,7 +30,6 @@ export class CoreClient {
   #status = 'connecting';
   #userId;
   #session;
-  #clockOffset = 0;
   #socket;
   // Changes with each attempt and each end: what belongs to one before is void.
   #attempt = 0;
@@ -77,7 +76,7 @@ export class CoreClient {
       outbox: this.#outbox,
       topics: this.#topics,
       options: this.#options,
-      fail: (error) => this.#fail(error),
+      listeners: this.#listeners,
     };
     this.#connect();
   }
@@ -88,10 +87,6 @@ export class CoreClient {
 
   get userId() {
     return this.#userId;
-  }
-
-  get clockOffset() {
-    return this.#clockOffset;
   }
 
   on(name, listener) {
@@ -185,10 +180,12 @@ export class CoreClient {
     this.#pulse.hear();
     const message = decode(frame);
     const type = message?.type;
-    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'That is no message'));
-    else if (ANSWERS.includes(type) && this.#outbox.settle(message)) return;
-    else if (type === 'error') this.#fail(failure(message.code, message.message, { id: message.id }));
-    else if (type === 'hello') this.#onHello(message);
+    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'No message'));
+    else if (ANSWERS.includes(type)) {
+      // Perhaps nobody waits for it any more.
+      if (message.id !== undefined) this.#outbox.settle(message);
+      else this.#fail(failure(message.code, message.message));
+    } else if (type === 'hello') this.#onHello(message);
     // Messages before hello can't be placed.
     else if (this.#helloAt !== undefined) {
       if (type === 'resumed' && message.reason !== 'unavailable') this.#delays.reset();
@@ -206,17 +203,16 @@ export class CoreClient {
     }
     this.#userId = message.userId;
     this.#session = message.session;
-    this.#clockOffset = message.now - Date.now();
     this.#topics.receive(message);
     if (attempt !== this.#attempt) return;
     const socket = this.#socket;
+    this[INSIDE].greeted?.(message);
     // One that is about to close would drop it without a word.
     this.#outbox.open((frame) => {
       if (socket.readyState !== OPEN) return false;
       socket.send(frame);
       return true;
     });
-    this[INSIDE].greeted?.(message);
     this.#setStatus('open');
   }
 

@@ -15,6 +15,8 @@
 export class WebSocketClient extends CoreClient {
   /** The rooms that the client is in; while it is away, those that it was in. */
   readonly rooms: string[];
+  /** Milliseconds that the server's clock was ahead of this one when the connection began, plus the time that took to arrive. */
+  readonly clockOffset: number;
 
   /**
    * Asks the application, whose `manager.onRequest` answers. A request waits for the connection, for at most `timeoutMs`. It is written
@@ -24,6 +26,7 @@ export class WebSocketClient extends CoreClient {
    * @returns the reply: a JSON value, or a `Uint8Array`. No rejection of it is an unhandled one
    * @throws (rejects) Error with the code of the server's `RequestError`; `ERR_REQUEST_FAILED`, `ERR_NO_LISTENER`,
    * `ERR_TOO_MANY_UNANSWERED`, `ERR_TOO_LARGE`
+   * @throws (rejects) Error `ERR_INVALID_ARG` for another `timeoutMs`
    * @throws (rejects) Error `ERR_TIMEOUT` without a reply in time, `ERR_UNCERTAIN` if the connection broke first
    * @throws (rejects) the reason of `signal`, once that aborts
    * @throws (rejects) as {@link CoreClient.send}
@@ -39,7 +42,8 @@ export class WebSocketClient extends CoreClient {
    * @returns resolves once the client is in the room; the same promise until it leaves
    * @throws (rejects) Error `ERR_JOIN_REFUSED`, `ERR_TOO_MANY_ROOMS`, `ERR_AUTH_FAILED`, `ERR_INVALID_MESSAGE`, or the code of the
    * application's `RequestError`
-   * @throws (rejects) Error `ERR_LEFT` if `leave()` is called first, `ERR_CLOSED` if the status is `closed`, or becomes that first
+   * @throws (rejects) Error `ERR_LEFT` if `leave()` is called first, `ERR_USER_CHANGED` if the client is
+   * another user when it is back, `ERR_CLOSED` if the status is `closed`, or becomes that first
    */
   join(room: string): Promise<void>;
 
@@ -56,7 +60,7 @@ export class WebSocketClient extends CoreClient {
 /** Options of {@link WebSocketClient.request}. */
 export interface RequestOptions {
   /**
-   * Milliseconds until it is given up.
+   * Milliseconds until it is given up: above 0, below 2^31.
    * @defaultValue 10,000
    */
   timeoutMs?: number | undefined;
@@ -79,8 +83,6 @@ export class CoreClient {
   readonly status: ClientStatus;
   /** The user that the server took this client for, from the first connection on. */
   readonly userId: string | undefined;
-  /** Milliseconds that the server's clock was ahead of this one when the connection began, plus the time that took to arrive. */
-  readonly clockOffset: number;
 
   /**
    * Calls `listener` at each such event, in the order of events. One that throws keeps nobody else from it: the error

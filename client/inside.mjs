@@ -1,4 +1,4 @@
-// The key of what the core shows to the classes that extend it: `ask(message)` sends it and answers `{ id, promise }`, `fail(error)`,
+// The key of what the core shows to the classes that extend it: `ask(message)` sends it and answers `{ id, promise }`, `listeners`,
 // `outbox`, `topics`, `options`. They set `greeted(hello)`, called when a connection is open, and `returns(topic)`, true for one that the client joins
 // again by itself.
 export const INSIDE = Symbol();

@@ -123,11 +123,11 @@ export class Topics {
     } else this.#place(topic, message, size);
   }
 
-  #hello({ userId, topics }) {
+  #hello({ userId, anonymous, topics }) {
     const connection = this.#connection;
     // Positions of somebody else's are worth nothing.
     if (this.#userId !== undefined && userId !== this.#userId) {
-      for (const topic of this.#topics.values()) this.#leave(topic);
+      for (const topic of this.#topics.values()) if (!anonymous || topic.name === 'user') this.#leave(topic);
     }
     this.#userId = userId;
     const known = [...this.#topics.values()];

@@ -2,13 +2,15 @@
 
 const { contextOf, isGone } = require('./connection');
 const { failure, reasonOf } = require('./error');
-const { isRequestError } = require('./request-error');
+const { refusalOf } = require('./request-error');
 
-/** Has the application decide which rooms clients may join by themselves. */
+/** Has the application decide which rooms clients may join by themselves. For each room of a connection one thing after the other. */
 class JoinRequests {
   #native;
   #decide;
   #onError;
+  /** The end of what is under way, by connection and room. */
+  #last = new Map();
 
   /** `decide` is the option `authorize.join`; `onError` is called with what it threw. */
   constructor(native, decide, onError) {
@@ -18,18 +20,41 @@ class JoinRequests {
   }
 
   /** `connection`, number `id`, wants to be in `room`. */
-  ask(connection, id, ticket, room) {
+  join(connection, id, ticket, room) {
     if (connection === undefined || isGone(connection)) {
       this.#native.dropped(ticket);
       return;
     }
     const context = contextOf(connection);
-    const run = async () => this.#decide(connection, room);
-    const answer = context === undefined ? run() : context.runInAsyncScope(run);
-    answer.then(
-      (permits) => this.#settle(id, ticket, room, permits === true),
-      (thrown) => this.#fail(ticket, thrown),
-    );
+    const decide = async () => this.#decide(connection, room);
+    this.#after(id, room, async () => {
+      try {
+        const permits = await (context === undefined ? decide() : context.runInAsyncScope(decide));
+        this.#settle(id, ticket, room, permits === true);
+      } catch (thrown) {
+        this.#fail(ticket, thrown);
+      }
+    });
+  }
+
+  /** It wants to be in it no longer. */
+  leave(id, ticket, room) {
+    const native = this.#native;
+    this.#after(id, room, () => {
+      native.leave(id, room);
+      native.taken(ticket);
+    });
+  }
+
+  #after(id, room, work) {
+    const key = `${id} ${room}`;
+    const last = this.#last.get(key);
+    const next = last === undefined ? Promise.resolve(work()) : last.then(work);
+    this.#last.set(key, next);
+    const end = () => {
+      if (this.#last.get(key) === next) this.#last.delete(key);
+    };
+    next.then(end, end);
   }
 
   #settle(id, ticket, room, permits) {
@@ -48,8 +73,9 @@ class JoinRequests {
   }
 
   #fail(ticket, thrown) {
-    if (isRequestError(thrown)) {
-      this.#native.refuse(ticket, thrown.code, thrown.message);
+    const refusal = refusalOf(thrown);
+    if (refusal !== undefined) {
+      this.#native.refuse(ticket, ...refusal);
       return;
     }
     this.#native.refuse(ticket, 'ERR_AUTH_FAILED', 'the server can not find out whether that is permitted');

@@ -17,6 +17,9 @@ function warnOfListener(thrown) {
 }
 
 const NONE = Object.freeze([]);
+/** Code and message for clients whose message was not taken. */
+const UNHEARD = ['ERR_NO_LISTENER', 'the application neither listens for messages nor relays them'];
+const FAILED = ['ERR_LISTENER', 'the application failed to take the message'];
 /** In the place of a promise: a listener threw. */
 const THREW = Object.freeze({});
 /** Events of which the addon is told whether they have listeners. */
@@ -118,17 +121,18 @@ class Listeners {
     this.#callFor(connection, 'message', this.#message, 3, data, isBinary);
   }
 
-  /** A message whose client waits for `settled`: called with whether all listeners have taken it. */
+  /** A message whose client waits for `settled`: called with whether all listeners have taken it, and else with what the client hears. */
   sent(connection, data, isBinary, info, settled) {
     const list = this.#message;
     const answers = this.#gather(() => this.#callFor(connection, 'message', list, 4, data, isBinary, info));
     // The last one was taken off when the message was on its way.
-    if (list.length === 0 || answers.includes(THREW)) settled(false);
+    if (list.length === 0) settled(false, UNHEARD);
+    else if (answers.includes(THREW)) settled(false, FAILED);
     else if (answers.length === 0) settled(true);
     else {
       Promise.all(answers).then(
         () => settled(true),
-        () => settled(false),
+        () => settled(false, FAILED),
       );
     }
   }
@@ -224,8 +228,10 @@ class Listeners {
                 ? listener.call(manager, a, b)
                 : listener.call(manager, a, b, c, d);
         if (typeof answer === 'object' && answer !== null && typeof answer.then === 'function') {
-          answer.then(undefined, this.#rejected[name]);
-          if (this.#answers !== NONE) this.#answers.push(answer);
+          // Once, for a lazy one, such as a query's, does its work each time.
+          const promise = Promise.resolve(answer);
+          promise.then(undefined, this.#rejected[name]);
+          if (this.#answers !== NONE) this.#answers.push(promise);
         }
       } catch (thrown) {
         if (this.#answers !== NONE) this.#answers.push(THREW);

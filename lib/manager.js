@@ -276,9 +276,9 @@ class WebSocketManager extends EventEmitter {
       native.dropped(ticket);
       return;
     }
-    this.#listeners.sent(connection, data, isBinary, { id: messageId }, (isTaken) => {
+    this.#listeners.sent(connection, data, isBinary, { id: messageId }, (isTaken, refusal) => {
       if (isTaken) native.taken(ticket);
-      else native.refuse(ticket, 'ERR_LISTENER', 'the application failed to take the message');
+      else native.refuse(ticket, ...refusal);
     });
   }
 
@@ -315,7 +315,10 @@ class WebSocketManager extends EventEmitter {
         this.#request(id, number, payload, kind === Kind.REQUEST_BINARY);
         break;
       case Kind.JOIN:
-        this.#rooms.ask(this.#directory.ofEvent(id), id, number, payload[0]);
+        this.#rooms.join(this.#directory.ofEvent(id), id, number, payload[0]);
+        break;
+      case Kind.LEAVE:
+        this.#rooms.leave(id, number, payload[0]);
         break;
       case Kind.OPEN:
         this.#open(id, this.#directory.adopt(id, payload));

@@ -32,7 +32,12 @@ Object.defineProperty(RequestError.prototype, 'name', {
 });
 Object.defineProperty(RequestError.prototype, MARK, { value: true });
 
-/** True for a `RequestError` of any copy of the package. */
-const isRequestError = (thrown) => typeof thrown === 'object' && thrown !== null && thrown[MARK] === true;
+/** Code and message, as the addon takes them, of a `RequestError` of any copy of the package; else `undefined`. */
+function refusalOf(thrown) {
+  if (typeof thrown !== 'object' || thrown === null || thrown[MARK] !== true) return undefined;
+  // A class of the application's that extends it may have others.
+  const { code, message } = thrown;
+  return typeof code === 'string' && typeof message === 'string' ? [code, message] : undefined;
+}
 
-module.exports = { RequestError, isRequestError };
+module.exports = { RequestError, refusalOf };

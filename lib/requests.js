@@ -4,7 +4,7 @@ const { isAnyArrayBuffer } = require('node:util').types;
 const { contextOf } = require('./connection');
 const { failure, invalidArg, reasonOf } = require('./error');
 const { toJson, toPayload } = require('./payload');
-const { isRequestError } = require('./request-error');
+const { refusalOf } = require('./request-error');
 
 /** A reply is a value: a string is one, too. */
 const toReply = (value) =>
@@ -63,8 +63,9 @@ class Requests {
   }
 
   #fail(ticket, thrown) {
-    if (isRequestError(thrown)) {
-      this.#native.refuse(ticket, thrown.code, thrown.message);
+    const refusal = refusalOf(thrown);
+    if (refusal !== undefined) {
+      this.#native.refuse(ticket, ...refusal);
       return;
     }
     this.#native.refuse(ticket, 'ERR_REQUEST_FAILED', 'the request failed');

@@ -190,6 +190,7 @@ var Outbox = class {
   #bytes = 0;
   #last = 0;
   #write;
+  held;
   constructor(most) {
     this.#most = most;
   }
@@ -198,7 +199,7 @@ var Outbox = class {
     const { type } = message;
     const frame = encode({ ...message, id });
     const size = sizeOf(frame);
-    if (this.#bytes + size > this.#most && !(mayFill && this.#bytes === 0)) {
+    if ("data" in message && this.#bytes + size > this.#most && !(mayFill && this.#bytes === 0)) {
       throw failure("ERR_QUEUE_FULL", `More than ${this.#most} bytes wait`);
     }
     this.#bytes += size;
@@ -206,57 +207,51 @@ var Outbox = class {
       this.#entries.set(id, { type, frame, size, resolve, reject, written: false });
     });
     promise.catch(nothing);
-    this.#flush();
+    this.flush();
     return { id, promise };
   }
   open(write) {
     this.#write = write;
-    this.#flush();
+    this.flush();
   }
   // The connection ended. A `send` goes again to the next one. A `request` that was written may have been served; all else concerns
   // this connection alone.
   cut() {
     this.#write = void 0;
-    this.#unanswered = 0;
     for (const [id, entry] of this.#entries) {
-      if (entry.type !== "send" && (entry.written || entry.type !== "request")) {
-        this.fail(id, uncertain());
-        this.#forget(id);
-      }
+      if (entry.type !== "send" && (entry.written || entry.type !== "request")) this.fail(id, uncertain());
       entry.written = false;
     }
+    this.#unanswered = 0;
   }
-  // The answer with this `id` came. False: nobody waits for it.
+  // The answer with this `id` came.
   settle({ type, id, code, message, text, data = text }) {
     const entry = this.#entries.get(id);
-    if (!entry) return false;
+    if (!entry) return;
     this.#forget(id);
-    if (entry.written) this.#unanswered -= 1;
     if (type === "error") entry.reject(failure(code, message));
     else entry.resolve(data);
-    this.#flush();
-    return true;
+    this.flush();
   }
-  // Its caller waits no longer. What was written is still to be answered.
+  // Its caller waits no longer.
   fail(id, error) {
-    const entry = this.#entries.get(id);
-    entry?.reject(error);
-    if (entry && !entry.written) this.#forget(id);
+    this.#entries.get(id)?.reject(error);
+    this.#forget(id);
   }
   clear(error) {
-    for (const [id, { written }] of this.#entries) {
-      this.fail(id, written ? uncertain() : error);
-      this.#forget(id);
-    }
+    for (const [id, { written }] of this.#entries) this.fail(id, written ? uncertain() : error);
   }
   #forget(id) {
-    this.#bytes -= this.#entries.get(id)?.size ?? 0;
+    const entry = this.#entries.get(id);
+    if (!entry) return;
+    this.#bytes -= entry.size;
+    if (entry.written) this.#unanswered -= 1;
     this.#entries.delete(id);
   }
-  #flush() {
+  flush() {
     for (const entry of this.#entries.values()) {
       if (!this.#write || this.#unanswered >= MOST_UNANSWERED) return;
-      if (entry.written) continue;
+      if (entry.written || this.held && entry.type === "send") continue;
       if (!this.#write(entry.frame)) return;
       entry.written = true;
       this.#unanswered += 1;
@@ -426,10 +421,10 @@ var Topics = class {
       if (topic?.keeping && topic.asked) this.#hold(topic, topic.page, message, size);
     } else this.#place(topic, message, size);
   }
-  #hello({ userId, topics }) {
+  #hello({ userId, anonymous, topics }) {
     const connection = this.#connection;
     if (this.#userId !== void 0 && userId !== this.#userId) {
-      for (const topic of this.#topics.values()) this.#leave(topic);
+      for (const topic of this.#topics.values()) if (!anonymous || topic.name === "user") this.#leave(topic);
     }
     this.#userId = userId;
     const known = [...this.#topics.values()];
@@ -606,7 +601,6 @@ var CoreClient = class {
   #status = "connecting";
   #userId;
   #session;
-  #clockOffset = 0;
   #socket;
   // Changes with each attempt and each end: what belongs to one before is void.
   #attempt = 0;
@@ -652,7 +646,7 @@ var CoreClient = class {
       outbox: this.#outbox,
       topics: this.#topics,
       options: this.#options,
-      fail: (error) => this.#fail(error)
+      listeners: this.#listeners
     };
     this.#connect();
   }
@@ -661,9 +655,6 @@ var CoreClient = class {
   }
   get userId() {
     return this.#userId;
-  }
-  get clockOffset() {
-    return this.#clockOffset;
   }
   on(name, listener) {
     return this.#listeners.on(name, listener);
@@ -745,10 +736,11 @@ var CoreClient = class {
     this.#pulse.hear();
     const message = decode(frame);
     const type = message?.type;
-    if (!message) this.#fail(failure("ERR_INVALID_MESSAGE", "That is no message"));
-    else if (ANSWERS.includes(type) && this.#outbox.settle(message)) return;
-    else if (type === "error") this.#fail(failure(message.code, message.message, { id: message.id }));
-    else if (type === "hello") this.#onHello(message);
+    if (!message) this.#fail(failure("ERR_INVALID_MESSAGE", "No message"));
+    else if (ANSWERS.includes(type)) {
+      if (message.id !== void 0) this.#outbox.settle(message);
+      else this.#fail(failure(message.code, message.message));
+    } else if (type === "hello") this.#onHello(message);
     else if (this.#helloAt !== void 0) {
       if (type === "resumed" && message.reason !== "unavailable") this.#delays.reset();
       this.#topics.receive(message, frame.length ?? frame.byteLength);
@@ -763,16 +755,15 @@ var CoreClient = class {
     }
     this.#userId = message.userId;
     this.#session = message.session;
-    this.#clockOffset = message.now - Date.now();
     this.#topics.receive(message);
     if (attempt !== this.#attempt) return;
     const socket = this.#socket;
+    this[INSIDE].greeted?.(message);
     this.#outbox.open((frame) => {
       if (socket.readyState !== OPEN) return false;
       socket.send(frame);
       return true;
     });
-    this[INSIDE].greeted?.(message);
     this.#setStatus("open");
   }
   // Comes back after a pause.
@@ -819,7 +810,9 @@ var ANSWER_MS = 1e4;
 var AGAIN_MS = 1e4;
 var RENEW_AT = 0.75;
 var RENEW_SPREAD = 0.15;
+var LEAST_MS = 100;
 var MOST_MS = 2 ** 31;
+var HOLD_MS = 5e3;
 var UNKNOWN = ["ERR_AUTH_FAILED", "ERR_TOO_MANY_UNANSWERED"];
 var nothing3 = () => {
 };
@@ -827,24 +820,34 @@ var WebSocketClient = class extends CoreClient {
   // The rooms that the client joins by itself, and the promises of that.
   #rooms = /* @__PURE__ */ new Map();
   #renewal;
+  #clockOffset = 0;
+  #known;
   constructor(url, options) {
     super(url, options);
-    this.#inside.greeted = ({ now: now2, expiresAt }) => {
-      this.#renewIn(expiresAt - now2);
-      for (const room of this.#rooms.keys()) this.#wish(room);
-    };
+    this.#inside.greeted = (hello) => this.#greet(hello);
     this.#inside.returns = (topic) => this.#rooms.has(roomOf(topic));
-    this.on("left", ({ room }) => this.#rooms.delete(room));
-    this.on("status", (status) => {
-      if (status !== "open") realClearTimeout(this.#renewal);
-      if (status !== "closed") return;
-      for (const [room, { isIn }] of this.#rooms) if (!isIn) this.#giveUp(room, this.#closed());
+    this.on("left", ({ room }) => {
+      if (this.#rooms.get(room)?.isIn) this.#rooms.delete(room);
     });
+    this.on("status", (status) => {
+      if (status === "open") return;
+      realClearTimeout(this.#renewal);
+      for (const [room, wish] of this.#rooms) {
+        realClearTimeout(wish.again);
+        if (status === "closed" && !wish.isIn) this.#giveUp(room, this.#closed());
+      }
+    });
+  }
+  get clockOffset() {
+    return this.#clockOffset;
   }
   get rooms() {
     return this.#inside.topics.names.map(roomOf).filter((room) => room !== void 0);
   }
   request(data, { timeoutMs = ANSWER_MS, signal } = {}) {
+    if (!(timeoutMs > 0 && timeoutMs < MOST_MS)) {
+      return Promise.reject(failure("ERR_INVALID_ARG", "timeoutMs must be above 0 and below 2^31"));
+    }
     if (signal?.aborted) return Promise.reject(signal.reason);
     const { id, promise } = this.#inside.ask({ type: "request", data });
     const giveUp = (error) => this.#inside.outbox.fail(id, error);
@@ -886,11 +889,30 @@ var WebSocketClient = class extends CoreClient {
     if (this.status === "open") await this.#inside.ask({ type: "leave", room }).promise;
     else this.#inside.topics.forget(topicOf(room));
   }
+  #greet({ now: now2, expiresAt, userId, anonymous }) {
+    this.#clockOffset = now2 - Date.now();
+    if (this.#known !== void 0 && this.#known !== userId && !anonymous) {
+      for (const room of this.#rooms.keys()) this.#giveUp(room, failure("ERR_USER_CHANGED", "Another user"));
+    }
+    this.#known = userId;
+    this.#renewIn(expiresAt - now2);
+    const { outbox } = this.#inside;
+    const asked = [...this.#rooms.keys()].map((room) => this.#wish(room));
+    outbox.held = asked.length > 0 && asked;
+    const release = () => {
+      realClearTimeout(timer);
+      if (outbox.held !== asked) return;
+      outbox.held = false;
+      outbox.flush();
+    };
+    const timer = realSetTimeout(release, asked.length > 0 ? HOLD_MS : 0);
+    Promise.all(asked).then(release);
+  }
   // Milliseconds that the token is still good for; not a number: for ever.
   #renewIn(ms) {
     realClearTimeout(this.#renewal);
     const pause = ms * (RENEW_AT + Math.random() * RENEW_SPREAD);
-    if (typeof this.#inside.options.token !== "function" || !(pause < MOST_MS)) return;
+    if (typeof this.#inside.options.token !== "function" || !(pause > LEAST_MS && pause < MOST_MS)) return;
     this.#renewal = realSetTimeout(() => this.#renew(), pause);
   }
   // A renewal that fails leaves it at the end of the token: the server closes then, and the next connection has another one.
@@ -904,12 +926,14 @@ var WebSocketClient = class extends CoreClient {
       if (timer === this.#renewal && this.status === "open") this.#renewIn(expiresAt - askedAt);
     } catch (cause) {
       if (timer !== this.#renewal || this.status !== "open") return;
-      this.#inside.fail(failure("ERR_TOKEN", "The token could not be renewed", { cause }));
+      this.#inside.listeners.emit("error", failure("ERR_TOKEN", "The token could not be renewed", { cause }));
     }
   }
   #wish(room) {
     const wish = this.#rooms.get(room);
+    realClearTimeout(wish.again);
     wish.asked = this.#ask(room, wish);
+    return wish.asked;
   }
   async #ask(room, wish) {
     try {
@@ -920,18 +944,18 @@ var WebSocketClient = class extends CoreClient {
       if (this.#rooms.get(room) !== wish || error.code === "ERR_UNCERTAIN" || error.code === "ERR_CLOSED")
         return;
       if (wish.isIn && UNKNOWN.includes(error.code)) {
-        const again = () => this.#rooms.get(room) === wish && this.status === "open" && this.#wish(room);
-        realSetTimeout(again, Math.random() * AGAIN_MS);
+        wish.again = realSetTimeout(() => this.#wish(room), Math.random() * AGAIN_MS);
         return;
       }
       this.#giveUp(room, error);
       if (!wish.isIn) return;
       this.#inside.topics.forget(topicOf(room));
-      this.#inside.fail(Object.assign(error, { room }));
+      this.#inside.listeners.emit("error", Object.assign(error, { room }));
     }
   }
   #giveUp(room, error) {
     const wish = this.#rooms.get(room);
+    realClearTimeout(wish?.again);
     this.#rooms.delete(room);
     wish?.reject(error);
   }

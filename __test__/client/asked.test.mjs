@@ -54,8 +54,9 @@ describe('a message', TIMEOUT, () => {
       ],
     );
     const [[, , , first], [, , , second]] = heard;
-    assert.match(first, /^[A-Za-z0-9_-]{22}\.1$/);
-    assert.equal(second, first.replace(/1$/, '2'));
+    assert.match(first, /^[A-Za-z0-9_-]{22}$/);
+    assert.match(second, /^[A-Za-z0-9_-]{22}$/);
+    assert.notEqual(second, first);
   });
 
   test('that a listener fails to take is refused, without a word of the reason', async () => {
@@ -81,6 +82,21 @@ describe('a message', TIMEOUT, () => {
       ['ERR_LISTENER', 'secret'],
     ]);
     await assert.rejects(made.send(1), { code: 'ERR_NO_LISTENER' });
+  });
+
+  test('has a lazy thenable do its work once', async () => {
+    const { manager, made } = await meet();
+    let runs = 0;
+    const query = {
+      // biome-ignore lint/suspicious/noThenProperty: as a query builder has it
+      then(resolve) {
+        runs += 1;
+        resolve();
+      },
+    };
+    manager.on('message', () => query);
+    await made.send(1);
+    assert.equal(runs, 1);
   });
 
   test('that was taken when the connection broke is not taken again', async () => {
@@ -180,7 +196,7 @@ describe('a request', TIMEOUT, () => {
   test('is answered by the handler, with values and with bytes', async () => {
     const { manager, made } = await meet();
     manager.onRequest(async (connection, data, { id }) => {
-      assert.match(id, /^[A-Za-z0-9_-]{22}\.\d+$/);
+      assert.match(id, /^[A-Za-z0-9_-]{22}$/);
       if (Buffer.isBuffer(data)) return data.map((byte) => byte + 1);
       if (data.op === 'nothing') return undefined;
       return data.op === 'text' ? '17' : { user: connection.userId, ...data };
@@ -239,6 +255,34 @@ describe('a request', TIMEOUT, () => {
     await assert.rejects(slow, { code: 'ERR_UNCERTAIN' });
     open();
     assert.equal(await made.request('again'), 'again');
+  });
+
+  test('may fail by whatever is thrown', async () => {
+    const { manager, made } = await meet();
+    let thrown;
+    manager.on('error', () => {});
+    manager.onRequest(() => {
+      throw thrown;
+    });
+    class Numbered extends RequestError {
+      code = 404;
+    }
+    for (thrown of [undefined, null, 0, Object.freeze({}), new Numbered('A')]) {
+      await assert.rejects(made.request(1), { code: 'ERR_REQUEST_FAILED' });
+    }
+  });
+
+  test('that hangs, or is given up, keeps no message from being taken, nor one of the next connection', async () => {
+    const { manager, made, tunnel } = await meet();
+    manager.on('message', () => {});
+    manager.onRequest(() => new Promise(() => {}));
+    const hang = () => Array.from({ length: 256 }, () => made.request(1, { timeoutMs: 50 }));
+    for (const asked of hang()) await assert.rejects(asked, { code: 'ERR_TIMEOUT' });
+    await made.send(1);
+    await assert.rejects(made.request(1), { code: 'ERR_TOO_MANY_UNANSWERED' });
+    tunnel.cut();
+    await made.send(2);
+    await assert.rejects(made.request(1, { timeoutMs: 20 }), { code: 'ERR_TIMEOUT' });
   });
 
   test('takes a RequestError only with a code', () => {

@@ -183,6 +183,71 @@ describe('a client that comes back', TIMEOUT, () => {
     assert.equal(manager.connections.inRoom('tea').length, 1);
   });
 
+  test('stays in a room that it leaves and joins again, also after a break', async () => {
+    const { manager, made, tunnel, status } = await meet(() => true);
+    await made.join('tea');
+    const left = made.leave('tea');
+    await setImmediate();
+    const joined = made.join('tea');
+    await Promise.all([left, joined]);
+    tunnel.cut();
+    await status('waiting');
+    await status('open');
+    while (manager.connections.inRoom('tea').length === 0) await setImmediate();
+    assert.deepEqual(made.rooms, ['tea']);
+  });
+
+  test('sends what waited to the rooms that it is in again', async () => {
+    const join = async () => {
+      await setImmediate();
+      return true;
+    };
+    const { manager, made, tunnel, got, status } = await meet(join, { relay: 'rooms' });
+    await Promise.all([made.join('tea'), made.join('coffee')]);
+    const sent = [];
+    for (let round = 0; round < 3; round += 1) {
+      tunnel.cut();
+      await status('waiting');
+      sent.push(made.send(round));
+      await status('open');
+    }
+    await Promise.all(sent);
+    while (got['room:tea'].length < 3) await setImmediate();
+    assert.deepEqual(got['room:tea'], [0, 1, 2]);
+    const { messages } = await manager.history({ room: 'coffee' });
+    assert.equal(messages.length, 3);
+  });
+
+  test('joins its rooms again if it is nobody, and none of them if it is somebody else', async () => {
+    const anonymous = await serve({ auth: 'anonymous', authorize: { join: () => true }, name: 'anonymous' });
+    const { client: nobody, tunnel, missed, got } = await visit(() => anonymous.port, '');
+    await nobody.join('tea');
+    while (anonymous.manager.connections.inRoom('tea').length === 0) await setImmediate();
+    tunnel.cut();
+    await anonymous.manager.sendToRoom('tea', 'missed');
+    await arrived(got['room:tea'], 'missed');
+    assert.deepEqual([nobody.rooms, missed], [['tea'], []]);
+
+    const { server, connection, client: made, status } = await pair();
+    const joined = made.join('tea');
+    await connection.next();
+    connection.socket.terminate();
+    await status('waiting');
+    const again = await server.next();
+    again.send({
+      type: 'hello',
+      userId: '43',
+      connectionId: 'd',
+      session: 's',
+      now: 0,
+      heartbeatMs: 0,
+      topics: [],
+    });
+    await assert.rejects(joined, { code: 'ERR_USER_CHANGED' });
+    made.send('next');
+    assert.equal((await again.next()).data, 'next');
+  });
+
   test('gives up a wish that it takes back, and all of them when it is closed', async () => {
     const { connection, client: made } = await pair();
     const [tea, coffee] = [made.join('tea'), made.join('coffee')];

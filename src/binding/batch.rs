@@ -129,6 +129,7 @@ impl BatchWriter<'_> {
                     AskedKind::Message => SEND_TEXT,
                     AskedKind::Request => REQUEST_TEXT,
                     AskedKind::Join => JOIN,
+                    AskedKind::Leave => LEAVE,
                 };
                 self.put(kind, id, ticket, vec![text.into_unknown(self.env)?, name])
             }

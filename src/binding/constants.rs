@@ -52,6 +52,7 @@ constants! {
         REQUEST_TEXT = 25,
         REQUEST_BINARY = 26,
         JOIN = 27,
+        LEAVE = 28,
     }
 }
 

@@ -23,7 +23,6 @@ use tokio::time::Instant;
 use crate::events::broker_status::State;
 use crate::outcome::{HistoryPage, Reply};
 use crate::registry::recipients::{Channel, RelayTarget, Topic};
-use crate::worker::handle::Handle;
 use crate::worker::receipts::Receipt;
 
 use self::history::HistoryConfig;
@@ -102,12 +101,6 @@ impl Confirmations {
         }
         complete
     }
-}
-
-/// The idempotency key of a client's message. Another user's is another one, whatever its client calls it.
-fn receipt_key(sender: &Handle, receipt: &Receipt) -> String {
-    let user = if sender.session().is_some_and(|session| session.is_anonymous) { "" } else { &sender.user };
-    format!("client:{}:{user}{}", user.len(), receipt.message_id())
 }
 
 /// The options of a publish.

@@ -13,6 +13,7 @@ use super::resume::Resumes;
 use super::sessions::Sessions;
 use crate::events::{AskedKind, Events, Interest};
 use crate::time_of_day::unix_ms;
+use crate::worker::client_session::IdentifiedBy;
 use crate::worker::handle::Handle;
 use crate::worker::heartbeat::Heartbeat;
 use crate::worker::receipts::{Begun, Kind, MAX_UNANSWERED, Receipt};
@@ -146,7 +147,7 @@ pub(super) fn hello(
         user_id: &handle.user,
         connection_id,
         session: handle.session().map_or("", |session| &session.name),
-        is_anonymous: handle.session().is_some_and(|session| session.is_anonymous),
+        is_anonymous: handle.session().is_some_and(|session| session.identified_by == IdentifiedBy::Nobody),
         now: unix_ms(),
         expires_at,
         heartbeat_ms: heartbeat.interval.as_millis().try_into().unwrap_or(u64::MAX),

@@ -31,6 +31,8 @@ const CONFIRMATION: Duration = Duration::from_secs(1);
 const SLICE: usize = 64;
 /// Cost of joining or leaving a room, as [`scheduler::charge`] counts.
 const ROOM: u64 = 4;
+/// Cost of reading claims, as a multiple of [`scheduler::bytes`].
+const CLAIMS: u64 = 4;
 
 impl Shared {
     /// Registers a connection, and waits until messages for it are sure to come here, or it is clear that they can't be. Answers
@@ -126,7 +128,7 @@ impl Shared {
     pub(super) fn join_by_itself(&self, handle: &Arc<Handle>, room: Box<str>, receipt: Receipt) {
         let renewed = handle.session().and_then(|session| session.renewed.lock().clone());
         let claims = renewed.as_deref().or(handle.peer.data.as_deref());
-        scheduler::charge(ROOM + scheduler::bytes(claims.map_or(0, str::len)));
+        scheduler::charge(ROOM + CLAIMS * scheduler::bytes(claims.map_or(0, str::len)));
         match self.config.authorize.permission(claims, &room) {
             Permission::Granted => match self.join(handle, &room.into()) {
                 Ok(()) => receipt.take(),
@@ -145,6 +147,10 @@ impl Shared {
             return receipt.refuse(Code::JoinRefused.as_str(), "not permitted");
         }
         scheduler::charge(ROOM);
+        if self.config.authorize.asks {
+            // After a join that the embedder still thinks about.
+            return self.events.push_asked(handle, Message::Text(room), AskedKind::Leave, receipt);
+        }
         self.leave(handle, room);
         receipt.take();
     }

@@ -70,9 +70,10 @@ pub(super) fn on_message(
     scheduler::charge(MESSAGE + passes * scheduler::bytes(message.payload().len()));
     counters.messages_in.add(1);
     counters.bytes_in.add(message.payload().len() as u64);
+    let is_heard = shared.events.wants(Interest::MESSAGE);
     match &receipt {
         None => shared.events.push_message(handle, message),
-        Some(receipt) if shared.events.wants(Interest::MESSAGE) => {
+        Some(receipt) if is_heard => {
             shared.events.push_asked(handle, message, AskedKind::Message, receipt.another());
         }
         Some(_) => {}
@@ -80,7 +81,7 @@ pub(super) fn on_message(
     let relayed = match shared.config.relay {
         Relay::Off => {
             match receipt {
-                Some(receipt) if !shared.events.wants(Interest::MESSAGE) => {
+                Some(receipt) if !is_heard => {
                     let why = "the application neither listens for messages nor relays them";
                     receipt.refuse(Code::NoListener.as_str(), why);
                 }

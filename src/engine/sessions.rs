@@ -13,6 +13,10 @@ use crate::worker::receipts::Receipts;
 
 /// A session is known for so long after its last connection has left.
 const ABSENCE: Duration = Duration::from_secs(120);
+/// Sessions of clients that left: beyond so many the oldest go.
+const MOST_ABSENT: usize = 20_000;
+/// Sessions that are looked at in one go.
+const SLICE: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ impl Sessions {
         Some(session.receipts.get_or_init(|| {
             let mut state = self.state.lock();
             let known = state.known.entry(session.key(&handle.user)).or_insert_with(|| Known {
-                receipts: Receipts::new(&session.name, self.outbox_limit),
+                receipts: Receipts::new(&session.key(&handle.user), self.outbox_limit),
                 left: None,
             });
             known.receipts.clone()
@@ -55,9 +59,9 @@ impl Sessions {
 
     /// A connection has left.
     pub(super) fn leave(&self, handle: &Handle) {
-        let Some(session) = handle.session().filter(|session| session.receipts.get().is_some()) else {
-            return;
-        };
+        let Some(session) = handle.session() else { return };
+        let Some(receipts) = session.receipts.get() else { return };
+        receipts.leave(handle.id);
         let now = Instant::now();
         let mut state = self.state.lock();
         let State { known, left } = &mut *state;
@@ -67,13 +71,17 @@ impl Sessions {
         {
             left.push_back((now, key));
         }
-        while left.front().is_some_and(|(since, _)| now - *since > ABSENCE)
-            && let Some((_, key)) = left.pop_front()
-        {
+        for _ in 0..SLICE {
+            let is_due = |(since, _): &(Instant, _)| now - *since > ABSENCE;
+            let is_crowded = left.len() > MOST_ABSENT;
+            if !is_crowded && !left.front().is_some_and(is_due) {
+                break;
+            }
+            let Some((_, key)) = left.pop_front() else { break };
             match known.get(&key) {
                 // A connection goes on with it, or the application has yet to take a message.
                 Some(Known { receipts, left: Some(last) })
-                    if Arc::strong_count(receipts) > 1 || now - *last <= ABSENCE =>
+                    if Arc::strong_count(receipts) > 1 || (now - *last <= ABSENCE && !is_crowded) =>
                 {
                     left.push_back((now, key));
                 }

@@ -19,7 +19,7 @@ use super::{Engine, closed, conversation};
 use crate::events::{Event, Interest};
 use crate::random_name::random_name;
 use crate::worker::bridge::{Bridge, Carrier};
-use crate::worker::client_session::ClientSession;
+use crate::worker::client_session::{ClientSession, IdentifiedBy};
 use crate::worker::connection::Connection;
 use crate::worker::handle::{Handle, Peer};
 use crate::worker::inbox::Inbox;
@@ -60,13 +60,18 @@ pub struct Admission {
     pub protocol: Option<Box<str>>,
     /// Further headers.
     pub headers: HeaderLines,
-    /// Its name was made up for this connection.
-    pub is_anonymous: bool,
+    /// The one who said so.
+    pub identified_by: IdentifiedBy,
 }
 
 impl From<Identity> for Admission {
     fn from(identity: Identity) -> Self {
-        Admission { identity, protocol: None, headers: HeaderLines::default(), is_anonymous: false }
+        Admission {
+            identity,
+            protocol: None,
+            headers: HeaderLines::default(),
+            identified_by: IdentifiedBy::Embedder,
+        }
     }
 }
 
@@ -215,7 +220,10 @@ impl Attempt {
         match who {
             Who::Known(admission) => Ok(*admission),
             Who::Anyone => Ok(anonymous()),
-            Who::Bearer(token) => self.verify(token).await.map(Into::into),
+            Who::Bearer(token) => {
+                let identity = self.verify(token).await?;
+                Ok(Admission { identified_by: IdentifiedBy::Token, ..identity.into() })
+            }
             Who::Asked(answer) => match answer.await {
                 Ok(answer) => answer,
                 Err(_) => Err(Refusal::new(Code::ShuttingDown, "the server is shutting down")),
@@ -233,7 +241,7 @@ impl Attempt {
     async fn open(self, socket: Taken, admission: Admission, deadline: Instant) {
         // Given back last.
         let permit = self.permit;
-        let Admission { identity, protocol, headers, is_anonymous } = admission;
+        let Admission { identity, protocol, headers, identified_by } = admission;
         let Visitor { shared, ticket: id, report, remote, accept, request, session, .. } = self.visitor;
         let protocol = protocol.or_else(|| accept.as_ref().and_then(Accept::answer).map(Into::into));
         let mut response =
@@ -245,7 +253,7 @@ impl Attempt {
         let mut handle = Handle::new(id, identity.user_id, peer, self.inbox);
         if handle.encoding() == Encoding::Enveloped {
             let name = session.unwrap_or_else(|| random_name().into());
-            handle = handle.in_session(ClientSession::new(&name, is_anonymous));
+            handle = handle.in_session(ClientSession::new(&name, identified_by));
         }
         let handle = Arc::new(handle);
         let report = report.then_some(id);
@@ -270,7 +278,7 @@ impl Attempt {
                 shared.config.heartbeat,
                 &identity.rooms,
                 &places,
-                identity.expires_at,
+                identity.expires_at.filter(|_| identified_by == IdentifiedBy::Token),
             ));
         }
         // The way to the client may be full of answers to earlier requests that it doesn't read.
@@ -328,7 +336,7 @@ pub fn denial(code: Code) -> Refusal {
 fn anonymous() -> Admission {
     let identity =
         Identity { user_id: random_name().into(), rooms: Vec::new(), data: None, expires_at: None };
-    Admission { is_anonymous: true, ..identity.into() }
+    Admission { identified_by: IdentifiedBy::Nobody, ..identity.into() }
 }
 
 #[cfg(all(test, unix))]

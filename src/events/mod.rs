@@ -119,6 +119,8 @@ pub enum AskedKind {
     Request,
     /// It says whether the connection may join the room that the message is the name of.
     Join,
+    /// It takes the connection out of the room that the message is the name of, after what it thinks about.
+    Leave,
 }
 
 /// A message that is to be answered.

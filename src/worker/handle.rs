@@ -95,6 +95,10 @@ impl Correspondent for Handle {
         charge(TEXT + bytes(message.payload().len()));
         self.push(&Frames::one(message), outbox_limit);
     }
+
+    fn number(&self) -> u64 {
+        self.id
+    }
 }
 
 impl Handle {

@@ -6,21 +6,34 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use codes::error::Code;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use protocol::frame::Message;
+use ring::digest::{SHA256, digest};
 use subprotocol::server_message::{self, Body};
 
 /// Most messages of a session that wait for an answer, and as many that had one are remembered: a client that keeps to it can have
 /// no others to send again.
 pub(crate) const MAX_UNANSWERED: usize = 256;
+/// Most refusals among those: they are larger.
+const MAX_FAULTS: usize = 16;
+/// Most messages of a session in such a time that get a key, by which a broker finds them again: it keeps each for minutes.
+const MAX_KEYS: (u32, Duration) = (1000, Duration::from_secs(10));
+/// Bytes of a message's name before it is written as text: nobody guesses one, and no two are alike.
+const NAME_BYTES: usize = 16;
 
 /// The one who hears of a message: its client, by a connection.
 pub(crate) trait Correspondent: std::fmt::Debug + Send + Sync {
     /// Queues this, as `Handle::push` does.
     fn tell(self: Arc<Self>, body: &Body, outbox_limit: usize);
+
+    /// Its number: a later connection has a larger one.
+    fn number(&self) -> u64;
 }
 
 /// The receipts of one session.
@@ -36,6 +49,10 @@ pub(crate) struct Receipts {
 struct State {
     /// Messages that began.
     count: u64,
+    /// Pending ones of [`Kind::Passing`].
+    passing: usize,
+    /// Keys that were given since then.
+    keys: Option<(Instant, u32)>,
     pending: HashMap<u64, Pending>,
     /// Messages that were dealt with, by the hash of their id, the latest last: taken, or refused for a reason.
     settled: VecDeque<(u64, Option<Box<Fault>>)>,
@@ -46,8 +63,10 @@ struct State {
 struct Pending {
     id: Box<str>,
     kind: Kind,
-    /// The connection that gets the answer: the latest that sent it.
+    /// The connection that gets the answer: the latest of those that sent it, and its number.
     connection: Weak<dyn Correspondent>,
+    number: u64,
+    is_keyed: bool,
     /// Those who have yet to take it.
     missing: u32,
     outcome: Outcome,
@@ -92,7 +111,7 @@ pub(crate) enum Begun {
 }
 
 impl Receipts {
-    /// Those of a new session. Answers larger than `outbox_limit` are no answers.
+    /// Those of a new session, which has this name among all. Answers larger than `outbox_limit` are no answers.
     pub(crate) fn new(session: &str, outbox_limit: usize) -> Arc<Receipts> {
         Arc::new(Receipts {
             session: session.into(),
@@ -115,7 +134,11 @@ impl Receipts {
         let number = if kind == Kind::Passing { state.count } else { 0 };
         let key = self.hasher.hash_one((number, &id));
         if let Some(pending) = state.pending.get_mut(&key) {
-            pending.connection = Arc::downgrade(&connection);
+            // What is read late of a connection whose client has left is not what the client waits for.
+            if connection.number() > pending.number {
+                pending.number = connection.number();
+                pending.connection = Arc::downgrade(&connection);
+            }
             return Begun::Known;
         }
         if let Some((_, fault)) = state.settled.iter().find(|(settled, _)| *settled == key) {
@@ -127,13 +150,29 @@ impl Receipts {
             connection.tell(&Body::Text(told), self.outbox_limit);
             return Begun::Known;
         }
-        if state.pending.len() >= MAX_UNANSWERED {
+        let waiting = match kind {
+            Kind::Lasting => state.pending.len() - state.passing,
+            Kind::Passing => state.passing,
+        };
+        if waiting >= MAX_UNANSWERED {
             return Begun::Full(id);
         }
-        let connection = Arc::downgrade(&connection);
-        let pending = Pending { id, kind, connection, missing: 1, outcome: Outcome::Taken };
+        state.passing += usize::from(kind == Kind::Passing);
+        let is_keyed = kind == Kind::Lasting && state.take_key();
+        let (number, connection) = (connection.number(), Arc::downgrade(&connection));
+        let outcome = Outcome::Taken;
+        let pending = Pending { id, kind, connection, number, is_keyed, missing: 1, outcome };
         state.pending.insert(key, pending);
         Begun::New(Receipt { receipts: self.clone(), key, is_done: false })
+    }
+
+    /// A connection has left: nobody waits for its passing messages.
+    pub(crate) fn leave(&self, number: u64) {
+        let mut state = self.state.lock();
+        if state.passing > 0 {
+            state.pending.retain(|_, pending| pending.kind == Kind::Lasting || pending.number != number);
+            state.passing = state.pending.values().filter(|pending| pending.kind == Kind::Passing).count();
+        }
     }
 
     fn settle(&self, key: u64, outcome: Outcome) {
@@ -153,11 +192,10 @@ impl Receipts {
             Outcome::Refused(fault) => Some(Box::new(fault.clone())),
             _ => None,
         };
-        if kind == Kind::Lasting && !matches!(outcome, Outcome::Dropped) {
-            if state.settled.len() >= MAX_UNANSWERED {
-                state.settled.pop_front();
-            }
-            state.settled.push_back((key, fault));
+        match kind {
+            Kind::Passing => state.passing -= 1,
+            Kind::Lasting if matches!(outcome, Outcome::Dropped) => {}
+            Kind::Lasting => state.note(key, fault),
         }
         drop(state);
         let Some(connection) = connection.upgrade() else { return };
@@ -174,6 +212,33 @@ impl Receipts {
             Outcome::Replied(body) => body,
         };
         connection.tell(&told, self.outbox_limit);
+    }
+}
+
+impl State {
+    /// Notes that a message was dealt with.
+    fn note(&mut self, key: u64, fault: Option<Box<Fault>>) {
+        if fault.is_some() {
+            let mut faults = self.settled.iter().enumerate().filter(|(_, (_, fault))| fault.is_some());
+            if let (Some((oldest, _)), MAX_FAULTS..) = (faults.next(), 1 + faults.count()) {
+                self.settled.remove(oldest);
+            }
+        }
+        if self.settled.len() >= MAX_UNANSWERED {
+            self.settled.pop_front();
+        }
+        self.settled.push_back((key, fault));
+    }
+
+    /// True if one more message may have a key.
+    fn take_key(&mut self) -> bool {
+        let (most, time) = MAX_KEYS;
+        let (since, given) = self.keys.get_or_insert_with(|| (Instant::now(), 0));
+        if since.elapsed() > time {
+            (*since, *given) = (Instant::now(), 0);
+        }
+        *given += 1;
+        *given <= most
     }
 }
 
@@ -194,11 +259,21 @@ impl Receipt {
         Receipt { receipts: self.receipts.clone(), key: self.key, is_done: false }
     }
 
-    /// The message's name, which is the same each time that it is sent and no other message's.
+    /// The message's name, which is the same each time that it is sent, on whatever server, and no other message's. It tells nothing
+    /// of the session.
     pub(crate) fn message_id(&self) -> String {
-        let state = self.receipts.state.lock();
-        let id = state.pending.get(&self.key).map_or("", |pending| &pending.id);
-        format!("{}.{id}", self.receipts.session)
+        let text = match self.receipts.state.lock().pending.get(&self.key) {
+            Some(pending) => format!("{}.{}", self.receipts.session, pending.id),
+            None => return String::new(),
+        };
+        URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..NAME_BYTES])
+    }
+
+    /// The key by which a broker finds a message that it had before. None: the session has had too many.
+    pub(crate) fn idempotency_key(&self) -> Option<String> {
+        let is_keyed =
+            self.receipts.state.lock().pending.get(&self.key).is_some_and(|pending| pending.is_keyed);
+        is_keyed.then(|| format!("client:{}", self.message_id()))
     }
 
     /// It is taken.
@@ -246,12 +321,16 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Default)]
-    struct Client(Mutex<Vec<String>>);
+    struct Client(Mutex<Vec<String>>, u64);
 
     impl Correspondent for Client {
         fn tell(self: Arc<Self>, body: &Body, _: usize) {
             let Body::Text(text) = body else { panic!("{body:?}") };
             self.0.lock().push(text.clone());
+        }
+
+        fn number(&self) -> u64 {
+            self.1
         }
     }
 
@@ -280,7 +359,9 @@ mod tests {
         let (receipts, ada) = (Receipts::new("s", 1 << 20), connection());
         let first = begin(&receipts, &ada, "1");
         let [second, third] = [first.another(), first.another()];
-        assert_eq!(first.message_id(), "s.1");
+        let name = first.message_id();
+        assert_eq!((name.len(), &name), (22, &second.message_id()));
+        assert!(begin(&Receipts::new("t", 1 << 20), &ada, "1").message_id() != name, "of another session");
         assert!(told(&ada, || first.take()).is_empty());
         assert!(told(&ada, || third.take()).is_empty());
         assert_eq!(told(&ada, || second.take()), [ACK]);
@@ -304,11 +385,14 @@ mod tests {
 
     #[test]
     fn a_message_that_is_sent_again_is_not_taken_again_and_the_connection_that_sent_it_last_hears_of_it() {
-        let (receipts, ada, back) = (Receipts::new("s", 1 << 20), connection(), connection());
+        let (receipts, ada) = (Receipts::new("s", 1 << 20), connection());
+        let back = Arc::new(Client(Mutex::default(), 2));
         let again =
             |id: &str| assert!(matches!(receipts.begin(&back, id.into(), Kind::Lasting), Begun::Known));
         let first = begin(&receipts, &ada, "1");
         again("1");
+        // Read late of the connection before.
+        assert!(matches!(receipts.begin(&ada, "1".into(), Kind::Lasting), Begun::Known));
         assert!(told(&ada, || assert_eq!(told(&back, || first.take()), [ACK])).is_empty());
         assert_eq!(told(&back, || again("1")), [ACK]);
         begin(&receipts, &ada, "2").refuse("ERR_X", "x");
@@ -320,7 +404,13 @@ mod tests {
     fn only_so_many_wait_for_an_answer_and_as_many_are_remembered() {
         let (receipts, ada) = (Receipts::new("s", 1 << 20), connection());
         let waiting: Vec<_> = (0..MAX_UNANSWERED).map(|id| begin(&receipts, &ada, &id.to_string())).collect();
-        assert!(matches!(receipts.begin(&ada, "x".into(), Kind::Passing), Begun::Full(id) if &*id == "x"));
+        assert!(matches!(receipts.begin(&ada, "x".into(), Kind::Lasting), Begun::Full(id) if &*id == "x"));
+        let ask = || receipts.begin(&ada, "x".into(), Kind::Passing);
+        let asked: Vec<_> = (0..MAX_UNANSWERED).map(|_| ask()).collect();
+        assert!(matches!(ask(), Begun::Full(_)));
+        receipts.leave(ada.number());
+        assert!(matches!(ask(), Begun::New(_)), "those of a connection that has left count no more");
+        drop(asked);
         waiting.into_iter().for_each(Receipt::take);
         for id in 0..MAX_UNANSWERED {
             assert!(matches!(receipts.begin(&ada, id.to_string().into(), Kind::Lasting), Begun::Known));
@@ -341,5 +431,26 @@ mod tests {
         assert_eq!(told(&ada, || ask().reply(Message::Text("[1]"))), [reply], "the id may be used again");
         let told = told(&ada, || ask().reply(Message::Binary(&[0; 100])));
         assert!(told[0].contains("ERR_TOO_LARGE"), "{told:?}");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod bounds {
+    use super::*;
+
+    #[test]
+    fn of_refusals_only_a_few_are_remembered_and_keys_are_counted() {
+        let mut state = State::default();
+        let fault = || Some(Box::new(Fault { code: "E".into(), message: "m".into() }));
+        (0..100).for_each(|key| state.note(key, fault().filter(|_| key % 2 == 0)));
+        let faults: Vec<u64> =
+            state.settled.iter().filter(|(_, fault)| fault.is_some()).map(|(key, _)| *key).collect();
+        assert_eq!((faults.len(), faults[0], faults[MAX_FAULTS - 1]), (MAX_FAULTS, 68, 98));
+        assert_eq!(state.settled.len(), 50 + MAX_FAULTS, "those that were taken stay");
+        assert!((0..MAX_KEYS.0).all(|_| state.take_key()));
+        assert!(!state.take_key());
+        state.keys.as_mut().unwrap().0 -= MAX_KEYS.1 * 2;
+        assert!(state.take_key());
     }
 }

@@ -48,7 +48,7 @@ export async function visit(portOf, query, cutAfter, options) {
   return { ...made, tunnel, got, missed };
 }
 
-/** Waits until the last of so many has come. */
-export async function arrived(list, count) {
-  while (list.at(-1) !== count - 1) await setTimeout(5);
+/** Waits until the last of so many has come, or this message. */
+export async function arrived(list, last) {
+  while (list.at(-1) !== (typeof last === 'number' ? last - 1 : last)) await setTimeout(5);
 }

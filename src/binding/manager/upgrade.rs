@@ -12,6 +12,7 @@ use crate::binding::bridge::NativeBridge;
 use crate::binding::constants::flag::{CUT, REPORT, TLS, TRUSTED};
 use crate::binding::throw::{throw, throw_error};
 use crate::engine::{Admission, Taken, Upgrade, denial};
+use crate::worker::client_session::IdentifiedBy;
 
 /// The identity of a client, as `authenticate` and `handleUpgrade` say it.
 #[napi(object)]
@@ -70,7 +71,12 @@ impl NativeIdentity {
             expires_at: self.expires_at.map(|at| at.max(0.0) as u64),
         };
         let headers = lines(&self.headers.unwrap_or_default());
-        Ok(Admission { identity, protocol: self.protocol.map(Into::into), headers, is_anonymous: false })
+        Ok(Admission {
+            identity,
+            protocol: self.protocol.map(Into::into),
+            headers,
+            identified_by: IdentifiedBy::Embedder,
+        })
     }
 }
 

@@ -15,7 +15,6 @@ use super::history::HistoryConfig;
 use super::page_request::PageRequest;
 use super::{
     Broker, BrokerCounts, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels,
-    receipt_key,
 };
 use crate::events::broker_status::State;
 use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Reply, Status};
@@ -89,7 +88,7 @@ impl Fanout<Handle> for MemoryBroker {
         producer: &Arc<Handle>,
         receipt: Option<&Receipt>,
     ) -> Result<(), Error> {
-        let key = receipt.map(|receipt| receipt_key(producer, receipt));
+        let key = receipt.and_then(Receipt::idempotency_key);
         let relay = |position| relay(&self.registry, to, message, position, producer, self.outbox_limit);
         if !self.history.is_on() || self.log(to.channel(producer), message, key.as_deref(), relay).is_none() {
             relay(None);

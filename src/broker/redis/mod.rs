@@ -36,9 +36,7 @@ pub use config::{Address, MAX_PREFIX_BYTES, MAX_URLS, RedisConfig, Routing, Serv
 
 use super::history::{Epochs, HistoryConfig};
 use super::page_request::PageRequest;
-use super::{
-    Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels, receipt_key,
-};
+use super::{Broker, BrokerStats, Confirmations, Counting, Fanout, History, PublishOptions, RawChannels};
 use crate::events::Events;
 use crate::outcome::{Answer, ConnectionCount, Delivery, HistoryPage, Reply, Status};
 use crate::random_name::random_name;
@@ -274,7 +272,7 @@ impl Fanout<Handle> for RedisBroker {
         let channel = to.channel(sender);
         let kept = self.kept_of(channel);
         let epoch = self.intake.pace().epoch();
-        let key = receipt.filter(|_| kept.is_some()).map(|receipt| receipt_key(sender, receipt));
+        let key = receipt.filter(|_| kept.is_some()).and_then(Receipt::idempotency_key);
         let receipt = receipt.map(|receipt| Box::new(receipt.another()));
         let asker =
             Asker::Sender { sender: sender.clone(), cost, first, epoch, kept: kept.is_some(), receipt };
