@@ -14,7 +14,7 @@ import type {
  * unmounted. It outlives the effects that StrictMode, fast refresh and Suspense end and run again.
  *
  * @example
- * ```jsx
+ * ```tsx
  * <WebSocketProvider url="/api/websocket" token={() => fetchToken()}>
  *   <App />
  * </WebSocketProvider>
