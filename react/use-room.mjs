@@ -2,7 +2,7 @@ import { useCallback, useSyncExternalStore } from 'react';
 import { useClient } from './context.mjs';
 import { useEvent } from './use-event.mjs';
 
-const EVENTS = ['joined', 'left', 'status'];
+const EVENTS = ['joined', 'left'];
 const onServer = () => false;
 
 export function useRoom(room, { onMessage, onMissed } = {}) {
@@ -20,6 +20,6 @@ export function useRoom(room, { onMessage, onMissed } = {}) {
     },
     [client],
   );
-  const joined = useSyncExternalStore(subscribe, () => !isOff && client.rooms.includes(room), onServer);
+  const joined = useSyncExternalStore(subscribe, () => client.rooms.includes(room), onServer);
   return { joined };
 }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { describe, test } from 'node:test';
 import * as React from 'react';
-import { createElement as h, StrictMode, useEffect } from 'react';
+import { createElement as h, StrictMode, useEffect, useLayoutEffect } from 'react';
 import { useRequest, WebSocketProvider } from '../../react/index.mjs';
 import { Inbox } from '../client/support/inbox.mjs';
 import { serve } from '../client/support/server.mjs';
@@ -114,6 +114,23 @@ describe('a request of a component', TIMEOUT, () => {
     assert.equal(options.signal.aborted, true);
     send(2);
     assert.equal((await other.requests.next()).data, 2);
+  });
+
+  test('that a layout effect makes of another client is not aborted with those of the one before', async () => {
+    const [client, other] = [new FakeClient(), new FakeClient()];
+    const { Probe, when } = probe(() => {
+      const request = useRequest();
+      const { send } = request;
+      useLayoutEffect(() => send('load'), [send]);
+      return request;
+    });
+    const { render } = show(h(WebSocketProvider, { client }, h(Probe)));
+    const { options } = await client.requests.next();
+    await when(isPending);
+    render(h(WebSocketProvider, { client: other }, h(Probe)));
+    (await other.requests.next()).resolve('loaded');
+    assert.equal((await when(isSettled)).data, 'loaded');
+    assert.equal(options.signal.aborted, true);
   });
 
   test('is aborted when its component is hidden, and no longer pending when that is shown', {
