@@ -25,7 +25,7 @@ function same<A, B>(..._: Same<A, B> extends true ? [] : ['types differ']): void
 const given = new WebSocketClient('wss://example.com');
 createElement(WebSocketProvider, { url: '/api/websocket' }, 'text');
 createElement(WebSocketProvider, { url: new URL('wss://example.com'), token: async () => 'token' });
-createElement(WebSocketProvider, { client: given, children: ['text', null] });
+createElement(WebSocketProvider, { client: given }, 'text', null);
 const all: WebSocketProviderProps = {
   url: '',
   token: 'token',
