@@ -34,10 +34,15 @@ Object.defineProperty(RequestError.prototype, MARK, { value: true });
 
 /** Code and message, as the addon takes them, of a `RequestError` of any copy of the package; else `undefined`. */
 function refusalOf(thrown) {
-  if (typeof thrown !== 'object' || thrown === null || thrown[MARK] !== true) return undefined;
-  // A class of the application's that extends it may have others.
-  const { code, message } = thrown;
-  return typeof code === 'string' && typeof message === 'string' ? [code, message] : undefined;
+  try {
+    if (typeof thrown !== 'object' || thrown === null || thrown[MARK] !== true) return undefined;
+    // A class of the application's that extends it may have others.
+    const { code, message } = thrown;
+    return typeof code === 'string' && typeof message === 'string' ? [code, message] : undefined;
+  } catch {
+    // A proxy, or a getter that throws.
+    return undefined;
+  }
 }
 
 module.exports = { RequestError, refusalOf };

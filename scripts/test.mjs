@@ -79,6 +79,12 @@ const checks = [
     needsAddon: true,
   },
   {
+    name: 'React',
+    command: ['npm', 'run', '--silent', 'test:react'],
+    tests: nodeTests,
+    needsAddon: true,
+  },
+  {
     name: 'package',
     command: ['npm', 'run', '--silent', 'test:package'],
     tests: nodeTests,

@@ -267,7 +267,9 @@ describe('a request', TIMEOUT, () => {
     class Numbered extends RequestError {
       code = 404;
     }
-    for (thrown of [undefined, null, 0, Object.freeze({}), new Numbered('A')]) {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (thrown of [undefined, null, 0, Object.freeze({}), new Numbered('A'), proxy]) {
       await assert.rejects(made.request(1), { code: 'ERR_REQUEST_FAILED' });
     }
   });

@@ -62,7 +62,9 @@ describe('a client', TIMEOUT, () => {
   });
 
   test('gets the code of the application, and of an error none of its words', async () => {
+    let odd;
     const { manager, made } = await meet((_connection, room) => {
+      if (room === 'odd') throw odd;
       if (room === 'vip') throw new RequestError('PAY_FIRST', 'only for members');
       throw new Error('secret');
     });
@@ -74,6 +76,11 @@ describe('a client', TIMEOUT, () => {
       return !message.includes('secret');
     });
     assert.deepEqual(errors, [['ERR_AUTH_FAILED', 'secret']]);
+    manager.removeAllListeners('error').on('error', () => {});
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    odd = proxy;
+    await assert.rejects(made.join('odd'), { code: 'ERR_AUTH_FAILED' });
   });
 
   test('joins no more rooms than a connection may', async () => {

@@ -190,11 +190,12 @@ describe('what is installed', () => {
     ];
     for (const { stdout } of await Promise.all(checks)) assert.match(stdout, /All good!\s*$/);
     // Those two are for pages and for servers that send them: an ES module can't suit `require`, nor a subpath TypeScript's "node10".
-    // The client is an ES module, too.
-    const pages = ['--exclude-entrypoints', 'browser.mjs', 'browser.js', 'client'];
+    // The client and the hooks are ES modules, too.
+    const pages = ['--exclude-entrypoints', 'browser.mjs', 'browser.js', 'client', 'react'];
     const { stdout } = await execute(join(bin, 'attw'), [main, ...pages], { env });
     // It exits with a code if it finds one.
-    await execute(join(bin, 'attw'), [main, '--entrypoints', 'client', '--profile', 'esm-only'], { env });
+    const modules = ['--entrypoints', 'client', 'react', '--profile', 'esm-only'];
+    await execute(join(bin, 'attw'), [main, ...modules], { env });
     assert.match(stdout, /No problems found/);
   });
 });

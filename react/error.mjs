@@ -1,0 +1,3 @@
+export function failure(code, message) {
+  return Object.assign(new Error(message), { code });
+}
