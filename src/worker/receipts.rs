@@ -49,6 +49,8 @@ pub(crate) struct Receipts {
 struct State {
     /// Messages that began.
     count: u64,
+    /// Number of the latest connection that has sent a lasting one.
+    latest: u64,
     /// Pending ones of [`Kind::Passing`].
     passing: usize,
     /// Keys that were given since then.
@@ -104,7 +106,7 @@ struct Fault {
 pub(crate) enum Begun {
     /// It is new.
     New(Receipt),
-    /// It came before: the client hears of it now, or when it is dealt with.
+    /// It came before, or comes again: the client hears of it now, or when it is dealt with.
     Known,
     /// Too many wait for an answer already. Gives the id back.
     Full(Box<str>),
@@ -130,15 +132,20 @@ impl Receipts {
     ) -> Begun {
         let connection: Arc<dyn Correspondent> = connection.clone();
         let mut state = self.state.lock();
+        if kind == Kind::Lasting {
+            // The client sends again what it has not heard of. What is read late of a connection that it has left would be taken
+            // twice, once the later one has gone on.
+            if connection.number() < state.latest {
+                return Begun::Known;
+            }
+            state.latest = connection.number();
+        }
         state.count += 1;
         let number = if kind == Kind::Passing { state.count } else { 0 };
         let key = self.hasher.hash_one((number, &id));
         if let Some(pending) = state.pending.get_mut(&key) {
-            // What is read late of a connection whose client has left is not what the client waits for.
-            if connection.number() > pending.number {
-                pending.number = connection.number();
-                pending.connection = Arc::downgrade(&connection);
-            }
+            pending.number = connection.number();
+            pending.connection = Arc::downgrade(&connection);
             return Begun::Known;
         }
         if let Some((_, fault)) = state.settled.iter().find(|(settled, _)| *settled == key) {
@@ -392,10 +399,12 @@ mod tests {
         let first = begin(&receipts, &ada, "1");
         again("1");
         // Read late of the connection before.
-        assert!(matches!(receipts.begin(&ada, "1".into(), Kind::Lasting), Begun::Known));
+        for id in ["1", "0"] {
+            assert!(matches!(receipts.begin(&ada, id.into(), Kind::Lasting), Begun::Known));
+        }
         assert!(told(&ada, || assert_eq!(told(&back, || first.take()), [ACK])).is_empty());
         assert_eq!(told(&back, || again("1")), [ACK]);
-        begin(&receipts, &ada, "2").refuse("ERR_X", "x");
+        begin(&receipts, &back, "2").refuse("ERR_X", "x");
         let refusal = r#"{"type":"error","code":"ERR_X","message":"x","id":"2"}"#;
         assert_eq!(told(&back, || again("2")), [refusal]);
     }
