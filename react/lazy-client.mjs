@@ -73,32 +73,40 @@ export class LazyClient {
     if (!this.#isAway) client.reconnect();
   }
 
+  // From the commit that shows the provider until it is unmounted, also while it is hidden.
   [COMMIT]() {
     this.#isCommitted = true;
     return () => {
       this.#isCommitted = false;
+      this.#rest();
     };
   }
 
+  // While the provider is shown.
   [MOUNT]() {
-    const client = this.#made();
+    this.#made();
     this.#mounts += 1;
-    if (this.#isAway) {
-      this.#isAway = false;
-      client.reconnect();
-    }
     return () => {
       this.#mounts -= 1;
-      // StrictMode and fast refresh end effects and run them again at once: the connection has no part in that.
-      queueMicrotask(() => {
-        if (this.#mounts > 0 || client.status === 'closed') return;
-        this.#isAway = true;
-        client.close();
-      });
+      this.#rest();
     };
+  }
+
+  #rest() {
+    // StrictMode and fast refresh end effects and run them again at once: the connection has no part in that.
+    queueMicrotask(() => {
+      if (this.#mounts > 0 || this.status === 'closed') return;
+      this.#isAway = true;
+      this.#client?.close();
+    });
   }
 
   #made() {
+    // Effects of components run before their provider's, also when both are shown again.
+    if (this.#isAway && this.#isCommitted) {
+      this.#isAway = false;
+      this.#client?.reconnect();
+    }
     if (this.#client) return this.#client;
     if (!this.#isCommitted) {
       throw failure('ERR_NOT_MOUNTED', 'Use the client in effects and event handlers, not while rendering');

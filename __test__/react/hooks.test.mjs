@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import * as React from 'react';
 import { createElement as h, StrictMode } from 'react';
 import { useMessages, useMissed, useRoom, useWebSocket } from '../../react/index.mjs';
 import { Inbox } from '../client/support/inbox.mjs';
@@ -63,6 +64,32 @@ describe('useRoom with join', TIMEOUT, () => {
     assert.equal(error.code, 'ERR_JOIN_REFUSED');
     render(provide({ url }, h(Room, { room: 'tea' })));
     assert.equal((await when(joined)).error, undefined);
+  });
+});
+
+describe('a room that a component joins', TIMEOUT, () => {
+  test('is joined again when the component is hidden and shown with its provider', {
+    skip: !React.Activity,
+  }, async () => {
+    const { manager, url } = await meet('user=ada', { authorize: { join: () => true } });
+    const heard = new Inbox();
+    const {
+      Probe: Room,
+      when,
+      results,
+    } = probe(() => useRoom('tea', { join: true, onMessage: ({ data }) => heard.push(data) }));
+    const ended = new Inbox();
+    manager.on('disconnect', () => ended.push('ended'));
+    const stage = (mode) => h(React.Activity, { mode }, provide({ url }, h(Room)));
+    const { render } = show(stage('visible'));
+    await when(joined);
+    render(stage('hidden'));
+    await ended.next();
+    results.drain();
+    render(stage('visible'));
+    await when(joined);
+    await manager.sendToRoom('tea', 1);
+    assert.equal(await heard.next(), 1);
   });
 });
 

@@ -276,6 +276,48 @@ describe('the client of a provider', TIMEOUT, () => {
     assert.ok(complained().length > 0);
   });
 
+  test('sends what components send in their effects when they are shown again', {
+    skip: !React.Activity,
+  }, async () => {
+    const server = await peer();
+    const Sender = () => {
+      const { client } = useWebSocket();
+      useEffect(() => {
+        client.send('shown');
+      }, [client]);
+      return null;
+    };
+    const stage = (mode) => h(React.Activity, { mode }, provide({ url: server.url }, h(Sender)));
+    const { render } = show(stage('visible'));
+    const first = (await server.next()).hello();
+    assert.equal((await first.next()).data, 'shown');
+    render(stage('hidden'));
+    await first.closed;
+    render(stage('visible'));
+    const second = (await server.next()).hello();
+    assert.equal((await second.next()).data, 'shown');
+    await isNext(server);
+  });
+
+  test('is closed with a provider that is unmounted while it is hidden', {
+    skip: !React.Activity,
+  }, async () => {
+    const server = await peer();
+    const { Probe, when } = listener();
+    const stage = (mode) => h(React.Activity, { mode }, provide({ url: server.url }, h(Probe)));
+    const { render, unmount } = show(stage('visible'));
+    const first = (await server.next()).hello();
+    const { client } = await when(isOpen);
+    render(stage('hidden'));
+    await first.closed;
+    // Nothing but the provider's end would close this one.
+    client.reconnect();
+    const second = (await server.next()).hello();
+    unmount();
+    await second.closed;
+    await isNext(server);
+  });
+
   test('stays closed once the provider is unmounted', async () => {
     const server = await peer();
     const { Probe, when } = listener();
