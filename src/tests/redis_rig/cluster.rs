@@ -236,6 +236,9 @@ impl RedisCluster {
     /// Moves all slots of a master to another one.
     pub(crate) fn give_away(&mut self, from: usize, to: usize) {
         let id = self.ids[to].clone();
+        // The claim with the larger epoch counts. With a smaller one, a third node that has not heard of the change yet tells the new
+        // owner that it owns nothing, and the nodes disagree for ever.
+        self.nodes[to].run(&["CLUSTER", "BUMPEPOCH"]);
         for slot in from * SLOTS / MASTERS..(from + 1) * SLOTS / MASTERS {
             for node in [to, from] {
                 self.nodes[node].run(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &id]);
