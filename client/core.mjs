@@ -197,16 +197,15 @@ export class CoreClient {
     if (this.#helloAt !== undefined) return;
     const attempt = this.#attempt;
     this.#helloAt = performance.now();
+    const isOther = this.#userId !== undefined && message.userId !== this.#userId && !message.anonymous;
     // What waits was meant to be said by somebody else.
-    if (this.#userId !== undefined && message.userId !== this.#userId && !message.anonymous) {
-      this.#outbox.clear(failure('ERR_USER_CHANGED', 'Another user'));
-    }
+    if (isOther) this.#outbox.clear(failure('ERR_USER_CHANGED', 'Another user'));
     this.#userId = message.userId;
     this.#session = message.session;
     this.#topics.receive(message);
     if (attempt !== this.#attempt) return;
     const socket = this.#socket;
-    this[INSIDE].greeted?.(message);
+    this[INSIDE].greeted?.(message, isOther);
     // One that is about to close would drop it without a word.
     this.#outbox.open((frame) => {
       if (socket.readyState !== OPEN) return false;

@@ -176,4 +176,9 @@ module.exports = {
   isGone: (connection) => isGone(connection),
   /** The AsyncResource in which its listeners run, or `undefined` for the manager's. */
   contextOf: (connection) => contextOf(connection),
+  /** Runs `work` as its listeners are. */
+  runFor: (connection, work) => {
+    const context = contextOf(connection);
+    return context === undefined ? work() : context.runInAsyncScope(work);
+  },
 };

@@ -1,8 +1,11 @@
 'use strict';
 
-const { contextOf, isGone } = require('./connection');
-const { failure, reasonOf } = require('./error');
-const { refusalOf } = require('./request-error');
+const { runFor } = require('./connection');
+const { refuseThrown } = require('./request-error');
+
+/** What a client hears that may not join, and of an error that is not for it. */
+const REFUSED = ['ERR_JOIN_REFUSED', 'not permitted'];
+const FAILED = ['ERR_AUTH_FAILED', 'the server can not find out whether that is permitted'];
 
 /** Has the application decide which rooms clients may join by themselves. For each room of a connection one thing after the other. */
 class JoinRequests {
@@ -21,66 +24,46 @@ class JoinRequests {
 
   /** `connection`, number `id`, wants to be in `room`. */
   join(connection, id, ticket, room) {
-    if (connection === undefined || isGone(connection)) {
-      this.#native.dropped(ticket);
-      return;
-    }
-    const context = contextOf(connection);
-    const decide = async () => this.#decide(connection, room);
-    this.#after(id, room, async () => {
-      try {
-        const permits = await (context === undefined ? decide() : context.runInAsyncScope(decide));
-        this.#settle(id, ticket, room, permits === true);
-      } catch (thrown) {
-        this.#fail(ticket, thrown);
-      }
-    });
+    this.#after(id, room, () => this.#join(connection, id, ticket, room));
   }
 
   /** It wants to be in it no longer. */
   leave(id, ticket, room) {
-    const native = this.#native;
-    this.#after(id, room, () => {
-      native.leave(id, room);
-      native.taken(ticket);
+    this.#after(id, room, async () => {
+      this.#native.leave(id, room);
+      this.#native.taken(ticket);
     });
   }
 
+  /** `work` never rejects. */
   #after(id, room, work) {
     const key = `${id} ${room}`;
     const last = this.#last.get(key);
-    const next = last === undefined ? Promise.resolve(work()) : last.then(work);
+    const next = last === undefined ? work() : last.then(work);
     this.#last.set(key, next);
-    const end = () => {
+    next.then(() => {
       if (this.#last.get(key) === next) this.#last.delete(key);
-    };
-    next.then(end, end);
+    });
   }
 
-  #settle(id, ticket, room, permits) {
+  async #join(connection, id, ticket, room) {
     const native = this.#native;
-    if (!permits) {
-      native.refuse(ticket, 'ERR_JOIN_REFUSED', 'not permitted');
+    try {
+      if ((await runFor(connection, () => this.#decide(connection, room))) !== true) {
+        native.refuse(ticket, ...REFUSED);
+        return;
+      }
+    } catch (thrown) {
+      const error = refuseThrown(native, ticket, thrown, FAILED, 'ERR_AUTH_FAILED', 'authorize.join');
+      if (error !== undefined) this.#onError(error);
       return;
     }
     try {
       native.join(id, room);
+      native.taken(ticket);
     } catch ({ code, message }) {
       native.refuse(ticket, code, message);
-      return;
     }
-    native.taken(ticket);
-  }
-
-  #fail(ticket, thrown) {
-    const refusal = refusalOf(thrown);
-    if (refusal !== undefined) {
-      this.#native.refuse(ticket, ...refusal);
-      return;
-    }
-    this.#native.refuse(ticket, 'ERR_AUTH_FAILED', 'the server can not find out whether that is permitted');
-    const text = `authorize.join failed: ${reasonOf(thrown)}`;
-    this.#onError(failure(Error, 'ERR_AUTH_FAILED', text, thrown));
   }
 }
 

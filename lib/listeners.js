@@ -121,18 +121,18 @@ class Listeners {
     this.#callFor(connection, 'message', this.#message, 3, data, isBinary);
   }
 
-  /** A message whose client waits for `settled`: called with whether all listeners have taken it, and else with what the client hears. */
+  /** A message whose client waits. `settled` is called with what the client hears if not all listeners have taken it. */
   sent(connection, data, isBinary, info, settled) {
     const list = this.#message;
     const answers = this.#gather(() => this.#callFor(connection, 'message', list, 4, data, isBinary, info));
     // The last one was taken off when the message was on its way.
-    if (list.length === 0) settled(false, UNHEARD);
-    else if (answers.includes(THREW)) settled(false, FAILED);
-    else if (answers.length === 0) settled(true);
+    if (list.length === 0) settled(UNHEARD);
+    else if (answers.includes(THREW)) settled(FAILED);
+    else if (answers.length === 0) settled();
     else {
       Promise.all(answers).then(
-        () => settled(true),
-        () => settled(false, FAILED),
+        () => settled(),
+        () => settled(FAILED),
       );
     }
   }

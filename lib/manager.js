@@ -54,7 +54,7 @@ class WebSocketManager extends EventEmitter {
   #handshakes;
   #listeners;
   #requests;
-  #rooms;
+  #joinRequests;
   #pump;
   #hold = new Hold();
   #answers = new Answers(this.#hold);
@@ -97,7 +97,7 @@ class WebSocketManager extends EventEmitter {
     this.#listeners = new Listeners(this, MANAGER, (bits) => native.setInterest(bits));
     const onError = (error) => this.#listeners.error(error);
     this.#requests = new Requests(native, (isOn) => this.#listeners.answerRequests(isOn), onError);
-    this.#rooms = new JoinRequests(native, options?.authorize?.join, onError);
+    this.#joinRequests = new JoinRequests(native, options?.authorize?.join, onError);
     this.#directory = new Directory(native, (number) => this.#handshakes.beginningOf(number));
     this.#connections = new ConnectionManager(native, this.#directory);
     const close = () => this.close({ code: 1001 });
@@ -268,24 +268,31 @@ class WebSocketManager extends EventEmitter {
     this.#listeners.connection(connection, settled);
   }
 
-  /** A message whose client wants to hear that it was taken. */
-  #sent(id, ticket, [data, messageId], isBinary) {
+  /** A message of connection `id` that is to be answered, under the name `messageId`. */
+  #asked(kind, id, ticket, [data, messageId]) {
     const native = this.#native;
     const connection = this.#directory.ofEvent(id);
     if (connection === undefined || isGone(connection)) {
       native.dropped(ticket);
       return;
     }
-    this.#listeners.sent(connection, data, isBinary, { id: messageId }, (isTaken, refusal) => {
-      if (isTaken) native.taken(ticket);
-      else native.refuse(ticket, ...refusal);
-    });
-  }
-
-  #request(id, ticket, [data, messageId], isBinary) {
-    const connection = this.#directory.ofEvent(id);
-    if (connection === undefined || isGone(connection)) this.#native.dropped(ticket);
-    else this.#requests.serve(connection, ticket, data, isBinary, messageId);
+    switch (kind) {
+      case Kind.SEND:
+        this.#listeners.sent(connection, data, typeof data !== 'string', { id: messageId }, (refusal) => {
+          if (refusal === undefined) native.taken(ticket);
+          else native.refuse(ticket, ...refusal);
+        });
+        break;
+      case Kind.REQUEST:
+        this.#requests.serve(connection, ticket, data, messageId);
+        break;
+      case Kind.JOIN:
+        this.#joinRequests.join(connection, id, ticket, data);
+        break;
+      case Kind.LEAVE:
+        this.#joinRequests.leave(id, ticket, data);
+        break;
+    }
   }
 
   /** The caller of `handleUpgrade` may put the connection into rooms at once. If there are listeners, they are called next. */
@@ -306,19 +313,11 @@ class WebSocketManager extends EventEmitter {
           this.#listeners.message(connection, payload, kind === Kind.BINARY);
         break;
       }
-      case Kind.SEND_TEXT:
-      case Kind.SEND_BINARY:
-        this.#sent(id, number, payload, kind === Kind.SEND_BINARY);
-        break;
-      case Kind.REQUEST_TEXT:
-      case Kind.REQUEST_BINARY:
-        this.#request(id, number, payload, kind === Kind.REQUEST_BINARY);
-        break;
+      case Kind.SEND:
+      case Kind.REQUEST:
       case Kind.JOIN:
-        this.#rooms.join(this.#directory.ofEvent(id), id, number, payload[0]);
-        break;
       case Kind.LEAVE:
-        this.#rooms.leave(id, number, payload[0]);
+        this.#asked(kind, id, number, payload);
         break;
       case Kind.OPEN:
         this.#open(id, this.#directory.adopt(id, payload));

@@ -1,6 +1,6 @@
 'use strict';
 
-const { argOutOfRange, invalidArg } = require('./error');
+const { argOutOfRange, failure, invalidArg, reasonOf } = require('./error');
 
 /** Marks the class by a name of its own: a bundle may have a copy of it, but the manager is another's. */
 const MARK = Symbol.for('@actory/websocket/request-error/1');
@@ -32,8 +32,8 @@ Object.defineProperty(RequestError.prototype, 'name', {
 });
 Object.defineProperty(RequestError.prototype, MARK, { value: true });
 
-/** Code and message, as the addon takes them, of a `RequestError` of any copy of the package; else `undefined`. */
-function refusalOf(thrown) {
+/** Code and message of a `RequestError` of any copy of the package; else `undefined`. */
+function wordsOf(thrown) {
   try {
     if (typeof thrown !== 'object' || thrown === null || thrown[MARK] !== true) return undefined;
     // A class of the application's that extends it may have others.
@@ -45,4 +45,16 @@ function refusalOf(thrown) {
   }
 }
 
-module.exports = { RequestError, refusalOf };
+/**
+ * Refuses what a handler of the application's has thrown at: in the words of a `RequestError`, else in `others`. Answers with the error
+ * for the application's listeners, of this `code`, if it was no `RequestError`.
+ */
+function refuseThrown(native, ticket, thrown, others, code, name) {
+  const words = wordsOf(thrown);
+  native.refuse(ticket, ...(words ?? others));
+  return words === undefined
+    ? failure(Error, code, `${name} failed: ${reasonOf(thrown)}`, thrown)
+    : undefined;
+}
+
+module.exports = { RequestError, refuseThrown };

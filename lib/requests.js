@@ -1,10 +1,13 @@
 'use strict';
 
 const { isAnyArrayBuffer } = require('node:util').types;
-const { contextOf } = require('./connection');
-const { failure, invalidArg, reasonOf } = require('./error');
+const { runFor } = require('./connection');
+const { failure, invalidArg } = require('./error');
 const { toJson, toPayload } = require('./payload');
-const { refusalOf } = require('./request-error');
+const { refuseThrown } = require('./request-error');
+
+/** What a client hears of an error that is not for it. */
+const FAILED = ['ERR_REQUEST_FAILED', 'the request failed'];
 
 /** A reply is a value: a string is one, too. */
 const toReply = (value) =>
@@ -28,11 +31,8 @@ class Requests {
   handle(handler) {
     if (typeof handler !== 'function') throw invalidArg('handler', 'a function', handler);
     if (this.#handler !== undefined) {
-      throw failure(
-        Error,
-        'ERR_HANDLER_TAKEN',
-        'onRequest was called before; its handler has to be taken off first',
-      );
+      const message = 'onRequest was called before; its handler has to be taken off first';
+      throw failure(Error, 'ERR_HANDLER_TAKEN', message);
     }
     this.#handler = handler;
     this.#onChange(true);
@@ -43,34 +43,21 @@ class Requests {
     };
   }
 
-  /** A request of `connection`. */
-  serve(connection, ticket, payload, isBinary, id) {
+  /** A request of `connection`. Never rejects. */
+  async serve(connection, ticket, data, id) {
     const native = this.#native;
-    if (this.#handler === undefined) {
+    const handler = this.#handler;
+    if (handler === undefined) {
       native.refuse(ticket, 'ERR_NO_LISTENER', 'the application answers no requests');
       return;
     }
-    const context = contextOf(connection);
-    const run = () => this.#answer(connection, payload, isBinary, id);
-    const answer = context === undefined ? run() : context.runInAsyncScope(run);
-    answer
-      .then((reply) => native.reply(ticket, toReply(reply)))
-      .catch((thrown) => this.#fail(ticket, thrown));
-  }
-
-  async #answer(connection, payload, isBinary, id) {
-    return this.#handler(connection, isBinary ? payload : JSON.parse(payload), { id });
-  }
-
-  #fail(ticket, thrown) {
-    const refusal = refusalOf(thrown);
-    if (refusal !== undefined) {
-      this.#native.refuse(ticket, ...refusal);
-      return;
+    try {
+      const asked = typeof data === 'string' ? JSON.parse(data) : data;
+      native.reply(ticket, toReply(await runFor(connection, () => handler(connection, asked, { id }))));
+    } catch (thrown) {
+      const error = refuseThrown(native, ticket, thrown, FAILED, 'ERR_LISTENER', 'The handler of onRequest');
+      if (error !== undefined) this.#onError(error);
     }
-    this.#native.refuse(ticket, 'ERR_REQUEST_FAILED', 'the request failed');
-    const text = `The handler of onRequest failed: ${reasonOf(thrown)}`;
-    this.#onError(failure(Error, 'ERR_LISTENER', text, thrown));
   }
 }
 

@@ -7,7 +7,7 @@ import { root } from './run.mjs';
 const MOST = 500;
 const SOURCE = /\.([cm]?[jt]s|[jt]sx|rs)$/;
 /** One reference for readers of the package, and what is written by programs. */
-const EXEMPT = ['index.d.ts', 'native.d.ts', 'browser.mjs', 'browser.js', 'testing/client.js'];
+const EXEMPT = ['index.d.ts', 'native.d.ts', 'browser.mjs', 'browser.js'];
 
 /** Number of lines of a text, the last one also without a line break. */
 const linesOf = (text) => text.split('\n').length - (text.endsWith('\n') ? 1 : 0);

@@ -16,6 +16,7 @@ import { parseTriple } from '@napi-rs/cli';
 import { notices } from './notices.mjs';
 import { root, run } from './run.mjs';
 import { hasSymbols } from './symbols.mjs';
+import { writeTestingClient } from './testing-client.mjs';
 
 /** Fields that only a clone of the repository has a use for. `private` keeps the clone itself from being published. */
 const OF_THE_CLONE = ['private', 'scripts', 'jest', 'napi', 'devDependencies', 'overrides'];
@@ -36,6 +37,7 @@ const napi = (...args) => quietly(join(root, 'node_modules', '.bin', 'napi'), ..
 
 /** Lays the package as users get it into `folder`: the published files, and a dependency on each platform's package. */
 async function stageMain(folder, platformPackages) {
+  await writeTestingClient();
   const [{ files }] = JSON.parse(await npm('pack', '--dry-run', '--json'));
   for (const { path } of files) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });

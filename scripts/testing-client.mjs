@@ -1,4 +1,4 @@
-// node scripts/testing-client.mjs: writes testing/client.js, the client as CommonJS with timers that tests can't fake. jest can't
+// node scripts/testing-client.mjs, a part of the build: writes testing/client.js, the client as CommonJS with timers that tests can't fake. jest can't
 // import an ES module from CommonJS unless Node is started with --experimental-vm-modules.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,6 +42,7 @@ export async function testingClient() {
   return outputFiles[0].text;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+export const writeTestingClient = async () =>
   writeFileSync(join(root, 'testing/client.js'), await testingClient());
-}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await writeTestingClient();

@@ -10,6 +10,7 @@ use codes::error::Error;
 use napi::bindgen_prelude::{Array, Buffer, Function, JsValuesTupleIntoVec, Result, ToNapiValue};
 use napi::{Env, JsValue, sys};
 use napi_derive::napi;
+use subprotocol::server_message::Body;
 
 use super::constants::kind::*;
 use super::history::{NativeHistoryPage, missed};
@@ -118,27 +119,20 @@ impl BatchWriter<'_> {
         id: u64,
         ticket: u64,
         kind: AskedKind,
-        payload: Vec<u8>,
-        is_text: bool,
+        data: Body,
         message_id: String,
     ) -> Result<()> {
-        let name = message_id.into_unknown(self.env)?;
-        match String::from_utf8(payload) {
-            Ok(text) if is_text => {
-                let kind = match kind {
-                    AskedKind::Message => SEND_TEXT,
-                    AskedKind::Request => REQUEST_TEXT,
-                    AskedKind::Join => JOIN,
-                    AskedKind::Leave => LEAVE,
-                };
-                self.put(kind, id, ticket, vec![text.into_unknown(self.env)?, name])
-            }
-            other => {
-                let bytes = other.map_or_else(|error| error.into_bytes(), String::into_bytes);
-                let kind = if kind == AskedKind::Request { REQUEST_BINARY } else { SEND_BINARY };
-                self.put(kind, id, ticket, vec![Buffer::from(bytes).into_unknown(self.env)?, name])
-            }
-        }
+        let kind = match kind {
+            AskedKind::Message => SEND,
+            AskedKind::Request => REQUEST,
+            AskedKind::Join => JOIN,
+            AskedKind::Leave => LEAVE,
+        };
+        let data = match data {
+            Body::Text(text) => text.into_unknown(self.env)?,
+            Body::Binary(bytes) => Buffer::from(bytes).into_unknown(self.env)?,
+        };
+        self.put(kind, id, ticket, vec![data, message_id.into_unknown(self.env)?])
     }
 
     /// The code and, behind a space, the message.
@@ -236,9 +230,9 @@ pub(super) fn write<'env>(
                 out.about(handle);
             }
             Event::Asked { handle, asked } => {
-                let Asked { kind, is_text, payload, message_id, receipt } = *asked;
+                let Asked { kind, data, message_id, receipt } = *asked;
                 let ticket = engine.hold(receipt);
-                out.put_asked(handle.id, ticket, kind, payload, is_text, message_id)?;
+                out.put_asked(handle.id, ticket, kind, data, message_id)?;
                 out.about(handle);
             }
             Event::Pong { handle, bytes } => {

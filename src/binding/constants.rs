@@ -47,12 +47,10 @@ constants! {
         PONG = 20,
         DRAIN = 21,
         MISSED = 22,
-        SEND_TEXT = 23,
-        SEND_BINARY = 24,
-        REQUEST_TEXT = 25,
-        REQUEST_BINARY = 26,
-        JOIN = 27,
-        LEAVE = 28,
+        SEND = 23,
+        REQUEST = 24,
+        JOIN = 25,
+        LEAVE = 26,
     }
 }
 

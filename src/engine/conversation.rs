@@ -29,7 +29,9 @@ const PARSE: u64 = 4;
 pub(super) enum Said<'m> {
     /// It is for listeners and the relay; with a receipt if the client wants to hear of it.
     Message(Message<'m>, Option<Receipt>),
-    /// The client wants to be in a room.
+    /// The client asks the application something.
+    Request(Message<'m>, Receipt),
+    /// It wants to be in a room.
     Join(Box<str>, Receipt),
     /// It wants to be in it no longer.
     Leave(Box<str>, Receipt),
@@ -63,24 +65,19 @@ impl Conversations {
         let answer = match client_message::read(frame) {
             Ok(ClientMessage::Send { id: None, data }) => return Some(Said::Message(data, None)),
             Ok(ClientMessage::Send { id: Some(id), data }) => {
-                return self
-                    .begin(handle, id, Kind::Lasting)
-                    .map(|receipt| Said::Message(data, Some(receipt)));
+                return self.begin(handle, id, Kind::Send, |receipt| Said::Message(data, Some(receipt)));
             }
             Ok(ClientMessage::Request { id, data }) => {
-                if let Some(receipt) = self.begin(handle, id, Kind::Passing) {
-                    self.request(handle, data, receipt);
-                }
-                return None;
+                return self.begin(handle, id, Kind::Question, |receipt| Said::Request(data, receipt));
             }
             Ok(ClientMessage::Join { id, room }) => {
-                return self.begin(handle, id, Kind::Passing).map(|receipt| Said::Join(room, receipt));
+                return self.begin(handle, id, Kind::Question, |receipt| Said::Join(room, receipt));
             }
             Ok(ClientMessage::Leave { id, room }) => {
-                return self.begin(handle, id, Kind::Passing).map(|receipt| Said::Leave(room, receipt));
+                return self.begin(handle, id, Kind::Question, |receipt| Said::Leave(room, receipt));
             }
             Ok(ClientMessage::Renew { id, token }) => {
-                return self.begin(handle, id, Kind::Passing).map(|receipt| Said::Renew(token, receipt));
+                return self.begin(handle, id, Kind::Question, |receipt| Said::Renew(token, receipt));
             }
             Ok(ClientMessage::Ping) => server_message::pong(unix_ms()),
             Ok(ClientMessage::Resume(topics)) => {
@@ -105,9 +102,15 @@ impl Conversations {
     }
 
     /// Begins a message that the client wants to hear of. None: it came before, or can't be taken.
-    fn begin(&self, handle: &Arc<Handle>, id: Box<str>, kind: Kind) -> Option<Receipt> {
+    fn begin<'m>(
+        &self,
+        handle: &Arc<Handle>,
+        id: Box<str>,
+        kind: Kind,
+        said: impl FnOnce(Receipt) -> Said<'m>,
+    ) -> Option<Said<'m>> {
         match self.sessions.receipts(handle)?.begin(handle, id, kind) {
-            Begun::New(receipt) => Some(receipt),
+            Begun::New(receipt) => Some(said(receipt)),
             Begun::Known => None,
             Begun::Full(id) => {
                 let code = Code::TooManyUnanswered.as_str();
@@ -119,7 +122,8 @@ impl Conversations {
         }
     }
 
-    fn request(&self, handle: &Arc<Handle>, data: Message<'_>, receipt: Receipt) {
+    /// Hands a request to the embedder.
+    pub(super) fn request(&self, handle: &Arc<Handle>, data: Message<'_>, receipt: Receipt) {
         let counters = &handle.inbox().counters;
         counters.messages_in.add(1);
         counters.bytes_in.add(data.payload().len() as u64);

@@ -12,6 +12,7 @@ use protocol::frame::Message;
 use super::config::Auth;
 use super::shared::Shared;
 use super::verification::verify;
+use crate::time_of_day::unix_ms;
 use crate::worker::client_session::IdentifiedBy;
 use crate::worker::connections;
 use crate::worker::handle::Handle;
@@ -48,9 +49,8 @@ impl Shared {
                 Ok(Identity { expires_at, data, .. }) => {
                     connections::renew(&connection, expires_at);
                     *session.renewed.lock() = data;
-                    let reply =
-                        expires_at.map_or_else(|| "{}".to_owned(), |at| format!(r#"{{"expiresAt":{at}}}"#));
-                    receipt.reply(Message::Text(&reply));
+                    let expires = expires_at.map_or_else(String::new, |at| format!(r#","expiresAt":{at}"#));
+                    receipt.reply(Message::Text(&format!(r#"{{"now":{}{expires}}}"#, unix_ms())));
                 }
                 Err(refusal) => receipt.refuse(refusal.told_code(), &refusal.message),
             }

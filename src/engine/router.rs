@@ -137,10 +137,7 @@ fn conclude(shared: &Shared, handle: &Arc<Handle>, relayed: Result<(), Refused>,
         }
         Err(refused) => {
             counters.messages_not_relayed.add(1);
-            match receipt {
-                Some(receipt) => refused.refuse(receipt),
-                None => refused.tell(handle, shared.config.limits.outbox_bytes),
-            }
+            refused.tell(handle, receipt, shared.config.limits.outbox_bytes);
         }
     }
 }

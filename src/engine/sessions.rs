@@ -48,12 +48,14 @@ impl Sessions {
     pub(super) fn receipts<'h>(&self, handle: &'h Handle) -> Option<&'h Arc<Receipts>> {
         let session = handle.session()?;
         Some(session.receipts.get_or_init(|| {
+            let key = session.key(&handle.user);
             let mut state = self.state.lock();
-            let known = state.known.entry(session.key(&handle.user)).or_insert_with(|| Known {
-                receipts: Receipts::new(&session.key(&handle.user), self.outbox_limit),
-                left: None,
-            });
-            known.receipts.clone()
+            if let Some(known) = state.known.get(&key) {
+                return known.receipts.clone();
+            }
+            let receipts = Receipts::new(&key, self.outbox_limit);
+            state.known.insert(key, Known { receipts: receipts.clone(), left: None });
+            receipts
         }))
     }
 

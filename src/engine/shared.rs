@@ -90,6 +90,7 @@ impl Application for Shared {
                     Some(Said::Message(data, receipt)) => {
                         return router::on_message(self, handle, data, receipt, false, rest, budget);
                     }
+                    Some(Said::Request(data, receipt)) => self.conversations.request(handle, data, receipt),
                     Some(Said::Join(room, receipt)) => self.join_by_itself(handle, room, receipt),
                     Some(Said::Leave(room, receipt)) => self.leave_by_itself(handle, &room, receipt),
                     Some(Said::Renew(token, receipt)) => self.renew(handle, token, receipt),

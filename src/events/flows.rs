@@ -112,7 +112,7 @@ pub(super) fn size(event: &Event) -> Option<usize> {
     match event {
         Event::Text { text, .. } => Some(text.len() + MESSAGE_OVERHEAD),
         Event::Binary { bytes, .. } | Event::Pong { bytes, .. } => Some(bytes.len() + MESSAGE_OVERHEAD),
-        Event::Asked { asked, .. } => Some(asked.payload.len() + 2 * MESSAGE_OVERHEAD),
+        Event::Asked { asked, .. } => Some(asked.data.as_message().payload().len() + 2 * MESSAGE_OVERHEAD),
         Event::Drain { .. } => Some(MESSAGE_OVERHEAD),
         _ => None,
     }

@@ -18,6 +18,7 @@ use codes::error::Error;
 use history::follower::Missed;
 use parking_lot::Mutex;
 use protocol::frame::Message;
+use subprotocol::server_message::Body;
 
 use self::flows::{Flows, TakenEvents};
 use crate::events::broker_status::BrokerStatus;
@@ -128,10 +129,8 @@ pub enum AskedKind {
 pub struct Asked {
     /// The embedder's part.
     pub kind: AskedKind,
-    /// True if it came as text.
-    pub is_text: bool,
     /// The message.
-    pub payload: Vec<u8>,
+    pub data: Body,
     /// Its name, which is the same each time that it is sent.
     pub message_id: String,
     /// To be held by [`Engine::hold`](crate::engine::Engine::hold).
@@ -317,8 +316,10 @@ impl Events {
         handle.mark_seen();
         let asked = Asked {
             kind,
-            is_text: matches!(message, Message::Text(_)),
-            payload: message.payload().into(),
+            data: match message {
+                Message::Text(text) => Body::Text(text.into()),
+                Message::Binary(bytes) => Body::Binary(bytes.into()),
+            },
             message_id: receipt.message_id(),
             receipt,
         };

@@ -408,7 +408,7 @@ fn asked(server: &Server) -> (AskedKind, String, String, u64) {
         server.engine.flush();
         for event in batch {
             if let Event::Asked { asked, .. } = event {
-                let text = String::from_utf8_lossy(&asked.payload).into_owned();
+                let text = String::from_utf8_lossy(asked.data.as_message().payload()).into_owned();
                 return (asked.kind, text, asked.message_id, server.engine.hold(asked.receipt));
             }
         }

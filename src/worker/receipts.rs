@@ -49,10 +49,10 @@ pub(crate) struct Receipts {
 struct State {
     /// Messages that began.
     count: u64,
-    /// Number of the latest connection that has sent a lasting one.
+    /// Number of the latest connection that has sent a [`Kind::Send`].
     latest: u64,
-    /// Pending ones of [`Kind::Passing`].
-    passing: usize,
+    /// Those of [`Kind::Question`] among the pending.
+    questions: usize,
     /// Keys that were given since then.
     keys: Option<(Instant, u32)>,
     pending: HashMap<u64, Pending>,
@@ -63,24 +63,23 @@ struct State {
 /// A message that has no answer yet.
 #[derive(Debug)]
 struct Pending {
-    id: Box<str>,
+    id: Arc<str>,
     kind: Kind,
     /// The connection that gets the answer: the latest of those that sent it, and its number.
     connection: Weak<dyn Correspondent>,
     number: u64,
-    is_keyed: bool,
     /// Those who have yet to take it.
     missing: u32,
     outcome: Outcome,
 }
 
-/// What a message is that comes a second time.
+/// A kind of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The same one.
-    Lasting,
-    /// Another one.
-    Passing,
+    /// It is taken once, however often it comes under the same id.
+    Send,
+    /// It is answered each time. Nobody waits for the answer once its connection has left.
+    Question,
 }
 
 #[derive(Debug, Default)]
@@ -132,7 +131,7 @@ impl Receipts {
     ) -> Begun {
         let connection: Arc<dyn Correspondent> = connection.clone();
         let mut state = self.state.lock();
-        if kind == Kind::Lasting {
+        if kind == Kind::Send {
             // The client sends again what it has not heard of. What is read late of a connection that it has left would be taken
             // twice, once the later one has gone on.
             if connection.number() < state.latest {
@@ -141,7 +140,7 @@ impl Receipts {
             state.latest = connection.number();
         }
         state.count += 1;
-        let number = if kind == Kind::Passing { state.count } else { 0 };
+        let number = if kind == Kind::Question { state.count } else { 0 };
         let key = self.hasher.hash_one((number, &id));
         if let Some(pending) = state.pending.get_mut(&key) {
             pending.number = connection.number();
@@ -158,27 +157,33 @@ impl Receipts {
             return Begun::Known;
         }
         let waiting = match kind {
-            Kind::Lasting => state.pending.len() - state.passing,
-            Kind::Passing => state.passing,
+            Kind::Send => state.pending.len() - state.questions,
+            Kind::Question => state.questions,
         };
         if waiting >= MAX_UNANSWERED {
             return Begun::Full(id);
         }
-        state.passing += usize::from(kind == Kind::Passing);
-        let is_keyed = kind == Kind::Lasting && state.take_key();
-        let (number, connection) = (connection.number(), Arc::downgrade(&connection));
-        let outcome = Outcome::Taken;
-        let pending = Pending { id, kind, connection, number, is_keyed, missing: 1, outcome };
+        state.questions += usize::from(kind == Kind::Question);
+        let is_keyed = kind == Kind::Send && state.take_key();
+        let id: Arc<str> = id.into();
+        let pending = Pending {
+            id: id.clone(),
+            kind,
+            number: connection.number(),
+            connection: Arc::downgrade(&connection),
+            missing: 1,
+            outcome: Outcome::Taken,
+        };
         state.pending.insert(key, pending);
-        Begun::New(Receipt { receipts: self.clone(), key, is_done: false })
+        Begun::New(Receipt { receipts: self.clone(), key, id, is_keyed, is_done: false })
     }
 
-    /// A connection has left: nobody waits for its passing messages.
+    /// A connection has left: nobody waits for the answers to its questions.
     pub(crate) fn leave(&self, number: u64) {
         let mut state = self.state.lock();
-        if state.passing > 0 {
-            state.pending.retain(|_, pending| pending.kind == Kind::Lasting || pending.number != number);
-            state.passing = state.pending.values().filter(|pending| pending.kind == Kind::Passing).count();
+        if state.questions > 0 {
+            state.pending.retain(|_, pending| pending.kind == Kind::Send || pending.number != number);
+            state.questions = state.pending.values().filter(|pending| pending.kind == Kind::Question).count();
         }
     }
 
@@ -200,9 +205,9 @@ impl Receipts {
             _ => None,
         };
         match kind {
-            Kind::Passing => state.passing -= 1,
-            Kind::Lasting if matches!(outcome, Outcome::Dropped) => {}
-            Kind::Lasting => state.note(key, fault),
+            Kind::Question => state.questions -= 1,
+            Kind::Send if matches!(outcome, Outcome::Dropped) => {}
+            Kind::Send => state.note(key, fault),
         }
         drop(state);
         let Some(connection) = connection.upgrade() else { return };
@@ -254,6 +259,8 @@ impl State {
 pub struct Receipt {
     receipts: Arc<Receipts>,
     key: u64,
+    id: Arc<str>,
+    is_keyed: bool,
     is_done: bool,
 }
 
@@ -263,24 +270,19 @@ impl Receipt {
         if let Some(pending) = self.receipts.state.lock().pending.get_mut(&self.key) {
             pending.missing += 1;
         }
-        Receipt { receipts: self.receipts.clone(), key: self.key, is_done: false }
+        Receipt { receipts: self.receipts.clone(), id: self.id.clone(), is_done: false, ..*self }
     }
 
     /// The message's name, which is the same each time that it is sent, on whatever server, and no other message's. It tells nothing
     /// of the session.
     pub(crate) fn message_id(&self) -> String {
-        let text = match self.receipts.state.lock().pending.get(&self.key) {
-            Some(pending) => format!("{}.{}", self.receipts.session, pending.id),
-            None => return String::new(),
-        };
+        let text = format!("{}.{}", self.receipts.session, self.id);
         URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..NAME_BYTES])
     }
 
     /// The key by which a broker finds a message that it had before. None: the session has had too many.
     pub(crate) fn idempotency_key(&self) -> Option<String> {
-        let is_keyed =
-            self.receipts.state.lock().pending.get(&self.key).is_some_and(|pending| pending.is_keyed);
-        is_keyed.then(|| format!("client:{}", self.message_id()))
+        self.is_keyed.then(|| format!("client:{}", self.message_id()))
     }
 
     /// It is taken.
@@ -296,12 +298,8 @@ impl Receipt {
     /// It is answered.
     pub(crate) fn reply(self, message: Message<'_>) {
         let limit = self.receipts.outbox_limit;
-        let id = match self.receipts.state.lock().pending.get(&self.key) {
-            Some(pending) => pending.id.clone(),
-            None => return,
-        };
-        let body =
-            server_message::reply(&id, message).filter(|body| body.as_message().payload().len() <= limit);
+        let body = server_message::reply(&self.id, message)
+            .filter(|body| body.as_message().payload().len() <= limit);
         match body {
             Some(body) => self.settle(Outcome::Replied(body)),
             None => self.refuse(Code::TooLarge.as_str(), "the reply is larger than limits.outboxBytes"),
@@ -346,7 +344,7 @@ mod tests {
     }
 
     fn begin(receipts: &Arc<Receipts>, connection: &Arc<Client>, id: &str) -> Receipt {
-        match receipts.begin(connection, id.into(), Kind::Lasting) {
+        match receipts.begin(connection, id.into(), Kind::Send) {
             Begun::New(receipt) => receipt,
             other => panic!("{other:?}"),
         }
@@ -394,13 +392,12 @@ mod tests {
     fn a_message_that_is_sent_again_is_not_taken_again_and_the_connection_that_sent_it_last_hears_of_it() {
         let (receipts, ada) = (Receipts::new("s", 1 << 20), connection());
         let back = Arc::new(Client(Mutex::default(), 2));
-        let again =
-            |id: &str| assert!(matches!(receipts.begin(&back, id.into(), Kind::Lasting), Begun::Known));
+        let again = |id: &str| assert!(matches!(receipts.begin(&back, id.into(), Kind::Send), Begun::Known));
         let first = begin(&receipts, &ada, "1");
         again("1");
         // Read late of the connection before.
         for id in ["1", "0"] {
-            assert!(matches!(receipts.begin(&ada, id.into(), Kind::Lasting), Begun::Known));
+            assert!(matches!(receipts.begin(&ada, id.into(), Kind::Send), Begun::Known));
         }
         assert!(told(&ada, || assert_eq!(told(&back, || first.take()), [ACK])).is_empty());
         assert_eq!(told(&back, || again("1")), [ACK]);
@@ -413,8 +410,8 @@ mod tests {
     fn only_so_many_wait_for_an_answer_and_as_many_are_remembered() {
         let (receipts, ada) = (Receipts::new("s", 1 << 20), connection());
         let waiting: Vec<_> = (0..MAX_UNANSWERED).map(|id| begin(&receipts, &ada, &id.to_string())).collect();
-        assert!(matches!(receipts.begin(&ada, "x".into(), Kind::Lasting), Begun::Full(id) if &*id == "x"));
-        let ask = || receipts.begin(&ada, "x".into(), Kind::Passing);
+        assert!(matches!(receipts.begin(&ada, "x".into(), Kind::Send), Begun::Full(id) if &*id == "x"));
+        let ask = || receipts.begin(&ada, "x".into(), Kind::Question);
         let asked: Vec<_> = (0..MAX_UNANSWERED).map(|_| ask()).collect();
         assert!(matches!(ask(), Begun::Full(_)));
         receipts.leave(ada.number());
@@ -422,7 +419,7 @@ mod tests {
         drop(asked);
         waiting.into_iter().for_each(Receipt::take);
         for id in 0..MAX_UNANSWERED {
-            assert!(matches!(receipts.begin(&ada, id.to_string().into(), Kind::Lasting), Begun::Known));
+            assert!(matches!(receipts.begin(&ada, id.to_string().into(), Kind::Send), Begun::Known));
         }
         begin(&receipts, &ada, "x").take();
         begin(&receipts, &ada, "0").take();
@@ -431,7 +428,7 @@ mod tests {
     #[test]
     fn a_reply_is_told_once_and_one_that_is_too_large_is_an_error() {
         let (receipts, ada) = (Receipts::new("s", 100), connection());
-        let ask = || match receipts.begin(&ada, "1".into(), Kind::Passing) {
+        let ask = || match receipts.begin(&ada, "1".into(), Kind::Question) {
             Begun::New(receipt) => receipt,
             other => panic!("{other:?}"),
         };

@@ -49,26 +49,19 @@ impl From<Error> for Refused {
 }
 
 impl Refused {
-    /// Tells the sender by the receipt of the message.
-    pub(crate) fn refuse(&self, receipt: Receipt) {
-        match self {
-            Refused::Fixed(refusal) => receipt.refuse(refusal.code.as_str(), refusal.message),
-            Refused::Error(error) => receipt.refuse(error.code(), &error.message),
-        }
-    }
-
-    /// Tells the sender, in a frame of its own. The connection stays open.
-    pub(crate) fn tell(&self, sender: &Arc<Handle>, outbox_limit: usize) {
+    /// Tells the sender: by the receipt of the message if there is one, else in a frame of its own. The connection stays open.
+    pub(crate) fn tell(&self, sender: &Arc<Handle>, receipt: Option<Receipt>, outbox_limit: usize) {
         let (code, message) = match self {
             Refused::Fixed(refusal) => (refusal.code, refusal.message),
             Refused::Error(error) => (error.kind, &*error.message),
         };
-        match self {
+        match (receipt, self) {
+            (Some(receipt), _) => receipt.refuse(code.as_str(), message),
             _ if sender.encoding() == Encoding::Enveloped => {
                 sender.push_text(&server_message::error(None, code.as_str(), message), outbox_limit);
             }
-            Refused::Fixed(refusal) => sender.push_text(refusal.body(), outbox_limit),
-            Refused::Error(_) => sender.push_text(&body(code, message), outbox_limit),
+            (None, Refused::Fixed(refusal)) => sender.push_text(refusal.body(), outbox_limit),
+            (None, Refused::Error(_)) => sender.push_text(&body(code, message), outbox_limit),
         }
     }
 }

@@ -88,7 +88,7 @@ impl Fanout<Handle> for MemoryBroker {
         producer: &Arc<Handle>,
         receipt: Option<&Receipt>,
     ) -> Result<(), Error> {
-        let key = receipt.and_then(Receipt::idempotency_key);
+        let key = receipt.filter(|_| self.history.is_on()).and_then(Receipt::idempotency_key);
         let relay = |position| relay(&self.registry, to, message, position, producer, self.outbox_limit);
         if !self.history.is_on() || self.log(to.channel(producer), message, key.as_deref(), relay).is_none() {
             relay(None);

@@ -379,17 +379,18 @@ impl Sink for Dispatcher {
                     | CommandOutcome::Placed { .. }
                     | CommandOutcome::Repeated(_)
                     | CommandOutcome::Log(_) => {
-                        return receipt.map(|receipt| receipt.take()).unwrap_or_default();
+                        if let Some(receipt) = receipt {
+                            receipt.take();
+                        }
+                        return;
                     }
                     // A client gets neither Redis' words nor its address.
                     CommandOutcome::Refused(error) => Error::new(error.kind, "Redis refused the message"),
                     CommandOutcome::Uncertain => uncertain(),
                     CommandOutcome::Unsent => only_local(),
                 };
-                match receipt {
-                    Some(receipt) => receipt.refuse(error.code(), &error.message),
-                    None => Refused::from(error).tell(&sender, self.outbox_limit),
-                }
+                let receipt = receipt.map(|receipt| *receipt);
+                Refused::from(error).tell(&sender, receipt, self.outbox_limit);
             }
             Asker::Publish { ticket, strict, local, shared, .. } => {
                 let delivery = Dispatcher::settle_publish(outcome, strict, local, shared);
