@@ -120,7 +120,7 @@ export class WebSocketManager<Data = unknown> extends EventEmitter {
   /**
    * Answers the requests of clients that speak `actory.v1`, such as `client.request(data)` of `@actory/websocket/client`.
    *
-   * The handler runs in the `AsyncLocalStorage` context of the connection's upgrade. What it returns, or resolves with, is the reply: a
+   * The handler runs in the `AsyncLocalStorage` context of the connection's upgrade. Its result, or that of its promise, is the reply: a
    * value that `JSON.stringify` has a text for, `undefined` for `null`, or bytes. A {@link RequestError} refuses the request with its
    * code and message. Anything else that it throws becomes an `error` event (`ERR_LISTENER`), and the client gets
    * `ERR_REQUEST_FAILED`, without the reason. A request is not repeated: if the connection breaks before the reply arrives, the
@@ -1392,7 +1392,7 @@ export type Sendable = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffe
 /** Values for which `JSON.stringify` has a text, as far as a type can say. */
 export type JsonSendable = number | boolean | null | object;
 
-/** Who may join a room by itself: what either of the two permits. A client may leave any room then. */
+/** A client may join a room by itself if either of the two permits that. It may leave any room then. */
 export interface AuthorizeOptions<Data = unknown> {
   /**
    * Asked for each room that a client wants to join and no claim permits, also when it joins again after a break. `true`, or a promise of

@@ -1,19 +1,16 @@
 // node benches/jitter.mjs [CLIENTS] [SECONDS]: clients that lose their network for 0.1 to 5 seconds at random, while a room gets 20 messages a
 // second. For each library: the part of the messages that arrived, and those that came twice or out of order.
-import { execFileSync, fork, spawn } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createRequire } from 'node:module';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { Tunnel } from '../__test__/client/support/tunnel.mjs';
+import { install } from './runner/prepare.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-if (!existsSync(join(here, 'node_modules/socket.io-client')))
-  execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: here });
+const { RedisServer } = createRequire(import.meta.url)('../__test__/support/redis-server');
+install();
 const { CLIENTS } = await import('./jitter/clients.mjs');
-const { Network } = await import('./jitter/network.mjs');
 
 const COUNT = Number(process.argv[2] ?? 1000);
 const SECONDS = Number(process.argv[3] ?? 60);
@@ -24,12 +21,38 @@ const AWAY_MS = [100, 5_000];
 const THERE_MS = [1_000, 9_000];
 const between = ([least, most]) => least + Math.random() * (most - least);
 
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  return port;
+/** Nobody listens there. */
+const NOWHERE = 1;
+
+/** The network of one client: away for a while, now and then. */
+class Network {
+  #isAway = false;
+  #tunnel;
+  losses = 0;
+
+  constructor(port) {
+    this.#tunnel = new Tunnel(() => (this.#isAway ? NOWHERE : port));
+  }
+
+  async listen() {
+    await this.#tunnel.listen();
+    return this.#tunnel.url.replace('ws:', 'http:');
+  }
+
+  /** Everything that is on its way is lost, and nothing connects. */
+  leave() {
+    this.losses += 1;
+    this.#isAway = true;
+    this.#tunnel.cut();
+  }
+
+  comeBack() {
+    this.#isAway = false;
+  }
+
+  close() {
+    return this.#tunnel.close();
+  }
 }
 
 /** One client's messages. */
@@ -52,9 +75,8 @@ class Record {
 
 async function run(name, redis) {
   const kind = name.split(',')[0];
-  const port = await freePort();
-  const server = fork(join(here, 'jitter/server.mjs'), [kind, port, redis]);
-  await once(server, 'message');
+  const server = fork(fileURLToPath(new URL('jitter/server.mjs', import.meta.url)), [kind, redis]);
+  const [port] = await once(server, 'message');
   const visitors = [];
   for (let i = 0; i < COUNT; i += 1) {
     const network = new Network(port);
@@ -105,28 +127,17 @@ async function run(name, redis) {
     sum(({ network }) => network.losses),
   ];
   console.log(`| ${line.join(' | ')} |`);
-  for (const { client, network } of visitors) {
-    client.close();
-    network.close();
-  }
+  for (const { client } of visitors) client.close();
+  await Promise.all(visitors.map(({ network }) => network.close()));
   server.kill();
   await once(server, 'exit');
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'actory-jitter-'));
-const redisPort = await freePort();
-const redis = spawn(
-  'redis-server',
-  ['--port', redisPort, '--bind', '127.0.0.1', '--save', '', '--dir', folder],
-  { stdio: 'ignore' },
-);
-await setTimeout(500);
+const redis = await RedisServer.start();
 console.log(`${COUNT} clients, ${MESSAGES} messages in ${SECONDS} s`);
 console.log(
   '| client | arrived | missing | twice | out of order | told `missed` | network losses |\n| --- | --: | --: | --: | --: | --: | --: |',
 );
-for (const name of Object.keys(CLIENTS)) await run(name, `redis://127.0.0.1:${redisPort}`);
-redis.kill();
-await once(redis, 'exit');
-rmSync(folder, { recursive: true });
+for (const name of Object.keys(CLIENTS)) await run(name, redis.url);
+await redis.close();
 process.exit();

@@ -198,7 +198,7 @@ export class CoreClient {
     const attempt = this.#attempt;
     this.#helloAt = performance.now();
     const isOther = this.#userId !== undefined && message.userId !== this.#userId && !message.anonymous;
-    // What waits was meant to be said by somebody else.
+    // Somebody else meant to say the messages that wait.
     if (isOther) this.#outbox.clear(failure('ERR_USER_CHANGED', 'Another user'));
     this.#userId = message.userId;
     this.#session = message.session;

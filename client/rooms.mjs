@@ -50,7 +50,7 @@ export class Rooms {
     if (this.#wishes.get(room)?.isIn) this.#wishes.delete(room);
   }
 
-  // A connection is open: the client joins again. What is sent may be for the rooms, and waits for them.
+  // A connection is open: the client joins again. Messages may be for the rooms, and wait for them.
   begin() {
     const { outbox } = this.#inside;
     const asked = [...this.#wishes].map(([room, wish]) => this.#ask(room, wish));

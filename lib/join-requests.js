@@ -3,7 +3,7 @@
 const { runFor } = require('./connection');
 const { refuseThrown } = require('./request-error');
 
-/** What a client hears that may not join, and of an error that is not for it. */
+/** Code and message for a client that may not join, and of an error that is not for it. */
 const REFUSED = ['ERR_JOIN_REFUSED', 'not permitted'];
 const FAILED = ['ERR_AUTH_FAILED', 'the server can not find out whether that is permitted'];
 

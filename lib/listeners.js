@@ -137,7 +137,7 @@ class Listeners {
     }
   }
 
-  /** What the listeners that `call` calls return. */
+  /** The results of the listeners that `call` calls. */
   #gather(call) {
     const before = this.#answers;
     const answers = [];

@@ -6,7 +6,7 @@ const { failure, invalidArg } = require('./error');
 const { toJson, toPayload } = require('./payload');
 const { refuseThrown } = require('./request-error');
 
-/** What a client hears of an error that is not for it. */
+/** Code and message for the client, of an error that is not for it. */
 const FAILED = ['ERR_REQUEST_FAILED', 'the request failed'];
 
 /** A reply is a value: a string is one, too. */

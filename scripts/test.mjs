@@ -28,6 +28,14 @@ const denyWarnings = ['--', '-D', 'warnings'];
 const fuzzTargets = ['--manifest-path', 'fuzz/Cargo.toml'];
 const loadGenerator = ['--manifest-path', 'benches/load/Cargo.toml'];
 
+/** The tests of a script of package.json that run in node:test, with the addon. */
+const ofNode = (name, script) => ({
+  name,
+  command: ['npm', 'run', '--silent', script],
+  tests: nodeTests,
+  needsAddon: true,
+});
+
 /**
  * In this order: fast failures come first. One after the other, for several of them watch the clock and would
  * not do with half a machine. Those with `tests` count each test, the others count as one.
@@ -60,36 +68,11 @@ const checks = [
   { name: 'cargo test, with Node', command: ['cargo', 'test', ...withNode], tests: cargoTests },
   { name: 'addon', command: ['npm', 'run', '--silent', 'build:debug'] },
   { name: 'jest', command: ['node_modules/.bin/jest', '--ci'], tests: jestTests, needsAddon: true },
-  {
-    name: 'crossws',
-    command: ['npm', 'run', '--silent', 'test:crossws'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
-  {
-    name: 'client',
-    command: ['npm', 'run', '--silent', 'test:client'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
-  {
-    name: 'testing',
-    command: ['npm', 'run', '--silent', 'test:testing'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
-  {
-    name: 'React',
-    command: ['npm', 'run', '--silent', 'test:react'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
-  {
-    name: 'package',
-    command: ['npm', 'run', '--silent', 'test:package'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
+  ofNode('crossws', 'test:crossws'),
+  ofNode('client', 'test:client'),
+  ofNode('testing', 'test:testing'),
+  ofNode('React', 'test:react'),
+  ofNode('package', 'test:package'),
   {
     name: 'chaos run, short',
     command: ['npm', 'run', '--silent', 'test:chaos', '--', '--short'],
@@ -111,24 +94,9 @@ const checks = [
     tests: nodeTests,
     needsAddon: true,
   },
-  {
-    name: 'recipes',
-    command: ['npm', 'run', '--silent', 'test:recipes'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
-  {
-    name: 'demos in a browser',
-    command: ['npm', 'run', '--silent', 'test:e2e'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
-  {
-    name: 'Next.js app in a browser',
-    command: ['npm', 'run', '--silent', 'test:next'],
-    tests: nodeTests,
-    needsAddon: true,
-  },
+  ofNode('recipes', 'test:recipes'),
+  ofNode('demos in a browser', 'test:e2e'),
+  ofNode('Next.js app in a browser', 'test:next'),
 ];
 
 /** Readies the machine. Answers with what is still missing but keeps only some checks from running. */

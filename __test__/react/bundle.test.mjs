@@ -1,4 +1,4 @@
-// What a page loads for the hooks: its size, and that it is nothing else.
+// A page loads the hooks, of this size, and nothing else.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

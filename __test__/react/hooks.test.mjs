@@ -1,4 +1,4 @@
-// What components hear, from the server of the package.
+// Components hear messages, from the server of the package.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

@@ -1,8 +1,9 @@
-// Clients, each behind a network of its own. `make(url, take)` makes one that calls `take(number)`; it is open once `opened` resolves.
+// Clients by library. Each calls `take(number)`, and `tell(reason)` of what is missing; it is open once `opened` resolves.
+import { io } from 'socket.io-client';
 import { WebSocket } from 'ws';
 import { WebSocketClient } from '../../client/index.mjs';
 
-/** What a page does without a library: connects again after a random pause that grows. */
+/** A page without a library connects again after a random pause that grows. */
 function plain(path) {
   return (url, take) => {
     let failures = 0;
@@ -46,22 +47,16 @@ export const CLIENTS = {
   'actory, plain client': (url, take) => plain(user())(url, take),
   ws: (url, take) => plain('/')(url, take),
   socketio(url, take) {
-    return connectSocketIo(url, take);
+    const socket = io(url, {
+      transports: ['websocket'],
+      forceNew: true,
+      reconnectionDelay: 250,
+      reconnectionDelayMax: 5_000,
+    });
+    socket.on('number', take);
+    return {
+      opened: new Promise((resolve) => socket.once('connect', resolve)),
+      close: () => socket.disconnect(),
+    };
   },
 };
-
-const { io } = await import('socket.io-client');
-
-function connectSocketIo(url, take) {
-  const socket = io(url, {
-    transports: ['websocket'],
-    forceNew: true,
-    reconnectionDelay: 250,
-    reconnectionDelayMax: 5_000,
-  });
-  socket.on('number', take);
-  return {
-    opened: new Promise((resolve) => socket.once('connect', resolve)),
-    close: () => socket.disconnect(),
-  };
-}

@@ -1,9 +1,9 @@
-// node server.mjs KIND PORT REDIS_URL: a server with one room that everybody is in. Publishes the numbers from 0 on when it is told how many,
-// 20 a second, and says when it is done.
+// node server.mjs KIND REDIS_URL: a server with one room that everybody is in. Tells its port, publishes the numbers from 0 on when it hears
+// how many, 20 a second, and says when it is done.
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 
-const [kind, port, redis] = process.argv.slice(2);
+const [kind, redis] = process.argv.slice(2);
 const RATE = 20;
 
 const SERVERS = {
@@ -50,7 +50,7 @@ const SERVERS = {
 
 const http = createServer();
 const publish = await SERVERS[kind](http);
-http.listen(Number(port), '127.0.0.1', () => process.send('listening'));
+http.listen(0, '127.0.0.1', () => process.send(http.address().port));
 process.on('message', (count) => {
   let number = 0;
   const timer = setInterval(async () => {

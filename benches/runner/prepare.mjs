@@ -25,7 +25,7 @@ export function prepare(works, servers, anyBuild) {
   // Said here so that a CARGO_TARGET_DIR of the caller can't hide the binaries.
   const target = join(crate, 'target');
   run('cargo', ['build', '--release', '--locked', '--target-dir', target], crate);
-  if (!isInstalled()) run('npm', ['ci'], benches);
+  install();
 
   const bin = (name) => join(target, 'release', name);
   const node = (name) => [process.execPath, '--expose-gc', join(benches, 'servers', `${name}.mjs`)];
@@ -46,6 +46,11 @@ export function prepare(works, servers, anyBuild) {
       ...(servers.includes('bun') && { bun: [findBun(), join(benches, 'servers', 'bun.mjs')] }),
     },
   };
+}
+
+/** Installs the other servers, if need be. */
+export function install() {
+  if (!isInstalled()) run('npm', ['ci'], benches);
 }
 
 function run(command, args, cwd) {

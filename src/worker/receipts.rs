@@ -1,4 +1,4 @@
-//! Receipts: what the messages of a session have come to that its client wants to hear of.
+//! Receipts: a client hears by them whether its messages were taken.
 //!
 //! A client that comes back sends again what it has not heard of, under the same ids. As long as its session is known here, that
 //! is found out: nothing is taken twice.
@@ -132,8 +132,8 @@ impl Receipts {
         let connection: Arc<dyn Correspondent> = connection.clone();
         let mut state = self.state.lock();
         if kind == Kind::Send {
-            // The client sends again what it has not heard of. What is read late of a connection that it has left would be taken
-            // twice, once the later one has gone on.
+            // The client has left the earlier connection, and sends again all that it has not heard of. Messages of it that are read
+            // late would be taken twice, once the later one has gone on.
             if connection.number() < state.latest {
                 return Begun::Known;
             }

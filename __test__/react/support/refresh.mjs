@@ -1,4 +1,4 @@
-// What a bundler adds to a page for fast refresh. It has to be there before React is.
+// A bundler adds this to a page for fast refresh. It has to be there before React is.
 import './page.mjs';
 import runtime from 'react-refresh/runtime';
 
