@@ -159,9 +159,15 @@ export class CoreClient {
     };
     socket.onopen = () => {
       if (socket.protocol === PROTOCOL) return;
-      this.#end(failure('ERR_PROTOCOL_UNSUPPORTED', `The server does not speak ${PROTOCOL}`));
+      this.#end(failure('ERR_PROTOCOL_UNSUPPORTED', `No ${PROTOCOL}`));
     };
-    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onmessage = ({ data }) => {
+      try {
+        this.#receive(data);
+      } catch (cause) {
+        this.#fail(failure('ERR_INVALID_MESSAGE', 'No message', { cause }));
+      }
+    };
     socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
     this.#pulse.start();
   }
@@ -179,9 +185,8 @@ export class CoreClient {
   #receive(frame) {
     this.#pulse.hear();
     const message = decode(frame);
-    const type = message?.type;
-    if (!message) this.#fail(failure('ERR_INVALID_MESSAGE', 'No message'));
-    else if (ANSWERS.includes(type)) {
+    const { type } = message;
+    if (ANSWERS.includes(type)) {
       // Perhaps nobody waits for it any more.
       if (message.id !== undefined) this.#outbox.settle(message);
       else this.#fail(failure(message.code, message.message));

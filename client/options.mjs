@@ -32,8 +32,7 @@ export function optionsOf(given) {
   if (!['undefined', 'string', 'function'].includes(typeof options.token)) {
     throw invalid('token', 'a string or a function');
   }
-  if (typeof options.WebSocket !== 'function')
-    throw invalid('WebSocket', 'a class (Node has one from 22 on)');
+  if (typeof options.WebSocket !== 'function') throw invalid('WebSocket', 'a class');
   return options;
 }
 

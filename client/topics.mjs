@@ -8,7 +8,7 @@ const ROOM = 'room:';
 
 export const topicOf = (room) => ROOM + room;
 
-export const roomOf = (topic) => (topic?.startsWith(ROOM) ? topic.slice(ROOM.length) : undefined);
+export const roomOf = (topic) => (String(topic).startsWith(ROOM) ? topic.slice(ROOM.length) : undefined);
 
 // A generation is an epoch and a term: only within one is there an order.
 function parse(position) {

@@ -93,6 +93,29 @@ describe('what comes', TIMEOUT, () => {
     assert.deepEqual([code, message], ['ERR_BAD', 'no']);
   });
 
+  test('a server that talks nonsense is told of, and does no harm', async () => {
+    const { connection, client: made, next, events } = await pair();
+    const nonsense = [
+      { type: 'joined', topic: 5 },
+      { type: 'joined', topic: { a: 1 }, position: 7 },
+      { type: 'message', topic: 'user', position: 8, data: 1 },
+      { type: 'resumed', topic: null },
+      { type: 'ack', id: {} },
+      { type: 'hello', topics: 3 },
+      { type: 'left', topic: 9 },
+    ];
+    for (const message of nonsense) connection.send(message);
+    connection.send({ type: 'message', data: 'good' });
+    while ((await next('message')).data !== 'good');
+    assert.deepEqual([made.rooms, made.status], [[], 'open']);
+    const others = events.drain().filter(([name]) => name !== 'error' && name !== 'message');
+    assert.deepEqual(others, []);
+    const server = await peer();
+    const { next: nextOf } = client(server.url);
+    (await server.next()).send({ type: 'hello', userId: 'u' });
+    assert.equal((await nextOf('error')).code, 'ERR_INVALID_MESSAGE');
+  });
+
   test('joining and leaving is told, and kept in `rooms`', async () => {
     const { connection, client: made, next } = await pair();
     connection.send({ type: 'joined', topic: 'room:tea', position: null });

@@ -175,6 +175,30 @@ describe('a client that comes back', TIMEOUT, () => {
     assert.deepEqual(made.rooms.sort(), ['coffee', 'tea']);
   });
 
+  test('joins and leaves in order, whoever permits the room', async () => {
+    const secret = 'a secret of at least thirty-two bytes';
+    const join = async () => {
+      await setImmediate();
+      return true;
+    };
+    const options = { auth: { jwt: { secret } }, authorize: { claim: 'rooms', join } };
+    const { manager, port } = await serve(options);
+    const token = sign({ sub: 'ada', rooms: ['granted'] }, secret);
+    const { client: made } = await visit(() => port, '', undefined, { token });
+    for (const room of ['granted', 'asked']) {
+      for (let round = 0; round < 20; round += 1) {
+        made.join(room);
+        await setImmediate();
+        const left = made.leave(room);
+        await setImmediate();
+        await Promise.all([left, made.join(room)]);
+        assert.equal(manager.connections.inRoom(room).length, 1);
+        await made.leave(room);
+        assert.equal(manager.connections.inRoom(room).length, 0);
+      }
+    }
+  });
+
   test('is not in a room that it has left before the application had decided', async () => {
     const { manager, made } = await meet(async () => {
       await setImmediate();

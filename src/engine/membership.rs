@@ -126,10 +126,7 @@ impl Shared {
 
     /// A client wants to be in a room.
     pub(super) fn join_by_itself(&self, handle: &Arc<Handle>, room: Box<str>, receipt: Receipt) {
-        let renewed = handle.session().and_then(|session| session.renewed.lock().clone());
-        let claims = renewed.as_deref().or(handle.peer.data.as_deref());
-        scheduler::charge(ROOM + CLAIMS * scheduler::bytes(claims.map_or(0, str::len)));
-        match self.config.authorize.permission(claims, &room) {
+        match self.permission(handle, &room) {
             Permission::Granted => match self.join(handle, &room.into()) {
                 Ok(()) => receipt.take(),
                 Err(error) => receipt.refuse(error.code(), &error.message),
@@ -141,18 +138,27 @@ impl Shared {
         }
     }
 
-    /// A client wants to be in a room no longer.
+    /// A client wants to be in a room no longer. That goes the way of a join, so that the two keep their order.
     pub(super) fn leave_by_itself(&self, handle: &Arc<Handle>, room: &str, receipt: Receipt) {
-        if !self.config.authorize.is_on() {
-            return receipt.refuse(Code::JoinRefused.as_str(), "not permitted");
+        match self.permission(handle, room) {
+            Permission::Asked => {
+                self.events.push_asked(handle, Message::Text(room), AskedKind::Leave, receipt);
+            }
+            Permission::Refused if !self.config.authorize.is_on() => {
+                receipt.refuse(Code::JoinRefused.as_str(), "not permitted");
+            }
+            _ => {
+                self.leave(handle, room);
+                receipt.take();
+            }
         }
-        scheduler::charge(ROOM);
-        if self.config.authorize.asks {
-            // After a join that the embedder still thinks about.
-            return self.events.push_asked(handle, Message::Text(room), AskedKind::Leave, receipt);
-        }
-        self.leave(handle, room);
-        receipt.take();
+    }
+
+    fn permission(&self, handle: &Handle, room: &str) -> Permission {
+        let renewed = handle.session().and_then(|session| session.renewed.lock().clone());
+        let claims = renewed.as_deref().or(handle.peer.data.as_deref());
+        scheduler::charge(ROOM + CLAIMS * scheduler::bytes(claims.map_or(0, str::len)));
+        self.config.authorize.permission(claims, room)
     }
 
     /// Tells a client that it is in a room, once the place behind which all messages come is known, if that is soon.

@@ -20,7 +20,7 @@ use subprotocol::server_message::{self, Body};
 /// Most messages of a session that wait for an answer, and as many that had one are remembered: a client that keeps to it can have
 /// no others to send again.
 pub(crate) const MAX_UNANSWERED: usize = 256;
-/// Most refusals among those: they are larger.
+/// Most different refusals of a session that are remembered. There are fewer in this package.
 const MAX_FAULTS: usize = 16;
 /// Most messages of a session in such a time that get a key, by which a broker finds them again: it keeps each for minutes.
 const MAX_KEYS: (u32, Duration) = (1000, Duration::from_secs(10));
@@ -57,7 +57,9 @@ struct State {
     keys: Option<(Instant, u32)>,
     pending: HashMap<u64, Pending>,
     /// Messages that were dealt with, by the hash of their id, the latest last: taken, or refused for a reason.
-    settled: VecDeque<(u64, Option<Box<Fault>>)>,
+    settled: VecDeque<(u64, Option<Arc<Fault>>)>,
+    /// The refusals among those, each once.
+    faults: Vec<Arc<Fault>>,
 }
 
 /// A message that has no answer yet.
@@ -93,7 +95,7 @@ enum Outcome {
 }
 
 /// The reason why a message was refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Fault {
     /// Of this package, or the application's own.
     code: Box<str>,
@@ -200,14 +202,11 @@ impl Receipts {
             return;
         }
         let Some(Pending { id, kind, connection, outcome, .. }) = state.pending.remove(&key) else { return };
-        let fault = match &outcome {
-            Outcome::Refused(fault) => Some(Box::new(fault.clone())),
-            _ => None,
-        };
-        match kind {
-            Kind::Question => state.questions -= 1,
-            Kind::Send if matches!(outcome, Outcome::Dropped) => {}
-            Kind::Send => state.note(key, fault),
+        match (kind, &outcome) {
+            (Kind::Question, _) => state.questions -= 1,
+            (Kind::Send, Outcome::Dropped) => {}
+            (Kind::Send, Outcome::Refused(fault)) => state.note(key, Some(fault)),
+            (Kind::Send, _) => state.note(key, None),
         }
         drop(state);
         let Some(connection) = connection.upgrade() else { return };
@@ -229,17 +228,25 @@ impl Receipts {
 
 impl State {
     /// Notes that a message was dealt with.
-    fn note(&mut self, key: u64, fault: Option<Box<Fault>>) {
-        if fault.is_some() {
-            let mut faults = self.settled.iter().enumerate().filter(|(_, (_, fault))| fault.is_some());
-            if let (Some((oldest, _)), MAX_FAULTS..) = (faults.next(), 1 + faults.count()) {
-                self.settled.remove(oldest);
-            }
-        }
+    fn note(&mut self, key: u64, fault: Option<&Fault>) {
         if self.settled.len() >= MAX_UNANSWERED {
             self.settled.pop_front();
         }
+        let fault = fault.map(|fault| self.shared(fault));
         self.settled.push_back((key, fault));
+    }
+
+    /// The same refusal as it is kept for all messages.
+    fn shared(&mut self, fault: &Fault) -> Arc<Fault> {
+        if let Some(known) = self.faults.iter().find(|known| ***known == *fault) {
+            return known.clone();
+        }
+        if self.faults.len() >= MAX_FAULTS {
+            self.faults.remove(0);
+        }
+        let fault = Arc::new(fault.clone());
+        self.faults.push(fault.clone());
+        fault
     }
 
     /// True if one more message may have a key.
@@ -446,14 +453,21 @@ mod bounds {
     use super::*;
 
     #[test]
-    fn of_refusals_only_a_few_are_remembered_and_keys_are_counted() {
+    fn a_refusal_is_remembered_for_each_message_and_kept_once() {
         let mut state = State::default();
-        let fault = || Some(Box::new(Fault { code: "E".into(), message: "m".into() }));
-        (0..100).for_each(|key| state.note(key, fault().filter(|_| key % 2 == 0)));
-        let faults: Vec<u64> =
-            state.settled.iter().filter(|(_, fault)| fault.is_some()).map(|(key, _)| *key).collect();
-        assert_eq!((faults.len(), faults[0], faults[MAX_FAULTS - 1]), (MAX_FAULTS, 68, 98));
-        assert_eq!(state.settled.len(), 50 + MAX_FAULTS, "those that were taken stay");
+        let fault = |code: &str| Fault { code: code.into(), message: "m".into() };
+        (0..100).for_each(|key| state.note(key, Some(&fault("E")).filter(|_| key % 2 == 0)));
+        assert_eq!((state.settled.len(), state.faults.len()), (100, 1));
+        let refused = state.settled.iter().filter_map(|(_, fault)| fault.as_ref());
+        assert!(refused.clone().all(|fault| Arc::ptr_eq(fault, &state.faults[0])));
+        assert_eq!(refused.count(), 50);
+        (0..1000).for_each(|key| state.note(key, Some(&fault(&key.to_string()))));
+        assert_eq!((state.settled.len(), state.faults.len()), (MAX_UNANSWERED, MAX_FAULTS));
+    }
+
+    #[test]
+    fn a_session_has_so_many_keys_in_some_time() {
+        let mut state = State::default();
         assert!((0..MAX_KEYS.0).all(|_| state.take_key()));
         assert!(!state.take_key());
         state.keys.as_mut().unwrap().0 -= MAX_KEYS.1 * 2;
